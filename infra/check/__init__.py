@@ -1,1 +1,1 @@
-"""Checks of the files that deploy Dropzone: what can be proven about them without a cloud account."""
+"""Checks of the files that deploy Dropzone. They need no cloud account."""

@@ -1,4 +1,4 @@
-"""Run all checks: `python -m infra.check`. Exits with 1 if one of them finds a problem.
+"""Run all checks: `python -m infra.check`. Exits with 1 if a check finds a problem.
 
 Each module has a function `check` that returns its problems.
 """
@@ -18,7 +18,7 @@ CHECKS: Mapping[str, Callable[[], list[str]]] = {
 
 
 def main() -> None:
-    """Run the checks and print one line for each, then its problems."""
+    """Run the checks. For each check, print one line and its problems."""
     failed = False
     for name, check in CHECKS.items():
         try:

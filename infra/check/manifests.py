@@ -19,10 +19,10 @@ from infra.check import programs
 
 FOLDER = Path("infra/kubernetes")
 VERSIONS = ("1.34", "1.37")
-"""The oldest version of Kubernetes that has all features of the manifests, and the newest that is released."""
+"""The oldest version of Kubernetes that has all features of the manifests, and the newest released version."""
 
 CUSTOM_KINDS = frozenset({"ServiceMonitor"})
-"""Kinds that Kubernetes itself does not have, and thus no schema."""
+"""Kinds that Kubernetes itself does not define. They have no schema."""
 
 COMPONENTS = ("service-monitor",)
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
@@ -31,7 +31,7 @@ Document = Mapping[str, Any]
 
 
 def check() -> list[str]:
-    """Return the problems of all overlays. They can be built with and without the optional components."""
+    """Return the problems of all overlays, each with and without the optional components."""
     overlays = sorted(path.parent.name for path in FOLDER.glob("overlays/*/kustomization.yaml"))
     problems = []
     for overlay in overlays:
@@ -60,7 +60,7 @@ def build(overlay: str, components: Iterable[str] = ()) -> list[Document]:
 
 
 def schema_problems(documents: Iterable[Document]) -> Iterator[str]:
-    """Yield the deviations from Kubernetes' schemas. Unknown fields are deviations too."""
+    """Yield the violations of the schemas of Kubernetes. Unknown fields are violations too."""
     for document in documents:
         if document["kind"] in CUSTOM_KINDS:
             continue
@@ -72,7 +72,7 @@ def schema_problems(documents: Iterable[Document]) -> Iterator[str]:
 
 
 def policy_problems(documents: Iterable[Document]) -> Iterator[str]:
-    """Yield what the pod security standard `restricted` forbids, and what a container lacks in operation."""
+    """Yield violations of the pod security standard `restricted`, and missing settings of containers."""
     for document in documents:
         template = pod_template(document)
         if template is None:

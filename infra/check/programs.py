@@ -1,4 +1,4 @@
-"""Runs programs that print the problems which they find."""
+"""Runs programs that print the problems that they find."""
 
 import subprocess
 import sys

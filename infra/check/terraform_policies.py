@@ -1,6 +1,6 @@
-"""Policies of the Terraform configuration that no schema expresses, checked on the parsed files.
+"""Policies of the Terraform configuration that a schema cannot express, checked on the parsed files.
 
-They need neither Terraform nor a provider. An expression such as `${var.x}` is compared as text.
+The checks need neither Terraform nor a provider. An expression such as `${var.x}` is compared as text.
 """
 
 import json
@@ -117,7 +117,7 @@ def _trigger(resources: list[Resource]) -> Iterator[str]:
 
 
 def _indexes(module: Path, resources: list[Resource]) -> Iterator[str]:
-    """Indexes come from the file that the embedded Firestore reads, so that the two cannot differ."""
+    """Check that the indexes come from the file that the embedded Firestore reads, so that both have the same."""
     for type_, key, local in [
         ("google_firestore_index", "indexes", "local.indexes"),
         ("google_firestore_field", "fieldOverrides", "local.fields"),

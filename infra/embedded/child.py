@@ -22,7 +22,7 @@ DRAIN_SECONDS = 0.2  # time to read the lines that are left in the pipe after th
 
 
 class Child:
-    """A started process. `exited` is a task that returns the exit code once the last line is forwarded."""
+    """A started process. `exited` is a task that returns the exit code after the last line is forwarded."""
 
     def __init__(self, name: str, process: Process, write: Callable[[str], None]) -> None:
         """Forward the lines of a process. Use `start` to create a child."""
@@ -59,7 +59,7 @@ class Child:
         kill_group(self.group, number)
 
     async def wait_for(self, condition: Coroutine[Any, Any, None]) -> bool:
-        """Wait until `condition` returns or the process has exited; return whether the process still runs."""
+        """Wait until `condition` returns or the process has exited. Return whether the process still runs."""
         waiting = asyncio.create_task(condition)
         try:
             await asyncio.wait([waiting, self.exited], return_when=asyncio.FIRST_COMPLETED)

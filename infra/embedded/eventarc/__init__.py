@@ -1,1 +1,1 @@
-"""Event delivery that works like Eventarc: each document write becomes a CloudEvent, sent until it is acknowledged."""
+"""Event delivery like Eventarc: each document write becomes a CloudEvent, which is sent until it is acknowledged."""

@@ -22,18 +22,18 @@ def parse_arguments() -> argparse.Namespace:
     """Return the parsed command line."""
     parser = argparse.ArgumentParser(prog="python -m infra.embedded.eventarc", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    status = commands.add_parser("status", help="show for each trigger how many events wait")
+    status = commands.add_parser("status", help="show the number of waiting events of each trigger")
     listing = commands.add_parser("undelivered", help="list events that failed, oldest first, with their last problem")
     for command in (status, listing):
         command.add_argument("--data", type=Path, required=True, help="data file of the embedded Firestore")
-    letters = commands.add_parser("dead-letters", help="events that were given up")
+    letters = commands.add_parser("dead-letters", help="list or resend events that are not retried any more")
     actions = letters.add_subparsers(dest="action", required=True)
     resend = actions.add_parser("resend", help="send dead letters again: all, or those with the given sequences")
     resend.add_argument("sequences", type=int, nargs="*", metavar="SEQUENCE", help="number that `list` prints first")
     for action in (actions.add_parser("list", help="list dead letters, oldest first"), resend):
         action.add_argument("--trigger", help="select only dead letters of this trigger")
         action.add_argument("--data", type=Path, required=True, help="data file of the embedded Firestore")
-    forget = commands.add_parser("forget", help="delete the pending events of a trigger that is not used any more")
+    forget = commands.add_parser("forget", help="delete the pending events of an unused trigger")
     forget.add_argument("trigger", help="name of the trigger")
     forget.add_argument("--data", type=Path, required=True, help="data file; stop the embedded Firestore first")
     return parser.parse_args()

@@ -4,8 +4,8 @@ The body is a DocumentEventData message. The document in an event has the same b
 google.firestore.v1.Document. This module therefore builds the body from the stored bytes. It parses documents
 only to compute the update mask.
 
-Note: an event above the size limit has no body, as in production. The function must then read the document
-that the header `ce-document` names.
+Note: an event above the size limit has no body, as in production. The function must then read the document that the
+header `ce-document` names.
 """
 
 import re
@@ -55,8 +55,8 @@ def split_name(name: str) -> tuple[str, str, str]:
 def headers(change: Change, kind: str, location: str) -> dict[str, str]:
     """Return the HTTP headers of the event. All attempts to send an event use the same `ce-id`.
 
-    `kind` is the kind of the trigger. It is part of the id, because a `written` and a `created` trigger turn one
-    change into two events.
+    `kind` is the kind of the trigger. It is part of the id: if one trigger selects `written` and another one `created`,
+    a change causes two events.
     """
     project, database, path = split_name(change.name)
     document = path if _plain.fullmatch(path) else quote(path, safe=_printable)
@@ -80,10 +80,11 @@ def headers(change: Change, kind: str, location: str) -> dict[str, str]:
 
 
 def given_up_headers(change: Change, kind: str, location: str, attempts: int, problem: str) -> dict[str, str]:
-    """Return the HTTP headers of a notice: the event was given up after `attempts` failed attempts.
+    """Return the HTTP headers of a notice: the event is not retried any more after `attempts` failed attempts.
 
     The extension attributes `givenup`, `attempts` and `problem` distinguish a notice from the event. A notice has no
-    body. `problem` is the problem of the last attempt, percent-encoded as the HTTP binding of CloudEvents requires.
+    body. `problem` is the problem of the last attempt. The HTTP binding of CloudEvents requires that it is
+    percent-encoded.
     """
     return headers(change, kind, location) | {
         "ce-givenup": "true",

@@ -1,7 +1,7 @@
 """Dead letters: events that failed for longer than the retention. A dead letter is stored until it is resent.
 
-The functions of this module use a connection to the data file of the embedded Firestore. The server may run,
-except during `forget`. A running server checks for resent events every 2 seconds.
+The functions of this module use a connection to the data file of the embedded Firestore. The server may run, except
+during `forget`. A running server checks for resent events every 2 seconds.
 """
 
 import json
@@ -13,9 +13,10 @@ from infra.embedded.firestore.storage import change_consumers
 
 
 def resend(connection: sqlite3.Connection, trigger: str | None, sequences: Collection[int]) -> int:
-    """Schedule dead letters to be sent again; return their number.
+    """Schedule dead letters to be sent again. Return their number.
 
-    If `sequences` is empty, all dead letters are selected. If `trigger` is not None, only its dead letters are.
+    `sequences` selects dead letters. If it is empty, all are selected. If `trigger` is set, only its dead letters are
+    selected.
     """
     cursor = connection.execute(
         "UPDATE eventarc_undelivered SET state = iif(crashes, 'quarantined', 'retrying'),"
@@ -28,7 +29,7 @@ def resend(connection: sqlite3.Connection, trigger: str | None, sequences: Colle
 
 
 def forget(connection: sqlite3.Connection, trigger: str) -> bool:
-    """Delete the cursor and the failed events of a trigger; return whether the trigger had a cursor.
+    """Delete the cursor and the failed events of a trigger. Return whether the trigger had a cursor.
 
     The server must be stopped.
     """

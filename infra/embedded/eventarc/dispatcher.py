@@ -37,14 +37,14 @@ class Dispatcher:
         """Register every trigger in the change feed, so that later writes are delivered.
 
         The triggers of the first start after an import also receive the imported documents. If the disk refuses the
-        writes that this needs, `run` repeats it.
+        necessary writes, `run` tries again.
         """
         problem = await self._try_open()
         if problem is not None:
             logger.warning("event delivery starts as soon as the disk accepts writes: %s", problem)
 
     async def _try_open(self) -> sqlite3.OperationalError | None:
-        """Return the failure of the disk that prevents this, or None."""
+        """Register every trigger. Return None, or the failure of the disk that prevents this."""
         try:
             await self._open()
         except sqlite3.OperationalError as error:

@@ -1,7 +1,7 @@
 """Fault injection: events are delayed, reordered, duplicated, repeated or lost on purpose.
 
-All of these faults except a loss can occur with at-least-once delivery, which has no guaranteed order. Tests use this
-module to check that a function handles the faults. The same seed causes the same faults.
+At-least-once delivery without a guaranteed order can cause all of these faults, except a loss. Tests use this module to
+check that a function handles the faults. The same seed causes the same faults.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class FaultInjection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The event is not sent at all, but counts as acknowledged. This fault affects the first attempt only."""
 
     async def send(self, post: Callable[[], Awaitable[str | None]], sequence: int, failed_attempts: int) -> str | None:
-        """Call `post` with the faults of this attempt; return the problem, or None if the event was acknowledged."""
+        """Call `post` with the faults of this attempt. Return the problem, or None if the event was acknowledged."""
         random = Random(f"{self.seed}/{sequence}/{failed_attempts}").random
         if not failed_attempts and self.loss_probability and random() < self.loss_probability:
             return None

@@ -1,4 +1,4 @@
-"""The Prometheus metrics of event delivery that the sender updates. `dispatcher.py` adds those of waiting events."""
+"""The Prometheus metrics of event delivery that the sender updates. `dispatcher.py` adds metrics of waiting events."""
 
 from prometheus_client import Counter, Histogram
 

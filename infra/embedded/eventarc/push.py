@@ -1,8 +1,8 @@
 """Sends an event as one POST request, and treats the response as Eventarc does.
 
-If no connection to the function can be opened (`Unreachable`), the event was not sent. This does not count as a
-failed attempt, and delivery pauses. If the connection breaks after the request was sent (`BrokenConnection`), the event
-may have killed the function. Every other failure is returned as a problem.
+If no connection to the function can be opened (`Unreachable`), the event was not sent. This does not count as a failed
+attempt, and delivery pauses. If the connection breaks after the request was sent (`BrokenConnection`), the event may
+have crashed the function. Every other failure is returned as a problem.
 """
 
 from functools import partial
@@ -31,7 +31,7 @@ class Push:
         self._authorization = None if trigger.token is None else f"Bearer {trigger.token}"
 
     async def send(self, change: Change, failed_attempts: int, *, reuse: bool = True) -> str | None:
-        """Send the event; return the problem, or None if the event was acknowledged.
+        """Send the event. Return the problem, or None if the event was acknowledged.
 
         Raises `Unreachable` and `BrokenConnection`. Without `reuse`, the event is sent on a new connection.
         """
@@ -48,7 +48,7 @@ class Push:
         return problem
 
     async def give_up(self, change: Change, attempts: int, problem: str) -> str | None:
-        """Tell the function that its event was given up. Return and raise as `send` does."""
+        """Send the notice that an event is not sent again. Return and raise as `send` does."""
         headers = cloudevent.given_up_headers(change, self._kind, self._trigger.location, attempts, problem)
         return await self._post(headers, b"", reuse=False)
 

@@ -1,7 +1,7 @@
 """A schedule: calls a URL at a fixed interval, as Cloud Scheduler does.
 
-A call that fails is not repeated before the next interval. A call that takes longer than the interval delays the next
-one. This process makes the calls, because it has the secret that proves to the function who sends a request.
+A failed call is not repeated before the next interval. A call that takes longer than the interval delays the next call.
+This process makes the calls, because it has the secret with which the function authenticates requests.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             client.close()
 
     async def _call(self, client: HttpClient) -> str | None:
-        """Call the URL once; return the problem, or None."""
+        """Call the URL once. Return the problem, or None."""
         headers = {"user-agent": "Google-Cloud-Scheduler", "x-cloudscheduler-jobname": self.name}
         if self.token_variable is not None:
             headers["authorization"] = f"Bearer {os.environ.get(self.token_variable, '')}"

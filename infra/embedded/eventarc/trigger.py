@@ -49,9 +49,9 @@ class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_crashes: Count = 3
     announces_given_up: bool = False
     failed_attempts_document: str | None = None
-    """The path of the document that shows failed attempts, with wildcards of `document` by name, or None."""
+    """The path of the document that shows failed attempts, or None. It can contain wildcards of `document` by name."""
     traceparent_field: str | None = None
-    """The field of the document with the `traceparent` of the trace that a delivery continues, or None."""
+    """The field of the document with the `traceparent` of the trace that the event continues, or None."""
     max_body_bytes: Count = 10 * 1024 * 1024
     location: str = "local"
     token_variable: str | None = None
@@ -77,7 +77,7 @@ class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def token(self) -> str | None:
-        """The bearer token that proves to the function who sends an event."""
+        """The bearer token with which the function authenticates an event."""
         return None if self.token_variable is None else os.environ.get(self.token_variable)
 
 

@@ -1,4 +1,4 @@
-"""Events that are not delivered: they failed, wait in quarantine, were given up, or are dead letters.
+"""Undelivered events: they failed, wait in quarantine, are not sent again, or are dead letters.
 
 The functions of this module use a connection to the data file of the embedded Firestore. The server may run.
 """
@@ -40,11 +40,11 @@ class UndeliveredEvent(NamedTuple):
 
 
 class Status(NamedTuple):
-    """How far the events of a trigger are delivered."""
+    """The progress of the delivery of the events of a trigger."""
 
     trigger: str
     changes: int
-    """Changes after the first event that is not delivered and has not failed. Not all of them cause an event."""
+    """Changes after the first event that is not delivered and has not failed. Some of them cause no event."""
     states: dict[str, int]
     """The number of undelivered events by state."""
     oldest: int | None
@@ -54,7 +54,7 @@ class Status(NamedTuple):
 def read(
     connection: sqlite3.Connection, trigger: str | None = None, document: str | None = None, state: str | None = None
 ) -> list[UndeliveredEvent]:
-    """Return the oldest undelivered events; at most `MAX_LISTED`. An argument that is not None selects some of them."""
+    """Return the oldest undelivered events, at most `MAX_LISTED`. Each argument that is not None is a filter."""
     return [UndeliveredEvent(*row) for row in connection.execute(_LIST, (trigger, document, state, MAX_LISTED))]
 
 

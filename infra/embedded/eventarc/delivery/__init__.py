@@ -1,1 +1,1 @@
-"""From the change feed to the function: fair order, retries, quarantine and the saved state."""
+"""The delivery of events from the change feed to the function: fair order, retries, quarantine and saved state."""

@@ -1,15 +1,15 @@
-"""The durable state of delivery: how far each group has been delivered, and a row for each undelivered event.
+"""The durable state of delivery: a cursor for each group with pending events, and a row for each undelivered event.
 
-Of the changes up to the *position*, every event is acknowledged, has a row in `eventarc_undelivered`, or belongs to a
-group in `eventarc_groups` and is after the cursor of the group. One transaction writes all of them, so a crash loses
-no event. A crash repeats the events that were acknowledged since the last save and, in each group, those that were
-acknowledged before an earlier event of the group.
+Each event up to the *position* is in one of three states: it is acknowledged, it has a row in `eventarc_undelivered`,
+or its group has a cursor in `eventarc_groups` and the event is after this cursor. One transaction writes the position,
+the rows and the cursors, so a crash loses no event. After a crash, events are sent again if they were acknowledged
+after the last save. In each group, events are also sent again if an earlier event of the group was not acknowledged.
 
 The lowest of these cursors is registered as a consumer of the change feed, so changes after it are not pruned. A row
 stores the whole change, so the cursor can move past an event that always fails.
 
-Times in rows are on the monotonic clock of the run that saved them. `open` converts them to the current clock: the
-time between two runs does not count.
+Times in rows are on the monotonic clock of the run that saved them. `open` converts them to the current clock. The time
+between two runs does not count.
 """
 
 import logging
@@ -77,7 +77,7 @@ logger = logging.getLogger("eventarc")
 
 
 class Suspect(NamedTuple):
-    """A quarantined or given up event, without its documents."""
+    """An event in the state QUARANTINED or GIVEN_UP, without its documents."""
 
     sequence: int
     group: int
@@ -87,7 +87,7 @@ class Suspect(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far the events are delivered: up to `cursor`, and up to `position` except those of groups in `cursors`."""
+    """The progress: all events up to `cursor` are done, and up to `position` except groups in `cursors`."""
 
     cursor: int
     position: int
@@ -95,7 +95,7 @@ class Progress(NamedTuple):
 
 
 async def prepare(storage: Storage, triggers: Collection[str]) -> list[str]:
-    """Create the tables; return the triggers that have a cursor in the file but are not in `triggers`.
+    """Create the tables. Return the triggers that have a cursor in the file but are not in `triggers`.
 
     The cursors of these triggers stay in the file. If such a trigger is configured again, its events are delivered.
     """
@@ -124,9 +124,9 @@ class Deliveries:
     async def open(self, group: Callable[[str], int | None]) -> Progress:
         """Return the saved progress. `group` returns a document's group.
 
-        A new trigger starts after the last change before this object was created: if a full disk refuses this call at
-        first, later changes are not lost. Failed events become due at once, because the function may have been repaired
-        in the meantime.
+        A new trigger starts after the last change before this object was created. Later changes are therefore not lost,
+        even if a full disk refuses the first calls of this method. Failed events become due at once, because the
+        function may have been repaired since the last run.
         """
         now = time.monotonic()
 
@@ -142,7 +142,7 @@ class Deliveries:
                 "SELECT sequence FROM eventarc_positions WHERE trigger = ? AND pattern = ?",
                 (self._trigger, self._pattern),
             ).fetchone()
-            if row is None:  # a new trigger, or one whose pattern has changed, so the documents have other groups
+            if row is None:  # a new trigger, or a new pattern, with which documents have other groups
                 self._assign_groups(connection, group)
                 connection.execute("DELETE FROM eventarc_groups WHERE trigger = ?", (self._trigger,))
             cursors = connection.execute(
@@ -165,7 +165,7 @@ class Deliveries:
         changed_rows: Mapping[int, Delivery | None],
         documents: Sequence[PreparedWrite],
     ) -> None:
-        """Write the progress, the changed cursors of groups and the changed rows in one transaction. None deletes.
+        """Write the progress, changed cursors and changed rows in one transaction. None deletes a cursor or a row.
 
         The transaction also stores `documents`, except those that Firestore refuses.
         """
@@ -206,8 +206,9 @@ class Deliveries:
     ) -> tuple[list[Delivery], float]:
         """Return up to `limit` failed events that are due, and the time when the next event is due, or infinity.
 
-        Groups take turns: the first one is the group after the number `after`. Of each group, at most `group_limit`
-        events are returned, less the number in `waiting`. Events whose sequence is in `excluded` are skipped.
+        Groups take turns, starting with the group after the number `after`. For each group, at most `group_limit`
+        events are returned, minus the number of the group in `waiting`. Events whose sequence is in `excluded` are
+        skipped.
         """
 
         def work(connection: sqlite3.Connection) -> tuple[list[Delivery], float]:
@@ -231,7 +232,7 @@ class Deliveries:
         return await self._storage.read(work)
 
     async def suspects(self, limit: int) -> list[Suspect]:
-        """Return up to `limit` quarantined and given up events, ordered by crashes and sequence."""
+        """Return up to `limit` events in the states QUARANTINED and GIVEN_UP, ordered by crashes and sequence."""
 
         def work(connection: sqlite3.Connection) -> list[Suspect]:
             rows = connection.execute(

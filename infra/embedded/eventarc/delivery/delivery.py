@@ -1,6 +1,6 @@
 """A delivery: an event that is not acknowledged yet, with the history of its attempts.
 
-Times are on the monotonic clock, so a step of the wall clock has no effect.
+Times are on the monotonic clock, so a change of the wall-clock time has no effect.
 """
 
 from enum import StrEnum
@@ -10,16 +10,16 @@ from infra.embedded.firestore.storage.storage import Change
 
 
 class State(StrEnum):
-    """What happens next to an event that is stored in the table of undelivered events."""
+    """The state of an event in the table of undelivered events. It says what happens next."""
 
     RETRYING = "retrying"
-    """It is sent again after a pause. It may also be in flight for the first time, for more than a second."""
+    """The event is sent again after a pause, or it has been in flight for the first time for more than a second."""
     QUARANTINED = "quarantined"
-    """The function died while this event was in flight. It is sent again alone."""
+    """The function crashed while this event was in flight. The event is sent again alone."""
     GIVEN_UP = "given_up"
-    """It is not sent again. The function is told so; until it acknowledges this, the notice is repeated."""
+    """The event is not sent again. A notice about this is sent to the function until the function acknowledges it."""
     DEAD = "dead"
-    """It is a dead letter."""
+    """The event is a dead letter."""
 
 
 class Delivery:
@@ -37,8 +37,8 @@ class Delivery:
         self.size = len(change.old or b"") + len(change.new or b"")
         self.state = State.RETRYING
         self.attempts = 0  # failed attempts only
-        self.crashes = 0  # attempts in quarantine during which the function died
-        self.notices = 0  # failed attempts to tell the function that the event was given up
+        self.crashes = 0  # attempts in quarantine during which the function crashed
+        self.notices = 0  # failed attempts to send the notice that the event is not sent again
         self.first_failure = 0.0
         self.problem = ""
         self.due = 0.0
@@ -59,7 +59,7 @@ class Delivery:
         self._give_up_if_over(now, trigger)
 
     def crash(self, problem: str, now: float, trigger: Trigger, *, alone: bool) -> None:
-        """Record that the connection broke during an attempt. `alone`: the event was sent in quarantine."""
+        """Record that the connection broke during an attempt. `alone` says whether the event was sent in quarantine."""
         self.state = State.QUARANTINED
         self.crashes += alone
         self._record(problem, now)
@@ -70,7 +70,7 @@ class Delivery:
             self._give_up_if_over(now, trigger)
 
     def fail_notice(self, problem: str, now: float, trigger: Trigger, jitter: float) -> None:
-        """Record that the function did not acknowledge the notice that the event was given up."""
+        """Record that the function did not acknowledge the notice that the event is not sent again."""
         self.notices += 1
         self.problem = f"{self.problem.partition('; notice failed: ')[0]}; notice failed: {problem}"
         self.due = now + trigger.backoff.seconds(self.notices, jitter)

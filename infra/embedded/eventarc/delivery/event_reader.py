@@ -1,8 +1,8 @@
 """Reads the events of a trigger from the change feed into the fair queue.
 
-The reader does not wait until events are sent, so it also finds the events of a group when another group has a large
-backlog. If not all events fit into memory, the reader reads names only, and the queue stores positions. A second task
-reads the documents of these events when their turn comes.
+The reader does not wait until events are sent. It therefore finds the events of a group even if another group has a
+large backlog. If not all events fit into memory, the reader reads only names, and the queue stores positions. A second
+task reads the documents of these events before their turn.
 """
 
 import asyncio
@@ -63,10 +63,10 @@ class EventReader:
         self._cursors: Mapping[int, int] = {}
 
     def start_at(self, cursor: int, read_before: int, cursors: Mapping[int, int]) -> None:
-        """Continue after an earlier run, which had read the changes up to `read_before`.
+        """Continue after an earlier run that had read the changes up to `read_before`.
 
-        Of these, the events of a group are pending after the cursor of the group. `cursors` contains the groups that
-        had pending events. All changes up to `cursor` are acknowledged.
+        All changes up to `cursor` are acknowledged. `cursors` contains the groups that had pending events up to
+        `read_before`. The events of such a group are pending after the cursor of the group.
         """
         self.position, self._read_before, self._cursors = cursor, read_before, cursors
 

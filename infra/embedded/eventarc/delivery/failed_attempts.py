@@ -1,7 +1,8 @@
 """The document that shows how often an event has failed. Clients can read it while the event is not delivered.
 
-The trigger names the document with `failed_attempts_document`. It has the fields `attempts` and `problem`, the problem
-of the last attempt. Event delivery writes the document itself, so it also exists if the function dies at each attempt.
+The trigger names the document with `failed_attempts_document`. The field `attempts` is the number of failed attempts,
+and `problem` is the problem of the last attempt. Event delivery writes the document itself. The document therefore
+exists even if the function crashes at each attempt.
 
 The document is written after 2, 4, 8, ... failed attempts, and deleted when the event is acknowledged or
 becomes a dead letter. Most events are acknowledged at the first attempt, so they cause no write.

@@ -5,10 +5,10 @@ A lane is the right to have one event in flight.
 - Groups with a free lane take turns, one event each. A group without an event in flight is first.
 - With n groups, one group occupies at most `lanes / (n + 1)` lanes, but at least `MIN_SHARE`. Half of these may be
   retries.
-- A quarter of the lanes is reserved for groups without an event in flight. Slow events of a few groups therefore
-  never block the events of another group.
-- After the function died, `start_slowly` reduces the lanes to one. Each response adds a lane, and `add_lanes` doubles
-  them, so that slow events do not keep the other lanes closed.
+- A quarter of the lanes is reserved for groups without an event in flight. Slow events of a few groups therefore never
+  block the events of another group.
+- After the function has crashed, `start_slowly` reduces the lanes to one. Each response adds a lane. `add_lanes`
+  doubles the lanes, so that slow events do not keep their number low.
 
 Events wait in memory within `MAX_LOADED_EVENTS` and `MAX_LOADED_BYTES`. Beyond that, the queue only stores positions.
 """
@@ -26,7 +26,7 @@ MIN_SHARE = 2
 MAX_LOADED_EVENTS = 1_000
 MAX_LOADED_BYTES = 32 * 1024 * 1024
 MAX_LOAD = 50  # events per read of the change feed; an event may hold two documents of 1 MiB
-LOW_EVENTS = 32  # a group loads further events when fewer than these wait
+LOW_EVENTS = 32  # if fewer events of a group wait, it loads further events
 MAX_CONSIDERED_GROUPS = 256
 
 
@@ -37,12 +37,12 @@ class FairQueue:
         """Create an empty queue."""
         self.groups: dict[int, Group] = {}
         self.changed: set[int] = set()
-        """Numbers of groups whose first event that is not acknowledged may have changed. The owner clears this set."""
+        """Numbers of groups whose first unacknowledged event may have changed. The queue's owner clears this set."""
         self.loaded = asyncio.Event()
         """Set when there may be positions to load, or room for more events."""
         self.in_flight: set[Delivery] = set()
         self.restricted: set[int] = set()
-        """Groups that may have one event in flight, or none while they are held."""
+        """Groups that may have only one event in flight, or no event while they are held."""
         self._holds_restricted = False
         self.pending = 0
         """The number of events that are not acknowledged and have no row."""
@@ -72,11 +72,11 @@ class FairQueue:
 
     @property
     def has_positions(self) -> bool:
-        """Whether events wait whose documents are not in memory."""
+        """Whether some waiting events do not have their documents in memory."""
         return self.pending > self._loaded_events
 
     def add(self, number: int, sequence: int, delivery: Delivery | None) -> None:
-        """Add an event of group `number`. Without `delivery` or without room in memory, store its position only."""
+        """Add an event of group `number`. Without `delivery`, or if the memory is full, store only its position."""
         group = self._group(number)
         self.pending += 1
         if not group.window and not group.loading and not group.positions:
@@ -111,7 +111,7 @@ class FairQueue:
         return taken
 
     def load(self, groups: Iterable[Group], deliveries: Iterable[Delivery]) -> None:
-        """Add events that were read. Positions of `groups` that are not among the events need no delivery."""
+        """Add events that were read. Positions in `groups` without such an event need no delivery."""
         for group in groups:
             self.pending -= len(group.loading)
             group.loading = []
@@ -164,7 +164,7 @@ class FairQueue:
         self.release(delivery)
 
     def withdraw(self, number: int, limit: int) -> list[Delivery]:
-        """Remove up to `limit` events of a group from the events that wait, and return them. They stay unsaved."""
+        """Remove up to `limit` waiting events of a group, and return them. They still count as unsaved."""
         group = self._group(number)
         withdrawn = group.withdraw(limit)
         self._load_if_low(group)
@@ -188,11 +188,11 @@ class FairQueue:
         return max(1, self._share // 2)
 
     def free_retries(self) -> int:
-        """Return how many retries may be added now. Half of the lanes are for events that never failed."""
+        """Return the number of retries that may be added now. Half of the lanes are for events that never failed."""
         return max(1, self._lanes // 2) - sum(len(group.retrying) for group in self.groups.values())
 
     def add_lane(self) -> None:
-        """Use one lane more, up to the maximum."""
+        """Use one more lane, up to the maximum."""
         if self._open_lanes < self._lanes:
             self._open_lanes += 1
             self._serve()
@@ -208,7 +208,7 @@ class FairQueue:
         self._open_lanes = MIN_LANES
 
     def pause(self) -> None:
-        """Hand out no events until `resume`."""
+        """Return no events from `take` until `resume`."""
         self._is_paused = True
 
     def resume(self) -> None:
@@ -217,7 +217,7 @@ class FairQueue:
         self._serve()
 
     def restrict(self, groups: set[int], *, hold: bool) -> None:
-        """Restrict these groups, and no others, to one event in flight each; with `hold`, to none."""
+        """Restrict these groups, and no other groups, to one event in flight each, or to none with `hold`."""
         released = self.restricted if not hold else self.restricted - groups
         self.restricted, self._holds_restricted = groups, hold
         for number in released:
@@ -225,7 +225,7 @@ class FairQueue:
                 self._offer(self.groups[number])
 
     def pause_for_trial(self) -> None:
-        """Hand out no events until `resume_after_trial`."""
+        """Return no events from `take` until `resume_after_trial`."""
         self._is_paused_for_trial = True
 
     def resume_after_trial(self) -> None:

@@ -1,7 +1,7 @@
 """A group of events: events whose documents have the same value of the first wildcard of the path pattern.
 
-A group holds its next events in memory. Of all further events it only holds the position in the change feed, which
-takes 8 bytes, so a backlog of a million events takes 10 MB.
+A group holds its next events in memory. For each further event, it holds only the position in the change feed. A
+position takes 8 bytes, so a backlog of a million events takes 10 MB.
 """
 
 import time
@@ -29,7 +29,7 @@ class Positions:
         self._length += 1
 
     def take(self, count: int) -> list[int]:
-        """Remove and return at least one sequence, if there is one, and at most `count`."""
+        """Remove and return up to `count` sequences. If the queue is not empty, return at least one."""
         if not self._chunks:
             return []
         chunk = self._chunks[0]
@@ -103,14 +103,14 @@ class Group:
         self.retries.append(delivery)
 
     def take(self) -> Delivery:
-        """Return the next event to send, a failed one first. It is in flight from now on."""
+        """Return the next event to send, failed events first. It is then in flight."""
         delivery = (self.retries or self.queued).popleft()
         delivery.started = time.monotonic()
         self.in_flight += 1
         return delivery
 
     def put_back(self, delivery: Delivery) -> None:
-        """Let an event that was not sent wait again, before the others."""
+        """Put an event that was not sent back to the front."""
         (self.retries if delivery.sequence in self.retrying else self.queued).appendleft(delivery)
 
     def withdraw(self, limit: int) -> list[Delivery]:

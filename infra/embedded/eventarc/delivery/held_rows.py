@@ -1,7 +1,7 @@
-"""Held rows: the rows of undelivered events that must not be sent now. They are in flight or being saved.
+"""Held rows: the rows of undelivered events that must not be sent now, because they are in flight or being saved.
 
-The rows are read in a thread, while events are sent and outcomes are saved. A row that is read may therefore be
-outdated: since then, its event may have been acknowledged. A row changes only while it is held, so a reader skips the
+A thread reads rows while events are sent and outcomes are saved. A row may therefore be outdated after the read,
+because its event was acknowledged during the read. A row changes only while it is held. A reader therefore skips all
 rows that were held at any time during the read.
 """
 

@@ -1,12 +1,12 @@
 """Quarantine: decides which suspect is sent next, and when.
 
-If a connection breaks, one of the events in flight may have killed the function. All of them become suspects. Suspects
-are sent one at a time: a poison event then kills the function alone, and the others complete.
+If a connection breaks, one of the events in flight may have crashed the function. All of these events become suspects.
+Suspects are sent one at a time. If a poison event crashes the function, no other event is then in flight.
 
-A *risky* suspect is one that was in flight alone when the function died, or belongs to the group of such an event.
-After a death, risky suspects wait until other events have been acknowledged, and then for `PAUSE_FACTOR` times the time
-that the death cost, so they cost at most a quarter of the function's time. Other suspects do not wait. If other groups
-are active, new events of a group that has risky suspects wait in the same way.
+A suspect is *risky* if it was in flight alone when the function crashed, or if it belongs to the group of such an
+event. After a crash, risky suspects wait until other events have been acknowledged. They then wait for `PAUSE_FACTOR`
+times the time that the crash has cost, so they use at most a quarter of the function's time. Other suspects do not
+wait. If other groups are active, new events of a group with risky suspects wait in the same way.
 """
 
 import math
@@ -17,7 +17,7 @@ from infra.embedded.eventarc.delivery.deliveries import Suspect
 from infra.embedded.eventarc.delivery.delivery import State
 
 PAUSE_FACTOR = 3.0
-IDLE_PAUSE_SECONDS = 2.0  # after a death, if no other events wait
+IDLE_PAUSE_SECONDS = 2.0  # after a crash, if no other events wait
 MAX_PAUSE_SECONDS = 30.0
 MEMORY_SECONDS = 60.0
 MAX_ACTIVE_GROUPS = 2
@@ -27,21 +27,21 @@ class Quarantine:
     """The order and the pauses of suspects. Times are on the monotonic clock."""
 
     def __init__(self) -> None:
-        self._deaths: Counter[int] = Counter()  # by group: deaths while one of its events was in flight alone
+        self._deaths: Counter[int] = Counter()  # by group: crashes while one of its events was in flight alone
         self._last_deaths: dict[int, float] = {}  # by group
         self._active: dict[int, float] = {}  # the last two groups with a response, and the time of the response
         self._last_death = -math.inf
-        self._lost_since: float | None = None  # set from a death until the next acknowledgement
+        self._lost_since: float | None = None  # set from a crash until the next acknowledgement
         self._resume_at = -math.inf
 
     def is_risky(self, suspect: Suspect) -> bool:
-        """Return whether the event probably kills the function."""
+        """Return whether the event probably crashes the function."""
         return suspect.state == State.QUARANTINED and (suspect.crashes > 0 or self._deaths[suspect.group] > 0)
 
     def next(self, suspects: Iterable[Suspect], now: float, *, is_idle: bool) -> tuple[Suspect | None, float]:
-        """Return the suspect to send now, or None, and the time of the next one, or infinity.
+        """Return the suspect to send now, or None, and the time at which the next suspect is due, or infinity.
 
-        `is_idle`: no other events wait.
+        `is_idle` says that no other events wait.
         """
         resume_at = self._resume_time(is_idle=is_idle)
         best: Suspect | None = None
@@ -55,7 +55,7 @@ class Quarantine:
         return best, next_due
 
     def record_death(self, group: int | None, started: float, now: float) -> None:
-        """Record that a connection broke. `group` is the group of the event, or None if others were in flight too.
+        """Record that a connection broke. `group` is that of the event, or None if other events were in flight too.
 
         `started` is the time when the event was sent.
         """
@@ -68,7 +68,7 @@ class Quarantine:
             self._lost_since = now
 
     def record_acknowledgement(self, group: int, now: float) -> None:
-        """Record that the function works: it acknowledged an event of `group`."""
+        """Record that the function has acknowledged an event of `group`, so it works."""
         self._active[group] = now
         if len(self._active) > MAX_ACTIVE_GROUPS:
             del self._active[min(self._active, key=self._active.__getitem__)]
@@ -78,13 +78,13 @@ class Quarantine:
 
     @property
     def is_recovering(self) -> bool:
-        """Whether the function has not acknowledged an event since its last death."""
+        """Whether the function has crashed and has not acknowledged an event after the crash."""
         return self._lost_since is not None
 
     def restricted_groups(self, now: float, waiting: Iterable[int]) -> set[int]:
-        """Return the groups whose events killed the function recently, if another group is active or in `waiting`.
+        """Return the groups whose events crashed the function recently, if another group is active or in `waiting`.
 
-        New events of such a group probably kill the function too.
+        New events of such a group probably crash the function too.
         """
         for group, last in list(self._last_deaths.items()):
             if now - last > MEMORY_SECONDS:

@@ -1,7 +1,8 @@
 """The recorder saves the outcome of attempts and the progress of each group, in one transaction every 0.1 s.
 
-An acknowledged event leaves the queue. A failed event gets a row and also leaves the queue, so it does not delay other
-events. An event that is in flight for more than a second gets a row too, so that its group's cursor can move past it.
+An acknowledged event is removed from the queue. A failed event gets a row and is also removed, so it does not delay
+other events. An event that is in flight for more than a second gets a row too, so that the cursor of its group can move
+past the event.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ class Recorder:
     def __init__(self, trigger: Trigger, deliveries: Deliveries, queue: FairQueue, reader: EventReader) -> None:
         self.held_rows = HeldRows()
         self.has_news = reader.on_read
-        """Set when there may be something to save."""
+        """Set when an outcome or a position may have to be saved."""
         self.on_saved: list[asyncio.Event] = []
         """Set after rows were saved."""
         self._name = trigger.name
@@ -127,7 +128,7 @@ class Recorder:
         return self._read_before > 0
 
     def _changed_cursors(self, groups: set[int], saved_rows: dict[int, Delivery | None]) -> dict[int, int | None]:
-        """Return the cursor of each group whose cursor differs from the saved one. None: no pending events."""
+        """Return the cursor of each group whose cursor differs from the saved cursor. None means no pending events."""
         changed: dict[int, int | None] = {}
         for number in groups:
             group = self._queue.groups.get(number)

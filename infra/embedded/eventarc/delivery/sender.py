@@ -40,7 +40,7 @@ class Sender:
         self.reachable.set()
         self.last_acknowledgement = -math.inf
         self.suspects_in_flight = 0
-        self._last_shared_death = -math.inf  # several connections break when the function dies
+        self._last_shared_death = -math.inf  # if the function crashes, several connections break
         self._trigger = trigger
         self._selection = selection
         self._queue = queue
@@ -68,7 +68,7 @@ class Sender:
             self._push.client.close()
 
     async def send_alone(self, delivery: Delivery) -> None:
-        """Send a suspect, or the notice that an event was given up, on a new connection; record the outcome."""
+        """Send a suspect, or the notice that an event is not sent again, on a new connection. Record the outcome."""
         if delivery.state is State.GIVEN_UP:
             await self._send_notice(delivery)
             return
@@ -126,7 +126,7 @@ class Sender:
         self._log_failure(delivery)
 
     async def _send_notice(self, delivery: Delivery) -> None:
-        """Tell the function that an event was given up."""
+        """Send the notice that an event is not sent again."""
         problem: str | None
         try:
             problem = await self._push.give_up(delivery.change, delivery.attempts, delivery.problem)

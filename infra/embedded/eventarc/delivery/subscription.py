@@ -1,7 +1,7 @@
 """A subscription sends the events of one trigger, from the change feed to the function.
 
 The event reader reads the change feed into the fair queue. The sender takes events from the queue. The recorder saves
-the outcomes. Failed events return to the queue when they are due; suspects are sent alone.
+the outcomes. Failed events return to the queue when they are due. Suspects are sent alone.
 """
 
 import asyncio

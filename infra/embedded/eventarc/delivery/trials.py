@@ -1,11 +1,11 @@
 """Sends suspects and notices one at a time.
 
-A suspect is sent alone: the next one follows when its attempt has ended. While a risky suspect is sent, or the function
-has not acknowledged an event since it died, no other event is sent for up to `EXCLUSIVE_SECONDS`. The event then does
-not kill the function while others are in flight.
+A suspect is sent alone: the next suspect follows when this attempt has ended. In two cases, no other event is sent for
+up to `EXCLUSIVE_SECONDS`: if the suspect is risky, or if the function has not acknowledged an event after its last
+crash. The suspect then cannot crash the function while other events are in flight.
 
-A slow suspect does not delay the others for long. After `SLOW_SECONDS`, the next one is sent if the function has
-acknowledged another event in the meantime, which shows that the function is not blocked.
+A slow suspect does not delay other suspects for long. After `SLOW_SECONDS`, the next suspect is sent if the function
+has acknowledged another event during the attempt. This shows that the function is not blocked.
 """
 
 import asyncio
