@@ -1,7 +1,7 @@
-"""Run a module, and end its process when the supervisor has ended: `python -m infra.embedded.guarded -m MODULE ...`.
+"""Run a module, and exit when the supervisor has ended: `python -m infra.embedded.guarded -m MODULE ...`.
 
-The watchdog ends all processes of a killed supervisor. If the watchdog is killed too, each guarded process ends by
-itself. A guarded process inherits the read end of a pipe. Only the supervisor holds the write end, so the end of the
+If the supervisor is killed, the watchdog stops all processes. If the watchdog is killed too, each guarded process exits
+by itself. A guarded process inherits the read end of a pipe. Only the supervisor holds the write end, so the end of the
 pipe means that the supervisor has ended, on Linux and on macOS. A thread waits for the end of the pipe. The kernel
 wakes the thread, so waiting needs no CPU time.
 

@@ -8,8 +8,8 @@ All instances of a process use one common socket, and the fastest instance accep
 over these sockets. Other programs of the same user can then listen on the port too. macOS does not distribute
 connections over sockets, so the option has no effect there.
 
-Any instance may accept a request to the shared port. Each instance therefore also listens on its own loopback
-port, where the supervisor checks whether that instance is ready and alive.
+Any instance may accept a request to the shared port. Each instance therefore also listens on its own loopback port. The
+supervisor uses this port to check whether the instance is ready and alive.
 """
 
 import socket

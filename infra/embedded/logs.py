@@ -3,7 +3,7 @@
 Each line of text starts with the name of its process. Each line of JSON has this name as a label. A process that logs
 JSON lines keeps its fields; any other line becomes the message of an entry.
 
-A process that fails in a loop writes the same lines again and again. Of equal lines, the first few are written, and
+A process that fails in a loop writes the same lines again and again. Only the first few of equal lines are written, and
 then one summary every ten seconds. Lines are equal if they differ only in their times.
 
 Text is colored only on a terminal, and only if NO_COLOR is not set.
@@ -27,16 +27,16 @@ COLORS = (36, 33, 35, 32, 34, 96, 93, 95)
 RED = 31
 MAX_EQUAL_LINES = 5
 SUMMARY_SECONDS = 10.0
-MAX_COUNTED_LINES = 1_000  # different lines of one process whose repetitions are counted at the same time
+MAX_COUNTED_LINES = 1_000  # the number of different lines of one process that are counted at the same time
 
 _time = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?")
 
 
 class Style(Protocol):
-    """How a line of output looks."""
+    """The format of a line of output."""
 
     def line(self, name: str, text: str, *, repeated: int = 0, is_error: bool = False) -> str:
-        """Return a line of the process `name`. `repeated` says how often an equal line was left out."""
+        """Return a line of the process `name`. `repeated` is the number of equal lines that were left out."""
         ...
 
     def plain(self, text: str) -> str | None:
@@ -114,7 +114,7 @@ class Logs:
             self.output.write(self._style.line(name, text, is_error=is_error))
 
     def summarize_repeated(self, *, is_last: bool = False) -> None:
-        """Write how often lines were repeated. Call this regularly, and at the end with `is_last`."""
+        """Write how often lines were repeated. Call this regularly, and once at the end with `is_last`."""
         now = math.inf if is_last else time.monotonic()
         for name, repetitions in self._repetitions.items():
             for text, count in repetitions.summarize(now):
@@ -139,7 +139,7 @@ class Repetitions:
         self._counts: dict[str, _Count] = {}
 
     def admit(self, line: str, now: float) -> bool:
-        """Count a line; return whether to write it."""
+        """Count a line. Return whether to write it."""
         key = _time.sub("", line)
         count = self._counts.get(key)
         if count is None:
@@ -157,7 +157,7 @@ class Repetitions:
         """Return lines that were not written, with their number. Lines of earlier periods are forgotten."""
         ended = {key: count for key, count in self._counts.items() if now - count.started >= SUMMARY_SECONDS}
         for key, count in ended.items():
-            if count.omitted:  # the line is still repeated, so the next period omits it from its first line
+            if count.omitted:  # the line is still repeated, so the next period omits all of these lines
                 self._counts[key] = _Count(now, lines=MAX_EQUAL_LINES)
             else:
                 del self._counts[key]

@@ -1,8 +1,8 @@
-"""The output stream of the supervisor, written by a thread of its own.
+"""The output stream of the supervisor. A separate thread writes it.
 
-A reader can stop reading for a long time, as a terminal does after Ctrl-S and `| less` does. The supervisor must then
-still restart and stop processes, and the processes must not block when they log. Lines wait for the reader within a
-limit. Further lines are dropped, and the output says how many.
+A reader can stop reading for a long time, for example a terminal after Ctrl-S, or `| less`. The supervisor must then
+still restart and stop processes, and the processes must not block when they log. A limited number of lines waits for
+the reader. Further lines are dropped, and the output says how many.
 """
 
 import contextlib
@@ -77,7 +77,7 @@ class Output:
                 pass
 
     def _take(self) -> bytes:
-        """Wait for lines and return the first of them. Returns nothing at the end."""
+        """Wait for lines and return the first lines. Returns no bytes at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._is_closing)
             batch = bytearray()

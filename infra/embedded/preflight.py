@@ -1,9 +1,9 @@
 """Preflight: before anything starts, validate the settings, lock the data folder and test the ports.
 
-Two locks protect the data folder. The supervisor holds `supervisor.lock` while the stack runs. The supervisor and
-its watchdog and all processes hold `watchdog.lock` until the last process of the stack has ended. If the supervisor is
+Two locks protect the data folder. The supervisor holds `supervisor.lock` while the stack runs. The supervisor, its
+watchdog and all processes hold `watchdog.lock` until the last process of the stack has ended. If the supervisor is
 killed, a new stack waits until the old processes have ended. The kernel releases a lock when all processes that hold it
-have ended, also after kill -9.
+have ended, even after kill -9.
 
 Note: two servers that listen with SO_REUSEPORT share a port without an error. A port is therefore free only if a
 socket without SO_REUSEPORT can be bound to it and no server accepts connections on it.
@@ -96,9 +96,9 @@ def _lock_folder(stack: Stack, folder: Path) -> int:
 
 
 def _make_private(folder: Path) -> None:
-    """Deny other users access to the data folder and its files, also if an earlier version or a copy allowed it.
+    """Deny other users access to the data folder and its files, even if an earlier version or a copy allowed it.
 
-    A folder that all users share, such as /tmp, and folders and files of other users are left as they are.
+    This does not change folders that all users share, such as /tmp, and folders and files of other users.
     """
     status = folder.stat()
     if status.st_mode & stat.S_ISVTX or status.st_uid != os.geteuid():

@@ -1,18 +1,19 @@
-"""Probes of a process: whether it is ready for work, and whether it still responds at all.
+"""Probes of a process: whether it is ready for work, and whether it still responds.
 
 An address is one of these:
 
 - `http://host:port/path`: an HTTP endpoint. To prove that it knows a secret, it responds to the header `x-nonce: NONCE`
   with the HMAC-SHA256 of `healthz:NONCE` in hexadecimal.
-- `https://host:port/path`: the same over TLS. The certificate is not verified: it names the host that clients use, and
-  the supervisor connects to a socket that it holds itself.
+- `https://host:port/path`: the same over TLS. The certificate is not verified, because it names the host that clients
+  use. The supervisor connects to a socket that it holds itself.
 - `grpc://host:port`: a gRPC server
 - `tcp://host:port`: a process that opens its port itself when it is ready
 
-A process is ready if it answers with an HTTP status from 200 to 499, with HTTP/2 settings, or with the connection.
-A process is alive if anything comes back, also an error status or the end of the connection: a process that refuses
-work because it is at a limit must not be killed. Only silence counts. The supervisor holds the listening sockets, so
-the kernel accepts connections for a process that hangs or that has ended.
+A process is ready if it responds with an HTTP status from 200 to 499 or with HTTP/2 settings, or for `tcp` if it
+accepts the connection. A process is alive if it responds in any way, even with an error status or the end of the
+connection: a process that refuses work because of a limit must not be killed. A process hangs only if it does not
+respond. The supervisor holds the listening sockets, so the kernel accepts connections even if a process hangs or has
+ended.
 """
 
 import asyncio
@@ -47,10 +48,10 @@ async def wait_until_ready(address: str, secret: str | None = None) -> None:
 
 
 async def wait_until_silent(liveness: Liveness, max_start_seconds: float) -> None:
-    """Return when the process has left `max_failures` probes in a row without an answer.
+    """Return when the process has not responded to `max_failures` probes in a row.
 
-    The process has `max_start_seconds` until its first answer. A probe that ends late shows that the supervisor itself
-    did not run, because the machine is overloaded or was suspended. Such a probe does not count.
+    The process has `max_start_seconds` until its first response. If a probe ends late, the supervisor itself did not
+    run, because the machine is overloaded or was suspended. Such a probe does not count.
     """
     max_failures = max(liveness.max_failures, math.ceil(max_start_seconds / liveness.interval_seconds))
     failures = 0

@@ -1,14 +1,14 @@
 """The supervisor starts processes in order, restarts those that exit, and stops them in reverse order.
 
-If a process exits or does not become ready while the stack starts, the supervisor stops everything and prints
-the last lines of that process. When all processes are ready, the supervisor restarts a process that exits. It kills
-and restarts a process that hangs. The stack then stops only after a signal, or when its output is closed.
+If a process exits or does not become ready while the stack starts, the supervisor stops all processes and prints the
+last lines of that process. After all processes were ready, the supervisor restarts a process that exits. It kills and
+restarts a process that hangs. The stack then stops only after a signal, or when its output is closed.
 
-A process that was ready is restarted at once: other work waits for it, and the start itself takes most of a second, so
-a crash loop is not a busy loop. A process that exits before it is ready is restarted after a pause of one second at
-most. A longer pause would delay the work of all clients because of one event that kills the function.
+A process that was ready is restarted at once, because other work waits for it. A start takes most of a second, so a
+crash loop is not a busy loop. A process that exits before it is ready is restarted after a pause of at most one second.
+With a longer pause, one event that crashes the function would delay the work of all clients.
 
-To stop the stack, the supervisor sends SIGTERM in reverse order, and later SIGKILL to the processes that still
+To stop the stack, the supervisor sends SIGTERM in reverse order. Later it sends SIGKILL to the processes that still
 run. This takes at most two seconds.
 """
 
@@ -51,7 +51,7 @@ class Supervisor:
         """Prepare the supervisor. `run` starts the processes, which hold `lock` until they end."""
         self._stack = stack
         self._guard_pipe = os.pipe()
-        """Guarded processes end when the write end is closed, which only this process holds."""
+        """Guarded processes exit when the write end of this pipe is closed. Only this process holds the write end."""
         self._inherited = [self._guard_pipe[0], *([] if lock is None else [lock])]
         self._instances = instances
         self._logs = logs
@@ -61,7 +61,7 @@ class Supervisor:
         self._stop = asyncio.Event()
 
     async def run(self, *, greet: bool) -> int:
-        """Run until a signal arrives or the start fails; return the exit code."""
+        """Run until a signal arrives or the start fails. Return the exit code."""
         self._listen_to_signals()
         self._logs.output.when_lost(partial(asyncio.get_running_loop().call_soon_threadsafe, self._stop.set))
         tasks = [asyncio.create_task(self._run_instance(instance)) for instance in self._instances]
@@ -144,7 +144,7 @@ class Supervisor:
                     failures = 0
 
     async def _run_restarted(self, instance: Instance, child: Child) -> bool:
-        """Wait until a restarted process has exited; return whether it was ready."""
+        """Wait until a restarted process has exited. Return whether it was ready."""
         reporting = asyncio.create_task(self._report_ready(instance, child))
         try:
             await self._wait_for_exit(instance, child)

@@ -1,12 +1,12 @@
-"""The watchdog ends all processes of the stack when the supervisor has ended, also after kill -9.
+"""The watchdog stops all processes of the stack when the supervisor has ended, even after kill -9.
 
 The watchdog reads lines from standard input: `+group` adds a process group and `-group` removes one. Only the
 supervisor writes to this pipe, so the end of the input means that the supervisor has ended, on Linux and on macOS.
 The watchdog then sends SIGTERM to every remaining process group, and SIGKILL 1.5 seconds later. The watchdog also
-holds a lock on the data folder, so a new stack cannot start while processes of the old stack still run. At last it
-removes the scratch folder, if its argument names one.
+holds a lock on the data folder, so a new stack cannot start while processes of the old stack still run. If its argument
+names a scratch folder, it removes this folder at the end.
 
-The supervisor replaces a watchdog that has ended. If both are killed together, `guarded` ends the processes.
+The supervisor replaces a watchdog that has ended. If both are killed together, `guarded` stops the processes.
 
 This file runs as a script without site packages, because the watchdog must start within milliseconds.
 """
@@ -36,7 +36,7 @@ class Watchdog:
         self._process = self._start()
 
     def watch(self, group: int) -> None:
-        """Add a process group that the watchdog ends after the supervisor has ended."""
+        """Add a process group that the watchdog stops after the supervisor has ended."""
         self._groups.add(group)
         self._send(f"+{group}\n")
 
@@ -46,7 +46,7 @@ class Watchdog:
         self._send(f"-{group}\n")
 
     def replace_ended(self) -> bool:
-        """If the watchdog process has ended, start another that watches the same groups; return whether it had ended.
+        """If the watchdog process has ended, start another one for the same groups. Return whether it had ended.
 
         Raises `OSError` if the process cannot be started. The next call tries again.
         """
@@ -61,7 +61,7 @@ class Watchdog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the watchdog and the process groups that it still watches."""
+        """Stop the watchdog and the process groups that it still watches."""
         self._close_input()
         try:
             self._process.wait(GRACE_SECONDS + KILL_SECONDS)
@@ -83,7 +83,7 @@ class Watchdog:
         return process
 
     def _send(self, lines: str) -> None:
-        """Send lines. If the watchdog cannot receive them, end it: `replace_ended` sends all groups again."""
+        """Send lines. If the watchdog cannot receive them, stop it. `replace_ended` then sends all groups again."""
         assert self._process.stdin is not None
         data = lines.encode()
         try:
@@ -99,7 +99,7 @@ class Watchdog:
 
 
 def kill_group(group: int, signal_number: int) -> bool:
-    """Send a signal to a process group; return whether the group has a running process.
+    """Send a signal to a process group. Return whether the group has a running process.
 
     macOS raises EPERM if all processes of the group are zombies.
     """
@@ -111,7 +111,7 @@ def kill_group(group: int, signal_number: int) -> bool:
 
 
 def main() -> None:
-    """Read process groups until standard input ends, then end these groups."""
+    """Read process groups until standard input ends, then stop these groups."""
     groups: set[int] = set()
     for line in sys.stdin:
         change = groups.add if line[0] == "+" else groups.discard

@@ -1,1 +1,1 @@
-"""What Prometheus and Grafana need: alerts, and a dashboard made from the list of signals."""
+"""The files for Prometheus and Grafana: alerts, and a dashboard that is made from the list of signals."""

@@ -1,7 +1,7 @@
-"""What the smoke test checks, over the public API: a sample goes in, its result comes out.
+"""The checks of the smoke test. They use the public API to submit samples and read their results.
 
-With a key with the scope admin, the samples of the run are deleted. Otherwise each run leaves the fixture as a new
-sample, and the large sample has a fixed idempotency key, so that all runs store it once.
+If the key has the scope admin, the samples of the run are deleted. Otherwise, each run stores the fixture as a new
+sample. The large sample has a fixed idempotency key, so that all runs together store it once.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _LARGE_PAIR = b"0.25,0.75,"
 
 
 class Failure(Exception):
-    """A check failed. The message says what was expected and what happened."""
+    """A check failed. The message has the expected and the actual outcome."""
 
 
 class SmokeTest:
@@ -38,11 +38,11 @@ class SmokeTest:
         self._timeout_seconds = timeout_seconds
         self._can_delete = False
         self._waits_for = ""
-        """Why the current check still waits, for the message after its timeout."""
+        """The reason why the current check waits, for the message after its timeout."""
         self._stored: list[str] = []
 
     async def run(self) -> None:
-        """Run all checks and print a line for each. Raises `Failure` at the first that fails, or a `DropzoneError`."""
+        """Run all checks and print a line for each. Raises `Failure` if a check fails, or a `DropzoneError`."""
         async with AsyncClient(self._url, self._key, retry_seconds=self._timeout_seconds / 2) as client:
             checks: dict[str, Callable[[AsyncClient], Awaitable[str]]] = {
                 "ready": self._ready,
@@ -64,7 +64,7 @@ class SmokeTest:
                 print(f"ok  {name}: {outcome} ({time.monotonic() - start:.1f} s)", flush=True)
 
     async def _ready(self, client: AsyncClient) -> str:
-        """A new instance may still start: wait for it."""
+        """Wait until the API is ready, because a new instance may still be starting."""
         del client
         async with aiohttp.ClientSession() as session:
             while True:
@@ -82,7 +82,7 @@ class SmokeTest:
                 await asyncio.sleep(1)
 
     async def _wrong_key(self, client: AsyncClient) -> str:
-        """A key of the right form that does not exist."""
+        """Check that the API refuses a key that has the right form but does not exist."""
         del client
         async with AsyncClient(self._url, f"dz_{'0' * (len(self._key) - 3)}", retry_seconds=0) as stranger:
             try:
@@ -92,7 +92,7 @@ class SmokeTest:
         raise Failure("a wrong API key was accepted")
 
     async def _fixture(self, client: AsyncClient) -> str:
-        """The result of a new sample reaches a subscriber, and is the expected one."""
+        """Check that a subscriber receives the result of a new sample, and that the result is correct."""
         self._can_delete = "admin" in (await client.whoami()).scopes
         sample = (FIXTURE / "sample.json").read_bytes()
         expected = json.loads((FIXTURE / "result.json").read_text())
@@ -117,7 +117,7 @@ class SmokeTest:
         return f"the subscription received the result of {receipt.id}, mean {edge.result.mean}"
 
     async def _large_sample(self, client: AsyncClient) -> str:
-        """A sample as large as Cloud Run allows, in one request."""
+        """Check a sample in one request that is almost as large as Cloud Run allows."""
         sample, count = large_sample()
         key = f"{_LARGE_KEY}-{uuid.uuid4()}" if self._can_delete else _LARGE_KEY
         receipt = await client.submit(sample, idempotency_key=key)
@@ -129,7 +129,7 @@ class SmokeTest:
         return f"{count:,} values computed"
 
     async def _clean_up(self, client: AsyncClient) -> str:
-        """The samples of this run are deleted, if the key may do so."""
+        """Delete the samples of this run, if the key has the scope admin."""
         if not self._can_delete:
             return "the samples stay, because the key lacks the scope admin"
         deleted = await client.delete(self._stored, reason="smoke test")

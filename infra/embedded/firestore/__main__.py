@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-# grpc reads this variable at import. With this value, the thread that polls for calls also reads the connections.
+# grpc reads this variable when it is imported. With this value, the thread that polls for calls also reads connections.
 os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
 
 import uvloop
@@ -40,7 +40,7 @@ MIB = 1024 * 1024
 MIN_LOG_MIB, MAX_LOG_MIB = 32, 1024
 
 SHORT_BUILD_SECONDS = 2.0
-"""Builds of indexes that take less time finish before the port opens. Longer builds run while the server runs."""
+"""The server waits for index builds for this time before it opens the port. Longer builds run while it serves."""
 
 NEW_OBJECTS = (
     20_000  # between two collections; a commit allocates thousands of objects, almost none of them in reference cycles
@@ -128,7 +128,7 @@ def parse_rate_limits(text: str) -> list[str]:
 
 
 def read_triggers(path: Path | None) -> list[trigger.Trigger]:
-    """Return the triggers of a file, which may contain other tables of a stack file. Return none without a file."""
+    """Return the triggers of a file, which may be a stack file. Without a file, return no triggers."""
     return [] if path is None else trigger.read(reader.read(path, os.environ).triggers)
 
 
@@ -138,7 +138,7 @@ def read_schedules(path: Path | None) -> list[schedule.Schedule]:
 
 
 def read_token() -> BearerToken | None:
-    """Return the token that every call must have, or None if calls need none.
+    """Return the token that every call must have, or None if calls need no token.
 
     The token is not an option, because all users of the machine can read command lines.
     """
@@ -227,7 +227,7 @@ async def start_admin_endpoints(
 
 
 async def cancel(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait until it has ended. Its last write fails if the writer has ended."""
+    """Cancel a task and wait until it has ended. Ignore that its last write fails if the writer has ended."""
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError, StatusError):
         await task

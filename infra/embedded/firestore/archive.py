@@ -66,7 +66,7 @@ def export_documents(source: Path, target: TextIO) -> int:
 
 
 def check(path: Path) -> int:
-    """Print every problem of a file. Return 1 if there are any."""
+    """Print every problem of a file. Return 1 if the file has problems, otherwise 0."""
     count = 0
     with contextlib.closing(_open(path)) as live:
         if format_version(live, path) != FORMAT_VERSION:
@@ -114,7 +114,7 @@ def parse_arguments() -> argparse.Namespace:
     restore_parser.add_argument("backup", type=Path, help="file that `backup` created")
     check_parser = commands.add_parser("check", help="check documents and indexes; the server may run")
     accept_parser = commands.add_parser(
-        "accept-loss", help="start with the file as it is, although changes are missing; stop the server first"
+        "accept-loss", help="let the server start with this file, although changes are missing; stop the server first"
     )
     for command in (backup_parser, export_parser, import_parser, restore_parser, check_parser, accept_parser):
         command.add_argument("--data", type=Path, required=True, help="SQLite file of the server")

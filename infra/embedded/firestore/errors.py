@@ -1,7 +1,7 @@
-"""Errors of the API: a gRPC status code and a message. The message uses production's words if production has the error.
+"""Errors of the API: a gRPC status code and a message. If production has the error, the message has the same words.
 
-The code tells a client whether to retry, so an error that a retry cannot fix needs a code that clients do not retry.
-Every exception that is not listed here is logged and becomes INTERNAL, without details for the client. A full or
+A client decides by the code whether to retry. If a retry cannot fix an error, the code is one that clients do not
+retry. Every exception that is not listed here is logged and becomes INTERNAL, without details for the client. A full or
 failing disk may be repaired, so the codes of these errors allow a retry.
 """
 
@@ -47,7 +47,7 @@ def already_exists(message: str) -> StatusError:
 
 
 def failed_precondition(message: str) -> StatusError:
-    """Return FAILED_PRECONDITION: the request can succeed only after the state of the database has changed."""
+    """Return FAILED_PRECONDITION: the request can succeed only after a change of the database."""
     return StatusError(grpc.StatusCode.FAILED_PRECONDITION, message)
 
 

@@ -1,4 +1,4 @@
-"""The Prometheus metrics that the code of Firestore updates. `api/admin_endpoints.py` adds those that it reads."""
+"""The Prometheus metrics that the code of Firestore updates. `api/admin_endpoints.py` adds metrics that it reads."""
 
 from prometheus_client import Counter, Histogram
 
@@ -19,7 +19,7 @@ CHECKPOINT_DURATION = Histogram(
 )
 LOG_RESTART_DURATION = Histogram(
     "firestore_log_restart_duration_seconds",
-    "Time in which the writer restarts the write-ahead log, in seconds. No commit runs meanwhile.",
+    "Time in which the writer restarts the write-ahead log, in seconds. No commit runs in this time.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
 )
 FAILED_CHECKPOINTS = Counter("firestore_failed_checkpoints", "Checkpoints that failed or had no room on the disk.")

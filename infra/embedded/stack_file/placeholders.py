@@ -14,8 +14,8 @@ Commands, addresses, environment values and texts may contain placeholders:
 - `{start_token}`: another random text that is new at every start; only in the `environment` of a process and in
   `ready_message`
 
-Note: path patterns of triggers contain braces too, so placeholders of a trigger or schedule are replaced in its `url`
-only.
+Note: path patterns of triggers contain braces too. In a trigger or schedule, placeholders are therefore replaced only
+in the `url`.
 """
 
 import secrets

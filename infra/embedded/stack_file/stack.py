@@ -16,17 +16,17 @@ class StackError(Exception):
 
 
 class Liveness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the supervisor finds out that a process hangs. `probes` describes the addresses."""
+    """How the supervisor detects that a process hangs. `probes` describes the addresses."""
 
     address: str
     interval_seconds: float = 5.0
-    """The pause after an answer. Each probe waits this long for an answer, too."""
+    """The pause after a response. Each probe also waits this long for a response."""
     max_failures: int = 6
-    """The process is killed after this number of probes in a row without an answer."""
+    """The process is killed after this number of probes in a row without a response."""
 
     @property
     def max_silence_seconds(self) -> float:
-        """How long a process may stay silent."""
+        """How long a process may not respond."""
         return self.interval_seconds * self.max_failures
 
 
@@ -44,17 +44,17 @@ class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tls_setting: str | None = None
     """The setting that is not empty if the process speaks TLS. Its URL and its probes then have `https`."""
     public_url_setting: str | None = None
-    """The setting that holds the URL of a process with TLS. If it is empty, the URL is that of host and port."""
+    """The setting that holds the URL of a process with TLS. If it is empty, the URL consists of host and port."""
     ready: str | None = None
     """The address at which the process is ready. `probes` describes the addresses."""
     proof_variable: str | None = None
     """A variable of the process that holds a secret. To be ready, the process must prove that it knows the secret."""
     liveness: Liveness | None = None
-    """How to find out that the process hangs. If None, the supervisor restarts it only when it exits."""
+    """How to detect that the process hangs. If None, the supervisor restarts it only when it exits."""
     count_setting: str | None = None
     """The setting that holds the number of instances. All instances share the port."""
     reuse_port: bool = False
-    """Whether several instances have own sockets for the shared port, so that Linux distributes the connections."""
+    """Whether each instance has its own socket for the shared port, so that Linux distributes the connections."""
     once: bool = False
     """If true, the process is ready when it has exited with code 0, and it is not restarted."""
     environment: dict[str, str] = {}
@@ -90,7 +90,7 @@ class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_start_seconds: float = 60.0
     """The maximum time for each process to become ready."""
     check: tuple[str, ...] = ()
-    """A command that validates the settings before anything starts. It exits with 0, or prints what is wrong."""
+    """A command that validates the settings before anything starts. It exits with 0, or prints the problem."""
     ready_message: str = ""
     """A text to print when all processes are ready."""
     settings: dict[str, str | int] = {}

@@ -2,12 +2,12 @@
 
 The route that deletes a database is the same as in Google's emulator, so tools for the emulator work with this server.
 
-If the server has a token, requests need it as gRPC calls do, on a Unix socket too. Health and metrics need none: probes
-and Prometheus read them, and they show no document.
+If the server has a token, requests need it as gRPC calls do, on a Unix socket too. Health and metrics need no token:
+probes and Prometheus read them, and they show no document.
 
-A server without a token trusts its machine, so a page in the browser of an operator must not reach the endpoints.
-Requests of pages are refused, and on a loopback address also those with the name of another host (DNS rebinding). An
-address that a user enters is served.
+A server without a token trusts its machine, so a web page in the browser of an operator must not reach the endpoints.
+The server refuses requests from pages. On a loopback address, it also refuses requests that name another host (DNS
+rebinding). It serves requests for an address that a user enters in a browser.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ class AdminEndpoints:
         self._runner = web.AppRunner(application, access_log=None)
 
     async def start(self, host: str, port: int | None, path: Path | None = None) -> None:
-        """Accept requests on a port and on a Unix socket from now on. Raise PortInUse if the port cannot be bound."""
+        """Start to accept requests on a port and on a Unix socket. Raise PortInUse if the port cannot be bound."""
         await self._runner.setup()
         if path is not None:
             path.unlink(missing_ok=True)
@@ -101,7 +101,7 @@ class AdminEndpoints:
         return web.Response(text="ok\n")
 
     async def _readiness(self, request: web.Request) -> web.Response:
-        """Respond as `_health`, and with 503 while the disk refuses writes. Reads work in that case."""
+        """Respond as `_health` does, but with 503 while the disk refuses writes. Reads still work then."""
         if (problem := self._storage.health.problem) is not None:
             return web.Response(status=503, text=f"writes fail: {problem}\n")
         return await self._health(request)
@@ -180,7 +180,7 @@ def _is_loopback(host: str) -> bool:
 
 
 async def delete_all_documents(storage: Storage, database: str) -> int:
-    """Delete all documents of a database and return their number. Each deletion causes an event, as a client's does."""
+    """Delete all documents of a database and return their number. As for clients, each deletion causes an event."""
     everything = m.StructuredQuery(from_=[m.StructuredQuery.CollectionSelector(all_descendants=True)])
     query = structured_query.read(f"{resource_names.parse_database(database)}/documents", everything)
     count = 0

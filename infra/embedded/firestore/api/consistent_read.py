@@ -31,7 +31,7 @@ class ConsistentRead:
         self._transactions = transactions
         self._transaction: Transaction | None = None
         self._snapshot: Snapshot | None = None
-        self._may_be_pruned = False  # true if the read time is older than this RPC
+        self._may_be_pruned = False  # whether the read time is older than this RPC
         self.started_transaction = b""
         selector = None if request is None else request.WhichOneof("consistency_selector")
         if request is None or selector is None:
@@ -139,7 +139,7 @@ class ConsistentRead:
                 yield key, Document.FromString(document)
 
     async def pages(self, query: Query) -> AsyncIterator[list[StoredResult]]:
-        """Yield the same documents page by page, serialized."""
+        """Yield the documents of `query` page by page, serialized."""
         with self._running_call():
             pages = self._pages(query, self._transaction)
             if query.find_nearest is None:

@@ -45,7 +45,7 @@ class FirestoreServer:
     ) -> None:
         """Bind the port, or only `unix_socket` if a `TcpRelay` accepts the connections to the port.
 
-        Calls without the token are refused, if there is one.
+        If `token` is set, calls without this token are refused.
         """
         self._service = Service(storage)
         self.call_counts: Counter[tuple[str, str]] = Counter()
@@ -69,7 +69,7 @@ class FirestoreServer:
         return self._service.open_transactions
 
     async def start(self) -> None:
-        """Accept calls from now on."""
+        """Start to accept calls."""
         await self._rpc_server.start()
 
     async def stop(self) -> None:

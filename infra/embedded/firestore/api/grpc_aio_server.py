@@ -53,7 +53,7 @@ class GrpcAioServer:
         return int(self._server.add_insecure_port(address))
 
     async def start(self) -> None:
-        """Accept calls from now on."""
+        """Start to accept calls."""
         await self._server.start()
 
     async def stop(self, grace_seconds: float) -> None:

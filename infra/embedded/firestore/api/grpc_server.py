@@ -12,8 +12,8 @@ as medians of alternating runs:
   reaches 863 Commits/s, so this server needs 47 % less CPU time.
 - One caller: 932 µs CPU time per Commit. `GrpcAioServer` needs 1,205 µs, so this server needs 23 % less CPU time.
 
-The tag of an operation is the function to call after the operation has completed. The core accepts one outgoing
-message per call at a time.
+The tag of an operation is the function that is called after the operation has completed. For each call, the core
+accepts one outgoing message at a time.
 """
 
 import asyncio
@@ -95,7 +95,7 @@ class ServerCall:
         self._has_sent_metadata = self._is_sending = self._is_scheduled = self._is_ended = False
 
     async def write(self, message: Any) -> None:
-        """Send a message. If more than MAX_UNSENT_BYTES are unsent, wait until half of that is left."""
+        """Send a message. If more than MAX_UNSENT_BYTES are unsent, wait until only half of this number is unsent."""
         self._append(message)
         if self._unsent_bytes > MAX_UNSENT_BYTES:
             drained = None
@@ -119,7 +119,7 @@ class ServerCall:
             self._schedule_send()
 
     def _schedule_send(self) -> None:
-        """Send in the next step of the loop, so that one batch contains the message and the status of a unary call."""
+        """Send in the next iteration of the loop, so that one batch has the message and the status of a unary call."""
         if not self._is_scheduled and not self._is_sending:
             self._is_scheduled = True
             self._loop.call_soon(self._send_scheduled)
@@ -240,7 +240,7 @@ class GrpcServer:
         return int(self._server.add_http2_port(address.encode()))
 
     async def start(self) -> None:
-        """Accept calls from now on."""
+        """Start to accept calls."""
         self._server.start()
         self._server.request_call(self._queue, self._queue, _CALL_ARRIVED)
         self._thread.start()

@@ -12,7 +12,7 @@ import grpc
 
 
 class Call(Protocol):
-    """The response side of one RPC, as a handler uses it."""
+    """One RPC, to which a handler sends its responses."""
 
     async def write(self, message: Any) -> None:
         """Send one response message. Wait if too many bytes are unsent."""
@@ -64,7 +64,7 @@ class RpcServer(Protocol):
         """Bind `host:port` and return the port number."""
 
     async def start(self) -> None:
-        """Accept calls from now on."""
+        """Start to accept calls."""
 
     async def stop(self, grace_seconds: float) -> None:
         """Refuse new calls, wait up to `grace_seconds` for open calls, then cancel them."""

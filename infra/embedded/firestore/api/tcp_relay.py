@@ -1,10 +1,10 @@
 """Relays TCP connections to the Unix socket on which gRPC listens.
 
-gRPC cannot accept connections on an inherited socket. If gRPC bound the port itself, another program could bind it
-while Firestore restarts, and answer the clients in place of Firestore. The supervisor holds the listening socket of the
-port, and this process relays its connections. While Firestore restarts, new connections wait.
+gRPC cannot accept connections on an inherited socket. If gRPC bound the port itself, another program could bind the
+port while Firestore restarts, and respond to the clients instead of Firestore. Therefore, the supervisor holds the
+listening socket of the port, and this process relays its connections. While Firestore restarts, new connections wait.
 
-The processes of the stack connect to the Unix socket directly, so the relay costs them nothing.
+The processes of the stack connect to the Unix socket directly, without the relay.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ MAX_CONNECTIONS = 512
 MAX_CHUNK_BYTES = 65_536
 
 CLOSE_SECONDS = 1.0
-"""How long a client may take to read the last bytes. It counts as a connection until then."""
+"""How long a client may take to read the last bytes. Until then, its connection counts as open."""
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +35,11 @@ class TcpRelay:
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Accept connections from now on."""
+        """Start to accept connections."""
         self._servers = [await asyncio.start_server(self._accept, sock=listening) for listening in self._sockets]
 
     async def stop(self) -> None:
-        """Accept no more connections, and close those that are open."""
+        """Stop accepting connections, and close the open connections."""
         for server in self._servers:
             server.close()
         for connection in self._connections:

@@ -62,7 +62,7 @@ def _index_problems(connection: sqlite3.Connection, catalog: Catalog) -> Iterato
 
 
 def _digest(keys: Iterable[bytes]) -> tuple[int, int]:
-    """Return the number of keys and the sum of their hashes, which do not depend on their order."""
+    """Return the number of keys and the sum of their hashes. Both do not depend on the order of the keys."""
     count = total = 0
     for key in keys:
         count, total = count + 1, total + hash(key)

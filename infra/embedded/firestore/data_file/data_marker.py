@@ -1,12 +1,12 @@
-"""The data marker: a small file next to the data file that tells what the data file must contain.
+"""The data marker: a small file next to the data file. It says which changes the data file must contain.
 
 The marker has the identity of the database and the sequence of its last change. After each group commit, the writer
 overwrites the sequence in place. It does not flush the marker, so a commit costs no additional disk flush. The marker
 is never ahead of the data file. If the data file ends before the sequence in the marker, committed changes are missing:
-the file or its log was deleted, emptied or replaced by an older copy.
+the file or its write-ahead log was deleted, emptied or replaced by an older copy.
 
-Note: after a power failure, the marker on the disk may be some seconds old. A loss of changes of these seconds is then
-not detected.
+Note: after a power failure, the marker on the disk may be some seconds old. If changes of these seconds are missing,
+this is not detected.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What a data file must contain: the identity of its database, and its last change or a later one."""
+    """The required content of a data file: the identity of its database, and a change that it must contain."""
 
     database_id: str
     sequence: int
@@ -42,7 +42,7 @@ class DataMarker:
         self._failed = False
 
     def exists(self) -> bool:
-        """Return whether there is a marker, so that the data file must contain data."""
+        """Return whether the marker exists. The data file must then contain data."""
         return self.path.exists()
 
     def read(self) -> Mark | None:
@@ -65,13 +65,13 @@ class DataMarker:
         sync_folder(self.path.parent)
 
     def open(self, database_id: str, sequence: int) -> None:
-        """Prepare for `record`. A file without changes gets its marker with the first change."""
+        """Prepare for `record`. If the file has no changes, the first change creates the marker."""
         self._database_id = database_id
         if sequence:
             self.record(sequence)
 
     def record(self, sequence: int) -> None:
-        """Store the sequence of the last committed change. If that fails, log it and go on."""
+        """Store the sequence of the last committed change. If this fails, log the failure and continue."""
         try:
             if self._descriptor is None:
                 mark = Mark(self._database_id, sequence)

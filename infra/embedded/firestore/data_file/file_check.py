@@ -1,7 +1,7 @@
-"""Checks of the data file at a start: is it there, is it whole, and does it contain every committed change?
+"""Checks of the data file at a start: it must exist, be complete, and contain every committed change.
 
 SQLite itself opens a missing or empty file as an empty database. It applies a write-ahead log to any database file next
-to it, also to an older copy, which then becomes unreadable in part.
+to the log, even to an older copy of the database. Parts of this copy then become unreadable.
 """
 
 import contextlib
@@ -84,7 +84,8 @@ def connect(path: Path, options: str) -> sqlite3.Connection:
 def _check_bytes(path: Path, marker: DataMarker | None) -> int | None:
     """Check the files without SQLite.
 
-    Return the last change in the file without its log, or None if it has no log or is not readable alone.
+    Return the last change in the file without its log. Return None if the file has no log, or is not readable without
+    it.
     """
     size, log = size_of(path), log_of(path)
     log_size = size_of(log)
@@ -171,7 +172,7 @@ def _pages_in_log(log: Path, page_size: int) -> tuple[set[int], int]:
 
 
 def _last_change_without_log(path: Path) -> int | None:
-    """Return the last change in a file, ignoring its log. A checkpoint that was interrupted may leave it unreadable."""
+    """Return the last change in a file without its log. After an interrupted checkpoint, it may be unreadable."""
     with contextlib.closing(connect(path, "mode=ro&immutable=1")) as connection:
         try:
             return _newest(connection)

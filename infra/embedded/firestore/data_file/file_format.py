@@ -3,11 +3,11 @@
 `versions` contains every version of every document, in commit order, so it is also the stored change feed. Rows are
 added and later pruned, but not updated. `documents` points to the current version of each path. `history` points to
 each superseded version, by the time when a newer version replaced it. `entries` contains index entries, in key order.
-Further tables contain entries, too: see indexes/entry_tables.py.
+Further tables also contain index entries: see indexes/entry_tables.py.
 
-`PRAGMA user_version` is the format version. It is 0 in files of releases that did not store a version. Their format is
-called version 1. An upgrade takes little time for a file of any size: it changes the definitions of tables, and leaves
-work that takes long to index builds, which run while the server runs.
+`PRAGMA user_version` is the format version. It is 0 in files of releases that did not store a version. The format of
+these files is called version 1. An upgrade takes little time for a file of any size: it changes only the definitions of
+tables. Index builds do the rest of the work while the server runs.
 """
 
 import ast
@@ -26,7 +26,7 @@ FORMAT_VERSION = 3
 
 FEW_ENTRIES = 6_000
 UPGRADED_LEVEL = 4
-"""The level of the entries of a file without entry tables: that of some hundred thousand entries or more."""
+"""The level of the entries of a file without entry tables, as for several hundred thousand entries or more."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS collections (
@@ -78,7 +78,7 @@ CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value NOT NULL) WITH
 
 
 class UnusableFile(Exception):
-    """The data file cannot be used. The message names the file, what is wrong, and what to do."""
+    """The data file cannot be used. The message names the file and the problem, and says what to do."""
 
 
 def prepare(connection: sqlite3.Connection, version: int) -> None:
@@ -106,7 +106,7 @@ def prepare(connection: sqlite3.Connection, version: int) -> None:
 
 
 def database_id(connection: sqlite3.Connection) -> str:
-    """Return the identity of a database. Copies have the same identity. Older files have none: return ""."""
+    """Return the identity of a database. Copies have the same identity. Return "" for older files, which have none."""
     row = connection.execute("SELECT value FROM settings WHERE name = 'database_id'").fetchone()
     return "" if row is None else str(row[0])
 
@@ -156,7 +156,7 @@ def _drop_old_composite_indexes(connection: sqlite3.Connection) -> None:
 
 
 def _add_entry_tables(connection: sqlite3.Connection) -> None:
-    """Keep the entries of an older file where they are. If they are many, add a table for new entries."""
+    """Keep the entries of an older file in their table. If the table has many entries, add a table for new entries."""
     (few,) = connection.execute("SELECT count(*) FROM (SELECT 1 FROM entries LIMIT ?)", (FEW_ENTRIES,)).fetchone()
     is_open = few < FEW_ENTRIES
     state, level = (OPEN, 0) if is_open else (CLOSED, UPGRADED_LEVEL)

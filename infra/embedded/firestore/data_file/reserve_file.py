@@ -1,7 +1,7 @@
 """The reserve file: disk space that is released if the data file cannot be opened on a full disk.
 
-SQLite needs some space to open a file, even for reading: the index of the write-ahead log is a file of its own. Without
-the reserve, a server on a full disk could not start and serve reads.
+SQLite needs some space to open a file, even for reading, because it creates a file for the index of the write-ahead
+log. Without the reserve, a server on a full disk could not start and serve reads.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ from pathlib import Path
 
 RESERVED_BYTES = 1024 * 1024
 MIN_FREE_BYTES = 16 * 1024 * 1024
-"""With less free space, the reserve is not created: writes need the space more than a later start."""
+"""With less free space, the reserve is not created. The space is then left for writes."""
 
 
 class ReserveFile:

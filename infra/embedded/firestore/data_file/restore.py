@@ -1,7 +1,7 @@
-"""Put a backup in place of a data file, and accept a data file that lacks committed changes.
+"""Replace a data file by a backup, or accept a data file that lacks committed changes.
 
-Both need exclusive access to the file. `restore` can be interrupted at any time: until it ends, the marker makes the
-server refuse to start.
+Both need exclusive access to the file. `restore` can be interrupted at any time. Until it has finished, the marker
+prevents the server from starting.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ def restore(backup: Path, path: Path) -> Path | None:
 
 
 def accept_loss(path: Path) -> str:
-    """Make the server start with the present content of a file. Return what that is. Raise `UnusableFile`."""
+    """Let the server start with the present content of a file. Return a description of it. Raise `UnusableFile`."""
     lock = LockFile(path)
     try:
         try:

@@ -1,7 +1,7 @@
 """The copy of a data file that is made before an upgrade of its format.
 
-The supervisor may end the server while a large file is copied. The next start continues the copy where it ended, so
-that every start makes progress.
+The supervisor may stop the server while a large file is copied. The next start continues the copy, so every start makes
+progress.
 """
 
 import logging

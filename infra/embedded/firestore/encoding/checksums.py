@@ -1,7 +1,7 @@
 """Checksums of stored documents: CRC-32 of the serialized document, started with its sequence.
 
-A row with the document of another row therefore counts as damaged too. A bit that flips on the disk is always found.
-Larger damage is found with a probability of 1 - 2**-32.
+A row that contains the document of another row therefore counts as damaged too. A single flipped bit is always
+detected. Larger damage is detected with a probability of 1 - 2**-32.
 """
 
 import zlib
@@ -13,5 +13,5 @@ def of(document: bytes, sequence: int) -> int:
 
 
 def matches(document: bytes, sequence: int, checksum: int | None) -> bool:
-    """Return whether a document has its checksum. Documents of earlier releases have none, and count as intact."""
+    """Return whether a document has this checksum. Documents of earlier releases have none and count as intact."""
     return checksum is None or checksum == of(document, sequence)

@@ -1,4 +1,4 @@
-"""Limits of a document: names, types, nesting and sizes. Rules and messages are those of production.
+"""Limits of a document: names, types, nesting and sizes. Rules and messages are the same as in production.
 
 One pass over the fields computes the billed bytes, which differ from the protobuf size. The same pass raises
 `StatusError` for values that cannot be stored, and truncates timestamps to microseconds.

@@ -18,7 +18,7 @@ NAN = TAG + b"\x00"
 EXACT_BYTES = 11
 """The length of a number that is a double."""
 FRACTION_BYTES = 8
-"""How much longer other numbers are. The byte before the fraction is not zero."""
+"""The additional length of other numbers. The byte before the fraction is not zero."""
 
 _NUMBER = TAG + b"\x01"
 _EXACT = b"\x00"

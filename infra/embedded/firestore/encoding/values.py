@@ -31,7 +31,7 @@ def encode(value: Any) -> bytes:
 
 
 def encode_indexed(value: Any) -> bytes:
-    """Return a value as an index contains it: bytes that sort, truncated to `MAX_INDEXED_BYTES` as in production."""
+    """Return a value in the form of an index: bytes that sort, truncated to `MAX_INDEXED_BYTES` as in production."""
     return encode(value)[:MAX_INDEXED_BYTES]
 
 

@@ -1,7 +1,7 @@
 """Collection numbers: a short number for each pair of database and collection id.
 
 Rows and index entries store this number. The writer assigns numbers inside its transaction. After a rollback, the
-writer loads the catalog again. A reader may see a number before its commit, but then finds no rows with that number.
+writer loads the catalog again. A reader may see a number before its commit, but it then finds no rows with this number.
 """
 
 import sqlite3

@@ -118,7 +118,7 @@ class Definitions:
         return self.field_overrides.get((collection_id, ANY_FIELD), AUTOMATIC_MODES)
 
     def entry_kinds(self, collection_id: str, path: FieldPath) -> EntryKinds:
-        """Return which entries a field has. Ascending and descending indexes share their entries."""
+        """Return the kinds of entries of a field. Ascending and descending indexes share their entries."""
         kinds = {(mode == CONTAINS, scope) for mode, scope in self.modes(collection_id, path)}
         if self.ttl_fields.get(collection_id) == path:
             kinds.add((False, COLLECTION_GROUP))

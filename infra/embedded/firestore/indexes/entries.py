@@ -4,8 +4,8 @@ A key consists of the prefix of the index, the path of the collection (unless th
 values of the indexed fields, and the path of the document. A query that compares the leading fields with `==`
 therefore reads one range of keys. In this range, keys are in the order of the query or in the exact reverse order.
 
-In all stored keys, paths ascend. For an index with descending names, queries read the entries of its exact reverse
-backwards.
+In all stored keys, paths ascend. An index with descending names has no entries of its own. Queries read the entries of
+the exact reverse of this index backwards.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -87,7 +87,7 @@ class _CompositeKey:
     in_collection: bool
     parts: tuple[int, ...]  # positions in DocumentIndexer._parts
     has_elements: bool
-    """Whether a part is an element of an array. Each element has a key of its own."""
+    """Whether a part is an element of an array. Each element has its own key."""
 
 
 class DocumentIndexer:

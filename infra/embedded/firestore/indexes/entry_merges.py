@@ -1,13 +1,13 @@
 """Merges of entry tables: they move index entries to larger tables, in key order.
 
-A commit adds entries at random places of an index. In a large table, almost every entry changes a page of its own. A
+A commit adds entries at random places of an index. In a large table, almost every entry changes a different page. A
 merge writes each page of its target once. If `MERGED_TABLES` tables of a level are closed, a merge moves their entries
-to a new table of the next level. A file therefore has few tables, and each entry is moved once for each level.
+to a new table of the next level. A file therefore has few tables, and each entry is moved once per level.
 
-The writer calls `advance` after a commit. It moves entries in proportion to the rows that were changed since the
-last call, so that merges keep up with the commits and delay each one by little. A merge continues after a crash,
-because its position is part of the transaction that moves entries. This transaction is not flushed to the disk: the
-flush of the next commit includes it.
+The writer calls `advance` after a commit. `advance` moves entries in proportion to the rows that were changed after the
+last call. Merges therefore keep up with the commits, and delay each commit only a little. A merge continues after a
+crash, because its position is part of the transaction that moves entries. This transaction is not flushed to the disk.
+The flush of the next commit includes it.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 
 class EntryMerges:
-    """The merges of a file. `connection` is that of the writer."""
+    """The merges of a file. `connection` is the connection of the writer."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -133,7 +133,7 @@ class EntryMerges:
             )
 
     def _empty_moved_table(self) -> None:
-        """Empty one of the tables whose entries are all in another table. A large one takes some time."""
+        """Empty one of the tables whose entries are all in another table. For a large table, this takes some time."""
         for table in all_tables(self._connection):
             if table.state == MOVED:
                 self._connection.execute(_EMPTY.format(table.name))

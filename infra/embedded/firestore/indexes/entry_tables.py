@@ -1,12 +1,12 @@
 """Entry tables: the tables over which the index entries of a file are distributed.
 
-New entries go to the open table. It is small, so a commit changes few of its pages. When it is full, another table is
-opened. Merges move the entries of full tables in key order to a larger table (see indexes/entry_merges.py). A query
-reads its range of keys in all tables.
+New entries are added to the open table. It is small, so a commit changes few of its pages. When it is full, another
+table is opened. Merges move the entries of full tables in key order to a larger table (see indexes/entry_merges.py). A
+query reads its range of keys in all tables.
 
-Each key is visible in one table. The position of a merge is the last key that was moved: up to this key, the entries
-of the target are visible; after this key, those of the sources. Deletions apply to all tables, because the sources
-still contain the keys that were moved.
+Each key is visible in one table. The position of a merge is the last key that was moved. Up to this key, the entries of
+the target are visible. After this key, the entries of the sources are visible. Deletions apply to all tables, because
+the sources still contain the keys that were moved.
 """
 
 import sqlite3
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from infra.embedded.firestore.encoding.path_encoding import AFTER_ALL
 
 OPEN, CLOSED, TARGET, MOVED, FREE = "open", "closed", "target", "moved", "free"
-"""The states of a table. The entries of a moved table are all in another one. A free table is empty."""
+"""The states of a table. All entries of a moved table are in another table. A free table is empty."""
 
 MAX_KEYS = 500
 
@@ -56,7 +56,7 @@ class EntryTable(NamedTuple):
     number: int
     state: str
     level: int
-    """0 for a table that was open. A merge creates a table of the next level."""
+    """0 for a table that is or was open. A merge creates a table of the next level."""
     target: int | None
     """The table to which a merge moves the entries of this table."""
     collection_number: int
@@ -164,7 +164,7 @@ class EntryTables:
                 yield number, key, size
 
     def _lows(self, collection_number: int, low: bytes) -> Iterator[tuple[str, bytes]]:
-        """Yield the name of each table with visible keys at or after `low`, and the first of these keys or less."""
+        """Yield the name of each table with visible keys at or after `low`, and a lower bound of these keys."""
         for table in self.tables:
             moved = None if table.target is None else self._targets[table.target]
             if moved is None or collection_number > moved.collection_number:
@@ -178,11 +178,11 @@ class EntryTables:
     # Writing
 
     def add(self, rows: Sequence[Entry]) -> None:
-        """Add entries, sorted by key, none of which exists."""
+        """Add entries, sorted by key. None of the entries may exist."""
         self._connection.executemany(_INSERT.format(self.open_table.name), rows)
 
     def add_missing(self, collection_number: int, entries: Sequence[tuple[bytes, int]]) -> None:
-        """Add those of the entries, sorted by key, that do not exist."""
+        """Add entries, sorted by key. Skip entries that exist."""
         lows = list(self._lows(collection_number, b""))
         exists = " OR ".join(_EXISTS.format(name, number) for number, (name, _) in enumerate(lows, 4))
         firsts = [first for _, first in lows]

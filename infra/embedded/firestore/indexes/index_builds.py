@@ -1,4 +1,4 @@
-"""Index builds: add the entries of new indexes and delete those of removed indexes, in steps, while the server runs.
+"""Index builds: add entries of new indexes and delete entries of removed indexes, in steps, while the server runs.
 
 A build covers one collection group. It first deletes the entries of indexes that are no longer defined. It then adds
 the missing entries, document by document. The position is part of the same transaction as the entries, so a build
@@ -78,7 +78,7 @@ def add_index(connection: sqlite3.Connection, catalog: Catalog, registry: IndexR
 def _plan_build(
     connection: sqlite3.Connection, catalog: Catalog, registry: IndexRegistry, collection_id: str, earlier: str | None
 ) -> None:
-    """Start, restart or continue the build of a collection group. `earlier`: its field definitions, if they changed."""
+    """Start, restart or continue a build. `earlier` has the earlier field definitions if they have changed."""
     row = connection.execute(
         "SELECT earlier, target FROM index_builds WHERE collection_id = ?", (collection_id,)
     ).fetchone()
@@ -102,7 +102,7 @@ def _plan_build(
 
 
 class Step(NamedTuple):
-    """What one step of a build has done."""
+    """The work of one step of a build."""
 
     deleted_entries: int
     documents: int
@@ -136,7 +136,7 @@ def advance(
 def finish(connection: sqlite3.Connection, registry: IndexRegistry, collection_id: str, target: str | None) -> bool:
     """Mark all indexes of a build as complete, after `advance` has returned None and its commit is visible.
 
-    Return False if the build has started again since, because another index was added. `target`: see `build_target`.
+    Return False if the build was started again, because another index was added. For `target`, see `build_target`.
     """
     if build_target(connection, collection_id) != target:
         return False
@@ -145,7 +145,7 @@ def finish(connection: sqlite3.Connection, registry: IndexRegistry, collection_i
 
 
 def build_target(connection: sqlite3.Connection, collection_id: str) -> str | None:
-    """Return a text that identifies what a build does, or None if no build is planned."""
+    """Return a text that identifies the work of a build, or None if no build is planned."""
     row = connection.execute("SELECT target FROM index_builds WHERE collection_id = ?", (collection_id,)).fetchone()
     return None if row is None else str(row[0])
 
@@ -165,7 +165,7 @@ def count_documents(connection: sqlite3.Connection, catalog: Catalog, collection
 
 
 class _Position(NamedTuple):
-    """How far a build has come. `key` is the last path, or the next index key while entries are deleted."""
+    """The progress of a build. `key` is the last path, or the next index key while entries are deleted."""
 
     collection_id: str
     is_cleared: bool

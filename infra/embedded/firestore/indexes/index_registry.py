@@ -2,8 +2,8 @@
 
 Writes update an index as soon as it is registered. Queries use an index only when it is complete, after its build.
 An index and its exact reverse share their entries. The keys contain the number of the index that was registered first.
-The entries stay in the file until both indexes are dropped. A build then deletes them, and the number is not used again
-before that.
+The entries stay in the file until both indexes are dropped. A build then deletes the entries. The number is not used
+again before that.
 
 Only the writer's thread changes the registry. Readers use `readable`, which the writer replaces as a whole.
 """
@@ -25,7 +25,7 @@ from infra.embedded.firestore.indexes.definitions import (
 from infra.embedded.firestore.indexes.entries import DocumentIndexer
 
 UsableIndex = tuple[int, tuple[IndexField, ...]]
-"""The number in the keys of a composite index, and the fields at the start of the keys that a query compares."""
+"""The number in the keys of a composite index, and the fields that a query compares at the start of the keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class IndexRegistry:
         return dict(self._indexes)
 
     def stored_indexes(self) -> dict[int, CompositeIndex]:
-        """Return the composite indexes that have entries, by the number in their keys. Names ascend in each one."""
+        """Return the composite indexes that have entries, by the number in their keys. Names ascend in each index."""
         return {self._entry_numbers[number]: index.stored_as for number, index in self._indexes.items()}
 
     def incomplete_indexes(self, collection_id: str) -> dict[int, CompositeIndex]:
@@ -158,7 +158,7 @@ class IndexRegistry:
         self._refresh()
 
     def finish(self, connection: sqlite3.Connection, collection_id: str) -> None:
-        """Mark all indexes of a collection group as complete, and forget the dropped ones."""
+        """Mark all indexes of a collection group as complete, and remove its dropped indexes."""
         for number, index in self._indexes.items():
             if index.collection_id == collection_id and number not in self._complete:
                 connection.execute("UPDATE composites SET complete = 1 WHERE id = ?", (number,))

@@ -28,9 +28,9 @@ def encode_token(position: Snapshot) -> bytes:
 
 
 async def resume_position(storage: Storage, message: Any, latest: Snapshot) -> Snapshot | None:
-    """Return the position from which the target resumes, or None if the target must start over.
+    """Return the position after which the target resumes, or None if the target must start again.
 
-    A target starts over if the Target message `message` has no resume token and no read time, if the changes after the
+    A target starts again if the Target message `message` has no resume token and no read time, if the changes after the
     position are pruned, or if the token is from another data file.
     """
     resume_type = message.WhichOneof("resume_type")

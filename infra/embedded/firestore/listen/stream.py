@@ -118,7 +118,7 @@ class ListenStream:
         raise invalid_argument("A target must have documents or a query.")
 
     async def _add_target(self, target: Target, message: Any, resumed: Snapshot | None) -> None:
-        """Send the current state of a target, or the changes since `resumed`, and subscribe to its changes."""
+        """Send the current state of a target, or the changes after `resumed`, and subscribe to its changes."""
         await self._send_queued_commits()
         position = self._feed.position  # the queue is empty, so every target is consistent at this position
         self._feed.subscribe(self, target.topics)
@@ -135,7 +135,7 @@ class ListenStream:
             await self._remove_target(target.target_id, None)
 
     async def _send_missed_changes(self, target: Target, resumed: Snapshot, position: Snapshot) -> bool:
-        """Send the changes since `resumed`. Return False, without sending, if the target must start over."""
+        """Send the changes after `resumed`. If the target must start again, send nothing and return False."""
         changes = await resume.missed_changes(self._storage, target, resumed, position)
         if changes is None:
             return False

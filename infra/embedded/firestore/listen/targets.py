@@ -1,9 +1,9 @@
 """Targets of a Listen stream: their current state, and the responses that a commit causes.
 
 A target without a limit and an offset stores no results. A change contains the old and the new document, so the target
-can tell whether the document matched before and matches now. A target with a limit or an offset stores the names in
-its result (the window). It runs the query again at the time of each commit, so that documents that leave and enter
-the window are in the same snapshot.
+can check whether the document matched before and matches now. A target with a limit or an offset stores the names in
+its result (the window). It runs the query again at the time of each commit. Documents that enter or leave the window
+are therefore in the same snapshot.
 """
 
 import sqlite3

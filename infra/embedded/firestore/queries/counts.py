@@ -1,11 +1,11 @@
 """Counts of the results of a query, from index keys.
 
-SQLite counts the keys in the range of a query. Keys describe the newest versions, so this module takes back the changes
-after the read time. It remembers the latest counts. The next count of the same range then reads only the changes since,
+SQLite counts the keys in the range of a query. Keys describe the newest versions, so this module subtracts the changes
+after the read time. It remembers the latest counts. The next count of the same range then reads only later changes,
 unless counting the keys again is faster.
 
-If some keys of the range do not match (see `planner.is_exact`), a filter counts those that do. If several ranges are
-intersected, or if the range can contain documents of nested collections, the scanner counts the keys one by one.
+If some keys of the range do not match (see `planner.is_exact`), a filter counts the keys that match. If several ranges
+are intersected, or if the range can contain documents of nested collections, the scanner counts the keys one by one.
 """
 
 import sqlite3
@@ -28,7 +28,7 @@ from infra.embedded.firestore.storage.storage import Storage
 
 MAX_REMEMBERED = 1_000
 MAX_CHANGES = 1_000
-"""The number of changes that are read in any case. Otherwise, documents are looked up if these are fewer."""
+"""Up to this number, changes are always read. Above it, a count of fewer documents looks up each document instead."""
 KEYS_PER_CHANGE = 100
 """Reading a change takes about as long as counting this number of keys."""
 MAX_CHANGES_PER_READ = 5_000

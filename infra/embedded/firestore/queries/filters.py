@@ -3,7 +3,7 @@
 A comparison matches only values of the same type: `a > 5` never matches a string. A document without the field does
 not match any filter, not even `!=` or `not-in`.
 
-Note: an operand NaN or null matches nothing, except with `!=` and `not-in`. To find NaN or null, use a unary filter.
+Note: the operands NaN and null match nothing, except with `!=` and `not-in`. To find NaN or null, use a unary filter.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -69,7 +69,7 @@ class FieldFilter:
         return self.matches_value(values.encode(value))
 
     def matches_value(self, value: bytes) -> bool:
-        """Return whether the encoded value of the field meets the condition. Not for array-contains."""
+        """Return whether the encoded value of the field meets the condition. Do not use this for array-contains."""
         if self.operator == EQUAL or self.operator == IN:
             return value in self.operands
         if self.operator == NOT_EQUAL or self.operator == NOT_IN:

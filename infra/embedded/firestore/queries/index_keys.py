@@ -1,10 +1,9 @@
 """Filters and sort keys from index keys, without reading documents.
 
 The key of an index entry contains the values of all sorted fields and the path of the document. A filter on these
-fields therefore needs no document. This matters if a range has many entries but few of them match.
+fields therefore needs no document. This saves reads if a range has many entries but few of them match.
 
-The end of an array, a map, or a value that is longer than indexes store cannot be found in a key. The caller then reads
-the document.
+In a key, the end of an array, of a map, or of a truncated value cannot be found. The caller then reads the document.
 """
 
 from infra.embedded.firestore.encoding import number_encoding, path_encoding, values
@@ -56,7 +55,7 @@ class KeyFilter:
         return cls(query, key_range) if is_usable else None
 
     def parts(self, key: bytes, size: int) -> list[bytes] | None:
-        """Return the encoded values of the sorted fields in a key, or None if they cannot be told apart.
+        """Return the encoded values of the sorted fields in a key, or None if their ends cannot be found.
 
         `size` is the number stored with the key.
         """

@@ -1,7 +1,7 @@
-"""The bounds of the index keys that cursors, and filters on the first sorted field, leave to scan.
+"""The bounds of the index keys to scan, from cursors and from filters on the first sorted field.
 
-The first key at or after a position between keys is a bound. Operands are compared as an index contains them:
-truncated, and inverted if the order is descending.
+A bound is the first key at or after a position between keys. Operands are compared in the form of an index: truncated,
+and inverted if the order is descending.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from infra.embedded.firestore.queries.structured_query import Query
 Position = tuple[bytes, bool]
 """A position between keys: a prefix, and whether the position is after (not before) all keys with this prefix."""
 
-_AFTER_END = b"\x01"  # what `after_prefix` returns for the end mark of a path
+_AFTER_END = b"\x01"  # the result of `after_prefix` for the end mark of a path
 
 
 def bounds(
@@ -28,7 +28,7 @@ def bounds(
 ) -> tuple[bytes, bytes]:
     """Return the inclusive lower and the exclusive upper bound of the keys, without the prefix.
 
-    `conditions` are those of one disjunction of the query, and `equal` the operands of its equality fields.
+    `conditions` are the conditions of one disjunction of the query, and `equal` the operands of its equality fields.
     """
     low = list(_filter_positions(conditions, first_sorted, lower=True))
     high = list(_filter_positions(conditions, first_sorted, lower=False))

@@ -6,9 +6,9 @@ sorted fields, in the same directions. Cursors and filters on the first sorted f
 all equality fields, several indexes with the same sorted fields can serve the disjunction together. The scanner then
 intersects their ranges.
 
-For an index with descending names, the scanner reads the entries of the exact reverse backwards. Indexes that are
-intersected must be read in the same direction. Note: any index could be read backwards, but production requires a
-separate index for that. The planner therefore uses each index only in its own direction.
+For an index with descending names, the scanner reads the entries of the exact reverse backwards. Intersected indexes
+must be read in the same direction. Note: any index could be read backwards, but production requires a separate index
+for this. The planner therefore uses each index only in its own direction.
 """
 
 from collections.abc import Iterator
@@ -72,7 +72,7 @@ class KeyRange:
 
 
 def plan(query: Query, collection_ids: list[str], indexes: ReadableIndexes) -> list[KeyRange]:
-    """Return the key ranges to scan. `collection_ids`: all collections of the database.
+    """Return the key ranges to scan. `collection_ids` are all collections of the database.
 
     Raise `MissingIndex`, or `IndexNotReady` if the query can be served when the indexes are built.
     """

@@ -5,7 +5,7 @@ time. It merges the versions of these documents at the read time into the result
 the read time is recent. For an older read time, the retained versions limit its size.
 
 The scanner reads results page by page. Each page uses a new SQLite transaction and the same read time. A slow client or
-a large result therefore does not hold much memory, and does not prevent a reset of the write-ahead log.
+a large result therefore needs little memory, and does not prevent a reset of the write-ahead log.
 """
 
 import heapq
@@ -40,7 +40,7 @@ T = TypeVar("T")
 StoredResult = tuple[SortKey, bytes]
 """A sort key and a serialized Document message."""
 _Found = StoredResult | tuple[SortKey, tuple[int, bytes]]
-"""The same, or the collection number and the path of a document that is not read yet."""
+"""A stored result, or a sort key with the collection number and the path of a document that is not read yet."""
 
 _paths = "SELECT path FROM documents WHERE collection_number = ? AND path >= ? AND path < ? ORDER BY path"
 _PATHS = (f"{_paths} ASC", f"{_paths} DESC")
@@ -120,7 +120,7 @@ class Scan:
                 yield from self._matching(path, version)
 
     def _results_by_keys(self, collection_number: int, key_range: KeyRange, key_filter: KeyFilter) -> Iterator[_Found]:
-        """Yield the documents whose keys match the query. Read a document to decide only if its key cannot."""
+        """Yield the documents whose keys match the query. Read a document only if its key is not sufficient."""
         for key, size in self._entries(collection_number, key_range):
             parts = key_filter.parts(key, size)
             sort_key = None if parts is None else key_filter.sort_key(parts, key, size)
@@ -157,7 +157,7 @@ class Scan:
             yield from self._merge_join(collection_number, key_range)
 
     def _entries(self, collection_number: int, key_range: KeyRange) -> Iterator[tuple[bytes, int]]:
-        """Yield the keys of a range with one prefix, and the size of the path in each."""
+        """Yield the keys of a range with one prefix, each with the size of its path."""
         (prefix,) = key_range.prefixes
         low, high = prefix + key_range.low, prefix + key_range.high
         return self._tables.scan(collection_number, low, high, key_range.reverse)
@@ -165,7 +165,7 @@ class Scan:
     def _merge_join(self, collection_number: int, key_range: KeyRange) -> Iterator[bytes]:
         """Yield the paths that exist with every prefix, by a zigzag merge join.
 
-        Each step reads the next index, from the farthest position that any index has reached.
+        Each step reads the next index, starting at the farthest position that any index has reached.
         """
         low, high, reverse = key_range.low, key_range.high, key_range.reverse
         candidate, agreeing = None, 0
@@ -273,7 +273,7 @@ async def read_with_indexes(storage: Storage, read: Callable[[sqlite3.Connection
             return await storage.read(read)
         except MissingIndex as missing:
             if missing.index in created:
-                raise  # a bug: the planner requires an index but does not use it
+                raise  # a bug in the planner: it requires an index but does not use it
             created.add(missing.index)
             if not storage.creates_indexes:
                 definition = storage.indexes.definitions.missing_definition(missing.index)

@@ -60,11 +60,11 @@ class Query:
         return self.upper is None or not self.upper.precedes(key)
 
     def ending_at(self, key: SortKey) -> "Query":
-        """Return this query with its results restricted to those up to `key`, inclusive."""
+        """Return this query, restricted to results up to and including `key`."""
         return replace(self, upper=Bound(key, after=True))
 
     def starting_after(self, key: SortKey) -> "Query":
-        """Return this query with its results restricted to those after `key`."""
+        """Return this query, restricted to results after `key`."""
         return replace(self, lower=Bound(key, after=True))
 
     def projected(self, document: Any) -> Any:

@@ -19,12 +19,12 @@ def register(connection: sqlite3.Connection, name: str, sequence: int) -> int:
 
 
 def begin_import(connection: sqlite3.Connection) -> None:
-    """Make consumers that register from now on start before all documents. Call this for an empty file."""
+    """Let consumers that register later start before all documents. Call this for an empty file."""
     connection.execute("INSERT OR REPLACE INTO settings VALUES ('imported', 1)")
 
 
 def end_import(connection: sqlite3.Connection) -> None:
-    """Make consumers that register from now on start where they ask to."""
+    """Let consumers that register later start at the sequence that they request."""
     connection.execute("DELETE FROM settings WHERE name = 'imported'")
 
 

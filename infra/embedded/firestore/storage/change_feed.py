@@ -80,7 +80,7 @@ class ChangeFeed:
 
     @property
     def position(self) -> Snapshot:
-        """The latest snapshot whose changes the feed has all offered. It includes every acknowledged commit.
+        """The latest snapshot for which the feed has offered all changes. It includes every acknowledged commit.
 
         The position never decreases.
         """

@@ -3,15 +3,15 @@
 SQLite's automatic checkpoint runs inside a commit. Under load, this commit and all requests that waited for the commit
 took 40 to 58 ms longer (docs/performance.md). The writer and the readers do not wait for the checkpoint thread.
 
-Note: a passive checkpoint does not reset the log while readers overlap, so the log would grow without a limit. If the
-log has more than half of its maximum size, the writer therefore restarts it after a commit: it copies the few pages
-that are left and waits until the current readers have finished, for at most `RESTART_SECONDS`. The next commit then
-starts at the beginning of the log. This thread would have to wait for a gap between commits, which a full load does not
-have.
+Note: if readers overlap, a passive checkpoint does not reset the write-ahead log, so the log would grow without a
+limit. If the log has more than half of its maximum size, the writer therefore restarts the log after a commit. The
+writer copies the few remaining pages, and waits for at most `RESTART_SECONDS` until the current readers have finished.
+The next commit then starts at the beginning of the log. The checkpoint thread cannot do this, because it would need a
+gap between commits, and there is no gap under full load.
 
-Note: a checkpoint that fails for lack of space has used all space that was left, and the log is as long as before. If
-the disk cannot hold the whole log in the database file, no checkpoint is tried. New commits can then use the space that
-is left or that an operator frees.
+Note: a checkpoint that fails for lack of space has used all free space, and the log is as long as before. Therefore, if
+the disk cannot hold the whole log in the database file, no checkpoint is started. New commits can then use the
+remaining space, and space that an operator frees.
 """
 
 import logging
@@ -26,18 +26,18 @@ from infra.embedded.firestore import metrics
 from infra.embedded.firestore.data_file.reserve_file import free_bytes
 
 MAX_LOG_BYTES = 64 * 1024 * 1024
-"""The default maximum. A log of three quarters of it is copied within each commit; the rest is for that commit."""
+"""The default maximum. Each commit copies a log of three quarters of this size. The rest is for that commit."""
 RESTART_SECONDS = 0.1
 NEXT_COMMIT_SECONDS = 0.5
 MIN_RESTART_PAUSE_SECONDS = 0.25
 MAX_RESTART_PAUSE_SECONDS = 5.0
-"""The pauses after a restart that failed, because a read needs the log. They double while a long read lasts."""
+"""The maximum pause after a restart that failed because a read needs the log. The pauses double during a long read."""
 MIN_CHANGED_ROWS = 4_000
 """A checkpoint starts after this number of changed rows, because it costs two disk flushes."""
 RETRY_SECONDS = 1.0
 """The pause before the next attempt if a checkpoint failed or could not start."""
 PLENTY_BYTES = 4 * 1024 * 1024 * 1024
-"""With this much free space, a checkpoint always has room: the log is shorter."""
+"""With this free space, a checkpoint always has room, because the log is shorter."""
 SLACK_BYTES = 4 * 1024 * 1024
 """The space that must remain, for example for the commit that is being written to the log."""
 
@@ -159,7 +159,7 @@ class Checkpointer:
         self._connection.close()
 
     def _checkpoint(self) -> str | None:
-        """Copy the log into the database file. Return what prevents this, or None."""
+        """Copy the log into the database file. Return the problem that prevents this, or None."""
         try:
             if not has_room(self._connection, self._path):
                 return "the disk has no room for the log in the database file"

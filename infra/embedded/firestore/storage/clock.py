@@ -1,10 +1,10 @@
 """The clock: commit times and read times that are consistent with each other.
 
-A new commit time is later than all previous commit times and all read times returned so far, even if the machine's
-clock is set back. Commit times then run ahead of the clock until the clock has caught up. During a commit, the read
-time is the time of the last published commit. Otherwise, the read time is now.
+A new commit time is later than all previous commit times and all read times returned so far. This is true even if the
+machine's clock is set back. Commit times are then ahead of the machine's clock for some time. During a commit, the read
+time is the time of the last published commit. Otherwise, the read time is the current time.
 
-Ages of documents and versions are measured with a clock of their own, see steady_clock.py.
+Ages of documents and versions are measured with a separate clock, see steady_clock.py.
 
 All times are in microseconds since the epoch.
 """
@@ -39,7 +39,7 @@ class Clock:
 
     @property
     def seconds_ahead(self) -> float:
-        """How far the next commit time is ahead of the machine's clock. 0 unless the clock was set back."""
+        """The number of seconds by which the next commit time is ahead of the machine's clock. Usually 0."""
         with self._lock:
             return max(0, self._latest - now()) / 1_000_000
 
@@ -59,7 +59,7 @@ class Clock:
             logger.warning("Commit times agree with the machine's clock again")
 
     def begin_commit(self) -> None:
-        """Start a group commit. Read times stay before its commit times until `publish` is called."""
+        """Start a group commit. Until `publish` is called, read times are before its commit times."""
         with self._lock:
             self._committing = True
 

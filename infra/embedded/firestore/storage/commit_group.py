@@ -1,4 +1,4 @@
-"""The group commit in progress: what the jobs of one group read and change."""
+"""The group commit in progress: the reads and changes of the jobs of one group."""
 
 import sqlite3
 from collections import defaultdict
@@ -20,7 +20,7 @@ class Admission(Protocol):
     """Decides whether a commit may change its documents now."""
 
     def admit(self, documents: Sequence[Any]) -> None:
-        """Return if a commit may change all these documents now. Otherwise raise `StatusError`."""
+        """Return normally if a commit may change all these documents now. Otherwise raise `StatusError`."""
 
 
 class Group:

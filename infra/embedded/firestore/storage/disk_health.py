@@ -1,7 +1,7 @@
-"""Disk health: whether commits reach the disk, and log lines that do not repeat.
+"""Disk health: whether commits reach the disk. The log lines about this do not repeat.
 
-A full or failing disk fails every commit. A line is logged when commits start to fail and when they succeed again. In
-between, and if the disk alternates, at most one line is logged every LOG_SECONDS.
+If the disk is full or fails, every commit fails. A line is logged when commits start to fail and when they succeed
+again. Between these lines, and if the state alternates, at most one line is logged every LOG_SECONDS.
 
 Only the writer's thread reports outcomes.
 """
@@ -19,7 +19,7 @@ DISK_TEST = (
     "INSERT OR REPLACE INTO settings (name, value) VALUES ('disk_test', zeroblob(262144))",
     "DELETE FROM settings WHERE name = 'disk_test'",
 )
-"""Statements that succeed only if large writes can succeed. A failed write leaves room for small ones in the log."""
+"""Statements that succeed only if large writes can succeed. Small writes can succeed even on a full disk."""
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class DiskHealth:
         self._path = path
         self._clock = clock
         self.problem: str | None = None
-        """Why commits fail now. None if the last commit succeeded."""
+        """The problem of the last commit. None if the last commit succeeded."""
         self.failed_writes = 0
         """The number of failed writes since the file was opened."""
         self._unlogged_writes = 0

@@ -1,7 +1,7 @@
 """The index builder: runs the index builds of a file in the background, in short steps on the writer.
 
-A step is one job of a group commit. Other writes run between two steps, and the builder pauses for the time of a step
-if there are any. If a step fails, for example because the disk is full, the builder tries again later.
+A step is one job of a group commit. Other writes run between two steps. If other writes arrive, the builder pauses for
+the time of a step. If a step fails, for example because the disk is full, the builder tries again later.
 """
 
 import asyncio

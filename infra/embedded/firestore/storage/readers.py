@@ -1,7 +1,7 @@
 """The connections that read from the SQLite file, and the threads that use them.
 
-A read takes a connection that no other read uses. It takes the one that was used last, so reads that follow each other
-fill the page cache of one connection only.
+A read takes the free connection that was used last. Consecutive reads therefore fill the page cache of only one
+connection.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ class Readers:
                 if connection.in_transaction:  # SQLite itself ends a transaction after some errors of the disk
                     connection.execute("COMMIT")
         finally:
-            if connection.in_transaction:  # it would read an old state, and hold the log
+            if connection.in_transaction:  # the next read would see an old state, and the log could not restart
                 connection.close()
             else:
                 self._free.append(connection)
@@ -67,7 +67,7 @@ class Readers:
             return connection
 
     def _shrink(self) -> None:
-        """Take one connection at a time, so that reads do not open further connections."""
+        """Free the page caches. Take one connection at a time, so that reads need not open further connections."""
         for connection in tuple(self._free):
             with contextlib.suppress(ValueError):  # a read has taken it
                 self._free.remove(connection)

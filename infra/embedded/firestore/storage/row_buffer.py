@@ -1,7 +1,7 @@
 """A buffer for the rows of a group commit, which writes all rows together.
 
 One statement with many sorted rows is much cheaper than many statements, and changes each page of an index only once.
-Until the rows are written, work in the same group reads documents from the buffer.
+Until the rows are written, other jobs of the same group read documents from the buffer.
 """
 
 import sqlite3
@@ -30,7 +30,7 @@ class RowBuffer:
         self._versions: list[tuple[int, int, int | None, int, bytes, bytes | None, int | None]] = []
         self._history: list[tuple[int, bytes, int, int]] = []
         self._entries: defaultdict[int, dict[bytes, int]] = defaultdict(dict)
-        self._obsolete_entries: set[tuple[int, bytes]] = set()  # deleted before `_entries` are added
+        self._obsolete_entries: set[tuple[int, bytes]] = set()  # entries to delete before `_entries` are added
 
     def prefetch_absent(self, collection_number: int, paths: Sequence[bytes]) -> None:
         """Record which documents do not exist, with one statement, so that `current` does not query for them."""

@@ -1,7 +1,7 @@
-"""A clock for ages: the time of day, without the steps of the machine's clock.
+"""A clock for ages: the wall-clock time, without the steps of the machine's clock.
 
-Deletions cannot be undone, so a wrong clock must not cause them. If the machine's clock is set forward, this clock goes
-on at its earlier time. It follows the machine's clock if the step is still there after CONFIRMATION_SECONDS. If the
+Deletions cannot be undone, so a wrong clock must not cause deletions. If the machine's clock is set forward, this clock
+ignores the step at first. It follows the machine's clock if the step still exists after CONFIRMATION_SECONDS. If the
 machine's clock is set back, this clock follows at once, which only delays deletions.
 
 The time during which the machine was suspended is not a step.
@@ -14,18 +14,18 @@ from collections.abc import Callable
 from infra.embedded.firestore.storage.clock import now
 
 MAX_DRIFT_SECONDS = 1.0
-"""A larger difference to the elapsed time is a step. A smaller one is a normal correction of the clock."""
+"""A larger difference from the elapsed time is a step. A smaller difference is a normal correction of the clock."""
 CONFIRMATION_SECONDS = 3600.0
 
 _SECOND = 1_000_000
 _ELAPSED_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Counts the time of a suspended machine. On macOS, CLOCK_MONOTONIC does so."""
+"""A clock that also counts the time in which the machine is suspended. On macOS, this is CLOCK_MONOTONIC."""
 
 logger = logging.getLogger(__name__)
 
 
 def elapsed() -> int:
-    """Return microseconds since a fixed moment. Steps of the time of day do not change them."""
+    """Return the microseconds since a fixed moment. Steps of the wall-clock time have no effect."""
     return time.clock_gettime_ns(_ELAPSED_CLOCK) // 1000
 
 

@@ -1,8 +1,8 @@
 """Storage: the open SQLite file with its writer, readers, indexes and clock.
 
-One writer commits in groups. Each read has a connection of its own, and commits do not block reads. A read uses a
-read time, for example from `snapshot`. A long read can fetch each page in a new SQLite transaction and still see one
-consistent state, because the file retains superseded versions for `version_retention_seconds`.
+One writer commits in groups. Each read has its own connection, and commits do not block reads. A read uses a read time,
+for example from `snapshot`. A long read can fetch each page in a new SQLite transaction and still see one consistent
+state, because the file keeps superseded versions for `version_retention_seconds`.
 """
 
 import asyncio
@@ -104,7 +104,7 @@ class Storage:
 
     @property
     def failed(self) -> "asyncio.Future[None]":
-        """A future that raises when no further write can succeed. The process must then end."""
+        """A future that raises when no further write can succeed. The process must then exit."""
         return self._writer.failed
 
     def _open(self) -> sqlite3.Connection:

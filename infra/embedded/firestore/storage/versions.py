@@ -215,8 +215,8 @@ def sequence_at(connection: sqlite3.Connection, read_time: int) -> int:
 def superseded_since(connection: sqlite3.Connection, read_time: int, max_changes: int) -> Iterator[tuple[int, bytes]]:
     """Yield the collection number and path of each document whose version at `read_time` is no longer current.
 
-    If at most `max_changes` changes follow `read_time`, read these changes. The result may then include documents that
-    were created after `read_time`. Otherwise, search the history.
+    If at most `max_changes` changes are later than `read_time`, read these changes. The result may then include
+    documents that were created after `read_time`. Otherwise, search the history.
     """
     after = sequence_at(connection, read_time)
     if newest(connection)[0] - after <= max_changes:

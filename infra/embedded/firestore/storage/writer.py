@@ -6,8 +6,8 @@ commits each job separately, so that only the faulty job fails.
 
 `submit` returns only after the commit is on disk.
 
-If the disk is full or fails, commits fail until it works again. The writer then tests the disk every
-DISK_TEST_SECONDS, so that it notices this without a request.
+If the disk is full or fails, commits fail until the disk works again. During this time, the writer tests the disk every
+DISK_TEST_SECONDS. It therefore does not need a request to detect that the disk works again.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 
 class WriterEnded(Exception):
-    """The writer's thread has ended because of a defect. The process must end, so that its supervisor restarts it."""
+    """The writer's thread has ended because of a bug. The process must exit, so that its supervisor restarts it."""
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class _Job:
 class Writer:
     """Runs submitted jobs in the order of submission.
 
-    `failed` gets the exception that ended the writer's thread, if one does. No later write can succeed then.
+    If an exception ends the writer's thread, `failed` gets this exception. No later write can then succeed.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class Writer:
         return jobs, job is None
 
     def _wait_for_job(self) -> _Job | None:
-        """Wait for a job. While the disk fails, test it regularly. Return None if the writer must stop."""
+        """Wait for a job. While the disk fails, test the disk regularly. Return None if the writer must stop."""
         while self._health.problem is not None:
             try:
                 return self._queue.get(timeout=DISK_TEST_SECONDS)
@@ -245,7 +245,7 @@ class Writer:
         return group.changes
 
     def _reload(self) -> None:
-        """Read again what a rolled back group has changed in memory. If this fails, the next group repeats it."""
+        """Load the state in memory that a rolled back group has changed. If this fails, the next group tries again."""
         self._on_rollback(self._connection)
         self._must_reload = False
 

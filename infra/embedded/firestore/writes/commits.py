@@ -2,7 +2,7 @@
 
 `commit` stores all writes or none. `batch_write` stores the writes independently of each other.
 
-These functions run on the writer's thread. They check everything on copies in memory before they write the first row.
+These functions run on the writer's thread. They check all writes on copies in memory before they write the first row.
 A refused commit therefore leaves no rows in its group commit.
 
 As in production, a write that changes nothing keeps the update time and creates no change.
@@ -102,7 +102,7 @@ def _load(group: Group, write: PreparedWrite) -> PendingDocument:
 
 
 def _load_damaged(group: Group, write: PreparedWrite) -> PendingDocument:
-    """Return a damaged document, which a delete without a precondition removes."""
+    """Return a damaged document. A delete without a precondition can remove it."""
     number, stored, entries = group.find_damaged(write.name, write.path)
     unknown = Document()
     return PendingDocument(write.name, write.full_name, write.path, number, stored, unknown, unknown, entries)

@@ -57,7 +57,7 @@ class LockOwner:
 
 @dataclass(slots=True)
 class LockQueue:
-    """The owners that compete for one document or query. Waiting commits go first, then one reader at a time."""
+    """The owners that compete for one document or query. Waiting commits come first, then one reader at a time."""
 
     commits: set[LockOwner] = field(default_factory=set)
     reader: LockOwner | None = None
@@ -69,7 +69,7 @@ class LockQueue:
         return not self.commits and self.reader is None and not self.waiting_readers
 
     def ahead_of(self, owner: LockOwner) -> set[LockOwner]:
-        """Return the other owners that go before the reader `owner`."""
+        """Return the other owners that come before the reader `owner`."""
         ahead = set(self.commits) if self.reader is None else self.commits | {self.reader}
         return ahead - {owner}
 

@@ -3,9 +3,9 @@
 Locks only determine which owner waits. Correctness does not depend on locks, because each commit is validated against
 the reads of its transaction. A wait can therefore end early, for example to break a deadlock.
 
-A commit that waits for readers is first in the queue of each document that those readers have locked. A transaction
-that then reads such a document waits in the queue after the commit. Waiting transactions continue oldest first, so
-they take turns instead of aborting.
+A commit that waits for readers is first in the queue of each document that these readers have locked. A transaction
+that then reads such a document waits in the queue after the commit. The oldest waiting transaction continues first. The
+transactions therefore take turns instead of aborting.
 
 Locks are acquired on the event loop and checked on the writer's thread.
 """

@@ -1,6 +1,6 @@
 """Pruning: deletes document versions that no read can need any more.
 
-A superseded version is deleted when two conditions hold: it was superseded longer ago than the version retention time,
+A superseded version is deleted if two conditions are met. It was superseded longer ago than the version retention time,
 and all change consumers have processed the change that superseded it.
 """
 
@@ -36,8 +36,8 @@ def _prune_step(connection: sqlite3.Connection, after: int, last: int) -> int:
     if not changes:
         return after
     pruned = int(changes[-1][0])
-    # Keep the newest pruned change, even if it is a deletion. Its commit time is the limit for past reads, and as long
-    # as it exists, no new change can get its sequence.
+    # Keep the newest pruned change, even if it is a deletion. Its commit time is the limit for past reads. As long as
+    # it exists, no new change can get its sequence.
     deletable = [(previous,) for _, _, previous, _, _, _ in changes if previous is not None]
     deletable += [(sequence,) for sequence, _, _, _, _, is_deletion in changes if is_deletion and sequence < pruned]
     history = [(number, path, until) for _, until, previous, number, path, _ in changes if previous is not None]

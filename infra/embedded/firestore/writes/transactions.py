@@ -95,7 +95,7 @@ class Transactions:
         self._storage = storage
         self._clock = clock
         self._active: dict[bytes, Transaction] = {}
-        self._ages: dict[bytes, int] = {}  # by id, also of ended transactions, because a retry keeps the age
+        self._ages: dict[bytes, int] = {}  # by id; includes ended transactions, because a retry keeps the age
         self._counter = itertools.count(1)
         self.locks = Locks()
         self._expiring = asyncio.create_task(self._expire_periodically())
