@@ -25,9 +25,10 @@ _REPEATED = (type(None), *TRANSIENT)
 class AsyncClient(AsyncReader):
     """A client of the server at `url`. The API key `key`, or the access token `token`, authenticates it.
 
-    `token` may be a function that returns the current token, so that a client outlives its first token. `async with`
-    closes the connections. With `submitter`, the client reads what this submitter has. The key needs the scope
-    `read-all` for another submitter than its own, and can change nothing.
+    `token` may be a function that returns the current token, so that a client can be used after its first token has
+    expired. `async with` closes the connections. With `submitter`, the client reads the samples and results of this
+    submitter. If it is not the submitter of the key, the key needs the scope `read-all`, and the client cannot change
+    anything.
 
     The defaults of `url` and `key` are the environment variables `DROPZONE_URL` and `DROPZONE_KEY`. A request that
     fails for a transient reason is retried with exponential backoff until `retry_seconds` have passed. Every error is a
@@ -82,11 +83,11 @@ class AsyncClient(AsyncReader):
     ) -> Receipt:
         """Submit one sample. The state of the receipt is PENDING, or REJECTED with problems.
 
-        The idempotency key derives from the content, so the server stores the same content once. To store the content
+        The idempotency key is derived from the content, so the server stores the same content only once. To store it
         again, pass another `idempotency_key`, or set the member `idempotency_key` of the sample.
 
         The sample has `labels` in addition to the labels in its member `labels`. `supersedes` is the id of a sample
-        that this sample corrects: its result leaves all lists and summaries.
+        that this sample corrects. Lists and summaries then omit the result of that sample.
         """
         raw, labels = encode(sample), labels or {}
         check_labels(labels)
@@ -102,9 +103,9 @@ class AsyncClient(AsyncReader):
     ) -> AsyncGenerator[Receipt | DropzoneError, None]:
         """Submit samples concurrently and yield the receipts in the order of the samples.
 
-        If one sample cannot be stored, its error is yielded instead of a receipt. An error that concerns all samples,
+        If a sample cannot be stored, its error is yielded instead of a receipt. An error that concerns all samples,
         such as an unknown key, is raised. A sample with a receipt is stored. If you submit all samples again, the
-        server still stores each sample once. The samples have `labels` in addition to their own labels.
+        server still stores each sample only once. The samples have `labels` in addition to their own labels.
         """
         send = partial(self._submit_batch, labels or {})
         async with (
@@ -147,9 +148,9 @@ class AsyncClient(AsyncReader):
         return progress
 
     async def set_retention(self, retention: Retention | None) -> Retention:
-        """Change for how long samples that are submitted afterwards, and their results, are kept. Return the retention.
+        """Change how long samples that are submitted later, and their results, are kept. Return the retention.
 
-        None: use the default of the server. Requires a key with the scope `admin`.
+        None means the default of the server. Requires a key with the scope `admin`.
         """
         given = retention or Retention()
         variables = {
@@ -167,7 +168,7 @@ class AsyncClient(AsyncReader):
     async def _submit_batch(
         self, labels: Mapping[str, str], samples: Sequence[SampleLike]
     ) -> list[Receipt | DropzoneError]:
-        """Submit a sample, or several samples that can be lines. Return a receipt or an error for each sample."""
+        """Submit a sample, or several samples as lines of one request. Return a receipt or an error for each sample."""
         try:
             if len(samples) == 1:
                 return [await self.submit(samples[0], labels=labels)]

@@ -1,4 +1,4 @@
-"""What a client reads: samples, results, summaries, labels and settings."""
+"""The reading methods of a client: samples, results, summaries, labels and settings."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -173,7 +173,7 @@ class AsyncReader:
         return values
 
     async def retention(self) -> Retention:
-        """Return for how long samples and results that are submitted now are kept."""
+        """Return how long samples that are submitted now, and their results, are kept."""
         return Retention.parse((await self._query(operations.RETENTION))["retention"])
 
     async def skips_missing_values(self) -> bool:
@@ -197,7 +197,7 @@ class AsyncReader:
             after = page["pageInfo"]["endCursor"]
 
     async def _not_found(self, sample_id: str) -> NotFound:
-        """Return the error for a sample that does not exist. It says when and why the sample was deleted, if it was."""
+        """Return the error for a sample that does not exist. If the sample was deleted, it says when and why."""
         deleted = (await self._query(operations.DELETED_SAMPLE, {"id": sample_id}))["deleted"]
         if deleted is None:
             return NotFound(f"sample {sample_id} does not exist")

@@ -55,5 +55,5 @@ def mib(size: int) -> str:
 
 
 def stream(body: bytes) -> bytes | BytesIO:
-    """Return the body as aiohttp sends it: it would write a large `bytes` in one piece, which delays other requests."""
+    """Return the body in a form that aiohttp sends in pieces. One large piece would delay other requests."""
     return body if len(body) <= MIN_COMPRESSED_BYTES else BytesIO(body)

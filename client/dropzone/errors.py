@@ -108,7 +108,7 @@ TRANSIENT = (Unreachable, Unavailable, RateLimited, RequestTimeout)
 """The client retries these errors."""
 
 ABOUT_ONE_SAMPLE = (BadRequest, Conflict, DataLoss, Internal, TooLarge, UnusableSample)
-"""These errors concern one sample of a series. Any other error would occur for every sample of the series."""
+"""These errors concern only one sample of a series. Any other error concerns every sample of the series."""
 
 _BY_CODE: Mapping[str, type[DropzoneError]] = {
     kind.code: kind

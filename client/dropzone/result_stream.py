@@ -1,9 +1,9 @@
-"""An endless stream of results. It survives broken connections and yields each result once, in order.
+"""An endless stream of results. It continues after broken connections, and yields each result once, in order.
 
 The stream resumes at the cursor of the last result. Before its first result, the stream has no cursor. A subscription
 without a cursor starts at the time of its connection, so a reconnect would miss the results before that time. The
 stream therefore starts at the cursor of the newest stored result. If no result exists, the stream polls for results
-until it finds one. All results that it finds by polling are new.
+until it finds a result. All results that it finds by polling are new.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class ResultStream:
         self._ids_of_partial_read: set[str] = set()
 
     async def edges(self) -> AsyncGenerator[ResultEdge, None]:
-        """Yield each result that is stored after the cursor. Without a cursor, yield each result stored from now on."""
+        """Yield each result that is stored after the cursor. Without a cursor, yield each new result."""
         if self._cursor is None:
             self._cursor = await self._retry_start(newest_cursor, self._connection)
         else:

@@ -12,9 +12,9 @@ from dropzone.statistics import Range, ResultOverview, label_variables, parse_la
 
 
 class SampleState(StrEnum):
-    """The state of a sample. COMPUTED, FAILED and REJECTED are final.
+    """The state of a sample. A submission ends in COMPUTED, FAILED or REJECTED.
 
-    A COMPUTED sample becomes SUPERSEDED if another sample corrects it. A sample is DELETED for a moment.
+    A COMPUTED sample becomes SUPERSEDED if another sample corrects it. A sample is DELETED while it is being deleted.
     """
 
     PENDING = "PENDING"
@@ -71,7 +71,7 @@ class SettledSample:
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempts:
-    """The failed attempts to compute a sample, as of `updated_at`. `problem` is that of the last attempt."""
+    """The failed attempts to compute a sample, counted until `updated_at`. `problem` is about the last attempt."""
 
     count: int
     problem: str
@@ -148,17 +148,17 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class HourlyRetention:
-    """For how many days hourly statistics are kept. None: for ever."""
+    """The number of days for which hourly statistics are kept. None means for ever."""
 
     days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """For how many days samples and results are kept. None: for ever.
+    """The numbers of days for which samples and results are kept. None means for ever.
 
-    `is_default` says whether this is the retention of all submitters without their own. `hourly` is that of the hourly
-    statistics of expired results, or None if they end with the results.
+    `is_default` says whether this is the default, because the submitter has set no retention. `hourly` is the retention
+    of the hourly statistics of expired results, or None if they are deleted with the results.
     """
 
     sample_days: int | None = None

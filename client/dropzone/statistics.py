@@ -78,9 +78,10 @@ class ResultOverview:
 class Summary:
     """The statistics of all values of many results. Without results, the statistics are None and the counts are 0.
 
-    Percentiles, quartiles and the median are estimates: `quantile_error` is the largest relative error of the values
-    between which they lie. They are None if `results_without_sketch` is not 0. `archived_results` of the results have
-    expired and are in the hourly archive. It is None if the archive cannot answer the query.
+    Percentiles, quartiles and the median are estimates. They are interpolated between two values, and `quantile_error`
+    is the largest relative error of these values. They are None if `results_without_sketch` is not 0.
+    `archived_results` is the number of results that are in the hourly archive, because they have expired. It is None if
+    the archive cannot answer the query.
     """
 
     results: int

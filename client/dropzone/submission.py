@@ -1,8 +1,8 @@
 """Submission of samples: their bytes, their idempotency keys, and concurrent requests in order.
 
-The idempotency key of a sample derives from its bytes. If a sample is sent again, after a broken connection or by
-another run, the server therefore stores it once. A sample with a member `idempotency_key` is sent without the header
-`Idempotency-Key`, because the header would override the member.
+The idempotency key of a sample is derived from its bytes. If a sample is sent again, after a broken connection or by
+another run, the server therefore stores it only once. A sample with a member `idempotency_key` is sent without the
+header `Idempotency-Key`, because the header would override the member.
 """
 
 import asyncio
@@ -82,9 +82,9 @@ def read_csv(file: str | Path) -> Iterator[dict[str, Any]]:
 def csv_samples(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any] | UnusableSample]]:
     """Yield each sample of a CSV table with the number of its first line, or an error with the number of its line.
 
-    The first row has the names of the columns. The column `time_stamp` is required. A column such as `label.site` has a
-    label. All other columns have values. Consecutive rows with the same time stamp and labels are one sample. An empty
-    cell or NaN is a missing value, which the sample leaves out.
+    The first row has the names of the columns. The column `time_stamp` is required. A column such as `label.site` has
+    the values of a label. All other columns have measured values. Consecutive rows with the same time stamp and labels
+    are one sample. An empty cell or NaN is a missing value, and the sample omits it.
     """
     rows = csv.reader(lines, strict=True)
     current: dict[str, Any] | None = None
@@ -160,7 +160,7 @@ def check_labels(labels: Mapping[str, str]) -> None:
 
 
 def content_key(raw: bytes, labels: Mapping[str, str]) -> str | None:
-    """Return the idempotency key that derives from the bytes and the labels of the request.
+    """Return the idempotency key that is derived from the bytes and the labels of the request.
 
     Return None if the sample contains its own key.
     """

@@ -165,13 +165,13 @@ class Client:
         return self._call(lambda: self._client.delete(sample_ids, where, reason=reason))
 
     def retention(self) -> Retention:
-        """Return for how long samples and results that are submitted now are kept."""
+        """Return how long samples that are submitted now, and their results, are kept."""
         return self._call(self._client.retention)
 
     def set_retention(self, retention: Retention | None) -> Retention:
-        """Change for how long samples that are submitted afterwards, and their results, are kept. Return the retention.
+        """Change how long samples that are submitted later, and their results, are kept. Return the retention.
 
-        None: use the default of the server.
+        None means the default of the server.
         """
         return self._call(lambda: self._client.set_retention(retention))
 

@@ -1,6 +1,6 @@
 """The application `dropzone`: it combines all commands.
 
-It refuses an environment variable with a misspelled name, which would have no effect.
+It refuses to run if the name of an environment variable is misspelled, because the variable would have no effect.
 """
 
 import difflib

@@ -1,4 +1,4 @@
-"""The exit codes of the command, and the one-sentence message that it prints for an error."""
+"""The exit codes of the command, and the message of one sentence that it prints for an error."""
 
 import asyncio
 import os

@@ -23,7 +23,7 @@ Key = Annotated[
     typer.Option(
         "--key",
         envvar="DROPZONE_KEY",
-        help="API key. Default: the sign-in of `dropzone login`, or the key of the local stack, if the server is here.",
+        help="API key. Default: the sign-in of `dropzone login`, or the key of the local stack if the server is local.",
         show_default=False,
     ),
 ]
@@ -32,7 +32,7 @@ Submitter = Annotated[
     typer.Option(
         "--submitter",
         metavar="NAME",
-        help="Read what this submitter has. The key needs the scope `read-all`. Default: the submitter of the key.",
+        help="Read the data of this submitter. The key needs the scope `read-all`. Default: the submitter of the key.",
         show_default=False,
     ),
 ]

@@ -78,7 +78,7 @@ def print_line(value: Mapping[str, Any]) -> None:
 
 
 def print_bytes(raw: bytes) -> None:
-    """Print bytes unchanged. On a terminal, escape the controls in them, because they come from another user."""
+    """Print bytes unchanged. On a terminal, escape control characters, because the bytes are from another user."""
     if sys.stdout.isatty():
         sys.stdout.write(printable(raw.decode(errors="backslashreplace")))
     else:

@@ -47,7 +47,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Items that were read together. `position` is the number of bytes of the file that have been read so far."""
+    """Items that were read together. `position` is the number of bytes of the file that were read so far."""
 
     items: list[Item]
     position: int

@@ -1,4 +1,4 @@
-"""What became of the samples of `dropzone submit`: counts, problems, and the table of a few samples.
+"""The summary of `dropzone submit`: how many samples were stored or refused, problems, and a table of a few samples.
 
 If standard output is not a terminal, each sample is a line of JSON there, and the summary is on standard error.
 """
@@ -29,7 +29,7 @@ class Summary:
     """The summary of one run. An accepted sample later becomes computed or failed."""
 
     def __init__(self, *, is_waiting: bool) -> None:
-        """If `is_waiting` is true, the run waits for results, and the summary counts them."""
+        """Create an empty summary. If `is_waiting` is true, the run waits for results, and the summary counts them."""
         self._is_waiting = is_waiting
         self._prints_json = not sys.stdout.isatty()
         self._accepted = self._rejected = self._refused = self._computed = self._failed = 0

@@ -31,7 +31,7 @@ from dropzone.command.submission_summary import Summary
 _MAX_PENDING_SAMPLES = 10_000
 
 EPILOG = (
-    "The idempotency key of a sample derives from its bytes, unless the sample has a member `idempotency_key`. The "
+    "The idempotency key of a sample is derived from its bytes, unless the sample has a member `idempotency_key`. The "
     "server therefore stores each sample once. After Ctrl-C, a crash or an outage, run the same command again. The "
     "command sends all samples again, but the server stores no sample twice. If standard output is not a terminal, the "
     "command prints one line of JSON per sample. " + EXIT_CODES

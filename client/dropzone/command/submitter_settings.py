@@ -18,7 +18,7 @@ Days = Annotated[
 
 
 class MissingValues(StrEnum):
-    """What a null in the data of a sample is."""
+    """The meaning of a null in the data of a sample."""
 
     SKIP = "skip"
     PROBLEM = "problem"
@@ -32,8 +32,8 @@ def retention(
         str | None,
         typer.Option(
             metavar="DAYS",
-            help="For how many days the hourly statistics of expired results are kept, `forever`, or `off` if they end "
-            "with the results.",
+            help="For how many days the hourly statistics of expired results are kept, `forever`, or `off` if they are "
+            "deleted with the results.",
             show_default=False,
         ),
     ] = None,
@@ -42,10 +42,10 @@ def retention(
     url: Url = DEFAULT_URL,
     key: Key = "",
 ) -> None:
-    """Print for how long samples, results and hourly statistics are kept, or change it, with a key of scope admin.
+    """Print how long samples, results and hourly statistics are kept. Change it with a key of scope admin.
 
-    A change applies to samples that are submitted afterwards. Samples and results that are stored already keep the time
-    at which they expire.
+    A change applies to samples that are submitted later. Samples and results that are already stored keep their time of
+    expiry.
     """
     changes: dict[str, Any] = {
         field: _days(text, option)
@@ -63,8 +63,8 @@ def missing_values(
     change: Annotated[
         MissingValues | None,
         typer.Argument(
-            help="skip: nulls are left out of all samples that are submitted afterwards. problem: they are a problem, "
-            'unless a sample has the member `"missing": "skip"`.',
+            help="skip: nulls are left out of all samples that are submitted later. problem: a null is a problem, "
+            'unless the sample has the member `"missing": "skip"`.',
             show_default=False,
         ),
     ] = None,
@@ -72,7 +72,7 @@ def missing_values(
     url: Url = DEFAULT_URL,
     key: Key = "",
 ) -> None:
-    """Print what nulls in samples are, or change it. A change requires a key with the scope admin."""
+    """Print whether nulls in samples are skipped or a problem. Change it with a key of scope admin."""
     run(_missing_values(connect(url, key), change))
 
 
@@ -108,7 +108,7 @@ def _days(text: str, option: str) -> int | None:
 
 def _question(changed: Retention | None) -> str:
     if changed is None:
-        return "Keep what is submitted from now on for as long as the server keeps it by default?"
+        return "Keep samples that are submitted from now on for the default time of the server?"
     parts = [
         f"{name} {'are kept for ever' if days is None else f'are deleted after {days:,} days'}"
         for name, days in (("samples", changed.sample_days), ("their results", changed.result_days))

@@ -1,1 +1,1 @@
-"""Who a client is: credentials of requests, and access tokens from the identity provider of a server."""
+"""The identity of a client: credentials of requests, and access tokens from the identity provider of a server."""

@@ -20,8 +20,8 @@ address and a code, with which you sign in using any browser. {EXIT_CODES}"""
 
 def login(
     *,
-    issuer: Annotated[str, typer.Option(help="The identity provider. Default: the first one of the server.")] = "",
-    client_id: Annotated[str, typer.Option(help="The client at the provider. Default: the one of the server.")] = "",
+    issuer: Annotated[str, typer.Option(help="The identity provider. Default: the first provider of the server.")] = "",
+    client_id: Annotated[str, typer.Option(help="The client at the provider. Default: the client of the server.")] = "",
     scope: Annotated[str, typer.Option(help="Scopes to request. Default: all scopes of the server.")] = "",
     url: Url = DEFAULT_URL,
 ) -> None:

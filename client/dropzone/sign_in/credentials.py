@@ -1,4 +1,4 @@
-"""What authenticates requests: an API key, or an access token of the server's identity provider."""
+"""The credentials of requests: an API key, or an access token of the server's identity provider."""
 
 import inspect
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,7 @@ Token = str | Callable[[], str] | Callable[[], Awaitable[str]]
 
 
 class Credentials:
-    """Returns the headers that authenticate a request, and name the submitter to read if it is another one."""
+    """Returns the headers that authenticate a request. If another submitter is read, the headers name it."""
 
     def __init__(self, key: str, token: Token | None, submitter: str | None = None) -> None:
         self._key = key

@@ -1,4 +1,4 @@
-"""Who a client is, as the server sees it."""
+"""The identity of a client, as the server reports it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Access tokens from the identity provider of a server: by device flow (RFC 8628), client credentials or refresh.
 
-The server says which provider to use (RFC 9728). A token is requested for the address of the server only (RFC 8707), so
-a server cannot get a token for another server.
+The server says which provider to use (RFC 9728). A token is requested only for the address of the server (RFC 8707). A
+server therefore cannot get a token for another server.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _OFFLINE = "offline_access"
 
 @dataclass(frozen=True, kw_only=True)
 class SignIn:
-    """The tokens for one server, and what is needed to refresh them."""
+    """The tokens for one server, and the data with which they are refreshed."""
 
     url: str
     issuer: str
@@ -54,7 +54,7 @@ class Provider:
 
 
 async def find_provider(url: str, issuer: str | None) -> Provider:
-    """Return the provider of the server at `url`: the first one, or `issuer`.
+    """Return the provider `issuer` of the server at `url`. By default, return its first provider.
 
     Raises `Unauthenticated` if the server has no such provider or another address.
     """
@@ -87,7 +87,7 @@ async def find_provider(url: str, issuer: str | None) -> Provider:
 async def sign_in_by_device(
     provider: Provider, client_id: str, scopes: str, show: Callable[[str, str], None]
 ) -> SignIn:
-    """Let the user sign in with any browser. `show` gets the address and the code that the user needs."""
+    """Let the user sign in with any browser. `show` gets the address to open and the code to confirm."""
     endpoint = _endpoint(provider, "device_authorization_endpoint")
     form = {"client_id": client_id, "scope": scopes, "resource": provider.url, "audience": provider.url}
     status, started = await _post(endpoint, form)

@@ -38,7 +38,7 @@ def write(url: str, signed_in: SignIn | None) -> None:
 
 
 async def current_token(url: str) -> str:
-    """Return a valid access token for a server. Refreshes an expired one: at the same time, only one process does."""
+    """Return a valid access token for a server. Refresh an expired token; only one process does this at a time."""
     signed_in = read(url)
     if signed_in is not None and signed_in.is_current:
         return signed_in.access_token

@@ -1,1 +1,1 @@
-"""How requests reach the server: GraphQL operations, HTTP connections and retries."""
+"""The transport of requests to the server: GraphQL operations, HTTP connections and retries."""

@@ -59,7 +59,7 @@ class Connection:
         self._graphql: Any = None
 
     async def close(self) -> None:
-        """Close all connections, also if the caller is cancelled meanwhile, such as by Ctrl-C."""
+        """Close all connections, even if the caller is cancelled during this, for example by Ctrl-C."""
         closing = asyncio.ensure_future(self._close())
         try:
             await asyncio.shield(closing)
@@ -92,7 +92,7 @@ class Connection:
     async def post_lines(self, lines: Sequence[bytes], labels: Mapping[str, str]) -> list[Receipt | DropzoneError]:
         """Submit samples as the lines of one NDJSON body. Return a receipt or an error for each line.
 
-        The idempotency key of a line derives from its bytes, unless the line contains a key.
+        The idempotency key of a line is derived from its bytes, unless the line contains a key.
         """
         headers = {"content-type": "application/x-ndjson", "idempotency-key": "content"}
         status, response_headers, response = await self._post(b"\n".join(lines), headers, labels)
@@ -139,7 +139,7 @@ class Connection:
         return response
 
     async def get_session(self) -> dict[str, Any]:
-        """Return who the caller is."""
+        """Return the identity of the caller."""
         status, headers, response = await self._request("GET", "/session")
         values = _parse_json(response)
         if status != 200 or not isinstance(values, dict) or not values.keys() >= {"submitter", "scopes", "expires"}:

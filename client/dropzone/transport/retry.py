@@ -14,7 +14,7 @@ _FIRST_WAIT_SECONDS, _MAX_WAIT_SECONDS, _JITTER_SECONDS = 0.1, 5.0, 0.5
 
 
 def retrying(seconds: float | None) -> stamina.BoundAsyncRetryingCaller:
-    """Return a caller that retries transient errors with exponential backoff, and after `Retry-After` if it is set.
+    """Return a caller that retries transient errors with exponential backoff, or after the time in `Retry-After`.
 
     The caller schedules no retry after `seconds` have passed since the first attempt. If `seconds` is None, it retries
     without end.
