@@ -1,4 +1,4 @@
-// The correction of a sample: another sample takes its place. It needs the scope `submit`.
+// The correction of a sample: another sample replaces it. A correction needs the scope `submit`.
 import { computed } from '@preact/signals';
 import { announce } from './announcements.ts';
 import { shortId } from './format.ts';

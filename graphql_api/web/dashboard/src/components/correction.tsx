@@ -69,7 +69,7 @@ function Editor({ id, onClose }: { id: string; onClose(): void }) {
         }}
       >
         <h2 id="correct-title">Correct sample {shortId(id)}?</h2>
-        <p>The new version takes its place. The earlier result leaves all lists and summaries, and stays readable by its id.</p>
+        <p>The new version replaces this sample. Lists and summaries omit the earlier result. You can still read it by its id.</p>
         <label>
           New version
           <textarea
