@@ -1,7 +1,7 @@
 """The errors that this package raises. To handle an error, test its class or its `code`.
 
-The codes are those of the server, with three more: `Unreachable` (no connection), `UnexpectedResponse` (the response is
-not from a Dropzone server) and `UnusableSample` (the value cannot be sent as a sample).
+The server defines the codes. The client adds three codes: `Unreachable` (no connection), `UnexpectedResponse` (the
+response is not from a Dropzone server) and `UnusableSample` (the value cannot be sent as a sample).
 """
 
 from collections.abc import Mapping

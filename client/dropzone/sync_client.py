@@ -26,8 +26,8 @@ T = TypeVar("T")
 class Client:
     """A client of the server at `url`. The key or token authenticates it. `with` closes its connections.
 
-    Arguments, methods and errors are those of `AsyncClient`. An iterator sends requests while it is read. If you do not
-    read an iterator to its end, call its `close` method or close the client.
+    Arguments, methods and errors are the same as in `AsyncClient`. An iterator sends requests while it is read. If you
+    do not read an iterator to its end, call its `close` method or close the client.
     """
 
     def __init__(

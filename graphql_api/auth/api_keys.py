@@ -40,7 +40,7 @@ class ApiKey:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, object]) -> "ApiKey":
-        """Read the fields of a stored document. Raises `TypeError` if they are not those of an API key."""
+        """Read the fields of a stored document. Raises `TypeError` if they are not an API key."""
         created, expires, revoked, last_used = (
             _time(fields.get(name)) for name in ("created", "expires", "revoked", "last_used")
         )

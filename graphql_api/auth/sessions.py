@@ -47,7 +47,7 @@ class Session:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, object]) -> "Session":
-        """Read the fields of a stored document. Raises `TypeError` if they are not those of a session."""
+        """Read the fields of a stored document. Raises `TypeError` if they are not a session."""
         scopes, expires, key_digest = fields["scopes"], fields["expires"], fields["key_digest"]
         if not isinstance(scopes, list) or not isinstance(expires, datetime):
             raise TypeError("expected a stored session with a list `scopes` and a time `expires`")

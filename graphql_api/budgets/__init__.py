@@ -1,1 +1,1 @@
-"""Limits on what one address, one submitter and the whole process may use at a time. docs/security.md lists them."""
+"""The limits of one address, of one submitter and of the whole process. docs/security.md lists the limits."""

@@ -180,7 +180,7 @@ class RateBudget:
 
     @property
     def delay_seconds(self) -> float:
-        """How long until `take` succeeds. 0 if it succeeds now."""
+        """The number of seconds until `take` succeeds. 0 if it succeeds now."""
         return 0.0 if self.refill() > 0 else (1 - self._reserve) / self.per_second
 
     @property
@@ -209,7 +209,7 @@ class RateBudget:
 
 
 class BudgetsByName(Generic[K, B]):
-    """Budgets that are created at their first use, and removed when they are the same as new ones."""
+    """Budgets that are created at their first use. Unused budgets are removed, because a new budget is the same."""
 
     def __init__(self, create: Callable[[K], B]) -> None:
         """Create a budget with `create` on the first use of its name."""

@@ -29,7 +29,7 @@ _SCOPE_KEY = "allowance"
 
 
 class Sender(Protocol):
-    """Who sends a request or a sample."""
+    """The sender of a request or a sample."""
 
     @property
     def submitter(self) -> str:

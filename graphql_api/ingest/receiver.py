@@ -234,7 +234,7 @@ class Receiver:
         return outcome
 
     async def _validate_thoroughly(self, raw: bytes, submitter: str) -> ValidationReport:
-        """Return the report on a small raw document: in a turn of the event loop, or in a thread if it takes long."""
+        """Return the report on a small raw document, from the event loop, or from a thread if it takes long."""
         skips_missing = (await self._settings.current(submitter)).skips_missing
         validate = partial(payload.validate_thoroughly, raw, self._zone, skips_missing=skips_missing)
         if len(raw) > _MAX_THOROUGH_BYTES:

@@ -94,12 +94,12 @@ class Context:
 
     @property
     def budget(self) -> SubmitterBudget:
-        """What the submitter of the credential uses."""
+        """The budget of the submitter of the credential."""
         return self.budgets.charged(self.caller)
 
     @property
     def allowance(self) -> Allowance:
-        """What the caller may send."""
+        """The allowance of the caller: the requests and samples that it may send."""
         return self.budgets.allowance(self.caller)
 
     def clear_loaders(self) -> None:

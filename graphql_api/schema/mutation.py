@@ -1,4 +1,4 @@
-"""The type `Mutation`: the mutations of samples, and those that change settings and keys."""
+"""The type `Mutation`: the mutations of samples, of settings and of keys."""
 
 from datetime import timedelta
 from typing import Annotated

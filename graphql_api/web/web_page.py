@@ -50,7 +50,7 @@ class WebPage:
         html = folder / "dist" / "page.html" if is_bundled else folder / "page" / fallback
         start = json.dumps({"sample": sample, "provider": provider}).replace("<", "\\u003c")
         self._html = html.read_text(encoding="utf-8").replace(EMPTY_START, EMPTY_START.replace("null", start))
-        self._headers = {  # a middleware adds those of all responses
+        self._headers = {  # a middleware adds the headers of all responses
             "content-security-policy": _policy_header(policy, self._html),
             "cross-origin-opener-policy": "same-origin",
         }

@@ -1,4 +1,4 @@
-"""The supervisor starts processes in order, restarts those that exit, and stops them in reverse order.
+"""The supervisor starts processes in order, restarts processes that exit, and stops all processes in reverse order.
 
 If a process exits or does not become ready while the stack starts, the supervisor stops all processes and prints the
 last lines of that process. After all processes were ready, the supervisor restarts a process that exits. It kills and

@@ -99,7 +99,7 @@ def stored_fields(labels: Labels) -> dict[str, object]:
 def from_fields(fields: Mapping[str, object]) -> Labels:
     """Return the labels of a stored document by name, in alphabetical order.
 
-    Raises `TypeError` if the fields are not those of labels.
+    Raises `TypeError` if the fields do not contain labels.
     """
     stored = fields.get("labels")
     if stored is None:

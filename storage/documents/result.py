@@ -140,7 +140,7 @@ class Result:
     def from_fields(cls, submitter: str, sample_id: str, fields: Mapping[str, object]) -> "Result":
         """Return the result that is stored as `fields`.
 
-        Raises `KeyError`, `TypeError` or `ValueError` if the fields are not those of a result.
+        Raises `KeyError`, `TypeError` or `ValueError` if the fields do not describe a result.
         """
         status = Status(str(fields["status"]))
         computed = status in (Status.COMPUTED, Status.SUPERSEDED)

@@ -3,8 +3,8 @@
 The API stores the time at which a document expires in its field `expire_at`. Firestore deletes the document some time
 later (time to live). A change of the retention therefore applies to samples that are submitted afterwards.
 
-A result is kept at least as long as its sample. A sample without a result would otherwise look like one that the
-function has not computed.
+A result is kept at least as long as its sample. Otherwise, a sample whose result has expired would look like a sample
+that the function has not computed.
 
 Hourly statistics can be kept longer than the results. Firestore then does not delete an expired result. Instead, the
 function moves the result into the hourly archive some time later.

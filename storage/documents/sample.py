@@ -109,7 +109,7 @@ class Header:
     def from_fields(cls, submitter: str, sample_id: str, fields: Mapping[str, object]) -> "Header":
         """Return the header that is stored as `fields`, with or without `raw`.
 
-        Raises `AttributeError`, `KeyError`, `TypeError` or `ValueError` if the fields are not those of a header.
+        Raises `AttributeError`, `KeyError`, `TypeError` or `ValueError` if the fields do not describe a header.
         """
         raw = fields.get("raw")
         problems = fields.get("problems", ())

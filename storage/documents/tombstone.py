@@ -41,7 +41,7 @@ class Tombstone:
 
     @classmethod
     def from_fields(cls, submitter: str, sample_id: str, fields: Mapping[str, object]) -> "Tombstone | None":
-        """Return the tombstone that is stored as `fields`, or None if the fields are those of a result."""
+        """Return the tombstone that is stored as `fields`, or None if the fields describe a result."""
         deleted_at = fields.get("sample_update_time")
         if fields.get("status") != Status.DELETED.value or not isinstance(deleted_at, datetime):
             return None

@@ -21,7 +21,7 @@ MIN_SHARE_WRITES = 8
 """The smallest share. A smaller one would save little, because each call has a cost of its own."""
 
 QUICK_SECONDS = 0.01
-"""A call that takes no longer is quick."""
+"""A call that takes at most this time is quick."""
 
 QUICK_RATIO = 3
 """A call that takes no longer than this multiple of the quickest call is quick too: Firestore can be distant."""

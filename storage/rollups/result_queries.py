@@ -19,7 +19,7 @@ from storage.rollups.rollup import EARLIEST, LATEST
 _Operator = StructuredQuery.FieldFilter
 _BATCH_SIZE = 2_000
 _SELECTED = ("sketch", "labels")
-"""The fields that are read in addition to those of the index."""
+"""The fields that are read in addition to the fields of the index."""
 
 
 class ResultQueries:

@@ -242,7 +242,7 @@ class Audit:
         given_up = 0
         for sample_id in sample_ids:
             given_up += await self._results.give_up(finding.submitter, sample_id, reason) is not None
-        logger.error("audit: gave up %d samples of %s: %s", given_up, finding.submitter, _listed(sample_ids))
+        logger.error("audit: stored FAILED for %d samples of %s: %s", given_up, finding.submitter, _listed(sample_ids))
         return given_up
 
 

@@ -24,7 +24,7 @@ class AuditEndpoint:
         self._audit: Audit | None = None
 
     async def run(self, _: bytes) -> dict[str, object]:
-        """Run the audit once; return what it has done. Raises `HTTPException` if Firestore does not respond."""
+        """Run the audit once. Return its report. Raises `HTTPException` if Firestore does not respond."""
         if self._audit is None:  # the channel belongs to the running event loop
             firestore = Firestore.connect(timeout_seconds=TIMEOUT_SECONDS)
             writer = GroupCommitWriter(firestore, timeout_seconds=TIMEOUT_SECONDS)

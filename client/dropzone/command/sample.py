@@ -71,7 +71,7 @@ async def _delete(
 
 
 def _described(sample_ids: list[str] | None) -> str:
-    """Return what a deletion deletes, for the question to the user."""
+    """Return a description of the deleted samples, for the question to the user."""
     if not sample_ids:
         return "all samples that match and their results"
     count = len(set(sample_ids))

@@ -139,7 +139,7 @@ class Submission:
         await self._wait()
 
     def print_interruption(self) -> None:
-        """Print what was stored before the interruption, and how to resume."""
+        """Print the number of samples that were stored before the interruption, and how to resume."""
         typer.echo(
             f"stopped after {self.summary.acknowledged:,} acknowledged samples; run the same command again to submit "
             "the other samples; the server stores each sample once",

@@ -59,7 +59,7 @@ def check_unique(text: bytes | msgspec.Raw, spans: Mapping[str, msgspec.Raw]) ->
     """Raise `BadRequest` if a well-formed JSON object has a duplicate key.
 
     The loop reads one key after the other. For a value in `spans`, it skips the length of the span. If a key occurs
-    twice, the span may be that of the other value. The loop then stops before the end of the object, which also raises.
+    twice, the span may belong to the other value. The loop then stops before the end of the object, which also raises.
 
     Raises `TooLarge` for many keys that are not in `spans`, because the loop needs almost a microsecond for each key.
     """

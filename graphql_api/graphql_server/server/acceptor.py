@@ -22,7 +22,7 @@ _MAX_ACCEPTED_PER_TURN = 500
 
 _MAX_CLOSED_PER_TURN = 4
 _MAX_CLOSED = 1_000
-"""Connections that their clients have closed for sending, and that wait for all others. Further ones are dropped."""
+"""Connections that their clients have closed for sending, and that wait for all others. More are dropped."""
 
 _TCP_INFO = getattr(socket, "TCP_INFO", None)
 _CLOSE_WAIT = 8

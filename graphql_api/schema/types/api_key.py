@@ -27,7 +27,7 @@ describe_enum(Scope, "What an API key allows.", _SCOPES, name="ApiScope")
     )
 )
 class ApiKeyLimits:
-    """What clients with a key may send to each API process."""
+    """The limits of a key."""
 
     requests_per_second: int | None = strawberry.field(default=None, description="Requests per second and API process.")
     samples_per_second: int | None = strawberry.field(default=None, description="Samples per second and API process.")

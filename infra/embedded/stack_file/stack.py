@@ -26,7 +26,7 @@ class Liveness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def max_silence_seconds(self) -> float:
-        """How long a process may not respond."""
+        """The maximum time without a response."""
         return self.interval_seconds * self.max_failures
 
 

@@ -167,7 +167,7 @@ class Deliveries:
     ) -> None:
         """Write the progress, changed cursors and changed rows in one transaction. None deletes a cursor or a row.
 
-        The transaction also stores `documents`, except those that Firestore refuses.
+        The transaction also stores `documents`, except documents that Firestore refuses.
         """
         now = time.monotonic()
         trigger = self._trigger

@@ -20,7 +20,7 @@ _RESTORING = Mark("0" * 32, 0)
 
 
 def restore(backup: Path, path: Path) -> Path | None:
-    """Replace a data file by a backup. Return the new path of the former file, or None if there was none.
+    """Replace a data file by a backup. Return the new path of the former file, or None if no file existed.
 
     Raise `UnusableFile` if the backup is damaged, and `StorageInUse` if a server runs.
     """
