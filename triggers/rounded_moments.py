@@ -158,7 +158,7 @@ def _rounded(
 def _double(number: int, error: float, exponent: int, divisor: int = 1) -> float:
     """Return the double nearest to any number of the interval `(number +- error) / divisor * 2**exponent`.
 
-    Raises `_Undecided` if there is no such double. `error` does not include the rounding of `number` to an integer.
+    Raises `_Undecided` if no such double exists. `error` does not include the rounding of `number` to an integer.
     """
     margin = int(error) + 3
     low = (number - margin) / divisor

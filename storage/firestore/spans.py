@@ -40,7 +40,7 @@ class Spans:
     def start_batch_write(self, request: Any, commits_of_writes: Sequence[Any]) -> Any:
         """Start the span of a BatchWrite, and link it to the commits of all its writes.
 
-        `commits_of_writes` has the span of the commit of each write, or None. If there is no span, return None.
+        `commits_of_writes` has the span of the commit of each write, or None. If all of them are None, return None.
         """
         commits = list({id(commit): commit for commit in commits_of_writes if commit is not None}.values())
         if not commits:

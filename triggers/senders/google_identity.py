@@ -90,7 +90,7 @@ class GoogleIdentity:
         return True
 
     def proof(self, nonce: str) -> None:
-        """Return None, because there is no supervisor on Google Cloud."""
+        """Return None, because Google Cloud has no supervisor."""
         del nonce
 
     def _is_service_account(self, claims: Mapping[str, Any]) -> bool:

@@ -1,8 +1,8 @@
 """GraphQL over Server-Sent Events: one stream for each operation ("distinct connections mode").
 
 One task sends the events. Another task waits until the client disconnects, the credential is refused, or the server
-stops. It also sends comments while there are no events. A client that reads slowly delays only its own events. If a
-client reads almost no data, the connection ends the stream (see `SlowReaderNotice`).
+stops. It also sends comments if no event is sent for some time. A client that reads slowly delays only its own events.
+If a client reads almost no data, the connection ends the stream (see `SlowReaderNotice`).
 """
 
 import asyncio

@@ -7,7 +7,7 @@ Note: if readers overlap, a passive checkpoint does not reset the write-ahead lo
 limit. If the log has more than half of its maximum size, the writer therefore restarts the log after a commit. The
 writer copies the few remaining pages, and waits for at most `RESTART_SECONDS` until the current readers have finished.
 The next commit then starts at the beginning of the log. The checkpoint thread cannot do this, because it would need a
-gap between commits, and there is no gap under full load.
+gap between commits. Under full load, commits leave no gap.
 
 Note: a checkpoint that fails for lack of space has used all free space, and the log is as long as before. Therefore, if
 the disk cannot hold the whole log in the database file, no checkpoint is started. New commits can then use the
