@@ -17,7 +17,7 @@ locals {
 
   api_memory_mib = tonumber(regex("^[0-9]+", var.api.memory)) * (endswith(var.api.memory, "Gi") ? 1024 : 1)
 
-  api_environment = merge(local.api_defaults, var.api_settings, {
+  api_environment = merge(local.api_defaults, var.api_settings, var.trace_settings, {
     GOOGLE_CLOUD_PROJECT     = var.project
     DROPZONE_SHARDS          = tostring(var.shards)
     DROPZONE_MAX_REQUEST_MIB = "30" # Cloud Run refuses HTTP/1 requests above 32 MiB
@@ -31,12 +31,12 @@ locals {
     replace(google_cloud_run_v2_service.api.uri, google_cloud_run_v2_service.api.name, local.function_name),
   ]
 
-  function_environment = {
+  function_environment = merge(var.trace_settings, {
     GOOGLE_CLOUD_PROJECT           = var.project
     DROPZONE_SHARDS                = tostring(var.shards)
     DROPZONE_EVENT_AUDIENCE        = join(",", distinct(local.function_urls))
     DROPZONE_EVENT_SERVICE_ACCOUNT = google_service_account.this["eventarc"].email
-  }
+  })
 }
 
 resource "google_cloud_run_v2_service" "api" {

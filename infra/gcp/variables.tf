@@ -166,6 +166,18 @@ variable "api_settings" {
   }
 }
 
+variable "trace_settings" {
+  description = "Environment variables of OpenTelemetry for API and function, such as `OTEL_EXPORTER_OTLP_ENDPOINT`. Without an endpoint, traces are off."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for name, _ in var.trace_settings : can(regex("^OTEL_[A-Z0-9_]+$", name))])
+    error_message = "Expected names that start with OTEL_."
+  }
+}
+
 variable "function" {
   description = "Size of the function: instances, events that an instance processes at a time, CPUs, memory."
   type = object({

@@ -38,6 +38,7 @@ module "dropzone" {
   shards                              = var.shards
   api                                 = var.api
   api_settings                        = var.api_settings
+  trace_settings                      = var.trace_settings
   function                            = var.function
   notification_emails                 = var.notification_emails
   billing_account                     = var.billing_account

@@ -64,6 +64,12 @@ variable "api_settings" {
   default     = {}
 }
 
+variable "trace_settings" {
+  description = "Environment variables of OpenTelemetry for API and function."
+  type        = map(string)
+  default     = {}
+}
+
 variable "function" {
   description = "Size of the function."
   type = object({

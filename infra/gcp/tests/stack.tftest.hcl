@@ -237,6 +237,22 @@ run "the_audit_runs_every_five_minutes" {
   }
 }
 
+run "api_and_function_export_traces" {
+  variables {
+    trace_settings = { OTEL_EXPORTER_OTLP_ENDPOINT = "https://collector.example.org" }
+  }
+
+  assert {
+    condition = alltrue([
+      for service in [google_cloud_run_v2_service.api, google_cloud_run_v2_service.function] : contains(
+        [for each in service.template[0].containers[0].env : "${each.name}=${each.value}"],
+        "OTEL_EXPORTER_OTLP_ENDPOINT=https://collector.example.org",
+      )
+    ])
+    error_message = "A trace leads from the request in the API to the function, so both export their spans."
+  }
+}
+
 run "an_audit_that_does_not_run_raises_an_alert" {
   assert {
     condition     = strcontains(google_logging_metric.audits.filter, "resource.labels.job_id = \"dropzone-audit\"") && strcontains(google_logging_metric.audits.filter, "AttemptFinished\" AND severity < ERROR")

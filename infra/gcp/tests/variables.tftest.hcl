@@ -17,7 +17,8 @@ run "invalid_values_are_refused" {
     weekly_backup_weeks = 15
     shards              = 0
     api                 = { min_instances = 5, max_instances = 4 }
-    api_settings        = { DROPZONE_SHARDS = "2" } # the variable `shards`
+    api_settings        = { DROPZONE_SHARDS = "2" }        # the variable `shards`
+    trace_settings      = { DROPZONE_LOG_LEVEL = "debug" } # not of OpenTelemetry
     function            = { concurrency = 1001 }
     notification_emails = ["nobody"]
     billing_account     = "my account"
@@ -38,6 +39,7 @@ run "invalid_values_are_refused" {
     var.shards,
     var.api,
     var.api_settings,
+    var.trace_settings,
     var.function,
     var.notification_emails,
     var.billing_account,

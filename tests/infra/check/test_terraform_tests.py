@@ -31,6 +31,11 @@ MUTATIONS = {
     "the_trigger_follows_a_multi_region_database": ("eventarc.tf", "local.database_location", "var.region"),
     "dead_letters_reach_the_function": ("eventarc.tf", 'ttl = ""', 'ttl = "86400s"'),
     "the_audit_runs_every_five_minutes": ("scheduler.tf", "*/5 * * * *", "0 5 * * *"),
+    "api_and_function_export_traces": (
+        "run.tf",
+        "function_environment = merge(var.trace_settings, {",
+        "function_environment = merge({}, {",
+    ),
     "an_audit_that_does_not_run_raises_an_alert": ("monitoring.tf", " or vector(0)) < 1", ") < 1"),
     "the_rollups_are_kept_every_five_minutes": ("scheduler.tf", "function.uri}/rollups", "function.uri}/audit"),
     "workflows_of_one_repository_sign_in": ("github.tf", ":environment:${var.environment}", ":environment:production"),
