@@ -189,8 +189,7 @@ async def test_a_finding_ends_when_its_samples_have_results(database: Database) 
 async def test_samples_that_have_a_result_at_a_later_check_are_counted_once(database: Database) -> None:
     """A sample that stays without a result is not healed, and neither is one that was deleted meanwhile."""
     healed, late, deleted = await database.submit("one", 3)
-    counted = REGISTRY.get_sample_value(HEALED) or 0
-    reports = [await database.audit().run()]
+    counted, reports = REGISTRY.get_sample_value(HEALED) or 0, [await database.audit().run()]
     await database.compute([healed])
     await database.compute([deleted], status=Status.DELETED.value)
     reports += [await database.audit().run()]
