@@ -28,7 +28,7 @@ from infra.embedded.firestore.api.firestore_server import FirestoreServer, PortI
 from infra.embedded.firestore.api.rpc import NO_TOKEN, BearerToken
 from infra.embedded.firestore.data_file import file_check
 from infra.embedded.firestore.encoding import resource_names
-from infra.embedded.firestore.queries import scanner, structured_query
+from infra.embedded.firestore.queries import result_pages, structured_query
 from infra.embedded.firestore.storage.commit_group import Group
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes import commits, document_write
@@ -185,7 +185,7 @@ async def delete_all_documents(storage: Storage, database: str) -> int:
     query = structured_query.read(f"{resource_names.parse_database(database)}/documents", everything)
     count = 0
     deletions: list[document_write.PreparedWrite] = []
-    async for _, document in scanner.stream(storage, query, storage.snapshot().read_time):
+    async for _, document in result_pages.stream(storage, query, storage.snapshot().read_time):
         deletions.append(document_write.prepare(m.Write(delete=document.name), database))
         count += 1
         if len(deletions) == DELETE_BATCH_SIZE:

@@ -10,7 +10,7 @@ from typing import Any
 
 from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.messages import Document, microseconds
-from infra.embedded.firestore.queries import scanner, sort_order
+from infra.embedded.firestore.queries import result_pages, sort_order
 from infra.embedded.firestore.queries.counts import Counts
 from infra.embedded.firestore.queries.scanner import StoredResult
 from infra.embedded.firestore.queries.sort_order import SortKey
@@ -160,7 +160,7 @@ class ConsistentRead:
             index = transaction.record_query(query, snapshot.sequence)
         count = 0
         last_key: SortKey = ()
-        async for page in scanner.pages(self._storage, query, snapshot.read_time):
+        async for page in result_pages.pages(self._storage, query, snapshot.read_time):
             count += len(page)
             last_key = page[-1][0] if page else last_key
             yield page

@@ -12,7 +12,7 @@ from typing import Any
 
 from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.messages import Document, ListenResponse, timestamp
-from infra.embedded.firestore.queries import scanner, structured_query
+from infra.embedded.firestore.queries import result_pages, structured_query
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.change_feed import ParsedChange, Topic
 from infra.embedded.firestore.storage.storage import Storage
@@ -62,7 +62,7 @@ class QueryTarget:
 
     async def current_state(self, storage: Storage, read_time: int) -> AsyncIterator[Any]:
         """Yield the responses that describe the state at a read time."""
-        async for _, document in scanner.stream(storage, self._query, read_time):
+        async for _, document in result_pages.stream(storage, self._query, read_time):
             if self._has_window:
                 self._window[document.name] = document.update_time.ToNanoseconds()
             yield self._changed_response(document)
@@ -104,7 +104,7 @@ class QueryTarget:
     ) -> AsyncIterator[Any]:
         before, self._window = self._window, {}
         changed = []
-        async for _, document in scanner.stream(storage, self._query, read_time):
+        async for _, document in result_pages.stream(storage, self._query, read_time):
             update_time = document.update_time.ToNanoseconds()
             self._window[document.name] = update_time
             if before.get(document.name) != update_time:

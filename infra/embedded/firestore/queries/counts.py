@@ -18,7 +18,7 @@ from cachetools import LRUCache
 from infra.embedded.firestore.encoding import path_encoding, resource_names
 from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.messages import Document
-from infra.embedded.firestore.queries import filters, planner, scanner
+from infra.embedded.firestore.queries import filters, planner, result_pages, scanner
 from infra.embedded.firestore.queries.filters import FieldFilter
 from infra.embedded.firestore.queries.index_keys import KeyFilter
 from infra.embedded.firestore.queries.planner import KeyRange
@@ -82,7 +82,7 @@ class Counts:
             versions.check_retained(connection, read_time)
             return self._count(connection, query, key_range, read_time, limit)
 
-        found = await scanner.read_with_indexes(self._storage, read)
+        found = await result_pages.read_with_indexes(self._storage, read)
         while isinstance(found, _Move):
             found = await self._storage.read(partial(self._move, query, found))
         if found is None:

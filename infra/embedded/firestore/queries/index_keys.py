@@ -68,8 +68,10 @@ class KeyFilter:
 
     def sort_key(self, parts: list[bytes], key: bytes, size: int) -> SortKey | None:
         """Return the sort key of the document of a key, or None if the document does not match the query."""
-        if not self.matches(parts):
-            return None
+        return self.place(parts, key, size) if self.matches(parts) else None
+
+    def place(self, parts: list[bytes], key: bytes, size: int) -> SortKey | None:
+        """Return the place of a document in the order of the query, or None if it is outside of the cursors."""
         found = self._sort_key(parts, key[-size:])
         return found if self._query.is_within_bounds(found) else None
 

@@ -3,44 +3,35 @@
 Index entries describe the newest versions. The scanner skips the index entries of documents that changed after the read
 time. It merges the versions of these documents at the read time into the results (the overlay). The overlay is small if
 the read time is recent. For an older read time, the retained versions limit its size.
-
-The scanner reads results page by page. Each page uses a new SQLite transaction and the same read time. A slow client or
-a large result therefore needs little memory, and does not prevent a reset of the write-ahead log.
 """
 
 import heapq
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
 from operator import itemgetter
-from typing import TypeVar
 
 from infra.embedded.firestore.encoding import path_encoding, resource_names
-from infra.embedded.firestore.errors import failed_precondition
 from infra.embedded.firestore.indexes import entries
 from infra.embedded.firestore.indexes.catalog import Catalog
-from infra.embedded.firestore.indexes.definitions import CompositeIndex
 from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.messages import Document
-from infra.embedded.firestore.queries import planner
 from infra.embedded.firestore.queries.index_keys import KeyFilter
-from infra.embedded.firestore.queries.planner import IndexNotReady, KeyRange, MissingIndex
-from infra.embedded.firestore.queries.sort_order import KeyedDocument, SortKey
+from infra.embedded.firestore.queries.planner import KeyRange
+from infra.embedded.firestore.queries.sort_order import SortKey
 from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.storage import versions
-from infra.embedded.firestore.storage.storage import Storage
 
 PAGE_DOCUMENTS = 500
-PAGE_BYTES = 1 << 20
 MAX_CHANGES_READ_ONE_BY_ONE = 2_000
-
-T = TypeVar("T")
+KEYS_PER_PLACE = 1_000
+"""After this number of keys that do not match, the search for results can end."""
 
 StoredResult = tuple[SortKey, bytes]
 """A sort key and a serialized Document message."""
-_Found = StoredResult | tuple[SortKey, tuple[int, bytes]]
-"""A stored result, or a sort key with the collection number and the path of a document that is not read yet."""
+_Found = tuple[SortKey, bytes | tuple[int, bytes] | None]
+"""The same, or the collection number and the path of a document that is not read yet, or a place without a result."""
 
 _paths = "SELECT path FROM documents WHERE collection_number = ? AND path >= ? AND path < ? ORDER BY path"
 _PATHS = (f"{_paths} ASC", f"{_paths} DESC")
@@ -62,15 +53,17 @@ class Scan:
     def _tables(self) -> EntryTables:
         return EntryTables(self._connection)
 
-    def run(self, key_ranges: list[KeyRange]) -> Iterator[StoredResult]:
-        """Yield all results, ignoring offset and limit."""
+    def run(self, key_ranges: list[KeyRange]) -> Iterator[tuple[SortKey, bytes | None]]:
+        """Yield all results, ignoring offset and limit. Also yield some places without a result, as a key and None."""
         streams: list[Iterator[_Found]] = [self._results_in(key_range) for key_range in key_ranges]
         if self._has_later_changes:
             streams.append(self._overlay())
         previous = None
         for key, found in streams[0] if len(streams) == 1 else heapq.merge(*streams, key=itemgetter(0)):
-            document = found if isinstance(found, bytes) else self._unchanged_document(*found)
-            if document is not None and key != previous:
+            document = self._unchanged_document(*found) if isinstance(found, tuple) else found
+            if document is None:
+                yield key, None
+            elif key != previous:
                 previous = key
                 yield key, document
 
@@ -121,10 +114,14 @@ class Scan:
 
     def _results_by_keys(self, collection_number: int, key_range: KeyRange, key_filter: KeyFilter) -> Iterator[_Found]:
         """Yield the documents whose keys match the query. Read a document only if its key is not sufficient."""
+        rejected = 0
         for key, size in self._entries(collection_number, key_range):
             parts = key_filter.parts(key, size)
             sort_key = None if parts is None else key_filter.sort_key(parts, key, size)
             if parts is not None and sort_key is None:
+                rejected += 1
+                if rejected % KEYS_PER_PLACE == 0 and (place := key_filter.place(parts, key, size)) is not None:
+                    yield place, None
                 continue
             path = entries.path_of(key, size)
             if sort_key is not None:
@@ -208,84 +205,3 @@ class Scan:
             version = versions.at(self._connection, collection_number, path, self._read_time)
             if version is not None:
                 yield from self._matching(path, version)
-
-
-async def stream(
-    storage: Storage, query: Query, read_time: int, page_size: int = PAGE_DOCUMENTS
-) -> AsyncIterator[KeyedDocument]:
-    """Yield the results of a query at a read time, each with its sort key, in order."""
-    async for page in pages(storage, query, read_time, page_size):
-        for key, document in page:
-            yield key, Document.FromString(document)
-
-
-async def pages(
-    storage: Storage, query: Query, read_time: int, page_size: int = PAGE_DOCUMENTS
-) -> AsyncIterator[list[StoredResult]]:
-    """Yield the same results page by page, without parsing the documents."""
-    _check_vector_index(storage, query)
-    to_skip, to_yield = query.offset, query.limit
-    while to_yield is None or to_yield > 0:
-        limit = page_size if to_yield is None else min(page_size, to_skip + to_yield)
-        page, is_last = await _read_page(storage, query, read_time, limit)
-        yield page[to_skip:] if to_skip else page
-        if is_last:
-            return
-        if to_yield is not None:
-            to_yield -= max(0, len(page) - to_skip)
-        to_skip = max(0, to_skip - len(page))
-        query = query.starting_after(page[-1][0])
-
-
-def _check_vector_index(storage: Storage, query: Query) -> None:
-    required = planner.required_vector_index(query)
-    if required is None or storage.creates_indexes or required in storage.indexes.definitions.vector_indexes:
-        return
-    raise failed_precondition(
-        f"Missing vector index configuration. Add this one to firestore.indexes.json: {required.to_json()}"
-    )
-
-
-async def _read_page(storage: Storage, query: Query, read_time: int, limit: int) -> tuple[list[StoredResult], bool]:
-    """Return the next results, and whether no further results exist."""
-
-    def read(connection: sqlite3.Connection) -> tuple[list[StoredResult], bool]:
-        # Plan before the first SELECT. Otherwise the plan could use an index that is not complete in this transaction.
-        collection_ids = [collection_id for _, collection_id in storage.catalog.collections_in(query.parent.database)]
-        key_ranges = planner.plan(query, collection_ids, storage.indexes)
-        versions.check_retained(connection, read_time)
-        scan = Scan(connection, storage.catalog, query, read_time)
-        page: list[StoredResult] = []
-        for result in scan.run(key_ranges):
-            page.append(result)
-            if len(page) >= limit or scan.read_bytes > PAGE_BYTES:
-                return page, False
-        return page, True
-
-    return await read_with_indexes(storage, read)
-
-
-async def read_with_indexes(storage: Storage, read: Callable[[sqlite3.Connection], T]) -> T:
-    """Run `read`. If an index is missing, create it and run `read` again, or raise `StatusError`."""
-    created: set[CompositeIndex] = set()
-    while True:
-        try:
-            return await storage.read(read)
-        except MissingIndex as missing:
-            if missing.index in created:
-                raise  # a bug in the planner: it requires an index but does not use it
-            created.add(missing.index)
-            if not storage.creates_indexes:
-                definition = storage.indexes.definitions.missing_definition(missing.index)
-                raise failed_precondition(
-                    f"The query requires an index. Add this one to firestore.indexes.json: {definition}"
-                ) from None
-            await storage.create_index(missing.index)
-        except IndexNotReady as building:
-            if not storage.creates_indexes:
-                progress = storage.index_builds.get(building.collection_id, "the last step is running")
-                raise failed_precondition(
-                    "The query requires an index. That index is currently building and cannot be used yet: "
-                    f"collection group {building.collection_id}, {progress}."
-                ) from None
-            await storage.wait_for_indexes(building.collection_id)

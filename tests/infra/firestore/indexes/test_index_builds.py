@@ -27,7 +27,7 @@ from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import CompositeIndex, Definitions, IndexField
 from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.indexes.index_registry import IndexRegistry
-from infra.embedded.firestore.queries import scanner, structured_query
+from infra.embedded.firestore.queries import result_pages, structured_query
 from infra.embedded.firestore.storage import index_builder
 from infra.embedded.firestore.storage.row_buffer import RowBuffer
 from infra.embedded.firestore.storage.storage import Storage
@@ -231,7 +231,7 @@ async def test_a_query_is_refused_until_its_index_is_built(tmp_path: Path, monke
 
     storage = Storage(tmp_path / "data", definitions=Definitions((composite("a", "b"),)), creates_indexes=False)
     with pytest.raises(StatusError, match="That index is currently building and cannot be used yet") as refused:
-        [each async for each in scanner.stream(storage, _query(), storage.snapshot().read_time)]
+        [each async for each in result_pages.stream(storage, _query(), storage.snapshot().read_time)]
     building = storage.index_builds["t"]
     await until(lambda: building.total > 0)
     await _documents(storage, 301)
@@ -239,7 +239,7 @@ async def test_a_query_is_refused_until_its_index_is_built(tmp_path: Path, monke
     assert refused.value.code is grpc.StatusCode.FAILED_PRECONDITION
     assert building.done < 300 == building.total
     await storage.wait_for_indexes("t")
-    found = [each async for each in scanner.stream(storage, _query(), storage.snapshot().read_time)]
+    found = [each async for each in result_pages.stream(storage, _query(), storage.snapshot().read_time)]
     assert len(found) == 301
     assert storage.index_builds == {}
     await storage.close()

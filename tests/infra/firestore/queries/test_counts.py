@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.queries import counts as counting
-from infra.embedded.firestore.queries import scanner, structured_query
+from infra.embedded.firestore.queries import result_pages, scanner, structured_query
 from infra.embedded.firestore.queries.counts import Counts
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.commit_group import Group
@@ -97,7 +97,7 @@ async def _check(batches: list[dict[str, Any]], read_at: list[int], remembers: b
                     assert await counts.count(query, time) == case.expected(documents)
             for time, documents in [states[index % len(states)] for index in read_at]:
                 for case, query in queries.items():
-                    found = [document async for _, document in scanner.stream(storage, query, time)]
+                    found = [document async for _, document in result_pages.stream(storage, query, time)]
                     counted = await (counts if remembers else Counts(storage)).count(query, time)
                     assert len(found) == case.expected(documents)
                     assert counted == len(found) or (counted is None and case is TWO_RANGES)  # reads the documents

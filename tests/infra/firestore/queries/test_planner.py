@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.definitions import CompositeIndex, Definitions, IndexField
 from infra.embedded.firestore.indexes.index_registry import ReadableIndexes
-from infra.embedded.firestore.queries import planner, scanner, structured_query
+from infra.embedded.firestore.queries import planner, result_pages, scanner, structured_query
 from infra.embedded.firestore.queries.counts import Counts
 from infra.embedded.firestore.storage.commit_group import Group
 from infra.embedded.firestore.storage.storage import Storage
@@ -161,8 +162,13 @@ async def _check(batches: list[Any], message: Any, strict: bool) -> None:
                 states.append((commit_time, documents))
                 await counts.count(query, commit_time)  # remembers the number
             for commit_time, state in states:
-                found = [document.name async for _, document in scanner.stream(storage, query, commit_time, 2)]
+                found = [document.name async for _, document in result_pages.stream(storage, query, commit_time, 2)]
                 assert found == _expected(query, state)
+                with pytest.MonkeyPatch.context() as patch:  # a page ends at each place without a result
+                    patch.setattr(result_pages, "MAX_SEARCH_SECONDS", 0.0)
+                    patch.setattr(scanner, "KEYS_PER_PLACE", 1)
+                    in_parts = [each.name async for _, each in result_pages.stream(storage, query, commit_time)]
+                assert in_parts == found
                 assert await Counts(storage).count(query, commit_time) in (None, len(found))
                 assert await counts.count(query, commit_time) in (None, len(found))
         except planner.MissingIndex:
@@ -217,7 +223,7 @@ async def test_an_index_that_completes_while_a_query_starts_has_all_its_results(
     query = structured_query.read(ROOT, _query(("t", False), None, [("a", 1), ("b", 1)], None, None, None, 0))
 
     async def run() -> list[str]:
-        return [each.name async for _, each in scanner.stream(storage, query, storage.snapshot().read_time)]
+        return [each.name async for _, each in result_pages.stream(storage, query, storage.snapshot().read_time)]
 
     running = asyncio.create_task(run())
     await asyncio.to_thread(storage.paused.wait)

@@ -10,7 +10,7 @@ import pytest
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.api.consistent_read import ConsistentRead
 from infra.embedded.firestore.errors import StatusError
-from infra.embedded.firestore.queries import scanner, structured_query
+from infra.embedded.firestore.queries import result_pages, structured_query
 from infra.embedded.firestore.storage import change_consumers
 from infra.embedded.firestore.storage.commit_group import Group
 from infra.embedded.firestore.storage.storage import Storage
@@ -135,7 +135,7 @@ async def test_a_query_that_outlasts_the_version_retention_fails(
     query = structured_query.read(
         ROOT, m.StructuredQuery(from_=[m.StructuredQuery.CollectionSelector(collection_id="a")])
     )
-    results = scanner.stream(file.storage, query, file.storage.snapshot().read_time, page_size=2)
+    results = result_pages.stream(file.storage, query, file.storage.snapshot().read_time, page_size=2)
     found = [await anext(results), await anext(results)]
 
     await file.write("3", 9)
@@ -159,7 +159,7 @@ async def test_a_read_before_a_pruned_deletion_fails(file: UnretainedFile) -> No
     )
 
     with pytest.raises(StatusError, match="too old"):
-        await anext(scanner.stream(file.storage, query, before, page_size=2))
+        await anext(result_pages.stream(file.storage, query, before, page_size=2))
 
 
 async def test_pruning_does_not_read_retained_changes(tmp_path: Path) -> None:

@@ -1,0 +1,74 @@
+"""A page ends if the search for its next result takes long, and no result is lost then."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.queries import result_pages, scanner, structured_query
+from infra.embedded.firestore.storage.storage import Storage
+from tests.infra.firestore.queries.test_counts import ROOT, Case, _commit
+
+DOCUMENTS = 50
+
+
+@pytest.fixture
+async def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Storage]:
+    """A new file. Each search takes too long."""
+    monkeypatch.setattr(result_pages, "MAX_SEARCH_SECONDS", 0.0)
+    monkeypatch.setattr(scanner, "KEYS_PER_PLACE", 10)
+    storage = Storage(tmp_path / "data")
+    yield storage
+    await storage.close()
+
+
+def by_b(case: Case) -> structured_query.Query:
+    """Return the query of a case in the order of `b` and `c`, which an index serves."""
+    message = m.StructuredQuery()
+    message.from_.add(collection_id="t")
+    message.where.composite_filter.op = 1  # AND
+    for field, operator, value in (("a", 5, 1), ("b", 4, case.lower), ("c", 2, case.upper)):  # ==, >=, <=
+        condition = message.where.composite_filter.filters.add().field_filter
+        condition.field.field_path, condition.op, condition.value.integer_value = field, operator, value
+    for field in ("b", "c"):
+        message.order_by.add(direction=1).field.field_path = field
+    return structured_query.read(ROOT, message)
+
+
+async def store(storage: Storage, **fields: int) -> int:
+    """Store all documents with a number in `b`. Return the commit time."""
+    return await _commit(storage, {f"t/{number}": {"a": 1, "b": number, **fields} for number in range(DOCUMENTS)})
+
+
+async def test_earlier_versions_with_the_same_place_are_found(storage: Storage) -> None:
+    """A changed document has its old place in the order, so its earlier version follows that place."""
+    time = await store(storage, c=1, d=1)
+    await store(storage, c=1, d=2)
+
+    found = [each async for _, each in result_pages.stream(storage, by_b(Case(upper=1)), time)]
+
+    assert [(each.fields["b"].integer_value, each.fields["d"].integer_value) for each in found] == [
+        (number, 1) for number in range(DOCUMENTS)
+    ]
+
+
+async def test_a_search_without_a_result_is_divided_into_short_reads(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write-ahead log can restart between two of them."""
+    time = await store(storage, c=1)
+    query = by_b(Case(upper=0))
+    assert [each async for each in result_pages.stream(storage, query, time)] == []  # creates the index
+    reads, read = 0, storage.read
+
+    async def counted(work: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return await read(work)
+
+    monkeypatch.setattr(storage, "read", counted)
+
+    assert [each async for each in result_pages.stream(storage, query, time)] == []
+    assert reads > DOCUMENTS / 20
