@@ -56,5 +56,5 @@ def missing_scope(scope: Scope, caller: Caller) -> MissingScope:
     if caller.operator:
         message = f"a request with the header x-submitter can only read; it does not have the scope `{scope}`"
     else:
-        message = f"this key does not have the scope `{scope}`; ask your operator for a key that has it"
+        message = f"this credential does not have the scope `{scope}`; use a key or an access token that has it"
     return MissingScope(message, scope=scope)
