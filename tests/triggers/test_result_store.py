@@ -1,9 +1,11 @@
-"""Results that several instances of the function write at the same time."""
+"""Results that several instances of the function write at the same time, and the number of writes."""
 
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 
 import grpc.aio
@@ -13,6 +15,8 @@ from storage.documents import Result, Statistics, Status, Unavailable, document_
 from storage.firestore.client import Firestore
 from storage.firestore.errors import InvalidWrite
 from storage.firestore.group_commit_writer import GroupCommitWriter
+from tests.infra.firestore.server_process import FirestoreProcess, call_count
+from tests.ports import free_port
 from tests.storage.firestore.scripted_firestore import ScriptedFirestore, serve
 from tests.triggers.machine import DATABASE, Machine
 from triggers.result_store import ResultStore
@@ -68,6 +72,23 @@ async def test_a_deleted_result_is_written_again(machine: Machine, stores: list[
 
     assert await stores[1].write(new_result(sample_id, 2))
     assert not await stores[0].write(new_result(sample_id, 1))
+
+
+async def test_a_series_is_registered_once_and_not_by_a_write_per_sample(tmp_path: Path) -> None:
+    """Each write is a call here, because it waits for the one before. Firestore counts refused writes too."""
+    http_port = free_port()
+    firestore = FirestoreProcess(tmp_path, "--http-port", str(http_port))
+    firestore.start()
+    try:
+        async with grpc.aio.insecure_channel(firestore.address) as channel:
+            store = new_store(Firestore(channel, DATABASE, timeout_seconds=30))
+            for age in range(50):
+                result = replace(new_result(str(uuid.uuid4()), age), labels={"sensor": "a"})
+                assert await store.write(result)
+
+        assert await asyncio.to_thread(call_count, http_port, "BatchWrite") == 50 + 1
+    finally:
+        firestore.close()
 
 
 @pytest.mark.parametrize(

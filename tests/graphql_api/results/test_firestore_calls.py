@@ -1,6 +1,5 @@
 """The number of calls to Firestore depends on the form of a query, not on the number of rows."""
 
-import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +15,7 @@ from graphql_api.auth.secret_text import digest
 from graphql_api.limits import Limits
 from graphql_api.settings import Settings
 from storage.documents import Result, Sample, Statistics, Status, document_paths
-from tests.infra.firestore.server_process import FirestoreProcess
+from tests.infra.firestore.server_process import FirestoreProcess, call_count
 from tests.ports import free_port
 
 SUBMITTER = "station"
@@ -59,12 +58,6 @@ def _store(client: Client) -> str:
     return key
 
 
-def _calls(http_port: int) -> int:
-    with urllib.request.urlopen(f"http://127.0.0.1:{http_port}/metrics", timeout=10) as response:
-        lines = response.read().decode().splitlines()
-    return sum(int(float(line.rpartition(" ")[2])) for line in lines if line.startswith("firestore_calls_total{"))
-
-
 @pytest.fixture
 async def cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cost]:
     """Return a function that runs a query for a number of rows and returns the number of calls to Firestore."""
@@ -83,12 +76,12 @@ async def cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         ):
 
             async def run(query: str, first: int) -> int:
-                before = _calls(http_port)
+                before = call_count(http_port)
                 response = (await client.post("/graphql", json={"query": query, "variables": {"first": first}})).json()
                 assert "errors" not in response
                 (connection,) = response["data"].values()
                 assert len(connection["edges"]) == first
-                return _calls(http_port) - before
+                return call_count(http_port) - before
 
             await run(RESULT_PAGE, 1)  # reads the API key, which is then cached
             yield run

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,14 @@ class FirestoreProcess:
         """Open a bidirectional stream."""
         call = self._channel.stream_stream(SERVICE + method, request.SerializeToString, response.FromString)
         return call(requests, timeout=30)
+
+
+def call_count(http_port: int, method: str = "") -> int:
+    """Return the number of calls to the server with this HTTP port, or of the calls of one method."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{http_port}/metrics", timeout=PATIENCE_SECONDS) as response:
+        lines = response.read().decode().splitlines()
+    counted = (line for line in lines if line.startswith("firestore_calls_total{") and f'method="{method}' in line)
+    return sum(int(float(line.rpartition(" ")[2])) for line in counted)
 
 
 def convert_to_format_1(connection: sqlite3.Connection) -> None:
