@@ -8,9 +8,10 @@ from tests.stack import Stack
 
 CSV = """time_stamp,label.site,inner,outer
 2026-11-24T01:02:03Z,zurich,0.10,2e1
-2026-11-24T01:02:04Z,"bern, north",,4
+2026-11-24T01:02:03Z,zurich,.30,NaN
 
 2026-11-24T01:02:05Z,bern,5,six
+2026-11-24T01:02:06,"bern, north",7,8
 """
 SAMPLES = "{ samples { totalCount edges { node { labels { value } missingCount raw } } } }"
 
@@ -36,7 +37,7 @@ def test_an_outage_loses_neither_the_selection_nor_a_file(
     dashboard.wait_for(lambda: dashboard.attributes(displayed, "title") == [newest])
     stack.stop()
 
-    dashboard.press("tbody tr:nth-child(2) button")
+    dashboard.press(".results tbody tr:nth-child(2) button")
     dashboard.wait_for(lambda: "The server does not respond." in (dashboard.text(".sample") or ""))
     assert dashboard.attributes(displayed, "title") == []
     dashboard.drop(lines(tmp_path, 25))
@@ -54,8 +55,10 @@ def test_an_outage_loses_neither_the_selection_nor_a_file(
     assert stack.graphql("{ samples(first: 0) { totalCount } }")["samples"]["totalCount"] == 2 + 26
 
 
-def test_a_row_of_a_csv_file_is_a_sample(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
-    """Digits are kept, an empty cell is a missing value, and problems have the line numbers of the file."""
+def test_a_csv_file_has_one_sample_per_time_stamp_and_labels(
+    stack: Stack, dashboard: Dashboard, tmp_path: Path
+) -> None:
+    """Digits are kept, NaN is a missing value, and problems have the line numbers of the file."""
     key = stack.new_key("csv-on-page")
     file = tmp_path / "samples.csv"
     file.write_text(CSV)
@@ -63,15 +66,17 @@ def test_a_row_of_a_csv_file_is_a_sample(stack: Stack, dashboard: Dashboard, tmp
 
     dashboard.drop(file)
 
-    dashboard.wait_for(lambda: dashboard.text(".outcome") == "2 computed, 1 rejected")
-    assert "5 Rejected" in (dashboard.text(".lines") or "")
-    assert "$.data[1] expected a number, got the string six" in (dashboard.text(".lines") or "")
+    dashboard.wait_for(lambda: dashboard.text(".outcome") == "1 computed, 1 rejected, 1 not stored")
+    lines = dashboard.text(".lines") or ""
+    assert '5 Not stored expected a number, got "six" in column outer' in lines
+    assert "6 Rejected" in lines
+    assert "$.time_stamp expected a UTC offset" in lines
     listed = stack.graphql(SAMPLES, key=key)["samples"]
-    assert listed["totalCount"] == 3
+    assert listed["totalCount"] == 2
     stored = {node["labels"][0]["value"]: node for node in (edge["node"] for edge in listed["edges"])}
-    assert [stored[name]["missingCount"] for name in ("zurich", "bern, north")] == [0, 1]
+    assert [stored[name]["missingCount"] for name in ("zurich", "bern, north")] == [1, 0]
     raw = stack.post_body(json.dumps({"query": SAMPLES}).encode(), key=key).text
-    assert '"data":[0.10,2e1]' in raw
+    assert '"data":[0.10,2e1,0.30,null]' in raw
 
     file.write_text("value\n1\n")
     dashboard.drop(file)

@@ -121,30 +121,28 @@ async function send(id: number): Promise<void> {
 
 async function sendFile(id: number, source: Source, tracker: Tracker, stop: AbortSignal): Promise<string | null> {
   const { file } = source;
-  if (CSV_NAME.test(file.name)) {
-    const lines = new Blob([toNdjson(await file.text())]);
-    change(id, { size: lines.size });
-    return sendLines(id, source, lines, 1, tracker, stop);
-  }
+  if (CSV_NAME.test(file.name)) return sendTable(id, source, tracker, stop);
   const hasLines = NDJSON_NAME.test(file.name) || (await isNdjson(file));
-  return hasLines ? sendLines(id, source, file, 0, tracker, stop) : sendOne(id, source, tracker, stop);
+  return hasLines ? sendLines(id, source, file, tracker, stop) : sendOne(id, source, tracker, stop);
 }
 
-/** Sends the parts without a response. `headLines` is the number of lines of the file before the first sample. */
-async function sendLines(
-  id: number,
-  source: Source,
-  file: Blob,
-  headLines: number,
-  tracker: Tracker,
-  stop: AbortSignal,
-): Promise<string | null> {
+async function sendTable(id: number, source: Source, tracker: Tracker, stop: AbortSignal): Promise<string | null> {
+  const { ndjson, badRows } = toNdjson(await source.file.text());
+  const lines = new Blob([ndjson]);
+  change(id, { size: lines.size });
+  const error = await sendLines(id, source, lines, tracker, stop);
+  if (error === null && !stop.aborted) tracker.add(badRows.map(({ line, message }) => toLine({ error: { message } }, line)));
+  return error;
+}
+
+/** Sends the parts without a response. */
+async function sendLines(id: number, source: Source, file: Blob, tracker: Tracker, stop: AbortSignal): Promise<string | null> {
   const earlier = uploads.peek().find((each) => each.id === id)?.lines ?? [];
   tracker.add(earlier.filter(({ number }) => number < source.nextLine));
   const headers = { 'content-type': 'application/x-ndjson', 'idempotency-key': 'content' };
-  for await (const { body, start, firstLine } of parts(file)) {
+  for await (const { body, start, firstLine: first } of parts(file)) {
     if (stop.aborted) return null;
-    const [first, end] = [firstLine + headLines, start + body.size];
+    const end = start + body.size;
     if (end <= source.acknowledged) continue;
     source.nextLine = first;
     const response = await post(body, headers, (sent) => change(id, { sent: start + sent }), stop);

@@ -19,7 +19,7 @@ export function Uploads() {
       <div class="drop-zone">
         <p>
           Drop files anywhere
-          <span class="hint">JSON (one sample per file), NDJSON (one per line) or CSV (one per row, with a column time_stamp)</span>
+          <span class="hint">JSON (one sample per file), NDJSON (one per line) or CSV (one per time stamp, with a column time_stamp)</span>
         </p>
         <button type="button" class="primary" onClick={() => input.current?.click()}>
           <UploadIcon />

@@ -1,0 +1,95 @@
+"""CSV files as the dashboard reads them, in Node.js without a browser."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dropzone import UnusableSample
+from dropzone.submission import csv_samples
+from graphql_api.web.pages import DASHBOARD_FOLDER
+
+ESBUILD = DASHBOARD_FOLDER / "node_modules" / ".bin" / "esbuild"
+RUN = """
+    import { toNdjson } from './csv.mjs';
+    import { createInterface } from 'node:readline';
+    for await (const line of createInterface({ input: process.stdin })) {
+        let outcome;
+        try { outcome = toNdjson(JSON.parse(line)); } catch (error) { outcome = { error: error.message }; }
+        console.log(JSON.stringify(outcome));
+    }
+"""
+NUMBERS = ["1", "-2.50", ".5", "+5.", "007", "1e3", "2E-05", "-.5e1", " 4 ", "0", "00.10"]
+MISSING = ["", " ", "NaN", "-nan"]
+WRONG = ["six", "1_0", "0x1", ".", "1e999", "inf", 'a"b', '"1"2', "1,2"]
+QUOTED = ['"6"', '"7\n"', '"8""9"', '""']
+CELLS = st.sampled_from([*NUMBERS, *MISSING, *WRONG, *QUOTED])
+ROWS = st.tuples(st.sampled_from(["t1", "t2", '"t\n3"']), st.sampled_from(["", "zurich", '"a, b"']), CELLS, CELLS)
+TABLES = st.builds(
+    lambda rows, end, last: end.join(["time_stamp,label.site,inner,outer", *map(",".join, rows)]) + last,
+    st.lists(ROWS, max_size=6),
+    st.sampled_from(["\n", "\r\n", "\n\n"]),
+    st.sampled_from(["", "\n", "\n,", '\n"']),
+)
+
+
+class Reader:
+    """The page's reader of CSV files, in a process of Node.js."""
+
+    def __init__(self, folder: Path) -> None:
+        source = DASHBOARD_FOLDER / "src" / "csv.ts"
+        subprocess.run([ESBUILD, source, "--format=esm", f"--outfile={folder / 'csv.mjs'}"], check=True)
+        script = folder / "run.mjs"
+        script.write_text(RUN)
+        self.process = subprocess.Popen(["node", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def read(self, text: str) -> Any:
+        """Return the lines of NDJSON and the bad rows, or the error."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(text) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Yield a reader, if npm has installed the packages of the page."""
+    if not ESBUILD.exists():
+        pytest.skip("needs the packages of the page, which npm installs")
+    started = Reader(tmp_path_factory.mktemp("csv"))
+    yield started
+    started.process.communicate()
+
+
+def test_consecutive_rows_with_the_same_time_and_labels_are_one_sample(reader: Reader) -> None:
+    """Digits are kept. A sample has the line of its first row, and a line break in quotes ends no row."""
+    table = 'time_stamp,label.site,"x\n1"\nt1,bern,0.10\nt1,bern,.5\n\nt1,basel,NaN\nt1,basel,"2"\nt2,,six\n'
+
+    assert reader.read(table) == {
+        "ndjson": '\n\n{"time_stamp":"t1","labels":{"site":"bern"},"data":[0.10,0.5]}\n\n\n'
+        '{"time_stamp":"t1","labels":{"site":"basel"},"data":[null,2],"missing":"skip"}',
+        "badRows": [{"line": 8, "message": 'expected a number, got "six" in column x\n1'}],
+    }
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(table=TABLES)
+def test_the_page_reads_the_samples_that_the_client_reads(reader: Reader, table: str) -> None:
+    """The same samples and as many bad rows. The page sends no sample of a file that is not CSV."""
+    expected = [sample for _, sample in csv_samples(table.splitlines(keepends=True))]
+    errors = [str(sample) for sample in expected if isinstance(sample, UnusableSample)]
+
+    read = reader.read(table)
+
+    if any(error.startswith("expected CSV") for error in errors):
+        assert "in line" in read["error"]
+        return
+    assert [json.loads(line) for line in read["ndjson"].splitlines() if line] == [
+        sample for sample in expected if not isinstance(sample, UnusableSample)
+    ]
+    assert len(read["badRows"]) == len(errors)
