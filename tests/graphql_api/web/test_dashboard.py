@@ -189,7 +189,7 @@ def test_filter_is_in_the_address_the_download_and_the_link_to_graphiql(
     graphiql.wait_for_response('"mean": 4100')
     assert "4200" not in graphiql.response()
     assert graphiql.text(".graphiql-tab-button") == (
-        "Results LatestResults SubmitSample SubmitMany ResultsInRange Summary WatchResults OneSample"
+        "Results LatestResults SubmitSample SubmitMany ResultsInRange Summary ByLabel WatchResults OneSample"
     )
 
 
@@ -230,7 +230,7 @@ def test_page_is_accessible(stack: Stack, dashboard: Dashboard, tmp_path: Path) 
     dashboard.press("dialog button", "Cancel")
     dashboard.run("scrollTo(0, 0)")  # the header covers the top of the window
     dashboard.press(".count.rejected button")
-    dashboard.wait_for(lambda: dashboard.text("#samples-title") and dashboard.text("tbody tr"))
+    dashboard.wait_for(lambda: dashboard.text("#samples-title") and dashboard.text(".results tbody tr"))
     samples = dashboard.violations()
     dashboard.press("nav button", "Sign out")
     dashboard.wait_for(lambda: dashboard.text("h1") == "Enter an API key")
@@ -244,8 +244,8 @@ def test_table_is_usable_by_keyboard(stack: Stack, dashboard: Dashboard) -> None
     dashboard.open(stack)
     dashboard.wait_for(lambda: len(dashboard.results()) >= 2)
 
-    dashboard.write("tbody tr:first-child button", "\ue007")  # Enter
-    dashboard.write("tbody tr:first-child button", "\ue015")  # arrow down
+    dashboard.write(".results tbody tr:first-child button", "\ue007")  # Enter
+    dashboard.write(".results tbody tr:first-child button", "\ue015")  # arrow down
 
     dashboard.wait_for(lambda: dashboard.attributes("tr.displayed", "data-id") == dashboard.results()[1:2])
     assert dashboard.text("#sample-title") == "Selected sample"

@@ -126,18 +126,21 @@ def test_tabs_survive_a_reload(stack: Stack, graphiql: GraphiQL) -> None:
 
     graphiql.wait_for_response('"edges": ')
     tabs = graphiql.text(".graphiql-tab-button")
-    assert tabs == "LatestResults SubmitSample SubmitMany ResultsInRange Summary WatchResults OneSample"
+    assert tabs == "LatestResults SubmitSample SubmitMany ResultsInRange Summary ByLabel WatchResults OneSample"
 
 
 def test_every_example_runs_unchanged(stack: Stack, graphiql: GraphiQL) -> None:
     """Each tab returns data with its default variables. The problems of the invalid sample are displayed."""
     stack.wait_for(stack.submit_fixture()["id"])
+    example = {"time_stamp": "2019-05-01T10:00:00Z", "data": [1], "labels": {"source": "example"}}
+    stack.wait_for(stack.submit(example)["id"])
     graphiql.open(stack)
     expected = {
         "SubmitMany": "expected a UTC offset",
         "LatestResults": '"computedAt": "20',
         "ResultsInRange": '"totalCount": [1-9]',
         "Summary": '"values": [1-9]',
+        "ByLabel": '"value": "example"',
     }
 
     for name, pattern in expected.items():

@@ -130,6 +130,41 @@ query Summary($filter: ResultFilter) {
 }
 `;
 
+const BY_LABEL = `# To compare the results of each value of a label, press
+# play: their quantiles, and the latest result of each.
+# Summaries of results that are selected by time stamp and
+# labels are fast, even of millions of results.
+#
+# Next: replace source by one of your labelNames. Add a
+# range of time stamps to the filter.
+query ByLabel($filter: ResultFilter, $groupBy: [String!]!) {
+  resultsSummary(filter: $filter, groupBy: $groupBy) {
+    quantileError
+    groups {
+      labels {
+        name
+        value
+      }
+      results
+      mean
+      median
+      percentile5
+      percentile95
+    }
+  }
+  latestResults(filter: $filter, groupBy: $groupBy) {
+    id
+    timestamp
+    mean
+    labels {
+      name
+      value
+    }
+  }
+  labelNames
+}
+`;
+
 const WATCH = `# To watch results as they are computed, press play, then
 # submit samples from a second window of this page. Press
 # the button again, or leave this tab, to stop.
@@ -190,6 +225,11 @@ const RANGES = `{
   }
 }`;
 
+const LABELS = `{
+  "filter": { "labels": [{ "name": "source", "value": "example" }] },
+  "groupBy": ["source"]
+}`;
+
 /** `sample` is the text of a sample. The editor displays it with the line breaks of its file. */
 export const tabs = (sample) => [
   { query: LATEST, variables: '{\n  "filter": {}\n}' },
@@ -197,6 +237,7 @@ export const tabs = (sample) => [
   { query: SUBMIT_MANY, variables: MANY },
   { query: RANGE, variables: RANGES },
   { query: SUMMARY, variables: '{\n  "filter": {}\n}' },
+  { query: BY_LABEL, variables: LABELS },
   { query: WATCH, variables: '{\n  "filter": {},\n  "after": null\n}' },
   { query: ONE, variables: '{\n  "id": ""\n}' },
 ];
