@@ -1,5 +1,6 @@
 """The dashboard in a real browser."""
 
+import json
 from pathlib import Path
 
 from tests.graphql_api.web.browser import Browser
@@ -30,7 +31,7 @@ class Dashboard(Browser):
 
     def results(self) -> list[str]:
         """Return the ids of the results in the table."""
-        return self.attributes("tbody tr", "data-id")
+        return self.attributes(".results tbody tr", "data-id")
 
     def arrived(self) -> int:
         """Return the displayed number of results that arrived since the page was opened."""
@@ -62,6 +63,25 @@ class Dashboard(Browser):
     def prefer(self, scheme: str) -> None:
         """Emulate a system with a light or a dark color scheme."""
         self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def resize(self, width: int, height: int = 1000) -> None:
+        """Change the size of the window. Lines are as sharp as on a screen with two pixels per CSS pixel."""
+        self.command(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2, mobile=False
+        )
+
+    def replace_responses(self, words: str, response: object) -> None:
+        """While `isReplaced` is set, let pages receive this response to operations that contain these words."""
+        script = """
+            window.isReplaced = true;
+            const original = window.fetch;
+            window.fetch = (address, options) =>
+                window.isReplaced && String(options?.body).includes(%s)
+                    ? Promise.resolve(Response.json(%s))
+                    : original(address, options);
+        """
+        source = script % (json.dumps(words), json.dumps(response))
+        self.command("Page.addScriptToEvaluateOnNewDocument", source=source)
 
     def violations(self) -> list[str]:
         """Return the serious accessibility violations that axe-core finds."""

@@ -69,8 +69,8 @@ def test_a_link_with_labels_and_state_displays_the_same(stack: Stack, dashboard:
 
     choose(dashboard, "label.unit", "any")
 
-    dashboard.wait_for(lambda: "site zurich" in (dashboard.text("tbody tr") or ""))
-    assert "$.time_stamp" in (dashboard.text("tbody tr") or "")
+    dashboard.wait_for(lambda: "site zurich" in (dashboard.text(".results tbody tr") or ""))
+    assert "$.time_stamp" in (dashboard.text(".results tbody tr") or "")
     assert dashboard.text(".plot") is None
     dashboard.wait_for(lambda: dashboard.text(".sample .state") == "Rejected")
     dashboard.press(".count.rejected button")
@@ -79,22 +79,56 @@ def test_a_link_with_labels_and_state_displays_the_same(stack: Stack, dashboard:
     assert dict(parse_qsl(urlsplit(dashboard.address).query)) == {"label.site": "zurich", "mean.lte": "1"}
 
 
+def test_a_problem_before_thousands_of_samples_is_listed(stack: Stack, dashboard: Dashboard) -> None:
+    """With labels, the server searches a part of the samples for each response."""
+    key = stack.new_key("old-problem-on-page")
+    labels = {"labels": {"site": "bern"}}
+    good = {"time_stamp": "2026-11-24T01:02:03Z", "data": [1]}
+    [rejected] = submit_lines(stack, key, [labels])
+    submit_lines(stack, key, [good | labels] * 2_100)
+
+    dashboard.open(stack, "/?label.site=bern", key=key)
+
+    dashboard.wait_for(lambda: rejected[:8] in (dashboard.text(".problems li") or ""))
+    dashboard.press(".count.rejected button")
+    dashboard.wait_for(lambda: dashboard.results() == [rejected])
+
+
+def test_the_page_never_says_that_there_are_no_problems_if_it_counts_some(
+    stack: Stack, dashboard: Dashboard, key: str
+) -> None:
+    """If the newest samples contain none, the page says so, and the user can search further."""
+    page = {"edges": [], "pageInfo": {"hasNextPage": True, "endCursor": None}}
+    dashboard.replace_responses("query Samples", {"data": {"samples": page}})
+    dashboard.open(stack, "/?label.site=bern", key=key)
+    text = "1 sample was rejected or failed, not among the newest ones. Search older samples"
+    dashboard.wait_for(lambda: dashboard.text(".problems .empty") == text)
+
+    dashboard.press(".problems button", "Search older samples")
+    dashboard.wait_for(lambda: dashboard.text(".results .empty") == "None of the newest samples matches the filter.")
+    dashboard.run("window.isReplaced = false")
+    dashboard.press(".results .more", "Search older samples")
+
+    dashboard.wait_for(lambda: "$.time_stamp" in (dashboard.text(".results tbody tr") or ""))
+    assert dashboard.text(".results .more") is None
+
+
 def test_the_server_orders_the_table(stack: Stack, dashboard: Dashboard, key: str) -> None:
     """Results that the page had not loaded are in the order too. New results take their place in it."""
     dashboard.open(stack, key=key)
     dashboard.wait_for(lambda: len(dashboard.results()) == 25)
 
-    dashboard.press("thead button", "Mean")
+    dashboard.press(".results thead button", "Mean")
     dashboard.wait_for(lambda: first_means(dashboard)[:2] == ["309", "308"])
     submit_lines(stack, key, [{"time_stamp": "2026-11-24T01:02:03Z", "data": [1_000], "labels": {"site": "basel"}}])
     dashboard.wait_for(lambda: first_means(dashboard)[:2] == ["1,000", "309"])
-    dashboard.press("thead button", "Mean")
+    dashboard.press(".results thead button", "Mean")
     dashboard.wait_for(lambda: first_means(dashboard)[:2] == ["0", "0"])
     assert dashboard.attributes("th[aria-sort]", "aria-sort") == ["ascending"]
 
     choose(dashboard, "label.site", "basel")
     dashboard.wait_for(lambda: first_means(dashboard) == ["1,000"])
-    assert dashboard.attributes("thead button[disabled]", "title")[0].startswith("With labels in the filter")
+    assert dashboard.attributes(".results thead button[disabled]", "title")[0].startswith("With labels in the filter")
 
 
 def test_columns_are_selected(stack: Stack, dashboard: Dashboard, key: str) -> None:
@@ -106,12 +140,12 @@ def test_columns_are_selected(stack: Stack, dashboard: Dashboard, key: str) -> N
     dashboard.press(".menu label", "Minimum")
 
     columns = "Time stamp (UTC) Mean Std dev Median Maximum Values Labels Computed ↓"
-    dashboard.wait_for(lambda: dashboard.text("thead") == columns)
+    dashboard.wait_for(lambda: dashboard.text(".results thead") == columns)
     dashboard.open(stack, key=key)
-    dashboard.wait_for(lambda: dashboard.text("thead") == columns)
-    assert "site bern, unit V" in (dashboard.text("tbody tr") or "")
+    dashboard.wait_for(lambda: dashboard.text(".results thead") == columns)
+    assert "site bern, unit V" in (dashboard.text(".results tbody tr") or "")
 
 
 def first_means(dashboard: Dashboard) -> list[str]:
     """Return the displayed means, from the first row on."""
-    return (dashboard.text("tbody td:nth-child(2)") or "").split()
+    return (dashboard.text(".results tbody td:nth-child(2)") or "").split()

@@ -1,7 +1,10 @@
 """The displayed sample of the dashboard: its timeline and its deletion, in a real browser."""
 
 import json
+import re
+from typing import Any
 
+import httpx
 from selenium.webdriver.common.keys import Keys
 
 from tests.graphql_api.web.dashboard import Dashboard
@@ -148,6 +151,46 @@ def test_a_sample_is_corrected_after_confirmation(stack: Stack, dashboard: Dashb
     [right] = dashboard.wait_for(lambda: ids if wrong not in (ids := dashboard.results()) else None)
     assert stack.sample(right, key=key)["result"]["mean"] == 7
     stack.wait_for(wrong, "SUPERSEDED", key=key)
+
+
+def test_a_correction_keeps_the_labels_of_the_request(stack: Stack, dashboard: Dashboard) -> None:
+    """The document does not contain them. A label that the user removes from the document leaves the sample."""
+    key = stack.new_key("request-labels-on-page")
+    headers = {b"x-api-key": key.encode(), b"x-label-site": "zürich, süd".encode(), b"x-label-serial-number": b"7"}
+    sample = GOOD | {"labels": {"unit": "V"}}
+    wrong = httpx.post(f"{stack.url}/samples", headers=headers, json=sample).json()["id"]
+    stack.wait_for(wrong, key=key)
+    dashboard.open(stack, key=key)
+    dashboard.press(".sample .actions button", "Correct")
+    kept = "Labels that are not in the text, and stay: serial_number 7, site zürich, süd"
+    dashboard.wait_for(lambda: dashboard.text("dialog .hint") == kept)
+
+    corrected = {"time_stamp": GOOD["time_stamp"], "data": [7]}
+    dashboard.write("textarea", f"{Keys.CONTROL}a{Keys.NULL}{json.dumps(corrected)}")
+    dashboard.press("dialog button[type=submit]")
+
+    [right] = dashboard.wait_for(lambda: ids if wrong not in (ids := dashboard.results()) else None)
+    labels: Any = stack.graphql(f'{{ sample(id: "{right}") {{ labels {{ name value }} }} }}', key=key)
+    assert labels["sample"]["labels"] == [
+        {"name": "serial_number", "value": "7"},
+        {"name": "site", "value": "zürich, süd"},
+    ]
+
+
+def test_missing_values_and_the_correction_of_a_sample_are_shown(stack: Stack, dashboard: Dashboard) -> None:
+    """Beside its statistics, which leave out the missing values."""
+    key = stack.new_key("missing-on-page")
+    wrong = stack.submit(GOOD | {"data": [1, None, None], "missing": "skip"}, key=key)["id"]
+    stack.wait_for(wrong, key=key)
+    right = stack.graphql(CORRECT, {"sample": GOOD, "id": wrong}, key=key)["submit"]["id"]
+    stack.wait_for(wrong, "SUPERSEDED", key=key)
+
+    dashboard.open(stack, "/?state=SUPERSEDED", key=key)
+
+    facts = f"Missing 2 values, left out of the statistics SHA-256 .* Corrected by (Show sample )?{right[:8]}"
+    dashboard.wait_for(lambda: re.search(facts, dashboard.text(".sample .facts") or ""))
+    dashboard.press(".sample .facts button")
+    dashboard.wait_for(lambda: dashboard.attributes(".sample code.hint", "title") == [right])
 
 
 def test_the_timeline_of_a_corrected_sample_leads_to_its_correction(stack: Stack, dashboard: Dashboard) -> None:

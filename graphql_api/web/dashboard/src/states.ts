@@ -9,19 +9,19 @@ import { batch, effect, signal } from '@preact/signals';
 import { newestFirst, sampleFilter, selectedState } from './filter.ts';
 import delaysQuery from './operations/delays.graphql';
 import failedQuery from './operations/failed.graphql';
-import problemsQuery from './operations/problems.graphql';
 import statesQuery from './operations/states.graphql';
 import { arrived, fault, removed } from './results.ts';
+import { readSamples } from './sample_pages.ts';
 import { runQuery, ServerError } from './server.ts';
 import { refusal, session } from './session.ts';
-import type { ProblemSample, SampleFilter, SampleState } from './types.ts';
+import type { ListedSample, SampleFilter } from './types.ts';
 
 const BUSY_MILLISECONDS = 1_000;
 const QUIET_MILLISECONDS = 8_000;
 const PAUSE_FACTOR = 4; // the pause is at least this many times as long as the last counting
 const MAX_PROBLEMS = 20;
 
-export type Counts = Record<'pending' | 'computed' | 'failed' | 'rejected', number>;
+export type Counts = Record<'pending' | 'computed' | 'failed' | 'rejected' | 'superseded', number>;
 
 interface Counted {
   totalCount: number;
@@ -34,7 +34,8 @@ interface Delays {
 export const counts = signal<Counts | null>(null);
 /** The times from submission to result in milliseconds, for the newest results, the newest first. */
 export const delays = signal<readonly number[]>([]);
-export const problems = signal<readonly ProblemSample[]>([]);
+/** The newest samples that are FAILED or REJECTED, of those that the page has searched. */
+export const problems = signal<readonly ListedSample[]>([]);
 
 let timer: ReturnType<typeof setTimeout> | undefined;
 let due = Infinity;
@@ -125,7 +126,13 @@ async function count(before: Counts | null, { labels }: SampleFilter): Promise<C
     failed = Math.min((await runQuery<{ failed: Counted }>(failedQuery, { labels })).failed.totalCount, others);
   }
   unfinished = others;
-  return { pending: others - failed, computed: computed.totalCount, failed, rejected: rejected.totalCount };
+  return {
+    pending: others - failed,
+    computed: computed.totalCount,
+    failed,
+    rejected: rejected.totalCount,
+    superseded: superseded.totalCount,
+  };
 }
 
 async function readDelays({ labels }: SampleFilter): Promise<number[]> {
@@ -136,19 +143,13 @@ async function readDelays({ labels }: SampleFilter): Promise<number[]> {
   );
 }
 
-async function readProblems(now: Counts, { labels }: SampleFilter): Promise<ProblemSample[]> {
-  const states: SampleState[] = [];
-  if (now.failed) states.push('FAILED');
-  if (now.rejected) states.push('REJECTED');
-  const shown = states.filter((state) => selectedState.peek() === null || state === selectedState.peek());
-  const pages = await Promise.all(
-    shown.map((state) => {
-      const variables = { filter: { state, labels }, first: MAX_PROBLEMS };
-      return runQuery<{ samples: { edges: { node: ProblemSample }[] } }>(problemsQuery, variables);
-    }),
-  );
-  return pages
-    .flatMap(({ samples }) => samples.edges.map(({ node }) => node))
+async function readProblems(now: Counts, { labels }: SampleFilter): Promise<ListedSample[]> {
+  const selected = selectedState.peek();
+  const states = [...(now.failed ? (['FAILED'] as const) : []), ...(now.rejected ? (['REJECTED'] as const) : [])];
+  const shown = states.filter((state) => selected === null || selected === state);
+  const lists = await Promise.all(shown.map((state) => readSamples({ state, ...(labels && { labels }) }, MAX_PROBLEMS)));
+  return lists
+    .flatMap(({ found }) => found)
     .sort((one, other) => Date.parse(other.submittedAt) - Date.parse(one.submittedAt))
     .slice(0, MAX_PROBLEMS);
 }

@@ -44,15 +44,26 @@ export interface ResultPage {
 }
 
 /** The statistics of all values of many results. Without results, the statistics are null. */
-export interface Summary {
+export interface SummaryStatistics {
   results: number;
-  archivedResults: number | null;
-  values: number;
   mean: number | null;
   standardDeviation: number | null;
+  median: number | null;
+  percentile5: number | null;
+  percentile95: number | null;
   minimum: number | null;
   maximum: number | null;
 }
+
+export interface Summary extends SummaryStatistics {
+  archivedResults: number | null;
+  values: number;
+  quantileError: number | null;
+  groups: (SummaryStatistics & { labels: Label[] })[];
+}
+
+/** The result of a line with the latest time stamp. */
+export type LatestResult = Pick<Result, 'id' | 'timestamp' | 'mean' | 'labels'>;
 
 /** The statistics of all values in a time bucket. */
 export interface Bucket {
@@ -69,15 +80,12 @@ export interface Problem {
   code: string;
 }
 
-export interface ProblemSample {
+/** A sample as a list of samples in one state displays it. */
+export interface ListedSample {
   id: string;
   state: SampleState;
   submittedAt: string;
   problems: Problem[];
-}
-
-/** A sample as the list of samples in one state displays it. */
-export interface ListedSample extends ProblemSample {
   count: number;
   labels: Label[];
 }
@@ -90,6 +98,7 @@ export interface Histogram {
 export type ResultDetail = DetailStatistics & {
   timestamp: string;
   computedAt: string;
+  supersededBy: string | null;
   histogram: Histogram | null;
 };
 
@@ -117,6 +126,7 @@ export interface Label {
 export interface Sample extends ListedSample {
   timeline: TimelineEntry[];
   timeStamp: string | null;
+  missingCount: number;
   bytes: number;
   sha256: string;
   result: ResultDetail | null;

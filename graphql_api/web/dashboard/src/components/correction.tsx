@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useMemo, useRef } from 'preact/hooks';
-import { Correction, isAllowed, MAX_EDITED_BYTES, readDocument } from '../correction.ts';
+import { Correction, isAllowed, MAX_EDITED_BYTES } from '../correction.ts';
 import { bytes, sentence, shortId } from '../format.ts';
 import { selectedId } from '../selection.ts';
 import { ServerError } from '../server.ts';
@@ -8,7 +8,8 @@ import type { Problem, Sample } from '../types.ts';
 import { DialogEnd } from './dialog-end.tsx';
 
 /** Edits a sample and submits the new version in its place. Hidden if the sample has no result that could be replaced. */
-export function CorrectButton({ sample: { id, state, bytes: size } }: { sample: Sample }) {
+export function CorrectButton({ sample }: { sample: Sample }) {
+  const { id, state, bytes: size } = sample;
   const isEditing = useSignal(false);
   if (!isAllowed.value || state !== 'COMPUTED') return null;
   const edit = () => {
@@ -22,14 +23,15 @@ export function CorrectButton({ sample: { id, state, bytes: size } }: { sample: 
       <button type="button" class="link" disabled={isLarge} title={title} onClick={edit}>
         Correct
       </button>
-      {isEditing.value && <Editor id={id} onClose={() => (isEditing.value = false)} />}
+      {isEditing.value && <Editor sample={sample} onClose={() => (isEditing.value = false)} />}
     </>
   );
 }
 
-function Editor({ id, onClose }: { id: string; onClose(): void }) {
+function Editor({ sample, onClose }: { sample: Sample; onClose(): void }) {
+  const { id } = sample;
   const dialog = useRef<HTMLDialogElement>(null);
-  const correction = useMemo(() => new Correction(id), [id]);
+  const correction = useMemo(() => new Correction(sample), [id]);
   const original = useSignal<string | null>(null);
   const text = useSignal('');
   const isSending = useSignal(false);
@@ -47,7 +49,7 @@ function Editor({ id, onClose }: { id: string; onClose(): void }) {
   useEffect(() => {
     dialog.current?.showModal();
     void attempt(async () => {
-      original.value = text.value = await readDocument(id);
+      original.value = text.value = await correction.read();
     });
   }, []);
   useEffect(() => dialog.current?.querySelector('textarea')?.focus(), [original.value === null]);
@@ -80,6 +82,11 @@ function Editor({ id, onClose }: { id: string; onClose(): void }) {
             onInput={({ currentTarget }) => (text.value = currentTarget.value)}
           />
         </label>
+        {original.value !== null && correction.labels.length > 0 && (
+          <p class="hint">
+            Labels that are not in the text, and stay: {correction.labels.map(({ name, value }) => `${name} ${value}`).join(', ')}
+          </p>
+        )}
         {problems.value.length > 0 && (
           <div class="fault" role="alert">
             <p>The new version was rejected. The sample is unchanged.</p>

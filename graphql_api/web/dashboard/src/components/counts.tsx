@@ -4,7 +4,7 @@ import { duration, integer } from '../format.ts';
 import { total } from '../results.ts';
 import { counts, delays, type Counts } from '../states.ts';
 
-const STATES: readonly { name: keyof Counts; label: string; hint: string }[] = [
+const STATES: readonly { name: Exclude<keyof Counts, 'superseded'>; label: string; hint: string }[] = [
   { name: 'pending', label: 'Pending', hint: 'stored, waiting for the result' },
   { name: 'computed', label: 'Computed', hint: 'result stored' },
   { name: 'failed', label: 'Failed', hint: 'result cannot be computed' },

@@ -1,7 +1,7 @@
-import { isFiltered, sampleFilter, selectedState } from '../filter.ts';
-import { integer, shortId, shortTime } from '../format.ts';
+import { bounds, isFiltered, sampleFilter, selectedState, setBounds } from '../filter.ts';
+import { integer, plural, shortId, shortTime } from '../format.ts';
 import { graphiql } from '../graphiql.ts';
-import problemsQuery from '../operations/problems.graphql';
+import samplesQuery from '../operations/samples.graphql';
 import { selectedId } from '../selection.ts';
 import { counts, problems } from '../states.ts';
 import type { SampleState } from '../types.ts';
@@ -13,20 +13,35 @@ export function Problems() {
   const isShown = (state: SampleState) => selectedState.value === null || selectedState.value === state;
   const failed = isShown('FAILED') ? (counts.value?.failed ?? 0) : 0;
   const total = failed + (isShown('REJECTED') ? (counts.value?.rejected ?? 0) : 0);
-  const filter = { ...sampleFilter.value, state: failed ? 'FAILED' : 'REJECTED' };
-  const all = graphiql(problemsQuery, { filter, first: 100 });
+  const state = failed ? 'FAILED' : 'REJECTED';
+  const all = graphiql(samplesQuery, { filter: { ...sampleFilter.value, state }, first: 100 });
   return (
     <section class="card problems" aria-labelledby="problems-title">
       <div class="card-head">
         <h2 id="problems-title">Problems</h2>
-        {total > problems.value.length && (
+        {problems.value.length > 0 && total > problems.value.length && (
           <p class="hint">
             newest {problems.value.length} of {integer(total)}, <a href={all}>see more in GraphiQL</a>
           </p>
         )}
       </div>
       {problems.value.length === 0 ? (
-        <p class="empty">{counts.value ? `No sample ${isFiltered.value ? 'of the filter ' : ''}was rejected or failed.` : 'Loading…'}</p>
+        <p class="empty">
+          {total > 0 ? (
+            <>
+              {plural(total, 'sample')} {total === 1 ? 'was' : 'were'} rejected or failed, not among the newest ones.{' '}
+              {selectedState.value === null && (
+                <button type="button" class="link" onClick={() => setBounds({ ...bounds.value, state })}>
+                  Search older samples
+                </button>
+              )}
+            </>
+          ) : counts.value ? (
+            `No sample ${isFiltered.value ? 'of the filter ' : ''}was rejected or failed.`
+          ) : (
+            'Loading…'
+          )}
+        </p>
       ) : (
         <ul tabIndex={0} aria-label="Rejected and failed samples">
           {problems.value.map(({ id, state, submittedAt, problems: list }) => (

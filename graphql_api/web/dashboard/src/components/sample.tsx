@@ -45,7 +45,7 @@ export function SampleDetail() {
 const scrolling = () => (matchMedia('(prefers-reduced-motion: reduce)').matches ? 'instant' : 'smooth');
 
 function Detail({ sample: displayed }: { sample: Sample }) {
-  const { id, state, problems, timeline, labels, result, timeStamp, count, bytes: size, sha256 } = displayed;
+  const { id, state, problems, timeline, labels, result, timeStamp, count, missingCount, bytes: size, sha256 } = displayed;
   return (
     <>
       <div class="row">
@@ -82,7 +82,9 @@ function Detail({ sample: displayed }: { sample: Sample }) {
           <Fact key={name} name={name} value={value} />
         ))}
         <Fact name="Size" value={`${plural(count, 'value')}, ${bytes(size)}`} />
+        {missingCount > 0 && <Fact name="Missing" value={`${plural(missingCount, 'value')}, left out of the statistics`} />}
         <Fact name="SHA-256" value={sha256} />
+        {result?.supersededBy && <Correction id={result.supersededBy} />}
       </dl>
       <Timeline entries={timeline} problems={problems} />
     </>
@@ -112,6 +114,21 @@ function Fact({ name, value }: { name: string; value: string }) {
     <div>
       <dt>{name}</dt>
       <dd title={value}>{value}</dd>
+    </div>
+  );
+}
+
+/** The sample that takes the place of the displayed one in lists and summaries. */
+function Correction({ id }: { id: string }) {
+  return (
+    <div>
+      <dt>Corrected by</dt>
+      <dd>
+        <button type="button" class="link" title={id} onClick={() => (selectedId.value = id)}>
+          <span class="unseen">Show sample </span>
+          {shortId(id)}
+        </button>
+      </dd>
     </div>
   );
 }

@@ -31,43 +31,46 @@ export function SamplesTable() {
         )}
       </div>
       {listed.length === 0 ? (
-        <p class="empty">{samples.value ? 'No sample matches the filter.' : 'Loading samples…'}</p>
+        <p class="empty">{emptyText()}</p>
       ) : (
-        <>
-          <div class="scroller">
-            <table>
-              <caption class="unseen">Samples, the newest first. The button in a row displays the sample.</caption>
-              <thead>
-                <tr>
-                  <th scope="col">Submitted (UTC)</th>
-                  <th scope="col">Sample</th>
-                  <th scope="col">Values</th>
-                  <th scope="col" class="text">
-                    Labels
-                  </th>
-                  <th scope="col" class="text roomy">
-                    Problem
-                  </th>
-                </tr>
-              </thead>
-              <tbody>
-                {listed.map((sample) => (
-                  <Row key={sample.id} sample={sample} />
-                ))}
-              </tbody>
-            </table>
-          </div>
-          {hasOlder.value && (
-            <div class="card-foot">
-              <button type="button" class="quiet more" disabled={isLoading.value} onClick={() => void showMore()}>
-                Show more
-              </button>
-            </div>
-          )}
-        </>
+        <div class="scroller">
+          <table>
+            <caption class="unseen">Samples, the newest first. The button in a row displays the sample.</caption>
+            <thead>
+              <tr>
+                <th scope="col">Submitted (UTC)</th>
+                <th scope="col">Sample</th>
+                <th scope="col">Values</th>
+                <th scope="col" class="text">
+                  Labels
+                </th>
+                <th scope="col" class="text roomy">
+                  Problem
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {listed.map((sample) => (
+                <Row key={sample.id} sample={sample} />
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      {hasOlder.value && (
+        <div class="card-foot">
+          <button type="button" class="quiet more" disabled={isLoading.value} onClick={() => void showMore()}>
+            {listed.length === 0 ? 'Search older samples' : 'Show more'}
+          </button>
+        </div>
       )}
     </section>
   );
+}
+
+function emptyText(): string {
+  if (samples.value === null) return 'Loading samples…';
+  return hasOlder.value ? 'None of the newest samples matches the filter.' : 'No sample matches the filter.';
 }
 
 function Row({ sample: { id, submittedAt, count, labels, problems } }: { sample: ListedSample }) {
