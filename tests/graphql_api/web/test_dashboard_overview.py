@@ -42,11 +42,12 @@ def painted(dashboard: Dashboard) -> list[float]:
 
 def test_the_plot_shows_all_results_although_a_part_is_loaded(stack: Stack, dashboard: Dashboard, key: str) -> None:
     """It says how many are points. A result that is far from the others in time is left out until it is asked for."""
-    dashboard.command("Emulation.setDeviceMetricsOverride", width=1400, height=1000, deviceScaleFactor=2, mobile=False)
+    dashboard.resize(1400)
     dashboard.open(stack, key=key)
 
     dashboard.wait_for(lambda: "300 of 401 results shown as points" in (dashboard.text(".shown") or ""))
     dashboard.wait_for(lambda: "The line shows all 401" in (dashboard.text(".shown") or ""))
+    assert "mean and standard deviation per five minutes." in (dashboard.text(".shown") or "")
     positions = dashboard.wait_for(lambda: painted(dashboard))
     assert min(positions) < 0.2
     assert max(positions) > 0.9
@@ -54,6 +55,19 @@ def test_the_plot_shows_all_results_although_a_part_is_loaded(stack: Stack, dash
     assert dashboard.text(".left-out") == "1 result far from the others in time is left out. Show"
     dashboard.press(".left-out button")
     dashboard.wait_for(lambda: not [at for at in painted(dashboard) if 0.2 < at < 0.8])
+
+
+def test_longer_buckets_are_plotted_if_the_server_refuses_short_ones(
+    stack: Stack, dashboard: Dashboard, key: str
+) -> None:
+    """The server has rollups of hours and days. For others it reads each result, and stops after a time limit."""
+    refusal = {"message": "the summary took longer than 25 s", "extensions": {"code": "OPERATION_TOO_COMPLEX"}}
+    dashboard.replace_responses('"bucket":"FIVE_MINUTES"', {"errors": [refusal]})
+
+    dashboard.open(stack, key=key)
+
+    note = "mean and standard deviation per hour. Shorter buckets would take the server too long."
+    dashboard.wait_for(lambda: note in (dashboard.text(".shown") or ""))
 
 
 def test_presets_are_ranges_that_end_now(stack: Stack, dashboard: Dashboard, key: str) -> None:

@@ -34,7 +34,7 @@ def submit(stack: Stack, key: str, minute: int, mean: float, **labels: str) -> s
 
 def open_with_lines(stack: Stack, dashboard: Dashboard, key: str) -> None:
     """Open the page and display a line per sensor. Every line is two pixels wide or more, so its color is exact."""
-    dashboard.command("Emulation.setDeviceMetricsOverride", width=1400, height=1000, deviceScaleFactor=2, mobile=False)
+    dashboard.resize(1400)
     dashboard.open(stack, key=key)
     dashboard.wait_for(lambda: dashboard.text(".series-select"))
     dashboard.write(".series-select select", "sensor")
@@ -82,3 +82,57 @@ def test_chips_choose_the_lines(stack: Stack, dashboard: Dashboard, key: str) ->
     dashboard.wait_for(lambda: "sensor t10" in (dashboard.text(".sample .facts") or ""))
     dashboard.press(".chips button", "Show all")
     dashboard.wait_for(lambda: painted(dashboard, 1) and painted(dashboard, 2))
+
+
+def test_each_line_has_its_statistics_and_its_latest_result(stack: Stack, dashboard: Dashboard) -> None:
+    """The server computes them from all results. A new result is the latest one at once."""
+    key = stack.new_key("summary-on-page")
+    for sensor, value in (("a", 10), ("b", 30)):
+        for minute in range(3):
+            stack.wait_for(submit(stack, key, minute, value + minute, sensor=sensor), key=key)
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: dashboard.text(".summary tbody tr") and dashboard.text(".series-select"))
+    assert dashboard.text(".summary tbody th") == "all results"
+
+    dashboard.write(".series-select select", "sensor")
+
+    dashboard.wait_for(lambda: dashboard.text(".summary tbody th") == "all results a b")
+    heads = "sensor Latest mean (UTC) Results Mean Std dev Median 5 % 95 % Minimum Maximum"
+    assert dashboard.text(".summary thead") == heads
+    assert cells(dashboard, 1)[:2] == ["6", "21"]
+    assert cells(dashboard, 2)[:3] == ["3", "11", "0.81650"]
+    assert [float(each) for each in cells(dashboard, 3)[3:6]] == pytest.approx([31, 30.1, 31.9], rel=0.01)
+    assert cells(dashboard, 3)[6:8] == ["30", "32"]
+    assert dashboard.text(".summary tbody time") == "2026-11-24 01:02:00 2026-11-24 01:02:00"
+    assert "6 results with 6 values. The error of median and percentiles is at most 1 %." in summary(dashboard)
+    new = submit(stack, key, 9, 12, sensor="a")
+    dashboard.wait_for(lambda: "01:09:00" in (dashboard.text(".summary tbody time") or ""))
+    dashboard.press(".summary tbody button", "12")
+    dashboard.wait_for(lambda: dashboard.attributes(".sample code.hint", "title") == [new])
+
+
+def test_results_with_different_units_are_different_lines(stack: Stack, dashboard: Dashboard) -> None:
+    """By default: the user can select other lines. With a unit in the filter, one line is enough."""
+    key = stack.new_key("units-on-page")
+    for unit in ("V", "A"):
+        stack.wait_for(submit(stack, key, 1, 5, unit=unit), key=key)
+
+    dashboard.open(stack, key=key)
+
+    dashboard.wait_for(lambda: dashboard.text(".chip") == "A V")
+    dashboard.wait_for(lambda: dashboard.text(".summary tbody th") == "A V")  # a mean of both has no meaning
+    dashboard.write(".series-select select", "no label")
+    dashboard.wait_for(lambda: dashboard.text(".chip") is None)
+    dashboard.open(stack, "/?label.unit=V", key=key)
+    dashboard.wait_for(lambda: len(dashboard.results()) == 1)
+    assert dashboard.text(".chip") is None
+
+
+def summary(dashboard: Dashboard) -> str:
+    """Return the text below the statistics."""
+    return dashboard.text(".summary > .hint") or ""
+
+
+def cells(dashboard: Dashboard, row: int) -> list[str]:
+    """Return the statistics in a row, counted from 1."""
+    return (dashboard.text(f".summary tbody tr:nth-child({row}) td:nth-child(n + 3)") or "").split()

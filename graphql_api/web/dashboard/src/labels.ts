@@ -7,9 +7,10 @@ import { runQuery, ServerError } from './server.ts';
 import { session } from './session.ts';
 
 const MAX_NAMES = 8; // of which the page requests the values
+export const UNIT = 'unit'; // the name of the label that has the unit of the values
 
-/** The name of the label whose values are the lines of the plot, or an empty text. */
-export const labelName = signal('');
+/** The name of the label that the user has selected for the lines of the plot, an empty text for no label, or null for the default. */
+export const selectedLabelName = signal<string | null>(null);
 
 const stored = signal<Readonly<Record<string, readonly string[]>>>({});
 
@@ -26,6 +27,18 @@ export const knownLabels = computed(() => {
     .sort(([one], [other]) => compare(one, other))
     .map(([name, values]) => ({ name, values: [...values].sort(compare) }));
 });
+
+/** Whether the results have different units, as far as the page knows. */
+export const hasUnits = computed(() => {
+  const isFiltered = labelsOf(bounds.value).some(({ name }) => name === UNIT);
+  return !isFiltered && knownLabels.value.some(({ name, values }) => name === UNIT && values.length > 1);
+});
+
+/**
+ * The name of the label whose values are the lines of the plot, or an empty text. By default, a line does not connect
+ * results with different units.
+ */
+export const labelName = computed(() => selectedLabelName.value ?? (hasUnits.value ? UNIT : ''));
 
 /** Reads the labels for each session. */
 export function start(): void {

@@ -11,6 +11,7 @@ import { start as startSamples } from './samples.ts';
 import { start as startSelection } from './selection.ts';
 import { open as openSession } from './session.ts';
 import { start as startStates } from './states.ts';
+import { start as startSummary } from './summary.ts';
 import { start as startTheme } from './theme.ts';
 
 startTheme();
@@ -22,6 +23,7 @@ startStates();
 startLabels();
 startSamples();
 startOverview();
+startSummary();
 startRows();
 startAnnouncements();
 render(<Page />, document.getElementById('page') as HTMLElement);

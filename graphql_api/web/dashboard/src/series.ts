@@ -1,6 +1,6 @@
 // The lines of the plot: one for all results, or one for each value of the selected label.
 import { computed, signal } from '@preact/signals';
-import { labelName } from './labels.ts';
+import { labelName, selectedLabelName, UNIT } from './labels.ts';
 import { overview } from './overview.ts';
 import { results } from './results.ts';
 import type { Bucket, Label, Result } from './types.ts';
@@ -64,9 +64,9 @@ export const lines = computed<readonly Line[]>(() => {
   return chosen.value.size === 0 ? series.value : series.value.filter(({ value }) => chosen.value.has(value));
 });
 
-/** The units of the displayed results: the values of their label `unit`. */
+/** The units of the displayed results. */
 export const units = computed(() => {
-  const found = lines.value.flatMap((line) => line.results.map(({ labels }) => labelValue(labels, 'unit')));
+  const found = lines.value.flatMap((line) => line.results.map(({ labels }) => labelValue(labels, UNIT)));
   return [...new Set(found.filter(Boolean))].sort();
 });
 
@@ -79,11 +79,12 @@ export function toggle(value: string): void {
 
 /** Displays one line per value of a label, or one line for all results if the name is empty. */
 export function select(name: string): void {
-  labelName.value = name;
+  selectedLabelName.value = name;
   chosen.value = new Set();
 }
 
-const valueOf = ({ labels }: { labels: readonly Label[] }): string => labelValue(labels, labelName.value);
+/** Returns the value of the label of the lines, or an empty text. */
+export const valueOf = ({ labels }: { labels: readonly Label[] }): string => labelValue(labels, labelName.value);
 
 function labelValue(labels: readonly Label[], name: string): string {
   return labels.find((label) => label.name === name)?.value ?? '';

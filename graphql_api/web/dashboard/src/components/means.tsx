@@ -11,7 +11,7 @@ import { displayedId, selectedId } from '../selection.ts';
 import { lines, units } from '../series.ts';
 import { colorVersion } from '../theme.ts';
 import { SeriesChips, SeriesSelect } from './series.tsx';
-import { SummaryLine } from './summary.tsx';
+import { SummaryTable } from './summary.tsx';
 import { Tooltip, type Pointed } from './tooltip.tsx';
 
 const axis = signal<Axis>('timestamp');
@@ -99,7 +99,7 @@ export function MeansPlot() {
           </p>
         )}
       </div>
-      {results.value.length > 0 && <SummaryLine />}
+      {results.value.length > 0 && <SummaryTable />}
     </section>
   );
 }
@@ -112,6 +112,7 @@ function Shown({ hasBuckets }: { hasBuckets: boolean }) {
     return (
       <p>
         {points}, the newest. The line shows all {integer(total.value)}: mean and standard deviation per {overview.value?.name}.
+        {overview.value?.isLong && ' Shorter buckets would take the server too long.'}
       </p>
     );
   }

@@ -1,50 +1,99 @@
-// The summary of all matching results. The page requests it only on a click, because the server must read every result.
-import { useSignal, useSignalEffect } from '@preact/signals';
-import { filter } from '../filter.ts';
-import { integer, number, plural } from '../format.ts';
-import summaryQuery from '../operations/summary.graphql';
-import { runQuery, ServerError } from '../server.ts';
-import type { Summary } from '../types.ts';
+// The summary of all matching results. The server computes it from rollups, or else from each result.
+import { columnNumber, integer, number, plural, sentence, shortTime, time } from '../format.ts';
+import { labelName } from '../labels.ts';
+import { total } from '../results.ts';
+import { selectedId } from '../selection.ts';
+import { isOnRequest, request, rows, summary, summaryFault, type Row } from '../summary.ts';
+import type { Summary, SummaryStatistics } from '../types.ts';
 
-export function SummaryLine() {
-  const summary = useSignal<Summary | null>(null);
-  const state = useSignal<'idle' | 'loading' | string>('idle');
-  useSignalEffect(() => {
-    void filter.value;
-    summary.value = null;
-    state.value = 'idle';
-  });
-  const summarize = async () => {
-    state.value = 'loading';
-    const current = filter.peek();
-    try {
-      const response = await runQuery<{ resultsSummary: Summary }>(summaryQuery, { filter: current });
-      if (filter.peek() !== current) return;
-      summary.value = response.resultsSummary;
-      state.value = 'idle';
-    } catch (error) {
-      if (!(error instanceof ServerError)) throw error;
-      state.value = error.message;
-    }
-  };
+const COLUMNS = [
+  { name: 'results', label: 'Results' },
+  { name: 'mean', label: 'Mean' },
+  { name: 'standardDeviation', label: 'Std dev' },
+  { name: 'median', label: 'Median' },
+  { name: 'percentile5', label: '5 %' },
+  { name: 'percentile95', label: '95 %' },
+  { name: 'minimum', label: 'Minimum' },
+  { name: 'maximum', label: 'Maximum' },
+] as const satisfies readonly { name: keyof SummaryStatistics; label: string }[];
+
+export function SummaryTable() {
+  const hasLatest = labelName.value !== '';
   return (
-    <div class="summary">
-      <button type="button" class="link" disabled={state.value === 'loading'} onClick={() => void summarize()}>
-        {state.value === 'loading' ? 'Summarizing…' : summary.value ? 'Summarize again' : 'Summarize all results'}
-      </button>
-      <p class="hint" aria-live="polite">
-        {summary.value ? describe(summary.value) : ['idle', 'loading'].includes(state.value) ? '' : state.value}
+    <section class="summary" aria-label="Statistics of all results">
+      {rows.value.length > 0 && (
+        <div class="scroller" tabIndex={0} role="group" aria-label="Statistics of all results and of each line">
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">{labelName.value}</th>
+                {hasLatest && <th scope="col">Latest mean (UTC)</th>}
+                {COLUMNS.map(({ name, label }) => (
+                  <th key={name} scope="col">
+                    {label}
+                  </th>
+                ))}
+              </tr>
+            </thead>
+            <tbody>
+              {rows.value.map((row) => (
+                <SummaryRow key={row.value} row={row} hasLatest={hasLatest} />
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      <p class="hint">
+        {summaryFault.value ? sentence(summaryFault.value) : summary.value ? describe(summary.value) : !isOnRequest.value && 'Summarizing…'}
       </p>
-    </div>
+      {isOnRequest.value && (
+        <button type="button" class="link" onClick={request}>
+          Summarize all {integer(total.value)} results
+        </button>
+      )}
+    </section>
   );
 }
 
-function describe(summary: Summary): string {
-  const { results, archivedResults, values, mean, standardDeviation, minimum, maximum } = summary;
-  if (mean === null || standardDeviation === null || minimum === null || maximum === null) return 'No results.';
-  const archived = archivedResults ? ` (${integer(archivedResults)} of them expired)` : '';
+function SummaryRow({ row: { value, color, statistics, latest }, hasLatest }: { row: Row; hasLatest: boolean }) {
   return (
-    `${plural(results, 'result')}${archived}, ${plural(values, 'value')}: mean ${number(mean)}, standard deviation ` +
-    `${number(standardDeviation)}, from ${number(minimum)} to ${number(maximum)}`
+    <tr>
+      <th scope="row">
+        {color && <span class="dot" style={{ color: `var(${color})` }} aria-hidden="true" />}
+        {value === null ? 'all results' : value || `no ${labelName.value}`}
+      </th>
+      {hasLatest && (
+        <td>
+          {latest && (
+            <>
+              <button type="button" class="link" title={String(latest.mean)} onClick={() => (selectedId.value = latest.id)}>
+                <span class="unseen">Show sample with mean </span>
+                {columnNumber(latest.mean)}
+              </button>{' '}
+              <time class="hint" dateTime={latest.timestamp} title={time(latest.timestamp)}>
+                {shortTime(latest.timestamp)}
+              </time>
+            </>
+          )}
+        </td>
+      )}
+      {COLUMNS.map(({ name }) => {
+        const each = statistics[name];
+        return (
+          <td key={name} title={String(each ?? '')}>
+            {each === null ? '–' : name === 'results' ? integer(each) : columnNumber(each)}
+          </td>
+        );
+      })}
+    </tr>
   );
+}
+
+function describe({ results, archivedResults, values, quantileError }: Summary): string {
+  const archived = archivedResults ? ` (${integer(archivedResults)} of them expired)` : '';
+  const error =
+    quantileError === null
+      ? 'Results of earlier versions have no median and no percentiles until they are computed again.'
+      : `The error of median and percentiles is at most ${number(quantileError * 100)} %.`;
+  return `${plural(results, 'result')}${archived} with ${plural(values, 'value')}. ${error}`;
 }

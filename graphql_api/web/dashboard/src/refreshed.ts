@@ -1,0 +1,95 @@
+// Values that the server computes from all matching results.
+//
+// The computation can take long. The page therefore waits before it repeats a request: at least for
+// `MIN_PAUSE_MILLISECONDS`, and several times as long as the last response took.
+import { batch, effect, signal, untracked, type Signal } from '@preact/signals';
+import { total } from './results.ts';
+import { ServerError } from './server.ts';
+
+/**
+ * The server has rollups of whole hours and days, and only for filters by time stamp and labels. For other summaries it
+ * reads each result, and refuses if this takes longer than 25 s. The page requests them for fewer results than this.
+ */
+export const MAX_READ_RESULTS = 20_000;
+
+const MIN_PAUSE_MILLISECONDS = 15_000;
+const PAUSE_FACTOR = 5;
+
+interface Source<T> {
+  /** Returns what the value depends on. A change discards the value. */
+  subject(): unknown;
+  isNeeded(): boolean;
+  /** Throws `ServerError`. */
+  read(signal: AbortSignal): Promise<T | null>;
+}
+
+interface Refreshed<T> {
+  /** Null if the value is not needed, or until the server has responded. */
+  value: Signal<T | null>;
+  /** Why the server did not return the value, or null. */
+  fault: Signal<string | null>;
+  /** Reads the value while it is needed, and again after the number of results has changed. */
+  start(): void;
+}
+
+export function refreshed<T>({ subject, isNeeded, read }: Source<T>): Refreshed<T> {
+  const value = signal<T | null>(null);
+  const fault = signal<string | null>(null);
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let reading: AbortController | null = null;
+  let mayReadAt = 0;
+
+  const set = (next: T | null, reason: string | null) =>
+    batch(() => {
+      value.value = next;
+      fault.value = reason;
+    });
+
+  const schedule = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => void refresh(), Math.max(0, mayReadAt - performance.now()));
+  };
+
+  const refresh = async () => {
+    if (reading || document.hidden || !untracked(isNeeded)) return;
+    const current = new AbortController();
+    const [start, counted] = [performance.now(), total.peek()];
+    let isTemporary = false;
+    reading = current;
+    try {
+      const response = await read(current.signal);
+      if (current.signal.aborted || !untracked(isNeeded)) return;
+      set(response, null);
+    } catch (error) {
+      if (!(error instanceof ServerError)) throw error;
+      if (current.signal.aborted) return;
+      fault.value = error.message;
+      isTemporary = !error.isFinal;
+    } finally {
+      if (reading === current) reading = null;
+    }
+    mayReadAt = performance.now() + Math.max(MIN_PAUSE_MILLISECONDS, PAUSE_FACTOR * (performance.now() - start));
+    if (isTemporary || total.peek() !== counted) schedule();
+  };
+
+  const start = () => {
+    effect(() => {
+      subject();
+      untracked(() => {
+        reading?.abort();
+        reading = null;
+        mayReadAt = 0;
+        set(null, null);
+      });
+    });
+    effect(() => {
+      subject();
+      void total.value;
+      if (isNeeded()) schedule();
+      else untracked(() => set(null, null));
+    });
+    document.addEventListener('visibilitychange', schedule);
+  };
+
+  return { value, fault, start };
+}

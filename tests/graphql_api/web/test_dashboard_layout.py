@@ -1,0 +1,71 @@
+"""The layout of the dashboard on screens of several widths, in both themes, in a real browser."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.graphql_api.web.dashboard import AXE, Dashboard
+from tests.graphql_api.web.lines import submit_lines
+from tests.stack import Stack, eventually
+
+START = datetime(2026, 11, 24, 1, tzinfo=UTC)
+RANGE = "timestamp.gte=2026-11-24T00:59:58Z&timestamp.lt=2026-11-24T23:59:58Z"
+COUNT = "{ results(first: 0) { totalCount } }"
+WIDTHS = "return [...document.querySelectorAll(arguments[0])].map((each) => [each.scrollWidth, each.clientWidth])"
+
+
+@pytest.fixture(scope="module")
+def key(stack: Stack) -> str:
+    """Return a key whose submitter has more results than a page loads, of many sensors and two units, and a problem."""
+    key = stack.new_key("layout-on-page", "submit,read,admin")
+    lines: list[object] = [
+        {
+            "time_stamp": (START + timedelta(minutes=minute)).isoformat(),
+            "data": [minute, None, -1234.5678 * minute],
+            "missing": "skip",
+            "labels": {"sensor": f"sensor-number-{minute % 12}", "unit": "mV"[minute % 2 :]},
+        }
+        for minute in range(320)
+    ]
+    submit_lines(stack, key, [{"data": [True]}, *lines])
+    eventually(lambda: stack.graphql(COUNT, key=key)["results"]["totalCount"] == 320, lambda: stack.log)
+    return key
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="needs `npm ci` in tests/graphql_api/audit")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 768, 1440])
+def test_everything_fits_and_is_accessible(
+    stack: Stack, dashboard: Dashboard, key: str, tmp_path: Path, width: int, scheme: str
+) -> None:
+    """Filter, chips, overview, statistics per line, a failed upload and the question before a deletion."""
+    dashboard.resize(width)
+    dashboard.prefer(scheme)
+    dashboard.open(stack, f"/?{RANGE}", key=key)
+    dashboard.wait_for(lambda: dashboard.text(".chip") == "mV V")
+    dashboard.write(".series-select select", "sensor")
+    dashboard.wait_for(lambda: "The line shows all 320" in (dashboard.text(".shown") or ""))
+    dashboard.wait_for(lambda: len(dashboard.attributes(".summary tbody tr", "class")) == 12)
+    dashboard.wait_for(lambda: dashboard.text("select[name='label.sensor']"))
+    dashboard.wait_for(lambda: dashboard.text(".problems li") and dashboard.text(".histogram figcaption"))
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("value\n1\n")
+    dashboard.drop(wrong)
+    dashboard.wait_for(lambda: dashboard.text(".retry") == "Retry")
+
+    assert_fits(dashboard)
+    page = dashboard.violations()
+    dashboard.press(".sample .actions button", "Delete")
+    dashboard.wait_for(lambda: dashboard.text("dialog h2"))
+    assert_fits(dashboard)
+    assert [page, dashboard.violations()] == [[], []]
+
+
+def assert_fits(dashboard: Dashboard) -> None:
+    """Assert that neither the window nor a field for a time cuts off its content."""
+    [[page, window]] = dashboard.run(WIDTHS, "html")
+    assert page <= window
+    times = dashboard.run(WIDTHS, "input[type='datetime-local']")
+    assert len(times) == 2
+    assert all(0 < content <= visible for content, visible in times), times
