@@ -5,12 +5,12 @@ import sys
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.rollups.merged_statistics import MergedStatistics, ResultStatistics
+from tests.storage.rollups.quantile_check import assert_close
 from triggers.computation import summarize
 from triggers.distribution import sketch
 
@@ -94,18 +94,6 @@ def test_equal_values_have_a_standard_deviation_of_zero() -> None:
     found = merged([[0.1] * 3, [0.1], [0.1] * 7])
 
     assert (found.mean(), found.standard_deviation()) == (0.1, 0.0)
-
-
-def assert_close(found: MergedStatistics, values: npt.NDArray[np.float64]) -> None:
-    """Compare the quantiles with those of numpy. Each lies between two values, which have the stated error."""
-    quantiles = found.quantiles
-    assert quantiles is not None
-    for (name, quantile), percent in zip(quantiles.values.items(), (1, 5, 25, 50, 75, 95, 99), strict=True):
-        low, high = (float(np.quantile(values, percent / 100, method=method)) for method in ("lower", "higher"))
-        share = (values.size - 1) * percent % 100 / 100
-        exact = low * (1 - share) + high * share
-        bound = quantiles.relative_error * (abs(low) * (1 - share) + abs(high) * share)
-        assert quantile == pytest.approx(exact, rel=1e-9, abs=bound * (1 + 1e-9) + 5e-324), name
 
 
 @given(st.lists(st.lists(ordinary | st.integers(-3, 3).map(float), min_size=1, max_size=20), min_size=1, max_size=20))

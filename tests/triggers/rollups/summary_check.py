@@ -9,6 +9,7 @@ import pytest
 
 from graphql_api.results.summaries import TimeBucket
 from storage.rollups.merged_statistics import MergedStatistics
+from tests.storage.rollups.quantile_check import assert_close
 from tests.triggers.rollups.conftest import Database, figures
 
 START = datetime(2026, 3, 28, 22, tzinfo=UTC)
@@ -52,6 +53,7 @@ def check_with_numpy(merged: MergedStatistics, values: np.ndarray[Any, np.dtype[
     assert merged.count == len(values)
     if len(values):
         assert (merged.minimum, merged.maximum) == (values.min(), values.max())
+        assert_close(merged, values)
         if abs(values).max() < 1e100:
             assert merged.mean() == pytest.approx(values.mean(), rel=1e-9, abs=1e-6)
             assert merged.standard_deviation() == pytest.approx(values.std(), rel=1e-9, abs=1e-6)
