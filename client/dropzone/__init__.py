@@ -27,7 +27,7 @@ from dropzone.errors import (
     Unreachable,
     UnusableSample,
 )
-from dropzone.results import Bucket, Group, Result, ResultEdge, TimeBucket
+from dropzone.results import Bucket, Group, Removal, RemovalEdge, Result, ResultEdge, TimeBucket
 from dropzone.samples import (
     FailedAttempts,
     HourlyRetention,
@@ -76,6 +76,8 @@ __all__ = [
     "Range",
     "RateLimited",
     "Receipt",
+    "Removal",
+    "RemovalEdge",
     "RequestTimeout",
     "Result",
     "ResultEdge",

@@ -8,10 +8,19 @@ from typing import Any
 
 from dropzone.encoding import parse_time
 from dropzone.errors import NotFound
-from dropzone.result_stream import ResultStream, newest_cursor
-from dropzone.results import AsyncResultQuery, Bucket, Group, Result, ResultEdge, TimeBucket, export_parameters
+from dropzone.results import (
+    AsyncResultQuery,
+    Bucket,
+    Group,
+    RemovalEdge,
+    Result,
+    ResultEdge,
+    TimeBucket,
+    export_parameters,
+)
 from dropzone.samples import Retention, Sample, SampleFilter, SampleState, SettledSample
 from dropzone.statistics import ResultFilter, ResultOrder, Summary, parse_labels
+from dropzone.streams import RemovalStream, ResultStream, newest_cursor
 from dropzone.transport import operations
 from dropzone.transport.connection import Connection
 from dropzone.transport.retry import retrying
@@ -122,6 +131,18 @@ class AsyncReader:
         warning.
         """
         stream = ResultStream(self._connection, where, after, self._retry_seconds)
+        async with aclosing(stream.edges()) as edges:
+            async for edge in edges:
+                yield edge
+
+    async def removals(self, after: str | None = None) -> AsyncGenerator[RemovalEdge, None]:
+        """Yield each sample that is deleted or superseded from now on, once, in order. The iteration has no end.
+
+        `after` is the cursor of an earlier removal or result: the stream starts with the removals after it. The stream
+        resumes as that of `watch`. If it starts without `after` and without any result, it can miss removals while the
+        connection is broken, until the first one arrives.
+        """
+        stream = RemovalStream(self._connection, after, self._retry_seconds)
         async with aclosing(stream.edges()) as edges:
             async for edge in edges:
                 yield edge

@@ -56,6 +56,34 @@ class ResultEdge:
     result: Result
 
 
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A deleted or superseded sample, whose result has left all lists.
+
+    `superseded_by` is the id of the sample that corrects this one, or None if the sample was deleted for a `reason`.
+    """
+
+    id: str
+    removed_at: datetime
+    superseded_by: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalEdge:
+    """A removal and its cursor. Pass the cursor as `after` to continue after this removal."""
+
+    cursor: str
+    removal: Removal
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Return the removal for its GraphQL object."""
+        node = values["node"]
+        removal = Removal(node["id"], parse_time(node["removedAt"]), node["supersededBy"], node["reason"])
+        return cls(values["cursor"], removal)
+
+
 class TimeBucket(StrEnum):
     """The length of a time bucket of `over_time`."""
 

@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from dropzone.async_client import AsyncClient
 from dropzone.errors import DropzoneError
-from dropzone.results import Bucket, Group, Result, ResultEdge, ResultQuery, TimeBucket
+from dropzone.results import Bucket, Group, RemovalEdge, Result, ResultEdge, ResultQuery, TimeBucket
 from dropzone.samples import Receipt, Retention, Sample, SampleFilter, SettledSample
 from dropzone.sign_in.credentials import Token
 from dropzone.sign_in.identity import Identity
@@ -139,6 +139,10 @@ class Client:
     def watch(self, where: ResultFilter | None = None, after: str | None = None) -> Iterator[ResultEdge]:
         """Yield each result once, in the order in which the results are stored. The iteration has no end."""
         return self._iterate(lambda: self._client.watch(where, after))
+
+    def removals(self, after: str | None = None) -> Iterator[RemovalEdge]:
+        """Yield each sample that is deleted or superseded from now on, once, in order. The iteration has no end."""
+        return self._iterate(lambda: self._client.removals(after))
 
     def summary(self, where: ResultFilter | None = None) -> Summary:
         """Return the statistics of all values of the matching results."""

@@ -1,13 +1,16 @@
-"""`dropzone delete` and `Client.delete`."""
+"""`dropzone delete`, `Client.delete`, and what reports deleted and superseded samples."""
 
 import json
 import re
+from itertools import islice
+from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from dropzone import Client, NotFound, SampleFilter
+from dropzone import Client, NotFound, RemovalEdge, SampleFilter, SampleState
 from tests.client.conftest import Start
-from tests.stack import Stack
+from tests.stack import Stack, eventually
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"
 SAMPLE = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}
@@ -34,6 +37,48 @@ def test_samples_are_deleted_by_ids_and_by_labels(stack: Stack, start: Start) ->
         assert client.delete(where=SampleFilter(labels={"serial_number": "3"})) == 1
         with pytest.raises(NotFound):
             client.sample(ids[2])
+
+
+def test_removals_are_watched(stack: Stack, start: Start, tmp_path: Path) -> None:
+    """The client and the command yield deleted and superseded samples in order. The command resumes at the last one."""
+    key = stack.new_key("watched-removals", "submit,read,admin")
+    with Client(stack.url, key) as client:
+        wrong, unwanted, kept = (client.submit({**SAMPLE, "data": [number]}).id for number in range(3))
+        list(client.wait([wrong, unwanted, kept]))
+        cursor = client.newest_cursor()
+        correction = client.submit(SAMPLE, supersedes=wrong).id
+        eventually(lambda: client.sample(wrong).state is SampleState.SUPERSEDED)
+        client.delete([unwanted], reason="moved")
+
+        watched = [edge.removal for edge in islice(client.removals(cursor), 2)]
+        state = tmp_path / "state"
+        state.write_text(cursor or "")
+        command = ("watch", "--removals", "-n", "1", "--state", state)
+        lines = [json.loads(start(stack, key, *command).communicate(timeout=100)[0]) for _ in watched]
+        refused = start(stack, key, "watch", "--removals", "--label", "site=bern")
+
+    assert [(each.id, each.superseded_by, each.reason) for each in watched] == [
+        (wrong, correction, ""),
+        (unwanted, None, "moved"),
+    ]
+    assert [(line["id"], line["superseded_by"], line["reason"]) for line in lines] == [
+        (each.id, each.superseded_by, each.reason) for each in watched
+    ]
+    assert b"cannot be combined with --where or --label" in refused.communicate(timeout=100)[1]
+
+
+def test_a_removal_is_received_before_any_result_exists(stack: Stack) -> None:
+    """Without a cursor, the stream starts with the connection."""
+    with Client(stack.url, stack.new_key("removals-without-results", "submit,read,admin")) as client:
+        received: list[RemovalEdge] = []
+        watching = Thread(target=lambda: received.append(next(client.removals())))
+        watching.start()
+        while watching.is_alive():  # until the subscription has started
+            sample_id = client.submit({"time_stamp": "never", "data": []}).id
+            client.delete([sample_id], reason="rejected")
+            watching.join(0.2)
+
+    assert received[0].removal.reason == "rejected"
 
 
 @pytest.mark.parametrize(

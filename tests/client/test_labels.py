@@ -1,6 +1,7 @@
 """Labels in the client and in the command: given with a submission, and used as a filter."""
 
 import json
+from itertools import islice
 
 import pytest
 
@@ -46,6 +47,25 @@ def test_the_command_submits_and_filters_with_labels(stack: Stack, start: Start)
     assert json.loads(found)["labels"] == {"site": "zürich", "unit": "V"}
     assert missing == b""
     assert b"expected NAME=VALUE, got site" in wrong.communicate(timeout=100)[1]
+
+
+def test_watch_prints_the_results_with_a_label(stack: Stack, start: Start) -> None:
+    """Results without the label are left out."""
+    key = stack.new_key("watched-label")
+    with Client(stack.url, key) as client:
+        list(client.wait([client.submit(SAMPLE).id]))
+        cursor = client.newest_cursor() or ""
+        other, *wanted = (
+            client.submit({**SAMPLE, "data": [number]}, labels={"site": site}).id
+            for number, site in enumerate(("basel", "bern", "bern"))
+        )
+        list(client.wait([other, *wanted]))
+        watched = [edge.result.id for edge in islice(client.watch(ResultFilter(labels={"site": "bern"}), cursor), 2)]
+
+    printed = start(stack, key, "watch", "--label", "site=bern", "--after", cursor, "-n", "2").communicate(timeout=100)
+
+    assert set(watched) == set(wanted)
+    assert [json.loads(line)["id"] for line in printed[0].splitlines()] == watched
 
 
 def test_the_newest_result_of_each_sensor_is_printed(stack: Stack, start: Start) -> None:

@@ -1,15 +1,20 @@
-"""`dropzone watch`: prints new results. It continues after a broken connection and after a restart of the server."""
+"""`dropzone watch`: prints new results, or removals.
+
+It continues after a broken connection and after a restart of the server.
+"""
 
 import asyncio
 import logging
 import sys
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dropzone import DEFAULT_URL, AsyncClient, ResultEdge, ResultFilter
+from dropzone import DEFAULT_URL, AsyncClient, Removal, RemovalEdge, Result, ResultEdge
 from dropzone.command import output
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
 from dropzone.command.options import Key, Labels, Submitter, Url, connect
@@ -18,15 +23,20 @@ from dropzone.encoding import format_time
 
 EPILOG = (
     "After a broken connection or a restart of the server, the output continues without a gap or a duplicate. "
-    "If standard output is not a terminal, each line is a JSON object with a result and its cursor. "
-    f"If the command is killed, the next run with --state can repeat the last result. {EXIT_CODES}"
+    "If standard output is not a terminal, each line is a JSON object with a result or a removal, and its cursor. "
+    f"If the command is killed, the next run with --state can repeat the last line. {EXIT_CODES}"
 )
+
+_Follow = Callable[[str | None], AsyncGenerator[ResultEdge, None] | AsyncGenerator[RemovalEdge, None]]
 
 
 def watch(
     *,
     where: Where = None,
     label: Labels = None,
+    removals: Annotated[
+        bool, typer.Option("--removals", help="Print samples that are deleted or superseded instead of results.")
+    ] = False,
     after: Annotated[
         str,
         typer.Option(
@@ -51,6 +61,8 @@ def watch(
     key: Key = "",
 ) -> None:
     """Print each result when it is computed, until Ctrl-C."""
+    if removals and (where or label):
+        raise typer.BadParameter("cannot be combined with --where or --label", param_hint="--removals")
     if after and state is not None and state.exists():
         raise typer.BadParameter(
             f"cannot be combined with --state, because {state} contains a cursor", param_hint="--after"
@@ -60,11 +72,13 @@ def watch(
     logging.basicConfig(format="warning: %(message)s", level=logging.ERROR)
     logging.getLogger("dropzone").setLevel(logging.WARNING)
     cursor = _read_cursor(state) or after or None
-    run(_watch(connect(url, key, submitter), parse_filter(where or [], label), cursor, state, limit))
+    client, wanted = connect(url, key, submitter), parse_filter(where or [], label)
+    follow = client.removals if removals else partial(client.watch, wanted)
+    run(_watch(client, follow, cursor, state, limit))
 
 
 async def _watch(
-    client: AsyncClient, where: ResultFilter, cursor: str | None, state: Path | None, limit: int | None
+    client: AsyncClient, follow: _Follow, cursor: str | None, state: Path | None, limit: int | None
 ) -> ExitCode:
     async with client:
         await client.ping()
@@ -74,7 +88,7 @@ async def _watch(
                 _write_cursor(state, cursor)
             if sys.stderr.isatty():
                 typer.echo("watching; press Ctrl-C to stop", err=True)
-            async with aclosing(client.watch(where, cursor)) as edges:
+            async with aclosing(follow(cursor)) as edges:
                 async for edge in edges:
                     _print(edge)
                     cursor = edge.cursor
@@ -89,14 +103,22 @@ async def _watch(
     return ExitCode.DONE
 
 
-def _print(edge: ResultEdge) -> None:
+def _print(edge: ResultEdge | RemovalEdge) -> None:
+    item = edge.removal if isinstance(edge, RemovalEdge) else edge.result
     if not sys.stdout.isatty():
-        output.print_line({"cursor": edge.cursor, **output.to_json(edge.result)})
+        output.print_line({"cursor": edge.cursor, **output.to_json(item)})
         return
-    result = edge.result
-    mean = f"{output.number(result.mean)} ± {output.number(result.standard_deviation)}"
-    sys.stdout.write(f"{format_time(result.timestamp)}  {mean:<26}  {result.count:>9,} values  {result.id}\n")
+    sys.stdout.write(f"{_described(item)}\n")
     sys.stdout.flush()
+
+
+def _described(item: Result | Removal) -> str:
+    if isinstance(item, Result):
+        mean = f"{output.number(item.mean)} ± {output.number(item.standard_deviation)}"
+        return f"{format_time(item.timestamp)}  {mean:<26}  {item.count:>9,} values  {item.id}"
+    superseded = f"superseded by {item.superseded_by}"
+    change = superseded if item.superseded_by else f"deleted  {output.printable(item.reason)}"
+    return f"{format_time(item.removed_at)}  {item.id}  {change}"
 
 
 def _read_cursor(state: Path | None) -> str:

@@ -52,6 +52,10 @@ WATCH = (
     "subscription ($filter: ResultFilter, $after: String) "
     f"{{ edge: results(filter: $filter, after: $after) {{ cursor node {{ {_RESULT} }} }} }}"
 )
+WATCH_REMOVALS = (
+    "subscription ($after: String) "
+    "{ edge: removals(after: $after) { cursor node { id removedAt supersededBy reason } } }"
+)
 GROUPS = (
     "query ($filter: ResultFilter, $groupBy: [String!]) { summary: resultsSummary(filter: $filter, groupBy: $groupBy) "
     f"{{ groups {{ labels {{ name value }} {_SUMMARY} }} }} }}"

@@ -1,6 +1,5 @@
 """Deleted samples leave a tombstone and nothing else. Superseded results leave all lists."""
 
-import json
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
@@ -12,6 +11,7 @@ from google.cloud.firestore import Client
 
 from storage.documents import Tombstone, document_paths
 from storage.documents.chunks import MAX_INLINE_BYTES
+from tests.graphql_api.schema.subscriber import first_events
 from tests.stack import Stack, eventually
 
 DELETE = """mutation ($ids: [ID!], $filter: SampleFilter, $reason: String! = "wrong sensor") {
@@ -25,6 +25,8 @@ LISTED = "{" + " ".join(
     f"{state}: samples(filter: {{state: {state}}}) {{ edges {{ node {{ id }} }} }}"
     for state in ("PENDING", "DELETED", "COMPUTED")
 ) + "}"  # fmt: skip
+NEWEST = "{ results(orderBy: {field: COMPUTED_AT, direction: DESC}, first: 1) { edges { cursor } } }"
+REMOVALS = "subscription ($after: String) { removals(after: $after) { cursor node { id reason supersededBy } } }"
 SAMPLE = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2], "labels": {"site": "bern"}}
 
 
@@ -205,23 +207,32 @@ def test_one_sample_is_deleted_over_http(stack: Stack) -> None:
 def test_a_subscriber_learns_of_a_deletion(stack: Stack) -> None:
     """It resumes after a result, and receives the deletions since then."""
     operator = Operator(stack, "watched-deletions", [SAMPLE, SAMPLE])
-    newest = "{ results(orderBy: {field: COMPUTED_AT, direction: DESC}, first: 1) { edges { cursor } } }"
-    (edge,) = operator.query(newest)["results"]["edges"]
+    (edge,) = operator.query(NEWEST)["results"]["edges"]
     operator.delete(ids=operator.ids)
-    watch = "subscription ($after: String) { removals(after: $after) { cursor node { id reason supersededBy } } }"
-    body = {"query": watch, "variables": {"after": edge["cursor"]}}
-    headers = {"x-api-key": operator.key, "accept": "text/event-stream"}
+    received = first_events(stack, operator.key, REMOVALS, {"after": edge["cursor"]}, 2)
 
-    received = []
-    with httpx.stream("POST", f"{stack.url}/graphql", json=body, headers=headers, timeout=60) as response:
-        for line in response.iter_lines():
-            if line.startswith("data: {"):
-                received.append(json.loads(line[6:])["data"]["removals"]["node"])
-            if len(received) == 2:
-                break
+    nodes = [event["removals"]["node"] for event in received]
+    assert {node["id"] for node in nodes} == set(operator.ids)
+    assert {(node["reason"], node["supersededBy"]) for node in nodes} == {("wrong sensor", None)}
 
-    assert {node["id"] for node in received} == set(operator.ids)
-    assert {node["reason"] for node in received} == {"wrong sensor"}
+
+def test_a_subscriber_learns_of_a_superseded_sample(stack: Stack) -> None:
+    """It receives the id of the correction. The result of the correction is not a removal."""
+    operator = Operator(stack, "watched-corrections", [SAMPLE, SAMPLE])
+    (edge,) = operator.query(NEWEST)["results"]["edges"]
+    submit = "mutation ($sample: RawSample!, $id: ID!) { submit(sample: $sample, supersedes: $id) { id } }"
+    corrections = []
+    for wrong in operator.ids:
+        corrections.append(operator.query(submit, sample=SAMPLE, id=wrong)["submit"]["id"])
+        eventually(lambda: stack.sample(wrong, key=operator.key)["state"] == "SUPERSEDED", lambda: stack.log)  # noqa: B023
+
+    received = first_events(stack, operator.key, REMOVALS, {"after": edge["cursor"]}, 2)
+    resumed = first_events(stack, operator.key, REMOVALS, {"after": received[0]["removals"]["cursor"]}, 1)
+
+    nodes = [event["removals"]["node"] for event in received]
+    assert [(node["id"], node["supersededBy"]) for node in nodes] == list(zip(operator.ids, corrections, strict=True))
+    assert {node["reason"] for node in nodes} == {""}
+    assert resumed == received[1:]
 
 
 def test_a_corrected_sample_leaves_lists_and_stays_reachable(stack: Stack) -> None:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from storage.documents import Result, Statistics, Status, document_paths, labels
+from tests.graphql_api.schema.subscriber import first_events
 from tests.stack import Stack, eventually
 
 RESULTS = """query ($labels: [LabelFilter!], $order: ResultOrder, $last: Int, $mean: FloatRange) {
@@ -138,6 +139,30 @@ def test_samples_are_selected_by_labels_and_state(sensors: Sensors) -> None:
     assert (rejected["state"], rejected["labels"]) == ("REJECTED", labels)
     assert states == {"REJECTED": 1, "PENDING": 0, "COMPUTED": 0, "FAILED": 0}
     assert sensors.query(SAMPLES, labels=wanted(unit="V"), state="COMPUTED")["samples"]["totalCount"] == 4
+
+
+def test_a_subscription_returns_the_results_with_the_labels(stack: Stack) -> None:
+    """Results that are already stored and new ones pass the same filter."""
+    sensors = Sensors(stack, "subscribed-sensors")
+    stored = sensors.query(
+        "{ results(orderBy: {field: COMPUTED_AT}) { edges { cursor node { id labels { value } } } } }"
+    )
+    first, *later = stored["results"]["edges"]
+    wanted_ids = [edge["node"]["id"] for edge in later if {"value": "zürich"} in edge["node"]["labels"]]
+    watch = """subscription ($filter: ResultFilter, $after: String) {
+        results(filter: $filter, after: $after) { node { id } } }"""
+    new = {"time_stamp": "2019-05-02T00:00:00Z", "data": [7]}
+    for site in ("basel", "zürich"):
+        (receipt,) = sensors.post(json.dumps({**new, "labels": {"site": site, "unit": "K"}}))
+        eventually(lambda: stack.sample(receipt["id"], key=sensors.key)["state"] == "COMPUTED")  # noqa: B023
+    variables = {"filter": {"labels": wanted(site="zürich")}, "after": first["cursor"]}
+
+    events = first_events(stack, sensors.key, watch, variables, len(wanted_ids) + 1)
+    sensors.client.close()
+
+    received = [event["results"]["node"]["id"] for event in events]
+    assert set(received[:-1]) == set(wanted_ids)
+    assert received[-1] == receipt["id"]
 
 
 def test_a_summary_covers_the_results_with_the_labels(sensors: Sensors) -> None:

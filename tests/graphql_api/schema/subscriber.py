@@ -7,6 +7,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import anyio
+import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.stack import Stack
@@ -25,6 +26,19 @@ async def watching(stack: Stack, key: str) -> AsyncIterator[ClientConnection]:
         await socket.send(json.dumps({"type": "connection_init", "payload": {"authorization": f"Bearer {key}"}}))
         assert json.loads(await socket.recv())["type"] == "connection_ack"
         yield socket
+
+
+def first_events(stack: Stack, key: str, query: str, variables: dict[str, Any], count: int) -> list[Any]:
+    """Subscribe over Server-Sent Events, and return the data of the first events."""
+    body, headers = {"query": query, "variables": variables}, {"x-api-key": key, "accept": "text/event-stream"}
+    received: list[Any] = []
+    with httpx.stream("POST", f"{stack.url}/graphql", json=body, headers=headers, timeout=60) as response:
+        for line in response.iter_lines():
+            if line.startswith("data: {"):
+                received.append(json.loads(line[6:])["data"])
+            if len(received) == count:
+                break
+    return received
 
 
 _early: WeakKeyDictionary[ClientConnection, list[dict[str, Any]]] = WeakKeyDictionary()

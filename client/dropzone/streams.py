@@ -1,20 +1,21 @@
-"""An endless stream of results. It continues after broken connections, and yields each result once, in order.
+"""Endless streams of results and of removals. They survive broken connections and yield each item once, in order.
 
-The stream resumes at the cursor of the last result. Before its first result, the stream has no cursor. A subscription
-without a cursor starts at the time of its connection, so a reconnect would miss the results before that time. The
-stream therefore starts at the cursor of the newest stored result. If no result exists, the stream polls for results
-until it finds a result. All results that it finds by polling are new.
+A stream resumes at the cursor of the last item. Before its first item, a stream has no cursor. A subscription without a
+cursor starts at the time of its connection, so a reconnect would miss the items before that time. A stream therefore
+starts at the cursor of the newest stored result. If no result exists, a stream of results polls until it finds one. All
+results that it finds by polling are new. A stream of removals then subscribes without a cursor.
 """
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from dropzone.errors import TRANSIENT, DropzoneError, Unreachable
-from dropzone.results import Result, ResultEdge
+from dropzone.results import RemovalEdge, Result, ResultEdge
 from dropzone.statistics import OrderField, ResultFilter, ResultOrder
 from dropzone.transport import operations
 from dropzone.transport.connection import Connection
@@ -26,23 +27,20 @@ _MAX_PAGE_SIZE = 500
 logger = logging.getLogger("dropzone")
 
 
-class ResultStream:
-    """The position of one subscriber in the results. `edges` yields the results without end."""
+Edge = TypeVar("Edge", ResultEdge, RemovalEdge)
 
-    def __init__(
-        self, connection: Connection, where: ResultFilter | None, after: str | None, retry_seconds: float
-    ) -> None:
+
+class _Stream(ABC, Generic[Edge]):
+    """The position of one subscriber. `edges` yields the items without end."""
+
+    def __init__(self, connection: Connection, after: str | None, retry_seconds: float) -> None:
         self._connection = connection
-        self._filter = where and where.variables()
         self._cursor = after
         self._retry_start = retrying(retry_seconds)
         self._retry_forever = retrying(None)
-        self._last_computed_at: datetime | None = None
-        self._ids_of_last_time: set[str] = set()
-        self._ids_of_partial_read: set[str] = set()
 
-    async def edges(self) -> AsyncGenerator[ResultEdge, None]:
-        """Yield each result that is stored after the cursor. Without a cursor, yield each new result."""
+    async def edges(self) -> AsyncGenerator[Edge, None]:
+        """Yield each item that is stored after the cursor. Without a cursor, yield each item stored from now on."""
         if self._cursor is None:
             self._cursor = await self._retry_start(newest_cursor, self._connection)
         else:
@@ -58,8 +56,8 @@ class ResultStream:
                 except TRANSIENT as error:
                     _warn(error)
 
-    async def _connect(self) -> tuple[ResultEdge, AsyncGenerator[ResultEdge, None]]:
-        """Connect and return the next result, and an async generator of the results after it."""
+    async def _connect(self) -> tuple[Edge, AsyncGenerator[Edge, None]]:
+        """Connect and return the next item, and an async generator of the items after it."""
         edges = self._edges_of_one_connection()
         try:
             return await anext(edges), edges
@@ -71,9 +69,29 @@ class ResultStream:
             _warn(ended)
             raise ended from None
 
-    async def _edges_of_one_connection(self) -> AsyncGenerator[ResultEdge, None]:
-        # gql does not report why a WebSocket was refused. This query raises an error if the key is no longer valid.
+    @abstractmethod
+    def _edges_of_one_connection(self) -> AsyncGenerator[Edge, None]:
+        """Yield the items after the cursor until the connection ends, and set the cursor to that of each item."""
+
+    async def _check_key(self) -> None:
+        """Raise an error if the key is no longer valid. gql does not report why a WebSocket was refused."""
         await self._connection.query(operations.PING)
+
+
+class ResultStream(_Stream[ResultEdge]):
+    """The position of one subscriber in the results."""
+
+    def __init__(
+        self, connection: Connection, where: ResultFilter | None, after: str | None, retry_seconds: float
+    ) -> None:
+        super().__init__(connection, after, retry_seconds)
+        self._filter = where and where.variables()
+        self._last_computed_at: datetime | None = None
+        self._ids_of_last_time: set[str] = set()
+        self._ids_of_partial_read: set[str] = set()
+
+    async def _edges_of_one_connection(self) -> AsyncGenerator[ResultEdge, None]:
+        await self._check_key()
         while self._cursor is None:
             newest = await newest_cursor(self._connection)
             if newest is None:
@@ -124,6 +142,19 @@ class ResultStream:
         return True
 
 
+class RemovalStream(_Stream[RemovalEdge]):
+    """The position of one subscriber in the deleted and superseded samples."""
+
+    async def _edges_of_one_connection(self) -> AsyncGenerator[RemovalEdge, None]:
+        await self._check_key()
+        subscription = self._connection.subscribe(operations.WATCH_REMOVALS, {"after": self._cursor})
+        async with aclosing(subscription) as responses:
+            async for response in responses:
+                edge = RemovalEdge.parse(response["edge"])
+                self._cursor = edge.cursor
+                yield edge
+
+
 async def newest_cursor(connection: Connection) -> str | None:
     """Return the cursor of the newest result, or None if no result exists.
 
@@ -136,7 +167,7 @@ async def newest_cursor(connection: Connection) -> str | None:
 
 
 def _warn(error: DropzoneError) -> None:
-    logger.warning("%s; reconnecting to resume after the last result", error)
+    logger.warning("%s; reconnecting to resume after the last one received", error)
 
 
 def _parse_edge(values: dict[str, Any]) -> ResultEdge:
