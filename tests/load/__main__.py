@@ -29,6 +29,7 @@ from tests.load.rows import (
     submits,
     subscribers,
     tokens,
+    traces,
 )
 from tests.load.rows.results import growth
 from tests.load.table import Row
@@ -46,6 +47,7 @@ GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "function": function.events,
     "start": start.start,
     "tokens": tokens.tokens,
+    "traces": traces.traces,
     "clients": submits.growth_with_clients,
     "values": submits.growth_with_values,
     "results": growth.growth_with_results,

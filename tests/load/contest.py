@@ -8,7 +8,7 @@ import contextlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,7 +65,9 @@ class Contest:
     contestants: list[Contestant] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
 
-    def submits(self, values: int, connections: int) -> dict[str, Measured | str]:
+    def submits(
+        self, values: int, connections: int, by: Callable[[Measured], float] = lambda each: each.outcome.rate
+    ) -> dict[str, Measured | str]:
         """Run all contestants in turn. Return the median of each, or why there is none. Raises if Dropzone fails."""
         problems: dict[str, Measured | str] = dict(self.absent)
         runs: dict[str, list[Measured]] = {contestant.name: [] for contestant in self.contestants}
@@ -81,11 +83,7 @@ class Contest:
                     problems[contestant.name] = str(problem)
                 else:
                     runs[contestant.name] += [measured] if number else []
-        medians = {
-            name: median(measured, lambda each: each.outcome.rate)
-            for name, measured in runs.items()
-            if name not in problems
-        }
+        medians = {name: median(measured, by) for name, measured in runs.items() if name not in problems}
         return problems | medians
 
     def _submit(self, contestant: Contestant, values: int, connections: int, *, warm_up: bool) -> Measured:
@@ -107,7 +105,7 @@ class Contest:
 def contest(plan: Plan, *, peers: bool = True) -> Iterator[Contest]:
     """Start all contestants."""
     with ExitStack() as started:
-        opened = Contest(plan, [started.enter_context(_dropzone(plan))])
+        opened = Contest(plan, [started.enter_context(dropzone(plan))])
         for name, start in ((STRAWBERRY, _strawberry), (NODE, _node)) if peers else ():
             try:
                 opened.contestants.append(started.enter_context(start(plan)))
@@ -117,12 +115,15 @@ def contest(plan: Plan, *, peers: bool = True) -> Iterator[Contest]:
 
 
 @contextlib.contextmanager
-def _dropzone(plan: Plan) -> Iterator[Contestant]:
+def dropzone(
+    plan: Plan, name: str = DROPZONE, environment: Mapping[str, str] | None = None, *, has_tracing: bool = True
+) -> Iterator[Contestant]:
+    """Start an API with its Firestore. `environment` and `has_tracing` are those of `Commands.api`."""
     with stack_processes.firestore(plan.new_folder("dropzone"), plan.placement.other) as (commands, firestore):
         headers = {"content-type": "application/json", "x-api-key": commands.key()}
-        with commands.api(plan.placement.one) as process:
+        with commands.api(plan.placement.one, environment, has_tracing=has_tracing) as process:
             yield Contestant(
-                DROPZONE,
+                name,
                 process,
                 firestore,
                 commands.port("api"),

@@ -9,7 +9,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,12 +60,20 @@ class Commands:
             command = [*_without(command, "--indexes"), "--indexes", str(indexes)]
         return self._process(process, command, processors)
 
-    def api(self, processors: Processors) -> Process:
-        """Return the API, which opens its own socket. Without the function, all samples stay PENDING."""
+    def api(
+        self, processors: Processors, environment: Mapping[str, str] | None = None, *, has_tracing: bool = True
+    ) -> Process:
+        """Return the API, which opens its own socket. Without the function, all samples stay PENDING.
+
+        `environment` has further variables. Without `has_tracing`, the API runs without its code for traces.
+        """
         process = self._named("api")
         limit = {"DROPZONE_MAX_PENDING_SAMPLES_PER_SUBMITTER": str(MAX_PENDING_SAMPLES)}
-        process = msgspec.structs.replace(process, environment=process.environment | limit)
-        return self._process(process, _without(process.command, "--sockets"), processors)
+        process = msgspec.structs.replace(process, environment={**process.environment, **limit, **(environment or {})})
+        command = _without(process.command, "--sockets")
+        if not has_tracing:
+            command[command.index("infra.embedded.guarded")] = "tests.load.untraced"
+        return self._process(process, command, processors)
 
     def function(self, processors: Processors) -> Process:
         """Return the trigger function, which opens its own socket."""
