@@ -3,6 +3,7 @@
 All limits except the daily limits apply to one API process. Several API processes together allow a multiple.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 
@@ -104,3 +105,10 @@ class KeyLimits:
     def description(self) -> str:
         """The limits in one line."""
         return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.values.items())
+
+
+def effective_limits(limits: Limits, own: KeyLimits | None) -> Mapping[str, int]:
+    """Return the limits of a key with the limits `own`, by the names of `KeyLimits`. 0 means no limit."""
+    values = {} if own is None else own.values
+    names = (field.name for field in fields(KeyLimits) if field.name != "name")
+    return {name: values.get(name) or getattr(limits, f"max_{name}_per_submitter") for name in names}

@@ -35,7 +35,7 @@ class ApiKey:
             "expires": self.expires,
             "revoked": self.revoked,
             "last_used": self.last_used,
-            "limits": None if self.limits is None else asdict(self.limits),
+            "limits": limits_fields(self.limits),
         }
 
     @classmethod
@@ -68,6 +68,11 @@ class ApiKey:
         if not self.is_valid_at(now):
             return 0.0
         return float("inf") if self.expires is None else (self.expires - now).total_seconds()
+
+
+def limits_fields(limits: KeyLimits | None) -> dict[str, object] | None:
+    """Return the field `limits` of the stored document."""
+    return None if limits is None else asdict(limits)
 
 
 def new_key() -> str:

@@ -1,13 +1,13 @@
-"""Creates, rotates and revokes API keys, and records each change in the audit log.
+"""Creates, changes, rotates and revokes API keys, and records each change in the audit log.
 
 The command line and the API use this module.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from graphql_api.auth.api_keys import ApiKey, new_key
+from graphql_api.auth.api_keys import ApiKey, limits_fields, new_key
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Scope
@@ -66,6 +66,35 @@ class KeyManager:
         await self._store.update(key_digest, expires=ends if old.expires is None else min(ends, old.expires))
         await self._record(old, key_digest, "key.rotated", actor, f"replaced by {created[1][0][:SHOWN_DIGITS]}")
         return created
+
+    async def set_limits(
+        self, selected: StoredKey, values: Mapping[str, int], *, actor: str = OPERATOR
+    ) -> Sequence[StoredKey]:
+        """Replace the limits of a key and of the keys that share them. Return these keys.
+
+        All of them change, because keys with different limits of one name would not share what they may send. Without
+        `values`, the limits of the submitter apply.
+        """
+        key_digest, old = selected
+        if not old.is_valid_at(datetime.now(UTC)):
+            raise BadRequest("the key is revoked or expired; create a new one")
+        name = key_digest[:SHOWN_DIGITS] if old.limits is None else old.limits.name
+        limits = KeyLimits(name=name, **values) if values else None
+        changed = []
+        for other_digest, other in await self.select(submitter=old.submitter):
+            if other_digest == key_digest or (other.limits is not None and other.limits.name == name):
+                await self._store.update(other_digest, limits=limits_fields(limits))
+                changed.append((other_digest, replace(other, limits=limits)))
+                details = "limits of the submitter" if limits is None else f"limits {limits.description}"
+                await self._record(other, other_digest, "key.limits_changed", actor, details)
+        return changed
+
+    async def current_limits(self, submitter: str, known: KeyLimits | None) -> KeyLimits | None:
+        """Return the limits that a caller with the limits `known` has now. A cached caller can have earlier limits."""
+        if known is None:
+            return None
+        keys = await self.select(submitter=submitter)
+        return next((key.limits for _, key in keys if key.limits is not None and key.limits.name == known.name), None)
 
     async def revoke(self, selected: StoredKey, *, actor: str = OPERATOR) -> StoredKey:
         """Revoke a key, unless it is revoked already."""

@@ -99,10 +99,10 @@ class KeyStore:
         name = self._firestore.name(document_paths.api_key(key_digest))
         await self._writer.write(encoding.to_write(name, api_key.fields()))
 
-    async def update(self, key_digest: str, **times: datetime) -> None:
-        """Replace some times of a stored API key. A concurrent change of another field is kept."""
-        write = encoding.to_write(self._firestore.name(document_paths.api_key(key_digest)), times)
-        write.update_mask.field_paths.extend(times)
+    async def update(self, key_digest: str, **fields: object) -> None:
+        """Replace some fields of a stored API key. A concurrent change of another field is kept."""
+        write = encoding.to_write(self._firestore.name(document_paths.api_key(key_digest)), fields)
+        write.update_mask.field_paths.extend(fields)
         write.current_document.exists = True
         await self._writer.write(write)
 

@@ -1,4 +1,4 @@
-"""Manage API keys: `python -m graphql_api.auth.keys create|ensure|list|rotate|revoke|audit|sign-in-link`.
+"""Manage API keys: `python -m graphql_api.auth.keys create|ensure|list|limits|rotate|revoke|audit|sign-in-link`.
 
 `create` prints the new key once. Firestore stores only the SHA-256 of the key, its digest. `revoke` lists the selected
 keys and asks for confirmation.
@@ -75,10 +75,17 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--label", default="", help="a text by which you recognize the key in `list`")
         command.add_argument("--expires-in-days", type=_days, help="the lifetime of the key; unlimited by default")
-    for name, meaning in _LIMITS.items():
-        create.add_argument(
-            f"--{name.replace('_', '-')}", type=_count, help=f"maximum {meaning}; default: the limit of the submitter"
-        )
+    limits = commands.add_parser(
+        "limits", help="replace the limits of a key, and of the keys that share them, and print these keys"
+    )
+    limits.add_argument("--digest", type=_digest_prefix, required=True, help="the digest of the key, or its start")
+    for command in (create, limits):
+        for name, meaning in _LIMITS.items():
+            command.add_argument(
+                f"--{name.replace('_', '-')}",
+                type=_count,
+                help=f"maximum {meaning}; default: the limit of the submitter",
+            )
     listing = commands.add_parser("list", help="list all keys by digest")
     listing.add_argument("--submitter", type=_submitter, help="list only keys of this submitter")
     listing.add_argument("--json", action="store_true", help="print one JSON object per line")
@@ -109,7 +116,8 @@ async def _run(options: argparse.Namespace) -> None:
         match options.command:
             case "create":
                 key = new_key()
-                await manager.store(key, replace(_api_key(options), limits=_limits(options, key)))
+                limits = KeyLimits(name=digest(key)[:SHOWN_DIGITS], **_limits(options))
+                await manager.store(key, replace(_api_key(options), limits=limits if limits.values else None))
                 print(key)
             case "ensure":
                 key = await _ensure(store, manager, options)
@@ -118,6 +126,10 @@ async def _run(options: argparse.Namespace) -> None:
             case "list":
                 for key_digest, api_key in await manager.select(submitter=options.submitter):
                     print(_json_line(key_digest, api_key) if options.json else _line(key_digest, api_key))
+            case "limits":
+                selected = await manager.select_one(options.digest)
+                for key_digest, api_key in await manager.set_limits(selected, _limits(options)):
+                    print(_line(key_digest, api_key))
             case "rotate":
                 selected = await manager.select_one(options.digest)
                 print((await manager.rotate(selected, timedelta(days=options.overlap_days)))[0])
@@ -228,9 +240,8 @@ def _api_key(options: argparse.Namespace) -> ApiKey:
     )
 
 
-def _limits(options: argparse.Namespace, key: str) -> KeyLimits | None:
-    limits = KeyLimits(name=digest(key)[:SHOWN_DIGITS], **{name: getattr(options, name) for name in _LIMITS})
-    return limits if limits.values else None
+def _limits(options: argparse.Namespace) -> dict[str, int]:
+    return {name: value for name in _LIMITS if (value := getattr(options, name)) is not None}
 
 
 def _submitter(text: str) -> str:

@@ -173,6 +173,11 @@ class RateBudget:
         if self.refill() <= 0:
             raise self._refusal()
 
+    def set_rate(self, per_second: int) -> None:
+        """Allow `per_second` from now on. What was used before still counts."""
+        self._reserve = per_second if self.is_full else min(self._reserve, per_second)
+        self.per_second = per_second
+
     @property
     def wait_seconds(self) -> int:
         """The number of whole seconds until a part of the amount is free, at least 1."""

@@ -18,7 +18,8 @@ from starlette.types import Scope as ASGIScope
 from graphql_api import metrics
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope, missing_scope
-from graphql_api.budgets.budgets import Budgets, announce, announced
+from graphql_api.budgets.allowance import announce, announced
+from graphql_api.budgets.budgets import Budgets
 from graphql_api.credential_errors import NoCredential
 from graphql_api.graphql_server import http_request
 from observability import request_context, tracing

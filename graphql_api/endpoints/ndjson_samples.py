@@ -89,7 +89,13 @@ class NdjsonSamples:
         self, body: BodyStream, turn: LoopTurn, caller: Caller, credential: Credential, receive: _Receive
     ) -> AsyncGenerator[bytes, None]:
         """Store the samples of an NDJSON body, and yield the lines of the response."""
-        authenticate = self._services.authenticator.authenticate
+        admission: StreamAdmission | None = None
+
+        async def authenticate(credential: Credential) -> None:
+            sender = await self._services.authenticator.authenticate(credential)
+            if admission is not None:
+                admission.sender = sender  # the limits of the key can have changed
+
         refusal = asyncio.create_task(wait_until_refused(authenticate, credential, _RECHECK_SECONDS))
         receiver, memory = self._services.receiver, self._services.budgets.memory
         share = self._services.budgets.submitter(caller.submitter).request_bytes

@@ -2,7 +2,8 @@
 
 from typing import Protocol
 
-from graphql_api.budgets.budgets import Allowance, SubmitterBudget
+from graphql_api.budgets.allowance import Allowance
+from graphql_api.budgets.budgets import SubmitterBudget
 
 
 class OperationContext(Protocol):

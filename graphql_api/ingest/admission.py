@@ -58,8 +58,9 @@ class StreamAdmission:
     """The lines of one stream that are in flight."""
 
     def __init__(self, budgets: Budgets, sender: Sender, in_flight: "_InFlight", check: Callable[[], None]) -> None:
+        self.sender = sender
+        """Who sends the next lines. The limits of a credential can change while its stream is open."""
         self._budgets = budgets
-        self._sender = sender
         self._in_flight = in_flight
         self._check = check
         self._lines = 0
@@ -74,12 +75,12 @@ class StreamAdmission:
         self._bytes += byte_count
         deadline = time.monotonic() + _MAX_BACKLOG_WAIT_SECONDS
         while time.monotonic() < deadline:
-            delay = self._budgets.allowance(self._sender).delay_seconds
-            if not delay and not self._budgets.submitter(self._sender.submitter).has_full_backlog:
+            delay = self._budgets.allowance(self.sender).delay_seconds
+            if not delay and not self._budgets.submitter(self.sender.submitter).has_full_backlog:
                 break
             await asyncio.sleep(min(delay or _CHECK_SECONDS, _CHECK_SECONDS))
             self._check()
-        self._budgets.admit_samples(self._sender, lines, byte_count)
+        self._budgets.admit_samples(self.sender, lines, byte_count)
 
     def release(self, lines: int, byte_count: int) -> None:
         """Remove lines that have their outcomes, so that other lines may be stored."""

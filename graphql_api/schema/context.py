@@ -21,7 +21,8 @@ from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.key_manager import KeyManager
 from graphql_api.auth.scopes import Caller
-from graphql_api.budgets.budgets import Allowance, Budgets, SubmitterBudget
+from graphql_api.budgets.allowance import Allowance
+from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.graphql_server.http_request import Credential
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.ingest.submitter_settings import SubmitterSettings

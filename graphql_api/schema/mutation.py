@@ -1,13 +1,16 @@
 """The type `Mutation`: the mutations of samples, of settings and of keys."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated
 
 import strawberry
+from strawberry.utils.str_converters import to_camel_case
 
 from graphql_api.auth.scopes import Scope
 from graphql_api.graphql_server.execution.operation_cost import FieldCost
 from graphql_api.ingest.submitter_settings import CACHE_SECONDS
+from graphql_api.limits import KeyLimits, Limits, effective_limits
 from graphql_api.schema.context import Info
 from graphql_api.schema.costs import costs
 from graphql_api.schema.required_scopes import requires
@@ -115,8 +118,9 @@ class Mutation(SampleMutation):
         if expires_in_days is not None and not 1 <= expires_in_days <= MAX_DAYS:
             raise BadRequest(f"expected a number of days from 1 to {MAX_DAYS:,} - at `expiresInDays`")
         lifetime = None if expires_in_days is None else timedelta(days=expires_in_days)
+        limits = await info.context.keys.current_limits(caller.submitter, caller.limits)
         created = await info.context.keys.create(
-            caller.submitter, frozenset(scopes), label, lifetime, limits=caller.limits, actor=caller.credential
+            caller.submitter, frozenset(scopes), label, lifetime, limits=limits, actor=caller.credential
         )
         return CreatedApiKey.of(created)
 
@@ -143,10 +147,49 @@ class Mutation(SampleMutation):
         selected = await info.context.keys.select_one(digest, caller.submitter)
         if not selected[1].scopes <= caller.scopes:
             raise BadRequest("expected a key whose scopes the key or token of the request also has - at `digest`")
-        if caller.limits not in (None, selected[1].limits):
+        name = None if selected[1].limits is None else selected[1].limits.name
+        if caller.limits is not None and caller.limits.name != name:
             raise BadRequest("expected a key with the same limits as the key of the request - at `digest`")
         overlap = timedelta(days=overlap_days)
         return CreatedApiKey.of(await info.context.keys.rotate(selected, overlap, actor=caller.credential))
+
+    @strawberry.mutation(
+        description=(
+            "Replaces the limits of an API key of the submitter, and of all keys that share these limits. Returns "
+            "these keys. The limits apply within seconds. If a limit is not given, that of the submitter applies. "
+            "The key must have its own limits, and no limit can become higher: only the operator gives limits to a key "
+            "or raises them, on the command line."
+        ),
+        metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
+    )
+    async def set_api_key_limits(
+        self,
+        info: Info,
+        digest: Digest,
+        requests_per_second: Annotated[int | None, strawberry.argument(description="Requests in a second.")] = None,
+        samples_per_second: Annotated[int | None, strawberry.argument(description="Samples in a second.")] = None,
+        sample_mib_per_second: Annotated[
+            int | None, strawberry.argument(description="Size of the samples in a second, in MiB.")
+        ] = None,
+        samples_per_day: Annotated[int | None, strawberry.argument(description="Samples on a day in UTC.")] = None,
+        sample_mib_per_day: Annotated[
+            int | None, strawberry.argument(description="Size of the samples on a day in UTC, in MiB.")
+        ] = None,
+    ) -> list[ApiKeyType]:
+        """Lower the limits of a key of the submitter."""
+        caller, keys = info.context.caller, info.context.keys
+        selected = await keys.select_one(digest, caller.submitter)
+        given = {
+            "requests_per_second": requests_per_second,
+            "samples_per_second": samples_per_second,
+            "sample_mib_per_second": sample_mib_per_second,
+            "samples_per_day": samples_per_day,
+            "sample_mib_per_day": sample_mib_per_day,
+        }
+        values = {name: value for name, value in given.items() if value is not None}
+        _check_lower(info.context.budgets.limits, selected[1].limits, values)
+        changed = await keys.set_limits(selected, values, actor=caller.credential)
+        return [ApiKeyType.of(key) for key in changed]
 
     @strawberry.mutation(
         description="Revokes an API key of the submitter. Requests with the key fail within a few seconds.",
@@ -157,3 +200,18 @@ class Mutation(SampleMutation):
         caller = info.context.caller
         selected = await info.context.keys.select_one(digest, caller.submitter)
         return ApiKeyType.of(await info.context.keys.revoke(selected, actor=caller.credential))
+
+
+def _check_lower(limits: Limits, own: KeyLimits | None, values: Mapping[str, int]) -> None:
+    """Raise `BadRequest` if a key with the limits `own` and then with `values` instead could send more.
+
+    A key with limits does not use what the other keys may send. If an admin could give limits to a key, or raise
+    them, it could give a submitter any number of times what the submitter may send.
+    """
+    if own is None:
+        raise BadRequest("the key has no limits of its own; ask your operator to set limits - at `digest`")
+    after = effective_limits(limits, KeyLimits(name=own.name, **values))
+    for name, before in effective_limits(limits, own).items():
+        if values.get(name, 1) < 1 or (before and not 1 <= after[name] <= before):
+            allowed = f"from 1 to {before:,}" if before else "of at least 1"
+            raise BadRequest(f"expected a number {allowed} - at `{to_camel_case(name)}`")

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from graphql_api.budgets.budgets import Allowance, Budgets, announce, announced
+from graphql_api.budgets.allowance import Allowance, announce, announced
+from graphql_api.budgets.budgets import Budgets
 from graphql_api.errors import QuotaExceeded, describe
 from graphql_api.limits import KeyLimits, Limits
 from storage.documents import RateLimited
@@ -98,6 +99,32 @@ def test_a_key_with_limits_has_an_allowance_of_its_own() -> None:
     budgets.admit_samples(Sender("a", KeyLimits(name="another", samples_per_second=1)), 1, 0)
     budgets.admit_samples(Sender("a"), 1, 0)
     assert budgets.allowance(Sender("a", slow)).requests.per_second == 3
+
+
+def test_what_was_used_still_counts_after_a_change_of_limits() -> None:
+    """Otherwise a key could get a new allowance with each change."""
+    budgets = Budgets(LIMITS)
+
+    def sender(**limits: int) -> Sender:
+        return Sender("a", KeyLimits(name="0123456789ab", **limits))
+
+    budgets.admit_samples(sender(samples_per_second=100, samples_per_day=1_000), 1_000, 0)
+    with pytest.raises(RateLimited, match="max_samples_per_day"):
+        budgets.admit_samples(sender(samples_per_second=99, samples_per_day=999), 1, 0)
+    with pytest.raises(RateLimited, match="max_samples_per_second"):
+        budgets.admit_samples(sender(samples_per_second=98), 1, 0)
+
+    policies = items(budgets.allowance(sender(samples_per_second=98)).headers[0][1])
+    assert (policies["sample-count"]["q"], policies["requests"]["q"]) == ("98", "3")
+
+
+def test_an_unused_allowance_is_full_after_a_change_of_limits() -> None:
+    """A higher limit applies at once, and not only after a second."""
+    budgets = Budgets(LIMITS)
+    for limit in (5, 20):
+        allowance = budgets.allowance(Sender("a", KeyLimits(name="0123456789ab", samples_per_second=limit)))
+        assert allowance.sample_count.refill() == limit
+        assert allowance.is_unused
 
 
 def test_an_allowance_is_remembered_until_all_of_it_is_left() -> None:

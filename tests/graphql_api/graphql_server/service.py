@@ -14,7 +14,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from graphql_api.budgets.budgets import Allowance, Budgets, SubmitterBudget
+from graphql_api.budgets.allowance import Allowance
+from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings, Server, ServerSettings, read_body
 from graphql_api.graphql_server.http_request import Credential
 from graphql_api.graphql_server.protocols.http import refusal

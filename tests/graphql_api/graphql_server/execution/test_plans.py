@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strawberry.permission import BasePermission
 
-from graphql_api.budgets.budgets import Allowance, Budgets, SubmitterBudget
+from graphql_api.budgets.allowance import Allowance
+from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest

@@ -15,7 +15,8 @@ from graphql import (
     GraphQLString,
 )
 
-from graphql_api.budgets.budgets import Allowance, Budgets
+from graphql_api.budgets.allowance import Allowance
+from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.graphql_server import GraphQLSettings, SharedEvent
 from graphql_api.graphql_server.execution.executor import Executor
