@@ -41,7 +41,7 @@ MIN_RESULTS = 2_000
 BUSY_SECONDS = timedelta(seconds=10)
 MAX_BUSY_RESULTS = 1_000
 """With more results in `BUSY_SECONDS`, the rollups of the submitter wait, because they slow down the function."""
-MAX_BUSY_TIME = timedelta(minutes=5)
+MAX_BUSY_TIME = timedelta(minutes=1)
 """Rollups wait for up to this time. Meanwhile, summaries read the results that are in no rollup yet."""
 MAX_STEP_RESULTS = 20_000
 """The approximate number of results that are read before the progress is stored."""
