@@ -11,11 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.api import partitions
 from infra.embedded.firestore.api.consistent_read import ConsistentRead
 from infra.embedded.firestore.encoding import path_encoding, resource_names, values
 from infra.embedded.firestore.encoding.field_paths import apply_mask
 from infra.embedded.firestore.errors import invalid_argument
-from infra.embedded.firestore.queries import collection_listing, partitions, sort_order, structured_query
+from infra.embedded.firestore.queries import collection_listing, sort_order, structured_query
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.storage import Storage
 
