@@ -1,6 +1,7 @@
 """The first load of the dashboard: its operations, read from its files, over as many connections as a browser opens.
 
 A browser sends some of them only after the response to others. Here all are sent together, which is harder for the API.
+The first page of FAILED samples is read here. The dashboard reads up to ten pages until it has found enough of them.
 The query for the values of labels is not in a file, and the subscriptions have no last response. These are left out.
 """
 
@@ -25,14 +26,15 @@ FIRST_LOAD: dict[str, list[dict[str, Any]]] = {
     "results": [{"filter": {}, "orderBy": _NEWEST_FIRST, "first": 300, "after": None}],
     "failed": [{}],
     "delays": [{"filter": {}, "orderBy": _NEWEST_FIRST}],
-    "problems": [{"filter": {"state": state}, "first": 20} for state in ("FAILED", "REJECTED")],
+    "samples": [{"filter": {"state": state}, "first": 20, "after": None} for state in ("FAILED", "REJECTED")],
     "extremes": [{"filter": {}}],
     "overtime": [{"bucket": "DAY", "filter": {}, "groupBy": []}],
+    "summary": [{"filter": {}, "groupBy": [], "isGrouped": False}],
     "sample": [{"id": ""}],
 }
 """The variables of each request, by operation, in the order of the requests. The newest sample is displayed."""
-LATER = {"samples", "summary", "total", "removals", "watch"}
-"""The operations that the dashboard sends after an action of the user or after an event, and the subscriptions."""
+LATER = {"total", "removals", "watch"}
+"""The operations that the dashboard sends after an event, and the subscriptions."""
 
 
 class _Load(NamedTuple):
