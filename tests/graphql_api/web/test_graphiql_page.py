@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 async def get(page: WebPage, path: str = "/graphql") -> httpx.Response:
     """Return the response to a browser."""
     routes = [page.route, page.assets]
-    app = Starlette(routes=routes, middleware=[Middleware(RequestRecorder, routes, None)])
+    app = Starlette(routes=routes, middleware=[Middleware(RequestRecorder, routes)])
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
         return await client.get(path)
