@@ -66,7 +66,7 @@ def test_an_operator_reads_what_another_submitter_has(stack: Stack, start: Start
     with Client(stack.url, operator, submitter="reading") as client:
         read = [result.id for result in client.results()]
         watched = next(client.watch(after=edge["cursor"])).result.id
-        with pytest.raises(Forbidden, match="only reading is possible"):
+        with pytest.raises(Forbidden, match="can only read"):
             client.submit({"time_stamp": "2019-05-01T00:00:00Z", "data": [1]})
 
     assert [json.loads(line)["id"] for line in lines] == read == ids[::-1]
