@@ -51,7 +51,7 @@ def test_everything_fits_and_is_accessible(
     dashboard.wait_for(lambda: dashboard.text(".problems li") and dashboard.text(".histogram figcaption"))
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("value\n1\n")
-    dashboard.drop(wrong)
+    dashboard.write("input[type=file]", str(wrong))
     dashboard.wait_for(lambda: dashboard.text(".retry") == "Retry")
 
     assert_fits(dashboard)
