@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from graphql_api.auth.scopes import Scope
 from tests.identity_provider.identity_provider import IdentityProvider, require_npm_packages
 from tests.stack import Stack
 
@@ -18,6 +19,7 @@ def oidc_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack
             "DROPZONE_PUBLIC_URL": stack.url,
             "DROPZONE_OIDC_ISSUERS": provider.issuer,
             "DROPZONE_OIDC_CLIENT_ID": "dropzone",
+            "DROPZONE_OIDC_SCOPES": ",".join(f"{scope}={scope}" for scope in Scope),
         }
         with stack:
             yield stack, provider

@@ -5,7 +5,7 @@ import Provider from 'oidc-provider';
 
 const { port, audience, redirectUri, keys } = JSON.parse(process.argv[2]);
 const issuer = `http://127.0.0.1:${port}`;
-const SCOPES = ['submit', 'read', 'admin', 'dropzone.submit', 'dropzone.read'];
+const SCOPES = ['submit', 'read', 'admin', 'read-all', 'dropzone.submit', 'dropzone.read'];
 const DEVICE = 'urn:ietf:params:oauth:grant-type:device_code';
 
 const provider = new Provider(issuer, {

@@ -67,7 +67,7 @@ def test_a_user_signs_in_with_any_browser(oidc_stack: Oidc, shell: Shell) -> Non
         assert found, line
         page = confirm_device(found[1])
         assert login.wait(60) == 0, page
-        assert f"signed in as {USER} with the scopes admin, read, submit" in login.stderr.read()
+        assert f"signed in as {USER} with the scopes admin, read, read-all, submit" in login.stderr.read()
     assert shell.file.stat().st_mode & 0o777 == 0o600
     assert shell.file.parent.stat().st_mode & 0o777 == 0o700
 

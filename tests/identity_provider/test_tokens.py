@@ -16,7 +16,7 @@ from websockets.typing import Subprotocol
 
 from graphql_api.auth.oauth import issuer_keys
 from graphql_api.auth.scopes import Scope
-from tests.graphql_api.auth.test_credential_kinds import opened_and_expected
+from tests.graphql_api.auth.test_credential_kinds import SCOPE_SETS, opened_and_expected
 from tests.identity_provider.identity_provider import IdentityProvider
 from tests.stack import SUBMIT, Stack, eventually
 
@@ -63,7 +63,7 @@ def test_refusals_say_what_is_missing(oidc_stack: Oidc) -> None:
     assert httpx.get(f"{stack.url}/.well-known/oauth-protected-resource").json() == {
         "resource": stack.url,
         "authorization_servers": [provider.issuer],
-        "scopes_supported": ["admin", "read", "submit"],
+        "scopes_supported": ["admin", "read", "read-all", "submit"],
         "bearer_methods_supported": ["header"],
         "resource_name": "Dropzone",
         "dropzone_client_id": "dropzone",
@@ -179,11 +179,11 @@ def test_a_new_key_of_the_provider_is_found(oidc_stack: Oidc) -> None:
     assert provider.requests("/jwks") == 1
 
 
-@pytest.mark.parametrize("scopes", [{Scope.READ}, {Scope.SUBMIT, Scope.ADMIN}], ids=["read", "submit and admin"])
-def test_a_token_opens_exactly_what_its_scopes_open(oidc_stack: Oidc, scopes: set[Scope]) -> None:
+@pytest.mark.parametrize("scopes", SCOPE_SETS, ids=lambda scopes: "-".join(sorted(scopes)) or "none")
+def test_a_token_opens_exactly_what_its_scopes_open(oidc_stack: Oidc, scopes: frozenset[Scope]) -> None:
     """Every root field and every endpoint."""
     stack, provider = oidc_stack
 
-    opened, expected = opened_and_expected(stack, bearer(provider.token(" ".join(scopes))), frozenset(scopes))
+    opened, expected = opened_and_expected(stack, bearer(provider.token(" ".join(scopes))), scopes)
 
     assert opened == expected
