@@ -157,7 +157,7 @@ class _Services:
         self.audit_log = AuditLog(self._firestore, writer)
         self.keys = KeyStore(self._firestore, writer, self.audit_log)
         self.key_manager = KeyManager(self.keys, self.audit_log)
-        self.sessions = SessionStore(self._firestore, writer, self.keys)
+        self.sessions = SessionStore(self._firestore, writer, self.keys, self.audit_log)
         sources: list[CredentialSource] = [self.keys, self.sessions]
         self.code_flow = None
         if settings.oidc_issuers:

@@ -6,13 +6,13 @@ token. Entries are never changed. Firestore deletes an entry after 400 days (tim
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 from cachetools import LRUCache
 
+from graphql_api.auth.audit_entry import AuditEntry, AuditFacts
 from storage.documents import DropzoneError, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
@@ -29,18 +29,6 @@ _MAX_NOTED = 10_000
 _DESCENDING = 2
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """One action."""
-
-    id: str
-    at: datetime
-    actor: str
-    """The credential that acted, such as `key 0123456789ab`, or `operator` for the command line."""
-    action: str
-    details: str
-
-
 class AuditLog:
     """Adds entries to the log of a submitter, and reads them."""
 
@@ -52,7 +40,7 @@ class AuditLog:
         self._operator_notes: tuple[date, int] = (date.min, 0)
         self._writes: set[asyncio.Task[None]] = set()
 
-    def note(self, submitter: str | None, subject: str, *, actor: str, action: str, details: str) -> None:
+    def note(self, submitter: str | None, subject: str, *, actor: str, action: str, facts: AuditFacts) -> None:
         """Add an entry about `subject` in the background, unless this process has added one today.
 
         A client therefore cannot flood the log by repeating a request. If Firestore does not store the entry, the next
@@ -69,7 +57,7 @@ class AuditLog:
                 return
             self._operator_notes = today, count
         self._noted[noted] = today
-        adding = self.add(submitter, actor=actor, action=action, details=details)
+        adding = self.add(submitter, actor=actor, action=action, facts=facts)
         task = asyncio.create_task(self._store(noted, adding))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
@@ -84,12 +72,12 @@ class AuditLog:
         """Wait until all notes are stored."""
         await asyncio.gather(*self._writes)
 
-    async def add(self, submitter: str | None, *, actor: str, action: str, details: str) -> None:
+    async def add(self, submitter: str | None, *, actor: str, action: str, facts: AuditFacts) -> None:
         """Store an entry. It never replaces an earlier entry."""
         now = datetime.now(UTC)
         name = self._firestore.name(document_paths.audit_entry(submitter, str(uuid4())))
-        fields = {"at": now, "actor": actor, "action": action, "details": details, "expires": now + RETENTION}
-        write = encoding.to_write(name, fields)
+        entry = {"at": now, "actor": actor, "action": action, "details": facts.sentence, "expires": now + RETENTION}
+        write = encoding.to_write(name, entry | facts.fields())
         write.current_document.exists = False
         await self._writer.write(write)
 
@@ -110,5 +98,5 @@ def _entry(document: Any) -> AuditEntry:
     fields = encoding.from_document(document)
     at = fields["at"]
     assert isinstance(at, datetime)
-    texts = (str(fields[name]) for name in ("actor", "action", "details"))
-    return AuditEntry(document.name.rpartition("/")[2], at, *texts)
+    actor, action, details = (str(fields[name]) for name in ("actor", "action", "details"))
+    return AuditEntry(document.name.rpartition("/")[2], at, actor, action, details, AuditFacts.from_fields(fields))

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from cachetools import LRUCache
 
+from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.credential_source import CredentialSource
 from graphql_api.auth.scopes import Caller, Scope, missing_scope
@@ -71,14 +72,24 @@ class Authenticator:
     def _reader(self, caller: Caller, submitter: str) -> Caller:
         """Return a caller that reads the documents of another submitter. Add a note to its audit log."""
         if Scope.READ_ALL not in caller.scopes:
+            self._note_refusal(caller, submitter)
             raise missing_scope(Scope.READ_ALL, caller)
         if not document_paths.is_submitter(submitter):
             raise BadRequest("expected the name of a submitter in the header x-submitter")
         actor = f"{caller.credential} of {caller.submitter}"
-        self._audit_log.note(
-            submitter, actor, actor=actor, action="submitter.read", details=f"with the scope {Scope.READ_ALL}"
-        )
+        facts = AuditFacts(reason=f"the scope {Scope.READ_ALL}")
+        self._audit_log.note(submitter, actor, actor=actor, action="submitter.read", facts=facts)
         return caller.reader_of(submitter)
+
+    def _note_refusal(self, caller: Caller, submitter: str) -> None:
+        """Add to the audit log of the caller's own submitter that the caller has named another one.
+
+        The other submitter may not exist, and anyone with a key could write to its log.
+        """
+        name = submitter if document_paths.is_submitter(submitter) else "that is not valid"
+        facts = AuditFacts(reason=f"the request names the submitter {name}, without the scope {Scope.READ_ALL}")
+        credential = caller.credential
+        self._audit_log.note(caller.submitter, credential, actor=credential, action="submitter.refused", facts=facts)
 
     async def _owner(self, credential: Credential) -> Caller:
         key = credential.key

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from graphql_api.auth.api_keys import ApiKey, limits_fields, new_key
+from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Scope
@@ -85,8 +86,8 @@ class KeyManager:
             if other_digest == key_digest or (other.limits is not None and other.limits.name == name):
                 await self._store.update(other_digest, limits=limits_fields(limits))
                 changed.append((other_digest, replace(other, limits=limits)))
-                details = "limits of the submitter" if limits is None else f"limits {limits.description}"
-                await self._record(other, other_digest, "key.limits_changed", actor, details)
+                change = "limits of the submitter" if limits is None else f"limits {limits.description}"
+                await self._record(other, other_digest, "key.limits_changed", actor, change)
         return changed
 
     async def current_limits(self, submitter: str, known: KeyLimits | None) -> KeyLimits | None:
@@ -103,7 +104,7 @@ class KeyManager:
             now = datetime.now(UTC)
             await self._store.update(key_digest, revoked=now)
             stored = replace(stored, revoked=now)
-            await self._record(stored, key_digest, "key.revoked", actor, "")
+            await self._record(stored, key_digest, "key.revoked", actor)
         return key_digest, stored
 
     async def select(
@@ -129,11 +130,11 @@ class KeyManager:
             raise BadRequest(f"{digest_prefix} is the prefix of {len(selected)} digests; give a longer prefix")
         return selected[0]
 
-    async def _record(self, stored: ApiKey, key_digest: str, action: str, actor: str, details: str) -> None:
-        about = " ".join(
-            filter(None, [f"key {key_digest[:SHOWN_DIGITS]}", stored.label and f'"{stored.label}"', details])
-        )
-        await self._audit_log.add(stored.submitter, actor=actor, action=action, details=about)
+    async def _record(
+        self, stored: ApiKey, key_digest: str, action: str, actor: str, change: str | None = None
+    ) -> None:
+        facts = AuditFacts(key_digest=key_digest, label=stored.label, change=change)
+        await self._audit_log.add(stored.submitter, actor=actor, action=action, facts=facts)
 
 
 def _description(stored: ApiKey) -> str:

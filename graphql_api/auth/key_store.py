@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from cachetools import LRUCache
 
 from graphql_api.auth.api_keys import ApiKey, is_key
+from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.credential_source import Found
 from graphql_api.auth.scopes import MAX_LABEL_BYTES, Caller
@@ -75,8 +76,8 @@ class KeyStore:
         """
         name = f"key {key_digest[:SHOWN_DIGITS]}"
         reason = "expired" if api_key.revoked is None else "revoked"
-        details = " ".join(filter(None, [name, api_key.label and f'"{api_key.label}"', f"is {reason}"]))
-        self._audit_log.note(api_key.submitter, key_digest, actor=name, action="key.refused", details=details)
+        facts = AuditFacts(key_digest=key_digest, label=api_key.label, reason=reason)
+        self._audit_log.note(api_key.submitter, key_digest, actor=name, action="key.refused", facts=facts)
 
     async def read(self, key_digest: str) -> ApiKey | None:
         """Return the API key with this digest, or None if it does not exist."""

@@ -13,7 +13,7 @@ import re
 import secrets
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from google.auth.exceptions import DefaultCredentialsError
 
 from graphql_api.auth import key_file
 from graphql_api.auth.api_keys import ApiKey, new_key
+from graphql_api.auth.audit_entry import AuditEntry
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.key_manager import MIN_DIGITS, KeyManager
 from graphql_api.auth.key_store import KeyStore
@@ -122,7 +123,7 @@ async def _run(options: argparse.Namespace) -> None:
             case "ensure":
                 key = await _ensure(store, manager, options)
                 if token := os.environ.get(_TOKEN_VARIABLE):
-                    await SessionStore(firestore, writer, store).add_token(token, digest(key))
+                    await SessionStore(firestore, writer, store, audit_log).add_token(token, digest(key))
             case "list":
                 for key_digest, api_key in await manager.select(submitter=options.submitter):
                     print(_json_line(key_digest, api_key) if options.json else _line(key_digest, api_key))
@@ -137,9 +138,9 @@ async def _run(options: argparse.Namespace) -> None:
                 await _revoke(manager, options)
             case "audit":
                 for entry in await audit_log.read(options.submitter, options.first):
-                    print(json.dumps(asdict(entry) | {"at": timestamps.to_text(entry.at)}, ensure_ascii=False))
+                    print(_audit_line(entry))
             case "sign-in-link":
-                print(await _sign_in_link(SessionStore(firestore, writer, store), options))
+                print(await _sign_in_link(SessionStore(firestore, writer, store, audit_log), options))
     finally:
         await writer.close()
         await firestore.close()
@@ -226,6 +227,11 @@ def _json_line(key_digest: str, key: ApiKey) -> str:
     values = {"digest": key_digest, "submitter": key.submitter, "scopes": sorted(key.scopes), "label": key.label}
     limits = None if key.limits is None else key.limits.values
     return json.dumps(values | texts | {"limits": limits}, ensure_ascii=False)
+
+
+def _audit_line(entry: AuditEntry) -> str:
+    values = {"id": entry.id, "at": timestamps.to_text(entry.at), "actor": entry.actor, "action": entry.action}
+    return json.dumps(values | {"details": entry.details} | entry.facts.fields(), ensure_ascii=False)
 
 
 def _api_key(options: argparse.Namespace) -> ApiKey:

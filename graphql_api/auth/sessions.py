@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from graphql_api.auth.audit_entry import AuditFacts
+from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.credential_source import Found
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Caller, Scope
@@ -65,10 +67,13 @@ class SessionStore:
 
     is_revocable = True
 
-    def __init__(self, firestore: Firestore, writer: GroupCommitWriter, key_store: KeyStore) -> None:
+    def __init__(
+        self, firestore: Firestore, writer: GroupCommitWriter, key_store: KeyStore, audit_log: AuditLog
+    ) -> None:
         self._firestore = firestore
         self._writer = writer
         self._key_store = key_store
+        self._audit_log = audit_log
 
     def is_form(self, text: str) -> bool:
         """Return whether `text` has the form of a session's secret."""
@@ -115,22 +120,40 @@ class SessionStore:
     async def exchange(self, token: str) -> tuple[str, Session] | None:
         """Start a session for the token of a sign-in link. Returns None if the token was used, expired or is unknown.
 
-        If several requests have the same token, only the request that deletes the token gets the session.
+        If several requests have the same token, only the request that marks the token as used gets the session. The
+        token is stored until it expires, so the audit log can name the key of a link that was used twice.
         """
         path = document_paths.sign_in_token(digest(token))
-        fields = await self._read(path)
-        expires = None if fields is None else fields["expires"]
-        if fields is None or not isinstance(expires, datetime) or expires <= datetime.now(UTC):
+        document = (await self._firestore.batch_get([path])).get(path)
+        if document is None:
+            facts = AuditFacts(reason="an unknown sign-in link")
+            self._audit_log.note(None, "sign-in link", actor="unknown", action="sign_in.refused", facts=facts)
             return None
-        deletion = encoding.to_delete(self._firestore.name(path))
-        deletion.current_document.exists = True
+        fields = encoding.from_document(document)
+        key_digest, expires = str(fields["key_digest"]), fields["expires"]
+        if not isinstance(expires, datetime) or expires <= datetime.now(UTC):
+            await self._refuse(token, key_digest, "an expired sign-in link")
+            return None
+        if fields.get("used_at") is not None:
+            await self._refuse(token, key_digest, "a used sign-in link")
+            return None
+        use = encoding.to_write(self._firestore.name(path), {"used_at": datetime.now(UTC)})
+        use.update_mask.field_paths.append("used_at")
+        use.current_document.update_time.CopyFrom(document.update_time)
         try:
-            await self._writer.write(deletion)
+            await self._writer.write(use)
         except PreconditionFailed:
+            await self._refuse(token, key_digest, "a used sign-in link")
             return None
-        key_digest = str(fields["key_digest"])
         found = await self._key_store.find_by_digest(key_digest)
         return None if found is None else await self.start(found.caller, key_digest)
+
+    async def _refuse(self, token: str, key_digest: str, reason: str) -> None:
+        """Add to the audit log of the key's submitter that a link was refused, at most once per link and day."""
+        key = await self._key_store.read(key_digest)
+        facts = AuditFacts(key_digest=key_digest, label=None if key is None else key.label, reason=reason)
+        submitter = None if key is None else key.submitter
+        self._audit_log.note(submitter, digest(token), actor="unknown", action="sign_in.refused", facts=facts)
 
     async def _read(self, path: str) -> dict[str, object] | None:
         documents = await self._firestore.batch_get([path])

@@ -7,9 +7,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from graphql_api.auth.audit_entry import AuditFacts
+from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.sessions import SessionStore
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.credential_errors import InvalidCredential
 from graphql_api.endpoints.endpoint import Endpoint, public
 from graphql_api.endpoints.sessions import set_session
 from graphql_api.errors import shorten
@@ -27,6 +30,7 @@ logger = logging.getLogger("graphql_api")
 class Services(Protocol):
     """The services that these endpoints use. The application creates the services when it starts."""
 
+    audit_log: AuditLog
     authenticator: Authenticator
     budgets: Budgets
     sessions: SessionStore
@@ -64,6 +68,7 @@ class ProviderSignInEndpoints:
         except Unauthenticated as error:
             budget.failed_authentications.take(1)
             logger.info("a sign-in at the identity provider failed: %s", shorten(str(error)))
+            self._note_refusal(error)
             response = RedirectResponse("/#sign-in-failed", 303, {"cache-control": "no-store"})
         else:
             response = RedirectResponse(page, 303, {"cache-control": "no-store"})
@@ -71,6 +76,13 @@ class ProviderSignInEndpoints:
             set_session(response, request, secret, session)
         _set_cookie(response, request, "", 0)
         return response
+
+    def _note_refusal(self, error: Unauthenticated) -> None:
+        """Add to the audit log of the operator that a sign-in was refused, at most once per cause and day."""
+        is_token = isinstance(error, InvalidCredential)  # then the entry `token.refused` says why
+        cause = "the API does not accept the token of the identity provider" if is_token else str(error)
+        facts = AuditFacts(reason=cause)
+        self._services.audit_log.note(None, cause, actor="unknown", action="sign_in.refused", facts=facts)
 
     def _flow(self) -> "CodeFlow":
         if self._services.code_flow is None:

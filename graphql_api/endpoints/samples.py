@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from graphql_api.auth.audit_entry import facts_of_samples
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope
@@ -135,8 +136,9 @@ class SampleEndpoints:
         reason = request.query_params.get("reason", "")
         sample_id = request.path_params["id"]
         await self._services.deleter.delete_one(caller.submitter, sample_id, reason)
+        facts = facts_of_samples([sample_id], reason=reason)
         await self._services.audit_log.add(
-            caller.submitter, actor=caller.credential, action="samples.deleted", details=f"sample {sample_id}"
+            caller.submitter, actor=caller.credential, action="samples.deleted", facts=facts
         )
         return Response(status_code=204)
 

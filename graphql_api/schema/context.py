@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 import strawberry
 from strawberry.dataloader import DataLoader
 
+from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.key_manager import KeyManager
@@ -88,10 +89,10 @@ class Context:
             services.submitter_settings,
         )
 
-    async def record(self, action: str, details: str) -> None:
+    async def record(self, action: str, facts: AuditFacts) -> None:
         """Add an entry to the audit log of the submitter."""
         caller = self.caller
-        await self.audit_log.add(caller.submitter, actor=caller.credential, action=action, details=details)
+        await self.audit_log.add(caller.submitter, actor=caller.credential, action=action, facts=facts)
 
     @property
     def budget(self) -> SubmitterBudget:

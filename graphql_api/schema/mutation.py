@@ -7,6 +7,7 @@ from typing import Annotated
 import strawberry
 from strawberry.utils.str_converters import to_camel_case
 
+from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.scopes import Scope
 from graphql_api.graphql_server.execution.operation_cost import FieldCost
 from graphql_api.ingest.submitter_settings import CACHE_SECONDS
@@ -67,7 +68,8 @@ class Mutation(SampleMutation):
             raise BadRequest("expected `useDefault` without `sampleDays`, `resultDays` and `hourly` - at `useDefault`")
         await settings.set_retention(submitter, None if use_default else given)
         retention, is_default = await settings.retention(submitter)
-        await info.context.record("retention.changed", f"{retention}{', the default' if is_default else ''}")
+        change = f"{retention}{', the default' if is_default else ''}"
+        await info.context.record("retention.changed", AuditFacts(change=change))
         return RetentionType.of(retention, is_default=is_default)
 
     @strawberry.mutation(
@@ -87,7 +89,7 @@ class Mutation(SampleMutation):
         """Change a setting of the submitter."""
         submitter, settings = info.context.caller.submitter, info.context.submitter_settings
         await settings.set_skips_missing(submitter, skips_missing=is_on)
-        await info.context.record("missing_values.changed", "skipped" if is_on else "a problem")
+        await info.context.record("missing_values.changed", AuditFacts(change="skipped" if is_on else "a problem"))
         return is_on
 
     @strawberry.mutation(

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import strawberry
 
+from graphql_api.auth.audit_entry import AuditFacts, facts_of_samples
 from graphql_api.auth.scopes import Scope
 from graphql_api.graphql_server.execution.operation_cost import FieldCost
 from graphql_api.results.deletion.deleter import MAX_IDS as MAX_DELETED_IDS
@@ -12,7 +13,7 @@ from graphql_api.schema.context import Info
 from graphql_api.schema.costs import costs
 from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.types.deletion import DeletionType
-from graphql_api.schema.types.inputs import ResultFilter, SampleFilter, selection_of
+from graphql_api.schema.types.inputs import ResultFilter, SampleFilter, filter_text, selection_of
 from graphql_api.schema.types.recomputation import RecomputationType
 from graphql_api.schema.types.sample import Sample
 from graphql_api.schema.types.scalars import RawSample
@@ -127,14 +128,17 @@ class SampleMutation:
             if len(ids) > MAX_DELETED_IDS:
                 raise BadRequest(f"expected at most {MAX_DELETED_IDS:,} ids, got {len(ids):,} - at `ids`")
             started = await deleter.delete_ids(submitter, ids, reason)
-            await info.context.record("samples.deleted", f"deletion {started.id} of {len(ids)} ids")
+            await info.context.record("samples.deleted", facts_of_samples(ids, deletion=started.id, reason=reason))
             return DeletionType.of(started)
         assert sample_filter is not None
         selection = selection_of(sample_filter)
         if selection.is_everything and sample_filter.state is None:
             raise BadRequest("expected a filter that sets at least one field - at `filter`")
         started = await deleter.delete_selected(submitter, sample_filter.state, selection, reason)
-        await info.context.record("samples.deleted", f"deletion {started.id} of the samples that pass a filter")
+        text = filter_text(selection, sample_filter.state)
+        await info.context.record(
+            "samples.deleted", AuditFacts(deletion=started.id, filter=text, reason=reason or None)
+        )
         return DeletionType.of(started)
 
     @strawberry.mutation(
@@ -174,13 +178,15 @@ class SampleMutation:
         """Start a recomputation."""
         submitter, recomputer = info.context.caller.submitter, info.context.recomputer
         if ids is None:
-            started = await recomputer.recompute_outdated(submitter, selection_of(result_filter))
-            await info.context.record("results.recomputed", f"recomputation {started.id} of outdated results")
+            selection = selection_of(result_filter)
+            started = await recomputer.recompute_outdated(submitter, selection)
+            text = None if selection.is_everything else filter_text(selection)
+            await info.context.record("results.recomputed", AuditFacts(recomputation=started.id, filter=text))
             return RecomputationType.of(started)
         if result_filter is not None:
             raise BadRequest("expected `ids` or `filter`, got both - at `filter`")
         if len(ids) > MAX_IDS:
             raise BadRequest(f"expected at most {MAX_IDS:,} ids, got {len(ids):,} - at `ids`")
         started = await recomputer.recompute_ids(submitter, ids)
-        await info.context.record("results.recomputed", f"recomputation {started.id} of {len(ids)} ids")
+        await info.context.record("results.recomputed", facts_of_samples(ids, recomputation=started.id))
         return RecomputationType.of(started)

@@ -1,6 +1,10 @@
 """A user signs in on the pages at a certified provider, in a real browser."""
 
+import base64
+import json
 import re
+from collections.abc import Mapping
+from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -11,7 +15,7 @@ from tests.graphql_api.web.conftest import built_dashboard, built_graphiql, chro
 from tests.graphql_api.web.dashboard import Dashboard
 from tests.graphql_api.web.graphiql import GraphiQL
 from tests.identity_provider.identity_provider import IdentityProvider
-from tests.stack import Stack
+from tests.stack import Stack, eventually
 
 __all__ = ["built_dashboard", "built_graphiql", "chrome", "dashboard", "driver", "graphiql"]
 
@@ -102,6 +106,36 @@ def test_a_callback_that_this_browser_did_not_start_is_refused(oidc_stack: Oidc,
     assert response.headers["location"] == "/#sign-in-failed"
     assert not re.search(r"dropzone_session_\d+=dzs_", response.headers["set-cookie"])
     assert provider.requests("/token") == before
+
+
+def test_refused_callbacks_are_in_the_log_of_the_operator_once_per_cause(oidc_stack: Oidc) -> None:
+    """Anyone can send them, with any text."""
+    stack, _ = oidc_stack
+    with httpx.Client(base_url=stack.url) as browser:
+        browser.get("/session/sign-in")
+        cookie = {"cookie": "; ".join(f"{name}={value}" for name, value in browser.cookies.items())}
+    state = json.loads(base64.urlsafe_b64decode(cookie["cookie"].partition("=")[2] + "=="))[0]
+    queries = [{"state": "another"}, {"state": state, "error": "access_denied"}]
+    queries += [{"state": state, "error": f"flood {number}"} for number in range(30)]
+
+    def is_answered(query: Mapping[str, str]) -> bool:
+        """The limit of failed authentications refuses some requests, so each is sent until it is answered."""
+        return httpx.get(f"{stack.url}/session/callback", params=query, headers=cookie).status_code == 303
+
+    for query in queries:
+        eventually(partial(is_answered, query))
+
+    def reasons() -> list[str]:
+        entries = map(json.loads, stack.keys("audit", "--first", "500").splitlines())
+        return [each["reason"] for each in entries if each["action"] == "sign_in.refused"]
+
+    expected = {
+        "this browser did not start this sign-in; sign in again",
+        "the identity provider refused the sign-in: access_denied",
+        "the identity provider refused the sign-in: an unknown error",
+    }
+    eventually(lambda: expected <= set(reasons()))
+    assert all(reasons().count(reason) <= 2 for reason in expected)  # twice if midnight is in between
 
 
 def test_a_stack_without_a_provider_offers_no_sign_in(stack: Stack) -> None:

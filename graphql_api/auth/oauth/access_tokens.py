@@ -15,6 +15,7 @@ from joserfc.errors import JoseError
 from joserfc.jws import JWSRegistry, extract_compact, validate_compact
 from joserfc.jwt import JWTClaimsRegistry
 
+from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.credential_source import Found
 from graphql_api.auth.oauth.issuer_keys import IssuerKeys
@@ -96,15 +97,16 @@ class AccessTokens:
         If an issuer has signed the token for a submitter, the note is in the log of this submitter. Otherwise, anyone
         can have made the token, and the note is in the log of the operator.
         """
-        submitter, actor = None, "unknown"
+        submitter, actor, facts = None, "unknown", AuditFacts(reason=reason)
         try:
             issuer, claims = self._signed(text)
-            reason = f"{reason}; issuer {issuer.url}, subject {shorten(str(claims.get('sub')), _MAX_SUBJECT_BYTES)}"
+            subject = shorten(str(claims.get("sub")), _MAX_SUBJECT_BYTES)
+            facts = AuditFacts(issuer=issuer.url, subject=subject, reason=reason)
             actor = f"token of {_client(claims)}"
             submitter = self._submitter(issuer, claims)
         except _INVALID:
             pass
-        self._audit_log.note(submitter, digest(text), actor=actor, action="token.refused", details=reason)
+        self._audit_log.note(submitter, digest(text), actor=actor, action="token.refused", facts=facts)
 
     def _signed(self, text: str) -> tuple[IssuerSettings, dict[str, object]]:
         """Return the issuer and the claims of a token that a known key has signed. Sends no request to the provider."""

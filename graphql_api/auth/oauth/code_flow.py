@@ -16,6 +16,22 @@ from storage.documents import Unauthenticated, Unavailable
 
 PAGES = ("/", "/graphql")
 
+_ERRORS = frozenset(
+    {
+        "access_denied",
+        "consent_required",
+        "interaction_required",
+        "invalid_request",
+        "invalid_scope",
+        "login_required",
+        "server_error",
+        "temporarily_unavailable",
+        "unauthorized_client",
+        "unsupported_response_type",
+    }
+)
+"""The errors of a provider (RFC 6749 and OpenID Connect). Anyone can send another text, which no message contains."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CodeFlow:
@@ -63,7 +79,9 @@ class CodeFlow:
         if query.get("iss", self.issuer) != self.issuer:  # RFC 9207
             raise Unauthenticated("the response is from another identity provider; sign in again")
         if "code" not in query:
-            raise Unauthenticated(f"the identity provider refused the sign-in: {query.get('error', 'no code')}")
+            error = query.get("error")
+            cause = "no code" if error is None else error if error in _ERRORS else "an unknown error"
+            raise Unauthenticated(f"the identity provider refused the sign-in: {cause}")
         form = {
             "grant_type": "authorization_code",
             "code": query["code"],

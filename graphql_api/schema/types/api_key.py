@@ -5,7 +5,7 @@ from typing import Self
 
 import strawberry
 
-from graphql_api.auth.audit_log import AuditEntry
+from graphql_api.auth.audit_entry import MAX_SAMPLE_IDS, AuditEntry
 from graphql_api.auth.key_manager import StoredKey
 from graphql_api.auth.scopes import Scope
 from graphql_api.schema.types.enums import describe_enum
@@ -98,11 +98,49 @@ class AuditEntryType:
     at: datetime = strawberry.field(description="The time of the action.")
     actor: str = strawberry.field(description="The credential of the request, or `operator` for the command line.")
     action: str = strawberry.field(description="The kind of the action, such as `key.created`.")
-    details: str = strawberry.field(description="Details of the action, such as the scopes of a new key.")
+    details: str = strawberry.field(
+        description="The other fields as a text for people. Entries of earlier versions have this text only."
+    )
+    key_digest: str | None = strawberry.field(description="The digest of the key that was changed or refused.")
+    label: str | None = strawberry.field(description="The label of this key.")
+    change: str | None = strawberry.field(description="What was changed, or the new value of a setting.")
+    deletion: strawberry.ID | None = strawberry.field(description="The id of the deletion that was started.")
+    recomputation: strawberry.ID | None = strawberry.field(description="The id of the recomputation that was started.")
+    sample_ids: list[strawberry.ID] = strawberry.field(
+        description=f"The ids of the samples, if the request has ids: the first {MAX_SAMPLE_IDS}."
+    )
+    sample_count: int | None = strawberry.field(description="The number of ids in the request, if it has ids.")
+    filter: str | None = strawberry.field(
+        description=(
+            "The filter of a deletion or recomputation as JSON, with the names of the argument `filter`. Labels are an "
+            "object."
+        )
+    )
+    issuer: str | None = strawberry.field(description="The issuer of a refused token, if it has signed the token.")
+    subject: str | None = strawberry.field(description="The subject of this token.")
+    reason: str | None = strawberry.field(
+        description="The reason of a deletion, or why a credential was accepted or refused."
+    )
 
     @classmethod
     def of(cls, entry: AuditEntry) -> Self:
         """Return the GraphQL object of an entry."""
+        facts = entry.facts
         return cls(
-            id=strawberry.ID(entry.id), at=entry.at, actor=entry.actor, action=entry.action, details=entry.details
+            id=strawberry.ID(entry.id),
+            at=entry.at,
+            actor=entry.actor,
+            action=entry.action,
+            details=entry.details,
+            key_digest=facts.key_digest,
+            label=facts.label,
+            change=facts.change,
+            deletion=None if facts.deletion is None else strawberry.ID(facts.deletion),
+            recomputation=None if facts.recomputation is None else strawberry.ID(facts.recomputation),
+            sample_ids=list(map(strawberry.ID, facts.sample_ids)),
+            sample_count=facts.sample_count,
+            filter=facts.filter,
+            issuer=facts.issuer,
+            subject=facts.subject,
+            reason=facts.reason,
         )

@@ -1,5 +1,6 @@
 """GraphQL inputs for filters and orders, and their conversion to bounds and orders of stored fields."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import fields
 from datetime import datetime
@@ -14,7 +15,7 @@ from graphql_api.results.filters import EVERYTHING, OPERATORS, ORDER_FIELDS, Bou
 from graphql_api.schema.types.enums import describe_enum
 from graphql_api.schema.types.problem import SampleState
 from graphql_api.schema.types.result import graphql_name
-from storage.documents import STATISTICS, BadRequest, Labels, Statistic, labels
+from storage.documents import STATISTICS, BadRequest, Labels, Statistic, labels, timestamps
 from storage.documents.problems import echo
 
 T = TypeVar("T")
@@ -159,6 +160,18 @@ class ResultOrder:
 def selection_of(given: ResultFilter | SampleFilter | None) -> Selection:
     """Return the selection of a filter. Without a filter, everything is selected."""
     return EVERYTHING if given is None else given.selection()
+
+
+def filter_text(selection: Selection, state: SampleState | None = None) -> str:
+    """Return what a filter selects as JSON, for people and programs: `{"labels": {"site": "bern"}}`."""
+    names = {operator: name for name, operator in OPERATORS.items()}
+    found: dict[str, Any] = {} if state is None else {"state": state.value}
+    for bound in selection.bounds:
+        value = timestamps.to_text(bound.value) if isinstance(bound.value, datetime) else bound.value
+        found.setdefault(to_camel_case(bound.field), {})[names[bound.operator]] = value
+    if selection.labels:
+        found["labels"] = dict(selection.labels)
+    return json.dumps(found, ensure_ascii=False)
 
 
 def _labels(given: list[LabelFilter] | None) -> Labels:

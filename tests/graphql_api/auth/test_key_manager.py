@@ -68,7 +68,7 @@ async def test_a_refused_key_is_in_the_audit_log_once_a_day(keys: Keys) -> None:
     entries = await keys.audit_log.read("refuses", 10)
     refused = [(entry.actor, entry.details) for entry in entries if entry.action == "key.refused"]
     names = [f"key {digest(key)[:SHOWN_DIGITS]}" for key in (revoked, expired)]
-    expected = [(names[0], f'{names[0]} "old pump" is revoked'), (names[1], f"{names[1]} is expired")]
+    expected = [(names[0], f'{names[0]} "old pump": revoked'), (names[1], f"{names[1]}: expired")]
     assert sorted(set(refused)) == sorted(expected)
     days = 1 + (datetime.now(UTC).date() - started.date()).days
     assert len(refused) <= 2 * days

@@ -97,7 +97,7 @@ def test_a_request_names_one_submitter(
 
 
 def test_the_log_of_the_owner_says_which_operator_has_read(owner: Owner, operator: dict[str, str]) -> None:
-    """There is one entry per day, however much the operator reads. A refused request adds none."""
+    """There is one entry per day, however much the operator reads. A refused request adds none to this log."""
     stack, actor = owner.stack, f"key {digest(operator['x-api-key'])[:12]} of operators"
     refused = {"x-api-key": stack.new_key("curious", "submit,read,admin"), "x-submitter": "owner"}
 
@@ -111,3 +111,20 @@ def test_the_log_of_the_owner_says_which_operator_has_read(owner: Owner, operato
 
     assert set(readers()) == {actor}
     assert len(readers()) <= 2  # two if midnight is in between
+
+
+def test_a_key_that_names_another_submitter_without_the_scope_is_in_the_log_of_its_own(stack: Stack) -> None:
+    """At most once per key and day, however many names the client tries."""
+    key = stack.new_key("tries-names", "submit,read,admin")
+    for name in ("owner", "unknown", "a/b"):
+        headers = {"x-api-key": key, "x-submitter": name}
+        assert httpx.get(f"{stack.url}/results", headers=headers).status_code == 403
+
+    def refused() -> list[tuple[str, str]]:
+        log = stack.graphql("{ auditLog { action actor reason } }", key=key)["auditLog"]
+        return [(each["actor"], each["reason"]) for each in log if each["action"] == "submitter.refused"]
+
+    eventually(refused, lambda: stack.log)
+    first = (f"key {digest(key)[:12]}", "the request names the submitter owner, without the scope read-all")
+    assert refused()[-1] == first
+    assert len(refused()) <= 2  # two if midnight is in between

@@ -3,6 +3,8 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -26,9 +28,14 @@ def browser(stack: Stack) -> Iterator[httpx.Client]:
         yield client
 
 
-def link_token(stack: Stack, *options: str) -> str:
-    """Return the token of a new sign-in link."""
-    link = stack.keys("sign-in-link", "--file", str(stack.key_file), *options).strip()
+def link_token(stack: Stack) -> str:
+    """Return the token of a new sign-in link of the local key."""
+    return new_link(stack, stack.key_file)
+
+
+def new_link(stack: Stack, file: Path) -> str:
+    """Return the token of a new sign-in link of the key in a file."""
+    link = stack.keys("sign-in-link", "--file", str(file)).strip()
     match = re.fullmatch(r"http://127\.0\.0\.1:8000/#sign-in=(\S{43})", link)
     assert match
     return match[1]
@@ -152,6 +159,43 @@ def test_an_expired_link_starts_no_session(stack: Stack) -> None:
     document.update({"expires": expires})
 
     assert httpx.post(f"{stack.url}/session", json={"token": token}).status_code == 401
+
+
+def refusals(stack: Stack, *options: str) -> list[tuple[str, str]]:
+    """Return the reason and the text of each refused sign-in in an audit log."""
+    entries = map(json.loads, stack.keys("audit", "--first", "500", *options).splitlines())
+    return [(each["reason"], each["details"]) for each in entries if each["action"] == "sign_in.refused"]
+
+
+def test_a_used_or_expired_link_is_in_the_log_of_its_submitter_once_a_day(stack: Stack, tmp_path: Path) -> None:
+    """However often it is sent. The entry says whose link others may know."""
+    file = tmp_path / "api-key"
+    file.write_text(key := stack.new_key("links", label="wall display"))
+    used, expired = (new_link(stack, file) for _ in range(2))
+    document = stack.firestore().document(document_paths.sign_in_token(digest(expired)))
+    document.update({"expires": datetime.now(UTC) - timedelta(hours=1)})
+
+    statuses = [
+        httpx.post(f"{stack.url}/session", json={"token": token}).status_code for token in (used, *[used, expired] * 3)
+    ]
+
+    assert statuses == [201, *[401] * 6]
+    name = f'key {digest(key)[:12]} "wall display"'
+    reasons = ["a used sign-in link", "an expired sign-in link"]
+    expected = {(reason, f"{name}: {reason}") for reason in reasons}
+    eventually(lambda: set(refusals(stack, "--submitter", "links")) == expected)
+    assert len(refusals(stack, "--submitter", "links")) <= 4  # twice if midnight is in between
+
+
+def test_a_flood_of_unknown_links_adds_one_entry_to_the_log_of_the_operator(stack: Stack) -> None:
+    """Anyone can send them."""
+    with httpx.Client(base_url=stack.url, timeout=60) as client:
+        statuses = {client.post("/session", json={"token": f"unknown-{number}"}).status_code for number in range(150)}
+
+    assert statuses <= {401, 429}
+    unknown = "an unknown sign-in link"
+    eventually(lambda: (unknown, unknown) in refusals(stack))
+    assert refusals(stack).count((unknown, unknown)) <= 2  # twice if midnight is in between
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"token": 1}', b"\xff"])

@@ -11,6 +11,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.registry import HeaderParameter
 
+from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.oauth.access_tokens import AccessTokens, TokenRules
 from graphql_api.auth.oauth.issuer_keys import IssuerKeys, ProviderError
@@ -50,9 +51,9 @@ class MemoryAuditLog(AuditLog):
         super().__init__(cast(Firestore, SimpleNamespace()), cast(GroupCommitWriter, SimpleNamespace()))
         self.entries: list[Entry] = []
 
-    async def add(self, submitter: str | None, *, actor: str, action: str, details: str) -> None:
+    async def add(self, submitter: str | None, *, actor: str, action: str, facts: AuditFacts) -> None:
         """Keep an entry."""
-        self.entries.append(Entry(submitter, actor, action, details))
+        self.entries.append(Entry(submitter, actor, action, facts.sentence))
 
 
 class Provider:

@@ -189,7 +189,7 @@ async def test_the_refusal_of_a_signed_token_is_in_the_log_of_its_submitter() ->
     await provider.audit_log.wait()
     expired, other, unknown = provider.audit_log.entries
     assert (expired.submitter, expired.actor) == (other.submitter, other.actor) == ("station-7", "token of station")
-    assert expired.details == f"expired_token: The token is expired; issuer {ISSUER}, subject station-7"
+    assert expired.details == f"issuer {ISSUER}, subject station-7: expired_token: The token is expired"
     assert "aud" in other.details
     assert unknown == (None, "unknown", "token.refused", "expired_token: The token is expired")
 
