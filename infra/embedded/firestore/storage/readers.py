@@ -14,6 +14,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 READER_THREADS = 4
+READER_CACHE_KIB = 4 * 1024
+"""The page cache of a connection. With 16 MiB, pages of 50 results out of 1,600,000 took the same time."""
 
 
 class Readers:
@@ -64,6 +66,7 @@ class Readers:
         except IndexError:
             connection = self._connect()
             connection.execute("PRAGMA query_only = ON")
+            connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
             return connection
 
     def _shrink(self) -> None:

@@ -156,7 +156,7 @@ class Storage:
         return connection
 
     async def release_memory(self) -> None:
-        """Free SQLite's page caches, up to `CACHE_KIB` per connection. Later reads and writes fill the caches again."""
+        """Free SQLite's page caches. Later reads and writes fill the caches again."""
         await self._readers.release_memory()
         await self._writer.submit(lambda group: release_page_cache(group.connection))
 
