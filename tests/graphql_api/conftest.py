@@ -1,11 +1,21 @@
-"""Fixtures for tests of lists."""
+"""Fixtures for tests of the API over the shared stack."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from google.cloud.firestore import Client
 
 from tests.graphql_api.results.measured import Measured
 from tests.stack import Stack
+
+
+@pytest.fixture
+def firestore(stack: Stack) -> Iterator[Client]:
+    """Return Google's client of the shared stack."""
+    client: Any = stack.firestore()  # `close` has no type hints
+    yield client
+    client.close()
 
 
 @pytest.fixture(scope="session")

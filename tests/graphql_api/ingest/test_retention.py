@@ -1,6 +1,5 @@
 """Samples and results expire after the retention that applied when they were submitted."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,14 +21,6 @@ COUNTS = "{ samples { totalCount } results { totalCount } resultsSummary { resul
 SMALL = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}
 LARGE = {"time_stamp": "2019-05-01T06:00:00Z", "data": [0.5] * (MAX_INLINE_BYTES // 2)}
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
-
-
-@pytest.fixture
-def firestore(stack: Stack) -> Iterator[Client]:
-    """Return Google's client."""
-    client: Any = stack.firestore()  # `close` has no type hints
-    yield client
-    client.close()
 
 
 def documents(collection: CollectionReference) -> list[dict[str, Any]]:

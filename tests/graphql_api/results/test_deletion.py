@@ -1,6 +1,5 @@
 """Deleted samples leave a tombstone and nothing else. Superseded results leave all lists."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -62,14 +61,6 @@ class Operator:
         )
 
 
-@pytest.fixture
-def firestore(stack: Stack) -> Iterator[Client]:
-    """Return Google's client."""
-    client: Any = stack.firestore()  # `close` has no type hints
-    yield client
-    client.close()
-
-
 def test_a_deleted_sample_leaves_a_tombstone(stack: Stack, firestore: Client) -> None:
     """Lists, counts and summaries do not contain it, and its chunks are deleted."""
     large = {"time_stamp": "2019-05-01T06:00:00Z", "data": [0.5] * (MAX_INLINE_BYTES // 2)}
@@ -122,7 +113,7 @@ def test_results_that_outlive_their_samples_are_deleted_by_id_and_by_filter(stac
     documents = [firestore.document(document_paths.sample("outlived", sample_id)) for sample_id in operator.ids]
     submitted_at = [document.get().get("submitted_at") for document in documents]
     documents[1].update({"raw": "{}"})
-    eventually(lambda: stack.sample(operator.ids[1], key=operator.key)["state"] == "FAILED", lambda: stack.log)
+    stack.wait_for(operator.ids[1], "FAILED", key=operator.key)
     for document in documents[:4]:
         document.delete()  # as when it expires
     correct = "mutation ($sample: RawSample!, $id: ID!) { submit(sample: $sample, supersedes: $id) { id } }"
@@ -224,7 +215,7 @@ def test_a_subscriber_learns_of_a_superseded_sample(stack: Stack) -> None:
     corrections = []
     for wrong in operator.ids:
         corrections.append(operator.query(submit, sample=SAMPLE, id=wrong)["submit"]["id"])
-        eventually(lambda: stack.sample(wrong, key=operator.key)["state"] == "SUPERSEDED", lambda: stack.log)  # noqa: B023
+        stack.wait_for(wrong, "SUPERSEDED", key=operator.key)
 
     received = first_events(stack, operator.key, REMOVALS, {"after": edge["cursor"]}, 2)
     resumed = first_events(stack, operator.key, REMOVALS, {"after": received[0]["removals"]["cursor"]}, 1)

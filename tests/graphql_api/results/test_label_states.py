@@ -1,10 +1,8 @@
 """The states of samples with given labels, and the labels of samples from before there were labels."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from google.cloud.firestore import DELETE_FIELD, Client
 
 from storage.documents import document_paths
@@ -21,14 +19,6 @@ COUNTED = "query ($labels: [LabelFilter!], $until: DateTime) {" + " ".join(
 CORRECT = "mutation ($sample: RawSample!, $id: ID!) { submit(sample: $sample, supersedes: $id) { id } }"
 
 
-@pytest.fixture
-def firestore(stack: Stack) -> Iterator[Client]:
-    """Return Google's client."""
-    client: Any = stack.firestore()  # `close` has no type hints
-    yield client
-    client.close()
-
-
 def test_samples_of_each_state_are_counted_by_label(stack: Stack, firestore: Client) -> None:
     """A FAILED result has the labels of its sample, so that it is counted too."""
     submitter = "label-states"
@@ -39,7 +29,7 @@ def test_samples_of_each_state_are_counted_by_label(stack: Stack, firestore: Cli
     corrected = operator.query(CORRECT, sample=SAMPLE, id=wrong)["submit"]["id"]
     expected = {failed: "FAILED", wrong: "SUPERSEDED", corrected: "COMPUTED"}
     for sample_id, state in expected.items():
-        eventually(lambda: stack.sample(sample_id, key=operator.key)["state"] == state, lambda: stack.log)  # noqa: B023
+        stack.wait_for(sample_id, state, key=operator.key)
     firestore.document(document_paths.result(submitter, pending)).delete()
 
     def count(site: str, until: str | None = None) -> list[int]:

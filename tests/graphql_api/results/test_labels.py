@@ -154,7 +154,7 @@ def test_a_subscription_returns_the_results_with_the_labels(stack: Stack) -> Non
     new = {"time_stamp": "2019-05-02T00:00:00Z", "data": [7]}
     for site in ("basel", "zürich"):
         (receipt,) = sensors.post(json.dumps({**new, "labels": {"site": site, "unit": "K"}}))
-        eventually(lambda: stack.sample(receipt["id"], key=sensors.key)["state"] == "COMPUTED")  # noqa: B023
+        stack.wait_for(receipt["id"], key=sensors.key)
     variables = {"filter": {"labels": wanted(site="zürich")}, "after": first["cursor"]}
 
     events = first_events(stack, sensors.key, watch, variables, len(wanted_ids) + 1)
