@@ -79,14 +79,15 @@ def create_app(settings: Settings) -> Starlette:
     provider = urlsplit(parse_issuers(settings.oidc_issuers)[0].url).netloc if settings.can_sign_in else None
     dashboard = dashboard_page(FIXTURE, provider=provider)
     graphiql = graphiql_page(FIXTURE, provider=provider)
-    errors = ErrorResponder(challenges(settings))
+    authentication = challenges(settings)
+    errors = ErrorResponder(authentication)
     graphql = GraphQLEndpoint(
         executable(),
         partial(Context.create, services),
         graphql_settings,
         graphiql.respond,
         budgets.memory,
-        challenges=challenges(settings),
+        challenges=authentication,
     )
     endpoints = [
         *map(public, graphql.routes),  # each root field of an operation checks its scope

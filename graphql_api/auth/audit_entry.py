@@ -6,7 +6,8 @@ The sentence `details` is derived from the fields. Entries that were stored befo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Self
+from itertools import islice
+from typing import Any, Self
 
 from graphql_api.auth.secret_text import SHOWN_DIGITS
 from storage.documents import document_paths
@@ -45,13 +46,17 @@ class AuditFacts:
     @classmethod
     def from_fields(cls, stored: Mapping[str, object]) -> Self:
         """Return the facts of a stored entry."""
-        values = {field.name: stored[field.name] for field in fields(cls) if field.name in stored}
-        return cls(**values)  # type: ignore[arg-type]
+        values: dict[str, Any] = {field.name: stored[field.name] for field in fields(cls) if field.name in stored}
+        return cls(**values)
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored entry: the facts that apply."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: list(value) if name == "sample_ids" else value for name, value in values.items() if value}
+        return {
+            name: list(value) if name == "sample_ids" else value
+            for name, value in values.items()
+            if value not in (None, "", ())
+        }
 
     @property
     def sentence(self) -> str:
@@ -97,11 +102,11 @@ def facts_of_samples(
     ids: Sequence[str], *, deletion: str | None = None, recomputation: str | None = None, reason: str = ""
 ) -> AuditFacts:
     """Return the facts of an action on samples that a client has listed. A text that cannot be an id is left out."""
-    known = [sample_id for sample_id in dict.fromkeys(ids) if document_paths.is_sample_id(sample_id)]
+    known = (sample_id for sample_id in dict.fromkeys(ids) if document_paths.is_sample_id(sample_id))
     return AuditFacts(
         deletion=deletion,
         recomputation=recomputation,
-        sample_ids=tuple(known[:MAX_SAMPLE_IDS]),
+        sample_ids=tuple(islice(known, MAX_SAMPLE_IDS)),
         sample_count=len(ids),
         reason=reason or None,
     )

@@ -73,8 +73,8 @@ class KeyManager:
     ) -> Sequence[StoredKey]:
         """Replace the limits of a key and of the keys that share them. Return these keys.
 
-        All of them change, because keys with different limits of one name would not share what they may send. Without
-        `values`, the limits of the submitter apply.
+        All of them change, because keys whose limits have one name share what they may send. Without `values`, the
+        limits of the submitter apply.
         """
         key_digest, old = selected
         if not old.is_valid_at(datetime.now(UTC)):

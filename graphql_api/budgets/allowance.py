@@ -113,11 +113,9 @@ class Allowance:
         return is_full and (self.quota is None or not self.quota.used.samples)
 
     def _set_quota(self, max_samples: int, max_bytes: int) -> None:
-        if not max_samples and not max_bytes:
-            self.quota = None
-        elif self.quota is not None:
+        if self.quota is not None:  # the usage of the day still counts when there is a limit again
             self.quota.max_samples, self.quota.max_bytes = max_samples, max_bytes
-        else:
+        elif max_samples or max_bytes:
             self.quota = DailyQuota(
                 self._submitter,
                 "" if self._own is None else self._own.name,

@@ -174,8 +174,8 @@ class RateBudget:
             raise self._refusal()
 
     def set_rate(self, per_second: int) -> None:
-        """Allow `per_second` from now on. What was used before still counts."""
-        self._reserve = per_second if self.is_full else min(self._reserve, per_second)
+        """Allow `per_second` from now on. What was used before still counts, and the reserve does not grow at once."""
+        self._reserve = min(self.refill(), per_second)
         self.per_second = per_second
 
     @property

@@ -98,7 +98,7 @@ class Mutation(SampleMutation):
             "key can have only scopes that the key or token of the request has. If the key of the request has limits, "
             "the new key has the same limits, and requests with the two keys count together."
         ),
-        metadata=requires(Scope.ADMIN) | costs(FieldCost(5)),
+        metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
     )
     async def create_api_key(
         self,

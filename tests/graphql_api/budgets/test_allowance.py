@@ -118,13 +118,24 @@ def test_what_was_used_still_counts_after_a_change_of_limits() -> None:
     assert (policies["sample-count"]["q"], policies["requests"]["q"]) == ("98", "3")
 
 
-def test_an_unused_allowance_is_full_after_a_change_of_limits() -> None:
-    """A higher limit applies at once, and not only after a second."""
+def test_callers_that_know_different_limits_of_one_key_get_no_more_together() -> None:
+    """Each caller is cached with the limits at its time, so requests with earlier and later limits alternate."""
     budgets = Budgets(LIMITS)
-    for limit in (5, 20):
-        allowance = budgets.allowance(Sender("a", KeyLimits(name="0123456789ab", samples_per_second=limit)))
-        assert allowance.sample_count.refill() == limit
-        assert allowance.is_unused
+    low = Sender("a", KeyLimits(name="0123456789ab", samples_per_second=10, samples_per_day=20))
+    high = Sender("a", KeyLimits(name="0123456789ab", samples_per_second=100))
+
+    def admitted(sender: Sender) -> int:
+        try:
+            budgets.admit_samples(sender, 1, 0)
+        except RateLimited:
+            return 0
+        return 1
+
+    assert sum(admitted(sender) for _ in range(10) for sender in (low, high)) <= 20
+    assert sum(admitted(low) for _ in range(1_000) if admitted(high) in (0, 1)) <= 10
+    quota = budgets.allowance(low).quota
+    assert quota is not None
+    assert quota.used.samples >= 10
 
 
 def test_an_allowance_is_remembered_until_all_of_it_is_left() -> None:
