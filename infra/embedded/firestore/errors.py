@@ -88,8 +88,6 @@ def from_exception(error: Exception) -> StatusError:
 
 def disk_failure(error: Exception) -> StatusError | None:
     """Return the status of a write that the disk or the file system refused. Return None for any other error."""
-    if isinstance(error, OSError):
-        return unavailable("The disk failed; nothing was written.")
     if not isinstance(error, sqlite3.OperationalError):
         return None
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -80,7 +80,11 @@ class AutomaticCheckpoints:
 
     def adjust(self) -> None:
         """Turn the checkpoint on or off for the next commit."""
-        if has_room(self._connection, self._path) is not self.is_on:
+        try:
+            room = has_room(self._connection, self._path)
+        except OSError:  # a failing disk, which SQLite reports if the commit needs it
+            room = False
+        if room is not self.is_on:
             self.is_on = not self.is_on
             self._connection.execute(f"PRAGMA wal_autocheckpoint = {self._copied_pages if self.is_on else 0}")
 

@@ -169,7 +169,7 @@ class Writer:
         try:
             for statement in DISK_TEST:
                 self._attempt([_Job(partial(_execute, statement), self._loop.create_future())])
-        except (sqlite3.Error, OSError) as error:
+        except sqlite3.Error as error:
             self._health.report_failure(error, 0)
 
     def _commit(self, jobs: list[_Job]) -> None:

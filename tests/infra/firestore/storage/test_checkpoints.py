@@ -129,6 +129,29 @@ def test_a_size_of_the_log_that_cannot_be_kept_is_refused(own: FirestoreProcess,
         own.start()
 
 
+async def test_a_write_succeeds_while_the_size_of_the_file_is_unreadable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit needs no checkpoint, and the checkpoints continue later."""
+    storage = Storage(tmp_path / "file")
+
+    def fail(*_: object) -> bool:
+        raise OSError("the disk does not respond")
+
+    def checkpointed_pages(connection: sqlite3.Connection) -> int:
+        return int(connection.execute("PRAGMA wal_autocheckpoint").fetchone()[0])
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoints, "has_room", fail)
+            await storage.execute(lambda connection: connection.execute("CREATE TABLE numbers (number)") and None)
+            assert await storage.write(lambda group: checkpointed_pages(group.connection)) == 0
+        await storage.execute(lambda connection: connection.execute("DROP TABLE numbers") and None)
+        assert await storage.write(lambda group: checkpointed_pages(group.connection)) > 0
+    finally:
+        await storage.close()
+
+
 async def test_the_log_is_restarted_although_readers_overlap(tmp_path: Path) -> None:
     """Measured at 10 MiB a second with four readers: the log has up to 33 MiB, and without restarts 68 MiB."""
     storage = Storage(tmp_path / "file", max_log_bytes=4 * 1024 * 1024)
