@@ -31,4 +31,5 @@ def test_the_commands_of_the_runbook_work(stack: Stack) -> None:
     assert "on_sample_written\n    changes to deliver: " in ran.stdout
     assert re.search(r"^dead letters to send again: \d+$", ran.stdout, re.MULTILINE)
     assert stack.sample(unneeded["id"], key=key) is None
-    assert ("firestore.sqlite" in ran.stdout.rpartition("COMMAND")[2]) == bool(shutil.which("lsof"))
+    if shutil.which("lsof"):
+        assert "firestore.sqlite" in ran.stdout.rpartition("COMMAND")[2]

@@ -148,7 +148,7 @@ def long_log(measurements: Sequence[Measurement]) -> list[str]:
 def file_growth(measurements: Sequence[Measurement]) -> list[str]:
     """Return a sentence if the data file has grown too much for each sample, in the second half of the time.
 
-    The file reuses the space of pruned versions, so it grows with the samples only.
+    Versions are pruned after an hour, so the file has the replaced versions of the run too.
     """
     sizes = [(each.acknowledged, each.file_mib) for each in measurements if each.file_mib is not None]
     half = sizes[len(sizes) // 2 :]

@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,74 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.queries import counts as counting
-from infra.embedded.firestore.queries import result_pages, scanner, structured_query
+from infra.embedded.firestore.queries import result_pages, scanner
 from infra.embedded.firestore.queries.counts import Counts
 from infra.embedded.firestore.storage import versions
-from infra.embedded.firestore.storage.commit_group import Group
 from infra.embedded.firestore.storage.storage import Storage
-from infra.embedded.firestore.writes import commits, document_write
-from tests.infra.firestore.random_documents import DATABASE
-
-ROOT = f"{DATABASE}/documents"
+from tests.infra.firestore.queries.cases import Case, commit, count_reads
 
 _paths = st.sampled_from([*(f"t/{number}" for number in range(5)), "t/1/t/0"])
 _documents = st.fixed_dictionaries({"a": st.integers(1, 2), "b": st.integers(1, 3), "c": st.integers(1, 2)})
 _commits = st.lists(st.dictionaries(_paths, st.one_of(st.none(), _documents), min_size=1), min_size=1, max_size=6)
 
 
-@dataclass(frozen=True)
-class Case:
-    """A query for `a == 1` with an optional lower bound of `b`, an upper bound of `c` and a limit."""
-
-    lower: int = 0
-    upper: int = 0
-    limit: int = 0
-
-    def query(self) -> structured_query.Query:
-        """Return the query as the server reads it."""
-        message = m.StructuredQuery()
-        message.from_.add(collection_id="t")
-        if self.limit:
-            message.limit.value = self.limit
-        message.where.composite_filter.op = 1  # AND
-        for field, operator, value in (("a", 5, 1), ("b", 4, self.lower), ("c", 2, self.upper)):  # ==, >=, <=
-            if value:
-                condition = message.where.composite_filter.filters.add().field_filter
-                condition.field.field_path, condition.op, condition.value.integer_value = field, operator, value
-        return structured_query.read(ROOT, message)
-
-    def expected(self, documents: dict[str, Any]) -> int:
-        """Return the number of matching documents of the collection `t` at the root."""
-        matching: int = sum(
-            path.count("/") == 1
-            and fields["a"] == 1
-            and fields["b"] >= self.lower
-            and (not self.upper or fields["c"] <= self.upper)
-            for path, fields in documents.items()
-        )
-        return min(matching, self.limit) if self.limit else matching
-
-
 TWO_RANGES = Case(lower=2, upper=1)
 CASES = [Case(), Case(lower=2), Case(limit=2), TWO_RANGES]
-
-
-async def _commit(storage: Storage, batch: dict[str, dict[str, int] | None]) -> int:
-    writes = []
-    for path, fields in batch.items():
-        name = f"{ROOT}/{path}"
-        write = m.Write(delete=name) if fields is None else m.Write(update=m.Document(name=name))
-        for field, value in (fields or {}).items():
-            write.update.fields[field].integer_value = value
-        writes.append(document_write.prepare(write, resource_names.parse(name).database))
-
-    def work(group: Group) -> int:
-        return m.microseconds(commits.commit(group, writes, commits.no_conflicts).commit_time)
-
-    return await storage.write(work)
 
 
 async def _check(batches: list[dict[str, Any]], read_at: list[int], remembers: bool) -> None:
@@ -90,7 +35,7 @@ async def _check(batches: list[dict[str, Any]], read_at: list[int], remembers: b
             states: list[tuple[int, dict[str, Any]]] = []
             documents: dict[str, Any] = {}
             for batch in batches:
-                time = await _commit(storage, batch)
+                time = await commit(storage, batch)
                 documents = {path: fields for path, fields in (documents | batch).items() if fields is not None}
                 states.append((time, documents))
                 for case, query in queries.items():
@@ -131,22 +76,13 @@ async def test_many_changes_are_read_in_steps(tmp_path: Path, monkeypatch: pytes
     storage, query, document = Storage(tmp_path / "data"), Case().query(), {"a": 1, "b": 1, "c": 1}
     counts = Counts(storage)
     try:
-        times = [
-            await _commit(storage, {f"t/{commit}-{number}": document for number in range(4)}) for commit in range(5)
-        ]
-        await _commit(storage, {f"t/{commit}-0": None for commit in range(5)})
-        reads, read = 0, storage.read
-
-        async def counted(work: Any) -> Any:
-            nonlocal reads
-            reads += 1
-            return await read(work)
-
-        monkeypatch.setattr(storage, "read", counted)
+        times = [await commit(storage, {f"t/{turn}-{number}": document for number in range(4)}) for turn in range(5)]
+        await commit(storage, {f"t/{turn}-0": None for turn in range(5)})
+        reads = count_reads(storage, monkeypatch)
 
         assert [await counts.count(query, time) for time in times] == [4, 8, 12, 16, 20]
         assert await counts.count(query, times[0]) == 4
-        assert reads > 10
+        assert len(reads) > 10
     finally:
         await storage.close()
 
@@ -158,8 +94,8 @@ async def test_more_changes_are_read_if_there_are_many_keys(tmp_path: Path, monk
     storage = Storage(tmp_path / "data")
     document = {"a": 1, "b": 1, "c": 1}
     try:
-        time = await _commit(storage, {f"t/{number}": document for number in range(50)})
-        await _commit(storage, {"t/new": document, "t/0": None, "t/1": None})
+        time = await commit(storage, {f"t/{number}": document for number in range(50)})
+        await commit(storage, {"t/new": document, "t/0": None, "t/1": None})
 
         assert await Counts(storage).count(Case().query(), time) == 50
     finally:
@@ -176,7 +112,7 @@ async def test_a_count_of_a_later_state_is_not_used_for_an_earlier_one(
     check_retained = versions.check_retained
 
     async def count_after_another_commit() -> None:
-        assert await counts.count(query, await _commit(storage, {"t/1": document})) == 2
+        assert await counts.count(query, await commit(storage, {"t/1": document})) == 2
 
     def check(connection: sqlite3.Connection, read_time: int) -> None:
         check_retained(connection, read_time)
@@ -184,7 +120,7 @@ async def test_a_count_of_a_later_state_is_not_used_for_an_earlier_one(
         asyncio.run_coroutine_threadsafe(count_after_another_commit(), loop).result()
 
     try:
-        time = await _commit(storage, {"t/0": document})
+        time = await commit(storage, {"t/0": document})
         monkeypatch.setattr(versions, "check_retained", check)
 
         assert await counts.count(query, time) == 1

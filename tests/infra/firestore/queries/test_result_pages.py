@@ -2,14 +2,13 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.queries import result_pages, scanner, structured_query
 from infra.embedded.firestore.storage.storage import Storage
-from tests.infra.firestore.queries.test_counts import ROOT, Case, _commit
+from tests.infra.firestore.queries.cases import ROOT, Case, commit, count_reads
 
 DOCUMENTS = 50
 
@@ -39,7 +38,7 @@ def by_b(case: Case) -> structured_query.Query:
 
 async def store(storage: Storage, **fields: int) -> int:
     """Store all documents with a number in `b`. Return the commit time."""
-    return await _commit(storage, {f"t/{number}": {"a": 1, "b": number, **fields} for number in range(DOCUMENTS)})
+    return await commit(storage, {f"t/{number}": {"a": 1, "b": number, **fields} for number in range(DOCUMENTS)})
 
 
 async def test_earlier_versions_with_the_same_place_are_found(storage: Storage) -> None:
@@ -61,14 +60,7 @@ async def test_a_search_without_a_result_is_divided_into_short_reads(
     time = await store(storage, c=1)
     query = by_b(Case(upper=0))
     assert [each async for each in result_pages.stream(storage, query, time)] == []  # creates the index
-    reads, read = 0, storage.read
-
-    async def counted(work: Any) -> Any:
-        nonlocal reads
-        reads += 1
-        return await read(work)
-
-    monkeypatch.setattr(storage, "read", counted)
+    reads = count_reads(storage, monkeypatch)
 
     assert [each async for each in result_pages.stream(storage, query, time)] == []
-    assert reads > DOCUMENTS / 20
+    assert len(reads) > DOCUMENTS / 20
