@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropzone import UnusableSample
@@ -77,7 +77,7 @@ def test_consecutive_rows_with_the_same_time_and_labels_are_one_sample(reader: R
     }
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(deadline=None)
 @given(table=TABLES)
 def test_the_page_reads_the_samples_that_the_client_reads(reader: Reader, table: str) -> None:
     """The same samples and as many bad rows. The page sends no sample of a file that is not CSV."""

@@ -1,5 +1,6 @@
 """The lines of the dashboard's plot, one for each value of a label, in a real browser."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -116,6 +117,22 @@ def test_each_line_has_its_statistics_and_its_latest_result(stack: Stack, dashbo
     dashboard.wait_for(lambda: "01:09:00" in (dashboard.text(".summary tbody time") or ""))
     dashboard.press(".summary tbody button", "12")
     dashboard.wait_for(lambda: dashboard.attributes(".sample code.hint", "title") == [new])
+
+
+def test_the_statistics_follow_a_correction(stack: Stack, dashboard: Dashboard) -> None:
+    """It does not change the number of results."""
+    key = stack.new_key("corrected-summary-on-page")
+    ids = [submit(stack, key, minute, value) for minute, value in enumerate((10, 30))]
+    for sample_id in ids:
+        stack.wait_for(sample_id, key=key)
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: cells(dashboard, 1)[-2:] == ["10", "30"])
+
+    corrected = {"time_stamp": START.isoformat(), "data": [20]}
+    stack.post_sample(json.dumps(corrected).encode(), x_api_key=key, x_supersedes=ids[1])
+
+    dashboard.wait_for(lambda: cells(dashboard, 1)[-2:] == ["10", "20"])
+    assert "2 results with 2 values." in summary(dashboard)
 
 
 def test_results_with_different_units_are_different_lines(stack: Stack, dashboard: Dashboard) -> None:

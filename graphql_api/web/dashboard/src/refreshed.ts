@@ -2,9 +2,10 @@
 //
 // The computation can take long. The page therefore waits before it repeats a request: at least for
 // `MIN_PAUSE_MILLISECONDS`, and several times as long as the last response took.
-import { batch, effect, signal, untracked, type Signal } from '@preact/signals';
-import { total } from './results.ts';
+import { batch, computed, effect, signal, untracked, type Signal } from '@preact/signals';
+import { arrived, removed, total } from './results.ts';
 import { ServerError } from './server.ts';
+import { session } from './session.ts';
 
 /**
  * The server has rollups of whole hours and days, and only for filters by time stamp and labels. For other summaries it
@@ -14,6 +15,9 @@ export const MAX_READ_RESULTS = 20_000;
 
 const MIN_PAUSE_MILLISECONDS = 15_000;
 const PAUSE_FACTOR = 5;
+
+/** Changes with the results. A recomputation or a correction does not change their number. */
+const version = computed(() => [total, arrived, removed].map((each) => each.value).join(' '));
 
 interface Source<T> {
   /** Returns what the value depends on. A change discards the value. */
@@ -28,7 +32,7 @@ interface Refreshed<T> {
   value: Signal<T | null>;
   /** Why the server did not return the value, or null. */
   fault: Signal<string | null>;
-  /** Reads the value while it is needed, and again after the number of results has changed. */
+  /** Reads the value while it is needed, and again after the results have changed. */
   start(): void;
 }
 
@@ -53,7 +57,7 @@ export function refreshed<T>({ subject, isNeeded, read }: Source<T>): Refreshed<
   const refresh = async () => {
     if (reading || document.hidden || !untracked(isNeeded)) return;
     const current = new AbortController();
-    const [start, counted] = [performance.now(), total.peek()];
+    const [start, counted] = [performance.now(), version.peek()];
     let isTemporary = false;
     reading = current;
     try {
@@ -69,11 +73,12 @@ export function refreshed<T>({ subject, isNeeded, read }: Source<T>): Refreshed<
       if (reading === current) reading = null;
     }
     mayReadAt = performance.now() + Math.max(MIN_PAUSE_MILLISECONDS, PAUSE_FACTOR * (performance.now() - start));
-    if (isTemporary || total.peek() !== counted) schedule();
+    if (isTemporary || version.peek() !== counted) schedule();
   };
 
   const start = () => {
     effect(() => {
+      void session.value; // another user may sign in without a new page
       subject();
       untracked(() => {
         reading?.abort();
@@ -84,7 +89,7 @@ export function refreshed<T>({ subject, isNeeded, read }: Source<T>): Refreshed<
     });
     effect(() => {
       subject();
-      void total.value;
+      void version.value;
       if (isNeeded()) schedule();
       else untracked(() => set(null, null));
     });
