@@ -136,11 +136,12 @@ class AsyncReader:
                 yield edge
 
     async def removals(self, after: str | None = None) -> AsyncGenerator[RemovalEdge, None]:
-        """Yield each sample that is deleted or superseded from now on, once, in order. The iteration has no end.
+        """Yield each sample that is deleted or superseded, once, in order. The iteration has no end.
 
-        `after` is the cursor of an earlier removal or result: the stream starts with the removals after it. The stream
-        resumes as that of `watch`. If it starts without `after` and without any result, it can miss removals while the
-        connection is broken, until the first one arrives.
+        `after` is the cursor of an earlier removal or result: the stream starts with the removals after it. Without
+        `after`, it starts with the removals after the newest result was stored, which can be earlier than the call.
+        The stream resumes as that of `watch`. If it starts without `after` and without any result, it can miss removals
+        while the connection is broken, until the first one arrives.
         """
         stream = RemovalStream(self._connection, after, self._retry_seconds)
         async with aclosing(stream.edges()) as edges:

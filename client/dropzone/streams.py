@@ -40,7 +40,7 @@ class _Stream(ABC, Generic[Edge]):
         self._retry_forever = retrying(None)
 
     async def edges(self) -> AsyncGenerator[Edge, None]:
-        """Yield each item that is stored after the cursor. Without a cursor, yield each item stored from now on."""
+        """Yield each item that is stored after the cursor. Without one, start after the newest result."""
         if self._cursor is None:
             self._cursor = await self._retry_start(newest_cursor, self._connection)
         else:

@@ -141,7 +141,10 @@ class Client:
         return self._iterate(lambda: self._client.watch(where, after))
 
     def removals(self, after: str | None = None) -> Iterator[RemovalEdge]:
-        """Yield each sample that is deleted or superseded from now on, once, in order. The iteration has no end."""
+        """Yield each sample that is deleted or superseded, once, in order. The iteration has no end.
+
+        Without `after`, it starts with the removals after the newest result was stored.
+        """
         return self._iterate(lambda: self._client.removals(after))
 
     def summary(self, where: ResultFilter | None = None) -> Summary:

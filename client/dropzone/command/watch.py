@@ -35,7 +35,12 @@ def watch(
     where: Where = None,
     label: Labels = None,
     removals: Annotated[
-        bool, typer.Option("--removals", help="Print samples that are deleted or superseded instead of results.")
+        bool,
+        typer.Option(
+            "--removals",
+            help="Print samples that are deleted or superseded instead of results. Without --after, this starts with "
+            "the removals after the newest result.",
+        ),
     ] = False,
     after: Annotated[
         str,

@@ -38,6 +38,10 @@ export const selectedState = computed(() => (bounds.value.state as SampleState |
 /** Whether the page displays results. Otherwise it displays the samples in a state without listed results. */
 export const showsResults = computed(() => selectedState.value === null || selectedState.value === 'COMPUTED');
 export const filter = computed(() => toFilter(bounds.value));
+/** Whether the server has rollups for the filter. Otherwise it reads each result. */
+export const hasRollups = computed(() =>
+  Object.keys(filter.value).every((name) => name === 'timestamp' || name === 'labels'),
+);
 const sampleFilterText = computed(() => JSON.stringify({ state: selectedState.value ?? undefined, labels: filter.value.labels }));
 /** The part of the filter that also selects samples without a result. A change of a range does not change it. */
 export const sampleFilter = computed<SampleFilter>(() => JSON.parse(sampleFilterText.value));

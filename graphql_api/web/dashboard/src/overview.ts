@@ -1,6 +1,6 @@
 // The means over time of all matching results, for the plot. The page requests them if it has loaded a part of the results.
 import { computed } from '@preact/signals';
-import { filter, showsResults } from './filter.ts';
+import { filter, hasRollups, showsResults } from './filter.ts';
 import { knownLabels, labelName } from './labels.ts';
 import extremesQuery from './operations/extremes.graphql';
 import overTimeQuery from './operations/overtime.graphql';
@@ -55,7 +55,9 @@ async function read(signal: AbortSignal): Promise<Overview | null> {
   try {
     return await request(subject, 'MINUTE', signal);
   } catch (error) {
-    if (!(error instanceof ServerError && error.code === 'OPERATION_TOO_COMPLEX')) throw error;
+    // Without rollups, longer buckets read the same results, and are refused too.
+    const helpsIfLonger = error instanceof ServerError && error.code === 'OPERATION_TOO_COMPLEX' && hasRollups.peek();
+    if (!helpsIfLonger) throw error;
     return request(subject, 'HOUR', signal);
   }
 }

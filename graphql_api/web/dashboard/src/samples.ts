@@ -1,6 +1,6 @@
 // The newest samples in the selected state, if it is a state without listed results.
 import { batch, computed, effect, signal } from '@preact/signals';
-import { sampleFilter, showsResults } from './filter.ts';
+import { sampleFilter, selectedState, showsResults } from './filter.ts';
 import { fault } from './results.ts';
 import { MAX_PAGES, readSamples } from './sample_pages.ts';
 import { ServerError } from './server.ts';
@@ -15,7 +15,13 @@ export const samples = signal<readonly ListedSample[] | null>(null);
 /** Whether there are older samples, which may be in another state. */
 export const hasOlder = signal(false);
 
-const countsText = computed(() => JSON.stringify(counts.value));
+/** The counts that change with the list: that of its state, but a sample can stop to be PENDING in several ways. */
+const relevantCounts = computed(() => {
+  const state = selectedState.value;
+  return state === 'FAILED' || state === 'REJECTED'
+    ? String(counts.value?.[state.toLowerCase() as 'failed' | 'rejected'])
+    : JSON.stringify(counts.value);
+});
 let steps = 1; // the number of times that the user has requested samples
 let view = 0; // increases when another list is displayed
 
@@ -32,7 +38,7 @@ export function start(): void {
   });
   effect(() => {
     void sampleFilter.value;
-    void countsText.value;
+    void relevantCounts.value;
     if (session.value && !showsResults.value) void read();
   });
 }

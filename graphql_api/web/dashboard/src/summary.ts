@@ -1,6 +1,6 @@
 // The statistics of all values of the matching results, in total and per line of the plot, with the latest result of each line.
 import { computed, signal } from '@preact/signals';
-import { filter, showsResults } from './filter.ts';
+import { filter, hasRollups, showsResults } from './filter.ts';
 import { hasUnits, knownLabels, labelName } from './labels.ts';
 import summaryQuery from './operations/summary.graphql';
 import { MAX_READ_RESULTS, refreshed } from './refreshed.ts';
@@ -28,8 +28,7 @@ const requested = signal<ResultFilter | null>(null);
 
 /** Whether the page requests the summary only if the user wants it, because the server must read many results. */
 export const isOnRequest = computed(() => {
-  const hasRollups = Object.keys(filter.value).every((name) => name === 'timestamp' || name === 'labels');
-  return !hasRollups && total.value >= MAX_READ_RESULTS && requested.value !== filter.value;
+  return !hasRollups.value && total.value >= MAX_READ_RESULTS && requested.value !== filter.value;
 });
 
 const {

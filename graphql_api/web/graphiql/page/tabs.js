@@ -226,7 +226,7 @@ const RANGES = `{
 }`;
 
 const LABELS = `{
-  "filter": { "labels": [{ "name": "source", "value": "example" }] },
+  "filter": {},
   "groupBy": ["source"]
 }`;
 
