@@ -1,6 +1,6 @@
 """Builds the Kubernetes manifests, validates them against strict schemas, and checks their policies.
 
-`python -m infra.check.manifests OVERLAY [COMPONENT ...]` prints the manifests of an overlay as JSON.
+`python -m infra.check.manifests OVERLAY` prints the manifests of an overlay as JSON.
 """
 
 import json
@@ -189,4 +189,4 @@ def _named_ports(service: Document) -> list[str]:
 
 
 if __name__ == "__main__":
-    json.dump(build(sys.argv[1], sys.argv[2:]), sys.stdout)
+    json.dump(build(sys.argv[1]), sys.stdout)

@@ -1,7 +1,9 @@
 """Each check of the manifests finds the fault that it is for."""
 
 import copy
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from infra.check import manifests
 
 Documents = dict[str, Any]
+ALERTS = Path("infra/prometheus/alerts.yaml").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +90,53 @@ def test_the_message_of_kustomize_is_raised() -> None:
     """An overlay that does not exist is an example."""
     with pytest.raises(ValueError, match="missing"):
         manifests.build("missing")
+
+
+def of_kind(documents: Documents, kind: str) -> list[Any]:
+    """Return the objects of a kind."""
+    return [document for document in documents.values() if document["kind"] == kind]
+
+
+def test_prometheus_scrapes_each_process(built: Documents) -> None:
+    """Deliveries, the disk and commits are metrics of Firestore, and the audit is one of the function."""
+    monitor = built["ServiceMonitor dropzone"]["spec"]
+    [endpoint] = monitor["endpoints"]
+
+    scraped = {
+        service["metadata"]["name"]
+        for service in of_kind(built, "Service")
+        if manifests.selects(monitor["selector"], service["metadata"]["labels"])
+        and endpoint["port"] in [port["name"] for port in service["spec"]["ports"]]
+    }
+
+    assert scraped == {"api", "function", "firestore"}
+
+
+def test_the_metrics_have_the_job_that_the_alerts_select(built: Documents) -> None:
+    """By default, the job would be the name of the service."""
+    [endpoint] = built["ServiceMonitor dropzone"]["spec"]["endpoints"]
+
+    labels = {each["targetLabel"]: each.get("replacement") for each in endpoint["relabelings"]}
+
+    assert {labels["job"]} == set(re.findall(r'job="(\w+)"', ALERTS))
+
+
+@pytest.mark.parametrize("process", ["function", "firestore"])
+def test_only_prometheus_may_connect_to_the_ports_of_metrics(built: Documents, process: str) -> None:
+    """The port of Firestore also serves its administration. The port of the API is open to all clients."""
+    outside = [
+        peer
+        for policy in of_kind(built, "NetworkPolicy")
+        if manifests.selects(policy["spec"]["podSelector"], {"app.kubernetes.io/name": process})
+        for rule in policy["spec"].get("ingress", ())
+        if {"protocol": "TCP", "port": "http"} in rule["ports"]
+        for peer in rule["from"]
+        if "namespaceSelector" in peer
+    ]
+
+    assert outside == [
+        {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}},
+            "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
+        }
+    ]

@@ -29,19 +29,13 @@ class Container:
 
 def standalone() -> dict[str, Container]:
     """Return the containers by name. Skips the test if kubectl is not installed in .venv-infra."""
-    documents = manifests()
+    if not INTERPRETER.with_name("kubectl").exists():
+        pytest.skip("kubectl is not installed in .venv-infra; run: make infra-check")
+    command = [str(INTERPRETER), "-m", "infra.check.manifests", "standalone"]
+    documents: list[Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     settings = next(document["data"] for document in documents if document["kind"] == "ConfigMap")
     pods = [document["spec"]["template"]["spec"] for document in documents if "template" in document.get("spec", {})]
     return {pod["containers"][0]["name"]: _container(pod, settings) for pod in pods}
-
-
-def manifests(*components: str) -> list[Any]:
-    """Return the manifests of the overlay with components. Skips the test if kubectl is not installed."""
-    if not INTERPRETER.with_name("kubectl").exists():
-        pytest.skip("kubectl is not installed in .venv-infra; run: make infra-check")
-    command = [str(INTERPRETER), "-m", "infra.check.manifests", "standalone", *components]
-    documents: list[Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    return documents
 
 
 def _container(pod: Any, settings: Mapping[str, str]) -> Container:
