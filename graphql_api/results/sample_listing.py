@@ -125,17 +125,35 @@ class SampleListing:
             async for documents in batches:
                 yield [document.name.rpartition("/")[2] for document in documents]
 
-    async def result_ids(
+    async def ids_with_expired(
         self, submitter: str, state: SampleState | None, selection: Selection, batch_size: int
     ) -> AsyncGenerator[Sequence[str], None]:
-        """Yield the ids of results in `state` that `selection` selects, also of samples that have expired.
+        """Yield the same as `ids`, and then the ids of results in `state`, also of samples that have expired.
 
-        Results that are stored after the first batch are left out. Results of earlier releases, which lack the time of
-        submission, are found by their state only. A batch can be empty.
+        Samples that are submitted after the first batch are left out. Results of earlier releases, which lack the time
+        of submission, are found by their state only. A batch can be empty, and an id can be in two batches.
         """
+        started_at = await self._firestore.now()  # while the samples are read, new samples get results
+        for batches in (
+            self.ids(submitter, state, selection, batch_size),
+            self._result_ids(submitter, state, selection, started_at, batch_size),
+        ):
+            async with aclosing(batches):
+                async for ids in batches:
+                    yield ids
+
+    async def _result_ids(
+        self,
+        submitter: str,
+        state: SampleState | None,
+        selection: Selection,
+        until: datetime,
+        batch_size: int,
+    ) -> AsyncGenerator[Sequence[str], None]:
         statuses = [status for status in _OUTCOMES if state is None or status.value == state.value]
-        now = await self._firestore.now()
-        earlier = replace(selection, bounds=[*selection.bounds, Bound("submitted_at", "<=", now)])
+        if not statuses:
+            return
+        earlier = replace(selection, bounds=[*selection.bounds, Bound("submitted_at", "<=", until)])
         select = ("status", "submitted_at")
         if selection.labels:
             queries = [_by_submission(document_paths.RESULTS, {"status": each}, earlier, select) for each in statuses]
@@ -150,7 +168,7 @@ class SampleListing:
                         document.name.rpartition("/")[2]
                         for document in documents
                         if document.fields["status"].string_value in statuses
-                        and ("submitted_at" not in document.fields or _time(document, "submitted_at") <= now)
+                        and ("submitted_at" not in document.fields or _time(document, "submitted_at") <= until)
                     ]
 
     async def pending_ids(

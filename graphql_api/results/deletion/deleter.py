@@ -50,19 +50,8 @@ class Deleter:
 
         Raises `RateLimited` if another deletion of this submitter is running.
         """
-        return await self._start(submitter, self._selected_ids(submitter, state, selection), reason)
-
-    async def _selected_ids(
-        self, submitter: str, state: SampleState | None, selection: Selection
-    ) -> AsyncGenerator[Sequence[str], None]:
-        listing = self._store.sample_listing
-        for batches in (
-            listing.ids(submitter, state, selection, _BATCH_SIZE),
-            listing.result_ids(submitter, state, selection, _BATCH_SIZE),
-        ):
-            async with aclosing(batches):
-                async for ids in batches:
-                    yield ids
+        ids = self._store.sample_listing.ids_with_expired(submitter, state, selection, _BATCH_SIZE)
+        return await self._start(submitter, ids, reason)
 
     async def get(self, submitter: str, deletion_id: str) -> Deletion | None:
         """Return the progress of a deletion, or None if it does not exist."""

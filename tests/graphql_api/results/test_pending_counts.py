@@ -115,3 +115,20 @@ async def test_samples_with_labels_are_counted_and_not_read(
     assert (await count(between(4, 7, unit))) | {"COMPUTED": 0} == await count(between(4, 6, unit))
     assert (await count(between(4, 5, unit)))["PENDING"] == 1
     assert set((await count(Selection(labels={"site": "bern", "unit": "A"}))).values()) == {0}
+
+
+async def test_a_selection_for_deletion_leaves_out_samples_that_arrive_meanwhile(firestore: Firestore) -> None:
+    """Reading the samples can take hours. A later sample can have a result when the results are read."""
+    await store_result(firestore, 1, submitted_at=day(1), labels=SITE)  # its sample has expired
+    listing = SampleListing(firestore, shards=1)
+    selected: list[str] = []
+
+    async for ids in listing.ids_with_expired(SUBMITTER, None, Selection(labels=SITE), 2):
+        if not selected:
+            header = Sample.receive(b"{}", submitter=SUBMITTER, default_labels=SITE).header
+            now = await firestore.now()
+            await store(firestore, {document_paths.sample(SUBMITTER, IDS[7]): header.fields() | {"submitted_at": now}})
+            await store_result(firestore, 7, submitted_at=now, labels=SITE)
+        selected += ids
+
+    assert set(selected) == set(IDS[1:7])
