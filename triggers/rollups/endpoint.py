@@ -77,8 +77,11 @@ class RollupsEndpoint:
             except PreconditionFailed:
                 report.is_finished = False
                 logger.info("rollups of %s: another instance builds them", submitter)
-            except (Unavailable, FirestoreError, ValueError) as error:  # for example a damaged document
+            except (Unavailable, FirestoreError) as error:
                 failures.append(f"{submitter}: {error}")
+            except Exception:  # for example a document with damaged fields
+                logger.exception("rollups of %s failed", submitter)
+                failures.append(f"{submitter}: internal error, see the log")
         return report, failures
 
     async def _archive(self, firestore: Firestore, submitter: str, report: Report, deadline: float) -> None:
