@@ -34,7 +34,7 @@ class Store:
             for sample_id in ids
             if document_paths.is_sample_id(sample_id)
         }
-        documents = await self._firestore.batch_get(paths, mask=HEADER_FIELDS) if paths else {}
+        documents = await self._firestore.batch_get(paths, mask=HEADER_FIELDS)
         decoded = await self._turns.of(submitter).map(partial(decode_header, submitter), documents.values())
         return dict(zip(map(paths.__getitem__, documents), decoded, strict=True))
 
@@ -45,7 +45,7 @@ class Store:
             for sample_id in ids
             if document_paths.is_sample_id(sample_id)
         }
-        documents = await self._firestore.batch_get(paths) if paths else {}
+        documents = await self._firestore.batch_get(paths)
         decoded = await self._turns.of(submitter).map(partial(decode_result, submitter), documents.values())
         return dict(zip(map(paths.__getitem__, documents), decoded, strict=True))
 

@@ -88,6 +88,8 @@ class Firestore(Database):
         A `mask` limits the fields that are read.
         """
         request = BatchGetDocumentsRequest(database=self.database, documents=[self.name(path) for path in paths])
+        if not request.documents:
+            return {}
         if mask:
             request.mask.field_paths.extend(mask)
         if read_time is not None:

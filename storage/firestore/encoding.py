@@ -42,6 +42,16 @@ def to_write(name: str, fields: Mapping[str, object]) -> Any:
     return write
 
 
+def to_conditional_write(name: str, fields: Mapping[str, object], update_time: datetime | None) -> Any:
+    """Return a write that requires that the document has this update time, or does not exist if it is None."""
+    write = to_write(name, fields)
+    if update_time is None:
+        write.current_document.exists = False
+    else:
+        write.current_document.update_time.FromDatetime(update_time)
+    return write
+
+
 def to_delete(name: str) -> Any:
     """Return a `Write` that deletes the document with the full name `name`."""
     return Write(delete=name)

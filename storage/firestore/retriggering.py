@@ -19,7 +19,7 @@ async def trigger_again(
     Samples that do not exist and REJECTED samples are skipped.
     """
     paths = {document_paths.sample(submitter, sample_id): sample_id for sample_id in ids}
-    headers = await firestore.batch_get(paths, mask=["state_on_arrival"]) if paths else {}
+    headers = await firestore.batch_get(paths, mask=["state_on_arrival"])
     accepted = [
         path for path, header in headers.items() if header.fields["state_on_arrival"].string_value == Arrival.ACCEPTED
     ]

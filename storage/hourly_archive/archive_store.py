@@ -9,7 +9,6 @@ from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.messages import StructuredQuery
 from storage.hourly_archive.archived_day import ArchivedDay
-from storage.rollups.checkpoint_store import conditional_write
 from storage.rollups.rollup import Resolution
 
 _Operator = StructuredQuery.FieldFilter
@@ -63,7 +62,7 @@ class ArchiveStore:
     def write(self, day: ArchivedDay) -> Any:
         """Return the write that stores a day. The write fails if the document has changed after it was read."""
         name = self._firestore.name(self.path(day.day, day.labels))
-        return conditional_write(name, day.fields(), day.update_time)
+        return encoding.to_conditional_write(name, day.fields(), day.update_time)
 
     def _query(self, first: date, last: date, having: Labels | None) -> Any:
         collection = document_paths.HOURLY_ARCHIVE if having is None else document_paths.HOURLY_ARCHIVE_SERIES

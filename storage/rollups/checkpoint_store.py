@@ -1,8 +1,6 @@
 """The stored checkpoint of a submitter."""
 
 from dataclasses import replace
-from datetime import datetime
-from typing import Any
 
 from storage.documents import document_paths
 from storage.firestore import encoding
@@ -31,15 +29,5 @@ class CheckpointStore:
         Raises `PreconditionFailed` if another instance has changed it.
         """
         name = self._firestore.name(self._path)
-        written = await writer.write(conditional_write(name, checkpoint.fields(), checkpoint.update_time))
+        written = await writer.write(encoding.to_conditional_write(name, checkpoint.fields(), checkpoint.update_time))
         return replace(checkpoint, update_time=encoding.to_datetime(written.update_time))
-
-
-def conditional_write(name: str, fields: dict[str, object], update_time: datetime | None) -> Any:
-    """Return a write that requires that the document has this update time, or does not exist if it is None."""
-    write = encoding.to_write(name, fields)
-    if update_time is None:
-        write.current_document.exists = False
-    else:
-        write.current_document.update_time.FromDatetime(update_time)
-    return write

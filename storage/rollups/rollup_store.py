@@ -12,7 +12,6 @@ from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import StructuredQuery
 from storage.rollups.checkpoint import FORMAT_VERSION
-from storage.rollups.checkpoint_store import conditional_write
 from storage.rollups.day_rollups import DayRollups, Pause, RollupDocument
 from storage.rollups.rollup import Resolution, Snapshot, decode_hours, end_of, midnight_of
 from storage.rollups.series import RollupKind, Series
@@ -113,7 +112,7 @@ class RollupStore:
     def _write(self, day: date, document: RollupDocument, fields: dict[str, object]) -> Any:
         suffix = f"-{document.number}" if document.number else ""
         path = document_paths.rollup(self._submitter, f"{day.isoformat()}{suffix}", self.kind.collection)
-        return conditional_write(self._firestore.name(path), fields, document.update_time)
+        return encoding.to_conditional_write(self._firestore.name(path), fields, document.update_time)
 
     async def _days(
         self, first: date, end: datetime, read_time: datetime, select: Sequence[str] = ()

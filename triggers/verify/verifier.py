@@ -89,7 +89,7 @@ class Verifier:
             yield f"the header is damaged: {error!r}"
             return
         paths = [document_paths.chunk(submitter, sample_id, header.sha256, number) for number in range(header.chunks)]
-        found = await self._firestore.batch_get(paths) if paths else {}
+        found = await self._firestore.batch_get(paths)
         chunks = [found.pop(path).fields["data"].bytes_value for path in paths if path in found]
         try:
             await asyncio.to_thread(header.assemble, chunks)

@@ -66,8 +66,7 @@ class DeletionStore(JobRecords[Deletion]):
 
     async def _read(self, paths: Iterable[str], mask: Collection[str], read_time: datetime) -> dict[str, Any]:
         """Return the documents that exist by their ids."""
-        wanted = list(paths)
-        documents = await self._firestore.batch_get(wanted, mask=mask, read_time=read_time) if wanted else {}
+        documents = await self._firestore.batch_get(paths, mask=mask, read_time=read_time)
         return {path.rpartition("/")[2]: document for path, document in documents.items()}
 
     async def _replace_results(

@@ -44,7 +44,7 @@ class GroupedReader:
         del self._queue[:MAX_CALL_DOCUMENTS]
         wanted = dict.fromkeys(path for paths, done in reads if not done.done() for path in paths)
         try:
-            documents = await self._firestore.batch_get(wanted, mask=self._mask) if wanted else {}
+            documents = await self._firestore.batch_get(wanted, mask=self._mask)
         except Exception as error:  # noqa: BLE001 - every read of this call gets the error
             for _, done in reads:
                 if not done.done():
