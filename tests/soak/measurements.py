@@ -10,7 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 MIB = 2**20
 PROCESSES = ("api", "function", "firestore")
 MAX_GROWTH = 1.2
-"""The largest ratio of the least memory or open files in the last quarter to those in the second quarter."""
+"""The largest ratio of the least memory in the last quarter to that in the second quarter, and of open files at the end
+to those before the load."""
 
 MAX_PENDING_SECONDS = 10
 """The events that may wait through the whole last quarter, in seconds of the load."""
@@ -98,11 +99,11 @@ def _cell(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f}"
 
 
-def leaks(measurements: Sequence[Measurement]) -> list[str]:
-    """Return a sentence for each value that has grown from the second to the last quarter of the time.
+def memory_leaks(measurements: Sequence[Measurement]) -> list[str]:
+    """Return a sentence for each process whose memory has grown from the second to the last quarter of the time.
 
     The time is that of the process that ran longest, because a process that was killed starts small again. The smallest
-    value of each quarter counts: after a kill, events that wait open connections, which are closed later.
+    value of each quarter counts.
     """
     found = []
     for name in PROCESSES:
@@ -110,18 +111,30 @@ def leaks(measurements: Sequence[Measurement]) -> list[str]:
         quarter = len(longest) // 4
         if not quarter:
             continue
-        before, after = longest[quarter : 2 * quarter], longest[-quarter:]
-        for what in ("memory", "open_files"):
-            first, last = (min(getattr(each, what)[name] for each in part) for part in (before, after))
-            if last > first * MAX_GROWTH + 5:
-                found.append(f"{what} of {name} grew from {first:.0f} to {last:.0f}")
+        before, after = (
+            min(each.memory[name] for each in part) for part in (longest[quarter : 2 * quarter], longest[-quarter:])
+        )
+        if after > before * MAX_GROWTH + 5:
+            found.append(f"memory of {name} grew from {before:.0f} to {after:.0f}")
     return found
+
+
+def open_file_leaks(before: Measurement, after: Measurement) -> list[str]:
+    """Return a sentence for each process that has more open files after the load than before it.
+
+    Both measurements are of an idle stack. Under load, each event that waits for the function has a connection.
+    """
+    return [
+        f"open files of {name} grew from {before.open_files[name]:.0f} to {after.open_files[name]:.0f}"
+        for name in PROCESSES
+        if after.open_files[name] > before.open_files[name] * MAX_GROWTH + 5
+    ]
 
 
 def backlog(measurements: Sequence[Measurement], rate: float) -> list[str]:
     """Return a sentence if the stack was too slow for `rate`, in samples a second.
 
-    Then many events are delivered at the same time, each over its own connection, so open files prove no leak.
+    Then the memory proves no leak, because events and their results wait in it.
     """
     last = [each.pending for each in measurements[-(len(measurements) // 4) :] if each.pending is not None]
     least = min(last, default=0.0)
