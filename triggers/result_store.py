@@ -130,7 +130,7 @@ class ResultStore:
         write = encoding.to_write(self._firestore.name(path), fields)
         write.update_mask.field_paths.extend(fields)
         write.current_document.update_time.FromDatetime(result.sample_update_time)
-        await self._try_write(write)
+        await self._try_write(write, result.submitter)
 
     async def write(self, result: Result) -> bool:
         """Write `result`. Return False if a result of the same or a newer update time exists.
@@ -145,7 +145,7 @@ class ResultStore:
             raise Unavailable(str(error)) from error
         path = document_paths.result(result.submitter, result.sample_id)
         write = self._new(path, result)
-        while not await self._try_write(write):
+        while not await self._try_write(write, result.submitter):
             existing = (await self._read([path], *_REPLACED_FIELDS)).get(path)
             if existing is None:  # deleted since the attempt
                 write = self._new(path, result)
@@ -164,10 +164,10 @@ class ResultStore:
         write.current_document.exists = False
         return write
 
-    async def _try_write(self, write: Any) -> bool:
+    async def _try_write(self, write: Any, submitter: str) -> bool:
         """Write once; return False if the precondition failed."""
         try:
-            await self._writer.write(write)
+            await self._writer.write(write, submitter)
         except PreconditionFailed:
             return False
         except InvalidWrite:
@@ -205,7 +205,7 @@ class _SeriesRegistry:
         write = encoding.to_write(self._firestore.name(path), {"labels": dict(result.labels)})
         write.current_document.exists = False
         with contextlib.suppress(PreconditionFailed):  # another sample of the series was first
-            await self._writer.write(write)
+            await self._writer.write(write, result.submitter)
         self._registered[path] = None
         if len(self._registered) > MAX_REMEMBERED_SERIES:
             self._registered.popitem(last=False)

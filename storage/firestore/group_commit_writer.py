@@ -217,6 +217,9 @@ class GroupCommitWriter:
         fair_share = -(-self._pending_writes // MAX_CALLS)
         max_writes = min(max(fair_share, MIN_SPLIT_WRITES), MAX_BATCH_WRITES)
         batch = self._queue.next_batch(max_writes, self.share, only_idle=only_idle)
+        now = asyncio.get_running_loop().time()
+        for submitter in {pending.submitter.name for pending in batch}:
+            self._share.note(submitter, now)  # the last of many writes can be sent seconds after they arrived
         self._sent_writes += len(batch)
         return batch
 

@@ -176,7 +176,7 @@ class WriteShare:
         self._together_until = -math.inf
 
     def note(self, submitter: str, now: float) -> None:
-        """Record that `submitter` writes. Writes of the process itself have no submitter."""
+        """Record that a write of `submitter` arrived or was sent. Writes of the process itself have no submitter."""
         if submitter and submitter != self._last_submitter:
             if self._last_submitter:
                 self._together_until = now + TOGETHER_SECONDS

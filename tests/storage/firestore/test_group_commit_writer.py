@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from storage.documents import RateLimited, Unavailable
-from storage.firestore import encoding
+from storage.firestore import encoding, write_queue
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import (
     MAX_BATCH_WRITES,
@@ -150,6 +150,27 @@ async def test_a_submitter_has_few_writes_in_flight_while_others_write(
     assert sum(map(len, server.batches)) <= MIN_SHARE_WRITES + 2
     server.respond(1_000)
     await asyncio.gather(writing, last)
+
+
+async def test_a_submitter_has_its_share_until_its_last_write_is_sent(
+    server: ScriptedFirestore, writer: GroupCommitWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many writes that arrived together are sent for longer than the time after which a submitter counts as idle."""
+    monkeypatch.setattr(write_queue, "TOGETHER_SECONDS", 0.05)
+    monkeypatch.setattr(write_queue, "QUICK_SECONDS", 0)  # the share does not grow
+    monkeypatch.setattr(write_queue, "QUICK_RATIO", 0)
+    server.respond(10_000)
+    flood = [new_write(str(number)) for number in range(10, 10 + 20 * MAX_BATCH_WRITES)]
+    writing = asyncio.create_task(writer.write_all(flood, "flood"))
+    loop = asyncio.get_running_loop()
+    end = loop.time() + 0.2
+    while loop.time() < end:
+        await writer.write(new_write("8"), "other")
+    sizes = [len(batch) for batch in server.batches]
+    await writing
+
+    assert sum(sizes) < len(flood)
+    assert max(sizes[1:]) <= MIN_SHARE_WRITES + 1
 
 
 async def test_a_large_write_does_not_hold_up_the_small_ones_of_others(
