@@ -196,7 +196,10 @@ class Settings:
             except ValueError as error:
                 raise ValueError(f"{PREFIX}{name.upper()}: {error}") from None
         if self.oidc_issuers and not (self.oidc_audience or self.public_url):
-            raise ValueError(f"set {PREFIX}PUBLIC_URL, the address that clients use: {PREFIX}OIDC_ISSUERS needs it")
+            raise ValueError(
+                f"{PREFIX}OIDC_ISSUERS is set without {PREFIX}PUBLIC_URL; set {PREFIX}PUBLIC_URL to the address that "
+                "clients use"
+            )
 
         self._check_certificate()
 

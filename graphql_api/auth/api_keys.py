@@ -94,5 +94,5 @@ def _limits(value: object) -> KeyLimits | None:
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise TypeError("expected a stored API key with an object `limits`")
+        raise TypeError(f"the `limits` of a stored API key are {type(value).__name__}, not an object")
     return KeyLimits(**value)

@@ -42,7 +42,7 @@ class Caller:
     limits: KeyLimits | None = field(default=None, compare=False)
     """The limits of the credential, or None if the limits of the submitter apply."""
     label: str = field(default="", compare=False)
-    """The text by which readers of the submitter recognize the credential, such as the label of a key."""
+    """The label of the credential, which `submittedBy` shows to clients of the submitter."""
     operator: str = field(default="", compare=False)
     """The submitter to which the credential belongs, if this is not `submitter`. Otherwise empty."""
 

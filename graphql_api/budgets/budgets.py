@@ -40,7 +40,7 @@ class Sender(Protocol):
 
     @property
     def label(self) -> str:
-        """The text by which readers of the submitter recognize the credential."""
+        """The label of the credential, which `submittedBy` shows to clients of the submitter."""
 
 
 class Budgets:

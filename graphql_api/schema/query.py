@@ -204,7 +204,7 @@ class Query:
         return [Result.of(result) for result in results]
 
     @strawberry.field(
-        description="Returns the names of all labels that results have had, also deleted ones, in alphabetical order.",
+        description="Returns all label names in alphabetical order, including names of deleted results.",
         metadata=requires(Scope.READ) | costs(COUNT),
     )
     async def label_names(self, info: Info) -> list[str]:
@@ -214,7 +214,7 @@ class Query:
         return sorted({name for each in series for name in each})
 
     @strawberry.field(
-        description="Returns the values of a label that results have had, also deleted ones, in alphabetical order.",
+        description="Returns all values of a label in alphabetical order, including values of deleted results.",
         metadata=requires(Scope.READ) | costs(COUNT),
     )
     async def label_values(

@@ -25,7 +25,7 @@ class Child:
     """A started process. `exited` is a task that returns the exit code after the last line is forwarded."""
 
     def __init__(self, name: str, process: Process, write: Callable[[str], None]) -> None:
-        """Forward the lines of a process. Use `start` to create a child."""
+        """Pass each line that `process` prints to `write`. Use `start` to create a child."""
         self.name = name
         self.group = process.pid
         self.last_lines: deque[str] = deque(maxlen=MAX_LAST_LINES)

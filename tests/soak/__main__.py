@@ -2,8 +2,8 @@
 
 The maximum rate is measured first; the load is 60 % of it. With chaos, one process is killed at each interval, in turn.
 At the end, every acknowledged sample must have a result and pass `triggers.verify`, the memory may not have grown, and
-the idle stack may not have more open files than before the load. The data file may have grown by 8 KiB for each sample. The table goes to standard output, each
-measurement to standard error, and `--plot` writes a plot.
+the idle stack may not have more open files than before the load. The data file may have grown by 8 KiB for each sample.
+The table goes to standard output, each measurement to standard error, and `--plot` writes a plot.
 """
 
 import argparse

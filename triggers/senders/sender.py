@@ -18,7 +18,7 @@ class Sender(Protocol):
 
 
 class SharedSecret:
-    """The sender knows the same secret as this process."""
+    """Accepts events whose bearer token is the secret that this process and the sender share."""
 
     def __init__(self, secret: str) -> None:
         self._secret = secret.encode()

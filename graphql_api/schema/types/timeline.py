@@ -35,7 +35,7 @@ describe_enum(
         "audit.",
         TimelineEvent.COMPUTED: "The function stored the first statistics.",
         TimelineEvent.RECOMPUTED: "The function stored the statistics again, and replaced the earlier ones.",
-        TimelineEvent.FAILED: "The function stored why the sample has no statistics.",
+        TimelineEvent.FAILED: "The function could not compute the statistics, and stored the problem.",
         TimelineEvent.SUPERSEDED: "A later sample corrected this one. `detail` is the id of the later sample.",
     },
 )

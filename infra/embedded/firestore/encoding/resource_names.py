@@ -65,6 +65,7 @@ def parse_parent(name: str) -> ResourceName:
     """Parse the name of a document or database root, which is the parent of collections."""
     parent = parse(name)
     if len(parent.segments) % 2:
+        # The message of Google's Firestore. Its index is the position of a character.
         raise invalid_argument(f'Document parent name "{name}" lacks "/" at index {len(name)}.')
     return parent
 
