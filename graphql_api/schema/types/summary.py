@@ -80,8 +80,8 @@ class _CombinedStatistics:
     quantile_error: float | None = strawberry.field(
         description=(
             "A quantile is interpolated between two estimated values. This is the maximum relative error of these "
-            f"values: {RELATIVE_ERROR}, unless the positive and the negative values together cover more than 17 powers of ten. "
-            "Null if the quantiles are null."
+            f"values: {RELATIVE_ERROR}, unless the positive and the negative values together cover more than 17 "
+            "powers of ten. Null if the quantiles are null."
         ),
         default=None,
     )
