@@ -37,7 +37,7 @@ def test_growth_after_a_restart_is_no_leak() -> None:
 
 
 def test_files_that_stay_open_after_the_load_are_named() -> None:
-    """Each with its process. A few more files are allowed, because a restarted process opens some of its files later."""
+    """Each with its process. A few more files are allowed, because a restarted process opens some files later."""
     assert open_file_leaks(idle(20, 20, 30), idle(24, 22, 41)) == []
     assert open_file_leaks(idle(20, 20, 30), idle(30, 20, 100)) == [
         "open files of api grew from 20 to 30",
