@@ -1,7 +1,7 @@
 """Replaces the numbers of a long list in a JSON text with one random number, the marker.
 
 Splitting a request reads its text twice: once for the request, and once for its variables. For a large sample, reading
-all numbers twice took a sixth of the time until the response (docs/performance.md). The server therefore splits a text
+all numbers twice took a sixth of the time until the response. The server therefore splits a text
 in which the marker replaces the numbers. It restores the numbers when the value with the list is needed.
 
 The brackets of the list may be inside a JSON string. This causes no error, because the replaced part never includes

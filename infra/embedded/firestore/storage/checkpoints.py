@@ -1,7 +1,7 @@
 """Checkpoints: a separate thread copies SQLite's write-ahead log into the database file.
 
 SQLite's automatic checkpoint runs inside a commit. Under load, this commit and all requests that waited for the commit
-took 40 to 58 ms longer (docs/performance.md). The writer and the readers do not wait for the checkpoint thread.
+took 40 to 58 ms longer. The writer and the readers do not wait for the checkpoint thread.
 
 Note: if readers overlap, a passive checkpoint does not reset the write-ahead log, so the log would grow without a
 limit. If the log has more than half of its maximum size, the writer therefore restarts the log after a commit. The
