@@ -29,35 +29,46 @@ Digest = Annotated[
 ]
 
 
-@strawberry.type(description="All mutations act on samples of the submitter to which the API key belongs.")
+@strawberry.type(
+    description="All mutations change data of the submitter to which the API key or the access token belongs."
+)
 class Mutation(SampleMutation):
     """The fields of `mutation`."""
 
     @strawberry.mutation(
         description=(
-            "Changes for how many days samples, results and hourly statistics are kept. The change applies to samples "
-            f"that are submitted later, and takes effect within {CACHE_SECONDS:g} seconds. Stored samples and results "
-            "keep their time of expiry. Results must be kept at least as long as samples, and hourly statistics longer "
-            "than results."
+            "Changes how long samples, results and hourly statistics are kept. The change takes effect within "
+            f"{CACHE_SECONDS:g} seconds. It applies only to samples that are submitted after that. The expiry time of "
+            "stored samples and results does not change. Results must be kept at least as long as samples, and hourly "
+            "statistics longer than results."
         ),
         metadata=requires(Scope.ADMIN) | costs(FieldCost(5)),
     )
     async def set_retention(
         self,
         info: Info,
-        sample_days: Annotated[int | None, strawberry.argument(description=f"Days for samples. {DAYS}")] = None,
-        result_days: Annotated[int | None, strawberry.argument(description=f"Days for results. {DAYS}")] = None,
+        sample_days: Annotated[
+            int | None, strawberry.argument(description=f"The number of days for samples. {DAYS}")
+        ] = None,
+        result_days: Annotated[
+            int | None, strawberry.argument(description=f"The number of days for results. {DAYS}")
+        ] = None,
         hourly: Annotated[
             HourlyRetentionInput | None,
             strawberry.argument(
-                description="For hourly statistics of expired results. Null: they are deleted with the results."
+                description=(
+                    "How long the hourly statistics of expired results are kept. Null means that they are deleted "
+                    "with the results."
+                )
             ),
         ] = None,
         use_default: Annotated[
             bool,
             strawberry.argument(
-                description="Whether to use the default of the server. Cannot be combined with `sampleDays`, "
-                "`resultDays` or `hourly`."
+                description=(
+                    "Whether to use the default of the server again. Cannot be combined with `sampleDays`, "
+                    "`resultDays` or `hourly`."
+                )
             ),
         ] = False,
     ) -> RetentionType:
@@ -74,17 +85,18 @@ class Mutation(SampleMutation):
 
     @strawberry.mutation(
         description=(
-            'Changes whether the server treats each sample as if it had the member `missing: "skip"`. If so, the '
-            "server leaves out nulls in `data`. If not, a null is a problem of a sample without this member. The "
-            f"change applies to samples that are submitted later, and takes effect within {CACHE_SECONDS:g} seconds. "
-            "Returns the setting."
+            'Changes whether the server treats each sample as if it had the member `missing: "skip"`. If this setting '
+            "is on, the statistics leave out nulls in `data`. If it is off, the server rejects a sample with a null in "
+            "`data`, unless the sample has this member. The change takes effect within "
+            f"{CACHE_SECONDS:g} seconds. It applies only to samples that are submitted after that. Returns the new "
+            "setting."
         ),
         metadata=requires(Scope.ADMIN) | costs(FieldCost(5)),
     )
     async def skip_missing_values(
         self,
         info: Info,
-        is_on: Annotated[bool, strawberry.argument(name="on", description="Whether nulls are left out.")],
+        is_on: Annotated[bool, strawberry.argument(name="on", description="Whether the statistics leave out nulls.")],
     ) -> bool:
         """Change a setting of the submitter."""
         submitter, settings = info.context.caller.submitter, info.context.submitter_settings
@@ -94,9 +106,9 @@ class Mutation(SampleMutation):
 
     @strawberry.mutation(
         description=(
-            "Creates an API key for the submitter. The response contains the key, which cannot be read again. The new "
-            "key can have only scopes that the key or token of the request has. If the key of the request has limits, "
-            "the new key has the same limits, and requests with the two keys count together."
+            "Creates an API key for the submitter. Save the key in the response, because you cannot read it again. "
+            "The new key can have only scopes that the key or token of the request has. If the key of the request has "
+            "limits, the new key shares these limits."
         ),
         metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
     )
@@ -108,7 +120,8 @@ class Mutation(SampleMutation):
             str, strawberry.argument(description="A text of up to 100 characters by which you recognize the key.")
         ] = "",
         expires_in_days: Annotated[
-            int | None, strawberry.argument(description="The lifetime of the key in days. It is unlimited by default.")
+            int | None,
+            strawberry.argument(description="The lifetime of the key in days. By default, the key does not expire."),
         ] = None,
     ) -> CreatedApiKey:
         """Create a key with at most the rights of the caller."""
@@ -129,8 +142,8 @@ class Mutation(SampleMutation):
     @strawberry.mutation(
         description=(
             "Replaces an API key of the submitter with a new key. The new key has the same label, scopes, limits and "
-            "lifetime. The old key expires at the end of the overlap, or at its own expiry if that is earlier. The "
-            "response contains the new key, which cannot be read again."
+            "lifetime. The old key expires after `overlapDays`, or at its own expiry time if that is earlier. Save "
+            "the new key in the response, because you cannot read it again."
         ),
         metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
     )
@@ -157,10 +170,10 @@ class Mutation(SampleMutation):
 
     @strawberry.mutation(
         description=(
-            "Replaces the limits of an API key of the submitter, and of all keys that share these limits. Returns "
-            "these keys. The limits apply within seconds. If a limit is not given, that of the submitter applies. "
-            "The key must have its own limits, and no limit can become higher: only the operator gives limits to a key "
-            "or raises them, on the command line."
+            "Lowers the limits of an API key of the submitter. The key must already have limits. All keys that share "
+            "these limits change too. Returns the changed keys. The new limits replace all earlier limits within "
+            "seconds. If you omit a limit, the limit of the submitter applies. This mutation cannot raise a limit, "
+            "because only an operator can add or raise limits, on the command line."
         ),
         metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
     )
@@ -168,14 +181,26 @@ class Mutation(SampleMutation):
         self,
         info: Info,
         digest: Digest,
-        requests_per_second: Annotated[int | None, strawberry.argument(description="Requests in a second.")] = None,
-        samples_per_second: Annotated[int | None, strawberry.argument(description="Samples in a second.")] = None,
-        sample_mib_per_second: Annotated[
-            int | None, strawberry.argument(description="Size of the samples in a second, in MiB.")
+        requests_per_second: Annotated[
+            int | None, strawberry.argument(description="Requests per second and API process.")
         ] = None,
-        samples_per_day: Annotated[int | None, strawberry.argument(description="Samples on a day in UTC.")] = None,
+        samples_per_second: Annotated[
+            int | None, strawberry.argument(description="Samples per second and API process.")
+        ] = None,
+        sample_mib_per_second: Annotated[
+            int | None,
+            strawberry.argument(
+                description="Size of the samples per second and API process, in MiB after decompression."
+            ),
+        ] = None,
+        samples_per_day: Annotated[
+            int | None, strawberry.argument(description="Samples per UTC day, over all API processes.")
+        ] = None,
         sample_mib_per_day: Annotated[
-            int | None, strawberry.argument(description="Size of the samples on a day in UTC, in MiB.")
+            int | None,
+            strawberry.argument(
+                description="Size of the samples per UTC day, over all API processes, in MiB after decompression."
+            ),
         ] = None,
     ) -> list[ApiKeyType]:
         """Lower the limits of a key of the submitter."""

@@ -44,7 +44,9 @@ from storage.rollups.series import MAX_SERIES
 LATEST_FIRST = Order("timestamp", descending=True)
 
 
-@strawberry.type(description="All queries return samples and results of the submitter to which the API key belongs.")
+@strawberry.type(
+    description="All queries return data of the submitter to which the API key or the access token belongs."
+)
 class Query:
     """The fields of `query`."""
 
@@ -58,7 +60,7 @@ class Query:
         return None if header is None else Sample.of(header)
 
     @strawberry.field(
-        description="Returns the result of a sample. Null unless the sample is COMPUTED or SUPERSEDED.",
+        description="Returns the result of a sample, or null if the sample is not COMPUTED or SUPERSEDED.",
         metadata=requires(Scope.READ),
     )
     async def result(self, info: Info, sample_id: SampleId) -> Result | None:
@@ -97,7 +99,7 @@ class Query:
     @strawberry.field(
         description=(
             "Returns a page of samples. The latest submission comes first. With a filter by state, a page can have "
-            "fewer samples than requested and still have a next page."
+            "fewer samples than requested, even if a next page exists."
         ),
         metadata=requires(Scope.READ) | costs(PAGE),
     )
@@ -126,13 +128,12 @@ class Query:
 
     @strawberry.field(
         description=(
-            "Returns combined statistics of the values of all selected results. If the filter has only time stamps and "
-            "labels, or is not set, the server reads stored statistics of hours and days. It reads single results only "
-            "for parts of hours. If the filter has other fields, the server reads every selected result, a few "
-            f"thousand per second. It does the same if the samples have more than {MAX_SERIES:,} combinations of "
-            f"labels and the query filters or groups by labels. If this takes more than {MAX_SECONDS:g} seconds, the "
-            "server returns the error OPERATION_TOO_COMPLEX. `archivedResults` says how many selected results are in "
-            "the hourly archive."
+            "Returns combined statistics of the values of all selected results. The query is fast if `filter` has "
+            "only `timestamp` and `labels`, or is not set: the server reads stored statistics of hours and days, and "
+            "single results only for parts of hours. If `filter` has other fields, the server reads every selected "
+            "result, a few thousand per second. The server also reads every selected result if the query filters or "
+            f"groups by labels and the samples have more than {MAX_SERIES:,} combinations of labels. If the query "
+            f"takes more than {MAX_SECONDS:g} seconds, the server returns the error OPERATION_TOO_COMPLEX."
         ),
         metadata=requires(Scope.READ) | costs(SCAN),
     )
@@ -149,11 +150,11 @@ class Query:
 
     @strawberry.field(
         description=(
-            "Returns a summary for each time bucket. The time stamp of a sample determines its bucket. The earliest "
-            "bucket comes first. Buckets without results are omitted. If there are more than "
-            f"{MAX_BUCKETS:,} buckets, the server returns the error OPERATION_TOO_COMPLEX. The cost and the time limit "
-            "are the same as for `resultsSummary`. For buckets shorter than an hour, the server reads every result, "
-            "and does not use the hourly archive."
+            "Returns combined statistics for each time bucket. The time stamp of a result determines its bucket. The "
+            f"earliest bucket comes first. Buckets without results are omitted. If there are more than {MAX_BUCKETS:,} "
+            "buckets, the server returns the error OPERATION_TOO_COMPLEX. The cost and the time limit are the same as "
+            "for `resultsSummary`. For buckets shorter than an hour, the server reads every selected result, and does "
+            "not use the hourly archive."
         ),
         metadata=requires(Scope.READ) | costs(FieldCost(SCAN.units, default_size=MAX_BUCKETS // 20)),
     )
@@ -178,9 +179,9 @@ class Query:
 
     @strawberry.field(
         description=(
-            "Returns the result with the latest time stamp of each group of results with equal labels. The groups are "
-            f"in alphabetical order of their labels. If there are more than {MAX_GROUPS:,} groups, the server returns "
-            "the error OPERATION_TOO_COMPLEX. A group appears when its first result is computed."
+            "Groups results by labels, and returns the result with the latest time stamp of each group. The groups "
+            "are in alphabetical order of their labels. A new group appears as soon as its first result is computed. "
+            f"If there are more than {MAX_GROUPS:,} groups, the server returns the error OPERATION_TOO_COMPLEX."
         ),
         metadata=requires(Scope.READ) | costs(SCAN),
     )
@@ -190,7 +191,7 @@ class Query:
         group_by: Annotated[
             list[str],
             strawberry.argument(
-                description="The names of one to four labels. Results that lack one of these labels are left out."
+                description="The names of 1 to 4 labels. Results that do not have all of these labels are left out."
             ),
         ],
         result_filter: OptionalResultFilter = None,
@@ -226,7 +227,7 @@ class Query:
         return sorted({each[name] for each in series if name in each})
 
     @strawberry.field(
-        description="Returns what remains of a deleted sample, or null if the sample is not deleted.",
+        description="Returns the record of a deleted sample, or null if the sample was not deleted.",
         metadata=requires(Scope.READ),
     )
     async def deleted_sample(self, info: Info, sample_id: SampleId) -> DeletedSample | None:
@@ -286,7 +287,7 @@ class Query:
         self,
         info: Info,
         first: Annotated[
-            int, strawberry.argument(description=f"The number of entries, from 1 to {MAX_ENTRIES}.")
+            int, strawberry.argument(description=f"The maximum number of entries, from 1 to {MAX_ENTRIES}.")
         ] = 100,
         before: Annotated[
             datetime | None, strawberry.argument(description="Returns only entries before this time.")

@@ -42,9 +42,9 @@ class SampleMutation:
             str | None,
             strawberry.argument(
                 description=(
-                    "A text of your choice that identifies this submission, so that a retry is safe. If you send the "
-                    "same key and the same sample again, the mutation returns the stored sample and stores nothing. If "
-                    "you send the same key with another sample, the mutation returns the error CONFLICT."
+                    "A text of your choice that identifies this submission. With a key, it is safe to retry. If you "
+                    "send the same key and the same sample again, the mutation returns the stored sample and stores "
+                    "nothing. If you send the same key with another sample, the mutation returns the error CONFLICT."
                 )
             ),
         ] = None,
@@ -53,9 +53,10 @@ class SampleMutation:
             strawberry.argument(
                 description=(
                     "The id of a sample that this sample corrects. If this sample is accepted, the earlier sample "
-                    "becomes SUPERSEDED. Lists and summaries then omit the earlier result. `result` still returns "
-                    "it. The error NOT_FOUND means that the earlier sample does not exist or has expired. If its "
-                    "result is kept longer, delete the result instead."
+                    "becomes SUPERSEDED. Lists and summaries then omit the earlier result, but the query `result` "
+                    "still returns it. If the earlier sample does not exist or has expired, the mutation returns the "
+                    "error NOT_FOUND. If only its result is still stored, delete the result with `deleteSamples` "
+                    "instead."
                 )
             ),
         ] = None,
@@ -69,8 +70,8 @@ class SampleMutation:
     @strawberry.mutation(
         description=(
             "Stores many samples and responds after Firestore has committed all samples. The response lists the "
-            "samples in the order of `samples`, with the state of each sample. If a sample could not be stored, its "
-            "item is null, and `errors` has an entry with the path of this item."
+            "samples in the same order as the argument `samples`. If a sample could not be stored, its item in the "
+            "list is null, and `errors` has an entry with the path of this item."
         ),
         metadata=requires(Scope.SUBMIT) | costs(FieldCost(units_per_item=0.1, default_size=MAX_SAMPLES)),
     )
@@ -89,12 +90,12 @@ class SampleMutation:
 
     @strawberry.mutation(
         description=(
-            "Starts to delete samples with their raw documents, labels and results. If a sample has expired and its "
-            "result is kept longer, the result is deleted too. Pass `ids` or `filter`. To see "
-            "when and why a sample was deleted, query `deletedSample`: the server keeps its id and its SHA-256. The "
-            "mutation responds at once: query `deletion` for the progress. Ids of samples that do not exist are "
-            "skipped. To continue an interrupted deletion, repeat the mutation. A deleted sample that is submitted "
-            "again with its idempotency key is stored again."
+            "Starts to delete samples with their raw documents, labels and results. Pass `ids` or `filter`. The "
+            "mutation returns before the samples are deleted. To get the progress, query `deletion`. To continue an "
+            "interrupted deletion, repeat the mutation. If a sample has expired but its result is still stored, the "
+            "result is deleted. Ids of samples that do not exist are skipped. To see when and why a sample was "
+            "deleted, query `deletedSample`. If you submit a deleted sample again with the same idempotency key, it "
+            "is stored again."
         ),
         metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
     )
@@ -110,14 +111,14 @@ class SampleMutation:
             strawberry.argument(
                 name="filter",
                 description=(
-                    "Selects the samples to delete. At least one field must be set. If a sample has expired, its "
-                    "result is selected by its labels, its state, and the time when the sample was stored. Cannot be "
-                    "combined with `ids`."
+                    "Selects the samples to delete. At least one field must be set. The filter also selects results "
+                    "whose samples have expired. For these results, it compares their labels, their state, and the "
+                    "time when the sample was stored. Cannot be combined with `ids`."
                 ),
             ),
         ] = None,
         reason: Annotated[
-            str, strawberry.argument(description="Why the samples are deleted, in up to 200 characters.")
+            str, strawberry.argument(description="The reason for the deletion, in up to 200 characters.")
         ] = "",
     ) -> DeletionType:
         """Start a deletion."""
@@ -143,12 +144,12 @@ class SampleMutation:
 
     @strawberry.mutation(
         description=(
-            "Starts to recompute results with the current version of the statistics. If `ids` is set, it recomputes "
-            "the results of these samples. Otherwise, it recomputes the results with an outdated `statisticsVersion` "
-            "that pass `filter`. Without a filter, it also recomputes samples that have been PENDING for 30 seconds. "
-            "The mutation responds at once: query `recomputation` for the progress. Clients can "
-            "read the previous result until the new result replaces it. To continue an interrupted recomputation, "
-            "repeat the mutation."
+            "Starts to recompute results with the current version of the statistics. With `ids`, it recomputes the "
+            "results of these samples. With `filter`, it recomputes the selected results that have an outdated "
+            "`statisticsVersion`. Without `ids` and `filter`, it recomputes all outdated results, and all samples "
+            "that have been PENDING for 30 seconds. The mutation returns before the results are recomputed. To get "
+            "the progress, query `recomputation`. Clients can read the previous result until the new result replaces "
+            "it. To continue an interrupted recomputation, repeat the mutation."
         ),
         metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
     )
@@ -169,8 +170,8 @@ class SampleMutation:
             strawberry.argument(
                 name="filter",
                 description=(
-                    "Selects among the results with an outdated `statisticsVersion`. By default, all of these results "
-                    "are selected. Cannot be combined with `ids`."
+                    "Selects results. Only results with an outdated `statisticsVersion` are recomputed. Cannot be "
+                    "combined with `ids`."
                 ),
             ),
         ] = None,

@@ -31,15 +31,15 @@ from storage.documents import Result as StoredResult
 
 
 @strawberry.type(
-    description="All subscriptions follow samples and results of the submitter to which the API key belongs."
+    description="All subscriptions return data of the submitter to which the API key or the access token belongs."
 )
 class Subscription:
     """The fields of `subscription`."""
 
     @strawberry.subscription(
         description=(
-            "Returns a sample at once. If the sample is PENDING, returns it again when its state changes. Completes "
-            "when the state is not PENDING."
+            "Returns the sample immediately. If the sample is PENDING, the subscription returns it again when its "
+            "state changes. Completes when the sample is not PENDING."
         ),
         metadata=requires(Scope.READ),
     )
@@ -63,10 +63,10 @@ class Subscription:
     @strawberry.subscription(
         description=(
             "Returns results in the order in which they are stored. If `after` is set, the subscription first returns "
-            "the results that were stored after this cursor. It misses no result and repeats no result. When a result "
-            "is recomputed, the subscription returns the new result with a new cursor. A client that reads too slowly "
-            "receives the error TOO_SLOW with the last cursor: to resume, subscribe again with this cursor as `after`. "
-            "Over WebSockets, the server then closes the connection with the code 4490."
+            "the results that were stored after this cursor. It returns each of these results exactly once. When a "
+            "result is recomputed, the subscription returns the new result with a new cursor. A client that reads too "
+            "slowly receives the error TOO_SLOW with the last cursor. To resume, subscribe again with this cursor as "
+            "`after`. After this error, the server closes a WebSocket with the code 4490."
         ),
         metadata=requires(Scope.READ),
     )
@@ -97,9 +97,9 @@ class Subscription:
 
     @strawberry.subscription(
         description=(
-            "Returns each sample whose result is removed from all lists, because the sample is deleted or superseded. "
-            "If `after` is set, the subscription first returns the removals after this cursor. The cursors of "
-            "`results` are also accepted."
+            "Returns each sample that is deleted or superseded. The result of such a sample is removed from all "
+            "lists. If `after` is set, the subscription first returns the removals after this cursor. It also accepts "
+            "cursors of the subscription `results`."
         ),
         metadata=requires(Scope.READ),
     )
@@ -127,8 +127,7 @@ class Subscription:
 
     @strawberry.subscription(
         description=(
-            "Returns the progress of a recomputation whenever the progress changes. Completes when the "
-            "recomputation has ended."
+            "Returns the progress of a recomputation each time it changes. Completes when the recomputation ends."
         ),
         metadata=requires(Scope.ADMIN),
     )

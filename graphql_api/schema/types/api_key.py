@@ -22,8 +22,9 @@ describe_enum(Scope, "What an API key allows.", _SCOPES, name="ApiScope")
 
 @strawberry.type(
     description=(
-        "Limits of an API key. Only an operator can set them. If a limit is null, the limit of the submitter applies. "
-        "Requests with the key, with keys that it created and with keys that replaced it count together."
+        "The limits of an API key. If a limit is null, the limit of the submitter applies. The key, all keys that "
+        "were created with it, and all keys that replaced it share the same limits. Only an operator can add or raise "
+        "limits."
     )
 )
 class ApiKeyLimits:
@@ -32,13 +33,13 @@ class ApiKeyLimits:
     requests_per_second: int | None = strawberry.field(default=None, description="Requests per second and API process.")
     samples_per_second: int | None = strawberry.field(default=None, description="Samples per second and API process.")
     sample_mib_per_second: int | None = strawberry.field(
-        default=None, description="Size of the samples per second and API process, in MiB, after decompression."
+        default=None, description="Size of the samples per second and API process, in MiB after decompression."
     )
     samples_per_day: int | None = strawberry.field(
-        default=None, description="Samples per day in UTC. The samples to all API processes count together."
+        default=None, description="Samples per UTC day, over all API processes."
     )
     sample_mib_per_day: int | None = strawberry.field(
-        default=None, description="Size of the samples per day in UTC, in MiB, after decompression."
+        default=None, description="Size of the samples per UTC day, over all API processes, in MiB after decompression."
     )
 
 
@@ -50,12 +51,16 @@ class ApiKeyType:
     label: str = strawberry.field(description="The text by which you recognize the key.")
     scopes: list[Scope] = strawberry.field(description="What the key allows.")
     created_at: datetime = strawberry.field(description="The time when the key was created.")
-    expires_at: datetime | None = strawberry.field(description="The time when the key expires. Null: never.")
-    revoked_at: datetime | None = strawberry.field(description="The time when the key was revoked, or null.")
-    last_used_on: datetime | None = strawberry.field(
-        description="The start of the last day, in UTC, on which the key was used. Null if it was never used."
+    expires_at: datetime | None = strawberry.field(
+        description="The time when the key expires. Null if the key does not expire."
     )
-    is_valid: bool = strawberry.field(description="Whether the key is neither revoked nor expired.")
+    revoked_at: datetime | None = strawberry.field(
+        description="The time when the key was revoked. Null if it is not revoked."
+    )
+    last_used_on: datetime | None = strawberry.field(
+        description="The start of the last UTC day on which the key was used. Null if it was never used."
+    )
+    is_valid: bool = strawberry.field(description="Whether the key is valid: not revoked and not expired.")
     limits: "ApiKeyLimits | None" = strawberry.field(
         description="The limits of this key. Null if the limits of the submitter apply."
     )
@@ -81,7 +86,7 @@ class ApiKeyType:
 class CreatedApiKey:
     """A new key, with the key itself."""
 
-    secret: str = strawberry.field(description="The key. Save it now: you cannot read it again.")
+    secret: str = strawberry.field(description="The secret key. Save it now, because you cannot read it again.")
     api_key: ApiKeyType = strawberry.field(description="The stored API key.")
 
     @classmethod
@@ -99,27 +104,34 @@ class AuditEntryType:
     actor: str = strawberry.field(description="The credential of the request, or `operator` for the command line.")
     action: str = strawberry.field(description="The kind of the action, such as `key.created`.")
     details: str = strawberry.field(
-        description="The other fields as a text for people. Entries of earlier versions have this text only."
+        description=(
+            "A human-readable summary of the other fields. Entries from earlier versions of Dropzone have only this "
+            "field."
+        )
     )
     key_digest: str | None = strawberry.field(description="The digest of the key that was changed or refused.")
-    label: str | None = strawberry.field(description="The label of this key.")
+    label: str | None = strawberry.field(description="The label of the key that was changed or refused.")
     change: str | None = strawberry.field(description="What was changed, or the new value of a setting.")
     deletion: strawberry.ID | None = strawberry.field(description="The id of the deletion that was started.")
     recomputation: strawberry.ID | None = strawberry.field(description="The id of the recomputation that was started.")
     sample_ids: list[strawberry.ID] = strawberry.field(
-        description=f"The ids of the samples, if the request has ids: the first {MAX_SAMPLE_IDS}."
+        description=f"The ids in the request. If it has more than {MAX_SAMPLE_IDS} ids, the first {MAX_SAMPLE_IDS}."
     )
-    sample_count: int | None = strawberry.field(description="The number of ids in the request, if it has ids.")
+    sample_count: int | None = strawberry.field(
+        description="The number of ids in the request. Null if the request has no ids."
+    )
     filter: str | None = strawberry.field(
         description=(
-            "The filter of a deletion or recomputation as JSON, with the names of the argument `filter`. Labels are an "
-            "object."
+            "The filter of the deletion or recomputation, as JSON. The members have the same names as the fields of "
+            "the argument `filter`. Labels are an object with names and values."
         )
     )
-    issuer: str | None = strawberry.field(description="The issuer of a refused token, if it has signed the token.")
-    subject: str | None = strawberry.field(description="The subject of this token.")
+    issuer: str | None = strawberry.field(
+        description="The issuer of the refused access token. Null if the signature of the token is not valid."
+    )
+    subject: str | None = strawberry.field(description="The subject of the refused access token.")
     reason: str | None = strawberry.field(
-        description="The reason of a deletion, or why a credential was accepted or refused."
+        description="The reason for a deletion, or why a credential was accepted or refused."
     )
 
     @classmethod

@@ -23,10 +23,12 @@ Count = Callable[[], Awaitable[int]]
 
 _CURSOR = "The position of this item. Pass it as `after` or `before`."
 _PAGE_INFO = "The cursors of this page, and whether more pages exist."
-_COUNT_COST = "Firestore counts the items again for each request. The cost grows with the number of items."
+_COUNT_COST = "Firestore counts the items for each request, so the cost grows with their number."
 
 
-@strawberry.type(description="The cursors of a page, and whether more pages exist. See the Relay specification.")
+@strawberry.type(
+    description="Information about a page: its cursors, and whether more pages exist. See the Relay specification."
+)
 class PageInfo:
     """The type `PageInfo` of the Relay connection specification."""
 
@@ -134,9 +136,9 @@ class SampleConnection:
 
     @strawberry.field(
         description=(
-            f"The number of samples on all pages. {_COUNT_COST} If the filter has `submittedAt`, no labels, and the "
-            "state COMPUTED, SUPERSEDED or FAILED, the server reads every sample in this range instead, which is "
-            "slower."
+            f"The number of samples on all pages. {_COUNT_COST} The count is slower if the filter has `submittedAt`, "
+            "no labels, and the state COMPUTED, SUPERSEDED or FAILED. In this case, the server reads every sample in "
+            "the range `submittedAt`."
         ),
         metadata=costs(COUNT_SAMPLES),
     )

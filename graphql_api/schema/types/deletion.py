@@ -11,7 +11,7 @@ from storage.documents import Result, Retention, Tombstone
 from storage.documents.retention import MAX_DAYS, MIN_DAYS
 
 _STATES = {
-    DeletionState.RUNNING: "The API deletes the samples.",
+    DeletionState.RUNNING: "The API is deleting the samples.",
     DeletionState.FINISHED: "All selected samples are deleted.",
     DeletionState.INTERRUPTED: (
         "The API process that ran the deletion stopped, or Firestore was unavailable. To continue the deletion, "
@@ -48,7 +48,7 @@ class DeletionType:
         )
 
 
-@strawberry.type(description="What remains of a deleted sample.")
+@strawberry.type(description="The record that remains of a deleted sample.")
 class DeletedSample:
     """A tombstone as clients see it."""
 
@@ -73,16 +73,20 @@ class DeletedSample:
         )
 
 
-@strawberry.type(description="A sample whose result was removed from all lists.")
+@strawberry.type(
+    description="A sample that was deleted or superseded. Its result is removed from all lists of results."
+)
 class Removal:
     """A deleted or superseded sample as clients see it."""
 
     id: strawberry.ID = strawberry.field(description="The id of the sample.")
     removed_at: datetime = strawberry.field(description="The time when the result was removed from the lists.")
     superseded_by: strawberry.ID | None = strawberry.field(
-        description="The id of the sample that corrects this one. Null if the sample was deleted."
+        description="The id of the sample that corrects this sample. Null if this sample was deleted."
     )
-    reason: str = strawberry.field(description="The reason of the deletion. Empty if no reason was given.")
+    reason: str = strawberry.field(
+        description="The reason given for the deletion. Empty if no reason was given, or if the sample was superseded."
+    )
 
     @classmethod
     def of(
@@ -97,11 +101,13 @@ class Removal:
         return cls(id=strawberry.ID(sample_id), removed_at=written_at, superseded_by=corrected_by, reason="")
 
 
-@strawberry.type(description="A removal and its position among all writes of results.")
+@strawberry.type(description="A removal and its position in the order of all writes of results.")
 class RemovalEdge:
     """A removal in a subscription."""
 
-    cursor: str = strawberry.field(description="The position of this removal. Pass it as `after`.")
+    cursor: str = strawberry.field(
+        description="The position of this removal. Pass it as `after` to resume the subscription."
+    )
     node: Removal = strawberry.field(description="The sample that was deleted or superseded.")
 
 
@@ -110,7 +116,7 @@ class HourlyRetentionType:
     """A retention of hourly statistics as clients see it."""
 
     days: int | None = strawberry.field(
-        description=f"The number of days, counted from the submission of the last sample in the statistics. {DAYS}"
+        description=f"The number of days after the submission of the last sample in the statistics. {DAYS}"
     )
 
 
@@ -125,7 +131,7 @@ class HourlyRetentionInput:
 
 @strawberry.type(
     name="Retention",
-    description="How long samples and results are kept. Firestore deletes them within a day after this time.",
+    description="How long samples and results are kept. Firestore deletes them within a day after they expire.",
 )
 class RetentionType:
     """A retention as clients see it."""
@@ -136,11 +142,11 @@ class RetentionType:
         description=(
             "How long the hourly statistics of expired results are kept. Null if they are deleted with the results. "
             "Otherwise, the function moves each expired result into the hourly archive, usually within a day. "
-            "Firestore never deletes such a result before that."
+            "Firestore deletes the result only after that."
         )
     )
     is_default: bool = strawberry.field(
-        description="Whether this is the default. It applies to all submitters that have not set a retention."
+        description="Whether this is the default of the server, which applies if the submitter has not set a retention."
     )
 
     @classmethod

@@ -73,23 +73,23 @@ def _filter_description(statistic: Statistic) -> str:
     if not statistic.is_nullable:
         return statistic.description
     return (
-        f"{statistic.description} Excludes results without this statistic. If results are not ordered by "
+        f"{statistic.description} Excludes results without this statistic. If the order is not "
         f"{statistic.name.upper()}, the server applies this range after it has read a page. The page can then have "
-        "fewer results than requested and still have a next page."
+        "fewer results than requested, even if a next page exists."
     )
 
 
-@strawberry.input(description="A label that selected samples and results have.")
+@strawberry.input(description="Selects the samples or results that have this label.")
 class LabelFilter:
     """The name and the value of a label."""
 
     name: str = strawberry.field(description="The name of the label.")
-    value: str = strawberry.field(description="The value of the label. The comparison is exact.")
+    value: str = strawberry.field(description="The exact value of the label.")
 
 
 _LABELS = (
-    f"Up to {labels.MAX_LABELS} labels, which must all be present. Results with given labels can be ordered by "
-    "TIMESTAMP only."
+    f"Up to {labels.MAX_LABELS} labels. A result must have all of them. With this field, results can be ordered only "
+    "by TIMESTAMP."
 )
 
 
@@ -118,7 +118,7 @@ class SampleFilter:
         default=None, description="The time when the sample was stored."
     )
     labels: list[LabelFilter] | None = strawberry.field(
-        default=None, description=f"Up to {labels.MAX_LABELS} labels, which must all be present."
+        default=None, description=f"Up to {labels.MAX_LABELS} labels. A sample must have all of them."
     )
 
     def selection(self) -> Selection:

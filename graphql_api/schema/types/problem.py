@@ -27,10 +27,12 @@ _CODES = {
     ProblemCode.MISSING: "A required member is missing.",
     ProblemCode.WRONG_TYPE: "A value has the wrong type.",
     ProblemCode.EMPTY: "A list or a text is empty.",
-    ProblemCode.OUT_OF_RANGE: "A number exceeds the range of doubles, or a time is outside the years 1 to 9999.",
+    ProblemCode.OUT_OF_RANGE: (
+        "A number exceeds the range of IEEE 754 doubles, or a time is outside the years 1 to 9999."
+    ),
     ProblemCode.DUPLICATE_KEY: "A key appears more than once, so its value is ambiguous.",
     ProblemCode.TOO_DEEP: "Lists and objects are nested too deeply.",
-    ProblemCode.TOO_LONG: "The sample has too many members, or a string, number or white space that is too long.",
+    ProblemCode.TOO_LONG: "The sample has too many members, or a string, a number or a run of white space is too long.",
     ProblemCode.INVALID_TIME_STAMP: "The text is not a date and time.",
     ProblemCode.NO_UTC_OFFSET: "The time stamp has no UTC offset.",
     ProblemCode.INVALID_LABEL: "A label has an invalid name or value, or there are too many labels.",
@@ -45,8 +47,9 @@ _CODES = {
 
 describe_enum(
     SampleState,
-    "The state of a sample. A submission ends in COMPUTED, FAILED or REJECTED. A COMPUTED sample becomes SUPERSEDED "
-    "when another sample corrects it. The subscription `sample` completes at each of these four states.",
+    "The state of a sample. A submitted sample becomes COMPUTED, FAILED or REJECTED. A COMPUTED sample becomes "
+    "SUPERSEDED when another sample corrects it. The subscription `sample` completes when the sample has one of "
+    "these four states.",
     _STATES,
 )
 describe_enum(ProblemCode, "The kind of a problem.", _CODES)
@@ -57,8 +60,8 @@ class ProblemType:
     """A problem as clients see it."""
 
     path: str = strawberry.field(description="The JSONPath of the problem in the sample, for example `$.data[17]`.")
-    message: str = strawberry.field(description="A message for people: what the server expected and what it got.")
-    code: ProblemCode = strawberry.field(description="The kind of the problem, for programs.")
+    message: str = strawberry.field(description="A human-readable message: what the server expected and what it got.")
+    code: ProblemCode = strawberry.field(description="The kind of the problem, as a code for programs.")
 
     @classmethod
     def of(cls, problem: Problem) -> Self:
@@ -67,15 +70,17 @@ class ProblemType:
 
 
 @strawberry.type(
-    description="The failed attempts to compute a sample. The service updates them after 2, 4, 8, ... failures, and "
-    "when it stops trying."
+    description=(
+        "The failed attempts to compute a sample. The service updates these fields after 2, 4, 8, ... failures, and "
+        "when it stops retrying."
+    )
 )
 class FailedAttempts:
     """Failed attempts as clients see them."""
 
-    count: int = strawberry.field(description="The number of failed attempts at the last update.")
-    problem: str = strawberry.field(description="A message for people: the problem of the last attempt.")
-    updated_at: datetime = strawberry.field(description="The time of the last update.")
+    count: int = strawberry.field(description="The number of failed attempts until `updatedAt`.")
+    problem: str = strawberry.field(description="A human-readable message: why the last attempt failed.")
+    updated_at: datetime = strawberry.field(description="The time when these fields were last updated.")
 
     @classmethod
     def of(cls, attempts: StoredFailedAttempts) -> Self:

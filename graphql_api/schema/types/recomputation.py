@@ -9,7 +9,7 @@ from graphql_api.results.recomputation.recomputation import Recomputation, Recom
 from graphql_api.schema.types.enums import describe_enum
 
 _STATES = {
-    RecomputationState.RUNNING: "The API sends the samples to the function again and waits for the new results.",
+    RecomputationState.RUNNING: "The API is sending the samples to the function again and waiting for the new results.",
     RecomputationState.FINISHED: "Every sample that was sent to the function again has a new result.",
     RecomputationState.INCOMPLETE: (
         "The function did not write all results in time. It may still write the missing results. To continue the "
@@ -32,8 +32,10 @@ class RecomputationType:
 
     id: strawberry.ID = strawberry.field(description="The id of the recomputation. Use it to query the progress.")
     state: RecomputationState = strawberry.field(description="The progress of the recomputation.")
-    requested: int = strawberry.field(description="The number of samples sent to the function again so far.")
-    done: int = strawberry.field(description="The number of samples sent to the function again that have a new result.")
+    requested: int = strawberry.field(description="The number of samples that were sent to the function again so far.")
+    done: int = strawberry.field(
+        description="The number of these samples that already have a new result. Compare it with `requested`."
+    )
     started_at: datetime = strawberry.field(description="The time when the recomputation was requested.")
     updated_at: datetime = strawberry.field(description="The time when this progress was last stored.")
 

@@ -83,13 +83,13 @@ def _histogram_resolver(name: str) -> Callable[["Result"], Histogram | None]:
 
 
 SUBMITTED_BY = (
-    "The credential that submitted the sample. For an API key, it is the label of the key. If the key has no label, it "
-    "is `key` and the start of the digest. For an access token, it is the client id. Null for samples of earlier "
-    "versions."
+    "The credential that submitted the sample. For an API key, this is its label, or `key` and the start of its "
+    "digest if the key has no label. For an access token, this is the client id. Null for samples that were stored by "
+    "an earlier version of Dropzone."
 )
 
 
-@strawberry.type(description="The statistics of a sample. A result has the id of its sample.")
+@strawberry.type(description="The statistics of one sample.")
 @_with_statistics
 class Result:
     """A result with the status COMPUTED. The problem of a FAILED result is in `problems` of its sample."""
@@ -97,20 +97,20 @@ class Result:
     statistics: Private[Statistics]
     stored_labels: Private[Labels]
 
-    id: strawberry.ID = strawberry.field(description="The id of the sample.")
+    id: strawberry.ID = strawberry.field(description="The id of the result. It is also the id of the sample.")
     timestamp: datetime = strawberry.field(description="The time stamp of the sample in UTC.")
     computed_at: datetime = strawberry.field(description="The time when Firestore stored the result.")
     statistics_version: int = strawberry.field(
         description=(
-            "The version of the statistics that the result was computed with. The version increases when a statistic "
-            "is added or its definition changes."
+            "The version of the statistics in this result. The version increases when a release adds a statistic or "
+            "changes a definition."
         )
     )
     missing_count: int = strawberry.field(
-        description='The number of nulls in `data` that were left out, as with `missing: "skip"`.'
+        description="The number of nulls in `data` that the statistics leave out. See `skipMissingValues`."
     )
     superseded_by: strawberry.ID | None = strawberry.field(
-        description="The id of the sample that corrects this one. Null if no sample corrects it."
+        description="The id of the sample that corrects the sample of this result. Null if no sample corrects it."
     )
 
     @classmethod
@@ -142,7 +142,10 @@ class Result:
         return None if header is None else header.submitted_by
 
     @strawberry.field(
-        description="The sample of this result. If it was deleted, the field is null, with the error NOT_FOUND.",
+        description=(
+            "The sample of this result. If the sample was deleted, the field is null, and `errors` has an entry with "
+            "the code NOT_FOUND."
+        ),
         metadata=costs(READ),
     )
     async def sample(

@@ -33,13 +33,15 @@ class Sample:
     count: int = strawberry.field(description="The number of values in `data`. 0 if `data` is not a list.")
     bytes: int = strawberry.field(description="The size of the raw document in bytes.")
     missing_count: int = strawberry.field(
-        description='The number of nulls in `data` that were left out, as with `missing: "skip"`.'
+        description="The number of nulls in `data` that the statistics leave out. See `skipMissingValues`."
     )
     sha256: str = strawberry.field(description="The SHA-256 of the raw document in hexadecimal.")
     submitted_by: str | None = strawberry.field(description=SUBMITTED_BY)
     expires_at: datetime | None = strawberry.field(
-        description="The time after which the sample is deleted. It follows from the retention at the time of the "
-        "submission. Null if the sample is kept for ever."
+        description=(
+            "The time when the sample expires. Firestore deletes the sample within a day after this time. The "
+            "retention at the time of the submission determines this time. Null if the sample is kept for ever."
+        )
     )
 
     @classmethod
@@ -81,8 +83,10 @@ class Sample:
         return [ProblemType.of(problem) for problem in problems]
 
     @strawberry.field(
-        description="The failed attempts to compute the sample. Null if the state is not PENDING, or if the function "
-        "has failed less than twice. Always null on Google Cloud.",
+        description=(
+            "The failed attempts to compute the sample. Null if the state is not PENDING, or if fewer than two "
+            "attempts have failed. Always null on Google Cloud, because Eventarc does not report failed attempts."
+        ),
         metadata=costs(READ),
     )
     async def failed_attempts(self, info: Info) -> FailedAttempts | None:
@@ -120,7 +124,10 @@ class Sample:
         return JSON(await info.context.raw_documents.load(self.header))
 
     @strawberry.field(
-        description="The values of the sample, or a part of the values. Empty if the state is REJECTED.",
+        description=(
+            "The values of the sample. Use `first` and `offset` to return a part of the values. Empty if the state is "
+            "REJECTED."
+        ),
         metadata=costs(RAW),
     )
     async def data(

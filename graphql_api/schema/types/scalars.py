@@ -96,19 +96,19 @@ SCALARS: dict[object, ScalarDefinition] = {
         description=(
             "A measurement sample as a JSON object with `time_stamp` (date, time and UTC offset, for example "
             "`2019-05-01T06:00:00-04:00`) and `data` (a list of at least one number). Other members are allowed. Pass "
-            "the sample as a variable or as a literal. The server stores a variable byte for byte as it was sent. It "
-            "converts a literal to JSON first, and does not change the digits of a number."
+            "the sample as a variable or as a literal. The server stores the bytes of a variable unchanged. It "
+            "converts a literal to JSON, and keeps all digits of each number."
         ),
         parse_value=_sample_from_variable,
         parse_literal=_sample_from_literal,
     ),
-    Vector: strawberry.scalar(name="Vector", description="A JSON list of numbers. The whole list is one scalar."),
+    Vector: strawberry.scalar(name="Vector", description="A list of numbers, as one scalar value."),
     JSON: strawberry.scalar(
-        name="JSON", description="Any JSON value, byte for byte as it was submitted.", serialize=orjson.Fragment
+        name="JSON", description="A JSON value, byte for byte as it was submitted.", serialize=orjson.Fragment
     ),
     datetime: strawberry.scalar(
         name="DateTime",
-        description="A time in UTC in the format of RFC 3339, for example `2019-05-01T10:00:00Z`.",
+        description="A time in UTC, in the format of RFC 3339, for example `2019-05-01T10:00:00Z`.",
         specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
         serialize=timestamps.to_text,
         parse_value=_instant_from_variable,

@@ -27,9 +27,9 @@ describe_enum(TimeBucket, "The length of a time bucket. Buckets start at multipl
 
 
 _QUANTILE = (
-    "The {} of all values, estimated from a sketch of each result (DDSketch). It is interpolated linearly between two "
-    "values. The relative error of each of the two values is at most `quantileError`. Null if no result is selected, "
-    "or if `resultsWithoutSketch` is not 0."
+    "The {} of all values, estimated from the quantile sketches (DDSketch) of the results. The server interpolates "
+    "linearly between two estimated values. The relative error of each estimated value is at most `quantileError`. "
+    "Null if no result is selected, or if `resultsWithoutSketch` is not 0."
 )
 
 
@@ -37,26 +37,29 @@ _QUANTILE = (
 class _CombinedStatistics:
     """The common fields of all summaries. The schema does not contain this type."""
 
-    results: int = strawberry.field(description="The number of selected results, including results in the archive.")
+    results: int = strawberry.field(
+        description="The number of selected results, including expired results in the hourly archive."
+    )
     archived_results: int | None = strawberry.field(
         description=(
-            "The number of selected results in the hourly archive, which keeps statistics of expired results. Null if "
-            "the archive cannot answer the query. The summary then contains stored results only. The archive has "
-            "statistics of hours, not single results. It therefore supports only filters by time stamp and labels, and "
-            "only buckets of an hour or longer. An hour is selected only if the whole hour lies in the selected range."
+            "The number of selected results in the hourly archive, which keeps the hourly statistics of expired "
+            "results. The archive does not contain single results. It therefore supports only filters by time stamp "
+            "and labels, and only buckets of an hour or longer. For other filters and buckets, this field is null, "
+            "and the summary does not include the archive. An hour of the archive is selected only if the whole hour "
+            "is in the selected range."
         )
     )
     values: float = strawberry.field(
         description=(
-            "The number of values in all selected results. It is a whole number. Its type is Float, because the number "
-            "can be too large for an Int."
+            "The number of values in all selected results. It is a whole number, but its type is Float, because it "
+            "can exceed the range of Int."
         )
     )
     mean: float | None = strawberry.field(description="The mean of all values. Null if no result is selected.")
     standard_deviation: float | None = strawberry.field(
         description=(
             "The population standard deviation of all values. Null if no result is selected. The server computes it "
-            "from the mean and the standard deviation of each result, which are rounded. The error is therefore up to "
+            "from the rounded mean and the rounded standard deviation of each result. The error is therefore up to "
             "half a unit in the last place of the largest mean."
         )
     )
@@ -79,16 +82,17 @@ class _CombinedStatistics:
     )
     quantile_error: float | None = strawberry.field(
         description=(
-            "A quantile is interpolated between two estimated values. This is the maximum relative error of these "
-            f"values: {RELATIVE_ERROR}, unless the positive and the negative values together cover more than 17 "
-            "powers of ten. Null if the quantiles are null."
+            "A percentile is interpolated between two estimated values. This is the maximum relative error of these "
+            f"values: {RELATIVE_ERROR}, or more if the positive and the negative values together cover more than 17 "
+            "powers of ten. Null if the percentiles are null."
         ),
         default=None,
     )
     results_without_sketch: int = strawberry.field(
         description=(
-            "The number of selected results without a sketch. Their `statisticsVersion` is below 4. If this number is "
-            "not 0, the quantiles are null. To add the sketches, recompute these results with `recompute`."
+            "The number of selected results without a quantile sketch, because their `statisticsVersion` is below 4. "
+            "If this number is not 0, the percentiles are null. To add the sketches, recompute these results with "
+            "`recompute`."
         ),
         default=0,
     )
@@ -113,10 +117,15 @@ class _CombinedStatistics:
 
 
 _LABELS = FieldCost(default_size=MAX_LABELS)
-_GROUP_LABELS = "The labels of `groupBy` that the results of this group have, with their common values."
+_GROUP_LABELS = "The labels that the results of this group have in common. Only labels in `groupBy` are listed."
 
 
-@strawberry.type(description="Combined statistics of the values of all selected results with equal labels.")
+@strawberry.type(
+    description=(
+        "Combined statistics of the values of one group of results. The results of a group have equal values of the "
+        "labels in `groupBy`."
+    )
+)
 class ResultsGroup(_CombinedStatistics):
     """The summary of one group."""
 
@@ -128,20 +137,20 @@ class ResultsSummary(_CombinedStatistics):
     """The summary of all selected results."""
 
     groups: list[ResultsGroup] = strawberry.field(
-        description="One summary for each group of results with equal labels. Empty if `groupBy` is not set."
+        description="One summary for each group of results. Empty if `groupBy` is not set."
     )
 
 
 @strawberry.type(
     description=(
-        "Combined statistics of the values of all selected results whose time stamps are in one time bucket. With "
-        "`groupBy`, each group has buckets of its own."
+        "Combined statistics of the values of all selected results in one time bucket. With `groupBy`, each group has "
+        "its own buckets."
     )
 )
 class ResultsBucket(_CombinedStatistics):
     """The summary of one time bucket, or of one group in one time bucket."""
 
-    start: datetime = strawberry.field(description="The start of the bucket. The argument `bucket` is its length.")
+    start: datetime = strawberry.field(description="The start of the bucket. The argument `bucket` sets its length.")
     labels: list[Label] = strawberry.field(description=_GROUP_LABELS, metadata=costs(_LABELS))
 
 

@@ -30,13 +30,15 @@ describe_enum(
     {
         TimelineEvent.STORED: "Firestore stored the sample.",
         TimelineEvent.REJECTED: "Firestore stored the sample. The sample is invalid.",
-        TimelineEvent.ATTEMPTS_FAILED: "The function failed to compute the sample. The service tries again.",
-        TimelineEvent.RECOMPUTATION_REQUESTED: "The last request to compute the sample again, by `recompute` or by the "
-        "audit.",
-        TimelineEvent.COMPUTED: "The function stored the first statistics.",
-        TimelineEvent.RECOMPUTED: "The function stored the statistics again, and replaced the earlier ones.",
+        TimelineEvent.ATTEMPTS_FAILED: "The function failed to compute the sample. The service will retry.",
+        TimelineEvent.RECOMPUTATION_REQUESTED: (
+            "The mutation `recompute` or the audit requested a recomputation. If there were several requests, the "
+            "timeline has the last."
+        ),
+        TimelineEvent.COMPUTED: "The function stored the statistics for the first time.",
+        TimelineEvent.RECOMPUTED: "The function stored new statistics, which replaced the earlier statistics.",
         TimelineEvent.FAILED: "The function could not compute the statistics, and stored the problem.",
-        TimelineEvent.SUPERSEDED: "A later sample corrected this one. `detail` is the id of the later sample.",
+        TimelineEvent.SUPERSEDED: "A later sample corrected this sample. `detail` is the id of the later sample.",
     },
 )
 
@@ -48,7 +50,9 @@ class TimelineEntry:
     at: datetime = strawberry.field(description="The time of the event.")
     event: TimelineEvent = strawberry.field(description="What happened.")
     detail: str | None = strawberry.field(
-        description="A message for people, such as the problem or the id of another sample. Null if there is none."
+        description=(
+            "Details of the event, such as the problem or the id of another sample. Null if the event has no details."
+        )
     )
 
     @classmethod
