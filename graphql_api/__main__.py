@@ -105,7 +105,8 @@ def _within_open_files(settings: Settings, max_open_files: int) -> Settings:
     if settings.limits.max_connections <= max_connections:
         return settings
     logging.getLogger("graphql_api").warning(
-        "at most %d connections instead of %d, because the process may open only %d files; raise `ulimit -n`",
+        "the server accepts at most %d connections instead of %d, because the process may open only %d files; raise "
+        "`ulimit -n`",
         max_connections,
         settings.limits.max_connections,
         max_open_files,

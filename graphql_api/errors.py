@@ -86,7 +86,9 @@ class TooSlow(DropzoneError):
     code = "TOO_SLOW"
 
     def __init__(self, cursor: str = "") -> None:
-        super().__init__("the client read this subscription too slowly; subscribe again after the last cursor")
+        super().__init__(
+            "the client read this subscription too slowly; subscribe again with the last cursor as `after`"
+        )
         self.cursor = cursor
 
 

@@ -80,7 +80,7 @@ class AuditFacts:
         if self.sample_count is not None:
             return f"{self.sample_count} ids"
         if self.filter is not None:
-            return f"what passes the filter {self.filter}"
+            return f"everything that passes the filter {self.filter}"
         return "all outdated results" if self.recomputation else ""
 
 

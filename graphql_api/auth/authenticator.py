@@ -87,7 +87,11 @@ class Authenticator:
         The other submitter may not exist, and anyone with a key could write to its log.
         """
         name = submitter if document_paths.is_submitter(submitter) else "that is not valid"
-        facts = AuditFacts(reason=f"the request names the submitter {name}, without the scope {Scope.READ_ALL}")
+        facts = AuditFacts(
+            reason=(
+                f"the request names the submitter {name}, but its credential does not have the scope {Scope.READ_ALL}"
+            )
+        )
         credential = caller.credential
         self._audit_log.note(caller.submitter, credential, actor=credential, action="submitter.refused", facts=facts)
 

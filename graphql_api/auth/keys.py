@@ -41,8 +41,8 @@ _LIMITS = {
     "requests_per_second": "requests per second and API process",
     "samples_per_second": "samples per second and API process",
     "sample_mib_per_second": "size of samples in MiB per second and API process",
-    "samples_per_day": "samples per day in UTC",
-    "sample_mib_per_day": "size of samples in MiB per day in UTC",
+    "samples_per_day": "samples per UTC day",
+    "sample_mib_per_day": "size of samples in MiB per UTC day",
 }
 """The limits that a key can have, with their descriptions."""
 
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     create = commands.add_parser("create", help="create a key and print it")
     ensure = commands.add_parser(
-        "ensure", help="create a key and write it to a file, unless the file holds a valid key"
+        "ensure", help="create a key and write it to a file, unless the file already contains a valid key"
     )
     ensure.add_argument("--file", type=Path, required=True, help="the file; only its owner can read it")
     for command in (create, ensure):
@@ -77,9 +77,11 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--label", default="", help="a text by which you recognize the key in `list`")
         command.add_argument("--expires-in-days", type=_days, help="the lifetime of the key; unlimited by default")
     limits = commands.add_parser(
-        "limits", help="replace the limits of a key, and of the keys that share them, and print these keys"
+        "limits", help="replace the limits of a key and of all keys that share its limits, and print these keys"
     )
-    limits.add_argument("--digest", type=_digest_prefix, required=True, help="the digest of the key, or its start")
+    limits.add_argument(
+        "--digest", type=_digest_prefix, required=True, help="the digest of the key, or the first digits of the digest"
+    )
     for command in (create, limits):
         for name, meaning in _LIMITS.items():
             command.add_argument(
@@ -87,22 +89,30 @@ def _parser() -> argparse.ArgumentParser:
                 type=_count,
                 help=f"maximum {meaning}; default: the limit of the submitter",
             )
-    listing = commands.add_parser("list", help="list all keys by digest")
+    listing = commands.add_parser("list", help="list all keys")
     listing.add_argument("--submitter", type=_submitter, help="list only keys of this submitter")
     listing.add_argument("--json", action="store_true", help="print one JSON object per line")
     rotate = commands.add_parser("rotate", help="replace a key with a new key, and print the new key")
-    rotate.add_argument("--digest", type=_digest_prefix, required=True, help="the digest of the key, or its start")
+    rotate.add_argument(
+        "--digest", type=_digest_prefix, required=True, help="the digest of the key, or the first digits of the digest"
+    )
     rotate.add_argument("--overlap-days", type=_days, default=7.0, help="how long both keys work (%(default)g days)")
     revoke = commands.add_parser("revoke", help="revoke keys")
-    revoke.add_argument("--digest", type=_digest_prefix, help="revoke the key with this digest, or prefix of a digest")
+    revoke.add_argument(
+        "--digest",
+        type=_digest_prefix,
+        help="revoke the key with this digest, or with a digest that starts with these digits",
+    )
     revoke.add_argument("--submitter", type=_submitter, help="revoke keys of this submitter")
     revoke.add_argument("--label", help="revoke only keys with this label")
     revoke.add_argument("--yes", action="store_true", help="revoke without asking for confirmation")
     audit = commands.add_parser("audit", help="print the newest entries of an audit log, one JSON object per line")
     audit.add_argument("--submitter", type=_submitter, help="the submitter; default: the log of the operator")
     audit.add_argument("--first", type=_count, default=100, help="number of entries, up to 500 (%(default)s)")
-    link = commands.add_parser("sign-in-link", help="print a link with which one browser can sign in, within a day")
-    link.add_argument("--file", type=Path, required=True, help="a file that holds an API key with at least scope read")
+    link = commands.add_parser("sign-in-link", help="print a sign-in link that works once, within a day")
+    link.add_argument(
+        "--file", type=Path, required=True, help="a file that contains an API key with at least the scope read"
+    )
     link.add_argument("--url", default="http://127.0.0.1:8000", help="the address of the dashboard (%(default)s)")
     return parser
 
@@ -158,7 +168,7 @@ async def _ensure(store: KeyStore, manager: KeyManager, options: argparse.Namesp
     if key is None or (stored is not None and not stored.is_valid_at(datetime.now(UTC))):
         if file.exists():
             problem = "does not contain an API key" if key is None else "contains a revoked or expired API key"
-            print(f"{file} {problem}; it gets a new key")
+            print(f"{file} {problem}; writing a new key to this file")
         key, stored = new_key(), None
         key_file.write(file, key)
     if stored is None:

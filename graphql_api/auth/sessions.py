@@ -126,16 +126,16 @@ class SessionStore:
         path = document_paths.sign_in_token(digest(token))
         document = (await self._firestore.batch_get([path])).get(path)
         if document is None:
-            facts = AuditFacts(reason="an unknown sign-in link")
+            facts = AuditFacts(reason="the sign-in link is unknown")
             self._audit_log.note(None, "sign-in link", actor="unknown", action="sign_in.refused", facts=facts)
             return None
         fields = encoding.from_document(document)
         key_digest, expires = str(fields["key_digest"]), fields["expires"]
         if not isinstance(expires, datetime) or expires <= datetime.now(UTC):
-            await self._refuse(token, key_digest, "an expired sign-in link")
+            await self._refuse(token, key_digest, "the sign-in link has expired")
             return None
         if fields.get("used_at") is not None:
-            await self._refuse(token, key_digest, "a used sign-in link")
+            await self._refuse(token, key_digest, "the sign-in link was already used")
             return None
         use = encoding.to_write(self._firestore.name(path), {"used_at": datetime.now(UTC)})
         use.update_mask.field_paths.append("used_at")
@@ -143,7 +143,7 @@ class SessionStore:
         try:
             await self._writer.write(use)
         except PreconditionFailed:
-            await self._refuse(token, key_digest, "a used sign-in link")
+            await self._refuse(token, key_digest, "the sign-in link was already used")
             return None
         found = await self._key_store.find_by_digest(key_digest)
         return None if found is None else await self.start(found.caller, key_digest)

@@ -90,7 +90,9 @@ class SampleEndpoints:
         request_labels = _labels_of(request)
         if media_type in NDJSON_TYPES:
             if earlier_id is not None:
-                raise BadRequest("the header x-supersedes applies to a body with one sample")
+                raise BadRequest(
+                    f"the header x-supersedes applies only to a body with one sample; send this sample as {_JSON}"
+                )
             return self._ndjson.respond(request, caller, labels=request_labels, idempotency_key=idempotency_key)
         if media_type != JSON:
             raise UnsupportedMediaType(

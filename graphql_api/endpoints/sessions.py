@@ -72,7 +72,9 @@ class SessionEndpoints:
         elif self._services.sessions.is_form(credential.key):
             raise BadRequest("a session cannot start another session; send an API key, an access token or a link")
         elif credential.submitter is not None:
-            raise BadRequest("a session is for the submitter of its key; send x-submitter with later requests instead")
+            raise BadRequest(
+                "a session belongs to the submitter of its key; send the header x-submitter with later requests instead"
+            )
         else:
             caller = await self._services.authenticator.authenticate(credential)
             self._services.budgets.allowance(caller).admit_request()

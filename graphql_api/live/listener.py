@@ -262,7 +262,9 @@ class Listener:
                     change.cause.message,
                 )
                 self._forget(target)
-                target.on_end(Unavailable("Firestore ended this subscription; subscribe again after the last cursor"))
+                target.on_end(
+                    Unavailable("Firestore ended this subscription; subscribe again with the last cursor as `after`")
+                )
         elif kind == TargetChange.CURRENT:
             for target in targets:
                 target.current_on = self._stream

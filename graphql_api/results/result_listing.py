@@ -120,8 +120,8 @@ class ResultListing:
     ) -> ShardedQuery:
         if selection.labels and order.field != LABEL_ORDER:
             raise BadRequest(
-                f"results with given labels are indexed by `{LABEL_ORDER}` only, ascending and descending, "
-                f"got the order `{order.field}`; order by {LABEL_ORDER.upper()}, or remove the labels"
+                f"results that are filtered by labels can be ordered only by `{LABEL_ORDER}`, got the order "
+                f"`{order.field}`; order by {LABEL_ORDER.upper()}, or remove the labels"
             )
         indexed = {order.field, *INDEXED_FIELDS}
         later_bounds = [bound for bound in selection.bounds if bound.field not in indexed]

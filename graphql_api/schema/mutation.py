@@ -161,7 +161,10 @@ class Mutation(SampleMutation):
             raise BadRequest(f"expected a number of days from 0 to {MAX_OVERLAP_DAYS} - at `overlapDays`")
         selected = await info.context.keys.select_one(digest, caller.submitter)
         if not selected[1].scopes <= caller.scopes:
-            raise BadRequest("expected a key whose scopes the key or token of the request also has - at `digest`")
+            raise BadRequest(
+                "the key has scopes that the key or token of the request does not have; use a credential with all "
+                "scopes of the key - at `digest`"
+            )
         name = None if selected[1].limits is None else selected[1].limits.name
         if caller.limits is not None and caller.limits.name != name:
             raise BadRequest("expected a key with the same limits as the key of the request - at `digest`")

@@ -117,5 +117,5 @@ def _decode(cookie: str) -> tuple[str, str, str]:
     except (ValueError, TypeError, RecursionError):
         state = verifier = page = ""
     if not all(isinstance(each, str) and each and each.isascii() for each in (state, verifier, page)):
-        raise Unauthenticated("this browser did not start a sign-in, or it took too long; sign in again")
+        raise Unauthenticated("this browser did not start a sign-in, or the sign-in took too long; sign in again")
     return state, verifier, page

@@ -163,7 +163,7 @@ class VariableReader:
             if plain_bytes > self._settings.max_plain_variable_bytes:
                 limit = self._settings.max_plain_variable_bytes
                 raise TooLarge(
-                    f"variables that are not raw scalars may have up to {limit:,} bytes in total; send smaller values"
+                    f"variables may have up to {limit:,} bytes in total, not counting raw samples; send smaller values"
                 )
             values[name] = decode(_VALUE, span, f"the variable `{shorten(name, 60)}`")
         check_unique(variables, spans)

@@ -88,7 +88,7 @@ class Acceptor:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 break
             except OSError as error:
-                _log.warning("new connections have to wait, because none can be accepted: %s", error)
+                _log.warning("new connections wait, because the process cannot accept connections: %s", error)
                 self._loop.remove_reader(self._socket.fileno())
                 self._retry = self._loop.call_later(_PAUSE_SECONDS, self._start)
                 break
@@ -106,7 +106,9 @@ class Acceptor:
 
     def _postpone(self, connection: socket.socket) -> None:
         if len(self._closed) == _MAX_CLOSED:
-            _log.warning("dropped a connection that its client has closed, because %d others wait", _MAX_CLOSED)
+            _log.warning(
+                "dropped a connection that its client has closed, because %d such connections wait", _MAX_CLOSED
+            )
             connection.close()
         else:
             self._closed.append(connection)

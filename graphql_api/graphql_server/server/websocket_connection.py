@@ -257,7 +257,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         notice = notice_of(self.scope)
         for message in [] if notice is None else notice.messages():
             self.conn.send_text(message)
-        self._send_close(_TOO_SLOW, "TOO_SLOW: subscribe again after the last cursor")
+        self._send_close(_TOO_SLOW, "TOO_SLOW: subscribe again with the last cursor as `after`")
         self.close_timer = self.loop.call_later(self.settings.stall_seconds, self.transport.abort)
 
 

@@ -59,7 +59,9 @@ def test_a_deletion_says_which_samples_or_which_filter_and_why(stack: Stack) -> 
     deletion = run(stack, key, DELETE, filter={"state": "REJECTED", "submittedAt": times, "labels": labels})
     entry = newest(stack, key, "samples.deleted")
     assert json.loads(entry["filter"]) == {"state": "REJECTED", "submittedAt": times, "labels": {"site": "bern"}}
-    assert entry["details"] == f"deletion {deletion} of what passes the filter {entry['filter']}: wrong sensor"
+    assert (
+        entry["details"] == f"deletion {deletion} of everything that passes the filter {entry['filter']}: wrong sensor"
+    )
 
 
 def test_a_deletion_over_http_says_which_sample_and_why(stack: Stack) -> None:
@@ -91,7 +93,7 @@ def test_a_recomputation_says_which_samples_or_which_filter(stack: Stack) -> Non
     of_filter = '{"mean": {"gt": 1.5}}'
     assert entries == [
         {"details": "recomputation ID of all outdated results"},
-        {"details": f"recomputation ID of what passes the filter {of_filter}", "filter": of_filter},
+        {"details": f"recomputation ID of everything that passes the filter {of_filter}", "filter": of_filter},
         {"details": f"recomputation ID of sample {sample_id}", "sampleIds": [sample_id], "sampleCount": 1},
     ]
 

@@ -132,7 +132,7 @@ def test_a_damaged_key_file_gets_a_new_key(stack: Stack, tmp_path: Path, damage:
     key, output = ensure(stack, file)
 
     assert is_accepted(stack, key)
-    assert output == f"{file} does not contain an API key; it gets a new key\n"
+    assert output == f"{file} does not contain an API key; writing a new key to this file\n"
     assert file.stat().st_mode & 0o777 == 0o600
     assert ensure(stack, file) == (key, "")
 
@@ -166,7 +166,7 @@ def test_a_revoked_key_stays_revoked_and_the_file_gets_a_new_one(stack: Stack, t
 
     key, output = ensure(stack, file)
 
-    assert output == f"{file} contains a revoked or expired API key; it gets a new key\n"
+    assert output == f"{file} contains a revoked or expired API key; writing a new key to this file\n"
     assert is_accepted(stack, key)
     assert not is_accepted(stack, revoked)
 

@@ -125,6 +125,9 @@ def test_a_key_that_names_another_submitter_without_the_scope_is_in_the_log_of_i
         return [(each["actor"], each["reason"]) for each in log if each["action"] == "submitter.refused"]
 
     eventually(refused, lambda: stack.log)
-    first = (f"key {digest(key)[:12]}", "the request names the submitter owner, without the scope read-all")
+    first = (
+        f"key {digest(key)[:12]}",
+        "the request names the submitter owner, but its credential does not have the scope read-all",
+    )
     assert refused()[-1] == first
     assert len(refused()) <= 2  # two if midnight is in between

@@ -181,7 +181,7 @@ def test_a_used_or_expired_link_is_in_the_log_of_its_submitter_once_a_day(stack:
 
     assert statuses == [201, *[401] * 6]
     name = f'key {digest(key)[:12]} "wall display"'
-    reasons = ["a used sign-in link", "an expired sign-in link"]
+    reasons = ["the sign-in link was already used", "the sign-in link has expired"]
     expected = {(reason, f"{name}: {reason}") for reason in reasons}
     eventually(lambda: set(refusals(stack, "--submitter", "links")) == expected)
     assert len(refusals(stack, "--submitter", "links")) <= 4  # twice if midnight is in between

@@ -103,7 +103,7 @@ def test_an_order_without_an_index_is_refused_with_the_orders_that_have_one(sens
     error = sensors.error(RESULTS, labels=wanted(site="bern"), order={"field": "MEAN"})
 
     assert error["extensions"]["code"] == "BAD_REQUEST"
-    assert "indexed by `timestamp` only, ascending and descending" in error["message"]
+    assert "can be ordered only by `timestamp`" in error["message"]
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_over_a_websocket(impatient: Service, caplog: pytest.LogCaptureFixture) 
     cursors = [each["payload"]["data"]["stories"]["cursor"] for each in messages if each["type"] == "next"]
 
     assert close is not None
-    assert (close.code, close.reason) == (4490, "TOO_SLOW: subscribe again after the last cursor")
+    assert (close.code, close.reason) == (4490, "TOO_SLOW: subscribe again with the last cursor as `after`")
     assert messages[-1]["id"] == "1"
     assert messages[-1]["type"] == "error"
     assert messages[-1]["payload"][0]["extensions"] == {"code": "TOO_SLOW", "cursor": cursors[-1]}
