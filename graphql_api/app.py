@@ -58,7 +58,7 @@ if TYPE_CHECKING:  # importing joserfc, cryptography and aiohttp takes a quarter
     from graphql_api.auth.oauth.code_flow import CodeFlow
 
 MAX_WRITE_AGE_SECONDS = 30.0
-"""For how long a successful write proves that Firestore accepts writes. `/readyz` of an idle process then tries one."""
+"""How long a successful write proves that Firestore accepts writes. After this time, `/readyz` sends a test write."""
 
 
 def create_app(settings: Settings) -> Starlette:

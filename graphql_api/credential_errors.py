@@ -31,7 +31,7 @@ class MissingScope(Forbidden):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Challenges:
-    """What `WWW-Authenticate` says about a request that another credential would permit (RFC 6750)."""
+    """The header `WWW-Authenticate` of responses to requests that need another credential (RFC 6750)."""
 
     scope_names: Mapping[str, str] = field(default_factory=lambda: {scope: scope for scope in SCOPES})
     """The names that clients request, by scope. A scope without a name cannot be requested, so it is left out."""

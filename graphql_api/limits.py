@@ -32,7 +32,7 @@ class Limits:
     max_cost_per_submitter: int = 2_000
     """Cost units of the operations that one submitter executes at the same time. Other operations wait.
 
-    Half of it is for heavy operations, which cost 10 units or more.
+    Half of these units are for heavy operations, which cost 10 units or more.
     """
 
     max_operation_cost: int = 1_000
@@ -86,7 +86,7 @@ class KeyLimits:
     name: str
     """The start of the digest of the key. Keys that this key created, and keys that replaced it, have the same name.
 
-    Requests with all keys of one name count together, so no client gets more by creating keys.
+    All keys with the same name share the limits, so a client cannot send more requests by creating keys.
     """
 
     requests_per_second: int | None = None

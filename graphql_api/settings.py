@@ -65,13 +65,13 @@ class Settings:
     """
 
     shutdown_seconds: int = 1
-    """How long the requests in progress may take after SIGTERM. After this time, they fail with UNAVAILABLE."""
+    """How long requests in progress may continue after SIGTERM. After this time, they fail with UNAVAILABLE."""
 
     write_timeout_seconds: float = 10.0
     """How long a request waits for Firestore before it fails with UNAVAILABLE."""
 
     max_pending_writes_mib: int = 256
-    """If writes of more than this size wait for Firestore, new writes fail with UNAVAILABLE at once."""
+    """If the writes that wait for Firestore exceed this size, new writes fail with UNAVAILABLE immediately."""
 
     shards: int = 1
     """Number of shards of the time indexes. Each shard supports about 500 writes a second. Never lower this number."""

@@ -1,6 +1,6 @@
-"""An entry of the audit log: what is known about an action as fields, and one sentence for people.
+"""An entry of the audit log: the facts about one action as fields, and as one human-readable sentence.
 
-The sentence `details` is derived from the fields. Entries that were stored before have the sentence only.
+The sentence `details` is derived from the fields. Entries of earlier versions have only the sentence.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,17 @@ from graphql_api.auth.secret_text import SHOWN_DIGITS
 from storage.documents import document_paths
 
 MAX_SAMPLE_IDS = 100
-"""The number of ids in an entry. `sample_count` counts the other ids, too."""
+"""The maximum number of ids in an entry. `sample_count` is the number of all ids in the request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFacts:
-    """What is known about an action. A fact that does not apply is None, or an empty sequence."""
+    """The facts about an action. A fact that does not apply is None, or an empty sequence."""
 
     key_digest: str | None = None
     """The digest of the key that was changed or refused."""
     label: str | None = None
-    """The label of this key."""
+    """The label of the key that was changed or refused."""
     change: str | None = None
     """What was changed, or the new value of a setting."""
     deletion: str | None = None
@@ -37,9 +37,9 @@ class AuditFacts:
     filter: str | None = None
     """The filter of a deletion or recomputation, as JSON."""
     issuer: str | None = None
-    """The issuer of a refused token, if it has signed the token."""
+    """The issuer of a refused token. None if the signature of the token is not valid."""
     subject: str | None = None
-    """The subject of this token."""
+    """The subject of the refused token."""
     reason: str | None = None
     """Why samples were deleted, or why a credential was refused."""
 
@@ -60,7 +60,7 @@ class AuditFacts:
 
     @property
     def sentence(self) -> str:
-        """The facts as a text for people."""
+        """The facts as a human-readable text."""
         parts = [
             self.key_digest and f"key {self.key_digest[:SHOWN_DIGITS]}",
             self.label and f'"{self.label}"',
@@ -94,7 +94,7 @@ class AuditEntry:
     """The credential that acted, such as `key 0123456789ab`, or `operator` for the command line."""
     action: str
     details: str
-    """The facts as a text for people."""
+    """The facts as a human-readable text."""
     facts: AuditFacts
 
 

@@ -23,7 +23,7 @@ from storage.firestore.messages import StructuredQuery
 RETENTION = timedelta(days=400)
 MAX_ENTRIES = 500
 MAX_OPERATOR_NOTES = 100
-"""The number of notes in the log of the operator per day and process. It is limited, because anyone can cause notes."""
+"""The maximum number of notes in the log of the operator per day and process. Anyone can cause notes."""
 
 _MAX_NOTED = 10_000
 _DESCENDING = 2

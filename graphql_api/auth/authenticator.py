@@ -1,4 +1,4 @@
-"""Authentication: finds the caller that a credential belongs to, such as an API key.
+"""Authentication: finds the caller to whom a credential, such as an API key, belongs.
 
 The authenticator caches callers for a few seconds, so most requests read nothing from Firestore. A revoked key
 stops working when its cache entry expires. Concurrent requests with the same uncached key share one read.

@@ -23,7 +23,7 @@ class Scope(StrEnum):
 
 
 MAX_LABEL_BYTES = 100
-"""The length of a label in samples. A longer label is cut."""
+"""The maximum length of a label in a stored sample. Longer labels are truncated."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from hashlib import sha256
 from zlib import crc32
 
 SHOWN_DIGITS = 12
-"""The number of digits of a digest in outputs for people."""
+"""The number of digits of a digest in messages and in printed lists."""
 
 _SECRET_BYTES = 32
 _FORM = re.compile(r"([a-z]+_)([A-Za-z0-9_-]{43})([0-9a-f]{8})", re.ASCII)

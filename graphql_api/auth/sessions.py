@@ -3,7 +3,7 @@
 A session is a secret in a cookie. Scripts cannot read the cookie, and it expires after half a day. A page therefore
 never holds a key. A session that stands for a key ends when the key is revoked or expires.
 
-A sign-in link contains a token that works once. Firestore stores the SHA-256 of tokens and sessions only.
+A sign-in link contains a token that works once. Firestore stores only the SHA-256 of tokens and sessions.
 """
 
 from collections.abc import Mapping
@@ -63,7 +63,7 @@ class Session:
 
 
 class SessionStore:
-    """Creates, finds and ends sessions, and exchanges the tokens of sign-in links for them."""
+    """Creates, finds and ends sessions, and exchanges the tokens of sign-in links for sessions."""
 
     is_revocable = True
 

@@ -214,7 +214,7 @@ class RateBudget:
 
 
 class BudgetsByName(Generic[K, B]):
-    """Budgets that are created at their first use. Unused budgets are removed, because a new budget is the same."""
+    """Budgets that are created on first use. Unused budgets are removed: a new budget has the same state."""
 
     def __init__(self, create: Callable[[K], B]) -> None:
         """Create a budget with `create` on the first use of its name."""

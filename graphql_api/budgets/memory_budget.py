@@ -11,7 +11,7 @@ from graphql_api.budgets.budget import RETRY_SECONDS, Budget
 from storage.documents.errors import Unavailable
 
 MIN_RESERVED_BYTES = 64 * 1024
-"""Requests reserve no memory below this size."""
+"""Requests below this size reserve no memory."""
 
 _MEASUREMENT_SECONDS = 0.1
 

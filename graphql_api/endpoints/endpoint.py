@@ -96,11 +96,11 @@ def public(route: BaseRoute) -> Endpoint:
 class RequestRecorder:
     """An ASGI middleware that gives each request an id, measures it, writes the access log, and adds headers.
 
-    Each label has few values. The route is a template such as `/samples/{id}`, and never the path that a client
-    requested. Unknown paths and methods are recorded as `other`.
+    Each label of the metrics has few values. The route is a template such as `/samples/{id}`, and never the path that a
+    client requested. Unknown paths and methods are recorded as `other`.
 
-    The id is in the response header `x-request-id`, in errors and in the log. Probes and `/metrics` are not logged:
-    programs send them every few seconds.
+    The id is in the response header `x-request-id`, in errors and in the log. Requests of probes and of `/metrics` are
+    not logged, because programs send them every few seconds.
 
     A browser must not guess the type of a response, show it in a frame, or give it to a page of another origin. The
     middleware adds headers that forbid this, and keeps the stricter headers of pages.

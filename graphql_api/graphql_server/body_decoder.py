@@ -1,7 +1,8 @@
 """Decoders of compressed request bodies, for gzip and zstd.
 
-A decoder gets its input in small pieces. Four bytes of a zstd frame can decode to a block of 128 KiB. A gzip body can
-have a member every 20 bytes, and zlib copies the rest of its input after each member.
+A decoder gets its input in small pieces, because a large piece could take too long. Four bytes of a zstd frame can
+decode to a block of 128 KiB. A gzip body can have a member every 20 bytes, and zlib copies the rest of its input after
+each member.
 """
 
 import zlib

@@ -19,7 +19,7 @@ MAX_RATIO = 200
 """Decoded bytes for each received byte of a stream. Samples with random numbers have a ratio of 3 to 10."""
 
 MIN_RATIO_BYTES = 64 * MIB
-"""The ratio is not checked up to this number of decoded bytes, because equal samples have a high ratio."""
+"""The ratio is checked only above this number of decoded bytes, because a body of equal samples has a high ratio."""
 
 
 def stream_body(request: Request, settings: GraphQLSettings = DEFAULTS, turn: LoopTurn | None = None) -> "BodyStream":

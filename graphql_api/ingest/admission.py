@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from graphql_api.budgets.budgets import Budgets, Sender
 
 _MAX_LINES_IN_FLIGHT = 2_000
-"""Lines of all streams of one submitter."""
+"""Lines in flight of all streams of one submitter."""
 
 _LINES_PER_WRITE = 4
 """Lines in flight for each write that a submitter may have in flight, so that enough writes wait."""

@@ -2,10 +2,10 @@
 
 Every five seconds, each process adds the usage that it has admitted to `submitters/{submitter}/daily_usage/{day}`. The
 response contains the total of all processes. Between two such writes, a process does not know the new usage of the
-other processes. The samples of five seconds can therefore exceed a quota.
+other processes. A submitter can therefore exceed a quota by the samples of five seconds.
 
-A write that Firestore has not confirmed is sent again. If Firestore had applied the first write, the samples count
-twice.
+A write that Firestore has not confirmed is sent again. If Firestore has already applied the first write, the samples
+count twice.
 """
 
 import asyncio

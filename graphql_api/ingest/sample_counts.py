@@ -1,4 +1,4 @@
-"""Counts samples by what became of them. All protocols store samples through the receiver, so they count alike.
+"""Counts samples by their outcome, for all protocols. All protocols store samples through the receiver.
 
 The availability alert compares the samples that failed with all samples. It leaves out errors of the client.
 """

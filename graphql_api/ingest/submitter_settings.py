@@ -2,8 +2,8 @@
 
 Each process caches the settings of a submitter for some seconds, so that most submissions read nothing.
 
-The times at which documents expire are based on Firestore's clock. With a wrong clock of an API machine, Firestore
-could delete samples at once.
+Expiry times are based on Firestore's clock. If they were based on the clock of an API machine, and this clock was
+wrong, Firestore could delete new samples immediately.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Uploads: a document `uploads/{id}` exists while the chunks of a large sample are written.
 
 If the process is killed before it has written the header, the chunks remain, and no client can read them. The document
-contains their paths. `sweep` removes the chunks of uploads that ended long ago without a header.
+contains their paths. `sweep` removes the chunks of old uploads that have no header.
 
 The same sample can be uploaded again with its idempotency key, to the same chunks. The document then changes. A sweep
 first marks the document, on the condition that it has not changed. A new upload does not start while this mark is set.

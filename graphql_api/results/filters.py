@@ -15,7 +15,9 @@ OPERATORS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<"}
 _INDEXED = [statistic for statistic in STATISTICS.values() if statistic.is_indexed]
 FILTER_FIELDS = (*INDEXED_FIELDS, *(each.name for each in _INDEXED if each.is_nullable))
 LABEL_ORDER = "timestamp"
-"""The only order with labels. Each further order would need an index with up to 15 more entries per result."""
+"""The only order for results that are filtered by labels. Each further order would need an index with up to 15 more
+entries per result.
+"""
 ORDER_FIELDS = ("timestamp", *(each.name for each in _INDEXED), "computed_at")
 
 _COMPARE = {">=": ge, ">": gt, "<=": le, "<": lt}

@@ -1,9 +1,9 @@
 """A filter and an order of one collection, converted to a `StructuredQuery` message for each shard.
 
-Firestore orders every query by the fields of its inequalities, by name, and then by `__name__`. This module always adds
-the same fields after the first field, for any filter. Therefore one composite index per order and direction serves all
-combinations of bounds. A cursor has a value for each of these fields. Reading backward reverses the order and uses the
-index of the other direction. `infra/gcp/firestore.indexes.json` defines the indexes.
+Firestore orders every query by the fields with inequalities, in alphabetical order, and then by `__name__`. This module
+always adds the same fields after the first field, for any filter. Therefore one composite index per order and direction
+serves all combinations of bounds. A cursor has a value for each of these fields. Reading backward reverses the order
+and uses the index of the other direction. `infra/gcp/firestore.indexes.json` defines the indexes.
 """
 
 from collections.abc import Mapping, Sequence

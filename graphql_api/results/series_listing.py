@@ -1,8 +1,8 @@
 """The series of a submitter: each combination of labels that its results have had, and the newest result of each.
 
 The function registers a series once, before it writes the first result of the series. Reading the series therefore does
-not depend on the number of results. A series stays when its results are deleted: a process of the function remembers
-the series that it has registered. A query reads the newest results of up to 30 groups.
+not depend on the number of results. A series is not deleted with its results, because each process of the function
+remembers the series that it has registered. A query reads the newest results of up to 30 groups.
 """
 
 import asyncio

@@ -1,10 +1,11 @@
-"""Summaries of results: the merged statistics of all results that match a filter, in total, per group of
-results with equal labels, or per time bucket.
+"""Summaries of results: the merged statistics of all results that match a filter.
+
+A summary is in total, per group of results with equal labels, or per time bucket.
 
 A summary of results that are selected by time stamps and labels uses rollups. Any other summary reads the selected
-results, and so does a summary of a submitter without rollups. It reads only the fields that it merges, in batches that
-share one read time. Its memory does not grow with the number of results, but its duration does. A summary therefore
-raises an error after `MAX_SECONDS`.
+results. A summary of a submitter without rollups also reads the selected results. Only the fields that are merged are
+read, in batches that share one read time. The memory of a summary does not grow with the number of results, but its
+duration does. A summary therefore raises an error after `MAX_SECONDS`.
 
 A summary by time stamps and labels also includes the results in the hourly archive, at the same read time.
 """

@@ -24,7 +24,7 @@ MAX_SAMPLES = 1_000
 
 @strawberry.type
 class SampleMutation:
-    """The fields of `mutation` that store, delete or compute samples."""
+    """The fields of `mutation` that store, delete or recompute samples."""
 
     @strawberry.mutation(
         description=(

@@ -30,7 +30,9 @@ _ERRORS = frozenset(
         "unsupported_response_type",
     }
 )
-"""The errors of a provider (RFC 6749 and OpenID Connect). Anyone can send another text, which no message contains."""
+"""The error codes of a provider (RFC 6749 and OpenID Connect). Messages contain only these codes, because anyone can
+send another text.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

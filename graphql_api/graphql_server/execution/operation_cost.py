@@ -51,13 +51,13 @@ class FieldCost:
 
     units_per_item: float = 0.0
     size_arguments: tuple[str, ...] = ()
-    """Arguments that set the number of items. A list argument sets it by its number of elements."""
+    """Arguments that set the number of items. If the argument is a list, the number of its elements is used."""
 
     default_size: int = 1
     """The number of items if no size argument is set."""
 
     max_size: int = 1_000
-    """The resolver refuses more items."""
+    """The maximum number of items. The resolver refuses more items."""
 
 
 def declare(field: GraphQLField, cost: FieldCost) -> None:

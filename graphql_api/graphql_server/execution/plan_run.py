@@ -1,6 +1,7 @@
 """One execution of a plan: its fields, and the fields and lists that it completes later.
 
-A plan completes the values that its resolvers return at once. It awaits the other values level by level.
+If a resolver returns a value without waiting, the plan completes this value immediately. It awaits all other values
+level by level.
 """
 
 import asyncio

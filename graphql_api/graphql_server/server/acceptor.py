@@ -18,11 +18,13 @@ from storage.firestore.throttled_log import ThrottledLog
 
 _MAX_CONNECTIONS_PER_TURN = 32
 _MAX_ACCEPTED_PER_TURN = 500
-"""Includes connections that are dropped or accepted later. Each takes 10 to 20 us."""
+"""Includes connections that are dropped or postponed. Each connection takes 10 to 20 µs."""
 
 _MAX_CLOSED_PER_TURN = 4
 _MAX_CLOSED = 1_000
-"""Connections that their clients have closed for sending, and that wait for all others. More are dropped."""
+"""Connections that their clients have closed for sending, and that wait for all others. Further such connections are
+dropped.
+"""
 
 _TCP_INFO = getattr(socket, "TCP_INFO", None)
 _CLOSE_WAIT = 8

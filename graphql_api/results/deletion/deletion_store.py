@@ -2,11 +2,11 @@
 
 A tombstone is written first, then the chunks are deleted, and the header last. If the process stops in between, the
 header still exists, so a repeated deletion finds the sample again. The header is deleted only if it was not changed
-since it was read: a recomputation could otherwise write a result after its tombstone.
+after it was read. Otherwise, a recomputation could write a result after its tombstone.
 
-A result can be kept longer than its sample. Its tombstone is written only if the result was not changed since it was
-read: the sample could have been submitted again. All documents are read as of the time of the deletion, so a sample
-that is submitted later is later than the tombstone.
+A result can be kept longer than its sample. Its tombstone is written only if the result was not changed after it was
+read, because the sample can be submitted again in the meantime. All documents are read at the time of the deletion. A
+sample that is submitted later is therefore newer than the tombstone.
 """
 
 from collections.abc import Collection, Iterable, Mapping

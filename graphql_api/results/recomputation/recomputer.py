@@ -1,6 +1,6 @@
 """Recompute outdated results by writing their samples again, which triggers the function.
 
-A recomputation without ids and filter includes PENDING samples. Their events may be lost or may have failed too often.
+A recomputation without ids and filter includes PENDING samples. Their events may be lost, or may have failed too often.
 
 The function replaces a result if its sample has a newer update time. Until then, clients read the outdated result. The
 recomputation changes no other data of samples and results, so it can be repeated safely.
@@ -31,7 +31,7 @@ _BATCH_SIZE = 200
 _MAX_IDLE_SECONDS = 60.0
 """How long a batch waits for its next result. Results that are still missing can arrive later."""
 _MIN_PENDING_TIME = timedelta(seconds=30)
-"""The event of a newer sample may not have been processed yet."""
+"""A newer PENDING sample is not recomputed, because its event may not have been processed yet."""
 _RECORD_INTERVAL_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.05, 1.0
 _WATCH_INTERVAL_SECONDS = 0.5
