@@ -237,14 +237,14 @@ def _log_unhandled(kind: type[BaseException], error: BaseException, trace: Trace
     if issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
         return
-    logger.critical("ends because of an unhandled exception: %r", error, exc_info=(kind, error, trace))
+    logger.critical("the process stops because of an unhandled exception: %r", error, exc_info=(kind, error, trace))
 
 
 def _log_unhandled_in_thread(arguments: threading.ExceptHookArgs) -> None:
     if arguments.exc_value is not None:
         name = "" if arguments.thread is None else arguments.thread.name
         logger.error(
-            "the thread %s ended because of an unhandled exception: %r",
+            "the thread %s stopped because of an unhandled exception: %r",
             name,
             arguments.exc_value,
             exc_info=(arguments.exc_type, arguments.exc_value, arguments.exc_traceback),

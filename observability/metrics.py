@@ -123,7 +123,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class _Families(Collector):
-    """Families in the form that `generate_latest` takes."""
+    """Metric families in the form that `generate_latest` takes."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = families

@@ -5,8 +5,8 @@ other events through functions-framework. functions-framework would parse any re
 The endpoint in this module therefore checks the token, the media type and the length of a request before it reads the
 body. It also refuses requests from browsers. The same checks apply to `/dead-letters`, `/audit` and `/rollups`.
 
-A refusal closes the connection, so that the rest of the body is not read. The response to a liveness
-probe closes it too: uvicorn would otherwise hold thousands of pipelined requests in memory.
+A refusal closes the connection, so that the rest of the body is not read. The response to a liveness probe closes the
+connection too. Otherwise, uvicorn would hold thousands of pipelined requests in memory.
 """
 
 import asyncio
@@ -38,7 +38,9 @@ from triggers.senders.sender import Sender, SharedSecret
 from triggers.settings import Settings
 
 MAX_EVENT_BYTES = 2**20
-"""An event has a header twice. A header has at most 256 KiB of raw document. Eventarc drops events over 512 KB."""
+"""Enough for each event: it contains a header before and after the write, with up to 256 KiB of raw document each.
+Eventarc drops events over 512 KB.
+"""
 
 BINARY_TYPES = frozenset({sample_event.PROTOBUF, b"application/json"})
 STRUCTURED_TYPE = b"application/cloudevents+json"

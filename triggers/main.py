@@ -43,7 +43,7 @@ WRITE_TIMEOUT_SECONDS = 8.0
 """Less than the default acknowledgement deadline of Eventarc, 10 s, so that the function can report a failure."""
 
 MAX_NEW_SECONDS = 60.0
-"""An event is new if its write is not older than this. The sample is then as the event shows it."""
+"""An event is new if its write is not older than this. A new event shows the current version of the sample."""
 
 MAX_MEMORY_ERRORS = 3
 """After this number of attempts without enough memory, a large sample fails. Small samples do not need much memory."""
@@ -74,8 +74,8 @@ _NOT_COMPUTABLE = Problem(
 )
 _OUT_OF_MEMORY = Problem(
     "$",
-    f"the function had too little memory to compute this sample, {MAX_MEMORY_ERRORS} times; "
-    "give it more memory and recompute the sample, or split the sample",
+    f"the function ran out of memory {MAX_MEMORY_ERRORS} times while it computed this sample; give the function more "
+    "memory and recompute the sample, or split the sample",
     ProblemCode.OVER_BUDGET,
 )
 

@@ -73,7 +73,7 @@ class ResultStore:
         stored = encoding.to_datetime(states[sample].update_time)
         if stored < update_time:
             logger.warning(
-                "sample %s/%s: event ignored, its update time %s is later than that of the sample, %s",
+                "sample %s/%s: event ignored, its update time %s is later than the update time of the sample, %s",
                 event.submitter,
                 event.sample_id,
                 update_time.isoformat(),

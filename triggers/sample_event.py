@@ -135,7 +135,7 @@ def parse_dead_letter(body: bytes) -> SampleEvent | None:
         logger.error("dead letter: ignored, not an event in a message of Pub/Sub: %s", printable(error))  # noqa: TRY400
         return None
     if event is None:
-        logger.error("dead letter: ignored, it names no sample: %s", printable(attributes.get("document")))
+        logger.error("dead letter: ignored, it does not name a sample: %s", printable(attributes.get("document")))
         return None
     written_at = event.written_at or _time(attributes)
     if event.header is not None:

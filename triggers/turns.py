@@ -78,7 +78,8 @@ class Turns:
         queue = self._waiting.get(submitter, deque())
         if len(queue) >= self._max_waiting:
             raise Unavailable(
-                f"{len(queue)} samples of the submitter wait for their turn", retry_after=RETRY_AFTER_SECONDS
+                f"{len(queue)} samples of this submitter are already waiting to be computed",
+                retry_after=RETRY_AFTER_SECONDS,
             )
         turn = asyncio.get_running_loop().create_future()
         self._waiting[submitter] = queue
@@ -94,7 +95,8 @@ class Turns:
                 self._remove(submitter, (size, turn))
             if isinstance(error, TimeoutError):
                 raise Unavailable(
-                    f"waited {self._max_wait_seconds:g} s for other samples", retry_after=RETRY_AFTER_SECONDS
+                    f"waited {self._max_wait_seconds:g} s while other samples were computed",
+                    retry_after=RETRY_AFTER_SECONDS,
                 ) from None
             raise
 

@@ -1,7 +1,7 @@
 """Results of the API as Python objects. Field names are the GraphQL names in snake_case.
 
 A table of results comes from the export of the server in the Arrow format, so no Python object is created per result.
-It needs pyarrow here and on the server: `pip install "dropzone[arrow]"`.
+This needs pyarrow in the client and on the server: `pip install "dropzone[arrow]"`.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -58,7 +58,7 @@ class ResultEdge:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A deleted or superseded sample, whose result has left all lists.
+    """A deleted or superseded sample. Its result is removed from all lists.
 
     `superseded_by` is the id of the sample that corrects this one, or None if the sample was deleted for a `reason`.
     """

@@ -12,7 +12,7 @@ from dropzone.statistics import Range, ResultOverview, label_variables, parse_la
 
 
 class SampleState(StrEnum):
-    """The state of a sample. A submission ends in COMPUTED, FAILED or REJECTED.
+    """The state of a sample. A submitted sample becomes COMPUTED, FAILED or REJECTED.
 
     A COMPUTED sample becomes SUPERSEDED if another sample corrects it. A sample is DELETED while it is being deleted.
     """
@@ -85,7 +85,7 @@ class FailedAttempts:
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
-    """An event in the life of a sample, such as STORED or COMPUTED. `detail` is a message for people.
+    """An event in the life of a sample, such as STORED or COMPUTED. `detail` is a human-readable message.
 
     The `detail` of SUPERSEDED is the id of the sample that corrects this one.
     """

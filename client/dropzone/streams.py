@@ -167,7 +167,7 @@ async def newest_cursor(connection: Connection) -> str | None:
 
 
 def _warn(error: DropzoneError) -> None:
-    logger.warning("%s; reconnecting to resume after the last one received", error)
+    logger.warning("%s; reconnecting to resume after the last received item", error)
 
 
 def _parse_edge(values: dict[str, Any]) -> ResultEdge:

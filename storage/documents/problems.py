@@ -36,7 +36,7 @@ class ProblemCode(StrEnum):
 class Problem:
     """A problem at `path`, a JSONPath into the sample such as `$.data[17]`.
 
-    `message` is a text for humans. Programs use `code`.
+    `message` is a human-readable text. Programs use `code`.
     """
 
     path: str

@@ -41,7 +41,10 @@ class Archiving(NamedTuple):
 
 
 class Expiry(NamedTuple):
-    """The times at which a sample and its result expire. None: never. Without `archiving`, the result is deleted."""
+    """The times at which a sample and its result expire. None means never.
+
+    Without `archiving`, the result is deleted.
+    """
 
     sample: datetime | None = None
     result: datetime | None = None

@@ -85,9 +85,9 @@ def _microsecond(match: re.Match[str]) -> int:
 
 def _advice(match: re.Match[str]) -> str:
     if match[4] == "24":
-        return "midnight is 00:00:00 of the next day"
+        return "write midnight as 00:00:00 of the next day"
     if match[6] == "60":
-        return "leap seconds are not supported: seconds go from 00 to 59"
+        return "leap seconds are not supported: seconds range from 00 to 59"
     if match[1] == "0000":
         return "the first year is 0001"
     year, month, day = map(int, match.groups()[:3])
@@ -95,7 +95,7 @@ def _advice(match: re.Match[str]) -> str:
         days = monthrange(year, month)[1]
         if not 1 <= day <= days:
             return f"{match[1]}-{match[2]} has the days 01 to {days}"
-    return "months go from 01 to 12, hours from 00 to 23"
+    return "months range from 01 to 12, and hours from 00 to 23"
 
 
 def _invalid(message: str) -> TimeStampError:

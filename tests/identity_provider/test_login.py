@@ -127,7 +127,7 @@ def test_a_token_is_not_requested_for_another_server(oidc_stack: Oidc, tmp_path:
     code, _, errors = Shell(tmp_path, stack.url.replace("127.0.0.1", "localhost")).run("login")
 
     assert code == 4
-    assert f"the server calls itself {stack.url}" in errors
+    assert f"the public URL of the server is {stack.url}" in errors
     assert provider.requests("/device/auth") == before
 
 

@@ -79,7 +79,7 @@ async def test_a_large_sample_that_exceeds_the_memory_fails_in_the_end(own_machi
     assert statuses == [503, 503, 200]
     problem = (await own_machine.result(sample)).get("problem")
     assert problem["code"] == "OVER_BUDGET"
-    assert "too little memory" in problem["message"]
+    assert "ran out of memory" in problem["message"]
     assert await own_machine.deliver(await own_machine.touch(small)) == 200
     assert "Traceback" not in own_machine.function.log.read_text()
 

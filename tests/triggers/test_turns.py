@@ -86,7 +86,7 @@ async def test_few_samples_of_a_submitter_wait() -> None:
     work = Work(Turns(max_running=1, max_waiting_per_submitter=2))
     tasks = await work.start("a1", "a2", "a3", "b1")
 
-    with pytest.raises(Unavailable, match="2 samples of the submitter wait"):
+    with pytest.raises(Unavailable, match="2 samples of this submitter are already waiting"):
         await work.run("a", "a4")
     for key in ("a1", "b1", "a2", "a3"):
         await work.end(key)
@@ -113,7 +113,7 @@ async def test_a_task_that_ends_its_wait_does_not_keep_the_turn() -> None:
     """It may end by its deadline, by being cancelled, or in the moment when it gets the turn."""
     work = Work(Turns(max_running=1, max_wait_seconds=0.05))
     holder, late = await work.start("a1", "b1")
-    with pytest.raises(Unavailable, match=r"waited 0\.05 s for other samples"):
+    with pytest.raises(Unavailable, match=r"waited 0\.05 s while other samples were computed"):
         await late
     cancelled, chosen = await work.start("b2", "c1")
     cancelled.cancel()

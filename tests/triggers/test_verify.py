@@ -48,7 +48,7 @@ def test_a_damaged_sample_and_a_wrong_result_are_named(stack: Stack) -> None:
         [
             f"submitters/falsified/samples/{damaged}: the stored sample is damaged: expected the 2,061 submitted "
             "bytes, got 2,061 bytes that differ; submit the sample again",
-            f"submitters/falsified/samples/{wrong}: mean is 7.5, and a computation yields 0.9985282517566032",
+            f"submitters/falsified/samples/{wrong}: mean is 7.5, but a new computation returns 0.9985282517566032",
         ]
     )
 

@@ -1,4 +1,4 @@
-"""`python -m triggers.audit`: runs the audit once and prints its report, for schedulers that run commands."""
+"""`python -m triggers.audit`: runs the audit once and prints its report. It is for schedulers that run commands."""
 
 import asyncio
 import json

@@ -195,7 +195,8 @@ class Audit:
                 Finding(finding_id, submitter, tuple(part), found_at, found_at + self._delay)
             )
         logger.warning(
-            "the audit triggers %d samples of %s again, which have no result %s after they were submitted: %s",
+            "the audit found %d samples of %s without a result %s after they were submitted; it triggers the "
+            "function again for them: %s",
             len(sample_ids),
             submitter,
             self._delay,

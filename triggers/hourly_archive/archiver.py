@@ -124,7 +124,9 @@ class Archiver:
             await self._firestore.commit([*map(_deletion, results), *writes])
         except PreconditionFailed:
             self.is_finished = False
-            logger.info("hourly archive of %s: a document has changed, the next run continues", self._submitter)
+            logger.info(
+                "hourly archive of %s: a document was changed during the run; the next run continues", self._submitter
+            )
         else:
             self.moved += len(results)
 

@@ -1,8 +1,8 @@
-"""The due results of a submitter: they have expired, and their samples are deleted, so they cannot be computed again.
+"""The due results of a submitter: expired results that cannot be computed again, because their samples are deleted.
 
 A recomputation needs the sample. The function ignores an event if the sample does not exist, but it may have read the
-sample shortly before the deletion. A result is therefore due only if its sample was already deleted `SETTLED` ago. Each
-attempt that has read the sample has then ended. Otherwise, a result could be written again after it was moved.
+sample shortly before the deletion. A result is therefore due only if its sample was already deleted `SETTLED` ago. By
+then, each attempt that has read the sample has ended. Otherwise, a result could be written again after it was moved.
 """
 
 from collections.abc import AsyncGenerator, Sequence

@@ -1,4 +1,7 @@
-"""`python -m triggers.rollups`: does the same as `POST /rollups`, and prints the report, for schedulers."""
+"""`python -m triggers.rollups`: does the same as `POST /rollups`, and prints the report.
+
+It is for schedulers that run commands.
+"""
 
 import asyncio
 import json

@@ -6,8 +6,8 @@ A run has these parts. Each part stores its progress:
    result was replaced or removed, and the hour becomes stale.
 2. Compute stale hours from their results.
 3. When rollups are built for the first time, extend them step by step to results with later time stamps.
-4. If results were removed, and once a day, compare all rollups with the number of results. If they differ, divide them
-   into halves to find the hours that differ.
+4. If results were removed, and once a day, compare all rollups with the number of results. If the numbers differ,
+   divide the range of time into halves to find the hours that differ.
 
 A run may stop at any time, for example because the process is killed. Every write fails if the document was changed
 after it was read. A rollup is valid as soon as it is written, even if the checkpoint is not written. The next run can

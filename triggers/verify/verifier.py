@@ -129,14 +129,14 @@ class Verifier:
 
 def _differences(stored: Result, expected: Result) -> Iterator[str]:
     if stored.status is not expected.status:
-        yield f"the result is {stored.status}, and a computation yields {expected.status}"
+        yield f"the result is {stored.status}, but a new computation returns {expected.status}"
     elif stored.status is Status.COMPUTED and stored.timestamp != expected.timestamp:
-        yield f"the time stamp of the result is {stored.timestamp}, and a computation yields {expected.timestamp}"
+        yield f"the time stamp of the result is {stored.timestamp}, but a new computation returns {expected.timestamp}"
     elif stored.statistics is not None and expected.statistics is not None:
         before, after = stored.statistics.fields(), expected.statistics.fields()
         for name in after:
             if before.get(name) != after[name]:
-                yield f"{name} is {before.get(name)}, and a computation yields {after[name]}"
+                yield f"{name} is {before.get(name)}, but a new computation returns {after[name]}"
 
 
 def _ids(path: str) -> tuple[str, str]:

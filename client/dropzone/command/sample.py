@@ -45,7 +45,9 @@ def delete(
     *,
     label: Labels = None,
     state: Annotated[SampleState | None, typer.Option(help="State of the samples.", show_default=False)] = None,
-    reason: Annotated[str, typer.Option(help="Why the samples are deleted. The tombstones keep the text.")] = "",
+    reason: Annotated[
+        str, typer.Option(help="Reason for the deletion. The records of the deleted samples keep it.")
+    ] = "",
     is_confirmed: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     url: Url = DEFAULT_URL,
     key: Key = "",
@@ -54,7 +56,7 @@ def delete(
     where = SampleFilter(state=state, labels=parse_labels(label))
     is_filtered = bool(where.variables())
     if bool(sample_ids) == is_filtered:
-        raise typer.BadParameter("expected ids, or --label or --state", param_hint="ID")
+        raise typer.BadParameter("expected either ids, or --label or --state", param_hint="ID")
     run(_delete(connect(url, key), sample_ids, where if is_filtered else None, reason, is_confirmed=is_confirmed))
 
 
@@ -73,7 +75,7 @@ async def _delete(
 def _described(sample_ids: list[str] | None) -> str:
     """Return a description of the deleted samples, for the question to the user."""
     if not sample_ids:
-        return "all samples that match and their results"
+        return "all matching samples and their results"
     count = len(set(sample_ids))
     return "1 sample and its result" if count == 1 else f"{count:,} samples and their results"
 

@@ -1,9 +1,9 @@
-"""Reads samples one by one from files, folders and standard input. Memory depends on the largest sample only.
+"""Reads samples one by one from files, folders and standard input. Memory use depends only on the largest sample.
 
 A file contains one sample, or one sample per line. The suffixes `.ndjson` and `.jsonl` mean one sample per line. For
-any other name, the content decides: if the first line is a complete object and more lines follow, each line is a
-sample. The first bytes of a file show its compression. The client sends the bytes of a sample unchanged, without the
-line end. A file with the suffix `.csv` is a table: see `csv_samples`.
+any other name, the content determines the format: if the first line is a complete object and more lines follow, each
+line is a sample. The first bytes of a file show its compression. The client sends the bytes of a sample unchanged,
+without the line end. A file with the suffix `.csv` is a table: see `csv_samples`.
 """
 
 import codecs
@@ -59,7 +59,7 @@ class _Reader(Protocol):
 
 
 def expand(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield the files. A folder stands for all sample files in it and its subfolders, sorted, except hidden files."""
+    """Yield the files. For a folder, yield all sample files in it and its subfolders, sorted, except hidden files."""
     for path in paths:
         if not path.is_dir():
             yield path

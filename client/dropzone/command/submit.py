@@ -45,8 +45,8 @@ def submit(
             metavar="FILE",
             show_default=False,
             help="JSON file (one sample), NDJSON file (one sample per line) or CSV file (columns time_stamp, "
-            "label.NAME and values), also compressed as .gz or .zst. `-` is standard input. A folder stands for all "
-            "such files in it and its subfolders.",
+            "label.NAME and values), also compressed as .gz or .zst. `-` is standard input. If FILE is a folder, the "
+            "command submits all such files in the folder and its subfolders.",
         ),
     ],
     *,
@@ -56,7 +56,11 @@ def submit(
     label: Labels = None,
     supersedes: Annotated[
         str,
-        typer.Option(metavar="ID", help="Id of the sample that the only sample of FILE corrects.", show_default=False),
+        typer.Option(
+            metavar="ID",
+            help="Id of the sample to correct. FILE contains only the new version of this sample.",
+            show_default=False,
+        ),
     ] = "",
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of concurrent requests.")] = 64,
     url: Url = DEFAULT_URL,

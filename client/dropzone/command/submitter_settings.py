@@ -13,7 +13,7 @@ from dropzone.command.options import Key, Url, connect
 
 Days = Annotated[
     str | None,
-    typer.Option(metavar="DAYS", help="For how many days they are kept, or `forever`.", show_default=False),
+    typer.Option(metavar="DAYS", help="Number of days to keep them, or `forever`.", show_default=False),
 ]
 
 
@@ -32,8 +32,10 @@ def retention(
         str | None,
         typer.Option(
             metavar="DAYS",
-            help="For how many days the hourly statistics of expired results are kept, `forever`, or `off` if they are "
-            "deleted with the results.",
+            help=(
+                "Number of days to keep the hourly statistics of expired results, or `forever`. With `off`, they are "
+                "deleted with the results."
+            ),
             show_default=False,
         ),
     ] = None,
@@ -42,10 +44,9 @@ def retention(
     url: Url = DEFAULT_URL,
     key: Key = "",
 ) -> None:
-    """Print how long samples, results and hourly statistics are kept. Change it with a key of scope admin.
+    """Print how long samples, results and hourly statistics are kept. To change this, use a key with the scope admin.
 
-    A change applies to samples that are submitted later. Samples and results that are already stored keep their time of
-    expiry.
+    A change applies to samples that are submitted later. The expiry time of stored samples and results does not change.
     """
     changes: dict[str, Any] = {
         field: _days(text, option)
@@ -63,8 +64,8 @@ def missing_values(
     change: Annotated[
         MissingValues | None,
         typer.Argument(
-            help="skip: nulls are left out of all samples that are submitted later. problem: a null is a problem, "
-            'unless the sample has the member `"missing": "skip"`.',
+            help="skip: the statistics leave out nulls. problem: a sample with a null is rejected, unless it has the "
+            'member `"missing": "skip"`. A change applies to samples that are submitted later.',
             show_default=False,
         ),
     ] = None,
@@ -72,7 +73,7 @@ def missing_values(
     url: Url = DEFAULT_URL,
     key: Key = "",
 ) -> None:
-    """Print whether nulls in samples are skipped or a problem. Change it with a key of scope admin."""
+    """Print whether a null in a sample is skipped or is a problem. To change this, use a key with the scope admin."""
     run(_missing_values(connect(url, key), change))
 
 
@@ -108,7 +109,7 @@ def _days(text: str, option: str) -> int | None:
 
 def _question(changed: Retention | None) -> str:
     if changed is None:
-        return "Keep samples that are submitted from now on for the default time of the server?"
+        return "Use the default retention of the server for all samples that are submitted from now on?"
     parts = [
         f"{name} {'are kept for ever' if days is None else f'are deleted after {days:,} days'}"
         for name, days in (("samples", changed.sample_days), ("their results", changed.result_days))

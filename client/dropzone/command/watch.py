@@ -22,9 +22,9 @@ from dropzone.command.results import Where, parse_filter
 from dropzone.encoding import format_time
 
 EPILOG = (
-    "After a broken connection or a restart of the server, the output continues without a gap or a duplicate. "
-    "If standard output is not a terminal, each line is a JSON object with a result or a removal, and its cursor. "
-    f"If the command is killed, the next run with --state can repeat the last line. {EXIT_CODES}"
+    "After a broken connection or a restart of the server, the output continues without gaps and duplicates. If "
+    "standard output is not a terminal, each line is a JSON object with a result or a removal, and its cursor. If the "
+    f"command is killed, the next run with --state can repeat the last line. {EXIT_CODES}"
 )
 
 _Follow = Callable[[str | None], AsyncGenerator[ResultEdge, None] | AsyncGenerator[RemovalEdge, None]]
@@ -38,8 +38,10 @@ def watch(
         bool,
         typer.Option(
             "--removals",
-            help="Print samples that are deleted or superseded instead of results. Without --after, this starts with "
-            "the removals after the newest result.",
+            help=(
+                "Instead of results, print samples that are deleted or superseded. Without --after, start after the "
+                "newest result."
+            ),
         ),
     ] = False,
     after: Annotated[

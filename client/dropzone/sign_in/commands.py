@@ -14,14 +14,16 @@ from dropzone.encoding import format_time
 from dropzone.sign_in import oauth, saved_sign_ins
 
 SECRET_VARIABLE = "DROPZONE_LOGIN_SECRET"  # noqa: S105 - the name of a variable
-EPILOG = f"""With {SECRET_VARIABLE} set, the command signs a program in, by client credentials. Otherwise it prints an
-address and a code, with which you sign in using any browser. {EXIT_CODES}"""
+EPILOG = f"""If {SECRET_VARIABLE} is set, the command signs in as a program, with client credentials. Otherwise, it
+prints an address and a code: to sign in, open the address in any browser and confirm the code. {EXIT_CODES}"""
 
 
 def login(
     *,
     issuer: Annotated[str, typer.Option(help="The identity provider. Default: the first provider of the server.")] = "",
-    client_id: Annotated[str, typer.Option(help="The client at the provider. Default: the client of the server.")] = "",
+    client_id: Annotated[
+        str, typer.Option(help="The client id at the provider. Default: the client id that the server provides.")
+    ] = "",
     scope: Annotated[str, typer.Option(help="Scopes to request. Default: all scopes of the server.")] = "",
     url: Url = DEFAULT_URL,
 ) -> None:
@@ -48,7 +50,7 @@ async def _login(url: str, issuer: str | None, client_id: str, scope: str) -> Ex
     provider = await oauth.find_provider(url, issuer)
     client_id = client_id or provider.client_id or ""
     if not client_id:
-        raise Unauthenticated("the server names no client; pass --client-id")
+        raise Unauthenticated("the server does not provide a client id; pass --client-id")
     secret = os.environ.get(SECRET_VARIABLE)
     scopes = scope or " ".join(provider.scopes)
     if secret:
@@ -75,7 +77,7 @@ async def _logout(url: str) -> ExitCode:
         try:
             await oauth.revoke(signed_in)
         except Unreachable as error:
-            typer.echo(f"warning: the tokens are removed here, but not revoked: {error}", err=True)
+            typer.echo(f"warning: the tokens are deleted on this machine, but they are not revoked: {error}", err=True)
     return ExitCode.DONE
 
 

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 
 Token = str | Callable[[], str] | Callable[[], Awaitable[str]]
-"""An access token, or a function that returns the current one. The function is called before each request."""
+"""An access token, or a function that returns the current token. The function is called before each request."""
 
 
 class Credentials:

@@ -64,14 +64,16 @@ async def find_provider(url: str, issuer: str | None) -> Provider:
     except UnexpectedResponse:
         raise Unauthenticated(f"{address} accepts no access tokens; use an API key") from None
     if str(resource.get("resource", "")).rstrip("/") != address:
-        raise Unauthenticated(f"the server calls itself {resource.get('resource')}; use this address as the URL")
+        raise Unauthenticated(f"the public URL of the server is {resource.get('resource')}; use this URL")
     issuers = [str(each) for each in resource.get("authorization_servers", [])]
     if not issuers or (issuer and issuer not in issuers):
         raise Unauthenticated(f"expected one of the server's issuers, which are: {', '.join(issuers)}")
     issuer = issuer or issuers[0]
     endpoints = await _get(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
     if endpoints.get("issuer") != issuer:
-        raise UnexpectedResponse(f"{issuer} describes the issuer {endpoints.get('issuer')}")
+        raise UnexpectedResponse(
+            f"expected the metadata of the issuer {issuer}, got the metadata of {endpoints.get('issuer')}"
+        )
     supported = [str(scope) for scope in resource.get("scopes_supported", [])]
     if _OFFLINE in endpoints.get("scopes_supported", []):
         supported.append(_OFFLINE)
