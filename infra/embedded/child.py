@@ -72,7 +72,7 @@ class Child:
         code = self.exited.result()
         if code >= 0:
             return f"exited with code {code}"
-        return f"was ended by {signal.Signals(-code).name}"
+        return f"was stopped by {signal.Signals(-code).name}"
 
     async def _run(self) -> int:
         forwarding = asyncio.create_task(self._forward_lines())

@@ -63,7 +63,7 @@ def _run_check(stack: Stack) -> None:
 
 
 def _silent_failure(command: Sequence[str], code: int) -> str:
-    end = f"exited with code {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
+    end = f"exited with code {code}" if code >= 0 else f"was stopped by {signal.Signals(-code).name}"
     return f"the command `check` of the stack file {end} and printed nothing; to see why, run it: {shlex.join(command)}"
 
 
@@ -87,7 +87,7 @@ def _lock_folder(stack: Stack, folder: Path) -> int:
     while not _lock(watchdog):
         if time.monotonic() > deadline:
             raise PreflightError(
-                f"processes of a killed stack still use the data folder {folder}: start again when they have ended"
+                f"processes of a killed stack still use the data folder {folder}: start again when they have stopped"
             )
         time.sleep(POLL_SECONDS)
     os.truncate(supervisor, 0)

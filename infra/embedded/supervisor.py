@@ -165,8 +165,8 @@ class Supervisor:
         liveness = instance.liveness
         if liveness and await child.wait_for(wait_until_silent(liveness, self._stack.max_start_seconds)):
             self._log_error(
-                f"{instance.name} hangs and is killed: no answer from {liveness.address} "
-                f"for {liveness.max_silence_seconds:g} s"
+                f"{instance.name} hangs and is killed: no response from {liveness.address} for "
+                f"{liveness.max_silence_seconds:g} s"
             )
             child.send_signal(signal.SIGKILL)
         await asyncio.shield(child.exited)
@@ -178,9 +178,9 @@ class Supervisor:
             self._logs.summarize_repeated()
             try:
                 if self._watchdog.replace_ended():
-                    self._log_error("the watchdog has ended and is replaced")
+                    self._log_error("the watchdog has stopped; starting a new one")
             except OSError as error:
-                self._log_error(f"the watchdog has ended and cannot be started: {error}; trying again")
+                self._log_error(f"the watchdog has stopped and a new one cannot be started: {error}; trying again")
 
     async def _start_first(self, instance: Instance) -> Child:
         """Start an instance and wait until it is ready. Raises `StartError`."""

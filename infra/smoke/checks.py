@@ -131,7 +131,7 @@ class SmokeTest:
     async def _clean_up(self, client: AsyncClient) -> str:
         """Delete the samples of this run, if the key has the scope admin."""
         if not self._can_delete:
-            return "the samples stay, because the key lacks the scope admin"
+            return "the samples are not deleted, because the key does not have the scope admin"
         deleted = await client.delete(self._stored, reason="smoke test")
         if deleted != len(self._stored):
             raise Failure(f"expected that {len(self._stored)} samples are deleted, got {deleted}")

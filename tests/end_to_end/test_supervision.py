@@ -60,7 +60,7 @@ def test_a_function_that_hangs_is_replaced(killed_stack: Stack) -> None:
 
     assert killed_stack.wait_for(sample)["result"]["count"] == 100
     assert killed_stack.function_pid() != hanging
-    assert "function hangs and is killed: no answer from http://127.0.0.1:" in killed_stack.log
+    assert "function hangs and is killed: no response from http://127.0.0.1:" in killed_stack.log
 
 
 def test_no_process_outlives_a_killed_supervisor_and_watchdog(killed_stack: Stack) -> None:

@@ -28,8 +28,16 @@ def parse_arguments() -> argparse.Namespace:
         command.add_argument("--data", type=Path, required=True, help="data file of the embedded Firestore")
     letters = commands.add_parser("dead-letters", help="list or resend events that are not retried any more")
     actions = letters.add_subparsers(dest="action", required=True)
-    resend = actions.add_parser("resend", help="send dead letters again: all, or those with the given sequences")
-    resend.add_argument("sequences", type=int, nargs="*", metavar="SEQUENCE", help="number that `list` prints first")
+    resend = actions.add_parser(
+        "resend", help="resend all dead letters, or only the dead letters with the given sequence numbers"
+    )
+    resend.add_argument(
+        "sequences",
+        type=int,
+        nargs="*",
+        metavar="SEQUENCE",
+        help="sequence number of a dead letter: the first number in its line of `list`",
+    )
     for action in (actions.add_parser("list", help="list dead letters, oldest first"), resend):
         action.add_argument("--trigger", help="select only dead letters of this trigger")
         action.add_argument("--data", type=Path, required=True, help="data file of the embedded Firestore")

@@ -75,7 +75,7 @@ def parse_arguments() -> argparse.Namespace:
         "--max-log-mib",
         type=parse_log_mib,
         default=MAX_LOG_BYTES // MIB,
-        help="size below which SQLite's write-ahead log is kept under load, in MiB (default: %(default)s)",
+        help="size limit of SQLite's write-ahead log under load, in MiB (default: %(default)s)",
     )
     parser.add_argument(
         "--rate-limits",
@@ -89,7 +89,9 @@ def parse_arguments() -> argparse.Namespace:
         metavar="FD,FD",
         help="accept connections on inherited listening sockets; requires --unix-socket",
     )
-    parser.add_argument("--unix-socket", type=Path, help="path on which gRPC listens in place of --port")
+    parser.add_argument(
+        "--unix-socket", type=Path, help="path of a Unix socket on which gRPC listens instead of --port"
+    )
     parser.add_argument(
         "--log-format", choices=logs.FORMATS, default="text", help="format of the log on standard error (default: text)"
     )

@@ -110,11 +110,11 @@ def parse_arguments() -> argparse.Namespace:
     import_parser.add_argument(
         "--indexes", type=Path, help="firestore.indexes.json of the server; its index exemptions apply to the import"
     )
-    restore_parser = commands.add_parser("restore", help="put a backup in place of the file; stop the server first")
+    restore_parser = commands.add_parser("restore", help="replace the file with a backup; stop the server first")
     restore_parser.add_argument("backup", type=Path, help="file that `backup` created")
     check_parser = commands.add_parser("check", help="check documents and indexes; the server may run")
     accept_parser = commands.add_parser(
-        "accept-loss", help="let the server start with this file, although changes are missing; stop the server first"
+        "accept-loss", help="let the server start with this file even though changes are missing; stop the server first"
     )
     for command in (backup_parser, export_parser, import_parser, restore_parser, check_parser, accept_parser):
         command.add_argument("--data", type=Path, required=True, help="SQLite file of the server")

@@ -22,4 +22,7 @@ LOG_RESTART_DURATION = Histogram(
     "Time in which the writer restarts the write-ahead log, in seconds. No commit runs in this time.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
 )
-FAILED_CHECKPOINTS = Counter("firestore_failed_checkpoints", "Checkpoints that failed or had no room on the disk.")
+FAILED_CHECKPOINTS = Counter(
+    "firestore_failed_checkpoints",
+    "Checkpoints that failed, or that did not start because the disk has too little space.",
+)

@@ -42,7 +42,7 @@ def test_a_process_that_hangs_is_killed_and_restarted(start: Start, stack: str) 
 
     assert not is_running(hanging)
     assert run.pid("first") != hanging
-    assert re.search(r"first hangs and is killed: no answer from http://127.0.0.1:\d+/ for 2 s", run.text)
+    assert re.search(r"first hangs and is killed: no response from http://127.0.0.1:\d+/ for 2 s", run.text)
     assert run.text.count("second runs as") == 1
 
 

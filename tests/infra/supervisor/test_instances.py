@@ -115,7 +115,7 @@ def test_each_instance_is_restarted_on_its_own(start: Start, stack: str) -> None
 
     assert run.pid("server.1 |") != first
     assert run.pid("server.2 |") == second
-    assert "server.1 was ended by SIGKILL; restarting" in run.text
+    assert "server.1 was stopped by SIGKILL; restarting" in run.text
 
 
 def test_a_connection_to_a_killed_instance_is_accepted_by_the_restarted_one(
@@ -127,7 +127,7 @@ def test_a_connection_to_a_killed_instance_is_accepted_by_the_restarted_one(
     killed = run.pid("server |")
 
     os.kill(killed, signal.SIGKILL)
-    run.until("was ended by SIGKILL")
+    run.until("was stopped by SIGKILL")
     responding = responding_process(port)
 
     run.until(f"server | runs as {responding}")
@@ -148,7 +148,7 @@ def test_no_other_program_can_listen_on_the_port(
             stranger.setsockopt(socket.SOL_SOCKET, option, 1)
         for number in range(1, int(count) + 1):
             os.kill(run.pid(f"server{f'.{number}' if count != '1' else ''} |"), signal.SIGKILL)
-        run.until("was ended by SIGKILL")
+        run.until("was stopped by SIGKILL")
         with pytest.raises(OSError, match="in use"):
             stranger.bind(("127.0.0.1", port))
 

@@ -62,7 +62,7 @@ def test_a_killed_watchdog_is_replaced(start: Start, two_servers: str) -> None:
 
     os.kill(killed, signal.SIGKILL)
     os.kill(run.pid("first"), signal.SIGKILL)  # its end and its restart are told to the watchdog
-    run.until("the watchdog has ended and is replaced")
+    run.until("the watchdog has stopped; starting a new one")
     run.until("first is ready again")
     restarted = run.pid("first")
 
@@ -79,7 +79,7 @@ def test_the_new_watchdog_ends_all_processes_of_a_killed_supervisor(start: Start
     run.until("everything is ready")
     children = [run.pid("first"), run.pid("second")]
     os.kill(watchdog(run), signal.SIGKILL)
-    run.until("the watchdog has ended and is replaced")
+    run.until("the watchdog has stopped; starting a new one")
 
     run.process.kill()
 

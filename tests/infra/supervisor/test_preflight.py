@@ -16,7 +16,7 @@ Start = Callable[..., Run]
     ("script", "message"),
     [
         ("raise SystemExit(3)", "exited with code 3 and printed nothing"),
-        ("import os; os.kill(os.getpid(), 9)", "was ended by SIGKILL and printed nothing"),
+        ("import os; os.kill(os.getpid(), 9)", "was stopped by SIGKILL and printed nothing"),
     ],
 )
 def test_a_check_that_fails_without_a_word_is_explained(start: Start, script: str, message: str) -> None:

@@ -93,7 +93,7 @@ def test_a_process_that_exits_is_restarted(start: Start, two_servers: str) -> No
         os.kill(run.pid("first"), signal.SIGKILL)
         run.until("first is ready again", times)
 
-    assert run.text.count("first was ended by SIGKILL; restarting") == 2
+    assert run.text.count("first was stopped by SIGKILL; restarting") == 2
     assert run.text.count("second runs as") == 1
 
 

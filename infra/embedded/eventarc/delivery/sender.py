@@ -167,7 +167,7 @@ class Sender:
         """Quarantine the next events of a group, because poison events often arrive together."""
         for delivery in self._queue.withdraw(group, MAX_WITHDRAWN):
             delivery.state = State.QUARANTINED
-            delivery.problem = "not sent: an earlier event of its group killed the function"
+            delivery.problem = "not sent: an earlier event of its group crashed the function"
             delivery.due = now
             self._recorder.record(delivery)
 
@@ -224,7 +224,7 @@ class Sender:
             logger.error("%s: %s is now a dead letter: %s", name, document, delivery.problem)
             return
         if delivery.state is State.GIVEN_UP:
-            logger.error("%s: %s is given up: %s", name, document, delivery.problem)
+            logger.error("%s: %s is not sent again: %s", name, document, delivery.problem)
             return
         self._unlogged_failures += 1
         now = time.monotonic()

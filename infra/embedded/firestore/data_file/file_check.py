@@ -45,7 +45,7 @@ def check(path: Path, marker: DataMarker | None) -> int:
                 _check_changes(connection, path, marker, in_file)
             elif marker is not None and marker.exists():
                 raise UnusableFile(
-                    f"{path} contains no data, but {marker.path.name} says that it had data. Its log "
+                    f"{path} contains no data, but {marker.path.name} says that it had data. Its write-ahead log "
                     f"{log_of(path).name} was probably deleted. {_advice(path)}"
                 )
             return version
@@ -94,7 +94,7 @@ def _check_bytes(path: Path, marker: DataMarker | None) -> int | None:
         if marker is not None and marker.exists():
             raise UnusableFile(f"{path} is {state}, but {marker.path.name} says that it had data. {_advice(path)}")
         if log_size:
-            raise UnusableFile(f"{path} is {state}, but its log {log.name} exists. {_advice(path)}")
+            raise UnusableFile(f"{path} is {state}, but its write-ahead log {log.name} exists. {_advice(path)}")
         return None
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES)
@@ -106,7 +106,7 @@ def _check_bytes(path: Path, marker: DataMarker | None) -> int | None:
     pages = pages_after_log or pages
     first_missing = size // page_size + 1
     if any(number not in logged for number in range(first_missing, pages + 1)):
-        reason = "truncated, or an older copy that does not belong to its log" if log_size else "truncated"
+        reason = "truncated, or an older copy that does not belong to its write-ahead log" if log_size else "truncated"
         raise UnusableFile(
             f"{path} is {reason}: it has {size:,} bytes of {pages * page_size:,}. {_restore_advice(path)}"
         )
@@ -121,16 +121,18 @@ def _check_changes(connection: sqlite3.Connection, path: Path, marker: DataMarke
         (count,) = connection.execute("SELECT count(*) FROM versions WHERE sequence > ?", (first,)).fetchone()
         if count != max(0, newest - first):
             raise UnusableFile(
-                f"{path} and its log {log_of(path).name} do not belong together: changes between them are missing. "
-                f"Probably an older copy was put in place of the file. {_restore_advice(path)}"
+                f"{path} and its write-ahead log {log_of(path).name} do not belong together: changes between them are "
+                f"missing. The file was probably replaced by an older copy. {_restore_advice(path)}"
             )
     mark = None if marker is None else marker.read()
     if mark is not None and mark.database_id != database_id(connection):
-        raise UnusableFile(f"{path} contains another database than before, says {path.name}.marker. {_advice(path)}")
+        raise UnusableFile(
+            f"{path} contains another database than before, according to {path.name}.marker. {_advice(path)}"
+        )
     if mark is not None and mark.sequence > newest:
         raise UnusableFile(
-            f"{path} ends at change {newest}, but change {mark.sequence} was committed. Its log {log_of(path).name} "
-            f"was deleted, or an older copy was put in place of the file. {_advice(path)}"
+            f"{path} ends at change {newest}, but change {mark.sequence} was committed. Its write-ahead log "
+            f"{log_of(path).name} was deleted, or the file was replaced by an older copy. {_advice(path)}"
         )
 
 

@@ -120,7 +120,7 @@ class AutomaticCheckpoints:
             else:
                 self._pause = MIN_RESTART_PAUSE_SECONDS
         except sqlite3.Error as error:
-            logger.warning("Cannot restart the log, trying again later: %s", error)
+            logger.warning("Cannot restart the write-ahead log, trying again later: %s", error)
         finally:
             self._connection.execute(f"PRAGMA busy_timeout = {before}")
 
@@ -166,7 +166,7 @@ class Checkpointer:
         """Copy the log into the database file. Return the problem that prevents this, or None."""
         try:
             if not has_room(self._connection, self._path):
-                return "the disk has no room for the log in the database file"
+                return "the disk has no space to copy the write-ahead log into the database file"
             with metrics.CHECKPOINT_DURATION.time():
                 _, pages, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
                 self._limit_log(pages)

@@ -52,7 +52,7 @@ class Clock:
         if self._is_ahead:
             logger.warning(
                 "Commit times run %.1f s ahead of the machine's clock: the clock was set back, or it was ahead when "
-                "the last commits were made. New documents get times in the future for that long.",
+                "the last commits were made. New documents get times in the future until the clock has caught up.",
                 seconds,
             )
         else:

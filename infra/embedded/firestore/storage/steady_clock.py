@@ -54,7 +54,9 @@ class SteadyClock:
                 CONFIRMATION_SECONDS,
             )
         elif current - self._stepped_at >= CONFIRMATION_SECONDS * _SECOND:
-            logger.warning("Documents and versions expire by the clock that was set forward by %.1f s", step / _SECOND)
+            logger.warning(
+                "Documents and versions now expire by the clock that was set forward by %.1f s", step / _SECOND
+            )
             self._follow(offset, step)
         return current + self._offset
 

@@ -122,7 +122,7 @@ class Writer:
                 if jobs:
                     self._commit(jobs)
         except BaseException as error:
-            logger.exception("The writer's thread ended")
+            logger.exception("The writer's thread stopped")
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._fail, error, jobs)
         finally:
@@ -130,7 +130,7 @@ class Writer:
 
     def _fail(self, error: BaseException, jobs: list[_Job]) -> None:
         """Report the end of the thread, and refuse the jobs that have no outcome and all later jobs."""
-        self.failed.set_exception(WriterEnded(f"the writer's thread ended, so this server cannot write: {error!r}"))
+        self.failed.set_exception(WriterEnded(f"the writer's thread stopped, so this server cannot write: {error!r}"))
         self.failed.exception()  # the owner of the storage may close it without looking at `failed`
         while not self._queue.empty():
             job = self._queue.get()

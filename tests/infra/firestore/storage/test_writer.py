@@ -56,4 +56,4 @@ def test_a_server_whose_writer_has_ended_exits(own: FirestoreProcess, tmp_path: 
     own.start()
 
     assert own.wait() == 1
-    assert "the writer's thread ended" in own.log.read_text().splitlines()[-1]
+    assert "the writer's thread stopped" in own.log.read_text().splitlines()[-1]
