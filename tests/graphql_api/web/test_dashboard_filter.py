@@ -106,7 +106,7 @@ def test_the_page_never_says_that_there_are_no_problems_if_it_counts_some(
     page = {"edges": [], "pageInfo": {"hasNextPage": True, "endCursor": None}}
     dashboard.replace_responses("query Samples", {"data": {"samples": page}})
     dashboard.open(stack, "/?label.site=bern", key=key)
-    text = "1 sample was rejected or failed, not among the newest ones. Search older samples"
+    text = "1 rejected or failed sample is not among the newest samples. Search older samples"
     dashboard.wait_for(lambda: dashboard.text(".problems .empty") == text)
 
     dashboard.press(".problems button", "Search older samples")

@@ -68,7 +68,7 @@ def test_longer_buckets_are_plotted_if_the_server_refuses_short_ones(
 
     dashboard.open(stack, path, key=key)
 
-    note = "mean and standard deviation per hour. Shorter buckets would take the server too long."
+    note = "mean and standard deviation per hour. Shorter buckets would take too long to compute."
     dashboard.wait_for(lambda: note in (dashboard.text(".shown") or ""))
 
 

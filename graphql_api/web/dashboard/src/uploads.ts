@@ -195,7 +195,7 @@ async function isNdjson(file: File): Promise<boolean> {
 }
 
 function reason(response: PostResponse | null): string {
-  if (response === null) return 'the connection was lost; samples that are not listed here may not be stored; a retry stores each of them once';
+  if (response === null) return 'the connection was lost; samples that are not listed here may not be stored; to store them, retry: no sample is stored twice';
   try {
     return JSON.parse(response.text).error.message;
   } catch {

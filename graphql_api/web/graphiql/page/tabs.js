@@ -3,7 +3,7 @@
 const SUBMIT = `# To submit a sample, press play (or Ctrl-Enter).
 #
 # The variables below contain fixture/sample.json.
-# Replace it by a sample of your own.
+# Replace it with a sample of your own.
 # The state is PENDING (the result follows) or REJECTED,
 # with all problems of the sample.
 #
@@ -30,8 +30,9 @@ mutation SubmitSample($sample: RawSample!) {
 
 const SUBMIT_MANY = `# To submit many samples at once, press play.
 #
-# The response has a receipt per sample, in order. The
-# third sample is invalid on purpose: it is REJECTED.
+# The response has one receipt for each sample, in the same
+# order. The third sample is invalid on purpose, so it is
+# REJECTED.
 #
 # Next: for files and streams use POST /samples, which
 # accepts one sample per line.
@@ -79,7 +80,8 @@ query LatestResults($filter: ResultFilter, $after: String) {
 `;
 
 const RANGE = `# To list results within ranges, press play. A result
-# must match all ranges. If a bound is missing, the range is unlimited on that side.
+# must match all ranges. If a bound is missing, the range
+# is unlimited on that side.
 #
 # Next: try other ranges and another order (Ctrl-Space
 # lists them). Remove totalCount if you do not need it:
@@ -130,8 +132,9 @@ query Summary($filter: ResultFilter) {
 }
 `;
 
-const BY_LABEL = `# To compare the results of each value of a label, press
-# play: their quantiles, and the latest result of each.
+const BY_LABEL = `# To compare the results for each value of a label, press
+# play. The response has the quantiles and the latest
+# result for each value.
 # Summaries of results that are selected by time stamp and
 # labels are fast, even of millions of results.
 #

@@ -111,14 +111,14 @@ function Shown({ hasBuckets }: { hasBuckets: boolean }) {
   if (hasBuckets) {
     return (
       <p>
-        {points}, the newest. The line shows all {integer(total.value)}: mean and standard deviation per {overview.value?.name}.
-        {overview.value?.isLong && ' Shorter buckets would take the server too long.'}
+        {points}: the newest results. The line shows all {integer(total.value)} results: mean and standard deviation per {overview.value?.name}.
+        {overview.value?.isLong && ' Shorter buckets would take too long to compute.'}
       </p>
     );
   }
   return (
     <p>
-      {points}, the newest.{' '}
+      {points}: the newest results.{' '}
       {axis.value === 'timestamp' &&
         (overviewFault.value ? sentence(overviewFault.value) : `Loading the means of all ${integer(total.value)}…`)}
     </p>

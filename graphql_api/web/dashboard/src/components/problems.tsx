@@ -29,7 +29,7 @@ export function Problems() {
         <p class="empty">
           {total > 0 ? (
             <>
-              {plural(total, 'sample')} {total === 1 ? 'was' : 'were'} rejected or failed, not among the newest ones.{' '}
+              {plural(total, 'rejected or failed sample')} {total === 1 ? 'is' : 'are'} not among the newest samples.{' '}
               {selectedState.value === null && (
                 <button type="button" class="link" onClick={() => setBounds({ ...bounds.value, state })}>
                   Search older samples

@@ -79,7 +79,7 @@ function Heading({ column }: { column: Column }) {
   const { label, short, order: field } = column;
   const { field: current, direction } = shownOrder.value;
   const isOrder = field !== null && field === current;
-  const title = isAvailable(field) ? `Order by ${label}` : 'With labels in the filter, results are ordered by time stamp only';
+  const title = isAvailable(field) ? `Order by ${label}` : 'If the filter has labels, results can be ordered only by time stamp';
   return (
     <th
       scope="col"
