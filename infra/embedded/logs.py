@@ -1,10 +1,10 @@
 """The output of all processes on one stream, as text or as JSON.
 
-Each line of text starts with the name of its process. Each line of JSON has this name as a label. A process that logs
-JSON lines keeps its fields; any other line becomes the message of an entry.
+Each line of text starts with the name of its process. Each line of JSON has this name as a label. A line that a process
+logs as JSON keeps its fields. Any other line becomes the message of an entry.
 
-A process that fails in a loop writes the same lines again and again. Only the first few of equal lines are written, and
-then one summary every ten seconds. Lines are equal if they differ only in their times.
+A process that fails in a loop writes the same lines again and again. Of equal lines, only the first few are written,
+followed by one summary every ten seconds. Lines are equal if they differ only in their times.
 
 Text is colored only on a terminal, and only if NO_COLOR is not set.
 """
@@ -45,7 +45,7 @@ class Style(Protocol):
 
 
 class TextStyle:
-    """Lines for people: the name of the process, in a color, and the text."""
+    """Human-readable lines: the name of the process, in a color, and the text."""
 
     def __init__(self, names: Iterable[str], *, is_colored: bool) -> None:
         """Align the names of all processes."""

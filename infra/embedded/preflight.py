@@ -1,9 +1,9 @@
 """Preflight: before anything starts, validate the settings, lock the data folder and test the ports.
 
 Two locks protect the data folder. The supervisor holds `supervisor.lock` while the stack runs. The supervisor, its
-watchdog and all processes hold `watchdog.lock` until the last process of the stack has ended. If the supervisor is
-killed, a new stack waits until the old processes have ended. The kernel releases a lock when all processes that hold it
-have ended, even after kill -9.
+watchdog and all processes hold `watchdog.lock` until the last process of the stack has stopped. If the supervisor is
+killed, a new stack waits until the old processes have stopped. The kernel releases a lock when all processes that hold
+the lock have stopped, even after kill -9.
 
 Note: two servers that listen with SO_REUSEPORT share a port without an error. A port is therefore free only if a
 socket without SO_REUSEPORT can be bound to it and no server accepts connections on it.

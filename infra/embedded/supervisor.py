@@ -4,7 +4,7 @@ If a process exits or does not become ready while the stack starts, the supervis
 last lines of that process. After all processes were ready, the supervisor restarts a process that exits. It kills and
 restarts a process that hangs. The stack then stops only after a signal, or when its output is closed.
 
-A process that was ready is restarted at once, because other work waits for it. A start takes most of a second, so a
+A process that was ready is restarted immediately, because other work waits for it. A start takes most of a second, so a
 crash loop is not a busy loop. A process that exits before it is ready is restarted after a pause of at most one second.
 With a longer pause, one event that crashes the function would delay the work of all clients.
 

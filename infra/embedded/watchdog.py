@@ -1,12 +1,12 @@
-"""The watchdog stops all processes of the stack when the supervisor has ended, even after kill -9.
+"""The watchdog stops all processes of the stack when the supervisor has stopped, even after kill -9.
 
 The watchdog reads lines from standard input: `+group` adds a process group and `-group` removes one. Only the
-supervisor writes to this pipe, so the end of the input means that the supervisor has ended, on Linux and on macOS.
-The watchdog then sends SIGTERM to every remaining process group, and SIGKILL 1.5 seconds later. The watchdog also
-holds a lock on the data folder, so a new stack cannot start while processes of the old stack still run. If its argument
-names a scratch folder, it removes this folder at the end.
+supervisor writes to this pipe, so the end of the input means that the supervisor has stopped, on Linux and on macOS.
+The watchdog then sends SIGTERM to every remaining process group, and SIGKILL 1.5 seconds later. The watchdog also holds
+a lock on the data folder, so a new stack cannot start while processes of the old stack still run. If its argument names
+a scratch folder, it removes this folder at the end.
 
-The supervisor replaces a watchdog that has ended. If both are killed together, `guarded` stops the processes.
+The supervisor replaces a watchdog that has stopped. If both are killed together, `guarded` stops the processes.
 
 This file runs as a script without site packages, because the watchdog must start within milliseconds.
 """

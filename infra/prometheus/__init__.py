@@ -1,1 +1,1 @@
-"""The files for Prometheus and Grafana: alerts, and a dashboard that is made from the list of signals."""
+"""The files for Prometheus and Grafana: alerts, and a dashboard that is generated from the list of signals."""

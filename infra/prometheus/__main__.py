@@ -1,6 +1,6 @@
-"""Print the dashboard for Grafana, made from the list of signals: `python -m infra.prometheus`.
+"""Print the dashboard for Grafana, generated from the list of signals: `python -m infra.prometheus`.
 
-infra/gcp/signals.json is that list. Terraform makes the dashboard of Cloud Monitoring from the same list.
+The list is infra/gcp/signals.json. Terraform generates the dashboard of Cloud Monitoring from the same list.
 """
 
 import json

@@ -17,7 +17,7 @@ DEAD_LETTERS = "/eventarc/dead-letters"
 
 
 class DeliveryEndpoints:
-    """Endpoints for the undelivered events of the Firestore that runs in this process."""
+    """Endpoints for the undelivered events of the Firestore server in this process."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage

@@ -44,7 +44,9 @@ class Status(NamedTuple):
 
     trigger: str
     changes: int
-    """Changes after the first event that is not delivered and has not failed. Some of them cause no event."""
+    """The number of changes after the first event that is not delivered and has not failed. Some changes cause no
+    event.
+    """
     states: dict[str, int]
     """The number of undelivered events by state."""
     oldest: int | None

@@ -40,7 +40,7 @@ MIB = 1024 * 1024
 MIN_LOG_MIB, MAX_LOG_MIB = 32, 1024
 
 SHORT_BUILD_SECONDS = 2.0
-"""The server waits for index builds for this time before it opens the port. Longer builds run while it serves."""
+"""How long the server waits for index builds before it opens the port. Longer builds continue while the server runs."""
 
 NEW_OBJECTS = (
     20_000  # between two collections; a commit allocates thousands of objects, almost none of them in reference cycles

@@ -20,7 +20,7 @@ class Liveness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     address: str
     interval_seconds: float = 5.0
-    """The pause after a response. Each probe also waits this long for a response."""
+    """The pause after a response, and the time for which each probe waits for a response."""
     max_failures: int = 6
     """The process is killed after this number of probes in a row without a response."""
 
@@ -46,9 +46,11 @@ class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     public_url_setting: str | None = None
     """The setting that holds the URL of a process with TLS. If it is empty, the URL consists of host and port."""
     ready: str | None = None
-    """The address at which the process is ready. `probes` describes the addresses."""
+    """The address of the readiness probe. `probes` describes the addresses."""
     proof_variable: str | None = None
-    """A variable of the process that holds a secret. To be ready, the process must prove that it knows the secret."""
+    """A variable of the process that contains a secret. The process is ready only if it proves that it knows the
+    secret.
+    """
     liveness: Liveness | None = None
     """How to detect that the process hangs. If None, the supervisor restarts it only when it exits."""
     count_setting: str | None = None

@@ -17,7 +17,9 @@ class State(StrEnum):
     QUARANTINED = "quarantined"
     """The function crashed while this event was in flight. The event is sent again alone."""
     GIVEN_UP = "given_up"
-    """The event is not sent again. A notice about this is sent to the function until the function acknowledges it."""
+    """The event is not sent again. A notice about this is sent to the function until the function acknowledges the
+    notice.
+    """
     DEAD = "dead"
     """The event is a dead letter."""
 

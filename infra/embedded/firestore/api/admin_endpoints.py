@@ -2,12 +2,12 @@
 
 The route that deletes a database is the same as in Google's emulator, so tools for the emulator work with this server.
 
-If the server has a token, requests need it as gRPC calls do, on a Unix socket too. Health and metrics need no token:
-probes and Prometheus read them, and they show no document.
+If the server has a token, requests must contain it, as gRPC calls do. This also applies to requests over a Unix socket.
+Health and metrics need no token: probes and Prometheus read them, and they contain no documents.
 
 A server without a token trusts its machine, so a web page in the browser of an operator must not reach the endpoints.
 The server refuses requests from pages. On a loopback address, it also refuses requests that name another host (DNS
-rebinding). It serves requests for an address that a user enters in a browser.
+rebinding). It serves the request of a user who enters the address of an endpoint in a browser.
 """
 
 import asyncio

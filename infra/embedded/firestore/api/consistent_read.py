@@ -24,7 +24,7 @@ MAX_LOOKUPS_ON_LOOP = 16  # a few look-ups cost less than a switch to a reader t
 
 
 class ConsistentRead:
-    """The reads of one RPC. All use the same read time, which the first read chooses if the request does not set it."""
+    """The reads of one RPC at the same read time. If the request does not set this time, the first read chooses it."""
 
     def __init__(self, storage: Storage, transactions: Transactions, request: Any | None, database: str) -> None:
         self._storage = storage

@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 MAX_CONNECTIONS = 512
-"""Further connections are closed at once, so that idle connections cannot use up the files of this process."""
+"""Further connections are closed immediately, so that idle connections cannot use up the file descriptors of this
+process.
+"""
 
 MAX_CHUNK_BYTES = 65_536
 

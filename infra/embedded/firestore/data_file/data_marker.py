@@ -1,9 +1,9 @@
 """The data marker: a small file next to the data file. It says which changes the data file must contain.
 
-The marker has the identity of the database and the sequence of its last change. After each group commit, the writer
-overwrites the sequence in place. It does not flush the marker, so a commit costs no additional disk flush. The marker
-is never ahead of the data file. If the data file ends before the sequence in the marker, committed changes are missing:
-the file or its write-ahead log was deleted, emptied or replaced by an older copy.
+The marker contains the identity of the database and the sequence of the last change. After each group commit, the
+writer overwrites the sequence in place. It does not flush the marker, so a commit costs no additional disk flush. The
+marker is never ahead of the data file. If the data file ends before the sequence in the marker, committed changes are
+missing: the file or its write-ahead log was deleted, emptied or replaced by an older copy.
 
 Note: after a power failure, the marker on the disk may be some seconds old. If changes of these seconds are missing,
 this is not detected.

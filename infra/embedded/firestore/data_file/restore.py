@@ -1,7 +1,7 @@
 """Replace a data file by a backup, or accept a data file that lacks committed changes.
 
-Both need exclusive access to the file. `restore` can be interrupted at any time. Until it has finished, the marker
-prevents the server from starting.
+Both operations need exclusive access to the file. `restore` can be interrupted at any time. Until it has finished, the
+marker prevents the server from starting.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """BSON types. A client writes a BSON value as a map with one reserved key.
 
-Production supports them in databases of the Enterprise edition; this server supports them in every database. A map is a
-BSON value if its only key is one of the reserved keys. Other maps must not use these keys.
+Production supports BSON types in databases of the Enterprise edition. This server supports them in every database. A
+map is a BSON value if its only key is one of the reserved keys. Other maps must not use these keys.
 """
 
 import decimal

@@ -32,7 +32,7 @@ MAX_CHANGES = 1_000
 KEYS_PER_CHANGE = 100
 """Reading a change takes about as long as counting this number of keys."""
 MAX_CHANGES_PER_READ = 5_000
-"""A longer read would hold the write-ahead log, which then grows."""
+"""During a longer read, the write-ahead log cannot be reset and grows."""
 
 _Keys = tuple[int, bytes, bytes]
 """The number of a collection and a range of its keys."""

@@ -23,7 +23,9 @@ from infra.embedded.firestore.storage.storage import Storage
 
 PAGE_BYTES = 1 << 20
 MAX_SEARCH_SECONDS = 0.1
-"""After this time, a page ends at the next place without a result. A long read would hold the write-ahead log."""
+"""After this time, a page ends at the next place without a result. During a long read, the write-ahead log cannot be
+reset.
+"""
 
 T = TypeVar("T")
 

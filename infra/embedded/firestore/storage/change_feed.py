@@ -1,7 +1,7 @@
 """The change feed distributes committed changes to the Listen streams that subscribe to them.
 
 The feed finds the subscribers of a change by document name and by collection. The queue of a slow stream can overflow.
-The stream then reads the changes after its position from the file, so that it does not miss a change.
+The stream then reads the changes after its position from the data file, so that it does not miss a change.
 """
 
 from collections import defaultdict, deque

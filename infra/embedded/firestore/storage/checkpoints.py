@@ -3,15 +3,15 @@
 SQLite's automatic checkpoint runs inside a commit. Under load, this commit and all requests that waited for the commit
 took 40 to 58 ms longer. The writer and the readers do not wait for the checkpoint thread.
 
-Note: if readers overlap, a passive checkpoint does not reset the write-ahead log, so the log would grow without a
-limit. If the log has more than half of its maximum size, the writer therefore restarts the log after a commit. The
-writer copies the few remaining pages, and waits for at most `RESTART_SECONDS` until the current readers have finished.
-The next commit then starts at the beginning of the log. The checkpoint thread cannot do this, because it would need a
-gap between commits. Under full load, commits leave no gap.
+Note: if readers overlap, a passive checkpoint does not reset the write-ahead log, so this file would grow without a
+limit. If the write-ahead log has more than half of its maximum size, the writer therefore restarts it after a commit.
+The writer copies the few remaining pages, and waits for at most `RESTART_SECONDS` until the current readers have
+finished. The next commit then starts at the beginning of the write-ahead log. The checkpoint thread cannot do this,
+because it would need a gap between commits. Under full load, commits leave no gap.
 
-Note: a checkpoint that fails for lack of space has used all free space, and the log is as long as before. Therefore, if
-the disk cannot hold the whole log in the database file, no checkpoint is started. New commits can then use the
-remaining space, and space that an operator frees.
+Note: a checkpoint that fails because the disk is full has used all free space, and the write-ahead log is as long as
+before. Therefore, no checkpoint starts if the disk has too little space to copy the whole write-ahead log into the
+database file. New commits can then use the remaining space, and space that an operator frees.
 """
 
 import logging
@@ -35,9 +35,9 @@ MAX_RESTART_PAUSE_SECONDS = 5.0
 MIN_CHANGED_ROWS = 4_000
 """A checkpoint starts after this number of changed rows, because it costs two disk flushes."""
 RETRY_SECONDS = 1.0
-"""The pause before the next attempt if a checkpoint failed or could not start."""
+"""The pause before the next attempt after a checkpoint failed or could not start."""
 PLENTY_BYTES = 4 * 1024 * 1024 * 1024
-"""With this free space, a checkpoint always has room, because the log is shorter."""
+"""With this free space, a checkpoint always has enough space, because the write-ahead log is smaller."""
 SLACK_BYTES = 4 * 1024 * 1024
 """The space that must remain, for example for the commit that is being written to the log."""
 
@@ -62,7 +62,7 @@ def _page_size(connection: sqlite3.Connection) -> int:
 class AutomaticCheckpoints:
     """The checkpoints of the writer: SQLite's automatic checkpoint in commits, and restarts of the log.
 
-    The automatic checkpoint is off while the disk has no room for it.
+    The automatic checkpoint is off while the disk has too little space for it.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path, max_log_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""Disk health: whether commits reach the disk. The log lines about this do not repeat.
+"""Disk health: whether commits reach the disk. Log lines about disk errors are not repeated for each commit.
 
 If the disk is full or fails, every commit fails. A line is logged when commits start to fail and when they succeed
 again. Between these lines, and if the state alternates, at most one line is logged every LOG_SECONDS.

@@ -2,7 +2,7 @@
 
 Deletions cannot be undone, so a wrong clock must not cause deletions. If the machine's clock is set forward, this clock
 ignores the step at first. It follows the machine's clock if the step still exists after CONFIRMATION_SECONDS. If the
-machine's clock is set back, this clock follows at once, which only delays deletions.
+machine's clock is set back, this clock follows immediately. This only delays deletions.
 
 The time during which the machine was suspended is not a step.
 """

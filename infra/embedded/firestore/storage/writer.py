@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 
 class WriterEnded(Exception):
-    """The writer's thread has ended because of a bug. The process must exit, so that its supervisor restarts it."""
+    """The writer's thread has stopped because of a bug. The process must exit, so that its supervisor restarts it."""
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class _Job:
 class Writer:
     """Runs submitted jobs in the order of submission.
 
-    If an exception ends the writer's thread, `failed` gets this exception. No later write can then succeed.
+    If an exception stops the writer's thread, `failed` gets this exception. No later write can then succeed.
     """
 
     def __init__(
