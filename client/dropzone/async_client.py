@@ -27,8 +27,8 @@ class AsyncClient(AsyncReader):
 
     `token` may be a function that returns the current token, so that a client can be used after its first token has
     expired. `async with` closes the connections. With `submitter`, the client reads the samples and results of this
-    submitter. If it is not the submitter of the key, the key needs the scope `read-all`, and the client cannot change
-    anything.
+    submitter. If the key belongs to another submitter, the key needs the scope `read-all`, and the client can only
+    read.
 
     The defaults of `url` and `key` are the environment variables `DROPZONE_URL` and `DROPZONE_KEY`. A request that
     fails for a transient reason is retried with exponential backoff until `retry_seconds` have passed. Every error is a
@@ -148,9 +148,10 @@ class AsyncClient(AsyncReader):
         return progress
 
     async def set_retention(self, retention: Retention | None) -> Retention:
-        """Change how long samples that are submitted later, and their results, are kept. Return the retention.
+        """Change how long samples and results are kept. Return the new retention.
 
-        None means the default of the server. Requires a key with the scope `admin`.
+        The change applies to samples that are submitted later. None means the default of the server. Requires a key
+        with the scope `admin`.
         """
         given = retention or Retention()
         variables = {
@@ -162,7 +163,7 @@ class AsyncClient(AsyncReader):
         return Retention.parse((await self._query(operations.SET_RETENTION, variables))["retention"])
 
     async def skip_missing_values(self, is_on: bool) -> None:
-        """Change whether nulls in `data` are left out of all samples. Requires a key with the scope `admin`."""
+        """Change whether the statistics leave out nulls in `data`. Requires a key with the scope `admin`."""
         await self._query(operations.SKIP_MISSING, {"on": is_on})
 
     async def _submit_batch(

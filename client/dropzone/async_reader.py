@@ -30,7 +30,7 @@ _PAGE_SIZE = 500
 
 
 class AsyncReader:
-    """The methods of `AsyncClient` that change nothing."""
+    """The methods of `AsyncClient` that only read."""
 
     def __init__(self, connection: Connection, retry_seconds: float) -> None:
         self._connection = connection
@@ -126,9 +126,9 @@ class AsyncReader:
     ) -> AsyncGenerator[ResultEdge, None]:
         """Yield each result once, in the order in which the results are stored. The iteration has no end.
 
-        `after` is the cursor of an earlier result: the stream starts with the results stored after that result. If the
-        connection breaks or the server restarts, the stream resumes without a gap and the logger `dropzone` logs a
-        warning.
+        `after` is the cursor of an earlier result: the stream starts with the results that were stored after this
+        result. If the connection breaks or the server restarts, the stream resumes without a gap, and the logger
+        `dropzone` logs a warning.
         """
         stream = ResultStream(self._connection, where, after, self._retry_seconds)
         async with aclosing(stream.edges()) as edges:
@@ -138,10 +138,11 @@ class AsyncReader:
     async def removals(self, after: str | None = None) -> AsyncGenerator[RemovalEdge, None]:
         """Yield each sample that is deleted or superseded, once, in order. The iteration has no end.
 
-        `after` is the cursor of an earlier removal or result: the stream starts with the removals after it. Without
-        `after`, it starts with the removals after the newest result was stored, which can be earlier than the call.
-        The stream resumes as that of `watch`. If it starts without `after` and without any result, it can miss removals
-        while the connection is broken, until the first one arrives.
+        `after` is the cursor of an earlier removal or result: the stream starts with the removals after this cursor.
+        Without `after`, the stream starts with the removals after the newest stored result. Some of these removals can
+        be older than the call. After a broken connection or a restart of the server, the stream resumes like `watch`.
+        If no result is stored and `after` is not set, the stream can miss removals while the connection is broken,
+        until the first removal arrives.
         """
         stream = RemovalStream(self._connection, after, self._retry_seconds)
         async with aclosing(stream.edges()) as edges:
@@ -159,7 +160,7 @@ class AsyncReader:
         where: ResultFilter | None = None,
         group_by: Sequence[str] = (),
     ) -> list[Bucket]:
-        """Return one summary per time bucket and group of equal labels. Buckets without results are omitted.
+        """Return one summary for each time bucket and group of results. Buckets without results are omitted.
 
         `group_by` has the names of labels. By default, all results are in one group.
         """
@@ -171,15 +172,15 @@ class AsyncReader:
         ]
 
     async def groups(self, group_by: Sequence[str], where: ResultFilter | None = None) -> list[Group]:
-        """Return one summary per group of matching results with equal labels. `group_by` has the names of labels."""
+        """Group the matching results by the labels in `group_by`, and return one summary for each group."""
         variables = {"filter": where and where.variables(), "groupBy": list(group_by)}
         groups = (await self._query(operations.GROUPS, variables))["summary"]["groups"]
         return [Group(parse_labels(values["labels"]), Summary.parse(values)) for values in groups]
 
     async def latest(self, group_by: Sequence[str], where: ResultFilter | None = None) -> list[Result]:
-        """Return the result with the latest time stamp of each group of matching results with equal labels.
+        """Group the matching results by labels, and return the result with the latest time stamp of each group.
 
-        `group_by` has the names of labels. Results without one of these labels are left out.
+        `group_by` has the names of the labels. Results that do not have all of these labels are left out.
         """
         variables = {"filter": where and where.variables(), "groupBy": list(group_by)}
         return [Result.parse(values) for values in (await self._query(operations.LATEST, variables))["results"]]
@@ -219,7 +220,7 @@ class AsyncReader:
             after = page["pageInfo"]["endCursor"]
 
     async def _not_found(self, sample_id: str) -> NotFound:
-        """Return the error for a sample that does not exist. If the sample was deleted, it says when and why."""
+        """Return the error for a sample that does not exist. If the sample was deleted, the error says when and why."""
         deleted = (await self._query(operations.DELETED_SAMPLE, {"id": sample_id}))["deleted"]
         if deleted is None:
             return NotFound(f"sample {sample_id} does not exist")

@@ -71,7 +71,7 @@ class _Stream(ABC, Generic[Edge]):
 
     @abstractmethod
     def _edges_of_one_connection(self) -> AsyncGenerator[Edge, None]:
-        """Yield the items after the cursor until the connection ends, and set the cursor to that of each item."""
+        """Yield the items after the cursor until the connection ends, and set the cursor to the cursor of each item."""
 
     async def _check_key(self) -> None:
         """Raise an error if the key is no longer valid. gql does not report why a WebSocket was refused."""

@@ -61,7 +61,7 @@ class Allowance:
         self._policy_header = self._policies()
 
     def set_limits(self, own: KeyLimits) -> None:
-        """Apply other limits of the key from now on. Earlier use still counts."""
+        """Replace the limits of the key. Earlier use still counts."""
         if own == self._own:
             return
         self._own = own

@@ -174,7 +174,7 @@ class RateBudget:
             raise self._refusal()
 
     def set_rate(self, per_second: int) -> None:
-        """Allow `per_second` from now on. What was used before still counts, and the reserve does not grow at once."""
+        """Change the limit to `per_second`. Earlier use still counts, and the reserve does not grow immediately."""
         self._reserve = min(self.refill(), per_second)
         self.per_second = per_second
 

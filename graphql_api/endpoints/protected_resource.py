@@ -14,7 +14,7 @@ PATH = "/.well-known/oauth-protected-resource"
 
 
 def challenges(settings: Settings) -> Challenges:
-    """Return what `WWW-Authenticate` says. Its scopes are those that clients can request, as in the metadata."""
+    """Return the challenges in `WWW-Authenticate`, with the scopes that clients can request, as in the metadata."""
     if not settings.oidc_issuers:
         return FOR_KEYS
     return Challenges(scope_names=parse_scopes(settings.oidc_scopes), metadata_url=settings.public_address + PATH)

@@ -235,8 +235,8 @@ class Mutation(SampleMutation):
 def _check_lower(limits: Limits, own: KeyLimits | None, values: Mapping[str, int]) -> None:
     """Raise `BadRequest` if a key with the limits `own` and then with `values` instead could send more.
 
-    A key with limits does not use what the other keys may send. If an admin could give limits to a key, or raise
-    them, it could give a submitter any number of times what the submitter may send.
+    Requests with such a key do not count towards the limits of the submitter. If an admin could add limits to keys or
+    raise them, the submitter could send any number of requests.
     """
     if own is None:
         raise BadRequest("the key has no limits of its own; ask your operator to set limits - at `digest`")

@@ -53,7 +53,7 @@ class RollupsEndpoint:
         return report.values()
 
     async def _run(self) -> tuple[Report, list[str]]:
-        """Return what was done, and what has failed."""
+        """Return the report of the run and the failures."""
         if self._connection is None:  # the channel belongs to the running event loop
             firestore = Firestore.connect(timeout_seconds=TIMEOUT_SECONDS)
             self._connection = firestore, GroupCommitWriter(firestore, timeout_seconds=TIMEOUT_SECONDS)

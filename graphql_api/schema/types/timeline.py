@@ -80,7 +80,7 @@ class TimelineEntry:
 
     @classmethod
     def _of_result(cls, result: Result, stored_at: datetime) -> Iterator[Self]:
-        """Yield what the result says. A superseded result has the statistics that it replaced."""
+        """Yield the events in the result. A superseded result still has the statistics of its sample."""
         if result.statistics is not None or result.first_computed_at is not None:
             yield cls(at=result.first_computed_at or stored_at, event=TimelineEvent.COMPUTED, detail=None)
         if result.problem is not None:

@@ -15,7 +15,7 @@ export const samples = signal<readonly ListedSample[] | null>(null);
 /** Whether there are older samples, which may be in another state. */
 export const hasOlder = signal(false);
 
-/** The counts that change with the list: that of its state, but a sample can stop to be PENDING in several ways. */
+/** The counts that change with the list. In any other state than FAILED and REJECTED, these are all counts. */
 const relevantCounts = computed(() => {
   const state = selectedState.value;
   return state === 'FAILED' || state === 'REJECTED'

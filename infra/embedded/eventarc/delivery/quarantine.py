@@ -55,7 +55,8 @@ class Quarantine:
         return best, next_due
 
     def record_death(self, group: int | None, started: float, now: float) -> None:
-        """Record that a connection broke. `group` is that of the event, or None if other events were in flight too.
+        """Record that a connection broke. `group` is the group of the event, or None if other events were in flight
+        too.
 
         `started` is the time when the event was sent.
         """

@@ -153,7 +153,8 @@ def _restore_advice(path: Path) -> str:
 
 def _advice(path: Path) -> str:
     return (
-        f"{_restore_advice(path)}. Or continue with what is left: {python_command(_ARCHIVE)} accept-loss --data {path}"
+        f"{_restore_advice(path)}. Or continue with the remaining data: {python_command(_ARCHIVE)} accept-loss --data "
+        f"{path}"
     )
 
 
