@@ -73,7 +73,7 @@ class KeyManager:
     ) -> Sequence[StoredKey]:
         """Replace the limits of a key and of the keys that share them. Return these keys.
 
-        All of these keys change, because keys whose limits have the same name share one allowance. Without `values`, the
+        All of these keys change, because limits with the same name are one allowance. Without `values`, the
         limits of the submitter apply.
         """
         key_digest, old = selected
