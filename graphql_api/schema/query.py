@@ -60,7 +60,7 @@ class Query:
         return None if header is None else Sample.of(header)
 
     @strawberry.field(
-        description="Returns the result of a sample, or null if the sample is not COMPUTED or SUPERSEDED.",
+        description="Returns the result of a sample that is COMPUTED or SUPERSEDED. Returns null for other samples.",
         metadata=requires(Scope.READ),
     )
     async def result(self, info: Info, sample_id: SampleId) -> Result | None:

@@ -115,7 +115,7 @@ class AuditEntryType:
     deletion: strawberry.ID | None = strawberry.field(description="The id of the deletion that was started.")
     recomputation: strawberry.ID | None = strawberry.field(description="The id of the recomputation that was started.")
     sample_ids: list[strawberry.ID] = strawberry.field(
-        description=f"The ids in the request. If it has more than {MAX_SAMPLE_IDS} ids, the first {MAX_SAMPLE_IDS}."
+        description=f"The ids of the samples in the request. The list has at most the first {MAX_SAMPLE_IDS} ids."
     )
     sample_count: int | None = strawberry.field(
         description="The number of ids in the request. Null if the request has no ids."
