@@ -6,7 +6,7 @@ errors and log entries have a maximum length, so a long request cannot cause a l
 
 graphql-core wraps an error in other errors. `_cause` returns the original error. If a scalar raises an exception,
 graphql-core appends the text of the exception to its own message. `_public_message` removes this text. `InvalidSample`
-is masked too: a stored sample that cannot be read is not an error of the client.
+is masked too: here it means that a stored sample cannot be read, which the client did not cause.
 """
 
 import logging

@@ -108,7 +108,10 @@ class KeyLimits:
 
 
 def effective_limits(limits: Limits, own: KeyLimits | None) -> Mapping[str, int]:
-    """Return the limits of a key with the limits `own`, by the names of `KeyLimits`. 0 means no limit."""
+    """Return the limits that apply to a key, by field name of `KeyLimits`. 0 means no limit.
+
+    If `own` does not set a limit, the limit per submitter applies.
+    """
     values = {} if own is None else own.values
     names = (field.name for field in fields(KeyLimits) if field.name != "name")
     return {name: values.get(name) or getattr(limits, f"max_{name}_per_submitter") for name in names}

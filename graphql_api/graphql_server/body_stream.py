@@ -59,8 +59,8 @@ async def _stream(source: Source, decoder: Decoder | None, turn: LoopTurn) -> As
     def check_ratio(decoded_bytes: int) -> None:
         if decoded_bytes > MIN_RATIO_BYTES + MAX_RATIO * source.received_bytes:
             raise TooLarge(
-                f"expected a body that decodes to at most {MAX_RATIO} times its size after the first "
-                f"{MIN_RATIO_BYTES // MIB} MiB, got more; send it in several requests"
+                f"expected a body that decompresses to at most {MIN_RATIO_BYTES // MIB} MiB plus {MAX_RATIO} times its "
+                "compressed size, got more; send it in several requests"
             )
 
     try:

@@ -169,7 +169,7 @@ class AccessTokens:
         name = claims.get(claim)
         submitter = f"{issuer.prefix}.{name}" if issuer.prefix else name
         if not isinstance(name, str) or not isinstance(submitter, str) or not document_paths.is_submitter(submitter):
-            raise _Refused(f"the claim {claim} is not the name of a submitter: {name}")
+            raise _Refused(f"expected the claim {claim} to name a submitter, such as `station-7`, got {name!r}")
         if not issuer.prefix and any(submitter.startswith(f"{other.prefix}.") for other in self._prefixed()):
             raise _Refused(f"the name {submitter} has the prefix of another issuer")
         return submitter

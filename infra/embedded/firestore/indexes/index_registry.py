@@ -109,7 +109,7 @@ class IndexRegistry:
         return indexer
 
     def build_indexer(self, collection_id: str) -> DocumentIndexer | None:
-        """Return an indexer for the entries that a build adds, or None if it adds no entries."""
+        """Return an indexer for the entries that an index build adds. Return None if the indexes are complete."""
         composite_indexes = self.incomplete_indexes(collection_id)
         if self._has_incomplete_fields(collection_id):
             existing = self.earlier[collection_id]

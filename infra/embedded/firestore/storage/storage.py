@@ -199,7 +199,7 @@ class Storage:
         return await self._writer.submit(work)
 
     async def execute(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run SQL on the writer and return after the commit. If `work` raises, its changes are rolled back."""
+        """Call `work` with the writer's connection and return after the commit. An error rolls back its changes."""
 
         def run(group: Group) -> T:
             connection = group.connection
