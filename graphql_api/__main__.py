@@ -24,7 +24,7 @@ _SWITCH_INTERVAL_SECONDS = 0.001
 """How long a thread that validates a large sample can run before the event loop runs. Python's default is 5 ms."""
 
 _NEW_OBJECTS = 5_000
-"""New objects between two garbage collections. A collection takes a few milliseconds for ten times this number."""
+"""New objects between two garbage collections. A collection visits at most ten times this number."""
 
 _MAX_OPEN_FILES = 10_240
 

@@ -31,7 +31,7 @@ class Status(StrEnum):
 
 
 class SampleState(StrEnum):
-    """The state of a sample as clients see it. Each submitted sample becomes COMPUTED, FAILED or REJECTED.
+    """The state of a sample as clients see it. A submission ends as exactly one of COMPUTED, FAILED, REJECTED.
 
     A COMPUTED sample becomes SUPERSEDED if another sample corrects it.
 

@@ -193,7 +193,7 @@ def test_a_flood_of_unknown_links_adds_one_entry_to_the_log_of_the_operator(stac
         statuses = {client.post("/session", json={"token": f"unknown-{number}"}).status_code for number in range(150)}
 
     assert statuses <= {401, 429}
-    unknown = "an unknown sign-in link"
+    unknown = "the sign-in link is unknown"
     eventually(lambda: (unknown, unknown) in refusals(stack))
     assert refusals(stack).count((unknown, unknown)) <= 2  # twice if midnight is in between
 

@@ -133,7 +133,7 @@ def test_the_server_orders_the_table(stack: Stack, dashboard: Dashboard, key: st
 
     choose(dashboard, "label.site", "basel")
     dashboard.wait_for(lambda: first_means(dashboard) == ["1,000"])
-    assert dashboard.attributes(".results thead button[disabled]", "title")[0].startswith("With labels in the filter")
+    assert dashboard.attributes(".results thead button[disabled]", "title")[0].startswith("If the filter has labels")
 
 
 def test_columns_are_selected(stack: Stack, dashboard: Dashboard, key: str) -> None:

@@ -69,7 +69,7 @@ def test_an_incomplete_utc_offset_is_rejected(offset: str) -> None:
         ("2019-04-00T06:00:00Z", "2019-04 has the days 01 to 30"),
         ("2019-13-30T06:00:00Z", "months range from 01 to 12"),
         ("2019-02-28T25:00:00Z", "hours from 00 to 23"),
-        ("2019-02-30T24:00:00Z", "midnight is 00:00:00 of the next day"),
+        ("2019-02-30T24:00:00Z", "write midnight as 00:00:00 of the next day"),
     ],
 )
 def test_the_message_explains_the_problem(text: str, advice: str) -> None:
