@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from infra.embedded.firestore.encoding.parameter_lists import padded
 from infra.embedded.firestore.encoding.path_encoding import AFTER_ALL
 
 OPEN, CLOSED, TARGET, MOVED, FREE = "open", "closed", "target", "moved", "free"
@@ -131,10 +132,11 @@ class EntryTables:
         found = 0
         for start in range(0, len(keys), MAX_KEYS):
             part = keys[start : start + MAX_KEYS]
-            marks, missing = ", ".join("?" * len(part)), len(part)
+            parameters, missing = padded(part), len(part)
+            marks = ", ".join("?" * len(parameters))
             for name, first in reversed(lows):
                 if missing:  # all entries of a document are often in one table
-                    missing -= self._number(_COUNT_KEYS.format(name, marks), (collection_number, first, *part))
+                    missing -= self._number(_COUNT_KEYS.format(name, marks), (collection_number, first, *parameters))
             found += len(part) - missing
         return found
 

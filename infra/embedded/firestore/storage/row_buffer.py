@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from infra.embedded.firestore.encoding import checksums
+from infra.embedded.firestore.encoding.parameter_lists import padded
 from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.versions import DocumentVersion
@@ -34,9 +35,10 @@ class RowBuffer:
 
     def prefetch_absent(self, collection_number: int, paths: Sequence[bytes]) -> None:
         """Record which documents do not exist, with one statement, so that `current` does not query for them."""
-        marks = ", ".join("?" * len(paths))
+        parameters = padded(paths)
+        marks = ", ".join("?" * len(parameters))
         sql = f"SELECT path FROM documents WHERE collection_number = ? AND path IN ({marks})"  # noqa: S608 - the marks are question marks
-        existing = {path for (path,) in self._connection.execute(sql, (collection_number, *paths))}
+        existing = {path for (path,) in self._connection.execute(sql, (collection_number, *parameters))}
         self._absent.update((collection_number, path) for path in paths if path not in existing)
 
     def current(self, collection_number: int, path: bytes) -> DocumentVersion | None:

@@ -37,6 +37,8 @@ __all__ = ["Change", "Snapshot", "Storage"]
 
 T = TypeVar("T")
 CACHE_KIB = 16 * 1024
+CACHED_STATEMENTS = 128
+"""The statements that a connection keeps. Merges of entry tables make new ones all the time."""
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +148,7 @@ class Storage:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self.path, isolation_level=None, check_same_thread=False, cached_statements=512, timeout=30
+            self.path, isolation_level=None, check_same_thread=False, cached_statements=CACHED_STATEMENTS, timeout=30
         )
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `AutomaticCheckpoints`
