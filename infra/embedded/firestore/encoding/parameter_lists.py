@@ -14,7 +14,7 @@ T = TypeVar("T")
 def padded(values: Sequence[T]) -> list[T]:
     """Return the values, and the last value again until their number is a power of two.
 
-    Use it for `IN (...)`, where a repeated value changes nothing. Raises `IndexError` if there are no values.
+    Use it for `IN (...)`, where a repeated value changes nothing. Raises `IndexError` for an empty list.
     """
     missing = (1 << (len(values) - 1).bit_length()) - len(values)
     return [*values, *[values[-1]] * missing]
