@@ -243,7 +243,7 @@ async def test_the_ratio_of_a_stream_is_limited(monkeypatch: pytest.MonkeyPatch,
     encoding = "gzip" if compress is gzip.compress else "zstd"
     usual = "".join(f'{{"data": [{number}.5]}}\n' for number in range(200_000)).encode()
 
-    with pytest.raises(TooLarge, match="decompresses to at most 64 MiB plus 200 times its compressed size"):
+    with pytest.raises(TooLarge, match="plus 200 times its compressed size"):
         _ = [piece async for piece in stream_body(request_of(compress(bytes(20_000_000)), encoding))]
 
     assert b"".join([piece async for piece in stream_body(request_of(compress(usual), encoding))]) == usual
