@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests.soak.measurements import (
     HEADER,
+    PROCESSES,
     Measurement,
     backlog,
     file_growth,
@@ -61,6 +62,7 @@ def measure_idle(stack: Stack) -> Measurement:
     time.sleep(IDLE_SECONDS)
     measured = measure(stack.url, 0, 0, 0, ())
     assert measured is not None, "the API does not respond"
+    assert measured.open_files.keys() == set(PROCESSES), f"only these respond: {', '.join(measured.open_files)}"
     return measured
 
 

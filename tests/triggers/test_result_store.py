@@ -11,7 +11,8 @@ from random import Random
 import grpc.aio
 import pytest
 
-from storage.documents import Result, Statistics, Status, Unavailable, document_paths
+from storage.documents import RateLimited, Result, Statistics, Status, Unavailable, document_paths
+from storage.firestore import group_commit_writer
 from storage.firestore.client import Firestore
 from storage.firestore.errors import InvalidWrite
 from storage.firestore.group_commit_writer import GroupCommitWriter
@@ -62,6 +63,19 @@ async def test_the_newest_result_remains_in_any_order_of_writes(machine: Machine
 
         snapshot = await machine.client.document(document_paths.result("racer", sample_id)).get()
         assert (snapshot.get("sample_update_time"), snapshot.get("mean")) == (START + timedelta(seconds=5), 5.0)
+
+
+async def test_the_results_of_a_submitter_do_not_use_the_share_of_others(
+    stores: list[ResultStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer knows whose result it writes. Here each submitter may have only one result without an outcome."""
+    monkeypatch.setattr(group_commit_writer, "MAX_PENDING_WRITES", 0)
+    mine, other, third = (new_result(str(uuid.uuid4()), 0) for _ in range(3))
+
+    written = await asyncio.gather(stores[0].write(mine), stores[0].write(replace(other, submitter="rival")))
+    assert all(written)
+    with pytest.raises(RateLimited, match="too many writes of this submitter"):
+        await asyncio.gather(stores[0].write(other), stores[0].write(third))
 
 
 async def test_a_deleted_result_is_written_again(machine: Machine, stores: list[ResultStore]) -> None:
