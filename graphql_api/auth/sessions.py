@@ -24,6 +24,8 @@ from storage.firestore.group_commit_writer import GroupCommitWriter
 
 SESSION_LIFETIME = timedelta(hours=12)
 TOKEN_LIFETIME = timedelta(hours=24)
+TOKEN_RETENTION = timedelta(days=7)
+"""How long the token of an expired link is stored, so that the audit log can name its key."""
 SESSION_PREFIX = "dzs_"
 
 
@@ -114,14 +116,15 @@ class SessionStore:
     async def add_token(self, token: str, key_digest: str) -> None:
         """Store the token of a sign-in link. The token stands for a key, and can be used once within a day."""
         name = self._firestore.name(document_paths.sign_in_token(digest(token)))
-        fields = {"key_digest": key_digest, "expires": datetime.now(UTC) + TOKEN_LIFETIME}
+        usable_until = datetime.now(UTC) + TOKEN_LIFETIME
+        fields = {"key_digest": key_digest, "usable_until": usable_until, "expires": usable_until + TOKEN_RETENTION}
         await self._writer.write(encoding.to_write(name, fields))
 
     async def exchange(self, token: str) -> tuple[str, Session] | None:
         """Start a session for the token of a sign-in link. Returns None if the token was used, expired or is unknown.
 
         If several requests have the same token, only the request that marks the token as used gets the session. The
-        token is stored until it expires, so the audit log can name the key of a link that was used twice.
+        token is stored for `TOKEN_RETENTION` after it has expired, so the audit log can name the key of the link.
         """
         path = document_paths.sign_in_token(digest(token))
         document = (await self._firestore.batch_get([path])).get(path)
@@ -130,8 +133,8 @@ class SessionStore:
             self._audit_log.note(None, "sign-in link", actor="unknown", action="sign_in.refused", facts=facts)
             return None
         fields = encoding.from_document(document)
-        key_digest, expires = str(fields["key_digest"]), fields["expires"]
-        if not isinstance(expires, datetime) or expires <= datetime.now(UTC):
+        key_digest, usable_until = str(fields["key_digest"]), fields.get("usable_until")
+        if not isinstance(usable_until, datetime) or usable_until <= datetime.now(UTC):
             await self._refuse(token, key_digest, "the sign-in link has expired")
             return None
         if fields.get("used_at") is not None:
