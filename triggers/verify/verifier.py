@@ -49,6 +49,14 @@ class Totals:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Some stored headers, and those of their results that exist, by path."""
+
+    headers: list[Any]
+    results: dict[str, Any]
+
+
 class Verifier:
     """Verifies the samples of one database. `submitter` selects the samples of one submitter."""
 
@@ -60,25 +68,32 @@ class Verifier:
 
     async def problems(self) -> AsyncIterator[str]:
         """Yield a line for each problem."""
-        async for documents in self._pages():
-            names = {each.name: document_paths.result(*_ids(self._firestore.path(each.name))) for each in documents}
-            results = await self._firestore.batch_get(names.values())
-            for document in documents:
-                async for problem in self._verify(document, results.get(names[document.name])):
-                    self.totals.problems += 1
-                    yield f"{self._firestore.path(document.name)}: {problem}"
+        # The next page is read while this page is verified: Firestore and this process work at the same time.
+        reading = asyncio.create_task(self._page(after=None))
+        try:
+            while (page := await reading).headers:
+                reading = asyncio.create_task(self._page(after=page.headers[-1].name))
+                for header in page.headers:
+                    await asyncio.sleep(0)  # small samples are verified without another pause for the next page
+                    path = self._firestore.path(header.name)
+                    async for problem in self._verify(header, page.results.get(_result_path(path))):
+                        self.totals.problems += 1
+                        yield f"{path}: {problem}"
+        finally:
+            reading.cancel()
 
-    async def _pages(self) -> AsyncIterator[list[Any]]:
-        """Yield all headers in the order of their names."""
+    async def _page(self, after: str | None) -> _Page:
+        """Read the next headers in the order of their names, and their results."""
         parent = "" if self._submitter is None else document_paths.submitter(self._submitter)
         query = _StructuredQuery()
         query.from_.add(collection_id=document_paths.SAMPLES, all_descendants=self._submitter is None)
         query.order_by.add(direction=_StructuredQuery.ASCENDING).field.field_path = "__name__"
         query.limit.value = PAGE_SIZE
-        while page := await self._firestore.documents(parent, query):
-            yield page
-            query.ClearField("start_at")
-            query.start_at.values.add(reference_value=page[-1].name)
+        if after is not None:
+            query.start_at.values.add(reference_value=after)
+        headers = await self._firestore.documents(parent, query)
+        paths = [_result_path(self._firestore.path(header.name)) for header in headers]
+        return _Page(headers, await self._firestore.batch_get(paths))
 
     async def _verify(self, document: Any, stored: Any) -> AsyncIterator[str]:
         self.totals.samples += 1
@@ -92,7 +107,7 @@ class Verifier:
         found = await self._firestore.batch_get(paths)
         chunks = [found.pop(path).fields["data"].bytes_value for path in paths if path in found]
         try:
-            await asyncio.to_thread(header.assemble, chunks)
+            await asyncio.to_thread(header.assemble, chunks) if chunks else header.assemble(chunks)
         except InvalidSample as error:
             yield error.problems[0].message
             return
@@ -137,6 +152,10 @@ def _differences(stored: Result, expected: Result) -> Iterator[str]:
         for name in after:
             if before.get(name) != after[name]:
                 yield f"{name} is {before.get(name)}, but a new computation returns {after[name]}"
+
+
+def _result_path(sample_path: str) -> str:
+    return document_paths.result(*_ids(sample_path))
 
 
 def _ids(path: str) -> tuple[str, str]:
