@@ -59,7 +59,7 @@ def main() -> None:
         settings=ServerSettings(shutdown_seconds=settings.shutdown_seconds),
         on_shutdown=app.state.end_streams,
         trusted_proxies=settings.trusted_proxies,
-        tls_files=(settings.tls_certificate_file, settings.tls_key_file) if settings.has_tls else None,
+        certificate=settings.read_certificate(),
     )
     server.run(arguments.sockets)
 

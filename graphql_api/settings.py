@@ -4,7 +4,6 @@
 """
 
 import os
-import ssl
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -15,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from starlette.config import Config
 
+from graphql_api.certificate import Certificate
 from graphql_api.identity_providers import parse_issuers, parse_scopes
 from graphql_api.limits import Limits
 from graphql_api.network_settings import check_proxies, parse_origins
@@ -201,17 +201,18 @@ class Settings:
                 "clients use"
             )
 
-        self._check_certificate()
+        self.read_certificate()
 
-    def _check_certificate(self) -> None:
+    def read_certificate(self) -> Certificate | None:
+        """Return the certificate with which the API speaks HTTPS, if any. Raises `ValueError` if it cannot be used."""
         files = self.tls_certificate_file, self.tls_key_file
         if not any(files):
-            return
+            return None
         certificate, key = (f"{PREFIX}{name}" for name in ("TLS_CERTIFICATE_FILE", "TLS_KEY_FILE"))
         if not all(files):
             raise ValueError(f"set both {certificate} and {key}, or neither")
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*files, password=_refuse_password)
+            return Certificate(*files)
         except (OSError, ValueError) as error:
             raise ValueError(f"{certificate} and {key}: expected a certificate and its key in PEM: {error}") from None
 
@@ -255,10 +256,6 @@ class Settings:
     def local_key_path(self) -> Path | None:
         """Path of the file with the API key of the stack. None outside of the embedded stack."""
         return Path(self.local_key_file) if self.local_key_file else None
-
-
-def _refuse_password() -> str:
-    raise ValueError("the key is encrypted")  # otherwise OpenSSL asks for the password on the terminal
 
 
 def _value(read: Config, setting: "Field[Any]") -> Any:

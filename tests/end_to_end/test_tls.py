@@ -2,6 +2,7 @@
 
 import json
 import logging
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,6 +71,31 @@ def test_samples_and_subscriptions_work_over_tls(secure_stack: Stack) -> None:
         assert json.loads(socket.recv())["type"] == "connection_ack"
         socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": query}))
         assert json.loads(socket.recv())["payload"] == {"data": {"sample": {"state": "COMPUTED"}}}
+
+
+def served(stack: Stack) -> str:
+    """Return the certificate that a new connection gets, in PEM."""
+    return ssl.get_server_certificate(("127.0.0.1", stack.api_port))
+
+
+def test_a_renewed_certificate_is_served_without_a_restart(tmp_path: Path) -> None:
+    """Files that do not belong together are not used: a renewal replaces them one after the other."""
+    settings = certificate(tmp_path)
+    with Stack(tmp_path, SSL_CERT_FILE=settings["DROPZONE_TLS_CERTIFICATE_FILE"], **settings) as stack:
+        file, key_file = (tmp_path / name for name in ("certificate.pem", "key.pem"))
+        before, process = file.read_text(), stack.api_pid()
+        assert served(stack) == before
+        (tmp_path / "renewed").mkdir()
+        certificate(tmp_path / "renewed")
+
+        (tmp_path / "renewed" / file.name).replace(file)
+        eventually(lambda: "have changed and cannot be used" in stack.log, lambda: stack.log)
+        assert served(stack) == before
+
+        (tmp_path / "renewed" / key_file.name).replace(key_file)
+        eventually(lambda: served(stack) == file.read_text(), lambda: stack.log)
+        assert file.read_text() != before
+        assert stack.api_pid() == process
 
 
 def test_firestore_refuses_programs_without_the_token_of_the_stack(secure_stack: Stack) -> None:

@@ -9,11 +9,11 @@ that its client has closed for sending is accepted after all others.
 import asyncio
 import logging
 import socket
-import ssl
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+from graphql_api.certificate import Certificate
 from storage.firestore.throttled_log import ThrottledLog
 
 _MAX_CONNECTIONS_PER_TURN = 32
@@ -53,12 +53,15 @@ class Acceptor:
         create_protocol: Callable[[], asyncio.Protocol],
         *,
         backlog: int,
-        tls: ssl.SSLContext | None = None,
+        certificate: Certificate | None = None,
     ) -> None:
-        """Listen on a bound socket. `backlog` is the number of connections that wait to be accepted."""
+        """Listen on a bound socket. `backlog` is the number of connections that wait to be accepted.
+
+        With a `certificate`, the connections use TLS.
+        """
         self._socket = listening
         self._create_protocol = create_protocol
-        self._tls = tls
+        self._certificate = certificate
         self._loop = asyncio.get_running_loop()
         self._opening: dict[asyncio.Task[None], None] = {}
         self._closed: deque[socket.socket] = deque()
@@ -138,8 +141,8 @@ class Acceptor:
             await self._loop.connect_accepted_socket(
                 self._create_protocol,
                 connection,
-                ssl=self._tls,
-                ssl_handshake_timeout=None if self._tls is None else _HANDSHAKE_SECONDS,
+                ssl=None if self._certificate is None else self._certificate.context,
+                ssl_handshake_timeout=None if self._certificate is None else _HANDSHAKE_SECONDS,
             )
         except OSError:  # the client has disconnected, or the TLS handshake failed
             connection.close()

@@ -9,6 +9,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.certificate import Certificate
 from graphql_api.graphql_server.server.acceptor import Acceptor
 from graphql_api.graphql_server.server.http_connection import HTTPConnection, http_connection_class
 from graphql_api.graphql_server.server.open_connections import OpenConnections
@@ -40,9 +41,9 @@ class Server(uvicorn.Server):
         settings: ServerSettings = ServerSettings(),  # noqa: B008 (frozen)
         on_shutdown: Callable[[], None] | None = None,
         trusted_proxies: str = "",
-        tls_files: tuple[str, str] | None = None,
+        certificate: Certificate | None = None,
     ) -> None:
-        """Create a server. `tls_files` are the certificate and its private key. By default, it uses plain HTTP."""
+        """Create a server. Without a `certificate`, it uses plain HTTP."""
         open_connections = OpenConnections(budgets)
         config = uvicorn.Config(
             app,
@@ -59,8 +60,7 @@ class Server(uvicorn.Server):
             timeout_keep_alive=settings.keep_alive_seconds,
             proxy_headers=bool(trusted_proxies),  # without trusted proxies, forwarded headers are ignored
             forwarded_allow_ips=trusted_proxies,
-            ssl_certfile=tls_files and tls_files[0],
-            ssl_keyfile=tls_files and tls_files[1],
+            ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
             server_header=False,
             access_log=False,
             log_config=None,
@@ -69,6 +69,8 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._settings = settings
         self._on_shutdown = on_shutdown
+        self._certificate = certificate
+        self._watch: asyncio.Task[None] | None = None
         self._acceptors: list[Acceptor] = []
         self.port: int | None = None
         """The port of the first listening socket, as soon as the server accepts connections."""
@@ -78,8 +80,10 @@ class Server(uvicorn.Server):
         listening = sockets or [self.config.bind_socket()]
         await super().startup([])
         self._acceptors = [
-            Acceptor(each, self._new_connection, backlog=_BACKLOG, tls=self.config.ssl) for each in listening
+            Acceptor(each, self._new_connection, backlog=_BACKLOG, certificate=self._certificate) for each in listening
         ]
+        if self._certificate is not None:
+            self._watch = asyncio.create_task(self._certificate.watch())
         self.port = listening[0].getsockname()[1]
 
     def _new_connection(self) -> asyncio.Protocol:
@@ -92,6 +96,8 @@ class Server(uvicorn.Server):
         """Call `on_shutdown`. Then complete the requests in progress. Requests that take too long get 503."""
         if self._on_shutdown is not None:
             self._on_shutdown()
+        if self._watch is not None:
+            self._watch.cancel()
         for acceptor in self._acceptors:
             acceptor.close()
         for connection in list(self.server_state.connections):

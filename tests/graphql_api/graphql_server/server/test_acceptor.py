@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import ssl
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from unittest.mock import Mock
 import pytest
 import uvloop
 
+from graphql_api.certificate import Certificate
 from graphql_api.graphql_server.server.acceptor import Acceptor
 from tests.certificates import certificate
 
@@ -165,12 +165,11 @@ def test_connections_without_a_tls_handshake_are_closed_if_there_are_too_many(
     """The oldest is closed first. The limits on connections apply after the handshake only."""
     monkeypatch.setattr("graphql_api.graphql_server.server.acceptor._MAX_HANDSHAKES", 5)
     monkeypatch.setattr("graphql_api.graphql_server.server.acceptor._HANDSHAKE_SECONDS", 60)
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(*certificate(tmp_path).values())
+    own = Certificate(*certificate(tmp_path).values())
     oldest, *others = connect(listening, 6)
 
     async def accept() -> None:
-        acceptor = Acceptor(listening, asyncio.Protocol, backlog=400, tls=tls)
+        acceptor = Acceptor(listening, asyncio.Protocol, backlog=400, certificate=own)
         async with asyncio.timeout(30):
             assert await asyncio.to_thread(oldest.recv, 1) == b""
         acceptor.close()

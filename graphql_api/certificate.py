@@ -1,0 +1,68 @@
+"""The certificate of the server. After a renewal, new connections get the new certificate without a restart."""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from pathlib import Path
+
+_CHECK_SECONDS = 10.0
+
+logger = logging.getLogger("graphql_api")
+
+
+class Certificate:
+    """A certificate with its intermediate certificates and its private key, in two PEM files."""
+
+    def __init__(self, certificate_file: str, key_file: str) -> None:
+        """Read the files. Raises `OSError` or `ValueError` if they are not a certificate and its private key."""
+        self._files = certificate_file, key_file
+        self._versions = self._read_versions()
+        self._refused: tuple[tuple[int, int, int], ...] = ()
+        """The versions of the files that could not be used and are in the log."""
+        self.context = self._load()
+        """The TLS settings of new connections."""
+
+    async def watch(self) -> None:
+        """Read the files again when they change, until cancelled."""
+        while True:
+            await asyncio.sleep(_CHECK_SECONDS)
+            self.renew()
+
+    def renew(self) -> None:
+        """Read the files again if they have changed. While they cannot be used, the earlier certificate is kept.
+
+        A renewal replaces the files one after the other. Until both are replaced, they do not belong together.
+        """
+        versions = self._versions
+        with contextlib.suppress(FileNotFoundError):  # a file is replaced at this moment, or will be
+            versions = self._read_versions()
+        if versions == self._versions:
+            return
+        try:
+            self.context = self._load()
+        except (OSError, ValueError) as error:
+            if versions != self._refused:
+                logger.warning(
+                    "new connections still get the earlier certificate, because %s and %s have changed and cannot be "
+                    "used: %s",
+                    *self._files,
+                    error,
+                )
+            self._refused = versions
+            return
+        self._versions = versions
+        logger.info("new connections get the renewed certificate of %s", self._files[0])
+
+    def _load(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self._files, password=_refuse_password)
+        return context
+
+    def _read_versions(self) -> tuple[tuple[int, int, int], ...]:
+        found = [Path(file).stat() for file in self._files]
+        return tuple((each.st_ino, each.st_mtime_ns, each.st_size) for each in found)
+
+
+def _refuse_password() -> str:
+    raise ValueError("the key is encrypted")  # otherwise OpenSSL asks for the password on the terminal
