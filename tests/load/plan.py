@@ -34,6 +34,11 @@ class Plan:
         return {Form.SHORT: 1, Form.USUAL: 3, Form.LONG: 5}[self.form]
 
     @property
+    def starts(self) -> int:
+        """Starts of each process, where the figures of two starts are compared."""
+        return {Form.SHORT: 1, Form.USUAL: 5, Form.LONG: 9}[self.form]
+
+    @property
     def seconds(self) -> float:
         """Seconds of each run."""
         return 10 if self.form is Form.LONG else 3

@@ -72,7 +72,8 @@ class Commands:
         process = msgspec.structs.replace(process, environment={**process.environment, **limit, **(environment or {})})
         command = _without(process.command, "--sockets")
         if not has_tracing:
-            command[command.index("infra.embedded.guarded")] = "tests.load.untraced"
+            position = command.index("infra.embedded.guarded")
+            command[position:position] = ["tests.load.untraced", "-m"]
         return self._process(process, command, processors)
 
     def function(self, processors: Processors) -> Process:
