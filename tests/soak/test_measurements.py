@@ -6,7 +6,7 @@ from tests.soak.measurements import Measurement, backlog, file_growth, long_log,
 def measured(memory: list[float], started: float = 1.0) -> list[Measurement]:
     """Return measurements of one process of the API, one a minute."""
     return [
-        Measurement(minute, 0, 0, 0.0, 0.0, {"api": size}, {}, {"api": started}, 0, 0, 0)
+        Measurement(minute, 0, 0, 0.0, 0.0, {"api": size}, {}, {"api": started}, 0, 0, 0, 0)
         for minute, size in enumerate(memory)
     ]
 
@@ -14,7 +14,7 @@ def measured(memory: list[float], started: float = 1.0) -> list[Measurement]:
 def idle(api: float, function: float, firestore: float) -> Measurement:
     """Return a measurement of the stack without load, with these numbers of open files."""
     files = {"api": api, "function": function, "firestore": firestore}
-    return Measurement(0, 0, 0, 0.0, 0.0, {}, files, {}, 0, 0, 0)
+    return Measurement(0, 0, 0, 0.0, 0.0, {}, files, {}, 0, 0, 0, 0)
 
 
 def test_memory_that_stays_the_same_after_the_start_is_no_leak() -> None:
@@ -49,7 +49,7 @@ def test_events_that_are_pending_all_the_time_are_named() -> None:
     """A few events always wait, and a kill makes many wait for a short time."""
     waits = [0.0, 5_000, 900, 5_000, 5_000, 5_000, 5_000, 900]
     kept, slow = (
-        [Measurement(1, 0, 0, 0.0, 0.0, {}, {}, {}, 0, 0, pending) for pending in pendings]
+        [Measurement(1, 0, 0, 0.0, 0.0, {}, {}, {}, 0, 0, 0, pending) for pending in pendings]
         for pendings in (waits, [*waits[:-2], 1_001, 5_000])
     )
 
@@ -61,29 +61,32 @@ def test_events_that_are_pending_all_the_time_are_named() -> None:
 
 def test_a_log_above_its_setting_is_named() -> None:
     """Also if it was long only once."""
-    short, long = (Measurement(1, 0, 0, 0.0, 0.0, {}, {}, {}, 0, log_mib, 0) for log_mib in (64, 250))
+    short, long = (Measurement(1, 0, 0, 0.0, 0.0, {}, {}, {}, 0, 0, log_mib, 0) for log_mib in (64, 250))
 
     assert long_log([short, short]) == []
     assert long_log([short, long, short]) == ["the log of Firestore reached 250 MiB"]
 
 
 def test_a_data_file_that_grows_more_than_its_samples_is_named() -> None:
-    """The first half does not count: until versions are old enough to be pruned, the file grows with them too."""
+    """The first half does not count: until versions are old enough to be pruned, the file grows with them too.
+
+    Unused space does not count either.
+    """
     constant, growing = (
         [
-            Measurement(minute, 1_024 * minute, 0, 0.0, 0.0, {}, {}, {}, size, 0, 0)
-            for minute, size in enumerate([0, 50, 100, *sizes])
+            Measurement(minute, 1_024 * minute, 0, 0.0, 0.0, {}, {}, {}, size, unused, 0, 0)
+            for minute, (size, unused) in enumerate([(0, 0), (50, 0), (100, 0), *sizes])
         ]
-        for sizes in ([108.0, None, 124.0], [110.0, None, 128.0])
+        for sizes in ([(108.0, 0.0), (None, None), (164.0, 40.0)], [(110.0, 0.0), (None, None), (128.0, 0.0)])
     )
 
     assert file_growth(constant) == []
-    assert file_growth(growing) == ["the data file grew by 9.3 KiB for each sample"]
+    assert file_growth(growing) == ["the used part of the data file grew by 9.3 KiB for each sample"]
     assert file_growth(constant[:1]) == []
 
 
 def test_a_process_that_does_not_respond_has_no_values_in_the_table() -> None:
     """Zero would look like a value."""
-    row = Measurement(2.1, 18_320, 0, 0.051, 0.205, {"api": 75.0}, {"api": 29.0}, {}, None, None, None).row()
+    row = Measurement(2.1, 18_320, 0, 0.051, 0.205, {"api": 75.0}, {"api": 29.0}, {}, None, None, None, None).row()
 
-    assert row == "| 2.1 | 18,320 | 0 | 51 / 205 | 75 / - / - | 29 / - / - | - + - | - |"
+    assert row == "| 2.1 | 18,320 | 0 | 51 / 205 | 75 / - / - | 29 / - / - | - (-) + - | - |"

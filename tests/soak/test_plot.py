@@ -10,7 +10,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def measured(minute: float, **memory: float) -> Measurement:
     """Return a measurement; its open files are as many as the MiB of its memory."""
-    return Measurement(minute, 100, 0, 0.02, 0.31, memory, memory, {}, 30 + minute, 4, 0)
+    return Measurement(minute, 100, 0, 0.02, 0.31, memory, memory, {}, 30 + minute, 0, 4, 0)
 
 
 def test_each_line_has_a_point_per_measurement() -> None:

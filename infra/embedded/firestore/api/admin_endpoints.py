@@ -130,6 +130,10 @@ class AdminEndpoints:
             "streams": ("Open Listen streams.", server.open_streams),
             "transactions": ("Active transactions.", server.open_transactions),
             "file_bytes": ("Size of the data file.", storage.path.stat().st_size),
+            "file_unused_bytes": (
+                "Unused bytes in the data file at the last checkpoint. New data fills them before the file grows.",
+                file_check.unused_bytes(storage.path),
+            ),
             "log_bytes": (
                 "Size of the write-ahead log next to the data file.",
                 file_check.size_of(file_check.log_of(storage.path)),

@@ -15,7 +15,9 @@ from infra.embedded.python_command import python_command
 
 _ARCHIVE = "infra.embedded.firestore.archive"
 _MAGIC = b"SQLite format 3\0"
-_HEADER = struct.Struct(">16sH10xI")  # magic, page size, ..., size in pages
+_HEADER = struct.Struct(">16sH10xI4xI")  # magic, page size, ..., size in pages, ..., unused pages
+"""The start of the header of a database file: https://www.sqlite.org/fileformat.html#the_database_header"""
+
 _HEADER_BYTES = 100
 _MIN_PAGE_SIZE = 512
 _LOG_HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
@@ -76,6 +78,12 @@ def size_of(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
+def unused_bytes(path: Path) -> int:
+    """Return the bytes of a file that were unused at the last checkpoint. New data fills them before the file grows."""
+    _, page_size, _, unused_pages = _read_header(path)
+    return page_size * unused_pages
+
+
 def connect(path: Path, options: str) -> sqlite3.Connection:
     """Open a file with the options of an SQLite URI, for example `mode=ro`."""
     return sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True, isolation_level=None, timeout=30)
@@ -96,11 +104,8 @@ def _check_bytes(path: Path, marker: DataMarker | None) -> int | None:
         if log_size:
             raise UnusableFile(f"{path} is {state}, but its write-ahead log {log.name} exists. {_advice(path)}")
         return None
-    with path.open("rb") as file:
-        header = file.read(_HEADER_BYTES)
-    _, page_size, pages = _HEADER.unpack_from(header.ljust(_HEADER_BYTES))
-    page_size = 65536 if page_size == 1 else page_size
-    if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC) or page_size < _MIN_PAGE_SIZE:
+    magic, page_size, pages, _ = _read_header(path)
+    if size < _HEADER_BYTES or magic != _MAGIC or page_size < _MIN_PAGE_SIZE:
         raise UnusableFile(f"{path} is not an SQLite database, or its first bytes are damaged. {_restore_advice(path)}")
     logged, pages_after_log = _pages_in_log(log, page_size) if log_size else (set(), 0)
     pages = pages_after_log or pages
@@ -111,6 +116,14 @@ def _check_bytes(path: Path, marker: DataMarker | None) -> int | None:
             f"{path} is {reason}: it has {size:,} bytes of {pages * page_size:,}. {_restore_advice(path)}"
         )
     return _last_change_without_log(path) if log_size else None
+
+
+def _read_header(path: Path) -> tuple[bytes, int, int, int]:
+    """Return the magic string, the page size in bytes, the number of pages, and the number of unused pages."""
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    magic, page_size, pages, unused_pages = _HEADER.unpack_from(header.ljust(_HEADER_BYTES))
+    return magic, 65536 if page_size == 1 else page_size, pages, unused_pages
 
 
 def _check_changes(connection: sqlite3.Connection, path: Path, marker: DataMarker | None, in_file: int | None) -> None:

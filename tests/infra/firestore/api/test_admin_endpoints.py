@@ -68,6 +68,7 @@ def test_health_metrics_and_deleting_a_database(tmp_path: Path) -> None:
         assert refused == [403] * len(PAGES)
         assert [*health, by_user] == ["ok\n"] * 3
         assert 'firestore_calls_total{code="OK",method="Commit"} 3' in metrics
+        assert "\nfirestore_file_unused_bytes " in metrics
         assert deleted_elsewhere == '{"deleted": 0}'
         assert (remaining, len(client.collection_group("b").get())) == (3, 0)
     finally:
