@@ -36,11 +36,20 @@ MIN_CHANGED_ROWS = 500
 MOVED_PER_CHANGED_ROW = 4
 """The number of entries that each merge moves for a changed row. A low number means more tables to read."""
 
+MAX_LEVEL_EMPTIED_AT_ONCE = 3
+"""Tables of higher levels are emptied in steps, because no commit runs while a table is emptied.
+
+A table of level 3 has up to 384,000 entries. To empty a table at once takes 0.2 µs per entry if its pages are cached,
+but it took 7 s for 4 GiB that were not. Steps take 1.2 to 2 µs per entry.
+"""
+
 _AFTER = "SELECT collection_number, key, size FROM {} WHERE (collection_number, key) > (?, ?)"
 _NEXT = f"{_AFTER} LIMIT 1"
 _MOVE = "INSERT OR IGNORE INTO {} SELECT * FROM ({} ORDER BY 1, 2 LIMIT ?)"
 _COUNT = "SELECT count(*) FROM {}"
 _EMPTY = "DELETE FROM {}"
+_NTH = "SELECT collection_number, key FROM {} ORDER BY 1, 2 LIMIT 1 OFFSET ?"
+_DELETE_BEFORE = "DELETE FROM {} WHERE (collection_number, key) < (?, ?)"
 _LAST = "SELECT collection_number, key FROM {} ORDER BY collection_number DESC, key DESC LIMIT 1"
 
 logger = logging.getLogger(__name__)
@@ -76,7 +85,7 @@ class EntryMerges:
             return
         try:
             with _unflushed(self._connection):
-                self._empty_moved_table()
+                self._empty_moved_tables(MOVED_PER_CHANGED_ROW * changed)
                 if is_full:
                     self._open_next()
                 for table in all_tables(self._connection):
@@ -132,13 +141,20 @@ class EntryMerges:
                 "UPDATE entry_tables SET state = ?, target = NULL WHERE target = ?", (MOVED, target.number)
             )
 
-    def _empty_moved_table(self) -> None:
-        """Empty one of the tables whose entries are all in another table. For a large table, this takes some time."""
+    def _empty_moved_tables(self, limit: int) -> None:
+        """Empty the tables whose entries are all in another table: one of each level, and a large one in steps."""
+        first_of_level: dict[int, EntryTable] = {}
         for table in all_tables(self._connection):
             if table.state == MOVED:
-                self._connection.execute(_EMPTY.format(table.name))
-                self._connection.execute("UPDATE entry_tables SET state = ? WHERE number = ?", (FREE, table.number))
-                return
+                first_of_level.setdefault(table.level, table)
+        for level, table in first_of_level.items():
+            if level > MAX_LEVEL_EMPTIED_AT_ONCE:
+                end = self._connection.execute(_NTH.format(table.name), (limit,)).fetchone()
+                if end is not None:
+                    self._connection.execute(_DELETE_BEFORE.format(table.name), end)
+                    continue
+            self._connection.execute(_EMPTY.format(table.name))
+            self._connection.execute("UPDATE entry_tables SET state = ? WHERE number = ?", (FREE, table.number))
 
 
 @contextlib.contextmanager

@@ -33,6 +33,7 @@ def small_tables() -> object:
         patch.setattr(entry_merges, "MERGED_TABLES", 2)
         patch.setattr(entry_merges, "MIN_CHANGED_ROWS", 1)
         patch.setattr(entry_merges, "MOVED_PER_CHANGED_ROW", 1)
+        patch.setattr(entry_merges, "MAX_LEVEL_EMPTIED_AT_ONCE", 1)
         yield
 
 
@@ -115,6 +116,31 @@ def test_merges_keep_up_and_free_their_tables() -> None:
         tables = entry_tables.all_tables(entries.connection)
         assert max(table.level for table in tables) > 3
         assert len(tables) < 50
+
+
+def test_a_large_table_is_emptied_in_steps() -> None:
+    """Otherwise no commit could run for seconds. Each step deletes as many entries as a merge moves."""
+    entries = _Entries()
+    emptied = 0
+    with contextlib.closing(entries.connection):
+        for number in range(500):
+            entries.replace(1, set(), {number.to_bytes(2, "big")})
+            before = _moved(entries.connection)
+            entries.merge()
+            after = _moved(entries.connection)
+            assert all(count - after.get(name, 0) <= 1 for name, count in before.items())
+            emptied += len(before.keys() - after.keys())
+
+    assert emptied > 10
+
+
+def _moved(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return the number of entries in each large table whose entries are all in another table."""
+    return {
+        table.name: connection.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0]
+        for table in entry_tables.all_tables(connection)
+        if table.state == entry_tables.MOVED and table.level > entry_merges.MAX_LEVEL_EMPTIED_AT_ONCE
+    }
 
 
 def test_a_reader_sees_its_state_while_merges_run(tmp_path: Path) -> None:
