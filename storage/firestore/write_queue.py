@@ -17,10 +17,10 @@ from storage.documents import Unavailable
 
 MAX_BATCH_BYTES = 9 * 2**20
 
-MIN_SHARE_WRITES = 8
-"""The smallest share. A smaller one would save little, because each call has a cost of its own."""
+MIN_SHARE_WRITES = 4
+"""The smallest share. Measured: docs/performance.md#under-attack."""
 
-QUICK_SECONDS = 0.01
+QUICK_SECONDS = 0.003
 """A call that takes at most this time is quick."""
 
 QUICK_RATIO = 3
