@@ -74,7 +74,7 @@ def wanted(**given: str) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def sensors(stack: Stack) -> Iterator[Sensors]:
     """Return sensors whose samples are computed."""
-    sensors = Sensors(stack, "sensors")
+    sensors = Sensors(stack, "labelled-sensors")
     yield sensors
     sensors.client.close()
 
