@@ -1,14 +1,20 @@
 """The certificate of the server. After a renewal, new connections get the new certificate without a restart."""
 
 import asyncio
-import contextlib
 import logging
 import ssl
 from pathlib import Path
+from typing import NamedTuple
 
 _CHECK_SECONDS = 10.0
 
 logger = logging.getLogger("graphql_api")
+
+
+class _Version(NamedTuple):
+    inode: int
+    changed_ns: int
+    size: int
 
 
 class Certificate:
@@ -18,7 +24,7 @@ class Certificate:
         """Read the files. Raises `OSError` or `ValueError` if they are not a certificate and its private key."""
         self._files = certificate_file, key_file
         self._versions = self._read_versions()
-        self._refused: tuple[tuple[int, int, int], ...] = ()
+        self._refused: tuple[_Version | None, ...] = ()
         """The versions of the files that could not be used and are in the log."""
         self.context = self._load()
         """The TLS settings of new connections."""
@@ -34,9 +40,7 @@ class Certificate:
 
         A renewal replaces the files one after the other. Until both are replaced, they do not belong together.
         """
-        versions = self._versions
-        with contextlib.suppress(FileNotFoundError):  # a file is replaced at this moment, or will be
-            versions = self._read_versions()
+        versions = self._read_versions()
         if versions == self._versions:
             return
         try:
@@ -59,9 +63,17 @@ class Certificate:
         context.load_cert_chain(*self._files, password=_refuse_password)
         return context
 
-    def _read_versions(self) -> tuple[tuple[int, int, int], ...]:
-        found = [Path(file).stat() for file in self._files]
-        return tuple((each.st_ino, each.st_mtime_ns, each.st_size) for each in found)
+    def _read_versions(self) -> tuple[_Version | None, ...]:
+        return tuple(_version(Path(file)) for file in self._files)
+
+
+def _version(file: Path) -> _Version | None:
+    """Return what changes if a file is replaced or written, or None if the file is missing or not accessible."""
+    try:
+        found = file.stat()
+    except OSError:  # `_load` raises this error, too
+        return None
+    return _Version(found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 def _refuse_password() -> str:

@@ -74,7 +74,9 @@ class Verifier:
             while (page := await reading).headers:
                 reading = asyncio.create_task(self._page(after=page.headers[-1].name))
                 for header in page.headers:
-                    await asyncio.sleep(0)  # small samples are verified without another pause for the next page
+                    await asyncio.sleep(
+                        0
+                    )  # lets the next page be read: the verification of a small sample does not wait
                     path = self._firestore.path(header.name)
                     async for problem in self._verify(header, page.results.get(_result_path(path))):
                         self.totals.problems += 1

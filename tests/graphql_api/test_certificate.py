@@ -1,0 +1,40 @@
+"""A renewed certificate is used as soon as its files belong together, and the earlier one until then."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from graphql_api.certificate import Certificate
+from tests.certificates import certificate
+
+
+@pytest.mark.parametrize("name", ["certificate.pem", "key.pem"])
+def test_files_that_are_missing_are_in_the_log_once_and_change_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """When the files are there again, they are used."""
+    own = Certificate(*certificate(tmp_path).values())
+    before = own.context
+    (tmp_path / name).unlink()
+
+    with caplog.at_level(logging.WARNING):
+        own.renew()
+        own.renew()
+
+    assert own.context is before
+    assert len(caplog.messages) == 1
+    assert "No such file or directory" in caplog.text
+    certificate(tmp_path)
+    own.renew()
+    assert own.context is not before
+
+
+def test_files_that_have_not_changed_are_not_read_again(tmp_path: Path) -> None:
+    """Each check would otherwise parse the certificate."""
+    own = Certificate(*certificate(tmp_path).values())
+    before = own.context
+
+    own.renew()
+
+    assert own.context is before
