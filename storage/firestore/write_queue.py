@@ -20,11 +20,8 @@ MAX_BATCH_BYTES = 9 * 2**20
 MIN_SHARE_WRITES = 4
 """The smallest share. Measured: docs/performance.md#under-attack."""
 
-QUICK_SECONDS = 0.003
-"""A call that takes at most this time is quick."""
-
 QUICK_RATIO = 3
-"""A call that takes no longer than this multiple of the quickest call is quick too: Firestore can be distant."""
+"""A call that takes no longer than this multiple of the quickest call is quick. Firestore can be distant."""
 
 TOGETHER_SECONDS = 2.0
 """Several submitters write at the same time if the time between their writes is not longer than this."""
@@ -189,7 +186,7 @@ class WriteShare:
     def adjust(self, seconds: float, writes: int) -> None:
         """Adjust the share after a call that took `seconds` for a batch of `writes`."""
         self._quickest_seconds = min(self._quickest_seconds, seconds)
-        if seconds > max(QUICK_SECONDS, QUICK_RATIO * self._quickest_seconds):
+        if seconds > QUICK_RATIO * self._quickest_seconds:
             self._share = max(MIN_SHARE_WRITES, self._share * _SHRINKAGE)
         elif writes * self._max_calls >= self._share:
             self._share = min(self._max_share, self._share + _GROWTH)

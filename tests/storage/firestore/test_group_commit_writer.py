@@ -156,8 +156,7 @@ async def test_a_submitter_has_its_share_until_its_last_write_is_sent(
     server: ScriptedFirestore, writer: GroupCommitWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many writes that arrived together are sent for longer than the time after which a submitter counts as idle."""
-    monkeypatch.setattr(write_queue, "QUICK_SECONDS", 0)  # the share does not grow
-    monkeypatch.setattr(write_queue, "QUICK_RATIO", 0)
+    monkeypatch.setattr(write_queue, "QUICK_RATIO", 0)  # the share does not grow
     loop = asyncio.get_running_loop()
     real_time, passed = loop.time, 0.0
     monkeypatch.setattr(loop, "time", lambda: real_time() + passed)

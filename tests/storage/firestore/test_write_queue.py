@@ -1,9 +1,11 @@
 """While several submitters write, each has a share of the writes in flight."""
 
-from storage.firestore.write_queue import MIN_SHARE_WRITES, QUICK_SECONDS, TOGETHER_SECONDS, WriteShare
+from storage.firestore.write_queue import MIN_SHARE_WRITES, QUICK_RATIO, TOGETHER_SECONDS, WriteShare
 
 MAX_WRITES, MAX_CALLS = 500, 2
 MAX_SHARE = MAX_WRITES * MAX_CALLS
+QUICKEST = 0.001
+QUICK = QUICK_RATIO * QUICKEST
 
 
 def shared() -> WriteShare:
@@ -35,21 +37,21 @@ def test_the_share_ends_when_the_others_have_stopped() -> None:
 def test_the_share_grows_while_full_calls_are_quick() -> None:
     """Calls with fewer writes do not show that more writes would be quick too."""
     share = shared()
-    share.adjust(QUICK_SECONDS, MIN_SHARE_WRITES // MAX_CALLS - 1)
+    share.adjust(QUICK, MIN_SHARE_WRITES // MAX_CALLS - 1)
     assert share.at(0) == MIN_SHARE_WRITES
 
     for _ in range(MAX_WRITES):
-        share.adjust(QUICK_SECONDS, MAX_WRITES)
+        share.adjust(QUICK, MAX_WRITES)
     assert share.at(0) == MAX_SHARE
 
 
 def test_the_share_shrinks_while_calls_are_slow() -> None:
     """It does not become so small that the cost of each call dominates."""
     share = shared()
-    share.adjust(0.001, 1)
-    share.adjust(QUICK_SECONDS, MAX_WRITES)
+    share.adjust(QUICKEST, 1)
+    share.adjust(QUICK, MAX_WRITES)
     grown = share.at(0)
-    share.adjust(QUICK_SECONDS + 0.01, 1)
+    share.adjust(QUICK + 0.01, 1)
     assert MIN_SHARE_WRITES <= share.at(0) < grown
 
     for _ in range(10):
