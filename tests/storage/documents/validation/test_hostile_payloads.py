@@ -118,6 +118,7 @@ class Members(list[tuple[str, object]]):
 @example('{"data":[1},"time_stamp":"2019-05-01T06:00:00-04:00"]')
 @example('{"time_stamp":"2019-05-01T06:00:00-04:00","note":1,"data":[1],"note":1}')
 @example('{"time_stamp":"2019-05-01T06:00:00-04:00","d\\u0061ta":[1],"note":1,"data":[1],"note":1}')
+@example('{"a\\"data":["]"],"time_stamp":"x","time_stamp":"2019-05-01T06:00:00-04:00","data":[1]}')
 def test_the_readers_agree_with_a_plain_parser(text: str) -> None:
     """They report the same problems in the same order, return the same numbers and reject the same texts."""
     raw = text.encode()
@@ -170,6 +171,15 @@ def test_only_a_duplicate_of_a_member_that_is_read_is_a_problem(name: str, numbe
     report = payload.validate(f"{{{','.join([*escape, member, *own, member])}}}".encode())
 
     assert [(problem.path, problem.code) for problem in report.problems] == problems
+
+
+def test_a_value_that_is_the_name_of_the_data_hides_no_duplicate() -> None:
+    """The typed reader searches for duplicates outside of the data only. It must not take this value for their key."""
+    raw = b'{"time_stamp":"%b","missing":"skip","note":"data","missing":"skip","d\\u0061ta":[1]}' % TIME_STAMP.encode()
+
+    report = payload.validate(raw)
+
+    assert [(problem.path, problem.code) for problem in report.problems] == [("$.missing", "DUPLICATE_KEY")]
 
 
 TOO_LONG = {
