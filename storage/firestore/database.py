@@ -72,7 +72,9 @@ class Database:
 
         The span of this call is linked to the spans in `commits_of_writes`.
         """
-        request = BatchWriteRequest(database=self.database, writes=writes)
+        request = BatchWriteRequest(database=self.database)
+        for write in writes:
+            request.writes.add().CopyFrom(write)  # the argument `writes` would encode and decode each write
         span = self._spans.start_batch_write(request, commits_of_writes) if tracing.is_on else None
         try:
             return await self._batch_write(
