@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import ssl
 import subprocess
@@ -228,6 +229,14 @@ class Stack(AbstractContextManager["Stack"]):
     def firestore_pid(self) -> int:
         """Return the Firestore process."""
         return self.pid_of("infra.embedded.firestore")
+
+    def refuse_firestore_writes(self) -> None:
+        """Let Firestore write no more than 4 KiB to a file, as on a full disk. Linux only."""
+        resource.prlimit(self.firestore_pid(), resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+
+    def accept_firestore_writes(self) -> None:
+        """End the effect of `refuse_firestore_writes`."""
+        resource.prlimit(self.firestore_pid(), resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
     def function_pid(self) -> int:
         """Return the process of the trigger function, or the first of several."""

@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import sqlite3
@@ -177,12 +176,11 @@ def test_the_function_hangs(machine: Machine) -> None:
 def test_the_disk_refuses_writes(machine: Machine) -> None:
     """Submissions fail, and the audit cannot store how far it is. `/readyz` says why."""
     names = ("DropzoneNotWritable", "DropzoneSubmitErrorsFast", "DropzoneSubmitErrorsSlow", "DropzoneAuditLate")
-    firestore = machine.stack.firestore_pid()
-    resource.prlimit(firestore, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    machine.stack.refuse_firestore_writes()
 
     machine.until_firing(*names)
     output = machine.run()
-    resource.prlimit(firestore, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    machine.stack.accept_firestore_writes()
 
     assert "Firestore does not accept writes" in output
     assert "schedule audit: the call of" in machine.stack.log

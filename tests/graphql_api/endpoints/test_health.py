@@ -1,7 +1,6 @@
 """`/readyz` says whether the service can store samples, not only whether it can read them."""
 
 import os
-import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -24,14 +23,14 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can limit the files of a running process")
 def test_readiness_depends_on_writes(stack: Stack) -> None:
     """While the disk refuses writes, the API is not ready. It is ready again without a request that writes."""
-    pid, start = stack.firestore_pid(), len(stack.log)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    start = len(stack.log)
+    stack.refuse_firestore_writes()
     eventually(lambda: stack.post_sample(SAMPLE).status_code == 503)
 
     refused = stack.post_sample(SAMPLE)
     readiness = [stack.get("/readyz") for _ in range(3)][-1]
     health = stack.get("/healthz")
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    stack.accept_firestore_writes()
     eventually(stack.is_ready, lambda: stack.log)
 
     assert (readiness.status_code, health.status_code) == (503, 200)
@@ -47,13 +46,13 @@ def test_readiness_depends_on_writes(stack: Stack) -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can limit the files of a running process")
 def test_an_api_that_starts_while_the_disk_refuses_writes_is_not_ready(stack: Stack) -> None:
     """It has no failed write of its own, because no client writes. It is ready as soon as the disk accepts writes."""
-    firestore, api = stack.firestore_pid(), stack.api_pid()
-    resource.prlimit(firestore, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    api = stack.api_pid()
+    stack.refuse_firestore_writes()
     os.kill(api, signal.SIGKILL)
     eventually(lambda: stack.pids_of("-m graphql_api") not in ([], [api]), lambda: stack.log)
 
     refused = [stack.get("/readyz") for _ in range(3)]
-    resource.prlimit(firestore, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    stack.accept_firestore_writes()
     eventually(stack.is_ready, lambda: stack.log)
 
     assert [response.status_code for response in refused] == [503] * 3

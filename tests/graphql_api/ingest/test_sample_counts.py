@@ -2,7 +2,6 @@
 
 import json
 import re
-import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ NDJSON = "application/x-ndjson"
 def full_stack(tmp_path: Path) -> Iterator[Stack]:
     """A stack whose Firestore refuses writes."""
     with Stack(tmp_path, DROPZONE_WRITE_TIMEOUT_SECONDS="2") as stack:
-        resource.prlimit(stack.firestore_pid(), resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+        stack.refuse_firestore_writes()
         eventually(lambda: stack.post_sample(json.dumps(SAMPLE | {"data": [1] * 20_000}).encode()).status_code == 503)
         yield stack
 

@@ -110,10 +110,6 @@ def test_a_document_that_is_sent_once_leaves_no_object(executor: Executor) -> No
 
 def test_a_document_is_freed_without_a_garbage_collection() -> None:
     """Garbage collections of the API are rare. Documents with fragments wait for one, because of graphql-core."""
-
-    def tokens() -> int:
-        return sum(isinstance(each, Token) for each in gc.get_objects())
-
     executor = Executor(make_schema(), GraphQLSettings(), MemoryBudget(MIB))
     gc.collect()
     before = tokens()
@@ -123,6 +119,52 @@ def test_a_document_is_freed_without_a_garbage_collection() -> None:
         assert (document(), tokens()) == (None, before)
     finally:
         gc.enable()
+
+
+async def test_requests_with_the_same_document_share_one_reading(executor: Executor) -> None:
+    """Otherwise most of the subscribers that connect at the same time after a restart would be refused."""
+    context = ExampleContext.of_somebody()
+    count = 2 * context.budget.cost(1_000).max_waiting
+
+    async def outcome(query: str) -> object:
+        try:
+            return id(await executor.prepare(GraphQLRequest(query, None, None, None), context))
+        except InvalidOperation as invalid:
+            return invalid.response
+
+    for query in ("{ shared: hello }", "{ unknown }"):
+        outcomes = await asyncio.gather(*(outcome(query) for _ in range(count)))
+        assert outcomes == [outcomes[0]] * count
+
+
+async def test_a_request_that_ends_during_the_reading_of_a_document_ends_no_others(executor: Executor) -> None:
+    """The others read the document."""
+    context = ExampleContext.of_somebody()
+    request = GraphQLRequest("{ read: hello }", None, None, None)
+    first, second, third = (asyncio.create_task(executor.prepare(request, context)) for _ in range(3))
+    await asyncio.sleep(0)
+
+    first.cancel()
+
+    assert (await second).document.loc is not None
+    assert (await third).document.loc is not None
+    assert first.cancelled()
+
+
+def test_an_operation_keeps_no_tokens_of_its_document(executor: Executor) -> None:
+    """A subscription keeps its document. Its tokens would need a third more memory."""
+    gc.collect()
+    before = tokens()
+
+    operation = prepare(executor, "subscription { slowToClose }")
+
+    assert tokens() == before
+    assert operation.document.loc is not None
+
+
+def tokens() -> int:
+    """Return the number of tokens in memory."""
+    return sum(isinstance(each, Token) for each in gc.get_objects())
 
 
 async def test_a_subscription_that_is_cancelled_while_it_closes_gives_its_budget_back(executor: Executor) -> None:
