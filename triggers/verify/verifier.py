@@ -74,9 +74,8 @@ class Verifier:
             while (page := await reading).headers:
                 reading = asyncio.create_task(self._page(after=page.headers[-1].name))
                 for header in page.headers:
-                    await asyncio.sleep(
-                        0
-                    )  # lets the next page be read: the verification of a small sample does not wait
+                    # The next page is read meanwhile, even if the verification of small samples never waits.
+                    await asyncio.sleep(0)
                     path = self._firestore.path(header.name)
                     async for problem in self._verify(header, page.results.get(_result_path(path))):
                         self.totals.problems += 1

@@ -8,6 +8,7 @@ are usually sent once. They would evict other documents and fragment the memory.
 import asyncio
 from array import array
 from collections.abc import Mapping, Sequence
+from contextvars import Context
 from functools import partial
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -21,7 +22,6 @@ from graphql import (
     FragmentDefinitionNode,
     GraphQLError,
     GraphQLSchema,
-    Node,
     OperationDefinitionNode,
     OperationType,
     Visitor,
@@ -57,9 +57,9 @@ _RULES = [specified_rules[start : start + 7] for start in range(0, len(specified
 class InvalidOperation(Exception):
     """The request cannot be executed. `response` contains the errors."""
 
-    def __init__(self, response: GraphQLResponse) -> None:
-        super().__init__(response.body.decode())
-        self.response = response
+    def __init__(self, described: Sequence[dict[str, Any]]) -> None:
+        super().__init__(described[0]["message"])
+        self.response = GraphQLResponse(orjson.dumps({"errors": described}), is_executed=False)
 
 
 class Operation(NamedTuple):
@@ -96,17 +96,6 @@ class _Document(NamedTuple):
     operations: Mapping[str | None, Operation]
 
 
-class _Reading:
-    """A document that is being read. After the end, `operations` or `invalid` is set if other requests can use it."""
-
-    __slots__ = ("ended", "invalid", "operations")
-
-    def __init__(self) -> None:
-        self.ended = asyncio.Event()
-        self.operations: Mapping[str | None, Operation] | None = None
-        self.invalid: GraphQLResponse | None = None
-
-
 class Operations:
     """The valid operations of one schema."""
 
@@ -118,8 +107,8 @@ class Operations:
         self._documents: LRUCache[str, _Document] = LRUCache(
             settings.max_cached_length, getsizeof=lambda document: document.size
         )
-        self._readings: dict[tuple[str, str], _Reading] = {}
-        """The documents that are being read, by the name of the submitter and their text."""
+        self._readings: dict[tuple[str, str], asyncio.Task[Mapping[str | None, Operation]]] = {}
+        """The readings in progress, by the name of the submitter and the text of the document."""
         self._seen = array("q", bytes(8 * _SEEN_DOCUMENTS))
         """The hashes of the last valid documents. The value of a hash determines its place.
 
@@ -138,50 +127,49 @@ class Operations:
         """
         max_length = self._settings.max_document_length
         if len(request.query) > max_length:
-            raise _refused(
+            raise _invalid(
                 TooComplex(
                     f"the document has more than {max_length:,} characters; send values as variables",
                     limit="max_document_length",
                 )
             )
         document = self._documents.get(request.query)
-        operations = await self._read(request.query, budget) if document is None else document.operations
+        if document is None:  # a cancelled request must not cancel a reading that other requests await
+            operations = await asyncio.shield(self._reading(request.query, budget))
+        else:
+            operations = document.operations
         name = request.operation_name
         if name is None and len(operations) == 1:
             return next(iter(operations.values()))
         if name is None:
-            raise _refused(BadRequest("the document has several operations; set `operationName` to one of their names"))
+            raise _invalid(BadRequest("the document has several operations; set `operationName` to one of their names"))
         if name not in operations:
-            raise _refused(BadRequest(f"the document has no operation named `{errors.shorten(name, 60)}`"))
+            raise _invalid(BadRequest(f"the document has no operation named `{errors.shorten(name, 60)}`"))
         return operations[name]
 
-    async def _read(self, text: str, budget: SubmitterBudget) -> Mapping[str | None, Operation]:
-        """Read a document. Requests of a submitter with the same document share one reading.
+    def _reading(self, text: str, budget: SubmitterBudget) -> asyncio.Task[Mapping[str | None, Operation]]:
+        """Return the task that reads a document. Requests of a submitter with the same document share it.
 
-        For example, thousands of subscribers connect at the same time after a restart. Alone, each would use the budget
-        of its submitter, and the budget would refuse most of them.
+        For example, thousands of subscribers connect at the same time after a restart. If each read the document, the
+        budget of the submitter would refuse most of them.
         """
         key = budget.name, text
-        shared = self._readings.get(key)
-        if shared is not None:
-            await shared.ended.wait()
-            if shared.invalid is not None:
-                raise InvalidOperation(shared.invalid)
-            if shared.operations is not None:
-                return shared.operations
-        reading = _Reading()
-        self._readings.setdefault(key, reading)
-        try:
-            async with budget.cost(_READING_COST).hold(_READING_COST):
-                reading.operations = await self._read_in_steps(text, budget.turn())
-                return reading.operations
-        except InvalidOperation as invalid:
-            reading.invalid = invalid.response
-            raise
-        finally:
-            if self._readings.get(key) is reading:
-                del self._readings[key]
-            reading.ended.set()
+        reading = self._readings.get(key)
+        if reading is None:
+            reading = asyncio.create_task(self._read(text, budget), context=Context())  # it can outlive the request
+            self._readings[key] = reading
+            reading.add_done_callback(partial(self._forget_reading, key))
+        return reading
+
+    def _forget_reading(self, key: tuple[str, str], reading: asyncio.Task[Any]) -> None:
+        del self._readings[key]
+        if not reading.cancelled():
+            reading.exception()  # otherwise asyncio logs the error if all requests have been cancelled
+
+    async def _read(self, text: str, budget: SubmitterBudget) -> Mapping[str | None, Operation]:
+        cost = budget.cost(_READING_COST)
+        async with cost.hold(_READING_COST):
+            return await self._read_in_steps(text, budget.turn())
 
     async def _read_in_steps(self, text: str, turn: LoopTurn) -> Mapping[str | None, Operation]:
         await turn.start()
@@ -191,16 +179,16 @@ class Operations:
         try:
             document = _parse(text, self._settings.max_tokens)
         except GraphQLError as error:
-            raise _invalid(errors.describe_request_errors([error], errors.PARSE_FAILED)) from None
+            raise InvalidOperation(errors.describe_request_errors([error], errors.PARSE_FAILED)) from None
         try:
             operation_limits.check(document, self._settings)
         except DropzoneError as error:
-            raise _refused(error) from None
+            raise _invalid(error) from None
         for rules in _RULES:
             await turn.start()
             problems = _validate(self._schema, document, rules)
             if problems:
-                raise _invalid(errors.describe_request_errors(problems, errors.VALIDATION_FAILED))
+                raise InvalidOperation(errors.describe_request_errors(problems, errors.VALIDATION_FAILED))
         await turn.start()
         operations = {
             (definition.name.value if definition.name else None): Operation(
@@ -225,14 +213,13 @@ class Operations:
 
 
 def _parse(text: str, max_tokens: int) -> DocumentNode:
-    """Parse a document. Free its tokens: they are reference cycles, and a quarter of the memory of a document."""
+    """Parse a document. Its tokens are not linked: links in both directions are reference cycles."""
     document = parse(text, max_lexical_tokens=max_tokens, max_comments=max_tokens)
     token = None if document.loc is None else document.loc.start_token
     while token is not None:
         following = token.next
         token.prev = token.next = None
         token = following
-    visit(document, _TokenRemover())
     return document
 
 
@@ -252,12 +239,8 @@ def _validate(schema: GraphQLSchema, document: DocumentNode, rules: Sequence[typ
             vars(visitor).clear()
 
 
-def _refused(error: DropzoneError) -> InvalidOperation:
-    return _invalid([errors.describe(error)])
-
-
-def _invalid(described: Sequence[dict[str, Any]]) -> InvalidOperation:
-    return InvalidOperation(GraphQLResponse(orjson.dumps({"errors": described}), is_executed=False))
+def _invalid(error: DropzoneError) -> InvalidOperation:
+    return InvalidOperation([errors.describe(error)])
 
 
 def _uses_variables_below_root(document: DocumentNode, operation: OperationDefinitionNode) -> bool:
@@ -274,12 +257,6 @@ def _uses_variables_below_root(document: DocumentNode, operation: OperationDefin
         else:
             visit(selection, finder)
     return finder.has_found
-
-
-class _TokenRemover(Visitor):
-    def enter(self, node: Node, *_: object) -> None:
-        if node.loc is not None:
-            del node.loc.start_token, node.loc.end_token
 
 
 class _VariableFinder(Visitor):

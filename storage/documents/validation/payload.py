@@ -30,7 +30,7 @@ _USUAL_TIME_STAMP = re.compile(
 """The form of most time stamps. The standard library parses it several times as fast as `timestamps`."""
 
 _DATA_KEY = b'"data"'
-_DATA_OPENING = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*\[')
+_DATA_OPENING = re.compile(_DATA_KEY + rb"[ \t\r\n]*:[ \t\r\n]*\[")
 _ADDED_MEMBERS = ("$.labels", "$.missing")  # members that the first release did not have
 _MAX_FRAME_BYTES = 1024 * 1024  # of all members except `data`
 _ESCAPED_KEY_CHARACTER = re.compile(rb"\\u00(?:5[fF]|[367])")  # `_`, a to z or 0 to 9: keys and names of labels

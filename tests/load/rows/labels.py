@@ -25,6 +25,7 @@ from triggers.computation import summarize
 VALUES = 100
 CONNECTIONS = 64
 TURNS = 3
+"""Runs with and without labels, in place of each run of other rows."""
 SERIES = 1_000
 SENSORS = 50
 MAX_PAGE_SECONDS = 0.015

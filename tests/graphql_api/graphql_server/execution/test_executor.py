@@ -110,6 +110,10 @@ def test_a_document_that_is_sent_once_leaves_no_object(executor: Executor) -> No
 
 def test_a_document_is_freed_without_a_garbage_collection() -> None:
     """Garbage collections of the API are rare. Documents with fragments wait for one, because of graphql-core."""
+
+    def tokens() -> int:
+        return sum(isinstance(each, Token) for each in gc.get_objects())
+
     executor = Executor(make_schema(), GraphQLSettings(), MemoryBudget(MIB))
     gc.collect()
     before = tokens()
@@ -149,22 +153,6 @@ async def test_a_request_that_ends_during_the_reading_of_a_document_ends_no_othe
     assert (await second).document.loc is not None
     assert (await third).document.loc is not None
     assert first.cancelled()
-
-
-def test_an_operation_keeps_no_tokens_of_its_document(executor: Executor) -> None:
-    """A subscription keeps its document. Its tokens would need a third more memory."""
-    gc.collect()
-    before = tokens()
-
-    operation = prepare(executor, "subscription { slowToClose }")
-
-    assert tokens() == before
-    assert operation.document.loc is not None
-
-
-def tokens() -> int:
-    """Return the number of tokens in memory."""
-    return sum(isinstance(each, Token) for each in gc.get_objects())
 
 
 async def test_a_subscription_that_is_cancelled_while_it_closes_gives_its_budget_back(executor: Executor) -> None:
