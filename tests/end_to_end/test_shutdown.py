@@ -81,7 +81,7 @@ async def stops_to_listen(process: Process) -> None:
     while True:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", process.port)
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, ConnectionResetError):  # reset: the socket was closed at this moment
             return
         writer.close()
         await asyncio.sleep(0.01)

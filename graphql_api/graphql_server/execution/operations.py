@@ -7,7 +7,7 @@ are usually sent once. They would evict other documents and fragment the memory.
 
 import asyncio
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from functools import partial
 from hashlib import sha256
@@ -55,11 +55,17 @@ _RULES = [specified_rules[start : start + 7] for start in range(0, len(specified
 
 
 class InvalidOperation(Exception):
-    """The request cannot be executed. `response` contains the errors."""
+    """The request cannot be executed. Several requests can have the same error."""
 
-    def __init__(self, described: Sequence[dict[str, Any]]) -> None:
-        super().__init__(described[0]["message"])
-        self.response = GraphQLResponse(orjson.dumps({"errors": described}), is_executed=False)
+    def __init__(self, describe: Callable[[], Sequence[dict[str, Any]]]) -> None:
+        """Use the errors that `describe` returns. They contain the id of the request for which it is called."""
+        super().__init__("the operation is not valid")
+        self._describe = describe
+
+    @property
+    def response(self) -> GraphQLResponse:
+        """The response to the current request, with the errors."""
+        return GraphQLResponse(orjson.dumps({"errors": self._describe()}), is_executed=False)
 
 
 class Operation(NamedTuple):
@@ -179,7 +185,7 @@ class Operations:
         try:
             document = _parse(text, self._settings.max_tokens)
         except GraphQLError as error:
-            raise InvalidOperation(errors.describe_request_errors([error], errors.PARSE_FAILED)) from None
+            raise InvalidOperation(partial(errors.describe_request_errors, [error], errors.PARSE_FAILED)) from None
         try:
             operation_limits.check(document, self._settings)
         except DropzoneError as error:
@@ -188,7 +194,7 @@ class Operations:
             await turn.start()
             problems = _validate(self._schema, document, rules)
             if problems:
-                raise InvalidOperation(errors.describe_request_errors(problems, errors.VALIDATION_FAILED))
+                raise InvalidOperation(partial(errors.describe_request_errors, problems, errors.VALIDATION_FAILED))
         await turn.start()
         operations = {
             (definition.name.value if definition.name else None): Operation(
@@ -240,7 +246,7 @@ def _validate(schema: GraphQLSchema, document: DocumentNode, rules: Sequence[typ
 
 
 def _invalid(error: DropzoneError) -> InvalidOperation:
-    return InvalidOperation([errors.describe(error)])
+    return InvalidOperation(lambda: [errors.describe(error)])
 
 
 def _uses_variables_below_root(document: DocumentNode, operation: OperationDefinitionNode) -> bool:

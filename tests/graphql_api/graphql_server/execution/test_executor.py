@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import sys
 import tracemalloc
 import weakref
@@ -15,6 +16,8 @@ from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
 from graphql_api.graphql_server.execution.operations import InvalidOperation, Operation
 from graphql_api.graphql_server.settings import MIB, GraphQLSettings
+from observability import request_context
+from observability.request_context import RequestContext
 from tests.graphql_api.graphql_server.example import make_schema
 from tests.graphql_api.graphql_server.service import ExampleContext
 
@@ -126,19 +129,25 @@ def test_a_document_is_freed_without_a_garbage_collection() -> None:
 
 
 async def test_requests_with_the_same_document_share_one_reading(executor: Executor) -> None:
-    """Otherwise most of the subscribers that connect at the same time after a restart would be refused."""
+    """Otherwise most of the subscribers that connect at the same time after a restart would be refused.
+
+    The errors of each request have the id of this request.
+    """
     context = ExampleContext.of_somebody()
     count = 2 * context.budget.cost(1_000).max_waiting
 
-    async def outcome(query: str) -> object:
+    async def outcome(query: str, number: int) -> object:
+        request_context.enter(RequestContext(b"%d" % number))
         try:
             return id(await executor.prepare(GraphQLRequest(query, None, None, None), context))
         except InvalidOperation as invalid:
-            return invalid.response
+            return [error["extensions"]["requestId"] for error in json.loads(invalid.response.body)["errors"]]
 
-    for query in ("{ shared: hello }", "{ unknown }"):
-        outcomes = await asyncio.gather(*(outcome(query) for _ in range(count)))
-        assert outcomes == [outcomes[0]] * count
+    valid = await asyncio.gather(*(outcome("{ shared: hello }", number) for number in range(count)))
+    invalid = await asyncio.gather(*(outcome("{ unknown }", number) for number in range(count)))
+
+    assert valid == [valid[0]] * count
+    assert invalid == [[str(number)] for number in range(count)]
 
 
 async def test_a_request_that_ends_during_the_reading_of_a_document_ends_no_others(executor: Executor) -> None:
