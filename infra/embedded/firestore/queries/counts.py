@@ -108,7 +108,7 @@ class Counts:
             keys = number, prefix + key_range.low, prefix + key_range.high
             found = self._count_keys(connection, query, keys, key_filter, read_time, limit)
         if found is None and is_exact:
-            return scanner.Scan(connection, catalog, query, read_time).count(key_range, limit)
+            return scanner.Scan(connection, catalog, self._storage.indexes, query, read_time).count(key_range, limit)
         return found
 
     def _count_keys(

@@ -26,8 +26,7 @@ class KeyFilter:
         self._query = query
         self._start = len(key_range.prefixes[0])
         self._fixed = {each.field: each.operands[0] for each in key_range.conditions if each.operator == filters.EQUAL}
-        ordered = (order.field for order in query.orders)
-        self._fields = [field for field in ordered if field not in self._fixed and field != DOCUMENT_ID]
+        self._fields = key_range.fields
         self._conditions = [
             (self._fields.index(each.field), each)
             for each in key_range.conditions

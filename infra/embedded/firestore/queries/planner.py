@@ -11,8 +11,8 @@ must be read in the same direction. Note: any index could be read backwards, but
 for this. The planner therefore uses each index only in its own direction.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from infra.embedded.firestore.encoding import path_encoding, values
@@ -69,6 +69,8 @@ class KeyRange:
     reverse: bool
     conditions: tuple[FieldFilter, ...] = ()
     """The conditions of the disjunction that the range serves. Not all keys need to meet them."""
+    fields: tuple[FieldPath, ...] = ()
+    """The fields whose values follow the prefix in a key."""
 
 
 def plan(query: Query, collection_ids: list[str], indexes: ReadableIndexes) -> list[KeyRange]:
@@ -92,6 +94,14 @@ def _plan(query: Query, collection_ids: list[str], indexes: ReadableIndexes) -> 
         for conditions in query.disjunctions
         for collection_id in searched
     ]
+
+
+def filtered_ranges(query: Query, key_range: KeyRange, indexes: ReadableIndexes) -> Iterator[KeyRange]:
+    """Yield ranges that start with a filtered field and contain the same results as `key_range`, in another order.
+
+    The keys have values of the same fields. `key_range` has one prefix.
+    """
+    return _Planner(query, key_range.collection_id, key_range.conditions, indexes).filtered_ranges()
 
 
 def required_vector_index(query: Query) -> VectorIndex | None:
@@ -156,8 +166,31 @@ class _Planner:
             prefixes = self._prefixes(reverse)
             if prefixes:
                 low, high = bounds(self._query, self._conditions, self._equal, self._sorted[0], reverse)
-                return KeyRange(self._collection_id, tuple(prefixes), low, high, reverse, self._conditions)
+                fields = tuple(order.field for order in self._sorted if order.field != DOCUMENT_ID)
+                return KeyRange(self._collection_id, tuple(prefixes), low, high, reverse, self._conditions, fields)
         raise MissingIndex(self._required_index())
+
+    def filtered_ranges(self) -> Iterator[KeyRange]:
+        """Yield a range of each index that has the same fields but starts with a filtered field after the fixed ones."""
+        query = replace(self._query, lower=None, upper=None)  # cursors are positions in the order of the query
+        sorted_fields = {order.field for order in self._sorted} - {DOCUMENT_ID}
+        filtered = {each.field for each in self._conditions if each.operator in filters.RANGES}
+        for index, number in self._indexes.composite_indexes.items():
+            if (index.collection_id, index.scope) != (self._collection_id, self._scope):
+                continue
+            fixed = tuple(takewhile(self._is_fixed, index.fields))
+            rest = index.fields[len(fixed) :]
+            is_usable = (
+                {each.path for each in fixed} == {*self._equal, *self._contains}
+                and {each.path for each in rest} == sorted_fields
+                and all(each.mode == ASCENDING for each in rest)
+                and rest[0].path in filtered - {self._sorted[0].field}
+            )
+            if is_usable:
+                low, high = bounds(query, self._conditions, self._equal, Order(rest[0].path, False), False)
+                fields = tuple(each.path for each in rest)
+                prefix = self._prefix(number, fixed)
+                yield KeyRange(self._collection_id, (prefix,), low, high, False, self._conditions, fields)
 
     def _range_of_documents(self) -> KeyRange:
         first = self._sorted[0]
@@ -215,11 +248,10 @@ class _Planner:
             if len(self._indexes.usable) < MAX_CACHED_SHAPES:
                 self._indexes.usable[shape] = usable
         for number, fields in usable:
-            fixed = b"".join(map(self._fixed_value, fields))
-            yield (
-                frozenset(each.path for each in fields),
-                entries.composite_prefix(number) + self._collection + fixed,
-            )
+            yield frozenset(each.path for each in fields), self._prefix(number, fields)
+
+    def _prefix(self, number: int, fixed: Iterable[IndexField]) -> bytes:
+        return entries.composite_prefix(number) + self._collection + b"".join(map(self._fixed_value, fixed))
 
     def _usable_composites(self, reverse: bool) -> Iterator[UsableIndex]:
         for index, number in self._indexes.composite_indexes.items():

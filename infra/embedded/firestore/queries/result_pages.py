@@ -74,9 +74,10 @@ async def _read_page(
     def read(connection: sqlite3.Connection) -> tuple[list[StoredResult], SortKey | None]:
         # Plan before the first SELECT. Otherwise the plan could use an index that is not complete in this transaction.
         collection_ids = [collection_id for _, collection_id in storage.catalog.collections_in(query.parent.database)]
-        key_ranges = planner.plan(query, collection_ids, storage.indexes)
+        indexes = storage.indexes
+        key_ranges = planner.plan(query, collection_ids, indexes)
         versions.check_retained(connection, read_time)
-        scan = Scan(connection, storage.catalog, query, read_time)
+        scan = Scan(connection, storage.catalog, indexes, query, read_time)
         page: list[StoredResult] = []
         deadline = time.monotonic() + MAX_SEARCH_SECONDS
         end: SortKey | None = None
