@@ -18,7 +18,7 @@ AFTER_ALL = b"\xff"
 """Sorts after every encoded segment and every encoded value."""
 
 _TEXT_TAG = b"\x02"
-_TEXT_END = b"\x00\x01"
+TEXT_END = b"\x00\x01"
 _ESCAPED_NUL = b"\x00\xff"
 
 _numeric_id = re.compile(r"__id(-?\d{1,19})__")
@@ -31,17 +31,17 @@ def encode_text(text: str) -> bytes:
 
 def encode_bytes(raw: bytes) -> bytes:
     """Return bytes that sort like `raw`. No encoding is a prefix of another encoding."""
-    return raw.replace(b"\0", _ESCAPED_NUL) + _TEXT_END
+    return raw.replace(b"\0", _ESCAPED_NUL) + TEXT_END
 
 
 def end_of_text(encoded: bytes, start: int) -> int:
     """Return the position after the encoded text that starts at `start`."""
-    return encoded.index(_TEXT_END, start) + len(_TEXT_END)
+    return encoded.index(TEXT_END, start) + len(TEXT_END)
 
 
 def decode_text(encoded: bytes) -> str:
     """Reverse `encode_text`."""
-    return encoded.removesuffix(_TEXT_END).replace(_ESCAPED_NUL, b"\0").decode()
+    return encoded.removesuffix(TEXT_END).replace(_ESCAPED_NUL, b"\0").decode()
 
 
 def is_numeric_id(segment: str) -> bool:
@@ -78,7 +78,7 @@ def decode_path(encoded: bytes) -> tuple[str, ...]:
             segments.append(f"__id{number}__")
             start += 9
         else:
-            end = encoded.index(_TEXT_END, start)
+            end = encoded.index(TEXT_END, start)
             segments.append(encoded[start + 1 : end].replace(_ESCAPED_NUL, b"\0").decode())
-            start = end + len(_TEXT_END)
+            start = end + len(TEXT_END)
     return tuple(segments)

@@ -77,6 +77,15 @@ class FieldFilter:
         operand = self.operands[0]
         return values.type_prefix(value) == values.type_prefix(operand) and _compare[self.operator](value, operand)
 
+    def limits(self) -> tuple[bytes, bytes]:
+        """Return the lower and the excluded upper limit of the encoded values that meet a comparison."""
+        (operand,) = self.operands
+        same_type = values.type_prefix(operand)
+        limit = operand if self.operator in (LESS, GREATER_OR_EQUAL) else operand + b"\0"
+        if self.operator in (GREATER, GREATER_OR_EQUAL):
+            return limit, same_type[:-1] + bytes((same_type[-1] + 1,))
+        return same_type, limit
+
     def field_filters(self) -> Iterator["FieldFilter"]:
         """Yield every condition on a field."""
         yield self

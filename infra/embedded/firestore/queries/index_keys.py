@@ -6,6 +6,10 @@ fields therefore needs no document. This saves reads if a range has many entries
 In a key, the end of an array, of a map, or of a truncated value cannot be found. The caller then reads the document.
 """
 
+import re
+from collections.abc import Sequence
+from functools import cache
+
 from infra.embedded.firestore.encoding import number_encoding, path_encoding, values
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID
 from infra.embedded.firestore.queries import filters
@@ -13,10 +17,15 @@ from infra.embedded.firestore.queries.planner import KeyRange
 from infra.embedded.firestore.queries.sort_order import SortKey
 from infra.embedded.firestore.queries.structured_query import Query
 
-_NUMBER, _TIMESTAMP = number_encoding.TAG[0], values.TIMESTAMP[0]
-_TEXTS = (values.STRING[0], values.BYTES[0])
-_FIXED = {values.NULL[0]: 1, values.BOOLEAN[0]: 2, _TIMESTAMP: 13}
-"""The number of bytes of values of a type, with the tag."""
+_VALUE = b"|".join(
+    (
+        re.escape(number_encoding.TAG) + rb"(?:\x01.{8}(?:\x00|\x01.{8})|\x00)",
+        re.escape(values.TIMESTAMP) + rb".{12}",
+        re.escape(values.NULL),
+        re.escape(values.BOOLEAN) + rb".",
+        b"[" + re.escape(values.STRING + values.BYTES) + rb"].*?" + re.escape(path_encoding.TEXT_END),
+    )
+)
 
 
 class KeyFilter:
@@ -27,11 +36,13 @@ class KeyFilter:
         self._start = len(key_range.prefixes[0])
         self._fixed = {each.field: each.operands[0] for each in key_range.conditions if each.operator == filters.EQUAL}
         self._fields = key_range.fields
-        self._conditions = [
+        conditions = [
             (self._fields.index(each.field), each)
             for each in key_range.conditions
             if each.operator not in (filters.EQUAL, filters.CONTAINS)
         ]
+        self._ranges = [(index, *each.limits()) for index, each in conditions if each.operator in filters.RANGES]
+        self._conditions = [(index, each) for index, each in conditions if each.operator not in filters.RANGES]
 
     @classmethod
     def of(cls, query: Query, key_range: KeyRange) -> "KeyFilter | None":
@@ -53,28 +64,30 @@ class KeyFilter:
         )
         return cls(query, key_range) if is_usable else None
 
-    def parts(self, key: bytes, size: int) -> list[bytes] | None:
+    def parts(self, key: bytes, size: int) -> Sequence[bytes] | None:
         """Return the encoded values of the sorted fields in a key, or None if their ends cannot be found.
 
         `size` is the number stored with the key.
         """
-        parts = split_values(key, self._start, len(key) - size)
-        return parts if parts is not None and len(parts) == len(self._fields) else None
+        return split_values(key, self._start, len(key) - size, len(self._fields))
 
-    def matches(self, parts: list[bytes]) -> bool:
+    def matches(self, parts: Sequence[bytes]) -> bool:
         """Return whether the values of a key meet the conditions. Cursors are ignored."""
+        for index, low, high in self._ranges:
+            if not low <= parts[index] < high:
+                return False
         return all(condition.matches_value(parts[index]) for index, condition in self._conditions)
 
-    def sort_key(self, parts: list[bytes], key: bytes, size: int) -> SortKey | None:
+    def sort_key(self, parts: Sequence[bytes], key: bytes, size: int) -> SortKey | None:
         """Return the sort key of the document of a key, or None if the document does not match the query."""
         return self.place(parts, key, size) if self.matches(parts) else None
 
-    def place(self, parts: list[bytes], key: bytes, size: int) -> SortKey | None:
+    def place(self, parts: Sequence[bytes], key: bytes, size: int) -> SortKey | None:
         """Return the place of a document in the order of the query, or None if it is outside of the cursors."""
         found = self._sort_key(parts, key[-size:])
         return found if self._query.is_within_bounds(found) else None
 
-    def _sort_key(self, parts: list[bytes], name: bytes) -> SortKey:
+    def _sort_key(self, parts: Sequence[bytes], name: bytes) -> SortKey:
         """Return a part for each order of the query. The fields with a fixed value are not among `parts`."""
         ascending = dict(zip(self._fields, parts, strict=True))
         ascending[DOCUMENT_ID] = name
@@ -85,24 +98,18 @@ class KeyFilter:
         )
 
 
-def split_values(key: bytes, start: int, end: int) -> list[bytes] | None:
-    """Return the encoded values between two positions of a key, or None if one of them has no known end."""
-    parts = []
-    while start < end:
-        tag = key[start]
-        if tag == _NUMBER:
-            is_nan = key[start + 1] == number_encoding.NAN[1]
-            stop = start + (2 if is_nan else number_encoding.EXACT_BYTES)
-            if not is_nan and key[stop - 1] != 0:
-                stop += number_encoding.FRACTION_BYTES
-        elif tag in _FIXED:
-            stop = start + _FIXED[tag]
-        elif tag in _TEXTS:
-            stop = path_encoding.end_of_text(key, start + 1)
-            if stop - start >= values.MAX_INDEXED_BYTES:
-                return None
-        else:
-            return None
-        parts.append(key[start:stop])
-        start = stop
-    return parts if start == end else None
+def split_values(key: bytes, start: int, end: int, count: int) -> Sequence[bytes] | None:
+    """Return the `count` encoded values between two positions of a key, or None if one of them has no known end."""
+    found = _values(count).fullmatch(key, start, end)
+    if found is None:
+        return None
+    parts: Sequence[bytes] = found.groups()
+    if end - start >= values.MAX_INDEXED_BYTES and any(len(part) >= values.MAX_INDEXED_BYTES for part in parts):
+        return None  # the value may be truncated, and the end that was found may belong to a later value
+    return parts
+
+
+@cache
+def _values(count: int) -> re.Pattern[bytes]:
+    """Return a pattern for values. It takes half of the time of a loop over the values of a key."""
+    return re.compile(b"(?>(%b))" % _VALUE * count, re.DOTALL)

@@ -171,7 +171,7 @@ class _Planner:
         raise MissingIndex(self._required_index())
 
     def filtered_ranges(self) -> Iterator[KeyRange]:
-        """Yield a range of each index that has the same fields but starts with a filtered field after the fixed ones."""
+        """Yield a range of each index with the same fields that starts with a filtered field after the fixed ones."""
         query = replace(self._query, lower=None, upper=None)  # cursors are positions in the order of the query
         sorted_fields = {order.field for order in self._sorted} - {DOCUMENT_ID}
         filtered = {each.field for each in self._conditions if each.operator in filters.RANGES}

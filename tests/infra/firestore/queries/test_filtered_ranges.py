@@ -27,7 +27,9 @@ def index(mode: str, *fields: str) -> CompositeIndex:
 
 
 DEFINED = Definitions(
-    tuple(index(mode, *fields) for mode in (ASCENDING, DESCENDING) for fields in ("cd", "dc", "cbde", "bcd", "cbd", "dbc"))
+    tuple(
+        index(mode, *fields) for mode in (ASCENDING, DESCENDING) for fields in ("cd", "dc", "cbde", "bcd", "cbd", "dbc")
+    )
 )
 
 
@@ -60,8 +62,7 @@ def found_by_comparing(
     selected = [
         each
         for each in ordered
-        if each["a"] == 1
-        and all(field in each and compare[sign](each[field], value) for field, sign, value in ranges)
+        if each["a"] == 1 and all(field in each and compare[sign](each[field], value) for field, sign, value in ranges)
     ]
     if after is None:
         return selected

@@ -34,13 +34,13 @@ def test_a_key_is_split_into_its_values(stored: list[Any], path: tuple[str, ...]
     prefix = b"\x03prefix"
 
     key = b"".join((prefix, *parts, name))
-    found = split_values(key, len(prefix), len(key) - len(name))
+    found = split_values(key, len(prefix), len(key) - len(name), len(parts))
 
-    assert found == (parts if all(len(part) <= MAX_KEPT for part in parts) else None)
+    assert found == (tuple(parts) if all(len(part) <= MAX_KEPT for part in parts) else None)
 
 
 def test_the_end_of_an_array_is_not_found() -> None:
     """The caller reads the document instead."""
     array = values.encode(m.Value(array_value=m.ArrayValue(values=[m.Value(integer_value=1)])))
 
-    assert split_values(array, 0, len(array)) is None
+    assert split_values(array, 0, len(array), 1) is None
