@@ -89,13 +89,21 @@ def test_a_statistic_can_be_filtered_and_ordered_by_if_it_is_declared_so(statist
 
 
 def test_every_composite_index_of_computed_results_holds_all_indexed_fields() -> None:
-    """One index per order and direction therefore serves each combination of filters."""
+    """One index per order and direction therefore serves each combination of filters on fields of every result."""
     composite = [[field["fieldPath"] for field in each["fields"]] for each in INDEXES["indexes"]]
+    nullable = {statistic.name for statistic in STATISTICS.values() if statistic.is_indexed and statistic.is_nullable}
+    in_order_of_time = set()
 
     for paths in composite:
         if paths[:2] == ["shard", "status"] and len(paths) > 4:
             order, *then = [path for path in paths[2:] if path != "label_terms"]
-            assert then == [field for field in INDEXED_FIELDS if field != order]
+            assert [field for field in then if field not in nullable] == [
+                each for each in INDEXED_FIELDS if each != order
+            ]
+            assert then == sorted(then)
+            assert order == "timestamp" or nullable.isdisjoint(then)
+            in_order_of_time |= nullable & {*then}
+    assert in_order_of_time == nullable
 
 
 def test_no_field_of_a_result_has_a_single_field_index() -> None:

@@ -109,7 +109,7 @@ class OrderedQuery:
 
     def _set_cursor(self, target: Any, cursor: Cursor, collection_name: str, argument: str) -> None:
         if cursor.order != self._signature or len(cursor.values) != len(self._fields):
-            raise BadRequest(f"expected a cursor from a response with the same order - at `{argument}`")
+            raise BadRequest(f"expected a cursor from a response with the same order and filter - at `{argument}`")
         for value in cursor.values:
             target.values.append(encoding.to_value(value))
         target.values.add(reference_value=f"{collection_name}/{cursor.id}")

@@ -1,8 +1,9 @@
 """Lists of computed results, read as pages, as a count or as a scan.
 
 Firestore leaves a document out of an index if the document lacks a field of the index. Some results lack a statistic,
-such as the median. Such a statistic is therefore only in the index for ordering by this statistic. In any other order,
-this module checks a bound on the statistic after it has read the documents.
+such as the median. Such a statistic is therefore only in two indexes: one in the order of the statistic, and one in the
+order of time, for queries with a bound on the statistic. In any other order, and for results with given labels, this
+module checks the bound after it has read the documents.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -124,11 +125,14 @@ class ResultListing:
                 f"`{order.field}`; order by {LABEL_ORDER.upper()}, or remove the labels"
             )
         indexed = {order.field, *INDEXED_FIELDS}
+        nullable = {bound.field for bound in selection.bounds} - indexed
+        if order.field == "timestamp" and len(nullable) == 1 and not selection.labels and not label_terms:
+            indexed |= nullable
         later_bounds = [bound for bound in selection.bounds if bound.field not in indexed]
         query = OrderedQuery(
             document_paths.RESULTS,
             order,
-            then=INDEXED_FIELDS,
+            then=sorted(indexed),
             equal={"status": Status.COMPUTED.value},
             selection=replace(selection, bounds=[bound for bound in selection.bounds if bound.field in indexed]),
             select=(*select, *(bound.field for bound in later_bounds)) if select else (),

@@ -34,8 +34,11 @@ class KeyFilter:
     def __init__(self, query: Query, key_range: KeyRange) -> None:
         self._query = query
         self._start = len(key_range.prefixes[0])
-        self._fixed = {each.field: each.operands[0] for each in key_range.conditions if each.operator == filters.EQUAL}
+        fixed = {each.field: each.operands[0] for each in key_range.conditions if each.operator == filters.EQUAL}
         self._fields = key_range.fields
+        self._fixed_parts = tuple(fixed.values())
+        places = {field: index for index, field in enumerate((*self._fields, DOCUMENT_ID, *fixed))}
+        self._orders = [(places[order.field], order.descending) for order in query.orders]
         conditions = [
             (self._fields.index(each.field), each)
             for each in key_range.conditions
@@ -89,12 +92,9 @@ class KeyFilter:
 
     def _sort_key(self, parts: Sequence[bytes], name: bytes) -> SortKey:
         """Return a part for each order of the query. The fields with a fixed value are not among `parts`."""
-        ascending = dict(zip(self._fields, parts, strict=True))
-        ascending[DOCUMENT_ID] = name
+        ascending = (*parts, name, *self._fixed_parts)
         return tuple(
-            values.invert(part) if order.descending else part
-            for order in self._query.orders
-            for part in (ascending.get(order.field) or self._fixed[order.field],)
+            [values.invert(ascending[index]) if descending else ascending[index] for index, descending in self._orders]
         )
 
 
