@@ -128,7 +128,8 @@ class Scan:
         """Yield the documents whose keys match the query. Read a document only if its key is not sufficient.
 
         Filters can match so few documents that most keys of the range would be read. The rest of the results is then
-        read from another range and sorted: as soon as more keys were rejected than the other range has.
+        read from another range and sorted: as soon as twice as many keys were rejected as the other range has. A key
+        of the other range takes about twice the time of a rejected key.
         """
         rejected, other_keys, other = 0, 0, None
         for key, size in self._entries(collection_number, key_range):
@@ -140,7 +141,7 @@ class Scan:
                     yield place, None
                     if rejected == KEYS_PER_PLACE:
                         other_keys, other = self._fewest_keys(collection_number, key_range)
-                    if other is not None and rejected >= other_keys:
+                    if other is not None and rejected >= 2 * other_keys:
                         rest = self._sorted_results(collection_number, other)
                         if rest is not None:
                             yield from (found for found in rest if found[0] > place)
