@@ -68,6 +68,7 @@ class ServerSettings:
     max_message_bytes: int = 1 * MIB  # of a WebSocket
     max_frames_without_trust: int = 16  # of a WebSocket whose client has not authenticated itself
     max_bytes_without_trust: int = 4 * KIB
+    max_frames_without_data_per_second: int = 1_000  # of a WebSocket: pings, pongs and empty fragments
     ping_interval_seconds: float = 20.0
     shutdown_seconds: float = 1.0  # time for the requests in progress when the server stops
     cleanup_seconds: float = 0.25  # time for requests that were ended because the server stops

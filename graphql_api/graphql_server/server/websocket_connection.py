@@ -1,7 +1,8 @@
 """WebSocket connections with limits that uvicorn has no setting for.
 
 - A client can send very many frames at once. This module parses a few frames in each iteration of the event loop. Until
-  the client has authenticated itself, it may send only a few frames in total.
+  the client has authenticated itself, it may send only a few frames in total. After that, the number of frames without
+  data (pings, pongs and empty fragments) is limited per second.
 - uvicorn keeps each fragment of a message as an object. This module joins the fragments. It reserves memory for a large
   message until the application has handled the message.
 - If a client stops reading, uvicorn holds the unsent data without a time limit. This module closes the WebSocket.
@@ -23,6 +24,7 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import OPEN
 
+from graphql_api.budgets.budget import RateBudget
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES
 from graphql_api.graphql_server.server.frame_scanner import FrameScanner
 from graphql_api.graphql_server.server.frame_scheduler import FrameScheduler
@@ -33,7 +35,7 @@ from graphql_api.graphql_server.server.unparsed_data import UnparsedData
 from graphql_api.graphql_server.settings import ServerSettings
 from graphql_api.graphql_server.slow_reader_notice import notice_of
 from graphql_api.graphql_server.websocket_trust import WebSocketTrust
-from storage.documents.errors import RetryLater
+from storage.documents.errors import RateLimited, RetryLater
 
 _INVALID_TEXT = 1007
 _POLICY_VIOLATION = 1008
@@ -68,6 +70,9 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         self._is_waiting = False  # for its turn to parse frames
         self._is_discarding = False
         self._frames_without_trust = self._bytes_without_trust = 0
+        self._frames_without_data = RateBudget(
+            "max_frames_without_data_per_second", self.settings.max_frames_without_data_per_second
+        )
         self._frame_bytes = 0  # of the frame that is incomplete
         self._reserved_bytes = 0
         self._stall_timer = StallTimer(
@@ -104,7 +109,17 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         if not self.close_sent:
             self._trust = WebSocketTrust(cast(dict[str, Any], self.scope), self._place.set_busy)
 
+    def handle_ping(self) -> None:
+        super().handle_ping()
+        self._count_frame_without_data()
+
+    def handle_pong(self, event: Frame) -> None:
+        super().handle_pong(event)
+        self._count_frame_without_data()
+
     def handle_cont(self, event: Frame) -> None:
+        if not event.data:
+            self._count_frame_without_data()
         if self.frames:
             frames = cast(list[Any], self.frames)
             if not isinstance(frames[0], bytearray):
@@ -164,8 +179,9 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
             else:
                 self.handle_events()
         if frames:
-            self._unparsed.set(data, start)
             self.scheduler.spend(frames)
+        if frames and not self._is_discarding:
+            self._unparsed.set(data, start)
         if self._unparsed and self._can_parse and not self._is_waiting:
             self._is_waiting = True
             self.scheduler.wait(self._parse_in_turn)
@@ -187,10 +203,16 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
             except RetryLater as error:
                 self._refuse(_TRY_AGAIN_LATER, f"{error.code}: {error}")
 
+    def _count_frame_without_data(self) -> None:
+        try:
+            self._frames_without_data.take()
+        except RateLimited:
+            self._refuse(_POLICY_VIOLATION, "too many pings, pongs or empty fragments")
+
     @property
     def _can_parse(self) -> bool:
         is_ready = self.handshake_complete and not self.read_paused and self.writable.is_set()
-        return is_ready and not self.transport.is_closing()
+        return is_ready and not self._is_discarding and not self.transport.is_closing()
 
     def _set_reading(self, is_reading: bool) -> None:
         if is_reading:

@@ -85,13 +85,31 @@ def test_a_flood_of_an_authenticated_client_slows_only_its_own_websocket(
         beginning = frame(TEXT, b"{", is_final=False) if kind == "continuations" else b""
         for connection in connections:
             threading.Thread(target=flood, args=(connection, beginning + FLOODS[kind] * 100_000)).start()
-        eventually(lambda: sum(frames_by_turn) > 10_000)
+        eventually(lambda: sum(frames_by_turn) > 5_000)
         for _ in range(5):
             assert service.post("{ hello }").status_code == 200
         for connection in connections:
             connection.socket.close()
 
     assert MAX_FRAMES_PER_TURN <= max(frames_by_turn) < MAX_FRAMES_PER_TURN + MAX_FRAMES_PER_WEBSOCKET
+
+
+@pytest.mark.parametrize("kind", ["pings", "pongs", "continuations"])
+def test_frames_without_data_are_limited_after_connection_init(service: Service, kind: str) -> None:
+    """After its client has gone, the server would otherwise parse millions of frames."""
+    beginning = frame(TEXT, b"{", is_final=False) if kind == "continuations" else b""
+    with initialized(service) as connection:
+        threading.Thread(target=flood, args=(connection, beginning + FLOODS[kind] * 100_000)).start()
+
+        assert closed(connection) == (1008, "too many pings, pongs or empty fragments")
+
+
+def test_a_client_may_send_some_pings_in_a_second(service: Service) -> None:
+    """The limit is far above what clients need."""
+    with initialized(service) as connection:
+        connection.socket.sendall(frame(PING) * 900 + frame(TEXT, b'{"type":"ping"}'))
+
+        assert receive(connection) == {"type": "pong"}
 
 
 def test_a_message_in_many_fragments_is_received(service: Service) -> None:
