@@ -18,6 +18,7 @@ from uuid import uuid4
 from graphql import GraphQLError
 
 from graphql_api import metrics
+from graphql_api.client_text import shorten
 from observability import request_context
 from storage.documents.errors import (
     DropzoneError,
@@ -51,11 +52,8 @@ HTTP_STATUS = {
 }
 """The HTTP status by error code, for a request that fails before its operation is executed."""
 
-MAX_MESSAGE_BYTES = 240
 MAX_FIELD_ERRORS = 100
 _MAX_REQUEST_ERRORS_BYTES = 600
-
-_CONTROL_CHARACTERS = dict.fromkeys((*range(32), 127), " ")
 
 
 class MethodNotAllowed(DropzoneError):
@@ -118,14 +116,6 @@ class TooComplex(DropzoneError):
     def __init__(self, message: str, *, limit: str = "") -> None:
         super().__init__(message)
         self.limit = limit
-
-
-def shorten(text: str, max_bytes: int = MAX_MESSAGE_BYTES) -> str:
-    """Return `text` on one line, cut to at most `max_bytes` of UTF-8. Use it for text that contains client input."""
-    encoded = text[:max_bytes].translate(_CONTROL_CHARACTERS).encode("utf-8", "replace")
-    if len(text) <= max_bytes and len(encoded) <= max_bytes:
-        return encoded.decode()
-    return encoded[: max_bytes - 3].decode("utf-8", "ignore") + "…"
 
 
 def code_of(error: BaseException) -> str:

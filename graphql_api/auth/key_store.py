@@ -13,7 +13,7 @@ from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.credential_source import Found
 from graphql_api.auth.scopes import MAX_LABEL_BYTES, Caller
 from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
-from graphql_api.errors import shorten
+from graphql_api.client_text import shorten
 from storage.documents import DropzoneError, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore

@@ -9,8 +9,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from graphql_api.client_text import shorten
 from graphql_api.credential_errors import Challenges
-from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, describe, describe_unexpected, shorten
+from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, describe, describe_unexpected
 from storage.documents import DropzoneError, NotFound, RetryLater, Unavailable
 
 

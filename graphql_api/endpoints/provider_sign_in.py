@@ -12,10 +12,10 @@ from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.sessions import SessionStore
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.client_text import shorten
 from graphql_api.credential_errors import InvalidCredential
 from graphql_api.endpoints.endpoint import Endpoint, public
 from graphql_api.endpoints.sessions import set_session
-from graphql_api.errors import shorten
 from graphql_api.graphql_server.http_request import Credential, session_cookie
 from storage.documents import NotFound, Unauthenticated
 

@@ -24,8 +24,9 @@ from starlette.responses import Response, StreamingResponse
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.client_text import shorten
 from graphql_api.endpoints.endpoint import Endpoint, endpoint
-from graphql_api.errors import NotAcceptable, shorten
+from graphql_api.errors import NotAcceptable
 from graphql_api.graphql_server import http_request
 from graphql_api.graphql_server.http_request import Credential
 from graphql_api.graphql_server.media_types import preferred

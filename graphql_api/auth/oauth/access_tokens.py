@@ -21,7 +21,7 @@ from graphql_api.auth.credential_source import Found
 from graphql_api.auth.oauth.issuer_keys import IssuerKeys
 from graphql_api.auth.scopes import MAX_LABEL_BYTES, Caller, Scope
 from graphql_api.auth.secret_text import digest
-from graphql_api.errors import shorten
+from graphql_api.client_text import shorten
 from graphql_api.identity_providers import IssuerSettings
 from storage.documents import document_paths
 

@@ -14,7 +14,7 @@ import msgspec
 from graphql import ListTypeNode, NamedTypeNode, NonNullTypeNode, OperationDefinitionNode, TypeNode
 
 from graphql_api.budgets.memory_budget import Reservation
-from graphql_api.errors import shorten
+from graphql_api.client_text import shorten
 from graphql_api.graphql_server.execution.json_object import check_unique, check_utf8, decode, unused_value
 from graphql_api.graphql_server.execution.placeholder import Placeholder, replace_list
 from graphql_api.graphql_server.settings import MIB, GraphQLSettings

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from graphql_api.errors import shorten
+from graphql_api.client_text import shorten
 from graphql_api.graphql_server.settings import MIB
 from storage.documents.errors import BadRequest, TooLarge
 

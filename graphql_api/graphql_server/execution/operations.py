@@ -35,6 +35,7 @@ from graphql.validation import ASTValidationRule, ValidationContext, specified_r
 from graphql_api import errors
 from graphql_api.budgets.budgets import HEAVY_COST, SubmitterBudget
 from graphql_api.budgets.loop_turns import LoopTurn
+from graphql_api.client_text import shorten
 from graphql_api.errors import TooComplex
 from graphql_api.graphql_server.execution import operation_limits
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, VariableReader
@@ -150,7 +151,7 @@ class Operations:
         if name is None:
             raise _invalid(BadRequest("the document has several operations; set `operationName` to one of their names"))
         if name not in operations:
-            raise _invalid(BadRequest(f"the document has no operation named `{errors.shorten(name, 60)}`"))
+            raise _invalid(BadRequest(f"the document has no operation named `{shorten(name, 60)}`"))
         return operations[name]
 
     def _reading(self, text: str, budget: SubmitterBudget) -> asyncio.Task[Mapping[str | None, Operation]]:

@@ -7,6 +7,7 @@ import msgspec
 import orjson
 
 from graphql_api import errors
+from graphql_api.client_text import shorten
 from graphql_api.errors import TooSlow
 from graphql_api.graphql_server.http_request import Credential, bearer_token, single_key, single_submitter
 from storage.documents.errors import BadRequest, DropzoneError, Forbidden, RetryLater, Unauthenticated
@@ -31,7 +32,7 @@ class Close(Exception):
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
         self.code = code
-        self.reason = errors.shorten(reason, _MAX_REASON_LENGTH)
+        self.reason = shorten(reason, _MAX_REASON_LENGTH)
 
 
 class Disconnected(Exception):

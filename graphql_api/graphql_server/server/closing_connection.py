@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from graphql_api.errors import RequestTimeout, describe, shorten
+from graphql_api.client_text import shorten
+from graphql_api.errors import RequestTimeout, describe
 from graphql_api.graphql_server.server.sequential_requests import SequentialRequests
 from graphql_api.graphql_server.settings import ServerSettings
 from graphql_api.graphql_server.slow_reader_notice import notice_of

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from graphql_api.errors import shorten
+from graphql_api.client_text import shorten
 from tests.graphql_api.graphql_server.service import Service
 
 SECRETS = ("secret", "Traceback", "RuntimeError", "ValueError")
