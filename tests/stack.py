@@ -268,10 +268,14 @@ class Stack(AbstractContextManager["Stack"]):
 def eventually(
     condition: Callable[[], T], explain: Callable[[], str] = str, *, patience_seconds: float = PATIENCE_SECONDS
 ) -> T:
-    """Wait until `condition` returns a true value; return it. After a generous deadline, fail with `explain`."""
-    deadline = time.monotonic() + patience_seconds
+    """Wait until `condition` returns a true value; return it. After a generous deadline, fail with `explain`.
+
+    The pauses grow: a condition is often a request, and many requests would slow down what the test waits for.
+    """
+    started = time.monotonic()
     while not (value := condition()):
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - started
+        if waited > patience_seconds:
             raise AssertionError(f"the condition did not become true within {patience_seconds:g} s:\n{explain()}")
-        time.sleep(0.02)
+        time.sleep(min(0.25, 0.01 + waited / 8))
     return value
