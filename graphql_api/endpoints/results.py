@@ -37,7 +37,7 @@ from storage.documents import STATISTICS, BadRequest, labels, timestamps
 
 _PAGE_SIZE = 500
 _BATCH_SIZE = 250
-_BATCH_COST = 100
+_BATCH_COST = 250
 """Cost units of reading a batch. The cost limits how many exports of one submitter read at the same time."""
 
 _NUMBER = re.compile(r"[+-]?[\d.]+(?:[eE][+-]?\d+)?", re.ASCII)  # Python also accepts non-ASCII digits and 1_000

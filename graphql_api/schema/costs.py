@@ -31,6 +31,9 @@ COUNT_SAMPLES = FieldCost(60)
 READ = FieldCost(0.1)
 """One document, read together with others."""
 
+SINGLE_READ = FieldCost(1)
+"""One document, in a call of its own."""
+
 RAW = FieldCost(0.5)
 """One raw document. The size of all raw documents of an operation is limited separately."""
 

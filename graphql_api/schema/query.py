@@ -28,7 +28,7 @@ from graphql_api.schema.arguments import (
     names_of,
 )
 from graphql_api.schema.context import Info
-from graphql_api.schema.costs import COUNT, PAGE, SCAN, costs
+from graphql_api.schema.costs import COUNT, PAGE, READ, SCAN, SINGLE_READ, costs
 from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.types.api_key import ApiKeyType, AuditEntryType
 from graphql_api.schema.types.connections import ResultConnection, SampleConnection
@@ -52,7 +52,7 @@ class Query:
 
     @strawberry.field(
         description="Returns a sample, or null if the sample does not exist.",
-        metadata=requires(Scope.READ),
+        metadata=requires(Scope.READ) | costs(READ),
     )
     async def sample(self, info: Info, sample_id: SampleId) -> Sample | None:
         """Return one sample."""
@@ -61,7 +61,7 @@ class Query:
 
     @strawberry.field(
         description="Returns the result of a sample that is COMPUTED or SUPERSEDED. Returns null for other samples.",
-        metadata=requires(Scope.READ),
+        metadata=requires(Scope.READ) | costs(READ),
     )
     async def result(self, info: Info, sample_id: SampleId) -> Result | None:
         """Return one result."""
@@ -228,7 +228,7 @@ class Query:
 
     @strawberry.field(
         description="Returns the record of a deleted sample, or null if the sample was not deleted.",
-        metadata=requires(Scope.READ),
+        metadata=requires(Scope.READ) | costs(SINGLE_READ),
     )
     async def deleted_sample(self, info: Info, sample_id: SampleId) -> DeletedSample | None:
         """Return one tombstone."""
@@ -237,7 +237,7 @@ class Query:
 
     @strawberry.field(
         description="Returns the progress of a deletion, or null if the deletion does not exist.",
-        metadata=requires(Scope.ADMIN),
+        metadata=requires(Scope.ADMIN) | costs(SINGLE_READ),
     )
     async def deletion(self, info: Info, deletion_id: DeletionId) -> DeletionType | None:
         """Return one deletion."""
@@ -246,7 +246,7 @@ class Query:
 
     @strawberry.field(
         description="Returns the progress of a recomputation, or null if the recomputation does not exist.",
-        metadata=requires(Scope.ADMIN),
+        metadata=requires(Scope.ADMIN) | costs(SINGLE_READ),
     )
     async def recomputation(self, info: Info, recomputation_id: RecomputationId) -> RecomputationType | None:
         """Return one recomputation."""
@@ -255,7 +255,7 @@ class Query:
 
     @strawberry.field(
         description="Returns how long new samples, their results and their hourly statistics are kept.",
-        metadata=requires(Scope.READ),
+        metadata=requires(Scope.READ) | costs(SINGLE_READ),
     )
     async def retention(self, info: Info) -> RetentionType:
         """Return the retention of the submitter."""
@@ -264,7 +264,7 @@ class Query:
 
     @strawberry.field(
         description='Returns whether the server treats each sample as if it had the member `missing: "skip"`.',
-        metadata=requires(Scope.READ),
+        metadata=requires(Scope.READ) | costs(SINGLE_READ),
     )
     async def skips_missing_values(self, info: Info) -> bool:
         """Return a setting of the submitter."""

@@ -29,6 +29,8 @@ from graphql_api.graphql_server.settings import MIB, YIELD_SECONDS, GraphQLSetti
 from storage.documents.errors import DropzoneError, Unavailable
 
 _LARGE_VARIABLE_BYTES = 1 * MIB
+_MIN_PACED_COST = 2
+"""Operations with this cost or more start one by one. Otherwise, many of them would block the event loop together."""
 _MAX_SHARED_RESPONSES = 10  # per event, because an event may stay in the result log for a long time
 
 
@@ -70,17 +72,18 @@ class Executor:
         cost = operation.cost.of(variables)
         try:
             operation.cost.check(cost, self._settings.max_operation_cost)
-            budget = context.budget.cost(cost)
+            held = cost + self._operations.document_cost(request)
+            budget = context.budget.cost(held)
             if cost >= HEAVY_COST:
                 self._memory_budget.check_resident()
             async with asyncio.timeout(self._settings.execution_timeout_seconds):
-                if not budget.take_if_free(cost):
-                    await budget.take(cost)
+                if not budget.take_if_free(held):
+                    await budget.take(held)
                 try:
                     request.release_memory()
                     return await self._execute(operation, variables, context, cost)
                 finally:
-                    budget.give_back(cost)
+                    budget.give_back(held)
         except DropzoneError as error:
             return responses.from_error(error)
         except TimeoutError:
@@ -95,7 +98,7 @@ class Executor:
         self, operation: Operation, variables: dict[str, Any], context: OperationContext, cost: int
     ) -> GraphQLResponse:
         turn = None
-        if cost >= HEAVY_COST:
+        if cost >= _MIN_PACED_COST:
             turn = context.budget.turn()
             await turn.start()
         outcome = await operation.plan.execute(context, variables, turn) if operation.plan else None

@@ -48,8 +48,11 @@ from storage.documents.errors import BadRequest, DropzoneError
 MAX_ERRORS = 10
 _SEEN_DOCUMENTS = 8_192
 
-_READING_COST = 250
-"""Cost units of parsing and validating a document. A parsed document needs up to 2 MiB, so few are read at a time."""
+_READING_COST = 500
+"""Cost units of parsing and validating a document. A parsed document needs up to 2 MiB, so two are read at a time."""
+
+_CHARACTERS_PER_UNIT = 100
+"""Until its operation ends, a parsed document needs up to 100 times the memory of its text."""
 
 _RULES = [specified_rules[start : start + 7] for start in range(0, len(specified_rules), 7)]
 """The validation rules of the GraphQL specification, in steps of a few milliseconds."""
@@ -125,6 +128,10 @@ class Operations:
     def is_cached(self, request: GraphQLRequest) -> bool:
         """Return whether `find` does not have to read the document."""
         return request.query in self._documents
+
+    def document_cost(self, request: GraphQLRequest) -> int:
+        """Return the cost units of keeping the document of a request in memory. A cached document costs nothing."""
+        return 0 if self.is_cached(request) else len(request.query) // _CHARACTERS_PER_UNIT
 
     async def find(self, request: GraphQLRequest, budget: SubmitterBudget) -> Operation:
         """Return the operation of a request. Raises `InvalidOperation`.

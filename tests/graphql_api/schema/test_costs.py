@@ -45,6 +45,13 @@ def test_the_dashboard_may_run_its_summaries(name: str) -> None:
     assert OperationCost(executable(), document, operation).of({"groupBy": None}) <= Limits().max_operation_cost
 
 
+def test_every_query_field_declares_its_cost() -> None:
+    """Many aliases of a field without a cost would count as a light operation."""
+    fields = executable().query_type.fields  # type: ignore[union-attr]
+
+    assert [name for name, field in fields.items() if "cost" not in field.extensions] == []
+
+
 @pytest.mark.parametrize(
     "selection",
     [

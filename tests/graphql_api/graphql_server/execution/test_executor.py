@@ -20,6 +20,7 @@ from observability import request_context
 from observability.request_context import RequestContext
 from tests.graphql_api.graphql_server.example import make_schema
 from tests.graphql_api.graphql_server.service import ExampleContext
+from tests.graphql_api.turns import counted_turns
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,32 @@ def test_a_document_is_cached_when_it_is_sent_again(executor: Executor) -> None:
 
     assert first is not second
     assert second is third
+
+
+def test_a_long_document_that_is_not_cached_has_a_cost_of_its_own(executor: Executor) -> None:
+    """It stays in memory until its operation ends. A cached document is in memory once for all operations."""
+    long = GraphQLRequest("{ hello } #" + "x" * 989, None, None, None)
+    short = GraphQLRequest("{ short: hello }", None, None, None)
+    assert executor._operations.document_cost(long) == 10
+    assert executor._operations.document_cost(short) == 0
+
+    cached(executor, short.query)
+
+    assert executor._operations.document_cost(long) == 10
+    assert executor._operations.document_cost(short) == 0
+
+
+async def test_operations_with_many_fields_do_not_start_in_the_same_iteration(executor: Executor) -> None:
+    """Together, they would block the event loop. They cost 3 units each."""
+    context = ExampleContext.of_somebody()
+    request = GraphQLRequest("{ " + " ".join(f"a{number}: hello" for number in range(300)) + " }", None, None, None)
+    operation = await executor.prepare(request, context)
+    async with counted_turns() as turns:
+        before = turns.count
+        responses = await asyncio.gather(*(executor.execute(operation, request, context) for _ in range(50)))
+
+    assert all(response.is_executed for response in responses)
+    assert turns.count - before >= 50
 
 
 def test_the_operation_name_selects_an_operation(executor: Executor) -> None:
