@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,11 +18,15 @@ _SAMPLING_SECONDS = 0.25
 def metrics_endpoint(sources: str) -> Endpoint:
     """Return `GET /metrics`. `sources` are the addresses of the metrics of other processes."""
     addresses = parse_sources(sources)
+    reading: asyncio.Task[bytes] | None = None
 
-    def respond(request: Request) -> Response:
-        """Return all metrics. Starlette runs this function in a thread, because it is not a coroutine function."""
+    async def respond(request: Request) -> Response:
+        """Return all metrics. Requests that arrive while metrics are read get the same text: no key is required."""
+        nonlocal reading
         del request
-        return Response(exposition(addresses), media_type=CONTENT_TYPE)
+        if reading is None or reading.done():
+            reading = asyncio.create_task(asyncio.to_thread(exposition, addresses), context=Context())
+        return Response(await asyncio.shield(reading), media_type=CONTENT_TYPE)
 
     return public(Route("/metrics", respond))
 
