@@ -105,6 +105,9 @@ class SubmitterBudget:
     request_bytes: Budget
     """Bytes of large requests in memory, after decompression."""
 
+    uploads: Budget
+    """Large or compressed bodies that are being received."""
+
     pending_samples: Budget
     """Stored samples without a result."""
 
@@ -139,6 +142,7 @@ class SubmitterBudget:
             self.light_cost,
             self.heavy_cost,
             self.request_bytes,
+            self.uploads,
             self.pending_samples,
             self.websockets,
             self.subscriptions,
@@ -157,6 +161,7 @@ def _submitter_budget(name: str, limits: Limits, turns: LoopTurns) -> SubmitterB
         light_cost=_cost_budget(limits),
         heavy_cost=_cost_budget(limits),
         request_bytes=Budget("max_request_mib_per_submitter", limits.max_request_mib_per_submitter * _MIB),
+        uploads=Budget("max_uploads_per_submitter", limits.max_uploads_per_submitter),
         pending_samples=Budget("max_pending_samples_per_submitter", limits.max_pending_samples_per_submitter),
         websockets=Budget("max_websockets_per_submitter", limits.max_websockets_per_submitter),
         subscriptions=Budget("max_subscriptions_per_submitter", limits.max_subscriptions_per_submitter),

@@ -7,13 +7,14 @@ body.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from io import BytesIO
 from typing import NamedTuple
 
 from starlette.requests import ClientDisconnect, Request, cookie_parser
 from starlette.types import Message, Scope
 
+from graphql_api.budgets.budget import Budget
 from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
 from graphql_api.budgets.memory_budget import Reservation
 from graphql_api.errors import RequestTimeout, UnsupportedMediaType
@@ -23,6 +24,8 @@ from storage.documents.errors import BadRequest, TooLarge, Unauthenticated, Unav
 
 DEFAULTS = GraphQLSettings()
 _BY_NAME = "headers by name"
+_MIN_PACED_BYTES = 32 * 1024
+"""After a chunk of this size, the next one of an uncompressed body is received in a later turn."""
 
 
 class Credential(NamedTuple):
@@ -155,17 +158,19 @@ async def read_body(
     settings: GraphQLSettings = DEFAULTS,
     *,
     reserve: Callable[[], Reservation] | None = None,
+    uploads: Budget | None = None,
     turn: Callable[[], LoopTurn] = any_turn,
 ) -> bytes:
     """Return the whole decoded body.
 
     If the body is large or compressed, the reservation that `reserve` returns grows to the size of the body. The caller
-    releases the reservation. `turn` returns the turn in which a compressed body is decoded on the event loop.
+    releases the reservation. `uploads` limits the number of such bodies that are received at the same time. They are
+    received in the turn that `turn` returns.
 
     Raises `TooLarge` as soon as the body is known to exceed `max_bytes`, `RequestTimeout` if it arrives too slowly,
     `UnsupportedMediaType` if the content encoding is unknown, `BadRequest` if the body cannot be decoded,
-    `Unavailable` if the memory budget or the memory is exhausted, and `RateLimited` if the share of the submitter is
-    exhausted.
+    `Unavailable` if the memory budget or the memory is exhausted, and `RateLimited` if the share of the submitter or
+    `uploads` is exhausted.
     """
     source = Source(request, max_bytes, settings)
     decoder = decoder_of(request)
@@ -179,7 +184,7 @@ async def read_body(
 
     reservation = None if reserve is None else reserve()
     # `getvalue` returns the bytes of the buffer without a copy. The body is therefore in memory only once.
-    with BytesIO() as buffer:
+    with BytesIO() as buffer, nullcontext() if uploads is None else uploads.hold():
         try:
             async with aclosing(decode(source, decoder, first, turn(), check)) as pieces:
                 async for piece in pieces:
@@ -261,6 +266,8 @@ async def decode(
     while True:
         if decoder is None and chunk:
             yield chunk
+            if len(chunk) >= _MIN_PACED_BYTES and not source.is_complete:
+                await turn.start()  # otherwise hundreds of uploads would be received in one iteration of the event loop
         elif decoder is not None:
             await turn.start()
             for piece in decoded_pieces(decoder, chunk):

@@ -108,6 +108,7 @@ class HTTPEndpoint:
             self._settings.max_body_bytes,
             self._settings,
             reserve=lambda: reservation,
+            uploads=context.budget.uploads,
             turn=context.budget.turn,
         )
         graphql_request = read_json(body)

@@ -1,4 +1,4 @@
-"""The memory budget: some of many large requests are refused, and small ones are accepted."""
+"""The budgets of memory and uploads: some of many large requests are refused, and small ones are accepted."""
 
 import contextlib
 import select
@@ -12,23 +12,29 @@ from storage.documents import Unavailable
 from tests.stack import Stack, eventually
 
 SMALL = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}'
+MEDIUM = SMALL[:-2] + b", 1.5" * 20_000 + b"]}"
 LARGE = SMALL[:-2] + b", 1.5" * 180_000 + b"]}"
+MAX_UPLOADS = 14
 JSON, NDJSON = "application/json", "application/x-ndjson"
 
 
 @pytest.fixture(scope="module")
 def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose memory budget is eight of its largest samples."""
-    settings = {"DROPZONE_MAX_SAMPLE_MIB": "1", "DROPZONE_MAX_LARGE_REQUESTS_MIB": "8"}
+    settings = {
+        "DROPZONE_MAX_SAMPLE_MIB": "1",
+        "DROPZONE_MAX_LARGE_REQUESTS_MIB": "8",
+        "DROPZONE_MAX_UPLOADS_PER_SUBMITTER": str(MAX_UPLOADS),
+    }
     with Stack(tmp_path_factory.mktemp("memory-budget"), **settings) as stack:
         yield stack
 
 
-def half_sent(stack: Stack, path: str, kind: str) -> socket.socket:
-    """Send a large request without its last byte."""
+def half_sent(stack: Stack, path: str, kind: str, body: bytes = LARGE) -> socket.socket:
+    """Send a request without its last byte."""
     connection = socket.create_connection(("127.0.0.1", stack.api_port), timeout=10)
     head = f"POST {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {stack.key}\r\ncontent-type: {kind}\r\n"
-    connection.sendall(f"{head}content-length: {len(LARGE)}\r\n\r\n".encode() + LARGE[:-1])
+    connection.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body[:-1])
     return connection
 
 
@@ -46,11 +52,25 @@ def responses(sent: list[socket.socket]) -> Iterator[bytes]:
 def test_large_requests_beyond_the_budget_are_refused(small_stack: Stack, path: str, kind: str) -> None:
     """Small requests are accepted meanwhile, and large ones again when others have ended."""
     with contextlib.ExitStack() as sockets:
-        sent = [sockets.enter_context(half_sent(small_stack, path, kind)) for _ in range(14)]
+        sent = [sockets.enter_context(half_sent(small_stack, path, kind)) for _ in range(MAX_UPLOADS)]
 
         refused = next(response for response in responses(sent) if b"UNAVAILABLE" in response)
 
         assert b"too many large requests" in refused
+        assert small_stack.post_sample(SMALL).status_code == 201
+
+    eventually(lambda: small_stack.post_sample(LARGE).status_code == 201)
+
+
+@pytest.mark.parametrize("path", ["/samples", "/graphql"])
+def test_uploads_beyond_the_limit_are_refused(small_stack: Stack, path: str) -> None:
+    """Small requests are accepted meanwhile, and uploads again when others have ended."""
+    with contextlib.ExitStack() as sockets:
+        sent = [sockets.enter_context(half_sent(small_stack, path, JSON, MEDIUM)) for _ in range(MAX_UPLOADS + 2)]
+
+        refused = next(response for response in responses(sent) if b"RATE_LIMITED" in response)
+
+        assert b"max_uploads_per_submitter" in refused
         assert small_stack.post_sample(SMALL).status_code == 201
 
     eventually(lambda: small_stack.post_sample(LARGE).status_code == 201)

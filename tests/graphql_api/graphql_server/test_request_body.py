@@ -235,6 +235,20 @@ async def test_the_time_for_empty_members_is_linear(encoding: str, body: bytes) 
     assert turns.count > 10
 
 
+async def test_each_large_chunk_of_a_body_is_received_in_a_turn_of_its_own() -> None:
+    """Hundreds of uploads would otherwise be received in one iteration of the event loop."""
+    messages = [{"type": "http.request", "body": bytes(65_536), "more_body": number < 19} for number in range(20)]
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    async with counted_turns() as turns:
+        body = await read_body(Request({"type": "http", "method": "POST", "headers": []}, receive), 2_000_000)
+
+    assert len(body) == 20 * 65_536
+    assert turns.count >= 19
+
+
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
 async def test_the_ratio_of_a_stream_is_limited(monkeypatch: pytest.MonkeyPatch, compress: object) -> None:
     """A kilobyte could keep the server busy for hours. A stream of usual samples has a much lower ratio."""
