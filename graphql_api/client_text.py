@@ -3,12 +3,12 @@
 This module imports nothing, because the keys command uses it: graphql-core would take a fifth of the time of its start.
 """
 
-MAX_MESSAGE_BYTES = 240
+_MAX_MESSAGE_BYTES = 240
 
 _CONTROL_CHARACTERS = dict.fromkeys((*range(32), 127), " ")
 
 
-def shorten(text: str, max_bytes: int = MAX_MESSAGE_BYTES) -> str:
+def shorten(text: str, max_bytes: int = _MAX_MESSAGE_BYTES) -> str:
     """Return `text` on one line, cut to at most `max_bytes` of UTF-8. Use it for text that contains client input."""
     encoded = text[:max_bytes].translate(_CONTROL_CHARACTERS).encode("utf-8", "replace")
     if len(text) <= max_bytes and len(encoded) <= max_bytes:

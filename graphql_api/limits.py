@@ -45,7 +45,7 @@ class Limits:
     """Bytes of the large requests of one submitter that are in memory at the same time, after decompression."""
 
     max_uploads_per_submitter: int = 64
-    """Large or compressed bodies of one submitter that are received at the same time. NDJSON streams do not count."""
+    """Bodies over 64 KiB of one submitter that are received at the same time. NDJSON streams do not count."""
 
     max_requests_per_second_per_submitter: int = 20_000
     """Requests of one submitter in a second. Each operation over a WebSocket is a request."""

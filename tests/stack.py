@@ -268,14 +268,10 @@ class Stack(AbstractContextManager["Stack"]):
 def eventually(
     condition: Callable[[], T], explain: Callable[[], str] = str, *, patience_seconds: float = PATIENCE_SECONDS
 ) -> T:
-    """Wait until `condition` returns a true value; return it. After a generous deadline, fail with `explain`.
-
-    The pauses grow: a condition is often a request, and many requests would slow down what the test waits for.
-    """
-    started = time.monotonic()
+    """Wait until `condition` returns a true value; return it. After a generous deadline, fail with `explain`."""
+    deadline = time.monotonic() + patience_seconds
     while not (value := condition()):
-        waited = time.monotonic() - started
-        if waited > patience_seconds:
+        if time.monotonic() > deadline:
             raise AssertionError(f"the condition did not become true within {patience_seconds:g} s:\n{explain()}")
-        time.sleep(min(0.25, 0.01 + waited / 8))
+        time.sleep(0.02)
     return value

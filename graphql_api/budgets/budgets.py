@@ -106,7 +106,7 @@ class SubmitterBudget:
     """Bytes of large requests in memory, after decompression."""
 
     uploads: Budget
-    """Large or compressed bodies that are being received."""
+    """Bodies over 64 KiB that are being received."""
 
     pending_samples: Budget
     """Stored samples without a result."""

@@ -7,7 +7,7 @@ body.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing, nullcontext
+from contextlib import ExitStack, aclosing
 from io import BytesIO
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from starlette.types import Message, Scope
 
 from graphql_api.budgets.budget import Budget
 from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
-from graphql_api.budgets.memory_budget import Reservation
+from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, Reservation
 from graphql_api.errors import RequestTimeout, UnsupportedMediaType
 from graphql_api.graphql_server.body_decoder import Decoder, GzipDecoder, ZstdDecoder, decoded_pieces
 from graphql_api.graphql_server.settings import GraphQLSettings
@@ -164,8 +164,8 @@ async def read_body(
     """Return the whole decoded body.
 
     If the body is large or compressed, the reservation that `reserve` returns grows to the size of the body. The caller
-    releases the reservation. `uploads` limits the number of such bodies that are received at the same time. They are
-    received in the turn that `turn` returns.
+    releases the reservation. `turn` returns the turn in which such a body is received on the event loop. `uploads`
+    limits the number of bodies over `MIN_RESERVED_BYTES` that are received at the same time.
 
     Raises `TooLarge` as soon as the body is known to exceed `max_bytes`, `RequestTimeout` if it arrives too slowly,
     `UnsupportedMediaType` if the content encoding is unknown, `BadRequest` if the body cannot be decoded,
@@ -184,12 +184,15 @@ async def read_body(
 
     reservation = None if reserve is None else reserve()
     # `getvalue` returns the bytes of the buffer without a copy. The body is therefore in memory only once.
-    with BytesIO() as buffer, nullcontext() if uploads is None else uploads.hold():
+    with BytesIO() as buffer, ExitStack() as held:
         try:
             async with aclosing(decode(source, decoder, first, turn(), check)) as pieces:
                 async for piece in pieces:
+                    size = buffer.tell() + len(piece)
                     if reservation is not None:
-                        reservation.resize(buffer.tell() + len(piece))
+                        reservation.resize(size)
+                    if uploads is not None and buffer.tell() <= MIN_RESERVED_BYTES < size:
+                        held.enter_context(uploads.hold())
                     buffer.write(piece)
         except MemoryError:
             raise Unavailable("the server has too little memory for this body; send it again later") from None

@@ -180,8 +180,8 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
                 self.handle_events()
         if frames:
             self.scheduler.spend(frames)
-        if frames and not self._is_discarding:
-            self._unparsed.set(data, start)
+            if not self._is_discarding:
+                self._unparsed.set(data, start)
         if self._unparsed and self._can_parse and not self._is_waiting:
             self._is_waiting = True
             self.scheduler.wait(self._parse_in_turn)

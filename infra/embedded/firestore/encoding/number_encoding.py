@@ -15,11 +15,6 @@ from fractions import Fraction
 TAG = b"\x14"
 NAN = TAG + b"\x00"
 
-EXACT_BYTES = 11
-"""The length of a number that is a double."""
-FRACTION_BYTES = 8
-"""The additional length of other numbers. The byte before the fraction is not zero."""
-
 _NUMBER = TAG + b"\x01"
 _EXACT = b"\x00"
 _INEXACT = b"\x01"

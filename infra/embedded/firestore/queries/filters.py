@@ -6,7 +6,7 @@ not match any filter, not even `!=` or `not-in`.
 Note: the operands NaN and null match nothing, except with `!=` and `not-in`. To find NaN or null, use a unary filter.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,12 +34,6 @@ _operators = {
     8: IN,
     9: CONTAINS_ANY,
     10: NOT_IN,
-}
-_compare: dict[str, Callable[[bytes, bytes], bool]] = {
-    LESS: lambda value, operand: value < operand,
-    LESS_OR_EQUAL: lambda value, operand: value <= operand,
-    GREATER: lambda value, operand: value > operand,
-    GREATER_OR_EQUAL: lambda value, operand: value >= operand,
 }
 _unary_operators = {
     2: (EQUAL, number_encoding.NAN),
@@ -74,8 +68,8 @@ class FieldFilter:
             return value in self.operands
         if self.operator == NOT_EQUAL or self.operator == NOT_IN:
             return value != values.NULL and value not in self.operands
-        operand = self.operands[0]
-        return values.type_prefix(value) == values.type_prefix(operand) and _compare[self.operator](value, operand)
+        low, high = self.limits()
+        return low <= value < high
 
     def limits(self) -> tuple[bytes, bytes]:
         """Return the lower and the excluded upper limit of the encoded values that meet a comparison."""

@@ -131,7 +131,7 @@ class Scan:
         read from another range and sorted: as soon as twice as many keys were rejected as the other range has. A key
         of the other range takes about twice the time of a rejected key.
         """
-        rejected, other_keys, other = 0, 0, None
+        rejected, other_keys, other = 0, None, None
         for key, size in self._entries(collection_number, key_range):
             parts = key_filter.parts(key, size)
             sort_key = None if parts is None else key_filter.sort_key(parts, key, size)
@@ -139,7 +139,7 @@ class Scan:
                 rejected += 1
                 if rejected % KEYS_PER_PLACE == 0 and (place := key_filter.place(parts, key, size)) is not None:
                     yield place, None
-                    if rejected == KEYS_PER_PLACE:
+                    if other_keys is None:
                         other_keys, other = self._fewest_keys(collection_number, key_range)
                     if other is not None and rejected >= 2 * other_keys:
                         rest = self._sorted_results(collection_number, other)
