@@ -52,7 +52,7 @@ _READING_COST = 500
 """Cost units of parsing and validating a document. A parsed document needs up to 2 MiB, so two are read at a time."""
 
 _CHARACTERS_PER_UNIT = 100
-"""Until its operation ends, a parsed document needs up to 100 times the memory of its text."""
+"""Until its operation ends, a parsed document needs memory: 56 to 83 times that of its text, in two measurements."""
 
 _RULES = [specified_rules[start : start + 7] for start in range(0, len(specified_rules), 7)]
 """The validation rules of the GraphQL specification, in steps of a few milliseconds."""

@@ -30,7 +30,7 @@ MAX_CHANGES_READ_ONE_BY_ONE = 2_000
 KEYS_PER_PLACE = 1_000
 """After this number of keys that do not match, the search for results can end, or continue in another range."""
 MAX_SORTED_KEYS = 4_000
-"""Up to this number of keys of another range are read and sorted. This takes about 20 ms."""
+"""Up to this number of keys of another range are read and sorted."""
 
 StoredResult = tuple[SortKey, bytes]
 """A sort key and a serialized Document message."""
