@@ -30,7 +30,7 @@ PACKAGES: Mapping[str, set[str]] = {
 
 API = "graphql_api"
 API_ROOMS: Mapping[str, set[str]] = {
-    "": set(),  # errors, credential_errors, limits, metrics, settings; app and __main__ are listed below
+    "": set(),  # errors, credential_errors, limits, metrics, settings, shared_tasks; app and __main__ are listed below
     "budgets": {""},
     "graphql_server": {"", "budgets"},
     "auth": {"", "budgets", "graphql_server"},

@@ -10,7 +10,6 @@ A request can name another submitter to read the samples and results of that sub
 `read-all`, and the request then has only the scope `read`. Only this module reads the name in the request.
 """
 
-import asyncio
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -26,6 +25,7 @@ from graphql_api.auth.secret_text import digest
 from graphql_api.budgets.address_budgets import AddressBudgets
 from graphql_api.credential_errors import InvalidCredential, NoCredential
 from graphql_api.graphql_server.http_request import Credential
+from graphql_api.shared_tasks import SharedTasks
 from storage.documents import BadRequest, document_paths
 
 _MAX_CACHED_KEYS = 10_000
@@ -56,7 +56,7 @@ class Authenticator:
         self._valid: LRUCache[str, _CacheEntry] = LRUCache(_MAX_CACHED_KEYS)
         self._invalid: LRUCache[str, float] = LRUCache(_MAX_CACHED_KEYS)
         """The monotonic time when an invalid key must be read again, by digest. Valid keys have their own cache."""
-        self._reads: dict[str, asyncio.Task[Caller | None]] = {}
+        self._reads = SharedTasks[str, Caller | None]()
 
     async def authenticate(self, credential: Credential) -> Caller:
         """Return the caller that `credential` authenticates.
@@ -114,17 +114,9 @@ class Authenticator:
         source = next((source for source in self._sources if source.is_form(key)), None)
         if source is None or time.monotonic() < self._invalid.get(digest(key), 0):
             return None
-        read = self._reads.get(key)
-        if read is None:
-            reading = self._read(source, key) if key in self._valid else self._read_unknown(source, key, address)
-            read = self._reads[key] = asyncio.create_task(reading)
-            read.add_done_callback(partial(self._forget_read, key))
-        return await asyncio.shield(read)  # a cancelled request must not cancel a read that other requests await
-
-    def _forget_read(self, key: str, read: asyncio.Task[Caller | None]) -> None:
-        del self._reads[key]
-        if not read.cancelled():
-            read.exception()  # otherwise asyncio logs the error if all requests have been cancelled
+        if key in self._valid:
+            return await self._reads.run(key, partial(self._read, source, key))
+        return await self._reads.run(key, partial(self._read_unknown, source, key, address))
 
     async def _read_unknown(self, source: CredentialSource, key: str, address: str) -> Caller | None:
         budget = self._addresses.of(address)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from contextvars import Context
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,6 +9,7 @@ from starlette.routing import Route
 
 from graphql_api import metrics
 from graphql_api.endpoints.endpoint import Endpoint, public
+from graphql_api.shared_tasks import SharedTasks
 from observability.metrics import CONTENT_TYPE, exposition, parse_sources
 
 _SAMPLING_SECONDS = 0.25
@@ -18,15 +18,13 @@ _SAMPLING_SECONDS = 0.25
 def metrics_endpoint(sources: str) -> Endpoint:
     """Return `GET /metrics`. `sources` are the addresses of the metrics of other processes."""
     addresses = parse_sources(sources)
-    reading: asyncio.Task[bytes] | None = None
+    readings = SharedTasks[None, bytes]()
 
     async def respond(request: Request) -> Response:
         """Return all metrics. Requests that arrive while metrics are read get the same text: no key is required."""
-        nonlocal reading
         del request
-        if reading is None or reading.done():
-            reading = asyncio.create_task(asyncio.to_thread(exposition, addresses), context=Context())
-        return Response(await asyncio.shield(reading), media_type=CONTENT_TYPE)
+        text = await readings.run(None, lambda: asyncio.to_thread(exposition, addresses))
+        return Response(text, media_type=CONTENT_TYPE)
 
     return public(Route("/metrics", respond))
 

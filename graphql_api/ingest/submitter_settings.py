@@ -6,7 +6,6 @@ Expiry times are based on Firestore's clock. If they were based on the clock of 
 wrong, Firestore could delete new samples immediately.
 """
 
-import asyncio
 import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ from typing import NamedTuple
 
 from cachetools import LRUCache
 
+from graphql_api.shared_tasks import SharedTasks
 from storage.documents import Expiry, Retention, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
@@ -51,7 +51,7 @@ class SubmitterSettings:
         self._writer = writer
         self._default_retention = default_retention
         self._cache: LRUCache[str, _Cached] = LRUCache(_MAX_CACHED_SUBMITTERS)
-        self._reads: dict[str, asyncio.Task[_Cached]] = {}
+        self._reads = SharedTasks[str, _Cached]()
 
     async def retention(self, submitter: str) -> tuple[Retention, bool]:
         """Return the retention of a submitter, and whether it is the default."""
@@ -79,7 +79,7 @@ class SubmitterSettings:
         """Return the settings that apply to a sample that this submitter submits now."""
         cached = self._cache.get(submitter)
         if cached is None or time.monotonic() - cached.monotonic > CACHE_SECONDS:
-            cached = await self._read_once(submitter)
+            cached = await self._reads.run(submitter, partial(self._read, submitter))
         if cached.read_at is None:
             return Current(Expiry(), cached.skips_missing)
         now = cached.read_at + timedelta(seconds=time.monotonic() - cached.monotonic)
@@ -96,27 +96,14 @@ class SubmitterSettings:
         write.update_mask.field_paths.extend(names)
         await self._writer.write(write, submitter)
         self._cache.pop(submitter, None)
-        self._reads.pop(submitter, None)  # this read may have returned the earlier settings
-
-    async def _read_once(self, submitter: str) -> _Cached:
-        """Read the settings. Concurrent requests share one read."""
-        read = self._reads.get(submitter)
-        if read is None:
-            read = self._reads[submitter] = asyncio.create_task(self._read(submitter))
-            read.add_done_callback(partial(self._forget_read, submitter))
-        return await asyncio.shield(read)  # a cancelled request must not cancel a read that other requests await
+        self._reads.replace(submitter)  # this read may return the earlier settings
 
     async def _read(self, submitter: str) -> _Cached:
         started = time.monotonic()  # before Firestore's time, so that nothing expires early
         stored = await self._stored(submitter)
         retention = Retention.from_fields(stored) or self._default_retention
         read_at = None if retention == Retention() else await self._firestore.now()
-        return _Cached(retention, _SKIPS_MISSING in stored, read_at, started)
-
-    def _forget_read(self, submitter: str, read: "asyncio.Task[_Cached]") -> None:
-        if self._reads.get(submitter) is read:
-            del self._reads[submitter]
-            if not read.cancelled() and read.exception() is None:
-                self._cache[submitter] = read.result()
-        elif not read.cancelled():
-            read.exception()  # otherwise asyncio logs the error if all requests have been cancelled
+        cached = _Cached(retention, _SKIPS_MISSING in stored, read_at, started)
+        if self._reads.is_current(submitter):
+            self._cache[submitter] = cached
+        return cached

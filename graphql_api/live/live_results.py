@@ -21,6 +21,7 @@ from operator import attrgetter
 from graphql_api import metrics
 from graphql_api.live.listener import Listener, ListenTarget, Position, WrittenResult
 from graphql_api.live.replay import Replay
+from graphql_api.shared_tasks import SharedTasks
 from observability import tracing
 from storage.documents import DropzoneError
 from storage.firestore.client import Firestore
@@ -135,12 +136,11 @@ class LiveResults:
         self._replay = Replay(firestore, shards=shards)
         self._listener = Listener(firestore)
         self._watched: dict[str, _WatchedSubmitter] = {}
-        self._starting: dict[str, asyncio.Task[datetime]] = {}
+        self._starting = SharedTasks[str, datetime]()
 
     async def close(self) -> None:
         """Stop listening."""
-        for starting in list(self._starting.values()):
-            starting.cancel()
+        await self._starting.cancel()
         await self._listener.close()
 
     @contextlib.asynccontextmanager
@@ -150,7 +150,7 @@ class LiveResults:
         Raises `Unavailable` if Firestore does not return its current time.
         """
         if submitter not in self._watched:
-            read_time = await self._read_time(submitter)
+            read_time = await self._starting.run(submitter, self._firestore.now)
             if submitter not in self._watched:  # another caller can have added the submitter during the await
                 self._add(submitter, read_time)
         watched = self._watched[submitter]
@@ -184,19 +184,6 @@ class LiveResults:
                     async for written in results:
                         position = written.position
                         yield written
-
-    async def _read_time(self, submitter: str) -> datetime:
-        """Return the current time of Firestore. Concurrent calls for the same submitter share one read."""
-        starting = self._starting.get(submitter)
-        if starting is None:
-            starting = self._starting[submitter] = asyncio.create_task(self._firestore.now())
-            starting.add_done_callback(lambda done: self._started(submitter, done))
-        return await asyncio.shield(starting)
-
-    def _started(self, submitter: str, starting: asyncio.Task[datetime]) -> None:
-        del self._starting[submitter]
-        if not starting.cancelled():
-            starting.exception()  # mark an error as retrieved if all callers were cancelled
 
     def _add(self, submitter: str, read_time: datetime) -> None:
         log = ResultLog(read_time, self._max_log_length)

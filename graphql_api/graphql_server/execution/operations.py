@@ -5,10 +5,8 @@ their texts are limited. A document enters the cache when it is sent for the sec
 are usually sent once. They would evict other documents and fragment the memory.
 """
 
-import asyncio
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import Context
 from functools import partial
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -43,6 +41,7 @@ from graphql_api.graphql_server.execution.operation_cost import OperationCost
 from graphql_api.graphql_server.execution.plans import Plan, compile_plan
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, SelectionKey
 from graphql_api.graphql_server.settings import GraphQLSettings
+from graphql_api.shared_tasks import SharedTasks
 from storage.documents.errors import BadRequest, DropzoneError
 
 MAX_ERRORS = 10
@@ -117,8 +116,12 @@ class Operations:
         self._documents: LRUCache[str, _Document] = LRUCache(
             settings.max_cached_length, getsizeof=lambda document: document.size
         )
-        self._readings: dict[tuple[str, str], asyncio.Task[Mapping[str | None, Operation]]] = {}
-        """The readings in progress, by the name of the submitter and the text of the document."""
+        self._readings = SharedTasks[tuple[str, str], Mapping[str | None, Operation]]()
+        """The readings in progress, by the name of the submitter and the text of the document.
+
+        Thousands of subscribers can connect at the same time, for example after a restart. If each read the document,
+        the budget of the submitter would refuse most of them.
+        """
         self._seen = array("q", bytes(8 * _SEEN_DOCUMENTS))
         """The hashes of the last valid documents. The value of a hash determines its place.
 
@@ -148,8 +151,10 @@ class Operations:
                 )
             )
         document = self._documents.get(request.query)
-        if document is None:  # a cancelled request must not cancel a reading that other requests await
-            operations = await asyncio.shield(self._reading(request.query, budget))
+        if document is None:
+            operations = await self._readings.run(
+                (budget.name, request.query), partial(self._read, request.query, budget)
+            )
         else:
             operations = document.operations
         name = request.operation_name
@@ -160,25 +165,6 @@ class Operations:
         if name not in operations:
             raise _invalid(BadRequest(f"the document has no operation named `{shorten(name, 60)}`"))
         return operations[name]
-
-    def _reading(self, text: str, budget: SubmitterBudget) -> asyncio.Task[Mapping[str | None, Operation]]:
-        """Return the task that reads a document. Requests of a submitter with the same document share it.
-
-        For example, thousands of subscribers connect at the same time after a restart. If each read the document, the
-        budget of the submitter would refuse most of them.
-        """
-        key = budget.name, text
-        reading = self._readings.get(key)
-        if reading is None:
-            reading = asyncio.create_task(self._read(text, budget), context=Context())  # it can outlive the request
-            self._readings[key] = reading
-            reading.add_done_callback(partial(self._forget_reading, key))
-        return reading
-
-    def _forget_reading(self, key: tuple[str, str], reading: asyncio.Task[Any]) -> None:
-        del self._readings[key]
-        if not reading.cancelled():
-            reading.exception()  # otherwise asyncio logs the error if all requests have been cancelled
 
     async def _read(self, text: str, budget: SubmitterBudget) -> Mapping[str | None, Operation]:
         cost = budget.cost(_READING_COST)

@@ -1,0 +1,133 @@
+"""Tasks that concurrent requests share."""
+
+import asyncio
+import gc
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+
+import pytest
+
+from graphql_api.shared_tasks import SharedTasks
+
+pytestmark = pytest.mark.anyio
+
+
+class Work:
+    """Work that ends when the test says so."""
+
+    def __init__(self) -> None:
+        self.starts = 0
+        self.outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def do(self) -> str:
+        """Wait for the outcome."""
+        self.starts += 1
+        return await self.outcome
+
+
+async def begin(tasks: SharedTasks[str, str], start: Callable[[], Coroutine[None, None, str]]) -> "asyncio.Task[str]":
+    """Return a caller that waits for the task with the key `a`."""
+    caller = asyncio.create_task(tasks.run("a", start))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return caller
+
+
+async def test_concurrent_callers_share_one_task_and_a_later_one_starts_another() -> None:
+    """A result is never reused after its task has ended."""
+    tasks, work = SharedTasks[str, str](), Work()
+    callers = [await begin(tasks, work.do) for _ in range(3)]
+    work.outcome.set_result("done")
+
+    assert await asyncio.gather(*callers) == ["done"] * 3
+    assert work.starts == 1
+    assert await tasks.run("a", work.do) == "done"
+    assert work.starts == 2
+
+
+async def test_a_cancelled_caller_does_not_end_the_task_of_the_others() -> None:
+    """The first caller has started the task."""
+    tasks, work = SharedTasks[str, str](), Work()
+    first, second = await begin(tasks, work.do), await begin(tasks, work.do)
+    first.cancel()
+    await asyncio.wait({first})
+    work.outcome.set_result("done")
+
+    assert await second == "done"
+
+
+async def test_an_error_is_raised_for_each_caller_and_not_kept() -> None:
+    """The next caller tries again."""
+    tasks, failing, work = SharedTasks[str, str](), Work(), Work()
+    callers = [await begin(tasks, failing.do) for _ in range(2)]
+    failing.outcome.set_exception(ValueError("broken"))
+    outcomes = await asyncio.gather(*callers, return_exceptions=True)
+    work.outcome.set_result("done")
+
+    assert [str(outcome) for outcome in outcomes] == ["broken"] * 2
+    assert await tasks.run("a", work.do) == "done"
+
+
+async def test_an_error_that_no_caller_waits_for_is_not_reported() -> None:
+    """All callers were cancelled before the task failed."""
+    reported: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: reported.append(context))
+    try:
+        tasks, work = SharedTasks[str, str](), Work()
+        caller = await begin(tasks, work.do)
+        caller.cancel()
+        await asyncio.wait({caller})
+        work.outcome.set_exception(ValueError("broken"))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        gc.collect()
+    finally:
+        loop.set_exception_handler(None)
+
+    assert reported == []
+
+
+async def test_a_replaced_task_ends_without_its_key() -> None:
+    """Its callers still get its result, but the next caller starts a task of its own."""
+    tasks, old, new = SharedTasks[str, str](), Work(), Work()
+    currents: list[bool] = []
+
+    async def read(work: Work) -> str:
+        outcome = await work.do()
+        currents.append(tasks.is_current("a"))
+        return outcome
+
+    first = await begin(tasks, lambda: read(old))
+    tasks.replace("a")
+    second = await begin(tasks, lambda: read(new))
+    old.outcome.set_result("old")
+    assert await first == "old"
+    third = await begin(tasks, lambda: read(new))
+    new.outcome.set_result("new")
+
+    assert list(await asyncio.gather(second, third)) == ["new", "new"]
+    assert (currents, new.starts) == ([False, True], 1)
+
+
+async def test_a_task_does_not_run_in_the_context_of_a_request() -> None:
+    """It can outlive the request, and its log lines must not name the request of one caller."""
+    request = ContextVar("request", default="none")
+    request.set("first")
+    tasks = SharedTasks[str, str]()
+
+    async def read() -> str:
+        return request.get()
+
+    assert await tasks.run("a", read) == "none"
+
+
+async def test_cancel_ends_the_tasks() -> None:
+    """At the shutdown, no read stays behind."""
+    tasks, work = SharedTasks[str, str](), Work()
+    caller = await begin(tasks, work.do)
+    await tasks.cancel()
+
+    assert work.outcome.cancelled()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
