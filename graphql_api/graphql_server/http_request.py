@@ -24,8 +24,7 @@ from storage.documents.errors import BadRequest, TooLarge, Unauthenticated, Unav
 
 DEFAULTS = GraphQLSettings()
 _BY_NAME = "headers by name"
-_MIN_PACED_BYTES = 32 * 1024
-"""After a chunk of this size, the next one of an uncompressed body is received in a later turn."""
+_MIN_PACED_BYTES = 32 * 1024  # larger bodies are received in turns, and their large chunks in further turns
 
 
 class Credential(NamedTuple):
@@ -174,6 +173,8 @@ async def read_body(
     """
     source = Source(request, max_bytes, settings)
     decoder = decoder_of(request)
+    if source.declared_bytes >= _MIN_PACED_BYTES:
+        await turn().start()
     first = await source.receive()
     if source.is_complete and decoder is None:
         return first
@@ -207,9 +208,9 @@ class Source:
     """
 
     def __init__(self, request: Request, max_bytes: int | None, settings: GraphQLSettings) -> None:
-        declared = header(request, b"content-length")
-        if max_bytes is not None and declared and int(declared) > max_bytes:
-            raise TooLarge(f"expected a body of at most {max_bytes:,} bytes, got {int(declared):,} bytes")
+        self.declared_bytes = int(header(request, b"content-length") or 0)
+        if max_bytes is not None and self.declared_bytes > max_bytes:
+            raise TooLarge(f"expected a body of at most {max_bytes:,} bytes, got {self.declared_bytes:,} bytes")
         self.is_complete = False
         self.received_bytes = 0
         self._request = request

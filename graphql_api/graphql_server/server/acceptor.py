@@ -2,13 +2,19 @@
 
 uvloop accepts one connection per iteration. While the loop is busy with other clients, a new client would wait for one
 iteration per connection in the queue before it. Clients can fill this queue easily: they open connections and close
-them at once. A connection that is already reset is therefore dropped before memory is allocated for it. A connection
-that its client has closed for sending is accepted after all others.
+them at once. A connection that is already reset is therefore dropped before memory is allocated for it.
+
+Two kinds of connections are opened after all others, one in each iteration: connections that their clients have closed
+for sending, and connections that have already received much data. Reading this data takes long, so clients that upload
+would delay all other new clients (measured in docs/performance.md, section `Under attack`).
 """
 
 import asyncio
+import fcntl
 import logging
 import socket
+import struct
+import termios
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -20,11 +26,11 @@ _MAX_CONNECTIONS_PER_TURN = 32
 _MAX_ACCEPTED_PER_TURN = 500
 """Includes connections that are dropped or postponed. Each connection takes 10 to 20 µs."""
 
-_MAX_CLOSED_PER_TURN = 4
-_MAX_CLOSED = 1_000
-"""Connections that their clients have closed for sending, and that wait for all others. Further such connections are
-dropped.
-"""
+_MUCH_DATA_BYTES = 32 * 2**10
+"""A connection that has received more data than this is opened after all others."""
+
+_MAX_POSTPONED = 1_000
+"""Connections that wait for all others. Further connections of these two kinds are dropped."""
 
 _TCP_INFO = getattr(socket, "TCP_INFO", None)
 _CLOSE_WAIT = 8
@@ -64,7 +70,7 @@ class Acceptor:
         self._certificate = certificate
         self._loop = asyncio.get_running_loop()
         self._opening: dict[asyncio.Task[None], None] = {}
-        self._closed: deque[socket.socket] = deque()
+        self._postponed: deque[socket.socket] = deque()
         self._next: asyncio.Handle | None = None
         self._retry: asyncio.TimerHandle | None = None
         listening.listen(backlog)
@@ -78,8 +84,8 @@ class Acceptor:
                 handle.cancel()
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
-        while self._closed:
-            self._closed.popleft().close()
+        while self._postponed:
+            self._postponed.popleft().close()
 
     def _start(self) -> None:
         self._retry = None
@@ -99,31 +105,26 @@ class Acceptor:
                 break
             if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 connection.close()
-            elif _is_closed_by_client(connection):
+            elif _is_closed_by_client(connection) or _has_much_data(connection):
                 self._postpone(connection)
             else:
                 self._start_opening(connection)
                 opened += 1
                 if opened == _MAX_CONNECTIONS_PER_TURN:
                     break
-        if self._closed and self._next is None:
-            self._next = self._loop.call_soon(self._open_closed)
+        if self._postponed and self._next is None:
+            self._next = self._loop.call_soon(self._open_postponed)
 
     def _postpone(self, connection: socket.socket) -> None:
-        if len(self._closed) == _MAX_CLOSED:
-            _log.warning(
-                "dropped a connection that its client has closed, because %d such connections wait", _MAX_CLOSED
-            )
-            connection.close()
+        if len(self._postponed) < _MAX_POSTPONED:
+            self._postponed.append(connection)
         else:
-            self._closed.append(connection)
+            _log.warning("dropped a connection, because %d connections wait for all others", _MAX_POSTPONED)
+            connection.close()
 
-    def _open_closed(self) -> None:
-        self._next = None
-        for _ in range(min(len(self._closed), _MAX_CLOSED_PER_TURN)):
-            self._start_opening(self._closed.popleft())
-        if self._closed:
-            self._next = self._loop.call_soon(self._open_closed)
+    def _open_postponed(self) -> None:
+        self._start_opening(self._postponed.popleft())
+        self._next = self._loop.call_soon(self._open_postponed) if self._postponed else None
 
     def _start_opening(self, connection: socket.socket) -> None:
         connection.setblocking(False)
@@ -155,3 +156,8 @@ class Acceptor:
 
 def _is_closed_by_client(connection: socket.socket) -> bool:
     return _TCP_INFO is not None and connection.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 1)[0] == _CLOSE_WAIT
+
+
+def _has_much_data(connection: socket.socket) -> bool:
+    (received,) = struct.unpack("i", fcntl.ioctl(connection, termios.FIONREAD, bytes(4)))
+    return int(received) > _MUCH_DATA_BYTES

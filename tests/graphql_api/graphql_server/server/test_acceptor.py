@@ -142,6 +142,25 @@ def test_connections_that_their_clients_have_closed_come_last(listening: socket)
         connection.close()
 
 
+def test_connections_with_much_data_come_last_and_one_by_one(listening: socket) -> None:
+    """Reading their data takes long. Clients that upload would otherwise delay those with short requests."""
+    uploads = connect(listening, 20)
+    for connection in uploads:
+        connection.sendall(bytes(60_000))
+    short = connect(listening, 20)
+    for connection in short:
+        connection.sendall(bytes(1_000))
+    turns = Turns(40)
+
+    uvloop.run(turns.accept(listening))
+
+    assert set(turns.peers[:20]) == {connection.getsockname() for connection in short}
+    assert set(turns.peers[20:]) == {connection.getsockname() for connection in uploads}
+    assert len(set(turns.made[20:])) == 20
+    for connection in (*uploads, *short):
+        connection.close()
+
+
 def test_accepting_goes_on_after_the_process_has_run_out_of_files(
     listening: socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
