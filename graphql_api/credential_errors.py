@@ -1,6 +1,7 @@
 """Errors about the credential of a request, and the header `WWW-Authenticate` for them.
 
-This module does not import graphql-core, so that the keys command and the process `key` of the stack start faster.
+This module does not import graphql-core, so that the keys command starts faster. `make run` runs this
+command at each start.
 """
 
 from collections.abc import Mapping

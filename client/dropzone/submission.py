@@ -75,7 +75,7 @@ def read_csv(file: str | Path) -> Iterator[dict[str, Any]]:
     with Path(file).open(encoding="utf-8-sig", newline="") as lines:
         for number, sample in csv_samples(lines):
             if isinstance(sample, UnusableSample):
-                raise UnusableSample(f"{sample} - in line {number}")
+                raise UnusableSample(f"{sample} - on line {number}")
             yield sample
 
 

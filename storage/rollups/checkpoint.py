@@ -1,7 +1,7 @@
 """The checkpoint of a submitter: which results its rollups contain.
 
-The rollups contain all results that were written until `as_of` and have a time stamp before `covered_until`. A span of
-time before `covered_until` without a rollup had no results at `as_of`.
+The rollups contain all results that were written until `as_of` and have a time stamp before `covered_until`. If an hour
+or day before `covered_until` has no rollup, it had no results at `as_of`.
 
 This module opens no connection.
 """

@@ -99,7 +99,7 @@ def test_a_table_without_time_stamps_is_an_error(tmp_path: Path) -> None:
     assert samples(wrong) == [(":1", "expected a column with the name time_stamp")]
     assert "expected CSV in UTF-8" in str(samples(binary)[0][1])
     assert list(read_csv(good)) == [{"time_stamp": "2026-05-01T00:00:00Z", "data": [1, 2]}]
-    with pytest.raises(UnusableSample, match="time_stamp - in line 1"):
+    with pytest.raises(UnusableSample, match="time_stamp - on line 1"):
         list(read_csv(wrong))
 
 

@@ -26,7 +26,7 @@ class RecomputationStore(JobRecords[Recomputation]):
         return await trigger_again(self._firestore, self._writer, submitter, ids)
 
     async def computed_from(self, submitter: str, ids: Collection[str]) -> Mapping[str, datetime]:
-        """Return the update time of the sample from which each current result was computed, by sample id."""
+        """Return, by sample id, the update time that the sample had when its current result was computed."""
         paths = {document_paths.result(submitter, sample_id): sample_id for sample_id in ids}
         results = await self._firestore.batch_get(paths, mask=["sample_update_time"])
         return {

@@ -73,9 +73,9 @@ def _filter_description(statistic: Statistic) -> str:
     if not statistic.is_nullable:
         return statistic.description
     return (
-        f"{statistic.description} Excludes results without this statistic. If the order is neither TIMESTAMP nor "
-        f"{statistic.name.upper()}, or if the filter has labels, the server applies this range after it has read a "
-        "page. The page can then have fewer results than requested, even if a next page exists."
+        f"{statistic.description} This range excludes results without this statistic. If the order is neither "
+        f"TIMESTAMP nor {statistic.name.upper()}, or if the filter has labels, the server applies this range after it "
+        "has read a page. The page can then have fewer results than requested, even if a next page exists."
     )
 
 
@@ -131,7 +131,7 @@ _ORDER_DESCRIPTIONS = {
     "computed_at": "The time when the result was stored.",
     **{
         statistic.name: statistic.description
-        + (" Excludes results without this statistic." if statistic.is_nullable else "")
+        + (" This range excludes results without this statistic." if statistic.is_nullable else "")
         for statistic in _INDEXED
     },
 }

@@ -40,7 +40,7 @@ def read_values(
             elif problems.is_full:
                 problems.omit(len(values) - _count_numbers(values))
                 if problems.omitted > _MAX_FAULTS:
-                    raise syntax.TooLong(f"expected at most {_MAX_FAULTS:,} problems") from None
+                    raise syntax.TooLong(f"expected a sample with at most {_MAX_FAULTS:,} problems") from None
             else:
                 faults = (
                     (index, value)

@@ -92,7 +92,7 @@ function rowsOf(text: string): Row[] {
   while (at < text.length || row.cells.length > 0) {
     token.lastIndex = at;
     const [raw, quoted, plain = ''] = token.exec(text) as RegExpExecArray;
-    if (quoted === undefined && plain.startsWith('"')) throw new CsvError(`expected a quote at the end of the cell in line ${line}`);
+    if (quoted === undefined && plain.startsWith('"')) throw new CsvError(`expected a quote at the end of the cell on line ${line}`);
     row.cells.push(quoted?.replaceAll('""', '"') ?? plain);
     line += (raw.match(/\r\n|\r|\n/g) ?? []).length;
     at += raw.length;
@@ -102,7 +102,7 @@ function rowsOf(text: string): Row[] {
     }
     end.lastIndex = at;
     const [lineEnd] = end.exec(text) ?? [];
-    if (lineEnd === undefined) throw new CsvError(`expected a comma after the quote in line ${line}`);
+    if (lineEnd === undefined) throw new CsvError(`expected a comma after the quote on line ${line}`);
     at += lineEnd.length;
     if (raw !== '' || row.cells.length > 1) rows.push(row);
     line += 1;

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class AioCall:
-    """One call. Messages are sent at once; the status is sent when the handler returns."""
+    """One call. `write` sends a message immediately. The status is sent when the handler returns."""
 
     def __init__(self, context: Any) -> None:
         self._context = context

@@ -70,7 +70,7 @@ def after_prefix(prefix: bytes) -> bytes:
 
 
 def without_end(key: bytes) -> bytes:
-    """Convert a bound for paths with an end mark to a bound for paths without an end mark."""
+    """Convert a bound for keys whose paths end with `values.END` to a bound for keys whose paths do not."""
     if key.endswith(_AFTER_END):
         return key[:-1] + b"\0"
     return key.removesuffix(values.END)

@@ -62,7 +62,7 @@ def _check_vector_index(storage: Storage, query: Query) -> None:
     if required is None or storage.creates_indexes or required in storage.indexes.definitions.vector_indexes:
         return
     raise failed_precondition(
-        f"Missing vector index configuration. Add this one to firestore.indexes.json: {required.to_json()}"
+        f"Missing vector index configuration. Add this index to firestore.indexes.json: {required.to_json()}"
     )
 
 
@@ -108,7 +108,7 @@ async def read_with_indexes(storage: Storage, read: Callable[[sqlite3.Connection
             if not storage.creates_indexes:
                 definition = storage.indexes.definitions.missing_definition(missing.index)
                 raise failed_precondition(
-                    f"The query requires an index. Add this one to firestore.indexes.json: {definition}"
+                    f"The query requires an index. Add this index to firestore.indexes.json: {definition}"
                 ) from None
             await storage.create_index(missing.index)
         except IndexNotReady as building:
