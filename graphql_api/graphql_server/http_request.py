@@ -24,7 +24,8 @@ from storage.documents.errors import BadRequest, TooLarge, Unauthenticated, Unav
 
 DEFAULTS = GraphQLSettings()
 _BY_NAME = "headers by name"
-_MIN_PACED_BYTES = 32 * 1024  # larger bodies are received in turns, and their large chunks in further turns
+_MIN_PACED_BYTES = 32 * 1024
+"""After a chunk of this size, the next one of an uncompressed body is received in a later turn."""
 
 
 class Credential(NamedTuple):
@@ -173,8 +174,6 @@ async def read_body(
     """
     source = Source(request, max_bytes, settings)
     decoder = decoder_of(request)
-    if source.declared_bytes >= _MIN_PACED_BYTES:
-        await turn().start()
     first = await source.receive()
     if source.is_complete and decoder is None:
         return first
@@ -208,9 +207,9 @@ class Source:
     """
 
     def __init__(self, request: Request, max_bytes: int | None, settings: GraphQLSettings) -> None:
-        self.declared_bytes = int(header(request, b"content-length") or 0)
-        if max_bytes is not None and self.declared_bytes > max_bytes:
-            raise TooLarge(f"expected a body of at most {max_bytes:,} bytes, got {self.declared_bytes:,} bytes")
+        declared = header(request, b"content-length")
+        if max_bytes is not None and declared and int(declared) > max_bytes:
+            raise TooLarge(f"expected a body of at most {max_bytes:,} bytes, got {int(declared):,} bytes")
         self.is_complete = False
         self.received_bytes = 0
         self._request = request

@@ -12,9 +12,11 @@ would delay all other new clients (measured in docs/performance.md, section `Und
 import asyncio
 import fcntl
 import logging
+import math
 import socket
 import struct
 import termios
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +25,12 @@ from graphql_api.certificate import Certificate
 from storage.firestore.throttled_log import ThrottledLog
 
 _MAX_CONNECTIONS_PER_TURN = 32
+_MIN_CONNECTIONS_PER_TURN = 4
+_MAX_TURN_SECONDS = 0.005
+"""If an iteration of the event loop takes longer, fewer connections are opened in the next one. A new client waits for
+about ten iterations until it gets its response.
+"""
+
 _MAX_ACCEPTED_PER_TURN = 500
 """Includes connections that are dropped or postponed. Each connection takes 10 to 20 µs."""
 
@@ -69,6 +77,9 @@ class Acceptor:
         self._create_protocol = create_protocol
         self._certificate = certificate
         self._loop = asyncio.get_running_loop()
+        self._max_connections = _MAX_CONNECTIONS_PER_TURN
+        self._turn_started_at = math.inf
+        """When the last turn stopped although more connections were waiting. Otherwise infinite."""
         self._opening: dict[asyncio.Task[None], None] = {}
         self._postponed: deque[socket.socket] = deque()
         self._next: asyncio.Handle | None = None
@@ -92,6 +103,12 @@ class Acceptor:
         self._loop.add_reader(self._socket.fileno(), self._accept)
 
     def _accept(self) -> None:
+        now = time.monotonic()
+        if now - self._turn_started_at > _MAX_TURN_SECONDS:
+            self._max_connections = max(_MIN_CONNECTIONS_PER_TURN, self._max_connections // 2)
+        else:
+            self._max_connections = min(_MAX_CONNECTIONS_PER_TURN, self._max_connections + 1)
+        self._turn_started_at = math.inf
         opened = 0
         for _ in range(_MAX_ACCEPTED_PER_TURN):
             try:
@@ -110,7 +127,8 @@ class Acceptor:
             else:
                 self._start_opening(connection)
                 opened += 1
-                if opened == _MAX_CONNECTIONS_PER_TURN:
+                if opened == self._max_connections:
+                    self._turn_started_at = now
                     break
         if self._postponed and self._next is None:
             self._next = self._loop.call_soon(self._open_postponed)

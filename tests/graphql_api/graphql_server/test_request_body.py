@@ -14,7 +14,6 @@ import zstandard
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.graphql_server import GraphQLSettings, body_stream, read_body, stream_body
 from storage.documents.errors import TooLarge
 from tests.graphql_api.graphql_server.service import KEY, Service, error_of, running
@@ -248,26 +247,6 @@ async def test_each_large_chunk_of_a_body_is_received_in_a_turn_of_its_own() -> 
 
     assert len(body) == 20 * 65_536
     assert turns.count >= 19
-
-
-async def test_large_bodies_begin_one_by_one() -> None:
-    """A client can begin hundreds of uploads at the same time. The other clients get a turn between two of them."""
-    turns = LoopTurns()
-    begun: list[tuple[int, int]] = []
-
-    async def read(number: int) -> None:
-        async def receive() -> Message:
-            begun.append((number, seen.count))
-            return {"type": "http.request", "body": b"{}", "more_body": False}
-
-        headers = [(b"content-length", b"65536")]
-        request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
-        await read_body(request, 100_000, turn=lambda: turns.of("local"))
-
-    async with counted_turns() as seen:
-        await asyncio.gather(*(read(number) for number in range(10)))
-
-    assert len({turn for _, turn in begun}) == 10
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from socket import SHUT_WR, SO_LINGER, SOL_SOCKET, create_connection, create_server, socket
@@ -17,12 +18,16 @@ from tests.certificates import certificate
 
 
 class Turns:
-    """Accepts `number` connections, and records in which turn of the event loop each was made."""
+    """Accepts `number` connections, and records in which turn of the event loop each was made.
 
-    def __init__(self, number: int) -> None:
+    Each connection takes `seconds` of the event loop.
+    """
+
+    def __init__(self, number: int, seconds: float = 0.0) -> None:
         self.made: list[int] = []
         self.peers: list[object] = []
         self._number = number
+        self._seconds = seconds
         self._turn = self._ended = 0
         self._is_done = asyncio.Event()
 
@@ -36,6 +41,7 @@ class Turns:
 
     def record(self, peer: object) -> None:
         """Record a new connection."""
+        time.sleep(self._seconds)
         self.made.append(self._turn)
         self.peers.append(peer)
 
@@ -111,6 +117,18 @@ def test_a_turn_accepts_a_bounded_number_of_connections(listening: socket) -> No
     turns = turns_until_accepted(listening, 200)
 
     assert max(turns.count(turn) for turn in turns) <= 64
+    for connection in connections:
+        connection.close()
+
+
+def test_a_busy_event_loop_opens_fewer_connections_in_a_turn(listening: socket) -> None:
+    """Each new client needs about ten turns. They would all be long if each opened as many connections as possible."""
+    connections = connect(listening, 200)
+    turns = Turns(200, seconds=0.004)
+
+    uvloop.run(turns.accept(listening))
+
+    assert max(turns.made.count(turn) for turn in turns.made[100:]) <= 8
     for connection in connections:
         connection.close()
 
