@@ -123,7 +123,7 @@ async def test_a_task_does_not_run_in_the_context_of_a_request() -> None:
 
 
 async def test_cancel_ends_the_tasks() -> None:
-    """At the shutdown, no read stays behind."""
+    """No read continues after the shutdown."""
     tasks, work = SharedTasks[str, str](), Work()
     caller = await begin(tasks, work.do)
     await tasks.cancel()
