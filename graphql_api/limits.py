@@ -25,6 +25,9 @@ class Limits:
     max_connections_per_address: int = 2_500
     """Open connections of one IP address. A proxy is one address: raise this limit behind a proxy."""
 
+    max_unauthenticated_websockets_per_address: int = 500
+    """WebSockets of one IP address whose clients have not authenticated themselves yet."""
+
     max_failed_authentications_per_second: int = 20
     """Requests with an unknown API key, per IP address."""
 

@@ -18,6 +18,9 @@ class AddressBudget:
 
     connections: Budget
 
+    unauthenticated_websockets: Budget
+    """WebSockets whose clients have not authenticated themselves yet. They are also connections."""
+
     key_reads: WaitingBudget
     """Reads of keys that are not known to be valid."""
 
@@ -59,6 +62,9 @@ def network(address: str) -> str:
 def _address_budget(limits: Limits) -> AddressBudget:
     return AddressBudget(
         connections=Budget("max_connections_per_address", limits.max_connections_per_address),
+        unauthenticated_websockets=Budget(
+            "max_unauthenticated_websockets_per_address", limits.max_unauthenticated_websockets_per_address
+        ),
         key_reads=WaitingBudget(_FAILED, _MAX_KEY_READS, waiting_limit=_FAILED, max_waiting=_MAX_WAITING_KEY_READS),
         failed_authentications=RateBudget(_FAILED, limits.max_failed_authentications_per_second),
     )

@@ -79,7 +79,7 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._max_connections = _MAX_CONNECTIONS_PER_TURN
         self._turn_started_at = math.inf
-        """When the last turn stopped although more connections were waiting. Otherwise infinite."""
+        """When the last turn started, if it opened as many connections as allowed. Otherwise infinite."""
         self._opening: dict[asyncio.Task[None], None] = {}
         self._postponed: deque[socket.socket] = deque()
         self._next: asyncio.Handle | None = None

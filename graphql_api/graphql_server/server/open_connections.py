@@ -3,7 +3,8 @@
 A connection is idle while the server waits for its client: no request is in progress, the headers of a request are
 incomplete, the client does not read its response, or the client of a WebSocket has not authenticated itself yet. If a
 limit is reached, the server closes the connection that has been idle for the longest time. A client that opens
-connections and does not use them can therefore block neither other clients nor itself.
+connections and does not use them can therefore block neither other clients nor itself. The number of WebSockets whose
+clients have not authenticated themselves has a limit of its own, because they need more memory than other connections.
 """
 
 from collections.abc import Callable
@@ -52,7 +53,7 @@ class OpenConnections:
             )
         self._budget.take()
         self._clients[key] = client
-        connection = OpenConnection(close, (client.connections, self._connections), lambda: self._give_back(client))
+        connection = OpenConnection(close, client, self._connections, lambda: self._give_back(client))
         client.connections[connection] = self._connections[connection] = None
         return connection
 
@@ -66,27 +67,38 @@ class OpenConnections:
 class OpenConnection:
     """One open connection: busy or idle."""
 
-    __slots__ = ("_give_back", "_is_open", "_queues", "close", "is_busy")
+    __slots__ = ("_client", "_give_back", "_is_open", "_of_process", "close", "is_busy")
 
     def __init__(
-        self, close: Callable[[], None], queues: tuple["_Queue", "_Queue"], give_back: Callable[[], None]
+        self, close: Callable[[], None], client: "_Client", of_process: "_Queue", give_back: Callable[[], None]
     ) -> None:
         self.close = close
-        self._queues = queues
+        self._client = client
+        self._of_process = of_process
         self._give_back = give_back
         self._is_open = True
         self.is_busy = False
         """Whether the server works for the client."""
 
-    def set_busy(self) -> None:
-        """Note that the server works for the client."""
+    def become_websocket(self) -> None:
+        """Note that this is a WebSocket whose client has not authenticated itself. It may take the place of another."""
+        if not self._is_open:
+            return
+        budget = self._client.budget.unauthenticated_websockets
+        _make_room(budget, self._client.unauthenticated_websockets)
+        budget.take()
+        self._client.unauthenticated_websockets[self] = None
+
+    def set_authenticated(self) -> None:
+        """Note that the client of this WebSocket has authenticated itself. From now on, it is busy."""
         self.is_busy = True
+        self._forget_websocket()
 
     def set_idle(self) -> None:
         """Note that the server waits for the client."""
         self.is_busy = False
         if self._is_open:
-            of_client, of_process = self._queues
+            of_client, of_process = self._client.connections, self._of_process
             del of_client[self], of_process[self]
             of_client[self] = of_process[self] = None
 
@@ -94,10 +106,15 @@ class OpenConnection:
         """Give the place of this connection back."""
         if self._is_open:
             self._is_open = False
-            for queue in self._queues:
-                del queue[self]
+            del self._client.connections[self], self._of_process[self]
+            self._forget_websocket()
             self._give_back()
             self._give_back = self.close = _do_nothing  # without this, each connection is a reference cycle
+
+    def _forget_websocket(self) -> None:
+        if self in self._client.unauthenticated_websockets:
+            del self._client.unauthenticated_websockets[self]
+            self._client.budget.unauthenticated_websockets.give_back()
 
 
 _Queue = dict[OpenConnection, None]
@@ -111,6 +128,7 @@ class _Client:
     key: str
     budget: AddressBudget
     connections: _Queue = field(default_factory=dict)
+    unauthenticated_websockets: _Queue = field(default_factory=dict)
 
 
 def _make_room(budget: Budget, queue: _Queue) -> None:

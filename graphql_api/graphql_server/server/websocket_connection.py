@@ -64,6 +64,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         assert place is not None, "only a connection that has a place receives a request"
         self._place = place
         self._place.close = self._close_idle
+        self._place.become_websocket()
         self._trust: WebSocketTrust | None = None
         self._scanner = FrameScanner()
         self._unparsed = UnparsedData(self.open_connections.unparsed)
@@ -107,7 +108,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if not self.close_sent:
-            self._trust = WebSocketTrust(cast(dict[str, Any], self.scope), self._place.set_busy)
+            self._trust = WebSocketTrust(cast(dict[str, Any], self.scope), self._place.set_authenticated)
 
     def handle_ping(self) -> None:
         super().handle_ping()

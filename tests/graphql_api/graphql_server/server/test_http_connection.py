@@ -5,19 +5,13 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
 from graphql_api.graphql_server import ServerSettings
-from graphql_api.limits import Limits
 from tests.graphql_api.graphql_server import clients
+from tests.graphql_api.graphql_server.server.raw_http import HEAD, WHOLE, connection, receive_all
 from tests.graphql_api.graphql_server.service import KEY, Service, running
-from tests.stack import eventually
-
-HEAD = f"POST /graphql HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-type: application/json\r\n".encode()
-BODY = b'{"query":"{hello}"}'
-WHOLE = HEAD + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
 
 
 @pytest.fixture(scope="module")
@@ -28,22 +22,6 @@ def strict() -> Iterator[Service]:
     )
     with running(server_settings=settings) as service:
         yield service
-
-
-@contextlib.contextmanager
-def connection(service: Service) -> Iterator[socket.socket]:
-    """Connect to a service."""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
-        yield client
-
-
-def receive_all(client: socket.socket) -> bytes:
-    """Read until the server closes the connection."""
-    received = b""
-    with contextlib.suppress(ConnectionResetError):
-        while chunk := client.recv(65536):
-            received += chunk
-    return received
 
 
 def test_a_connection_without_a_request_is_closed(strict: Service) -> None:
@@ -193,61 +171,6 @@ def test_data_that_is_not_http_is_a_bad_request(strict: Service, data: bytes) ->
     with connection(strict) as client:
         client.sendall(data)
         assert receive_all(client).startswith(b"HTTP/1.1 400 ")
-
-
-@pytest.mark.parametrize(
-    "beginning", [b"", b"GET /", WHOLE, b"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{"]
-)
-@pytest.mark.parametrize("limit", ["max_connections", "max_connections_per_address"])
-def test_the_connection_that_is_idle_for_the_longest_time_makes_room(limit: str, beginning: bytes) -> None:
-    """A client that opens connections and does not use them shuts out no client, not even itself."""
-    with running(limits=replace(Limits(), **{limit: 50})) as service, contextlib.ExitStack() as opened:
-        idle = [opened.enter_context(connection(service)) for _ in range(120)]
-        for client in idle:
-            with contextlib.suppress(OSError):
-                client.sendall(beginning)
-
-        # While all connections have a request in progress, a new one is refused.
-        eventually(lambda: _is_served(opened.enter_context(connection(service))))
-        assert service.post("{ hello }").status_code == 200
-        receive_all(idle[0])  # returns because the server has closed this connection
-
-
-def _is_served(client: socket.socket) -> bool:
-    client.sendall(WHOLE)
-    return client.recv(65536).startswith(b"HTTP/1.1 200 ")
-
-
-def test_connections_are_refused_if_all_others_are_busy() -> None:
-    """The response names the limit. Responses in progress are not ended for a new connection."""
-    with running(limits=Limits(max_connections_per_address=3)) as service, contextlib.ExitStack() as opened:
-        streams = [
-            opened.enter_context(clients.subscribed(service, "subscription { count(to: 9, pause: 60) }"))
-            for _ in range(3)
-        ]
-        for stream in streams:
-            next(stream)
-        received = receive_all(opened.enter_context(connection(service)))
-
-    head, _, body = received.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 429 ")
-    assert b"retry-after: 1" in head
-    assert json.loads(body)["errors"][0]["extensions"] == {
-        "code": "RATE_LIMITED",
-        "limit": "max_connections_per_address",
-        "retryAfter": 1,
-    }
-
-
-def test_a_websocket_is_idle_until_its_client_has_authenticated_itself() -> None:
-    """A WebSocket without a subscription is not closed for another connection."""
-    with running(limits=Limits(max_connections_per_address=2)) as service, clients.initialized(service) as trusted:
-        with clients.socket(service) as untrusted, connection(service) as client:
-            client.sendall(WHOLE)
-            assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
-            assert clients.closed(untrusted)[0] == 1013
-        clients.send(trusted, {"type": "ping"})
-        assert clients.receive(trusted)["type"] == "pong"
 
 
 def test_the_stream_of_a_client_that_does_not_read_is_ended(strict: Service, caplog: pytest.LogCaptureFixture) -> None:

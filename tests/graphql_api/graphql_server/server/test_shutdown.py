@@ -8,7 +8,7 @@ import pytest
 
 from graphql_api.graphql_server import ServerSettings
 from tests.graphql_api.graphql_server import clients
-from tests.graphql_api.graphql_server.server.test_http_connection import HEAD, connection, receive_all
+from tests.graphql_api.graphql_server.server.raw_http import HEAD, connection, receive_all
 from tests.graphql_api.graphql_server.service import KEY, running
 
 

@@ -1,0 +1,27 @@
+"""HTTP over plain sockets, for requests that no client library sends."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+
+from tests.graphql_api.graphql_server.service import KEY, Service
+
+HEAD = f"POST /graphql HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-type: application/json\r\n".encode()
+BODY = b'{"query":"{hello}"}'
+WHOLE = HEAD + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
+
+
+@contextlib.contextmanager
+def connection(service: Service) -> Iterator[socket.socket]:
+    """Connect to a service."""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+        yield client
+
+
+def receive_all(client: socket.socket) -> bytes:
+    """Read until the server closes the connection."""
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while chunk := client.recv(65536):
+            received += chunk
+    return received

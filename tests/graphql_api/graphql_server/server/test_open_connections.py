@@ -1,0 +1,86 @@
+"""Limits on the number of connections, and which connections make room for others."""
+
+import contextlib
+import json
+import socket
+from dataclasses import replace
+
+import pytest
+
+from graphql_api.limits import Limits
+from tests.graphql_api.graphql_server import clients
+from tests.graphql_api.graphql_server.server.raw_http import WHOLE, connection, receive_all
+from tests.graphql_api.graphql_server.service import running
+from tests.stack import eventually
+
+
+@pytest.mark.parametrize(
+    "beginning", [b"", b"GET /", WHOLE, b"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{"]
+)
+@pytest.mark.parametrize("limit", ["max_connections", "max_connections_per_address"])
+def test_the_connection_that_is_idle_for_the_longest_time_makes_room(limit: str, beginning: bytes) -> None:
+    """A client that opens connections and does not use them shuts out no client, not even itself."""
+    with running(limits=replace(Limits(), **{limit: 50})) as service, contextlib.ExitStack() as opened:
+        idle = [opened.enter_context(connection(service)) for _ in range(120)]
+        for client in idle:
+            with contextlib.suppress(OSError):
+                client.sendall(beginning)
+
+        # While all connections have a request in progress, a new one is refused.
+        eventually(lambda: _is_served(opened.enter_context(connection(service))))
+        assert service.post("{ hello }").status_code == 200
+        receive_all(idle[0])  # returns because the server has closed this connection
+
+
+def _is_served(client: socket.socket) -> bool:
+    client.sendall(WHOLE)
+    return client.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_connections_are_refused_if_all_others_are_busy() -> None:
+    """The response names the limit. Responses in progress are not ended for a new connection."""
+    with running(limits=Limits(max_connections_per_address=3)) as service, contextlib.ExitStack() as opened:
+        streams = [
+            opened.enter_context(clients.subscribed(service, "subscription { count(to: 9, pause: 60) }"))
+            for _ in range(3)
+        ]
+        for stream in streams:
+            next(stream)
+        received = receive_all(opened.enter_context(connection(service)))
+
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 429 ")
+    assert b"retry-after: 1" in head
+    assert json.loads(body)["errors"][0]["extensions"] == {
+        "code": "RATE_LIMITED",
+        "limit": "max_connections_per_address",
+        "retryAfter": 1,
+    }
+
+
+def test_a_websocket_is_idle_until_its_client_has_authenticated_itself() -> None:
+    """A WebSocket without a subscription is not closed for another connection."""
+    with running(limits=Limits(max_connections_per_address=2)) as service, clients.initialized(service) as trusted:
+        with clients.socket(service) as untrusted, connection(service) as client:
+            client.sendall(WHOLE)
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+            assert clients.closed(untrusted)[0] == 1013
+        clients.send(trusted, {"type": "ping"})
+        assert clients.receive(trusted)["type"] == "pong"
+
+
+def test_the_oldest_websocket_without_authentication_makes_room() -> None:
+    """A client without a key could otherwise use much memory. WebSockets that are initialized do not count."""
+    limits = Limits(max_unauthenticated_websockets_per_address=2)
+    with running(limits=limits) as service, clients.initialized(service) as trusted, contextlib.ExitStack() as opened:
+        first, second, third = (opened.enter_context(clients.socket(service)) for _ in range(3))
+
+        assert clients.closed(first)[0] == 1013
+        for untrusted in (second, third):
+            clients.send(untrusted, clients.INIT)
+            assert clients.receive(untrusted) == clients.ACK
+        for _ in range(2):
+            opened.enter_context(clients.socket(service))
+        for websocket in (trusted, second, third):
+            clients.send(websocket, {"type": "ping"})
+            assert clients.receive(websocket)["type"] == "pong"
