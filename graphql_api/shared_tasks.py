@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
-from contextvars import Context
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -19,12 +18,12 @@ class SharedTasks(Generic[K, V]):
     async def run(self, key: K, start: Callable[[], Coroutine[Any, Any, V]]) -> V:
         """Return the result of the task with this key, or raise its exception. If there is none, start one.
 
-        If the caller is cancelled, the task continues, because other callers may wait for it. The task can therefore
-        outlive the request that started it, and does not run in the context of this request.
+        If the caller is cancelled, the task continues, because other callers may wait for it. The log lines and the
+        spans of the task belong to the request that started it.
         """
         task = self._tasks.get(key)
         if task is None:
-            task = self._tasks[key] = asyncio.create_task(start(), context=Context())
+            task = self._tasks[key] = asyncio.create_task(start())
             task.add_done_callback(partial(self._end, key))
         return await asyncio.shield(task)
 

@@ -110,16 +110,22 @@ async def test_a_replaced_task_ends_without_its_key() -> None:
     assert (currents, new.starts) == ([False, True], 1)
 
 
-async def test_a_task_does_not_run_in_the_context_of_a_request() -> None:
-    """It can outlive the request, and its log lines must not name the request of one caller."""
+async def test_a_task_runs_in_the_context_of_the_request_that_started_it() -> None:
+    """The id of this request is then in the log lines of the task, for example in the reason of a refusal."""
     request = ContextVar("request", default="none")
-    request.set("first")
-    tasks = SharedTasks[str, str]()
+    tasks, work = SharedTasks[str, str](), Work()
 
     async def read() -> str:
+        await work.do()
         return request.get()
 
-    assert await tasks.run("a", read) == "none"
+    callers = []
+    for name in ("first", "second"):
+        request.set(name)
+        callers.append(await begin(tasks, read))
+    work.outcome.set_result("done")
+
+    assert list(await asyncio.gather(*callers)) == ["first", "first"]
 
 
 async def test_cancel_ends_the_tasks() -> None:
