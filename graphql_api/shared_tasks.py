@@ -25,7 +25,10 @@ class SharedTasks(Generic[K, V]):
         if task is None:
             task = self._tasks[key] = asyncio.create_task(start())
             task.add_done_callback(partial(self._end, key))
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        finally:
+            del task  # the error of a task refers to this frame
 
     def replace(self, key: K) -> None:
         """Let the next call with this key start a new task. The result of the present task is out of date."""

@@ -3,8 +3,8 @@
 A client may send its own id in the header `x-request-id`, and the trace of the request in `traceparent` (W3C Trace
 Context). Both are used only if they are well-formed, so no client can write other text into a log.
 
-Note: a task inherits the context of the code that creates it. If a task outlives the request, create it with
-`context=contextvars.Context()`.
+Note: a task inherits the context of the code that creates it. If a task outlives the request and does not work for it,
+create it with `context=contextvars.Context()`.
 """
 
 import random

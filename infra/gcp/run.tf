@@ -9,10 +9,11 @@ locals {
   # must fit all clients together. Behind the load balancer, so must the limit of failed authentications. A valid key
   # that the API has read before is not subject to the latter.
   api_defaults = {
-    DROPZONE_TRUSTED_PROXIES                       = "169.254.0.0/16"
-    DROPZONE_MAX_CONNECTIONS_PER_ADDRESS           = "4000"
-    DROPZONE_MAX_FAILED_AUTHENTICATIONS_PER_SECOND = "1000"
-    DROPZONE_MAX_MEMORY_MIB                        = tostring(floor(0.7 * local.api_memory_mib))
+    DROPZONE_TRUSTED_PROXIES                            = "169.254.0.0/16"
+    DROPZONE_MAX_CONNECTIONS_PER_ADDRESS                = "4000"
+    DROPZONE_MAX_UNAUTHENTICATED_WEBSOCKETS_PER_ADDRESS = "4000"
+    DROPZONE_MAX_FAILED_AUTHENTICATIONS_PER_SECOND      = "1000"
+    DROPZONE_MAX_MEMORY_MIB                             = tostring(floor(0.7 * local.api_memory_mib))
   }
 
   api_memory_mib = tonumber(regex("^[0-9]+", var.api.memory)) * (endswith(var.api.memory, "Gi") ? 1024 : 1)

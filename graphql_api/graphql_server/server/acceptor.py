@@ -4,9 +4,10 @@ uvloop accepts one connection per iteration. While the loop is busy with other c
 iteration per connection in the queue before it. Clients can fill this queue easily: they open connections and close
 them at once. A connection that is already reset is therefore dropped before memory is allocated for it.
 
-Two kinds of connections are opened after all others, one in each iteration: connections that their clients have closed
-for sending, and connections that have already received much data. Reading this data takes long, so clients that upload
-would delay all other new clients (measured in docs/performance.md, section `Under attack`).
+Two kinds of connections wait in queues of their own: connections that their clients have closed for sending, and
+connections that have already received much data. Each iteration opens one connection of each queue. Reading much data
+takes long, so clients that upload would delay all other new clients (measured in docs/performance.md, section `Under
+attack`). With TLS, no client sends much data before its connection is open, so the second queue stays empty.
 """
 
 import asyncio
@@ -26,19 +27,23 @@ from storage.firestore.throttled_log import ThrottledLog
 
 _MAX_CONNECTIONS_PER_TURN = 32
 _MIN_CONNECTIONS_PER_TURN = 4
-_MAX_TURN_SECONDS = 0.005
-"""If an iteration of the event loop takes longer, fewer connections are opened in the next one. A new client waits for
-about ten iterations until it gets its response.
+_CONNECTIONS_PER_SECOND = 250
+"""If more connections wait, an iteration of the event loop opens connections for the time of the one before it.
+
+A new client waits for about ten iterations until it gets its response. They would all be long if each opened as many
+connections as possible.
 """
 
 _MAX_ACCEPTED_PER_TURN = 500
 """Includes connections that are dropped or postponed. Each connection takes 10 to 20 µs."""
 
 _MUCH_DATA_BYTES = 32 * 2**10
-"""A connection that has received more data than this is opened after all others."""
+"""A connection that has received more data than this waits in a queue of its own."""
 
-_MAX_POSTPONED = 1_000
-"""Connections that wait for all others. Further connections of these two kinds are dropped."""
+_MAX_QUEUED = 1_000
+"""Connections in each of the two queues. Further connections that their clients have closed are dropped. Further
+connections with much data are opened at once.
+"""
 
 _TCP_INFO = getattr(socket, "TCP_INFO", None)
 _CLOSE_WAIT = 8
@@ -77,11 +82,11 @@ class Acceptor:
         self._create_protocol = create_protocol
         self._certificate = certificate
         self._loop = asyncio.get_running_loop()
-        self._max_connections = _MAX_CONNECTIONS_PER_TURN
-        self._turn_started_at = math.inf
-        """When the last turn started, if it opened as many connections as allowed. Otherwise infinite."""
+        self._full_turn_at = -math.inf
+        """When the last turn started, if it opened as many connections as allowed. Otherwise minus infinity."""
         self._opening: dict[asyncio.Task[None], None] = {}
-        self._postponed: deque[socket.socket] = deque()
+        self._with_much_data: deque[socket.socket] = deque()
+        self._closed: deque[socket.socket] = deque()
         self._next: asyncio.Handle | None = None
         self._retry: asyncio.TimerHandle | None = None
         listening.listen(backlog)
@@ -95,8 +100,9 @@ class Acceptor:
                 handle.cancel()
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
-        while self._postponed:
-            self._postponed.popleft().close()
+        for queue in (self._with_much_data, self._closed):
+            while queue:
+                queue.popleft().close()
 
     def _start(self) -> None:
         self._retry = None
@@ -104,11 +110,9 @@ class Acceptor:
 
     def _accept(self) -> None:
         now = time.monotonic()
-        if now - self._turn_started_at > _MAX_TURN_SECONDS:
-            self._max_connections = max(_MIN_CONNECTIONS_PER_TURN, self._max_connections // 2)
-        else:
-            self._max_connections = min(_MAX_CONNECTIONS_PER_TURN, self._max_connections + 1)
-        self._turn_started_at = math.inf
+        for_time = (now - self._full_turn_at) * _CONNECTIONS_PER_SECOND
+        max_opened = min(_MAX_CONNECTIONS_PER_TURN, max(_MIN_CONNECTIONS_PER_TURN, for_time))
+        self._full_turn_at = -math.inf
         opened = 0
         for _ in range(_MAX_ACCEPTED_PER_TURN):
             try:
@@ -122,27 +126,35 @@ class Acceptor:
                 break
             if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 connection.close()
-            elif _is_closed_by_client(connection) or _has_much_data(connection):
-                self._postpone(connection)
+            elif _is_closed_by_client(connection):
+                self._queue_closed(connection)
+            elif len(self._with_much_data) < _MAX_QUEUED and _has_much_data(connection):
+                self._with_much_data.append(connection)
             else:
                 self._start_opening(connection)
                 opened += 1
-                if opened == self._max_connections:
-                    self._turn_started_at = now
+                if opened >= max_opened:
+                    self._full_turn_at = now
                     break
-        if self._postponed and self._next is None:
-            self._next = self._loop.call_soon(self._open_postponed)
+        self._schedule_queues()
 
-    def _postpone(self, connection: socket.socket) -> None:
-        if len(self._postponed) < _MAX_POSTPONED:
-            self._postponed.append(connection)
+    def _queue_closed(self, connection: socket.socket) -> None:
+        if len(self._closed) < _MAX_QUEUED:
+            self._closed.append(connection)
         else:
-            _log.warning("dropped a connection, because %d connections wait for all others", _MAX_POSTPONED)
+            _log.warning("dropped a connection that its client has closed, because %d others wait", _MAX_QUEUED)
             connection.close()
 
-    def _open_postponed(self) -> None:
-        self._start_opening(self._postponed.popleft())
-        self._next = self._loop.call_soon(self._open_postponed) if self._postponed else None
+    def _schedule_queues(self) -> None:
+        if self._next is None and (self._with_much_data or self._closed):
+            self._next = self._loop.call_soon(self._open_queued)
+
+    def _open_queued(self) -> None:
+        self._next = None
+        opened = [queue.popleft() for queue in (self._with_much_data, self._closed) if queue]
+        self._schedule_queues()
+        for connection in opened:
+            self._start_opening(connection)
 
     def _start_opening(self, connection: socket.socket) -> None:
         connection.setblocking(False)

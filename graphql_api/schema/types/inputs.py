@@ -131,7 +131,7 @@ _ORDER_DESCRIPTIONS = {
     "computed_at": "The time when the result was stored.",
     **{
         statistic.name: statistic.description
-        + (" This range excludes results without this statistic." if statistic.is_nullable else "")
+        + (" This order excludes results without this statistic." if statistic.is_nullable else "")
         for statistic in _INDEXED
     },
 }

@@ -69,6 +69,17 @@ def test_a_websocket_is_idle_until_its_client_has_authenticated_itself() -> None
         assert clients.receive(trusted)["type"] == "pong"
 
 
+def test_a_websocket_that_has_ended_without_authentication_does_not_count() -> None:
+    """Its client has disconnected, so no other WebSocket has to make room."""
+    limits = Limits(max_unauthenticated_websockets_per_address=2)
+    with running(limits=limits) as service, clients.socket(service) as websocket:
+        for _ in range(5):
+            with clients.socket(service):
+                pass
+        clients.send(websocket, clients.INIT)
+        assert clients.receive(websocket) == clients.ACK
+
+
 def test_the_oldest_websocket_without_authentication_makes_room() -> None:
     """A client without a key could otherwise use much memory. WebSockets that are initialized do not count."""
     limits = Limits(max_unauthenticated_websockets_per_address=2)
