@@ -27,12 +27,15 @@ from storage.firestore.throttled_log import ThrottledLog
 
 _MAX_CONNECTIONS_PER_TURN = 32
 _MIN_CONNECTIONS_PER_TURN = 4
-_CONNECTIONS_PER_SECOND = 250
-"""If more connections wait, an iteration of the event loop opens connections for the time of the one before it.
+_LONG_TURN_SECONDS = 0.005
+"""After a longer iteration of the event loop, fewer connections are opened in the next one.
 
 A new client waits for about ten iterations until it gets its response. They would all be long if each opened as many
 connections as possible.
 """
+
+_MIN_CONNECTIONS_PER_SECOND = 250
+"""Connections that are opened even if all iterations are long, because the process has much other work."""
 
 _MAX_ACCEPTED_PER_TURN = 500
 """Includes connections that are dropped or postponed. Each connection takes 10 to 20 µs."""
@@ -82,8 +85,9 @@ class Acceptor:
         self._create_protocol = create_protocol
         self._certificate = certificate
         self._loop = asyncio.get_running_loop()
-        self._full_turn_at = -math.inf
-        """When the last turn started, if it opened as many connections as allowed. Otherwise minus infinity."""
+        self._max_opened = _MAX_CONNECTIONS_PER_TURN
+        self._full_turn_at = math.inf
+        """When the last turn started, if it opened as many connections as allowed. Otherwise infinity."""
         self._opening: dict[asyncio.Task[None], None] = {}
         self._with_much_data: deque[socket.socket] = deque()
         self._closed: deque[socket.socket] = deque()
@@ -110,9 +114,8 @@ class Acceptor:
 
     def _accept(self) -> None:
         now = time.monotonic()
-        for_time = (now - self._full_turn_at) * _CONNECTIONS_PER_SECOND
-        max_opened = min(_MAX_CONNECTIONS_PER_TURN, max(_MIN_CONNECTIONS_PER_TURN, for_time))
-        self._full_turn_at = -math.inf
+        self._max_opened = self._connections_after(now - self._full_turn_at)
+        self._full_turn_at = math.inf
         opened = 0
         for _ in range(_MAX_ACCEPTED_PER_TURN):
             try:
@@ -133,10 +136,17 @@ class Acceptor:
             else:
                 self._start_opening(connection)
                 opened += 1
-                if opened >= max_opened:
+                if opened == self._max_opened:
                     self._full_turn_at = now
                     break
         self._schedule_queues()
+
+    def _connections_after(self, seconds: float) -> int:
+        """Return how many connections to open if it took `seconds` since a turn that opened as many as allowed."""
+        if seconds <= _LONG_TURN_SECONDS:
+            return min(_MAX_CONNECTIONS_PER_TURN, self._max_opened + 1)
+        allowed = max(_MIN_CONNECTIONS_PER_TURN, self._max_opened // 2, seconds * _MIN_CONNECTIONS_PER_SECOND)
+        return int(min(_MAX_CONNECTIONS_PER_TURN, allowed))
 
     def _queue_closed(self, connection: socket.socket) -> None:
         if len(self._closed) < _MAX_QUEUED:
