@@ -37,8 +37,8 @@ SUBMIT_DURATION = Histogram(
 )
 FAILED_SAMPLES = Counter(
     "dropzone_failed_samples",
-    "Samples that the server could not store, by code: UNAVAILABLE, INTERNAL or DATA_LOSS. An NDJSON body that the "
-    "server stops reading counts as one sample.",
+    "Samples that the server could not store, by code: UNAVAILABLE, INTERNAL or DATA_LOSS. If the server ends an "
+    "NDJSON request early because of one of these errors, it counts one sample.",
     ["code"],
 )
 SUBMITTED_BYTES = Counter("dropzone_submitted_bytes", "Bytes of stored samples, after decompression.")

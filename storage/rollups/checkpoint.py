@@ -48,7 +48,10 @@ class Checkpoint:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, object], update_time: datetime) -> "Checkpoint":
-        """Return the checkpoint that is stored as `fields`. A checkpoint of another format covers nothing."""
+        """Return the checkpoint that is stored as `fields`.
+
+        If its format version is not `FORMAT_VERSION`, the checkpoint says that the rollups contain no results.
+        """
         as_of = fields["as_of"]
         assert isinstance(as_of, datetime)
         if fields["format_version"] != FORMAT_VERSION:

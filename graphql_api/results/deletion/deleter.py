@@ -46,7 +46,9 @@ class Deleter:
     async def delete_selected(
         self, submitter: str, state: SampleState | None, selection: Selection, reason: str
     ) -> Deletion:
-        """Start the deletion of the selected samples that are in `state`, and of results whose sample has expired.
+        """Start the deletion of the selected samples that are in `state`.
+
+        Selected results in `state` whose sample has expired are deleted too.
 
         Raises `RateLimited` if another deletion of this submitter is running.
         """

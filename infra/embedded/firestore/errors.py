@@ -1,4 +1,6 @@
-"""Errors of the API: a gRPC status code and a message. If production has the error, the message has the same words.
+"""Errors of the API: a gRPC status code and a message.
+
+If Google's Firestore returns the same error, the message has the same words.
 
 A client decides by the code whether to retry. If a retry cannot fix an error, the code is one that clients do not
 retry. Every exception that is not listed here is logged and becomes INTERNAL, without details for the client. A full or

@@ -101,7 +101,7 @@ class Clock:
     def is_visible(self, read_time: int | None = None) -> bool:
         """Return whether readers see every commit up to `read_time` (None: every commit that has begun).
 
-        If not, a running commit may have an earlier commit time.
+        If this returns False, a running commit may have a commit time before `read_time`.
         """
         with self._lock:
             return not self._committing or (read_time is not None and read_time <= self._published.read_time)
