@@ -87,7 +87,7 @@ def test_the_page_reads_the_samples_that_the_client_reads(reader: Reader, table:
     read = reader.read(table)
 
     if any(error.startswith("expected CSV") for error in errors):
-        assert "in line" in read["error"]
+        assert "on line" in read["error"]
         return
     assert [json.loads(line) for line in read["ndjson"].splitlines() if line] == [
         sample for sample in expected if not isinstance(sample, UnusableSample)
