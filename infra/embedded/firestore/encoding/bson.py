@@ -41,7 +41,7 @@ def check_value(key: str, value: Any, name: str) -> int:
         expected = value_type.removesuffix("_value")
         raise invalid_argument(f'Property "{name}" holds a "{key}" whose value is not of type {expected}.')
     if key == "__int__" and not -(1 << 31) <= value.integer_value < 1 << 31:
-        raise invalid_argument(f'Property "{name}" holds an integer that is out of the range of 32-bit integers.')
+        raise invalid_argument(f'Property "{name}" holds a 32-bit integer that is out of range.')
     if key == "__decimal128__":
         value.string_value = _decimal_text(value.string_value, name)
     if key == "__oid__" and not _object_id.fullmatch(value.string_value):
