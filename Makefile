@@ -4,10 +4,11 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 PAGES := graphiql dashboard
+PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --hypothesis-seed 0
 unexport PYTHONDONTWRITEBYTECODE  # with it, each process would compile all modules of this checkout when it starts
 PACKAGES := observability runtime storage graphql_api triggers infra dropzone tests
 
-.PHONY: help setup run test browser check image push plan deploy smoke destroy infra-check schema audit conformance differential emulator torture attack soak alerts load dashboard lock clean
+.PHONY: help setup run test system browser check image push plan deploy smoke destroy infra-check schema audit conformance differential emulator torture attack soak alerts load dashboard lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -15,8 +16,11 @@ help: ## list the targets
 run: setup ## start all processes, submit the fixture and serve until Ctrl-C
 	@$(BIN)/python -m infra.embedded --greet
 
-test: setup .venv/developer ## run the tests on free ports, in three processes; includes tests of the whole stack
-	@$(BIN)/python -m pytest -m "not browser" --numprocesses 3 --dist loadfile --no-loadscope-reorder --hypothesis-seed 0
+test: setup .venv/developer ## run the tests on free ports, in three processes, except those of `make system` and `make browser`
+	@$(PYTEST) -m "not browser and not system"
+
+system: setup .venv/developer ## run the tests that start, kill and restart whole stacks, fill a disk, or wait for time limits
+	@$(PYTEST) -m "system and not browser"
 
 browser: setup .venv/developer ## run the tests of the pages in Chromium, if it is installed
 	@$(BIN)/python -m pytest -m browser

@@ -24,58 +24,75 @@ settings.register_profile("dropzone", deadline=None, max_examples=30)
 settings.load_profile("dropzone")
 
 
-SLOW = (
-    "tests/client/test_submit_command.py",
-    "tests/graphql_api/web",
-    "tests/graphql_api/schema",
-    "tests/client/test_client.py",
+SYSTEM = (
     "tests/end_to_end",
-    "tests/graphql_api/results/test_summaries.py",
+    "tests/client/test_submit_command.py",
     "tests/infra/firestore/data_file",
     "tests/infra/supervisor",
-    "tests/graphql_api/results/test_recomputation.py",
-    "tests/graphql_api/endpoints",
-    "tests/triggers/test_on_sample_written.py",
     "tests/infra/firestore/storage",
-    "tests/infra/firestore/indexes/test_index_builds.py",
     "tests/infra/firestore/indexes/test_indexes.py",
-    "tests/infra/firestore/listen",
-    "tests/client/test_reading_commands.py",
-    "tests/client/test_request_limit.py",
-    "tests/graphql_api/auth",
-    "tests/graphql_api/ingest/test_backlog.py",
-    "tests/graphql_api/ingest/test_uploads.py",
-    "tests/graphql_api/results/test_connections.py",
-    "tests/graphql_api/test_memory_release.py",
-    "tests/infra/eventarc/test_crashes.py",
-    "tests/infra/eventarc/test_fairness.py",
+    "tests/infra/firestore/indexes/test_index_builds.py",
     "tests/infra/eventarc/test_quarantine.py",
-    "tests/infra/firestore/api/test_grpc_fallback.py",
-    "tests/infra/firestore/api/test_tcp_relay.py",
-    "tests/infra/firestore/writes/test_rate_limits.py",
+    "tests/graphql_api/test_memory_release.py",
+    "tests/graphql_api/auth/test_key_limits.py",
+    "tests/triggers/test_on_sample_written.py",
+    "tests/graphql_api/endpoints/test_health.py",
+    "tests/graphql_api/ingest/test_uploads.py",
+    "tests/graphql_api/ingest/test_sample_counts.py",
+    "tests/graphql_api/ingest/test_backlog.py",
     "tests/infra/smoke",
-    "tests/triggers/test_forged_events.py",
-    "tests/triggers/test_large_samples.py",
+    "tests/infra/eventarc/test_dead_letters.py",
+    "tests/graphql_api/schema/test_resumed_subscription.py",
+    "tests/infra/firestore/api/test_tcp_relay.py",
+    "tests/graphql_api/results/test_recomputation.py",
+    "tests/runtime/test_memory_release.py",
+    "tests/graphql_api/ingest/test_retention.py",
+    "tests/triggers/test_verify.py",
+    "tests/infra/eventarc/test_crashes.py",
 )
-"""Folders and modules whose tests start many processes or a browser, the longest first.
+"""Folders and modules that start, kill and restart processes, fill a disk, or wait for time limits, the longest first.
 
-They take three quarters of the time.
+`make system` runs them, and `make test` all others.
 """
+
+SLOW = (
+    "tests/client",
+    "tests/graphql_api/web",
+    "tests/graphql_api/endpoints",
+    "tests/graphql_api/auth",
+    "tests/graphql_api/schema",
+    "tests/graphql_api/results",
+    "tests/infra/eventarc",
+    "tests/graphql_api/graphql_server/server",
+    "tests/triggers/rollups",
+    "tests/triggers/hourly_archive",
+    "tests/graphql_api/ingest",
+    "tests/graphql_api/graphql_server/protocols",
+    "tests/storage/documents/validation/test_hostile_payloads.py",
+    "tests/infra/firestore/listen",
+    "tests/infra/firestore/api",
+    "tests/triggers/test_large_samples.py",
+    "tests/triggers/test_forged_events.py",
+    "tests/infra/firestore/writes/test_rate_limits.py",
+)
+"""Other folders and modules that take long, the longest first. `pytest -m "not slow"` leaves out these and `SYSTEM`."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark slow tests, so that `pytest -m "not slow"` leaves them out, and tests that use the fixture of a browser.
+    """Mark the tests of `SYSTEM` and `SLOW`, and the tests that use the fixture of a browser.
 
     The longest run first, so that the test processes end at about the same time. pytest-xdist keeps this order with
     `--no-loadscope-reorder` only: by default, the modules with the fewest tests run last, and these are the slow ones.
     """
-    folders = [config.rootpath / name for name in SLOW]
+    folders = [config.rootpath / name for name in (*SYSTEM, *SLOW)]
 
     @functools.cache  # each process collects thousands of items in a few hundred modules
     def place(path: Path) -> int:
         return next((number for number, folder in enumerate(folders) if path.is_relative_to(folder)), len(folders))
 
     for item in items:
+        if place(item.path) < len(SYSTEM):
+            item.add_marker(pytest.mark.system)
         if place(item.path) < len(folders):
             item.add_marker(pytest.mark.slow)
         if "chrome" in getattr(item, "fixturenames", ()):
