@@ -23,6 +23,7 @@ from collections.abc import Callable
 from functools import partial
 
 from graphql_api.certificate import Certificate
+from graphql_api.graphql_server.server.tcp_state import is_closed_by_client
 from storage.firestore.throttled_log import ThrottledLog
 
 _MAX_CONNECTIONS_PER_TURN = 32
@@ -47,10 +48,6 @@ _MAX_QUEUED = 1_000
 """Connections in each of the two queues. Further connections that their clients have closed are dropped. Further
 connections with much data are opened at once.
 """
-
-_TCP_INFO = getattr(socket, "TCP_INFO", None)
-_CLOSE_WAIT = 8
-"""The state of a connection that its client has closed for sending (Linux, `tcp_states.h`)."""
 
 _PAUSE_SECONDS = 1.0
 """How long the process accepts no connection after it has run out of files or memory."""
@@ -129,7 +126,7 @@ class Acceptor:
                 break
             if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 connection.close()
-            elif _is_closed_by_client(connection):
+            elif is_closed_by_client(connection):
                 self._queue_closed(connection)
             elif len(self._with_much_data) < _MAX_QUEUED and _has_much_data(connection):
                 self._with_much_data.append(connection)
@@ -192,10 +189,6 @@ class Acceptor:
         del self._opening[task]
         if task.cancelled():
             connection.close()
-
-
-def _is_closed_by_client(connection: socket.socket) -> bool:
-    return _TCP_INFO is not None and connection.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 1)[0] == _CLOSE_WAIT
 
 
 def _has_much_data(connection: socket.socket) -> bool:

@@ -5,6 +5,8 @@
   data (pings, pongs and empty fragments) is limited per second.
 - uvicorn keeps each fragment of a message as an object. This module joins the fragments. It reserves memory for a large
   message until the application has handled the message.
+- While frames wait, the connection is not read, so its end would be noticed only after all of them. This module asks
+  the kernel whether the client has closed the connection.
 - If a client stops reading, uvicorn holds the unsent data without a time limit. This module closes the WebSocket.
 - If the `websockets` library refuses a handshake, uvicorn leaves the connection open. This module closes it.
 - If a client sends text that is not UTF-8, or its origin is denied, uvicorn logs an error of the server. This module
@@ -31,6 +33,7 @@ from graphql_api.graphql_server.server.frame_scheduler import FrameScheduler
 from graphql_api.graphql_server.server.http_connection import HTTPConnection
 from graphql_api.graphql_server.server.open_connections import OpenConnections
 from graphql_api.graphql_server.server.stall_timer import StallTimer
+from graphql_api.graphql_server.server.tcp_state import has_unread_end
 from graphql_api.graphql_server.server.unparsed_data import UnparsedData
 from graphql_api.graphql_server.settings import ServerSettings
 from graphql_api.graphql_server.slow_reader_notice import notice_of
@@ -166,6 +169,10 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
 
     def _parse(self, max_frames: int) -> None:
         """Parse up to `max_frames` frames, or up to the end of a message. Then read more data, or wait."""
+        if has_unread_end(self.transport):
+            self._unparsed.clear()  # the client does not wait for the outcome of these frames
+            self.transport.abort()
+            return
         data, start, frames = self._unparsed.data, self._unparsed.start, 0
         while start < len(data) and frames < max_frames and self._can_parse:
             end = self._scanner.end_of_frame(data, start)

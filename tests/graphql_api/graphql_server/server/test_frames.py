@@ -3,17 +3,19 @@
 import contextlib
 import json
 import struct
+import sys
 import threading
 from collections.abc import Iterator
+from socket import SHUT_RDWR
 
 import pytest
 from websockets.sync.client import ClientConnection
 
 from graphql_api.graphql_server import GraphQLSettings, ServerSettings
 from graphql_api.graphql_server.server.frame_scheduler import FrameScheduler
-from tests.graphql_api.graphql_server.clients import ACK, INIT, closed, initialized, receive, send, socket
+from tests.graphql_api.graphql_server.clients import ACK, INIT, closed, initialized, receive, send, socket, subscribe
 from tests.graphql_api.graphql_server.server.frame import frame
-from tests.graphql_api.graphql_server.service import Service, running
+from tests.graphql_api.graphql_server.service import KEY, Service, running
 from tests.stack import eventually
 
 MAX_FRAMES_PER_TURN = 64
@@ -143,3 +145,19 @@ def test_a_close_frame_after_many_frames_closes_the_websocket(service: Service) 
     with initialized(service) as connection:
         connection.socket.sendall(frame(PING) * 1_000 + frame(8, struct.pack("!H", 1000)))
         assert closed(connection)[0] == 1000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells that a connection has ended before it is read")
+def test_frames_of_a_client_that_is_gone_are_not_handled() -> None:
+    """The end of the connection arrives after them. The server reads the documents one by one, and sends nothing."""
+    documents = [f"{{ field{number}: slow(seconds: 60) }}" for number in range(800)]
+    messages = [subscribe(document, str(number)) for number, document in enumerate(documents)]
+    with running(GraphQLSettings(max_operations_per_websocket=1_000)) as service:
+        with initialized(service) as connection:
+            budget = service.budgets.submitter(KEY)
+            before = service.state.authentications
+            connection.socket.sendall(b"".join(frame(TEXT, json.dumps(message).encode()) for message in messages))
+            connection.socket.shutdown(SHUT_RDWR)
+
+        eventually(lambda: budget.websockets.used == 0)
+        assert service.state.authentications - before < len(messages) / 2

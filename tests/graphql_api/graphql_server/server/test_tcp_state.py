@@ -1,0 +1,60 @@
+"""The end of a connection is known before the connection is read."""
+
+import asyncio
+import struct
+import sys
+from collections.abc import Callable
+from socket import SHUT_WR, SO_LINGER, SOL_SOCKET, create_connection, create_server, socket
+
+import pytest
+import uvloop
+
+from graphql_api.graphql_server.server.tcp_state import has_unread_end
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the state of a connection")
+
+
+def with_unread_connection(check: Callable[[asyncio.Transport, socket], None]) -> None:
+    """Call `check` with a connection that has received data and is not being read, and with its client."""
+
+    async def connect() -> None:
+        with create_server(("127.0.0.1", 0)) as listening, create_connection(listening.getsockname()) as client:
+            accepted, _ = listening.accept()
+            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(asyncio.Protocol, accepted)
+            transport.pause_reading()
+            client.sendall(b"data")
+            check(transport, client)
+            transport.abort()
+            await asyncio.sleep(0)
+            assert not has_unread_end(transport)  # the transport has closed its socket
+
+    uvloop.run(connect())
+
+
+def reset(client: socket) -> None:
+    """Reset a connection."""
+    client.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+@pytest.mark.parametrize("end", [socket.close, reset, lambda client: client.shutdown(SHUT_WR)])
+def test_the_end_of_an_unread_connection_is_known(end: Callable[[socket], None]) -> None:
+    """The kernel has received it after the data."""
+
+    def check(transport: asyncio.Transport, client: socket) -> None:
+        assert not has_unread_end(transport)
+        end(client)
+        assert has_unread_end(transport)
+
+    with_unread_connection(check)
+
+
+def test_a_connection_that_is_read_gets_its_end_from_the_event_loop() -> None:
+    """The data before the end comes first."""
+
+    def check(transport: asyncio.Transport, client: socket) -> None:
+        transport.resume_reading()
+        client.close()
+        assert not has_unread_end(transport)
+
+    with_unread_connection(check)
