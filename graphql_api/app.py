@@ -182,7 +182,10 @@ class _Services:
         self.deleter = Deleter(self.store, DeletionStore(self._firestore, writer))
         self.recomputer = Recomputer(self.store, RecomputationStore(self._firestore, writer))
         remove_dead_processes()
-        tasks = [asyncio.create_task(sample_process(lambda: writer.pending)), asyncio.create_task(release_memory())]
+        tasks = [
+            asyncio.create_task(sample_process(lambda: writer.pending)),
+            asyncio.create_task(release_memory(self._release_caches)),
+        ]
         try:
             yield
         finally:
@@ -194,6 +197,11 @@ class _Services:
             await self.receiver.close()
             await writer.close()
             await self._firestore.close()
+
+    async def _release_caches(self) -> None:
+        """Free what belongs to clients that are gone. Each such object keeps up to one MiB of memory in use."""
+        self.authenticator.forget_expired()
+        self.budgets.remove_unused()
 
     async def check_firestore(self, timeout_seconds: float) -> None:
         """Read from Firestore. Unless a write has just succeeded, also write. Raises `Unavailable` if either fails."""

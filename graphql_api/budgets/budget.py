@@ -233,9 +233,13 @@ class BudgetsByName(Generic[K, B]):
             budget = self._budgets[name] = self._create(name)
         return budget
 
+    def remove_unused(self) -> None:
+        """Free the memory of the budgets of which nothing is used."""
+        self._budgets = {name: budget for name, budget in self._budgets.items() if not budget.is_unused}
+
     def _sweep(self) -> None:
         if len(self._budgets) >= self._sweep_at:
-            self._budgets = {name: budget for name, budget in self._budgets.items() if not budget.is_unused}
+            self.remove_unused()
             self._sweep_at = max(_MIN_SWEEP_BUDGETS, 2 * len(self._budgets))
 
 

@@ -84,6 +84,11 @@ class Budgets:
         allowance.set_limits(sender.limits)
         return allowance
 
+    def remove_unused(self) -> None:
+        """Free the memory of the budgets of which nothing is used."""
+        for budgets in (self._submitters, self._allowances, self._allowances_of_keys):
+            budgets.remove_unused()
+
     def admit_samples(self, sender: Sender, count: int, byte_count: int) -> None:
         """Let `sender` store samples now. Raises `RateLimited` if a budget is exhausted."""
         self.submitter(sender.submitter).check_backlog()

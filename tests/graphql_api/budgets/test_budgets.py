@@ -71,3 +71,20 @@ def test_unused_budgets_are_forgotten() -> None:
 
     assert len(addresses) <= 1_000
     assert addresses.of("192.0.2.1") is used
+
+
+def test_unused_budgets_are_removed_on_request() -> None:
+    """The budget and the allowance of a submitter that uses them stay."""
+    budgets = Budgets(Limits())
+    unused = budgets.submitter("unused"), budgets.allowance(Sender("unused"))
+    used = budgets.submitter("used")
+    used.websockets.take()
+    allowance = budgets.allowance(Sender("used"))
+    allowance.admit_samples(1, 0)
+
+    budgets.remove_unused()
+
+    assert budgets.submitter("used") is used
+    assert budgets.allowance(Sender("used")) is allowance
+    assert budgets.submitter("unused") is not unused[0]
+    assert budgets.allowance(Sender("unused")) is not unused[1]
