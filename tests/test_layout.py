@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import conftest
+
 STORAGE = ("storage/documents", "storage/firestore", "storage/rollups", "storage/hourly_archive")
 PACKAGES: Mapping[str, set[str]] = {
     "observability": set(),
@@ -218,6 +220,11 @@ def test_the_documented_way_of_a_sample_exists() -> None:
     assert len(files) == len(set(files))
     assert [file for file in files if not Path(file).is_file()] == []
     assert f"Steps 1 to 5 use {to_firestore} files. All {len(steps)} steps use {len(files)}." in section
+
+
+def test_the_listed_slow_tests_exist() -> None:
+    """A test that was moved would run as a fast one, or would not be part of `make system`."""
+    assert [path for path in (*conftest.SYSTEM, *conftest.SLOW) if not Path(path).exists()] == []
 
 
 def test_no_two_modules_of_tests_use_the_same_submitter() -> None:
