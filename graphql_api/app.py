@@ -199,8 +199,10 @@ class _Services:
             await self._firestore.close()
 
     async def _release_caches(self) -> None:
-        """Free what belongs to clients that are gone. Each such object keeps up to one MiB of memory in use."""
-        self.authenticator.forget_expired()
+        """Free the budgets of clients that are gone. A single object can keep one MiB of memory in use.
+
+        Keys stay in the cache: a key that was read before is not subject to the limit of failed authentications.
+        """
         self.budgets.remove_unused()
 
     async def check_firestore(self, timeout_seconds: float) -> None:

@@ -110,14 +110,6 @@ class Authenticator:
         """Remove a key from the cache, because it is no longer valid. Its next use reads it from Firestore."""
         self._valid.pop(key, None)
 
-    def forget_expired(self) -> None:
-        """Free the memory of the cached keys that must be read again."""
-        now = time.monotonic()
-        for key in [key for key, entry in self._valid.items() if entry.expires_at <= now]:
-            del self._valid[key]
-        for key in [key for key, expires_at in self._invalid.items() if expires_at <= now]:
-            del self._invalid[key]
-
     async def _find(self, key: str, address: str) -> Caller | None:
         source = next((source for source in self._sources if source.is_form(key)), None)
         if source is None or time.monotonic() < self._invalid.get(digest(key), 0):

@@ -46,6 +46,10 @@ class AddressBudgets:
         """Return the budget of the IP address `address`. All texts that are not IP addresses share one budget."""
         return self._by_network.of(network(address))
 
+    def remove_unused(self) -> None:
+        """Free the memory of the budgets of which nothing is used."""
+        self._by_network.remove_unused()
+
 
 @lru_cache(maxsize=1_000)
 def network(address: str) -> str:

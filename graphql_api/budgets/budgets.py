@@ -86,7 +86,7 @@ class Budgets:
 
     def remove_unused(self) -> None:
         """Free the memory of the budgets of which nothing is used."""
-        for budgets in (self._submitters, self._allowances, self._allowances_of_keys):
+        for budgets in (self.addresses, self._submitters, self._allowances, self._allowances_of_keys):
             budgets.remove_unused()
 
     def admit_samples(self, sender: Sender, count: int, byte_count: int) -> None:

@@ -74,9 +74,11 @@ def test_unused_budgets_are_forgotten() -> None:
 
 
 def test_unused_budgets_are_removed_on_request() -> None:
-    """The budget and the allowance of a submitter that uses them stay."""
+    """Those of an address and of a submitter that use them stay."""
     budgets = Budgets(Limits())
     unused = budgets.submitter("unused"), budgets.allowance(Sender("unused"))
+    unused_address, address = budgets.addresses.of("192.0.2.1"), budgets.addresses.of("192.0.2.2")
+    address.connections.take()
     used = budgets.submitter("used")
     used.websockets.take()
     allowance = budgets.allowance(Sender("used"))
@@ -86,5 +88,7 @@ def test_unused_budgets_are_removed_on_request() -> None:
 
     assert budgets.submitter("used") is used
     assert budgets.allowance(Sender("used")) is allowance
+    assert budgets.addresses.of("192.0.2.2") is address
+    assert budgets.addresses.of("192.0.2.1") is not unused_address
     assert budgets.submitter("unused") is not unused[0]
     assert budgets.allowance(Sender("unused")) is not unused[1]

@@ -147,9 +147,11 @@ def test_a_close_frame_after_many_frames_closes_the_websocket(service: Service) 
         assert closed(connection)[0] == 1000
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells that a connection has ended before it is read")
 def test_frames_of_a_client_that_is_gone_are_not_handled() -> None:
-    """The end of the connection arrives after them. The server reads the documents one by one, and sends nothing."""
+    """The end of the connection arrives after them. The server reads the documents one by one, and sends nothing.
+
+    Other systems than Linux do not tell that a connection has ended before its data is read.
+    """
     documents = [f"{{ field{number}: slow(seconds: 60) }}" for number in range(800)]
     messages = [subscribe(document, str(number)) for number, document in enumerate(documents)]
     with running(GraphQLSettings(max_operations_per_websocket=1_000)) as service:
@@ -160,4 +162,5 @@ def test_frames_of_a_client_that_is_gone_are_not_handled() -> None:
             connection.socket.shutdown(SHUT_RDWR)
 
         eventually(lambda: budget.websockets.used == 0)
-        assert service.state.authentications - before < len(messages) / 2
+        handled = service.state.authentications - before
+        assert (handled < len(messages) / 2) == (sys.platform == "linux")
