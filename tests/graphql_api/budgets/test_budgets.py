@@ -82,7 +82,7 @@ def test_unused_budgets_are_removed_on_request() -> None:
     used = budgets.submitter("used")
     used.websockets.take()
     allowance = budgets.allowance(Sender("used"))
-    allowance.admit_samples(1, 0)
+    allowance.admit_samples(1, 2**40)  # bytes that the allowance regains in an hour
 
     budgets.remove_unused()
 
