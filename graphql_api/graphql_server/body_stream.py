@@ -63,9 +63,6 @@ async def _stream(source: Source, decoder: Decoder | None, turn: LoopTurn) -> As
                 "compressed size, got more; send it in several requests"
             )
 
-    try:
-        async with aclosing(decode(source, decoder, await source.receive(), turn, check_ratio)) as pieces:
-            async for piece in pieces:
-                yield piece
-    finally:
-        source.close()
+    async with aclosing(decode(source, decoder, await source.receive(), turn, check_ratio)) as pieces:
+        async for piece in pieces:
+            yield piece

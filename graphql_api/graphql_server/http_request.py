@@ -12,7 +12,7 @@ from io import BytesIO
 from typing import NamedTuple
 
 from starlette.requests import ClientDisconnect, Request, cookie_parser
-from starlette.types import Message, Scope
+from starlette.types import Scope
 
 from graphql_api.budgets.budget import Budget
 from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
@@ -20,6 +20,7 @@ from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, Reservation
 from graphql_api.errors import RequestTimeout, UnsupportedMediaType
 from graphql_api.graphql_server.body_decoder import Decoder, GzipDecoder, ZstdDecoder, decoded_pieces
 from graphql_api.graphql_server.settings import GraphQLSettings
+from graphql_api.graphql_server.tcp_state import has_lost_client
 from storage.documents.errors import BadRequest, TooLarge, Unauthenticated, Unavailable
 
 DEFAULTS = GraphQLSettings()
@@ -216,16 +217,14 @@ class Source:
         self._max_bytes = max_bytes
         self._rate = settings.min_body_bytes_per_second
         self._max_wait_seconds = self._wait_seconds = settings.body_grace_seconds
-        self._next_message: asyncio.Future[Message] | None = None
 
     async def receive(self) -> bytes:
         """Wait for the next chunk and return it. A chunk may be empty."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        message_ahead, self._next_message = self._next_message, None
         try:
             async with asyncio.timeout_at(began + self._wait_seconds):
-                message = await (message_ahead or self._request.receive())
+                message = await self._request.receive()
         except TimeoutError:
             raise RequestTimeout(
                 f"the body arrived at less than {self._rate:,} bytes per second; send the request again"
@@ -242,23 +241,9 @@ class Source:
         return chunk
 
     def check_client(self) -> None:
-        """Raise `ClientDisconnect` if the client has disconnected since the last chunk.
-
-        To detect this, the next message is received in advance. The server therefore holds at most one more chunk.
-        """
-        if self._next_message is None:
-            self._next_message = asyncio.ensure_future(self._request.receive())
-        elif (
-            self._next_message.done()
-            and not self._next_message.cancelled()
-            and self._next_message.result()["type"] == "http.disconnect"
-        ):
+        """Raise `ClientDisconnect` if the client has disconnected, even if it has sent data that is not received."""
+        if has_lost_client(self._request.scope):
             raise ClientDisconnect
-
-    def close(self) -> None:
-        """Stop waiting for the next message."""
-        if self._next_message is not None:
-            self._next_message.cancel()
 
 
 async def decode(

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from functools import partial
 
 from graphql_api.certificate import Certificate
-from graphql_api.graphql_server.server.tcp_state import is_closed_by_client
+from graphql_api.graphql_server.tcp_state import is_closed_by_client
 from storage.firestore.throttled_log import ThrottledLog
 
 _MAX_CONNECTIONS_PER_TURN = 32

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from graphql_api.graphql_server.server.open_connections import OpenConnections
 from graphql_api.graphql_server.server.unparsed_data import UnparsedData
+from graphql_api.graphql_server.tcp_state import has_unread_end
 
 END_OF_HEADERS = b"\r\n\r\n"
 """A chunked body ends with these bytes too."""
@@ -22,6 +23,9 @@ END_OF_HEADERS = b"\r\n\r\n"
 _MAX_CHUNKED_PART_BYTES = 32 * 1024
 _MAX_SECONDS_PER_TURN = 0.002
 """The chunks of a body may have one byte each. The parser may then need several milliseconds for a part."""
+
+_END_CHECK_SECONDS = 0.5
+"""Time between two checks whether the client has disconnected, while its next request waits."""
 
 
 class SequentialRequests(HttpToolsProtocol):
@@ -46,6 +50,8 @@ class SequentialRequests(HttpToolsProtocol):
 
     unparsed: UnparsedData | None = None
     """The data that cannot be parsed yet. None until there is such data."""
+
+    _end_timer: asyncio.TimerHandle | None = None
 
     def hold_reading(self) -> None:
         """Read no more data until `release_reading`, even if the application asks for the rest of a body."""
@@ -126,6 +132,18 @@ class SequentialRequests(HttpToolsProtocol):
         self.hold_reading()
         if not (self.is_in_headers and self.is_responding):
             self.loop.call_soon(self._parse_held)
+        elif self._end_timer is None:
+            self._end_timer = self.loop.call_later(_END_CHECK_SECONDS, self._check_end)
+
+    def _check_end(self) -> None:
+        """End the work on the current request if its client has disconnected."""
+        self._end_timer = None
+        if not self.unparsed:
+            return
+        if has_unread_end(self.transport):
+            self.transport.abort()
+        else:
+            self._end_timer = self.loop.call_later(_END_CHECK_SECONDS, self._check_end)
 
     def _parse_held(self) -> None:
         if self.unparsed and not self.transport.is_closing():

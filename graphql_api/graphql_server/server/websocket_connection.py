@@ -33,10 +33,10 @@ from graphql_api.graphql_server.server.frame_scheduler import FrameScheduler
 from graphql_api.graphql_server.server.http_connection import HTTPConnection
 from graphql_api.graphql_server.server.open_connections import OpenConnections
 from graphql_api.graphql_server.server.stall_timer import StallTimer
-from graphql_api.graphql_server.server.tcp_state import has_unread_end
 from graphql_api.graphql_server.server.unparsed_data import UnparsedData
 from graphql_api.graphql_server.settings import ServerSettings
 from graphql_api.graphql_server.slow_reader_notice import notice_of
+from graphql_api.graphql_server.tcp_state import has_unread_end
 from graphql_api.graphql_server.websocket_trust import WebSocketTrust
 from storage.documents.errors import RateLimited, RetryLater
 

@@ -4,6 +4,7 @@ import gc
 import itertools
 import random
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -12,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from graphql_api.graphql_server import GraphQLSettings
+from tests.graphql_api.graphql_server.clients import wait_until_no_subscriptions
 from tests.graphql_api.graphql_server.service import KEY, Service, running
 
 HEAD = f"host: x\r\nx-api-key: {KEY}\r\n".encode()
@@ -85,6 +88,21 @@ def test_requests_that_wait_for_a_response_are_not_parsed(service: Service) -> N
         parsed = sum(type(each) is RequestResponseCycle for each in gc.get_objects())
 
     assert parsed < 50
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems report the end after the data")
+def test_a_waiting_request_does_not_hide_the_end_of_its_client() -> None:
+    """The server reads no data while a request waits. The work on the request before it ends nevertheless."""
+    body = b'{"query": "subscription { count(to: 2, pause: 60) }"}'
+    head = b"POST /graphql HTTP/1.1\r\n%baccept: text/event-stream\r\ncontent-type: application/json\r\n" % HEAD
+    with running(GraphQLSettings(keep_alive_seconds=60)) as service:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+            client.sendall(b"%bcontent-length: %d\r\n\r\n%b%b" % (head, len(body), body, GET))
+            while b"count" not in client.recv(65536):
+                pass
+            assert service.state.subscriptions == 1
+
+        wait_until_no_subscriptions(service)
 
 
 def test_tiny_chunks_do_not_stop_the_event_loop(service: Service) -> None:

@@ -8,8 +8,10 @@ from socket import SHUT_WR, SO_LINGER, SOL_SOCKET, create_connection, create_ser
 
 import pytest
 import uvloop
+from starlette.requests import ClientDisconnect, Request
 
-from graphql_api.graphql_server.server.tcp_state import has_unread_end
+from graphql_api.graphql_server import stream_body
+from graphql_api.graphql_server.tcp_state import has_unread_end, register_transport
 
 
 def with_unread_connection(check: Callable[[asyncio.Transport, socket], None]) -> None:
@@ -54,5 +56,37 @@ def test_a_connection_that_is_read_gets_its_end_from_the_event_loop() -> None:
         transport.resume_reading()
         client.close()
         assert not has_unread_end(transport)
+
+    with_unread_connection(check)
+
+
+def test_a_body_knows_that_its_client_is_gone() -> None:
+    """The body may have data that is not received yet."""
+
+    def check(transport: asyncio.Transport, client: socket) -> None:
+        scope = {"type": "http", "method": "POST", "headers": [], "state": {}}
+        body = stream_body(Request(scope))
+        register_transport(scope, transport)
+        body.check_client()
+        if sys.platform == "linux":
+            client.close()
+        else:
+            transport.abort()
+        with pytest.raises(ClientDisconnect):
+            body.check_client()
+
+    with_unread_connection(check)
+
+
+def test_a_body_knows_that_its_connection_is_closed() -> None:
+    """For example because the client does not read the response."""
+
+    def check(transport: asyncio.Transport, client: socket) -> None:
+        scope = {"type": "http", "method": "POST", "headers": [], "state": {}}
+        body = stream_body(Request(scope))
+        register_transport(scope, transport)
+        transport.abort()
+        with pytest.raises(ClientDisconnect):
+            body.check_client()
 
     with_unread_connection(check)
