@@ -88,12 +88,12 @@ class GraphQLWebSocket:
             await self._close(SUBPROTOCOL_NOT_ACCEPTABLE, f"expected the subprotocol {SUBPROTOCOL}")
             return
         await self._send_event({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
-        close: Close | None = None
+        close: tuple[int, str] | None = None
         try:
             await self._initialize()
             await self._serve()
         except Close as raised:
-            close = raised
+            close = raised.code, raised.reason  # the exception itself refers to this frame
         except Disconnected:
             pass
         finally:
@@ -103,7 +103,7 @@ class GraphQLWebSocket:
             self._place.close()
             self._operations.clear()  # a cancelled task refers to its frames, and they refer to this object
         if close is not None:
-            await self._close(close.code, close.reason)
+            await self._close(*close)
 
     async def _close(self, code: int, reason: str) -> None:
         await self._send_event({"type": "websocket.close", "code": code, "reason": reason})

@@ -44,11 +44,19 @@ def subscribe_over_a_websocket(service: Service) -> None:
         clients.receive(connection)
 
 
+def send_a_wrong_message_over_a_websocket(service: Service) -> None:
+    """Open a WebSocket that the server closes."""
+    with clients.socket(service) as connection:
+        connection.send(b"a binary message")
+        clients.closed(connection)
+
+
 CONNECTIONS: dict[str, Callable[[Service], None]] = {
     "a request": lambda service: request(service, QUERY),
     "a refused request": lambda service: request(service, b"GET / HTTP/1.1\r\n\r\n"),
     "a reset": reset,
     "half a request": lambda service: request(service, QUERY[:20]),
+    "a refused WebSocket": send_a_wrong_message_over_a_websocket,
     "a subscription": subscribe_over_a_websocket,
 }
 

@@ -1,0 +1,103 @@
+"""Requests leave no reference cycles. Their memory is freed when they end, because garbage collections are rare."""
+
+import asyncio
+import gc
+from typing import NamedTuple
+
+import pytest
+from starlette.applications import Starlette
+from starlette.types import Message, Scope
+
+from graphql_api.app import create_app
+from graphql_api.settings import Settings
+from tests.stack import Stack
+
+REQUESTS = 20
+SAMPLE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}'
+LINES = (SAMPLE + b"\n") * 5
+SUBSCRIPTION = b'{"query": "subscription { results { cursor } }"}'
+JSON = (b"content-type", b"application/json")
+NDJSON = (b"content-type", b"application/x-ndjson")
+EVENTS = (b"accept", b"text/event-stream")
+
+
+class Exchange(NamedTuple):
+    """A request. If `is_abandoned`, its client disconnects as soon as the response begins."""
+
+    path: str
+    status: int = 200
+    body: bytes = b""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    is_abandoned: bool = False
+    is_complete: bool = True
+    """Whether the client sends the whole body before it disconnects."""
+
+    async def run(self, app: Starlette, key: str) -> None:
+        """Call the application as the server does."""
+        messages: list[Message] = [{"type": "http.request", "body": self.body, "more_body": not self.is_complete}]
+        disconnected = asyncio.Event()
+
+        async def receive() -> Message:
+            if messages:
+                return messages.pop()
+            await disconnected.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                assert message["status"] == self.status
+                if self.is_abandoned:
+                    disconnected.set()
+
+        path, _, query = self.path.partition("?")
+        scope: Scope = {
+            "type": "http",
+            "method": "POST" if self.body else "GET",
+            "scheme": "http",
+            "path": path,
+            "query_string": query.encode(),
+            "headers": [(b"host", b"x"), (b"x-api-key", key.encode()), *self.headers],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 1),
+            "state": {},
+        }
+        await app(scope, receive, send)
+
+
+EXCHANGES = {
+    "a sample": Exchange("/samples", 201, SAMPLE, (JSON,)),
+    "a refused sample": Exchange("/samples", 400, b"[", (JSON,)),
+    "lines": Exchange("/samples", 200, LINES, (NDJSON,)),
+    "refused lines": Exchange("/samples", 200, b"[\n[\n", (NDJSON,)),
+    "abandoned lines": Exchange("/samples", 200, LINES, (NDJSON,), is_abandoned=True, is_complete=False),
+    "a query": Exchange("/graphql", 200, b'{"query": "{ results(first: 5) { edges { node { id } } } }"}', (JSON,)),
+    "a query with an error": Exchange("/graphql", 200, b'{"query": "{ result(id: \\"x\\") { id } }"}', (JSON,)),
+    "a body that is not JSON": Exchange("/graphql", 400, b"{", (JSON,)),
+    "an abandoned subscription": Exchange("/graphql", 200, SUBSCRIPTION, (JSON, EVENTS), is_abandoned=True),
+    "an export": Exchange("/results?format=csv"),
+    "a page": Exchange("/graphql", headers=((b"accept", b"text/html"),)),
+    "an unknown path": Exchange("/nothing", 404),
+}
+
+
+@pytest.mark.parametrize("kind", EXCHANGES)
+async def test_a_request_leaves_no_reference_cycle(stack: Stack, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of thousands of requests left two hundred objects that only a collection could free."""
+    for name, value in stack.firestore_environment.items():
+        monkeypatch.setenv(name, value)
+    app, exchange, key = create_app(Settings()), EXCHANGES[kind], stack.new_key("cycles")
+    async with app.router.lifespan_context(app):
+        for _ in range(3):
+            await exchange.run(app, key)
+        await asyncio.sleep(0.1)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(REQUESTS):
+                await exchange.run(app, key)
+            await asyncio.sleep(0.1)
+            unreachable = gc.collect()
+        finally:
+            gc.enable()
+
+    assert unreachable < REQUESTS
