@@ -129,7 +129,7 @@ class NdjsonSamples:
             yield _json_line({"error": describe(Unavailable("the server has too little memory; retry later"))})
         finally:
             refusal.cancel()
-            del refusal  # its error refers to `check`, which refers to it
+            admission = None  # the error of `refusal` refers to `authenticate`; the admission refers to `refusal`
             await body.aclose()
 
     async def _receive_batch(

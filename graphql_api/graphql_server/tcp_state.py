@@ -1,8 +1,8 @@
 """The state of a TCP connection: whether its client has closed it.
 
 The event loop reports the end of a connection only after the server has read all data before it. The kernel knows the
-end as soon as it arrives. An HTTP connection registers its transport in the ASGI scope of each request, under
-`scope["state"]["transport"]`, so that the work on a long body can end as soon as its client is gone.
+end as soon as it arrives. An HTTP connection sets `scope["state"][TRANSPORT]` to its transport, so that the work on a
+long body can end as soon as its client is gone.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-_STATE_KEY = "transport"
+TRANSPORT = "transport"
 
 _TCP_INFO = getattr(socket, "TCP_INFO", None)
 _CLOSED_STATES = frozenset({7, 8})
@@ -34,12 +34,7 @@ def has_unread_end(transport: asyncio.Transport) -> bool:
     return is_closed_by_client(transport.get_extra_info("socket"))
 
 
-def register_transport(scope: Mapping[str, Any], transport: asyncio.Transport) -> None:
-    """Register the transport of a request."""
-    scope["state"][_STATE_KEY] = transport
-
-
 def has_lost_client(scope: Mapping[str, Any]) -> bool:
     """Return whether the connection of a request is closed, or closed by its client. False if it is not known."""
-    transport: asyncio.Transport | None = scope.get("state", {}).get(_STATE_KEY)
+    transport: asyncio.Transport | None = scope.get("state", {}).get(TRANSPORT)
     return transport is not None and (transport.is_closing() or has_unread_end(transport))

@@ -29,7 +29,7 @@ from graphql_api.graphql_server.server.open_connections import OpenConnection, O
 from graphql_api.graphql_server.server.sequential_requests import END_OF_HEADERS
 from graphql_api.graphql_server.server.stall_timer import StallTimer
 from graphql_api.graphql_server.settings import ServerSettings
-from graphql_api.graphql_server.tcp_state import register_transport
+from graphql_api.graphql_server.tcp_state import TRANSPORT
 from storage.documents.errors import BadRequest, RetryLater, TooLarge
 
 _HOST = re.compile(rb"[\w.~%!$&'()*+;=:\[\]-]*", re.ASCII)
@@ -147,7 +147,7 @@ class HTTPConnection(ClosingConnection):
         self.is_in_headers = self.has_begun = False
         self.header_bytes = self._bytes_without_content = 0
         self._cancel_header_timer()
-        register_transport(self.scope, self.transport)
+        cast(dict[str, Any], self.scope)["state"][TRANSPORT] = self.transport
         super().on_headers_complete()
         if self.cycle is None:
             return

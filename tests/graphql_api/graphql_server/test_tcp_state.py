@@ -10,8 +10,8 @@ import pytest
 import uvloop
 from starlette.requests import ClientDisconnect, Request
 
-from graphql_api.graphql_server import stream_body
-from graphql_api.graphql_server.tcp_state import has_unread_end, register_transport
+from graphql_api.graphql_server.body_stream import BodyStream, stream_body
+from graphql_api.graphql_server.tcp_state import TRANSPORT, has_unread_end
 
 
 def with_unread_connection(check: Callable[[asyncio.Transport, socket], None]) -> None:
@@ -60,13 +60,16 @@ def test_a_connection_that_is_read_gets_its_end_from_the_event_loop() -> None:
     with_unread_connection(check)
 
 
+def body_of(transport: asyncio.Transport) -> BodyStream:
+    """Return the body of a request over this transport."""
+    return stream_body(Request({"type": "http", "headers": [], "state": {TRANSPORT: transport}}))
+
+
 def test_a_body_knows_that_its_client_is_gone() -> None:
     """The body may have data that is not received yet."""
 
     def check(transport: asyncio.Transport, client: socket) -> None:
-        scope = {"type": "http", "method": "POST", "headers": [], "state": {}}
-        body = stream_body(Request(scope))
-        register_transport(scope, transport)
+        body = body_of(transport)
         body.check_client()
         if sys.platform == "linux":
             client.close()
@@ -82,9 +85,7 @@ def test_a_body_knows_that_its_connection_is_closed() -> None:
     """For example because the client does not read the response."""
 
     def check(transport: asyncio.Transport, client: socket) -> None:
-        scope = {"type": "http", "method": "POST", "headers": [], "state": {}}
-        body = stream_body(Request(scope))
-        register_transport(scope, transport)
+        body = body_of(transport)
         transport.abort()
         with pytest.raises(ClientDisconnect):
             body.check_client()
