@@ -18,8 +18,10 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from starlette.datastructures import QueryParams
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Send
+from starlette.types import Scope as ASGIScope
 
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope
@@ -28,6 +30,7 @@ from graphql_api.client_text import shorten
 from graphql_api.endpoints.endpoint import Endpoint, endpoint
 from graphql_api.errors import NotAcceptable
 from graphql_api.graphql_server import http_request
+from graphql_api.graphql_server.disconnection import while_connected
 from graphql_api.graphql_server.http_request import Credential
 from graphql_api.graphql_server.media_types import preferred
 from graphql_api.results.export_formats import COLUMNS, FLAT_COLUMNS, HAS_ARROW, Arrow, Csv, Format, Ndjson, row_of
@@ -108,7 +111,7 @@ class ResultEndpoints:
         columns = export.columns[1:]
         results = self._services.store.result_listing.scan(caller.submitter, selection, order, columns, _PAGE_SIZE)
         body = self._body(export, caller, credential, results)
-        return StreamingResponse(body, headers=headers, media_type=export.media_type)
+        return _FileResponse(body, headers, export.media_type)
 
     async def _body(
         self, export: _Export, caller: Caller, credential: Credential, results: AsyncGenerator[list[Any], None]
@@ -125,6 +128,22 @@ class ResultEndpoints:
                     written = file.write(await budgets.charged(caller).turn().map(row_of, documents))
                 yield written  # outside of the budget, because clients can read slowly
         yield file.finish()
+
+
+class _FileResponse(StreamingResponse):
+    """A response that ends when its client disconnects.
+
+    StreamingResponse does this with anyio, which leaves a reference cycle for each response that it cancels.
+    """
+
+    def __init__(self, chunks: AsyncGenerator[bytes, None], headers: Mapping[str, str], media_type: str) -> None:
+        super().__init__(chunks, headers=headers, media_type=media_type)
+        self._chunks = chunks
+
+    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._chunks):
+            with contextlib.suppress(ClientDisconnect):
+                await while_connected(receive, self.stream_response(send))
 
 
 async def _batches(results: AsyncGenerator[list[Any], None]) -> AsyncGenerator[list[Any], None]:

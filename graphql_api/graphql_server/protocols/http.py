@@ -6,10 +6,9 @@ such a body to another origin without a preflight request.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
 
 import orjson
 from graphql import OperationType
@@ -22,6 +21,7 @@ from graphql_api.budgets.allowance import announce
 from graphql_api.credential_errors import FOR_KEYS, Challenges
 from graphql_api.errors import MethodNotAllowed, NotAcceptable, UnsupportedMediaType
 from graphql_api.graphql_server import http_request
+from graphql_api.graphql_server.disconnection import while_connected
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, read_json, read_query_string
 from graphql_api.graphql_server.execution.operations import InvalidOperation
@@ -29,7 +29,7 @@ from graphql_api.graphql_server.execution.responses import GraphQLResponse, from
 from graphql_api.graphql_server.http_request import Credential, header, read_body
 from graphql_api.graphql_server.media_types import JSON, Accepted, accepted, is_json
 from graphql_api.graphql_server.operation_context import OperationContext
-from graphql_api.graphql_server.protocols.server_sent_events import EventStreamResponse, wait_until_disconnected
+from graphql_api.graphql_server.protocols.server_sent_events import EventStreamResponse
 from graphql_api.graphql_server.revocation import Authenticate, wait_until_refused
 from graphql_api.graphql_server.settings import MIB, YIELD_SECONDS, GraphQLSettings
 from storage.documents.errors import DropzoneError, RetryLater
@@ -146,7 +146,7 @@ class HTTPEndpoint:
             return self._stream(self._executor.subscribe(operation, request, context), credential)
         execution = self._executor.execute(operation, request, context)
         if operation.is_heavy_query:
-            execution = _while_connected(http_request, execution)
+            execution = while_connected(http_request.receive, execution)
         return _single(await execution, accept.single)
 
     def _stream(self, responses: AsyncGenerator[GraphQLResponse, None], credential: Credential) -> Response:
@@ -190,21 +190,6 @@ def _single(response: GraphQLResponse, media_type: bytes | None) -> Response:
 def _response(status: int, media_type: bytes, body: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> Response:
     content_type = f"{media_type.decode()}; charset=utf-8"
     return Response(body, status, {"content-type": content_type, **_SAFE_HEADERS, **headers})
-
-
-async def _while_connected(request: Request, execution: Coroutine[Any, Any, GraphQLResponse]) -> GraphQLResponse:
-    """Return the response of a query. If the client disconnects first, end the query and raise `ClientDisconnect`."""
-    executing = asyncio.create_task(execution)
-    disconnected = asyncio.create_task(wait_until_disconnected(request.receive))
-    try:
-        await asyncio.wait({executing, disconnected}, return_when=asyncio.FIRST_COMPLETED)
-        if not executing.done():
-            raise ClientDisconnect
-        return executing.result()
-    finally:
-        executing.cancel()
-        disconnected.cancel()
-        await asyncio.gather(executing, disconnected, return_exceptions=True)
 
 
 async def _once(response: GraphQLResponse) -> AsyncGenerator[GraphQLResponse, None]:

@@ -13,6 +13,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from graphql_api.graphql_server.disconnection import wait_until_disconnected
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, from_error
 from graphql_api.graphql_server.media_types import EVENT_STREAM
 from graphql_api.graphql_server.slow_reader_notice import SlowReaderNotice
@@ -109,9 +110,3 @@ def _last_events(error: DropzoneError) -> bytes:
 
 async def _send(send: Send, events: bytes) -> None:
     await send({"type": "http.response.body", "body": events, "more_body": True})
-
-
-async def wait_until_disconnected(receive: Receive) -> None:
-    """Return when the client disconnects. Call this after the request body is received."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -75,6 +75,7 @@ EXCHANGES = {
     "a body that is not JSON": Exchange("/graphql", 400, b"{", (JSON,)),
     "an abandoned subscription": Exchange("/graphql", 200, SUBSCRIPTION, (JSON, EVENTS), is_abandoned=True),
     "an export": Exchange("/results?format=csv"),
+    "an abandoned export": Exchange("/results?format=csv", is_abandoned=True),
     "a page": Exchange("/graphql", headers=((b"accept", b"text/html"),)),
     "an unknown path": Exchange("/nothing", 404),
 }

@@ -204,6 +204,8 @@ class ServerCall:
             if self._status is None:
                 self.end(grpc.StatusCode.UNKNOWN, "The call failed.")
             raise
+        finally:
+            self._task = None  # the error of the task refers to this call, and therefore to its request
 
     async def _requests(self, request_class: Any) -> AsyncIterator[Any]:
         while True:

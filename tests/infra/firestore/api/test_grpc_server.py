@@ -1,6 +1,8 @@
 """Both gRPC servers, independent of the service: failures, cancelled calls, slow clients, stopping."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -95,6 +97,29 @@ async def _call(channel: grpc.aio.Channel, streams: bool, metadata: tuple[tuple[
         return b"".join(responses)
     response: bytes = await channel.unary_unary("/test/Call")(b"", metadata=metadata)
     return response
+
+
+@pytest.mark.parametrize("serve", [GrpcServer], indirect=True)
+async def test_a_cancelled_call_frees_what_its_handler_holds(serve: Serve) -> None:
+    """It needs no garbage collection. A handler can hold a page of documents."""
+    freed: list[asyncio.Event] = []
+
+    async def wait(request: Any, call: Call) -> None:
+        held = {"page"}
+        freed.append(asyncio.Event())
+        weakref.finalize(held, freed[-1].set)
+        await asyncio.Event().wait()
+
+    gc.disable()
+    try:
+        async with serve(wait) as (_, channel), asyncio.timeout(DEADLINE_SECONDS):
+            while not freed:
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await channel.unary_unary("/test/Call")(b"", timeout=0.2)
+            for event in freed:
+                await event.wait()
+    finally:
+        gc.enable()
 
 
 async def test_a_handler_is_cancelled_when_its_client_leaves(serve: Serve) -> None:
