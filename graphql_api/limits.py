@@ -35,7 +35,8 @@ class Limits:
     max_cost_per_submitter: int = 2_000
     """Cost units of the operations that one submitter executes at the same time. Other operations wait.
 
-    Half of these units are for heavy operations, which cost 10 units or more.
+    Half of these units are for heavy operations, which cost 10 units or more. The events of subscriptions may use as
+    many units in addition.
     """
 
     max_operation_cost: int = 1_000
@@ -49,6 +50,9 @@ class Limits:
 
     max_uploads_per_submitter: int = 64
     """Bodies over 64 KiB of one submitter that are received at the same time. NDJSON streams do not count."""
+
+    max_exports_per_submitter: int = 16
+    """Responses of `GET /results` to one submitter that are sent at the same time."""
 
     max_requests_per_second_per_submitter: int = 20_000
     """Requests of one submitter in a second. Each operation over a WebSocket is a request."""

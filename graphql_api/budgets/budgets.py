@@ -107,11 +107,17 @@ class SubmitterBudget:
     heavy_cost: WaitingBudget
     """Cost units of the heavy operations in progress. Light operations do not wait for them."""
 
+    event_cost: WaitingBudget
+    """Cost units of the events that subscriptions execute."""
+
     request_bytes: Budget
     """Bytes of large requests in memory, after decompression."""
 
     uploads: Budget
     """Bodies over 64 KiB that are being received."""
+
+    exports: WaitingBudget
+    """Exports that are being sent."""
 
     pending_samples: Budget
     """Stored samples without a result."""
@@ -146,8 +152,10 @@ class SubmitterBudget:
         in_use = (
             self.light_cost,
             self.heavy_cost,
+            self.event_cost,
             self.request_bytes,
             self.uploads,
+            self.exports,
             self.pending_samples,
             self.websockets,
             self.subscriptions,
@@ -163,10 +171,17 @@ def _charged_submitter(sender: Sender) -> str:
 def _submitter_budget(name: str, limits: Limits, turns: LoopTurns) -> SubmitterBudget:
     return SubmitterBudget(
         name=name,
-        light_cost=_cost_budget(limits),
-        heavy_cost=_cost_budget(limits),
+        light_cost=_cost_budget(limits, limits.max_waiting_operations_per_submitter),
+        heavy_cost=_cost_budget(limits, limits.max_waiting_operations_per_submitter),
+        event_cost=_cost_budget(limits, limits.max_subscriptions_per_submitter),
         request_bytes=Budget("max_request_mib_per_submitter", limits.max_request_mib_per_submitter * _MIB),
         uploads=Budget("max_uploads_per_submitter", limits.max_uploads_per_submitter),
+        exports=WaitingBudget(
+            "max_exports_per_submitter",
+            limits.max_exports_per_submitter,
+            waiting_limit="max_waiting_operations_per_submitter",
+            max_waiting=limits.max_waiting_operations_per_submitter,
+        ),
         pending_samples=Budget("max_pending_samples_per_submitter", limits.max_pending_samples_per_submitter),
         websockets=Budget("max_websockets_per_submitter", limits.max_websockets_per_submitter),
         subscriptions=Budget("max_subscriptions_per_submitter", limits.max_subscriptions_per_submitter),
@@ -174,10 +189,10 @@ def _submitter_budget(name: str, limits: Limits, turns: LoopTurns) -> SubmitterB
     )
 
 
-def _cost_budget(limits: Limits) -> WaitingBudget:
+def _cost_budget(limits: Limits, max_waiting: int) -> WaitingBudget:
     return WaitingBudget(
         "max_cost_per_submitter",
         max(1, limits.max_cost_per_submitter // 2),
         waiting_limit="max_waiting_operations_per_submitter",
-        max_waiting=limits.max_waiting_operations_per_submitter,
+        max_waiting=max_waiting,
     )

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import math
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +25,7 @@ from starlette.types import Scope as ASGIScope
 
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope
+from graphql_api.budgets.budget import RETRY_SECONDS, WaitingBudget, refusal
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.client_text import shorten
 from graphql_api.endpoints.endpoint import Endpoint, endpoint
@@ -42,6 +43,9 @@ _PAGE_SIZE = 500
 _BATCH_SIZE = 250
 _BATCH_COST = 250
 """Cost units of reading a batch. The cost limits how many exports of one submitter read at the same time."""
+
+_MAX_WAIT_SECONDS = 10.0
+"""An export that waits longer is refused, because other exports can be read slowly for hours."""
 
 _NUMBER = re.compile(r"[+-]?[\d.]+(?:[eE][+-]?\d+)?", re.ASCII)  # Python also accepts non-ASCII digits and 1_000
 
@@ -111,7 +115,10 @@ class ResultEndpoints:
         columns = export.columns[1:]
         results = self._services.store.result_listing.scan(caller.submitter, selection, order, columns, _PAGE_SIZE)
         body = self._body(export, caller, credential, results)
-        return _FileResponse(body, headers, export.media_type)
+        budget = self._services.budgets.charged(caller).exports
+        async with contextlib.AsyncExitStack() as held:
+            await while_connected(request.receive, held.enter_async_context(_place(budget)))
+            return _FileResponse(body, headers, export.media_type, held.pop_all())
 
     async def _body(
         self, export: _Export, caller: Caller, credential: Credential, results: AsyncGenerator[list[Any], None]
@@ -130,18 +137,39 @@ class ResultEndpoints:
         yield file.finish()
 
 
+@contextlib.asynccontextmanager
+async def _place(exports: WaitingBudget) -> AsyncIterator[None]:
+    """Wait until another export may be sent. Raises `RateLimited` if this takes too long."""
+    try:
+        async with asyncio.timeout(_MAX_WAIT_SECONDS):
+            await exports.take(1)
+    except TimeoutError:
+        raise refusal(exports.limit, f"at most {exports.max_amount:,} at a time", RETRY_SECONDS) from None
+    try:
+        yield
+    finally:
+        exports.give_back(1)
+
+
 class _FileResponse(StreamingResponse):
-    """A response that ends when its client disconnects.
+    """A response that ends when its client disconnects. It then closes `held`.
 
     StreamingResponse does this with anyio, which leaves a reference cycle for each response that it cancels.
     """
 
-    def __init__(self, chunks: AsyncGenerator[bytes, None], headers: Mapping[str, str], media_type: str) -> None:
+    def __init__(
+        self,
+        chunks: AsyncGenerator[bytes, None],
+        headers: Mapping[str, str],
+        media_type: str,
+        held: contextlib.AsyncExitStack,
+    ) -> None:
         super().__init__(chunks, headers=headers, media_type=media_type)
         self._chunks = chunks
+        self._held = held
 
     async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
-        async with aclosing(self._chunks):
+        async with self._held, aclosing(self._chunks):
             with contextlib.suppress(ClientDisconnect):
                 await while_connected(receive, self.stream_response(send))
 

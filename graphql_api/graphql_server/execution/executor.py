@@ -15,8 +15,7 @@ from graphql.execution import Executor as GraphQLExecutor
 from graphql.execution import create_source_event_stream, execute_subscription_event
 
 from graphql_api import errors
-from graphql_api.budgets.budgets import HEAVY_COST
-from graphql_api.budgets.loop_turns import LoopTurn
+from graphql_api.budgets.budgets import HEAVY_COST, SubmitterBudget
 from graphql_api.budgets.memory_budget import MemoryBudget, Reservation
 from graphql_api.graphql_server.execution import responses
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
@@ -31,6 +30,8 @@ from storage.documents.errors import DropzoneError, Unavailable
 _LARGE_VARIABLE_BYTES = 1 * MIB
 _MIN_PACED_COST = 2
 """Operations with this cost or more start one by one. Otherwise, many of them would block the event loop together."""
+_EVENT_COST = 62
+"""Cost units of executing an operation for an event. By default, 16 events of a submitter are executed at a time."""
 _MAX_SHARED_RESPONSES = 10  # per event, because an event may stay in the result log for a long time
 
 
@@ -132,9 +133,8 @@ class Executor:
                 yield responses.from_result(events, operation)
                 return
             resources.push_async_callback(events.aclose)
-            turn = context.budget.turn()
             async for event in events:
-                yield await self._execute_event(executor, operation, key, event, turn)
+                yield await self._execute_event(executor, operation, key, event, context.budget)
                 # Without this, a source that never waits would block the event loop and could not be cancelled.
                 await asyncio.sleep(0)
         except DropzoneError as error:
@@ -184,19 +184,25 @@ class Executor:
         )
 
     async def _execute_event(
-        self, executor: Any, operation: Operation, key: SelectionKey, event: object, turn: LoopTurn
+        self, executor: Any, operation: Operation, key: SelectionKey, event: object, budget: SubmitterBudget
     ) -> GraphQLResponse:
-        """Execute an operation for an event. For a shared event, execute the operation only once per selection key."""
+        """Execute an operation for an event. For a shared event, execute the operation only once per selection key.
+
+        An event can wake thousands of subscriptions at the same time, and each execution can read documents.
+        """
         shared = event if isinstance(event, SharedEvent) else None
         if shared is not None and (known := shared.responses.get(key)) is not None:
             return known
-        if shared is not None:
-            shared.executions += 1
-        if shared is None or shared.executions > _MAX_SHARED_RESPONSES:
-            await turn.start()  # an event can wake thousands of subscriptions at the same time
-        result: Any = execute_subscription_event(executor.build_per_event_executor(event))
-        has_awaited = isinstance(result, Awaitable)
-        response = responses.from_result(await result if has_awaited else result, operation)
+        async with budget.event_cost.hold(_EVENT_COST):
+            if shared is not None and (known := shared.responses.get(key)) is not None:  # executed meanwhile
+                return known
+            if shared is not None:
+                shared.executions += 1
+            if shared is None or shared.executions > _MAX_SHARED_RESPONSES:
+                await budget.turn().start()
+            result: Any = execute_subscription_event(executor.build_per_event_executor(event))
+            has_awaited = isinstance(result, Awaitable)
+            response = responses.from_result(await result if has_awaited else result, operation)
         if shared is None:
             return response
         response = response._replace(cursor=shared.cursor)

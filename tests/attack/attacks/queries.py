@@ -7,11 +7,12 @@ from functools import partial
 from typing import Any
 
 from tests.attack.registry import add, attack
-from tests.attack.target import NDJSON, SAMPLE, Target, frame, repeat, send
+from tests.attack.target import JSON, NDJSON, SAMPLE, Target, frame, repeat, send
 
 _PAGE = "edges { cursor node { id timestamp mean sample { id raw data problems { path } } } }"
 _FRAGMENTS = " ".join(f"fragment f{n} on Query {{ ...f{n + 1} ...f{n + 1} }}" for n in range(24))
 _DIFFERENT = "subscription { a%d_%d: results(filter: {count: {gte: %d}}) { cursor } }"
+_EVENTS_WITH_SAMPLES = "subscription { results { cursor node { id histogram { counts } sample { data } } } }"
 _LARGE_EVENTS = "subscription { results { cursor node { id mean histogram { counts } } } }"
 
 
@@ -86,6 +87,17 @@ async def exports(target: Target) -> None:
 add("exports", exports)
 
 
+@attack()
+async def exports_that_are_not_read(target: Target) -> None:
+    """Start 200 exports, and read nothing."""
+    await _fill(target)
+    async with AsyncExitStack() as opened:
+        for _ in range(200):
+            _, writer = await opened.enter_async_context(target.connection())
+            writer.write(target.head("/results", method="GET"))
+        await asyncio.sleep(target.seconds)
+
+
 def _subscribe(number: int, text: str, **variables: Any) -> bytes:
     message = {"type": "subscribe", "id": str(number), "payload": {"query": text, "variables": variables}}
     return frame(1, json.dumps(message).encode())
@@ -134,3 +146,17 @@ async def subscriptions_that_are_not_read(target: Target) -> None:
             lines = (SAMPLE + b"\n") * 100
             headers = {"content-type": NDJSON}
             await repeat(target, 2, lambda: client.post("/samples", content=lines, headers=headers))
+
+
+@attack(is_valid_work=True)
+async def event_streams_with_samples(target: Target) -> None:
+    """Open 300 event streams whose events contain samples, submit samples, and read nothing."""
+    body = json.dumps({"query": _EVENTS_WITH_SAMPLES}).encode()
+    head = target.head("/graphql", f"content-type: {JSON}", "accept: text/event-stream", f"content-length: {len(body)}")
+    async with AsyncExitStack() as opened:
+        for _ in range(300):
+            _, writer = await opened.enter_async_context(target.connection())
+            writer.write(head + body)
+        async with target.client(8) as client:
+            lines = (SAMPLE + b"\n") * 100
+            await repeat(target, 2, lambda: client.post("/samples", content=lines, headers={"content-type": NDJSON}))

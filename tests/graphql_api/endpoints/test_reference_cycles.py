@@ -2,14 +2,12 @@
 
 import asyncio
 import gc
-from typing import NamedTuple
 
 import pytest
-from starlette.applications import Starlette
-from starlette.types import Message, Scope
 
 from graphql_api.app import create_app
 from graphql_api.settings import Settings
+from tests.graphql_api.endpoints.exchange import Exchange
 from tests.stack import Stack
 
 REQUESTS = 20
@@ -19,49 +17,6 @@ SUBSCRIPTION = b'{"query": "subscription { results { cursor } }"}'
 JSON = (b"content-type", b"application/json")
 NDJSON = (b"content-type", b"application/x-ndjson")
 EVENTS = (b"accept", b"text/event-stream")
-
-
-class Exchange(NamedTuple):
-    """A request. If `is_abandoned`, its client disconnects as soon as the response begins."""
-
-    path: str
-    status: int = 200
-    body: bytes = b""
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    is_abandoned: bool = False
-    is_complete: bool = True
-    """Whether the client sends the whole body before it disconnects."""
-
-    async def run(self, app: Starlette, key: str) -> None:
-        """Call the application as the server does."""
-        messages: list[Message] = [{"type": "http.request", "body": self.body, "more_body": not self.is_complete}]
-        disconnected = asyncio.Event()
-
-        async def receive() -> Message:
-            if messages:
-                return messages.pop()
-            await disconnected.wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                assert message["status"] == self.status
-                if self.is_abandoned:
-                    disconnected.set()
-
-        path, _, query = self.path.partition("?")
-        scope: Scope = {
-            "type": "http",
-            "method": "POST" if self.body else "GET",
-            "scheme": "http",
-            "path": path,
-            "query_string": query.encode(),
-            "headers": [(b"host", b"x"), (b"x-api-key", key.encode()), *self.headers],
-            "client": ("127.0.0.1", 1),
-            "server": ("127.0.0.1", 1),
-            "state": {},
-        }
-        await app(scope, receive, send)
 
 
 EXCHANGES = {

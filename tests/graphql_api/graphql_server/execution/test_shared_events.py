@@ -1,5 +1,6 @@
 """Shared events: one response for equal requests, and no shared response where it could differ."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -155,6 +156,37 @@ async def test_awaited_values_are_not_shared() -> None:
     responses = [await first(service, subscription, caller) for caller in ("anna", "ben")]
 
     assert responses == [{"whose": "read by anna"}, {"whose": "read by ben"}]
+
+
+async def test_few_events_of_a_submitter_are_executed_at_a_time() -> None:
+    """Each execution can read documents. Thousands of them at once would delay the operations of others."""
+
+    class Slow(Reading):
+        executing = 0
+
+        async def whose(self, caller: str) -> str:
+            self.executing += 1
+            await is_read.wait()
+            self.executing -= 1
+            return caller
+
+    is_read = asyncio.Event()
+    event, context = Slow(), Caller("somebody")
+    service, subscription = executor(event), request("subscription { readings { whose } }")
+    operation = await service.prepare(subscription, context)
+
+    async def subscribe() -> list[bytes]:
+        return [each.body async for each in service.subscribe(operation, subscription, context)]
+
+    async with asyncio.TaskGroup() as tasks:
+        subscribers = [tasks.create_task(subscribe()) for _ in range(100)]
+        for _ in range(1_000):
+            await asyncio.sleep(0)
+        assert event.executing == 16
+        is_read.set()
+
+    assert [each.result() for each in subscribers] == [[b'{"data":{"readings":{"whose":"somebody"}}}']] * 100
+    assert context.budget.is_unused
 
 
 async def test_other_events_are_not_shared() -> None:
