@@ -119,6 +119,9 @@ class SubmitterBudget:
     exports: WaitingBudget
     """Exports that are being sent."""
 
+    large_reads: WaitingBudget
+    """Operations that read large raw documents."""
+
     pending_samples: Budget
     """Stored samples without a result."""
 
@@ -156,6 +159,7 @@ class SubmitterBudget:
             self.request_bytes,
             self.uploads,
             self.exports,
+            self.large_reads,
             self.pending_samples,
             self.websockets,
             self.subscriptions,
@@ -176,12 +180,8 @@ def _submitter_budget(name: str, limits: Limits, turns: LoopTurns) -> SubmitterB
         event_cost=_cost_budget(limits, limits.max_subscriptions_per_submitter),
         request_bytes=Budget("max_request_mib_per_submitter", limits.max_request_mib_per_submitter * _MIB),
         uploads=Budget("max_uploads_per_submitter", limits.max_uploads_per_submitter),
-        exports=WaitingBudget(
-            "max_exports_per_submitter",
-            limits.max_exports_per_submitter,
-            waiting_limit="max_waiting_operations_per_submitter",
-            max_waiting=limits.max_waiting_operations_per_submitter,
-        ),
+        exports=_places(limits, "max_exports_per_submitter"),
+        large_reads=_places(limits, "max_large_reads_per_submitter"),
         pending_samples=Budget("max_pending_samples_per_submitter", limits.max_pending_samples_per_submitter),
         websockets=Budget("max_websockets_per_submitter", limits.max_websockets_per_submitter),
         subscriptions=Budget("max_subscriptions_per_submitter", limits.max_subscriptions_per_submitter),
@@ -195,4 +195,13 @@ def _cost_budget(limits: Limits, max_waiting: int) -> WaitingBudget:
         max(1, limits.max_cost_per_submitter // 2),
         waiting_limit="max_waiting_operations_per_submitter",
         max_waiting=max_waiting,
+    )
+
+
+def _places(limits: Limits, limit: str) -> WaitingBudget:
+    return WaitingBudget(
+        limit,
+        getattr(limits, limit),
+        waiting_limit="max_waiting_operations_per_submitter",
+        max_waiting=limits.max_waiting_operations_per_submitter,
     )

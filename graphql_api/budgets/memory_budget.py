@@ -72,6 +72,11 @@ class Reservation:
         self._share = share
         self._size = 0
 
+    @property
+    def size(self) -> int:
+        """The number of reserved bytes."""
+        return self._size
+
     def __enter__(self) -> Self:
         return self
 

@@ -21,11 +21,14 @@ from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.budgets.large_read import LargeRead
 from graphql_api.endpoints.endpoint import Endpoint, endpoint, public
 from graphql_api.endpoints.ndjson_samples import NDJSON, NDJSON_TYPES, NdjsonSamples
 from graphql_api.errors import UnsupportedMediaType, describe_unexpected
 from graphql_api.graphql_server import http_request
+from graphql_api.graphql_server.disconnection import while_connected
 from graphql_api.graphql_server.http_request import header, read_body
+from graphql_api.graphql_server.large_response import LargeResponse
 from graphql_api.graphql_server.media_types import JSON, utf_8_type
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.results.deletion.deleter import Deleter
@@ -128,12 +131,17 @@ class SampleEndpoints:
             headers = await self._services.store.headers(caller.submitter, [sample_id])
             if sample_id in headers and _matches(headers[sample_id], known_tags):
                 return Response(status_code=304, headers=_response_headers(headers[sample_id]))
-        try:
-            stored, raw = await self._services.store.raw(caller.submitter, sample_id)
-        except InvalidSample as error:  # the stored document is damaged, which is not an error of the client
-            body = {"error": describe_unexpected(error, f"GET /samples/{sample_id} of {caller.submitter}")}
-            return Response(orjson.dumps(body), 500, media_type=_JSON)
-        return Response(raw, media_type=_JSON, headers=_response_headers(stored))
+        budgets = self._services.budgets
+        with ExitStack() as held:
+            large_read = held.enter_context(LargeRead(budgets, caller))
+            try:
+                reading = self._services.store.raw(caller.submitter, sample_id, large_read.reserve)
+                stored, raw = await while_connected(request.receive, reading)
+            except InvalidSample as error:  # the stored document is damaged, which is not an error of the client
+                body = {"error": describe_unexpected(error, f"GET /samples/{sample_id} of {caller.submitter}")}
+                return Response(orjson.dumps(body), 500, media_type=_JSON)
+            large_read.end(len(raw))
+            return LargeResponse(raw, media_type=_JSON, headers=_response_headers(stored), held=held.pop_all())
 
     async def _delete(self, request: Request, caller: Caller) -> Response:
         reason = request.query_params.get("reason", "")

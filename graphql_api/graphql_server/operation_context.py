@@ -16,3 +16,9 @@ class OperationContext(Protocol):
     @property
     def allowance(self) -> Allowance:
         """The allowance of the client: the requests and samples that it may send."""
+
+    def release(self, response_bytes: int = 0) -> None:
+        """Discard what the operation has read, because its response is ready or sent.
+
+        If memory is reserved for large documents, it stays reserved for the `response_bytes` that are not sent.
+        """

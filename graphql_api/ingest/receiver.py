@@ -80,8 +80,8 @@ class Receiver:
         self._writer = writer
         self._earlier = EarlierSamples(firestore, writer, read_headers)
         self._settings = settings
-        self._validators = FairExecutor(_MAX_VALIDATION_THREADS, "validator")
-        self._large_samples = LargeSampleWriter(firestore, writer, read_headers, self._validators)
+        self.validators = FairExecutor(_MAX_VALIDATION_THREADS, "validator")
+        self._large_samples = LargeSampleWriter(firestore, writer, read_headers, self.validators)
         self._backlog = Backlog(firestore, budgets)
         self._daily_usage = DailyUsage(firestore, writer, budgets)
         self.admission = Admission(budgets, lambda: writer.share)
@@ -192,7 +192,7 @@ class Receiver:
         await self._backlog.close()
         await self._daily_usage.close()
         await self._large_samples.close()
-        self._validators.close()
+        self.validators.close()
 
     async def _supersede(
         self, raw: bytes, earlier_id: str, sender: Sender, idempotency_key: str | None, labels: Labels | None
@@ -238,7 +238,7 @@ class Receiver:
         skips_missing = (await self._settings.current(submitter)).skips_missing
         validate = partial(payload.validate_thoroughly, raw, self._zone, skips_missing=skips_missing)
         if len(raw) > _MAX_THOROUGH_BYTES:
-            return await self._validators.run(submitter, validate)
+            return await self.validators.run(submitter, validate)
         if len(raw) > _MIN_THOROUGH_TURN_BYTES:
             await self._budgets.turns.wait(submitter)
         return validate()

@@ -1,7 +1,7 @@
 """The stored samples and results of a submitter, read by id or as lists."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from functools import partial
 
 from graphql_api.budgets.loop_turns import LoopTurns
@@ -60,13 +60,20 @@ class Store:
             for path, document in documents.items()
         }
 
-    async def raw(self, submitter: str, sample_id: str) -> tuple[Header, bytes]:
-        """Return a sample's header and its raw document, byte for byte. Raises `NotFound` if no sample has this id."""
+    async def raw(
+        self, submitter: str, sample_id: str, reserve: Callable[[int], Awaitable[None]] | None = None
+    ) -> tuple[Header, bytes]:
+        """Return a sample's header and its raw document, byte for byte. Raises `NotFound` if no sample has this id.
+
+        `reserve` is awaited with the size of the raw document before it is read, and may raise.
+        """
         path = document_paths.sample(submitter, sample_id)
         documents = await self._firestore.batch_get([path]) if document_paths.is_sample_id(sample_id) else {}
         if path not in documents:
             raise NotFound("no sample has this id")
         header = decode_header(submitter, documents[path])
+        if reserve is not None:
+            await reserve(header.byte_count)
         chunks = [chunk async for chunk in self._chunks(header)]
         return header, await asyncio.to_thread(header.assemble, chunks) if chunks else header.assemble(chunks)
 

@@ -8,9 +8,8 @@ A loader does not refer to its context. The context is then freed as soon as its
 collector.
 """
 
-import asyncio
-from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Protocol, TypeVar
 
@@ -24,6 +23,7 @@ from graphql_api.auth.key_manager import KeyManager
 from graphql_api.auth.scopes import Caller
 from graphql_api.budgets.allowance import Allowance
 from graphql_api.budgets.budgets import Budgets, SubmitterBudget
+from graphql_api.budgets.large_read import LargeRead
 from graphql_api.graphql_server.http_request import Credential
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.ingest.submitter_settings import SubmitterSettings
@@ -67,6 +67,7 @@ class Context:
     keys: KeyManager
     audit_log: AuditLog
     submitter_settings: SubmitterSettings
+    _large_read: LargeRead | None = field(default=None, init=False)
 
     @classmethod
     async def create(cls, services: Services, credential: Credential) -> "Context":
@@ -104,10 +105,15 @@ class Context:
         """The allowance of the caller: the requests and samples that it may send."""
         return self.budgets.allowance(self.caller)
 
-    def clear_loaders(self) -> None:
-        """Discard all loaded documents, so that the next event of a subscription reads current documents."""
+    def release(self, response_bytes: int = 0) -> None:
+        """Discard all loaded documents. The next event of a subscription therefore reads current documents.
+
+        Memory that is reserved for them stays reserved for the `response_bytes` that are not sent.
+        """
         for name in _LOADERS:
             self.__dict__.pop(name, None)
+        if self._large_read is not None:
+            self._large_read.end(response_bytes)
 
     @cached_property
     def headers(self) -> DataLoader[str, Header | None]:
@@ -127,27 +133,33 @@ class Context:
     @cached_property
     def values(self) -> DataLoader[str, Sequence[float]]:
         """Loads the values of samples by sample id."""
-        return DataLoader(load_fn=partial(_load_values, self.headers, self.raw_documents))
+        in_thread = partial(self.receiver.validators.run, self.caller.submitter)
+        return DataLoader(load_fn=partial(_load_values, self.headers, self.raw_documents, in_thread))
 
     @cached_property
     def raw_documents(self) -> "RawDocuments":
         """The raw documents that this operation reads."""
-        return RawDocuments(self.store, self.caller.submitter, max_bytes=self.receiver.max_sample_bytes)
+        if self._large_read is None:
+            self._large_read = LargeRead(self.budgets, self.caller)
+        max_bytes = self.receiver.max_sample_bytes
+        return RawDocuments(self.store, self.caller.submitter, self._large_read, max_bytes=max_bytes)
 
 
 class RawDocuments:
     """Loads the raw documents of samples for one operation, up to `max_bytes` in total."""
 
-    def __init__(self, store: Store, submitter: str, *, max_bytes: int) -> None:
+    def __init__(self, store: Store, submitter: str, large_read: LargeRead, *, max_bytes: int) -> None:
         self._loader = DataLoader(load_fn=partial(_load_raw_documents, store, submitter))
         self._max_bytes = max_bytes
+        self._large_read = large_read
         self._bytes = 0
         self._counted: set[str] = set()
 
     async def load(self, header: Header) -> bytes:
         """Return the raw document of a sample.
 
-        Raises `TooLarge` if the raw documents of one operation exceed the maximum size of a sample.
+        Raises `TooLarge` if the raw documents of one operation exceed the maximum size of a sample, `RateLimited` if
+        the share of the submitter is exhausted, and `Unavailable` if the memory budget is.
         """
         if header.id not in self._counted:  # count a document once, even if two fields read it
             if self._bytes + header.byte_count > self._max_bytes:
@@ -156,11 +168,16 @@ class RawDocuments:
                 )
             self._counted.add(header.id)
             self._bytes += header.byte_count
+        # A resolver is called again if the plan of its operation has failed, so each call needs the reservation.
+        await self._large_read.reserve(self._bytes)
         return await self._loader.load(header.id)
 
 
 _LOADERS = [name for name, member in vars(Context).items() if isinstance(member, cached_property)]
 Info = strawberry.Info[Context, None]
+
+_InThread = Callable[[Callable[[], payload.Payload]], Awaitable[payload.Payload]]
+"""Runs a function in a thread, one at a time for each submitter. Reading numbers holds the interpreter."""
 
 
 async def _load_headers(store: Store, submitter: str, ids: list[str]) -> Sequence[Header | None]:
@@ -179,16 +196,18 @@ async def _load_failed_attempts(store: Store, submitter: str, ids: list[str]) ->
 
 
 async def _load_values(
-    headers: DataLoader[str, Header | None], raw_documents: RawDocuments, ids: list[str]
+    headers: DataLoader[str, Header | None], raw_documents: RawDocuments, in_thread: _InThread, ids: list[str]
 ) -> Sequence[Sequence[float] | BaseException]:
-    return [await _result_or_error(_values(header, raw_documents)) for header in await headers.load_many(ids)]
+    return [
+        await _result_or_error(_values(header, raw_documents, in_thread)) for header in await headers.load_many(ids)
+    ]
 
 
-async def _values(header: Header | None, raw_documents: RawDocuments) -> Sequence[float]:
+async def _values(header: Header | None, raw_documents: RawDocuments, in_thread: _InThread) -> Sequence[float]:
     assert header is not None
     raw = await raw_documents.load(header)
     read = partial(payload.read, raw, header.default_time_zone(), skips_missing=header.missing_count > 0)
-    return (await asyncio.to_thread(read)).data
+    return (await in_thread(read)).data
 
 
 async def _load_raw_documents(store: Store, submitter: str, ids: list[str]) -> Sequence[bytes | BaseException]:

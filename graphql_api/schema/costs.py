@@ -34,7 +34,7 @@ READ = FieldCost(0.1)
 SINGLE_READ = FieldCost(1)
 """One document, in a call of its own."""
 
-RAW = FieldCost(0.5)
+RAW = FieldCost(1)
 """One raw document. The size of all raw documents of an operation is limited separately."""
 
 

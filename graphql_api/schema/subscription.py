@@ -56,7 +56,7 @@ class Subscription:
                 yield sample
                 if is_pending:
                     await result_written
-                    context.clear_loaders()
+                    context.release()
                     metrics.DELIVERED.inc()
                     yield sample
 
@@ -92,7 +92,7 @@ class Subscription:
                     continue
                 if selection is EVERYTHING or selection.matches(result):
                     metrics.DELIVERED.inc()
-                    context.clear_loaders()
+                    context.release()
                     yield _shared_edge(written, result)
 
     @strawberry.subscription(

@@ -19,7 +19,7 @@ from graphql_api.budgets.budgets import HEAVY_COST, SubmitterBudget
 from graphql_api.budgets.memory_budget import MemoryBudget, Reservation
 from graphql_api.graphql_server.execution import responses
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
-from graphql_api.graphql_server.execution.operations import MAX_ERRORS, Operation, Operations
+from graphql_api.graphql_server.execution.operations import MAX_ERRORS, MIN_PACED_COST, Operation, Operations
 from graphql_api.graphql_server.execution.paced_executor import PacedExecutor
 from graphql_api.graphql_server.execution.plans import RootOutcome
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, SelectionKey, SharedEvent
@@ -28,8 +28,6 @@ from graphql_api.graphql_server.settings import MIB, YIELD_SECONDS, GraphQLSetti
 from storage.documents.errors import DropzoneError, Unavailable
 
 _LARGE_VARIABLE_BYTES = 1 * MIB
-_MIN_PACED_COST = 2
-"""Operations with this cost or more start one by one. Otherwise, many of them would block the event loop together."""
 _EVENT_COST = 62
 """Cost units of executing an operation for an event. By default, 16 events of a submitter are executed at a time."""
 _MAX_SHARED_RESPONSES = 10  # per event, because an event may stay in the result log for a long time
@@ -99,7 +97,7 @@ class Executor:
         self, operation: Operation, variables: dict[str, Any], context: OperationContext, cost: int
     ) -> GraphQLResponse:
         turn = None
-        if cost >= _MIN_PACED_COST:
+        if cost >= MIN_PACED_COST:
             turn = context.budget.turn()
             await turn.start()
         outcome = await operation.plan.execute(context, variables, turn) if operation.plan else None

@@ -31,7 +31,7 @@ from graphql import (
 from graphql.validation import ASTValidationRule, ValidationContext, specified_rules
 
 from graphql_api import errors
-from graphql_api.budgets.budgets import HEAVY_COST, SubmitterBudget
+from graphql_api.budgets.budgets import SubmitterBudget
 from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.client_text import shorten
 from graphql_api.errors import TooComplex
@@ -45,6 +45,8 @@ from graphql_api.shared_tasks import SharedTasks
 from storage.documents.errors import BadRequest, DropzoneError
 
 MAX_ERRORS = 10
+MIN_PACED_COST = 2
+"""Operations with this cost or more start one by one. Otherwise, many of them would block the event loop together."""
 _SEEN_DOCUMENTS = 8_192
 
 _READING_COST = 500
@@ -85,9 +87,9 @@ class Operation(NamedTuple):
     """Whether the responses depend on variables. Variables in arguments of a root field do not count."""
 
     @property
-    def is_heavy_query(self) -> bool:
-        """Whether this is a query that is heavy, or that is heavy with some variables."""
-        return self.type is OperationType.QUERY and self.cost.maximum >= HEAVY_COST
+    def is_long_query(self) -> bool:
+        """Whether this is a query that can take long with some variables. It then ends when its client disconnects."""
+        return self.type is OperationType.QUERY and self.cost.maximum >= MIN_PACED_COST
 
     def selection_key(self, request: GraphQLRequest) -> SelectionKey:
         """Return a key. Requests with the same key have the same response to the same event."""

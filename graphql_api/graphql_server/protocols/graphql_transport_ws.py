@@ -255,12 +255,16 @@ class GraphQLWebSocket:
                 request.reservation.resize(request.size)
             operation = await self._executor.prepare(request, context)
             self._prepared.set()
-            async with contextlib.aclosing(self._executor.subscribe(operation, request, context)) as responses:
-                async for response in responses:
-                    if not response.is_executed:
-                        return response
-                    await self._send("next", operation_id, orjson.Fragment(response.body))
-                    self._notice.record(response.cursor, operation_id)
+            try:
+                async with contextlib.aclosing(self._executor.subscribe(operation, request, context)) as responses:
+                    async for response in responses:
+                        if not response.is_executed:
+                            return response
+                        context.release(len(response.body))
+                        await self._send("next", operation_id, orjson.Fragment(response.body))
+                        self._notice.record(response.cursor, operation_id)
+            finally:
+                context.release()
         return None
 
     async def _send(self, kind: str, operation_id: str | None = None, payload: object = msgspec.UNSET) -> None:

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from graphql_api import errors
 from graphql_api.budgets.allowance import announce
+from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES
 from graphql_api.credential_errors import FOR_KEYS, Challenges
 from graphql_api.errors import MethodNotAllowed, NotAcceptable, UnsupportedMediaType
 from graphql_api.graphql_server import http_request
@@ -27,6 +28,7 @@ from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest,
 from graphql_api.graphql_server.execution.operations import InvalidOperation
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, from_error
 from graphql_api.graphql_server.http_request import Credential, header, read_body
+from graphql_api.graphql_server.large_response import LargeResponse
 from graphql_api.graphql_server.media_types import JSON, Accepted, accepted, is_json
 from graphql_api.graphql_server.operation_context import OperationContext
 from graphql_api.graphql_server.protocols.server_sent_events import EventStreamResponse
@@ -86,6 +88,7 @@ class HTTPEndpoint:
             return await self._page(request)
         credential = http_request.credential(request.scope)
         context = await self._authenticate(credential)
+        reserved.callback(context.release)
         allowance = context.allowance
         announce(request.scope, allowance)
         allowance.admit_request()
@@ -145,9 +148,11 @@ class HTTPEndpoint:
                 self._executor.check_room(context)  # the response can still have the status of the error
             return self._stream(self._executor.subscribe(operation, request, context), credential)
         execution = self._executor.execute(operation, request, context)
-        if operation.is_heavy_query:
+        if operation.is_long_query:
             execution = while_connected(http_request.receive, execution)
-        return _single(await execution, accept.single)
+        response = await execution
+        context.release(len(response.body))
+        return _single(response, accept.single)
 
     def _stream(self, responses: AsyncGenerator[GraphQLResponse, None], credential: Credential) -> Response:
         return EventStreamResponse(
@@ -189,7 +194,10 @@ def _single(response: GraphQLResponse, media_type: bytes | None) -> Response:
 
 def _response(status: int, media_type: bytes, body: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> Response:
     content_type = f"{media_type.decode()}; charset=utf-8"
-    return Response(body, status, {"content-type": content_type, **_SAFE_HEADERS, **headers})
+    all_headers = {"content-type": content_type, **_SAFE_HEADERS, **headers}
+    if len(body) > MIN_RESERVED_BYTES:
+        return LargeResponse(body, status, all_headers, held=ExitStack())
+    return Response(body, status, all_headers)
 
 
 async def _once(response: GraphQLResponse) -> AsyncGenerator[GraphQLResponse, None]:

@@ -1,6 +1,7 @@
 """A sample as clients see it. The server reads a field from Firestore only if the query selects that field."""
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Self
 
 import strawberry
@@ -11,7 +12,7 @@ from graphql_api.schema.costs import RAW, READ, costs
 from graphql_api.schema.types.label import LABELS, Label, graphql_labels
 from graphql_api.schema.types.problem import FailedAttempts, ProblemType, SampleState
 from graphql_api.schema.types.result import SUBMITTED_BY, Result
-from graphql_api.schema.types.scalars import JSON, Vector
+from graphql_api.schema.types.scalars import JSON, VECTOR_PIECE, Vector, vector
 from graphql_api.schema.types.timeline import TimelineEntry
 from storage.documents import BadRequest, Header, state_of
 from storage.documents import Result as StoredResult
@@ -146,7 +147,10 @@ class Sample:
         if self.header.problems:
             return Vector([])
         values = await info.context.values.load(self.header.id)
-        return Vector(list(values[offset : None if first is None else offset + first]))
+        part = values[offset : None if first is None else offset + first]
+        if len(part) <= VECTOR_PIECE:
+            return vector(part)
+        return await info.context.receiver.validators.run(self.header.submitter, partial(vector, part))
 
     async def stored_result(self, info: Info) -> StoredResult | None:
         """Load the result of this sample. A sample that is PENDING or REJECTED has none."""

@@ -1,6 +1,27 @@
 """All attacks. Importing this package registers them."""
 
-from tests.attack.attacks import bodies, connections, credentials, events, floods, frames, queries, rounds
+from tests.attack.attacks import (
+    bodies,
+    connections,
+    credentials,
+    events,
+    floods,
+    frames,
+    large_documents,
+    queries,
+    rounds,
+)
 from tests.attack.registry import ATTACKS
 
-__all__ = ["ATTACKS", "bodies", "connections", "credentials", "events", "floods", "frames", "queries", "rounds"]
+__all__ = [
+    "ATTACKS",
+    "bodies",
+    "connections",
+    "credentials",
+    "events",
+    "floods",
+    "frames",
+    "large_documents",
+    "queries",
+    "rounds",
+]

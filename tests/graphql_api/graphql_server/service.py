@@ -53,6 +53,9 @@ class ExampleContext(dict[str, object]):
         self.budget = budget
         self.allowance = allowance or Allowance(Limits(), None)
 
+    def release(self, response_bytes: int = 0) -> None:
+        """Do nothing: the operations of the example read no documents."""
+
     @classmethod
     def of_somebody(cls) -> "ExampleContext":
         """Return the context of an operation that uses nothing yet."""

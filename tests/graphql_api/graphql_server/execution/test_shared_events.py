@@ -34,6 +34,9 @@ class Caller:
         self.budget = Budgets(Limits()).submitter(name)
         self.allowance = Allowance(Limits(), None)
 
+    def release(self, response_bytes: int = 0) -> None:
+        """Do nothing: the operations read no documents."""
+
 
 class Reading(SharedEvent):
     """An event that counts how often its field is resolved."""

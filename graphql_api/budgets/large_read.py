@@ -1,0 +1,58 @@
+"""Reading large documents: a few operations of a submitter at a time, each with a reservation of memory."""
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from graphql_api.budgets.budgets import Budgets, Sender
+from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES
+
+_COPIES = 4
+"""How many times a document can be in memory while it is read: as chunks, bytes, values, and in the response."""
+
+
+class LargeRead:
+    """The large documents that one operation reads.
+
+    An operation waits for its place only once, before its first large document. Two operations therefore cannot wait
+    for each other. It leaves the place when its response is ready. Memory for the response stays reserved until the
+    client has received it.
+    """
+
+    def __init__(self, budgets: Budgets, sender: Sender) -> None:
+        budget = budgets.charged(sender)
+        self._places = budget.large_reads
+        self._place: asyncio.Future[None] | None = None
+        self._reservation = budgets.memory.reserve(budget.request_bytes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.end()
+
+    async def reserve(self, byte_count: int) -> None:
+        """Reserve memory for documents of `byte_count` bytes in total, if they are large.
+
+        Raises `RateLimited` if too many operations wait, or if the share of the submitter is exhausted, and
+        `Unavailable` if the memory budget is exhausted.
+        """
+        if byte_count <= MIN_RESERVED_BYTES:
+            return
+        if self._place is None:
+            self._place = asyncio.ensure_future(self._places.take(1))
+        await asyncio.shield(self._place)
+        self._reservation.resize(_COPIES * byte_count)
+
+    def end(self, response_bytes: int = 0) -> None:
+        """Leave the place. Keep memory for a response of `response_bytes`, if memory is reserved."""
+        self._reservation.resize(min(self._reservation.size, response_bytes))
+        place, self._place = self._place, None
+        if place is None:
+            return
+        if not place.done():
+            place.cancel()
+        elif not place.cancelled() and place.exception() is None:
+            self._places.give_back(1)

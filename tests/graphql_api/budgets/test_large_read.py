@@ -1,0 +1,92 @@
+"""Large documents: a few operations of a submitter read them at a time, and each reserves memory."""
+
+import asyncio
+
+import pytest
+
+from graphql_api.budgets.budgets import Budgets
+from graphql_api.budgets.large_read import LargeRead
+from graphql_api.limits import Limits
+from storage.documents import RateLimited
+from tests.graphql_api.budgets.sender import Sender
+
+MIB = 2**20
+
+
+@pytest.fixture
+def budgets() -> Budgets:
+    """Allow two operations that read large documents, and 16 MiB of memory."""
+    return Budgets(Limits(max_large_reads_per_submitter=2, max_request_mib_per_submitter=16, max_memory_mib=2**20))
+
+
+def large_read(budgets: Budgets) -> LargeRead:
+    """Return a read of one submitter."""
+    return LargeRead(budgets, Sender("a"))
+
+
+async def test_a_small_document_needs_no_place(budgets: Budgets) -> None:
+    """Pages of samples are usually small."""
+    for _ in range(5):
+        await large_read(budgets).reserve(64 * 1024)
+
+    assert budgets.submitter("a").is_unused
+
+
+async def test_an_operation_waits_until_another_has_its_response(budgets: Budgets) -> None:
+    """Another submitter does not wait."""
+    first, second, third = (large_read(budgets) for _ in range(3))
+    await first.reserve(MIB)
+    await second.reserve(MIB)
+    waiting = asyncio.create_task(third.reserve(MIB))
+    await LargeRead(budgets, Sender("b")).reserve(MIB)
+    assert budgets.submitter("a").large_reads.waiting == 1
+
+    first.end(MIB)
+    await waiting
+
+    assert budgets.submitter("a").request_bytes.used == (1 + 4 + 4) * MIB
+    for each in (first, second, third):
+        each.end()
+    assert budgets.submitter("a").is_unused
+
+
+async def test_the_documents_of_one_operation_count_together(budgets: Budgets) -> None:
+    """The operation has one place, even if two fields read at the same time."""
+    with large_read(budgets) as read:
+        await asyncio.gather(read.reserve(MIB), read.reserve(2 * MIB))
+        assert budgets.submitter("a").large_reads.used == 1
+        assert budgets.submitter("a").request_bytes.used == 8 * MIB
+
+    assert budgets.submitter("a").is_unused
+
+
+async def test_a_refused_document_reserves_nothing(budgets: Budgets) -> None:
+    """The refusal names the limit. The place is free when the operation has ended."""
+    with large_read(budgets) as first, large_read(budgets) as second:
+        await first.reserve(3 * MIB)
+        with pytest.raises(RateLimited) as refused:
+            await second.reserve(2 * MIB)
+        assert refused.value.limit == "max_request_mib_per_submitter"
+        assert budgets.submitter("a").request_bytes.used == 12 * MIB
+
+    assert budgets.submitter("a").is_unused
+
+
+async def test_an_operation_that_is_cancelled_while_it_waits_uses_no_place(budgets: Budgets) -> None:
+    """Its client may have disconnected."""
+    first, second, third = (large_read(budgets) for _ in range(3))
+    await first.reserve(MIB)
+    await second.reserve(MIB)
+    waiting = asyncio.create_task(third.reserve(MIB))
+    await asyncio.sleep(0)
+
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    third.end()
+    await asyncio.sleep(0)
+
+    assert budgets.submitter("a").large_reads.waiting == 0
+    first.end()
+    second.end()
+    await asyncio.sleep(0)
+    assert budgets.submitter("a").is_unused

@@ -1,0 +1,66 @@
+"""Large documents that clients read slowly or not at all. Each holds memory until its client has received it."""
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from tests.stack import PATIENCE_SECONDS, Stack, eventually
+
+VALUES = 1_200_000
+SAMPLE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%b1]}' % (b"1.2345678," * VALUES)
+
+
+@pytest.fixture(scope="module")
+def narrow_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Return a stack in which a submitter may have 16 MiB of large requests."""
+    with Stack(tmp_path_factory.mktemp("large-reads"), DROPZONE_MAX_REQUEST_MIB_PER_SUBMITTER="16") as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def sample_id(narrow_stack: Stack) -> str:
+    """Store a sample of 12 MB."""
+    response = narrow_stack.post_sample(SAMPLE)
+    assert response.status_code == 201, response.text
+    return str(response.json()["id"])
+
+
+def request(stack: Stack, method: str, path: str, body: bytes = b"") -> socket.socket:
+    """Send a request over a new connection, and do not read the response."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(PATIENCE_SECONDS)
+    client.connect(("127.0.0.1", stack.api_port))
+    head = f"{method} {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {stack.key}\r\ncontent-type: application/json\r\n"
+    client.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+    return client
+
+
+@pytest.mark.parametrize("field", ["raw", "data", ""])
+def test_a_response_that_is_not_read_holds_memory(narrow_stack: Stack, sample_id: str, field: str) -> None:
+    """Further large documents of the submitter are refused meanwhile, and small ones are read."""
+    query = json.dumps({"query": f'{{ sample(id: "{sample_id}") {{ {field} }} }}'}).encode()
+    method, path, body = ("POST", "/graphql", query) if field else ("GET", f"/samples/{sample_id}", b"")
+    small_id = narrow_stack.submit({"time_stamp": "2019-05-01T06:00:00Z", "data": [1]})["id"]
+
+    with closing(request(narrow_stack, method, path, body)) as unread:
+        assert unread.recv(12) == b"HTTP/1.1 200"
+        for _ in range(2):
+            with closing(request(narrow_stack, method, path, body)) as refused:
+                assert refused.recv(12) == b"HTTP/1.1 429"
+        assert narrow_stack.get(f"/samples/{small_id}").status_code == 200
+
+    assert eventually(lambda: narrow_stack.get(f"/samples/{sample_id}").content == SAMPLE)
+
+
+def test_all_values_of_a_large_sample_are_returned(narrow_stack: Stack, sample_id: str) -> None:
+    """Or the requested part of them."""
+    query = "query ($id: ID!) { sample(id: $id) { data part: data(first: 3, offset: 1199999) } }"
+
+    sample = narrow_stack.graphql(query, {"id": sample_id})["sample"]
+
+    assert sample["data"] == [1.2345678] * VALUES + [1]
+    assert sample["part"] == [1.2345678, 1]
