@@ -8,11 +8,14 @@ remembers the series that it has registered. A query reads the newest results of
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 from graphql_api.errors import TooComplex
 from graphql_api.results.filters import Selection
 from graphql_api.results.result_listing import ResultListing, decode_result
+from graphql_api.shared_tasks import SharedTasks
 from storage.documents import BadRequest, Labels, Result, document_paths, labels
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
@@ -37,12 +40,28 @@ class SeriesListing:
     def __init__(self, firestore: Firestore, results: ResultListing) -> None:
         self._firestore = firestore
         self._results = results
+        self._readings = SharedTasks[str, list[Labels]]()
+        """The readings that have not started, by submitter. Concurrent requests share a reading."""
+        self._locks = WeakValueDictionary[str, asyncio.Lock]()
 
     async def read(self, submitter: str, having: Labels) -> list[Labels]:
         """Return the labels of each series that has the labels `having`.
 
         Raises `TooComplex` if the submitter has more than `MAX_SERIES` series.
         """
+        found = await self._readings.run(submitter, partial(self._read_next, submitter))
+        return [each for each in found if having.items() <= each.items()]
+
+    async def _read_next(self, submitter: str) -> list[Labels]:
+        """Read all series after the present reading has ended. Later requests do not share this reading."""
+        lock = self._locks.get(submitter)
+        if lock is None:
+            lock = self._locks[submitter] = asyncio.Lock()
+        async with lock:
+            self._readings.replace(submitter)
+            return await self._read_all(submitter)
+
+    async def _read_all(self, submitter: str) -> list[Labels]:
         query = StructuredQuery()
         query.from_.add(collection_id=document_paths.SERIES)
         query.limit.value = MAX_SERIES + 1
@@ -53,8 +72,7 @@ class SeriesListing:
                 "sensor, not of a single sample",
                 limit="max_series",
             )
-        found = await self._results.turns.of(submitter).map(_labels_of, documents)
-        return [each for each in found if having.items() <= each.items()]
+        return await self._results.turns.of(submitter).map(_labels_of, documents)
 
     async def latest(self, submitter: str, names: Sequence[str], selection: Selection) -> list[Result]:
         """Return the result with the latest time stamp of each group of selected results, ordered by the labels.

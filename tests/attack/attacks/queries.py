@@ -160,3 +160,15 @@ async def event_streams_with_samples(target: Target) -> None:
         async with target.client(8) as client:
             lines = (SAMPLE + b"\n") * 100
             await repeat(target, 2, lambda: client.post("/samples", content=lines, headers={"content-type": NDJSON}))
+
+
+@attack(is_valid_work=True)
+async def label_values_of_many_series(target: Target) -> None:
+    """Store samples of thousands of series, and list the values of their label over 64 connections."""
+    lines = b"".join(
+        b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1], "labels": {"a": "%d"}}\n' % n for n in range(9_000)
+    )
+    async with target.client(64) as client:
+        await client.post("/samples", content=lines, headers={"content-type": NDJSON})
+        body = b'{"query": "{ labelValues(name: \\"a\\") }"}'
+        await repeat(target, 64, lambda: client.post("/graphql", content=body))
