@@ -222,49 +222,51 @@ class GraphQLWebSocket:
         return task
 
     async def _run(self, operation_id: str, request: GraphQLRequest, is_full: bool) -> None:
-        try:
-            failure = self._too_many() if is_full else await self._send_responses(operation_id, request)
-        except InvalidOperation as invalid:
-            failure = invalid.response
-        except DropzoneError as error:
-            failure = from_error(error)
-        except Disconnected:
-            return  # the task that reads messages also ends
-        except Exception as error:  # noqa: BLE001 (any other error is logged and masked)
-            described = errors.describe_unexpected(error, "an operation over a WebSocket")
-            failure = GraphQLResponse(orjson.dumps({"errors": [described]}), is_executed=False)
-        # A client may reuse the id as soon as it has received the last message of the operation.
-        if self._operations.get(operation_id) is asyncio.current_task():
-            self._forget(operation_id)
-        with contextlib.suppress(Disconnected):
-            if failure is None:
-                await self._send("complete", operation_id)
-            else:
-                await self._send("error", operation_id, orjson.loads(failure.body)["errors"])
+        # The last message is sent when almost all of those before it are. Until then, memory for them stays reserved.
+        with contextlib.ExitStack() as held:
+            try:
+                failure = self._too_many() if is_full else await self._send_responses(operation_id, request, held)
+            except InvalidOperation as invalid:
+                failure = invalid.response
+            except DropzoneError as error:
+                failure = from_error(error)
+            except Disconnected:
+                return  # the task that reads messages also ends
+            except Exception as error:  # noqa: BLE001 (any other error is logged and masked)
+                described = errors.describe_unexpected(error, "an operation over a WebSocket")
+                failure = GraphQLResponse(orjson.dumps({"errors": [described]}), is_executed=False)
+            # A client may reuse the id as soon as it has received the last message of the operation.
+            if self._operations.get(operation_id) is asyncio.current_task():
+                self._forget(operation_id)
+            with contextlib.suppress(Disconnected):
+                if failure is None:
+                    await self._send("complete", operation_id)
+                else:
+                    await self._send("error", operation_id, orjson.loads(failure.body)["errors"])
 
     def _too_many(self) -> GraphQLResponse:
         limit = self._settings.max_operations_per_websocket
         return from_error(RateLimited(f"a WebSocket may have {limit} operations at a time; complete one first"))
 
-    async def _send_responses(self, operation_id: str, request: GraphQLRequest) -> GraphQLResponse | None:
+    async def _send_responses(
+        self, operation_id: str, request: GraphQLRequest, held: contextlib.ExitStack
+    ) -> GraphQLResponse | None:
         """Send the responses of an operation. Return a response with a request error instead of sending it."""
         context = await self._authenticate(self._credential)
+        held.callback(context.release)
         context.allowance.admit_request()
         with self._executor.reserve(context) as request.reservation:
             if request.size > MIN_RESERVED_BYTES:
                 request.reservation.resize(request.size)
             operation = await self._executor.prepare(request, context)
             self._prepared.set()
-            try:
-                async with contextlib.aclosing(self._executor.subscribe(operation, request, context)) as responses:
-                    async for response in responses:
-                        if not response.is_executed:
-                            return response
-                        context.release(len(response.body))
-                        await self._send("next", operation_id, orjson.Fragment(response.body))
-                        self._notice.record(response.cursor, operation_id)
-            finally:
-                context.release()
+            async with contextlib.aclosing(self._executor.subscribe(operation, request, context)) as responses:
+                async for response in responses:
+                    if not response.is_executed:
+                        return response
+                    context.release(len(response.body))
+                    await self._send("next", operation_id, orjson.Fragment(response.body))
+                    self._notice.record(response.cursor, operation_id)
         return None
 
     async def _send(self, kind: str, operation_id: str | None = None, payload: object = msgspec.UNSET) -> None:

@@ -158,7 +158,6 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
             )
         if self._unparsed and message["type"] != "websocket.send":
             self._parse_now()  # the handshake is complete, or no more messages will be received
-        await self.writable.wait()  # the memory of a large message stays reserved until it is sent
 
     def _parse_now(self) -> None:
         if not self._is_waiting and not self._is_discarding:

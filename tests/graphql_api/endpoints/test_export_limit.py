@@ -10,6 +10,7 @@ from graphql_api.endpoints import results
 from graphql_api.limits import Limits
 from graphql_api.settings import Settings
 from tests.graphql_api.endpoints.exchange import Exchange
+from tests.graphql_api.graphql_server.service import UNLIMITED_MIB
 from tests.stack import PATIENCE_SECONDS, Stack
 
 EXPORT = Exchange("/results?format=csv")
@@ -19,7 +20,7 @@ async def test_an_export_waits_until_another_has_ended(stack: Stack, monkeypatch
     """If it waits too long, the refusal names the limit and says when to retry. Others do not wait for it."""
     for name, value in stack.firestore_environment.items():
         monkeypatch.setenv(name, value)
-    app = create_app(Settings(limits=Limits(max_exports_per_submitter=1)))
+    app = create_app(Settings(limits=Limits(max_exports_per_submitter=1, max_memory_mib=UNLIMITED_MIB)))
     key, other_key = stack.new_key("exports"), stack.new_key("other exports")
     begun, is_read = asyncio.Event(), asyncio.Event()
 
@@ -52,7 +53,10 @@ async def test_an_export_whose_client_has_gone_does_not_wait(stack: Stack, monke
     """Its place is free for others."""
     for name, value in stack.firestore_environment.items():
         monkeypatch.setenv(name, value)
-    app, key = create_app(Settings(limits=Limits(max_exports_per_submitter=1))), stack.new_key("exports")
+    app, key = (
+        create_app(Settings(limits=Limits(max_exports_per_submitter=1, max_memory_mib=UNLIMITED_MIB))),
+        stack.new_key("exports"),
+    )
     async with app.router.lifespan_context(app), asyncio.timeout(PATIENCE_SECONDS):
         for _ in range(3):
             await EXPORT._replace(is_abandoned=True).run(app, key)
