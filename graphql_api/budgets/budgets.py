@@ -180,8 +180,8 @@ def _submitter_budget(name: str, limits: Limits, turns: LoopTurns) -> SubmitterB
         event_cost=_cost_budget(limits, limits.max_subscriptions_per_submitter),
         request_bytes=Budget("max_request_mib_per_submitter", limits.max_request_mib_per_submitter * _MIB),
         uploads=Budget("max_uploads_per_submitter", limits.max_uploads_per_submitter),
-        exports=_places(limits, "max_exports_per_submitter"),
-        large_reads=_places(limits, "max_large_reads_per_submitter"),
+        exports=_places(limits, "max_exports_per_submitter", limits.max_exports_per_submitter),
+        large_reads=_places(limits, "max_large_reads_per_submitter", limits.max_large_reads_per_submitter),
         pending_samples=Budget("max_pending_samples_per_submitter", limits.max_pending_samples_per_submitter),
         websockets=Budget("max_websockets_per_submitter", limits.max_websockets_per_submitter),
         subscriptions=Budget("max_subscriptions_per_submitter", limits.max_subscriptions_per_submitter),
@@ -198,10 +198,10 @@ def _cost_budget(limits: Limits, max_waiting: int) -> WaitingBudget:
     )
 
 
-def _places(limits: Limits, limit: str) -> WaitingBudget:
+def _places(limits: Limits, limit: str, number: int) -> WaitingBudget:
     return WaitingBudget(
         limit,
-        getattr(limits, limit),
+        number,
         waiting_limit="max_waiting_operations_per_submitter",
         max_waiting=limits.max_waiting_operations_per_submitter,
     )

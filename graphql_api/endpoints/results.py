@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import math
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +25,7 @@ from starlette.types import Scope as ASGIScope
 
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope
-from graphql_api.budgets.budget import RETRY_SECONDS, WaitingBudget, refusal
+from graphql_api.budgets.budget import RETRY_SECONDS, refusal
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.client_text import shorten
 from graphql_api.endpoints.endpoint import Endpoint, endpoint
@@ -115,9 +115,13 @@ class ResultEndpoints:
         columns = export.columns[1:]
         results = self._services.store.result_listing.scan(caller.submitter, selection, order, columns, _PAGE_SIZE)
         body = self._body(export, caller, credential, results)
-        budget = self._services.budgets.charged(caller).exports
+        exports = self._services.budgets.charged(caller).exports
         async with contextlib.AsyncExitStack() as held:
-            await while_connected(request.receive, held.enter_async_context(_place(budget)))
+            try:
+                async with asyncio.timeout(_MAX_WAIT_SECONDS):
+                    await while_connected(request.receive, held.enter_async_context(exports.hold(1)))
+            except TimeoutError:
+                raise refusal(exports.limit, f"at most {exports.max_amount:,} at a time", RETRY_SECONDS) from None
             return _FileResponse(body, headers, export.media_type, held.pop_all())
 
     async def _body(
@@ -135,20 +139,6 @@ class ResultEndpoints:
                     written = file.write(await budgets.charged(caller).turn().map(row_of, documents))
                 yield written  # outside of the budget, because clients can read slowly
         yield file.finish()
-
-
-@contextlib.asynccontextmanager
-async def _place(exports: WaitingBudget) -> AsyncIterator[None]:
-    """Wait until another export may be sent. Raises `RateLimited` if this takes too long."""
-    try:
-        async with asyncio.timeout(_MAX_WAIT_SECONDS):
-            await exports.take(1)
-    except TimeoutError:
-        raise refusal(exports.limit, f"at most {exports.max_amount:,} at a time", RETRY_SECONDS) from None
-    try:
-        yield
-    finally:
-        exports.give_back(1)
 
 
 class _FileResponse(StreamingResponse):

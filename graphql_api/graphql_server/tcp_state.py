@@ -2,7 +2,8 @@
 
 The event loop reports the end of a connection only after the server has read all data before it. The kernel knows the
 end as soon as it arrives. An HTTP connection sets `scope["state"][TRANSPORT]` to its transport, so that the work on a
-long body can end as soon as its client is gone.
+long body can end as soon as its client is gone. A WebSocket sets `scope["state"][WRITABLE]` to an event that is set
+unless much data waits to be sent.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 TRANSPORT = "transport"
+WRITABLE = "writable"
 
 _TCP_INFO = getattr(socket, "TCP_INFO", None)
 _CLOSED_STATES = frozenset({7, 8})
@@ -38,3 +40,10 @@ def has_lost_client(scope: Mapping[str, Any]) -> bool:
     """Return whether the connection of a request is closed, or closed by its client. False if it is not known."""
     transport: asyncio.Transport | None = scope.get("state", {}).get(TRANSPORT)
     return transport is not None and (transport.is_closing() or has_unread_end(transport))
+
+
+async def wait_until_sent(scope: Mapping[str, Any]) -> None:
+    """Wait until the client of a WebSocket has received almost all of the messages, or has disconnected."""
+    writable: asyncio.Event | None = scope.get("state", {}).get(WRITABLE)
+    if writable is not None:
+        await writable.wait()

@@ -56,7 +56,6 @@ class Subscription:
                 yield sample
                 if is_pending:
                     await result_written
-                    context.release()
                     metrics.DELIVERED.inc()
                     yield sample
 
@@ -92,7 +91,6 @@ class Subscription:
                     continue
                 if selection is EVERYTHING or selection.matches(result):
                     metrics.DELIVERED.inc()
-                    context.release()
                     yield _shared_edge(written, result)
 
     @strawberry.subscription(

@@ -80,7 +80,9 @@ class Executor:
                     await budget.take(held)
                 try:
                     request.release_memory()
-                    return await self._execute(operation, variables, context, cost)
+                    response = await self._execute(operation, variables, context, cost)
+                    context.release(len(response.body))
+                    return response
                 finally:
                     budget.give_back(held)
         except DropzoneError as error:
@@ -115,6 +117,8 @@ class Executor:
     ) -> AsyncGenerator[GraphQLResponse, None]:
         """Execute an operation of any type and yield its responses.
 
+        The caller takes the next response when its client has received almost all of the previous one. Until then,
+        memory for a large response stays reserved.
         If the event source of a subscription fails, the last response contains the error.
         """
         resources = AsyncExitStack()
@@ -132,7 +136,10 @@ class Executor:
                 return
             resources.push_async_callback(events.aclose)
             async for event in events:
-                yield await self._execute_event(executor, operation, key, event, context.budget)
+                response = await self._execute_event(executor, operation, key, event, context.budget)
+                context.release(len(response.body))
+                yield response
+                context.release()
                 # Without this, a source that never waits would block the event loop and could not be cancelled.
                 await asyncio.sleep(0)
         except DropzoneError as error:
@@ -140,6 +147,7 @@ class Executor:
         except Exception as error:  # noqa: BLE001 (any error is logged and masked)
             yield responses.from_payload({"errors": [errors.describe_unexpected(error, str(operation))]}, operation)
         finally:
+            context.release()
             await resources.aclose()  # gives the budget back even if closing `events` fails or is cancelled
 
     async def _read_variables(self, operation: Operation, request: GraphQLRequest) -> dict[str, Any]:

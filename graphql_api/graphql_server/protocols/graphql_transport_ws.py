@@ -41,6 +41,7 @@ from graphql_api.graphql_server.protocols.transport_ws_messages import (
 from graphql_api.graphql_server.revocation import Authenticate, wait_until_refused
 from graphql_api.graphql_server.settings import GraphQLSettings
 from graphql_api.graphql_server.slow_reader_notice import SlowReaderNotice
+from graphql_api.graphql_server.tcp_state import wait_until_sent
 from graphql_api.graphql_server.websocket_trust import grant_trust
 from storage.documents.errors import BadRequest, DropzoneError, RateLimited
 
@@ -222,38 +223,33 @@ class GraphQLWebSocket:
         return task
 
     async def _run(self, operation_id: str, request: GraphQLRequest, is_full: bool) -> None:
-        # The last message is sent when almost all of those before it are. Until then, memory for them stays reserved.
-        with contextlib.ExitStack() as held:
-            try:
-                failure = self._too_many() if is_full else await self._send_responses(operation_id, request, held)
-            except InvalidOperation as invalid:
-                failure = invalid.response
-            except DropzoneError as error:
-                failure = from_error(error)
-            except Disconnected:
-                return  # the task that reads messages also ends
-            except Exception as error:  # noqa: BLE001 (any other error is logged and masked)
-                described = errors.describe_unexpected(error, "an operation over a WebSocket")
-                failure = GraphQLResponse(orjson.dumps({"errors": [described]}), is_executed=False)
-            # A client may reuse the id as soon as it has received the last message of the operation.
-            if self._operations.get(operation_id) is asyncio.current_task():
-                self._forget(operation_id)
-            with contextlib.suppress(Disconnected):
-                if failure is None:
-                    await self._send("complete", operation_id)
-                else:
-                    await self._send("error", operation_id, orjson.loads(failure.body)["errors"])
+        try:
+            failure = self._too_many() if is_full else await self._send_responses(operation_id, request)
+        except InvalidOperation as invalid:
+            failure = invalid.response
+        except DropzoneError as error:
+            failure = from_error(error)
+        except Disconnected:
+            return  # the task that reads messages also ends
+        except Exception as error:  # noqa: BLE001 (any other error is logged and masked)
+            described = errors.describe_unexpected(error, "an operation over a WebSocket")
+            failure = GraphQLResponse(orjson.dumps({"errors": [described]}), is_executed=False)
+        # A client may reuse the id as soon as it has received the last message of the operation.
+        if self._operations.get(operation_id) is asyncio.current_task():
+            self._forget(operation_id)
+        with contextlib.suppress(Disconnected):
+            if failure is None:
+                await self._send("complete", operation_id)
+            else:
+                await self._send("error", operation_id, orjson.loads(failure.body)["errors"])
 
     def _too_many(self) -> GraphQLResponse:
         limit = self._settings.max_operations_per_websocket
         return from_error(RateLimited(f"a WebSocket may have {limit} operations at a time; complete one first"))
 
-    async def _send_responses(
-        self, operation_id: str, request: GraphQLRequest, held: contextlib.ExitStack
-    ) -> GraphQLResponse | None:
+    async def _send_responses(self, operation_id: str, request: GraphQLRequest) -> GraphQLResponse | None:
         """Send the responses of an operation. Return a response with a request error instead of sending it."""
         context = await self._authenticate(self._credential)
-        held.callback(context.release)
         context.allowance.admit_request()
         with self._executor.reserve(context) as request.reservation:
             if request.size > MIN_RESERVED_BYTES:
@@ -264,9 +260,10 @@ class GraphQLWebSocket:
                 async for response in responses:
                     if not response.is_executed:
                         return response
-                    context.release(len(response.body))
                     await self._send("next", operation_id, orjson.Fragment(response.body))
                     self._notice.record(response.cursor, operation_id)
+                    if len(response.body) > MIN_RESERVED_BYTES:
+                        await wait_until_sent(self._scope)
         return None
 
     async def _send(self, kind: str, operation_id: str | None = None, payload: object = msgspec.UNSET) -> None:

@@ -150,9 +150,7 @@ class HTTPEndpoint:
         execution = self._executor.execute(operation, request, context)
         if operation.is_long_query:
             execution = while_connected(http_request.receive, execution)
-        response = await execution
-        context.release(len(response.body))
-        return _single(response, accept.single)
+        return _single(await execution, accept.single)
 
     def _stream(self, responses: AsyncGenerator[GraphQLResponse, None], credential: Credential) -> Response:
         return EventStreamResponse(

@@ -13,6 +13,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES
 from graphql_api.graphql_server.disconnection import wait_until_disconnected
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, from_error
 from graphql_api.graphql_server.media_types import EVENT_STREAM
@@ -92,6 +93,8 @@ class EventStreamResponse(Response):
                 await _send(send, _event(response.body))
                 self._is_quiet = False
                 notice.record(response.cursor)
+                if len(response.body) > MIN_RESERVED_BYTES:
+                    await _send(send, b"")  # waits until the client has received almost all of the event
         await _send(send, _COMPLETE)
 
 

@@ -36,7 +36,7 @@ from graphql_api.graphql_server.server.stall_timer import StallTimer
 from graphql_api.graphql_server.server.unparsed_data import UnparsedData
 from graphql_api.graphql_server.settings import ServerSettings
 from graphql_api.graphql_server.slow_reader_notice import notice_of
-from graphql_api.graphql_server.tcp_state import has_unread_end
+from graphql_api.graphql_server.tcp_state import WRITABLE, has_unread_end
 from graphql_api.graphql_server.websocket_trust import WebSocketTrust
 from storage.documents.errors import RateLimited, RetryLater
 
@@ -110,6 +110,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
+        cast(dict[str, Any], self.scope)["state"][WRITABLE] = self.writable
         if not self.close_sent:
             self._trust = WebSocketTrust(cast(dict[str, Any], self.scope), self._place.set_authenticated)
 

@@ -24,6 +24,14 @@ def large_read(budgets: Budgets) -> LargeRead:
     return LargeRead(budgets, Sender("a"))
 
 
+async def read_and_wait(budgets: Budgets) -> tuple[list[LargeRead], "asyncio.Task[None]"]:
+    """Return three reads: two have a place, and the third waits for one. Also return the task that waits."""
+    reads = [large_read(budgets) for _ in range(3)]
+    await reads[0].reserve(MIB)
+    await reads[1].reserve(MIB)
+    return reads, asyncio.create_task(reads[2].reserve(MIB))
+
+
 async def test_a_small_document_needs_no_place(budgets: Budgets) -> None:
     """Pages of samples are usually small."""
     for _ in range(5):
@@ -34,18 +42,15 @@ async def test_a_small_document_needs_no_place(budgets: Budgets) -> None:
 
 async def test_an_operation_waits_until_another_has_its_response(budgets: Budgets) -> None:
     """Another submitter does not wait."""
-    first, second, third = (large_read(budgets) for _ in range(3))
-    await first.reserve(MIB)
-    await second.reserve(MIB)
-    waiting = asyncio.create_task(third.reserve(MIB))
+    reads, waiting = await read_and_wait(budgets)
     await LargeRead(budgets, Sender("b")).reserve(MIB)
     assert budgets.submitter("a").large_reads.waiting == 1
 
-    first.end(MIB)
+    reads[0].end(MIB)
     await waiting
 
     assert budgets.submitter("a").request_bytes.used == (1 + 4 + 4) * MIB
-    for each in (first, second, third):
+    for each in reads:
         each.end()
     assert budgets.submitter("a").is_unused
 
@@ -74,19 +79,16 @@ async def test_a_refused_document_reserves_nothing(budgets: Budgets) -> None:
 
 async def test_an_operation_that_is_cancelled_while_it_waits_uses_no_place(budgets: Budgets) -> None:
     """Its client may have disconnected."""
-    first, second, third = (large_read(budgets) for _ in range(3))
-    await first.reserve(MIB)
-    await second.reserve(MIB)
-    waiting = asyncio.create_task(third.reserve(MIB))
+    reads, waiting = await read_and_wait(budgets)
     await asyncio.sleep(0)
 
     waiting.cancel()
     await asyncio.wait([waiting])
-    third.end()
+    reads[2].end()
     await asyncio.sleep(0)
 
     assert budgets.submitter("a").large_reads.waiting == 0
-    first.end()
-    second.end()
+    reads[0].end()
+    reads[1].end()
     await asyncio.sleep(0)
     assert budgets.submitter("a").is_unused

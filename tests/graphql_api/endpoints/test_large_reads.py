@@ -1,5 +1,6 @@
 """Large documents that clients read slowly or not at all. Each holds memory until its client has received it."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Iterator
@@ -7,16 +8,20 @@ from contextlib import closing
 
 import pytest
 
+from tests.graphql_api.schema.subscriber import watching
 from tests.stack import PATIENCE_SECONDS, Stack, eventually
 
+SUBSCRIPTION = "subscription { results { node { sample { raw } } } }"
+MEDIUM = {"time_stamp": "2019-05-01T06:00:00Z", "data": [0.5] * 50_000}
 VALUES = 1_200_000
 SAMPLE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%b1]}' % (b"1.2345678," * VALUES)
 
 
 @pytest.fixture(scope="module")
 def narrow_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Return a stack in which a submitter may have 16 MiB of large requests."""
-    with Stack(tmp_path_factory.mktemp("large-reads"), DROPZONE_MAX_REQUEST_MIB_PER_SUBMITTER="16") as stack:
+    """Return a stack in which a submitter may have 16 MiB of large requests, and one operation that reads them."""
+    settings = {"DROPZONE_MAX_REQUEST_MIB_PER_SUBMITTER": "16", "DROPZONE_MAX_LARGE_READS_PER_SUBMITTER": "1"}
+    with Stack(tmp_path_factory.mktemp("large-reads"), **settings) as stack:
         yield stack
 
 
@@ -64,3 +69,28 @@ def test_all_values_of_a_large_sample_are_returned(narrow_stack: Stack, sample_i
 
     assert sample["data"] == [1.2345678] * VALUES + [1]
     assert sample["part"] == [1.2345678, 1]
+
+
+def test_a_stream_that_waits_for_its_next_event_holds_nothing(narrow_stack: Stack) -> None:
+    """Its client has received the large document of the last event. Others can then be read."""
+    headers = {"x-api-key": narrow_stack.key, "accept": "text/event-stream"}
+    with narrow_stack.stream("POST", "/graphql", json={"query": SUBSCRIPTION}, headers=headers) as response:
+        lines = response.iter_lines()
+        next(lines)
+        sample_id = narrow_stack.submit(MEDIUM)["id"]
+        assert '"raw"' in next(line for line in lines if line.startswith("data:"))
+
+        assert narrow_stack.get(f"/samples/{sample_id}").status_code == 200
+
+
+async def test_a_subscription_over_a_websocket_that_waits_holds_nothing(narrow_stack: Stack) -> None:
+    """Its client has received the large document of the last event."""
+    async with watching(narrow_stack, narrow_stack.key) as websocket:
+        await websocket.send(json.dumps({"id": "1", "type": "subscribe", "payload": {"query": SUBSCRIPTION}}))
+        await websocket.send(json.dumps({"type": "ping"}))
+        assert json.loads(await websocket.recv())["type"] == "pong"
+        sample_id = (await asyncio.to_thread(narrow_stack.submit, MEDIUM))["id"]
+        assert json.loads(await websocket.recv())["type"] == "next"
+
+        response = await asyncio.to_thread(narrow_stack.get, f"/samples/{sample_id}")
+        assert response.status_code == 200
