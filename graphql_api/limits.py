@@ -32,11 +32,11 @@ class Limits:
     """Requests with an unknown API key, per IP address."""
 
     # One submitter, after authentication.
-    max_cost_per_submitter: int = 2_000
+    max_cost_per_submitter: int = 1_000
     """Cost units of the operations that one submitter executes at the same time. Other operations wait.
 
-    Half of these units are for heavy operations, which cost 10 units or more. The events of subscriptions may use as
-    many units in addition.
+    Half of these units are for heavy operations, which cost 10 units or more. At most 16 heavy operations are executed
+    at the same time, and at most 16 events of subscriptions.
     """
 
     max_operation_cost: int = 1_000

@@ -5,7 +5,7 @@ A refusal says when a retry can succeed, and names the limit. The limit has the 
 | budget | limits | if it is exhausted |
 |---|---|---|
 | `Budget` | an amount in use | refuses |
-| `WaitingBudget` | an amount in use | waits, first come first served |
+| `WaitingBudget` | an amount in use | waits: urgent users first, then first come first served |
 | `RateBudget` | an amount per second | refuses |
 """
 
@@ -32,6 +32,9 @@ class _Removable(Protocol):
     def is_unused(self) -> bool:
         """Whether this budget is the same as a new one."""
 
+
+_Queue = deque[tuple[int, asyncio.Future[None]]]
+"""The amounts of waiting users, and what they wait for."""
 
 K = TypeVar("K", bound=Hashable)
 B = TypeVar("B", bound=_Removable)
@@ -73,9 +76,12 @@ class Budget:
 
 
 class WaitingBudget:
-    """A budget whose users wait, first come first served, until the amount that they need is free."""
+    """A budget whose users wait, first come first served, until the amount that they need is free.
 
-    __slots__ = ("_waiting", "limit", "max_amount", "max_waiting", "used", "waiting_limit")
+    Urgent users come before all others.
+    """
+
+    __slots__ = ("_urgent", "_waiting", "limit", "max_amount", "max_waiting", "used", "waiting_limit")
 
     def __init__(self, limit: str, max_amount: int, *, waiting_limit: str, max_waiting: int) -> None:
         """Limit an amount to `max_amount` and the number of waiting users to `max_waiting`."""
@@ -84,30 +90,30 @@ class WaitingBudget:
         self.waiting_limit = waiting_limit
         self.max_waiting = max_waiting
         self.used = 0
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._waiting: _Queue = deque()
+        self._urgent: _Queue = deque()
 
     @property
     def waiting(self) -> int:
         """The number of waiting users."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._urgent)
 
     def take_if_free(self, amount: int) -> bool:
         """Use `amount` until `give_back` if this is possible without waiting. Return whether it is."""
-        if self._waiting or not self._fits(amount):
+        if self.waiting or not self._fits(amount):
             return False
         self.used += amount
         return True
 
-    async def take(self, amount: int) -> None:
+    async def take(self, amount: int, *, is_urgent: bool = False) -> None:
         """Use `amount` until `give_back`; wait for it if necessary. Raises `RateLimited` if too many users wait."""
         if not self.take_if_free(amount):
-            await self._wait(amount)
+            await self._wait(amount, self._urgent if is_urgent else self._waiting)
 
     def give_back(self, amount: int) -> None:
         """Stop using `amount`. Users that wait for it continue."""
         self.used -= amount
-        if self._waiting:
-            self._admit()
+        self._admit()
 
     @asynccontextmanager
     async def hold(self, amount: int) -> AsyncIterator[None]:
@@ -121,24 +127,24 @@ class WaitingBudget:
     def _fits(self, amount: int) -> bool:
         return not self.used or self.used + amount <= self.max_amount
 
-    async def _wait(self, amount: int) -> None:
-        if len(self._waiting) >= self.max_waiting:
+    async def _wait(self, amount: int, queue: _Queue) -> None:
+        if self.waiting >= self.max_waiting:
             raise refusal(self.waiting_limit, f"at most {self.max_waiting:,} at a time", RETRY_SECONDS)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((amount, turn))
+        queue.append((amount, turn))
         try:
             await turn
         except asyncio.CancelledError:
-            if (amount, turn) in self._waiting:
-                self._waiting.remove((amount, turn))
+            if (amount, turn) in queue:
+                queue.remove((amount, turn))
             else:  # admitted and cancelled in the same iteration of the event loop
                 self.used -= amount
             self._admit()
             raise
 
     def _admit(self) -> None:
-        while self._waiting and self._fits(self._waiting[0][0]):
-            amount, turn = self._waiting.popleft()
+        while (queue := self._urgent or self._waiting) and self._fits(queue[0][0]):
+            amount, turn = queue.popleft()
             self.used += amount
             if not turn.cancelled():
                 turn.set_result(None)

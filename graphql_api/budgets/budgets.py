@@ -18,6 +18,12 @@ from graphql_api.limits import KeyLimits, Limits
 HEAVY_COST = 10
 """An operation with this cost or more is heavy. Half of the cost of a submitter is for heavy operations."""
 
+_MAX_HEAVY_OPERATIONS = 16
+"""The number of heavy operations of a submitter that may be executed at the same time, even if they cost little.
+
+The same applies to the events of its subscriptions. More operations would delay other submitters in the database.
+"""
+
 BACKLOG_RETRY_SECONDS = 5
 
 _MIB = 2**20
@@ -134,9 +140,16 @@ class SubmitterBudget:
         """Return a turn for long work of this submitter on the event loop. The first step of the turn starts now."""
         return self.turns.of(self.name)
 
-    def cost(self, amount: int) -> WaitingBudget:
-        """Return the budget for an operation that costs `amount`."""
-        return self.heavy_cost if amount >= HEAVY_COST else self.light_cost
+    def cost(self, amount: int) -> tuple[WaitingBudget, int]:
+        """Return the budget for an operation that costs `amount`, and the units that the operation uses of it."""
+        if amount < HEAVY_COST:
+            return self.light_cost, amount
+        return self.heavy_cost, max(amount, self.min_heavy_cost)
+
+    @property
+    def min_heavy_cost(self) -> int:
+        """The units that a heavy operation or an event uses at least."""
+        return max(1, self.heavy_cost.max_amount // _MAX_HEAVY_OPERATIONS)
 
     @property
     def has_full_backlog(self) -> bool:

@@ -78,12 +78,12 @@ def endpoint(path: str, handler: Handler, *, method: str, scope: Scope, services
         allowance.admit_request()
         if scope not in caller.scopes:
             raise missing_scope(scope, caller)
-        budget = services.budgets.charged(caller).cost(cost)
-        await budget.take(cost)
+        budget, held = services.budgets.charged(caller).cost(cost)
+        await budget.take(held)
         try:
             return await handler(request, caller)
         finally:
-            budget.give_back(cost)
+            budget.give_back(held)
 
     return Endpoint(Route(path, handle, methods=[method]), scope)
 

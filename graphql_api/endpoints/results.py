@@ -132,7 +132,8 @@ class ResultEndpoints:
         async with aclosing(_batches(results)) as batches:
             while True:
                 await self._services.authenticator.authenticate(credential)  # the key can be revoked during the export
-                async with budgets.charged(caller).cost(_BATCH_COST).hold(_BATCH_COST):
+                budget, held = budgets.charged(caller).cost(_BATCH_COST)
+                async with budget.hold(held):
                     documents = await anext(batches, None)
                     if documents is None:
                         break

@@ -16,7 +16,7 @@ from graphql_api.results.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 _DEFINITION = GraphQLCoreConverter.DEFINITION_BACKREF
 _METADATA_KEY = "cost"
 
-PAGE = FieldCost(1, 0.1, ("first", "last"), DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+PAGE = FieldCost(1, 0.2, ("first", "last"), DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
 """A page of documents that one query of Firestore returns."""
 
 SCAN = FieldCost(250)

@@ -5,7 +5,7 @@ use `asyncio.shield`.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -13,6 +13,7 @@ import msgspec
 from graphql import ExecutionResult, GraphQLError, GraphQLSchema, MiddlewareManager, OperationType
 from graphql.execution import Executor as GraphQLExecutor
 from graphql.execution import create_source_event_stream, execute_subscription_event
+from graphql.pyutils import is_awaitable
 
 from graphql_api import errors
 from graphql_api.budgets.budgets import HEAVY_COST, SubmitterBudget
@@ -28,8 +29,6 @@ from graphql_api.graphql_server.settings import MIB, YIELD_SECONDS, GraphQLSetti
 from storage.documents.errors import DropzoneError, Unavailable
 
 _LARGE_VARIABLE_BYTES = 1 * MIB
-_EVENT_COST = 62
-"""Cost units of executing an operation for an event. By default, 16 events of a submitter are executed at a time."""
 _MAX_SHARED_RESPONSES = 10  # per event, because an event may stay in the result log for a long time
 
 
@@ -71,13 +70,14 @@ class Executor:
         cost = operation.cost.of(variables)
         try:
             operation.cost.check(cost, self._settings.max_operation_cost)
-            held = cost + self._operations.document_cost(request)
-            budget = context.budget.cost(held)
+            document_cost = self._operations.document_cost(request)
+            budget, held = context.budget.cost(cost + document_cost)
             if cost >= HEAVY_COST:
                 self._memory_budget.check_resident()
             async with asyncio.timeout(self._settings.execution_timeout_seconds):
                 if not budget.take_if_free(held):
-                    await budget.take(held)
+                    # Otherwise, all waiting documents would be read and kept in memory before the first is executed.
+                    await budget.take(held, is_urgent=document_cost > 0)
                 try:
                     request.release_memory()
                     response = await self._execute(operation, variables, context, cost)
@@ -110,7 +110,7 @@ class Executor:
         if isinstance(executor, list):
             return responses.from_result(ExecutionResult(None, errors=executor), operation)
         result: Any = executor.execute_operation()
-        return responses.from_result(await result if isinstance(result, Awaitable) else result, operation)
+        return responses.from_result(await result if is_awaitable(result) else result, operation)
 
     async def subscribe(
         self, operation: Operation, request: GraphQLRequest, context: OperationContext
@@ -169,7 +169,7 @@ class Executor:
         try:
             async with asyncio.timeout(self._settings.execution_timeout_seconds):
                 events = create_source_event_stream(executor)
-                return executor, await events if isinstance(events, Awaitable) else events
+                return executor, await events if is_awaitable(events) else events
         except TimeoutError:
             seconds = self._settings.execution_timeout_seconds
             raise Unavailable(f"the subscription did not start within {seconds:g} s; subscribe again") from None
@@ -199,7 +199,7 @@ class Executor:
         shared = event if isinstance(event, SharedEvent) else None
         if shared is not None and (known := shared.responses.get(key)) is not None:
             return known
-        async with budget.event_cost.hold(_EVENT_COST):
+        async with budget.event_cost.hold(budget.min_heavy_cost):
             if shared is not None and (known := shared.responses.get(key)) is not None:  # executed meanwhile
                 return known
             if shared is not None:
@@ -207,7 +207,7 @@ class Executor:
             if shared is None or shared.executions > _MAX_SHARED_RESPONSES:
                 await budget.turn().start()
             result: Any = execute_subscription_event(executor.build_per_event_executor(event))
-            has_awaited = isinstance(result, Awaitable)
+            has_awaited = is_awaitable(result)
             response = responses.from_result(await result if has_awaited else result, operation)
         if shared is None:
             return response

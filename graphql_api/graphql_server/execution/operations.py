@@ -49,7 +49,7 @@ MIN_PACED_COST = 2
 """Operations with this cost or more start one by one. Otherwise, many of them would block the event loop together."""
 _SEEN_DOCUMENTS = 8_192
 
-_READING_COST = 500
+_READING_COST = 250
 """Cost units of parsing and validating a document. A parsed document needs up to 2 MiB, so two are read at a time."""
 
 _CHARACTERS_PER_UNIT = 100
@@ -169,8 +169,8 @@ class Operations:
         return operations[name]
 
     async def _read(self, text: str, budget: SubmitterBudget) -> Mapping[str | None, Operation]:
-        cost = budget.cost(_READING_COST)
-        async with cost.hold(_READING_COST):
+        cost, held = budget.cost(_READING_COST)
+        async with cost.hold(held):
             return await self._read_in_steps(text, budget.turn())
 
     async def _read_in_steps(self, text: str, turn: LoopTurn) -> Mapping[str | None, Operation]:

@@ -27,6 +27,8 @@ _QUERIES = {
         "{ __schema { types { fields { type { ofType { ofType { name } } } args { type { name } } } } } }",
         64,
     ),
+    "pages": ("{ results(first: 500) { edges { node { id mean } } } }", 64),
+    "pages_of_100": ("{ results(first: 100) { edges { node { id mean } } } }", 64),
     "pages_with_aliases": (_aliases(30, f"results(first: 500) {{ {_PAGE} }}"), 4),
     "pages_of_samples": (_aliases(9, "samples(first: 500) { edges { node { id raw } } }"), 8),
     "summaries": (_aliases(100, "resultsSummary { mean }"), 64),

@@ -61,6 +61,28 @@ async def test_users_of_a_waiting_budget_are_admitted_in_order() -> None:
     assert (admitted, budget.used) == (["large", "small"], 0)
 
 
+async def test_urgent_users_are_admitted_first() -> None:
+    """In the order in which they came. They count as waiting users."""
+    budget = waiting_budget(1, max_waiting=3)
+    admitted: list[str] = []
+
+    async def use(name: str, *, is_urgent: bool) -> None:
+        await budget.take(1, is_urgent=is_urgent)
+        admitted.append(name)
+        budget.give_back(1)
+
+    async with asyncio.TaskGroup() as tasks, budget.hold(1):
+        tasks.create_task(use("other", is_urgent=False))
+        tasks.create_task(use("first urgent", is_urgent=True))
+        tasks.create_task(use("second urgent", is_urgent=True))
+        await asyncio.sleep(0)
+        assert budget.waiting == 3
+        with pytest.raises(RateLimited):
+            await budget.take(1, is_urgent=True)
+
+    assert (admitted, budget.used, budget.waiting) == (["first urgent", "second urgent", "other"], 0, 0)
+
+
 async def test_too_many_waiting_users_are_refused() -> None:
     """The refusal names the limit of waiting users."""
     budget = waiting_budget(1, max_waiting=1)
@@ -91,15 +113,16 @@ async def test_a_cancelled_user_uses_nothing() -> None:
     assert (budget.used, budget.waiting, last.exception()) == (0, 0, None)
 
 
-async def test_a_cancelled_user_does_not_count_as_waiting() -> None:
+@pytest.mark.parametrize("is_urgent", [False, True])
+async def test_a_cancelled_user_does_not_count_as_waiting(is_urgent: bool) -> None:
     """Otherwise a client that sends its requests again would be refused."""
     budget = waiting_budget(2, max_waiting=2)
     async with budget.hold(2):
-        first, cancelled = (asyncio.create_task(_use(budget)) for _ in range(2))
+        first, cancelled = (asyncio.create_task(_use(budget, is_urgent=is_urgent)) for _ in range(2))
         await asyncio.sleep(0)
         cancelled.cancel()
         await asyncio.wait([cancelled])
-        again = asyncio.create_task(_use(budget))
+        again = asyncio.create_task(_use(budget, is_urgent=is_urgent))
         await asyncio.sleep(0)
         assert (again.done(), budget.waiting) == (False, 2)
 
@@ -107,9 +130,9 @@ async def test_a_cancelled_user_does_not_count_as_waiting() -> None:
     assert (budget.used, budget.waiting) == (0, 0)
 
 
-async def _use(budget: WaitingBudget) -> None:
-    async with budget.hold(1):
-        pass
+async def _use(budget: WaitingBudget, *, is_urgent: bool = False) -> None:
+    await budget.take(1, is_urgent=is_urgent)
+    budget.give_back(1)
 
 
 def test_a_rate_is_refused_until_its_debt_is_paid() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from graphql_api.budgets.budgets import Budgets
+from graphql_api.budgets.budgets import HEAVY_COST, Budgets
 from graphql_api.limits import Limits
 from storage.documents import RateLimited
 from tests.graphql_api.budgets.sender import Sender
@@ -92,3 +92,22 @@ def test_unused_budgets_are_removed_on_request() -> None:
     assert budgets.addresses.of("192.0.2.1") is not unused_address
     assert budgets.submitter("unused") is not unused[0]
     assert budgets.allowance(Sender("unused")) is not unused[1]
+
+
+def test_at_most_16_heavy_operations_of_a_submitter_are_executed_at_a_time() -> None:
+    """However little they cost. The database would otherwise have a long queue that delays other submitters."""
+    submitter = Budgets(Limits()).submitter("a")
+    budget, held = submitter.cost(HEAVY_COST)
+
+    assert [budget.take_if_free(held) for _ in range(17)] == [True] * 16 + [False]
+    light, held = submitter.cost(HEAVY_COST - 1)
+    assert light.take_if_free(held)
+    assert held == HEAVY_COST - 1
+
+
+def test_a_heavy_operation_uses_its_cost() -> None:
+    """Two summaries of 250 units use all units for heavy operations."""
+    submitter = Budgets(Limits(max_cost_per_submitter=1_000)).submitter("a")
+    budget, held = submitter.cost(250)
+
+    assert [budget.take_if_free(held) for _ in range(3)] == [True, True, False]

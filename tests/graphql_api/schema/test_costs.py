@@ -75,7 +75,7 @@ async def test_light_operations_do_not_wait_for_heavy_ones(small_budget: Stack) 
     """Heavy ones wait for each other, and too many that wait are refused with the time to retry."""
     headers = {"x-api-key": small_budget.key}
     heavy = {
-        "query": "{ " + "".join(f"a{n}: results(first: 200) {{ edges {{ node {{ id }} }} }} " for n in range(8)) + "}"
+        "query": "{ " + "".join(f"a{n}: results(first: 200) {{ edges {{ node {{ id }} }} }} " for n in range(6)) + "}"
     }
     async with httpx.AsyncClient(base_url=small_budget.url, headers=headers, timeout=60) as client:
         await client.post("/graphql", json=heavy)  # reads the document
@@ -85,7 +85,7 @@ async def test_light_operations_do_not_wait_for_heavy_ones(small_budget: Stack) 
 
     assert submitted.json()["data"]["submit"]["state"] == "PENDING"
     refused = [response for response in responses if response.status_code == 429]
-    executed = [response for response in responses if response.status_code == 200]
+    executed = [response for response in responses if response.status_code == 200 and response.json()["data"]]
     assert len(executed) >= 6
     assert len(executed) + len(refused) == 30
     assert refused

@@ -161,7 +161,7 @@ async def test_requests_with_the_same_document_share_one_reading(executor: Execu
     The errors of each request have the id of this request.
     """
     context = ExampleContext.of_somebody()
-    count = 2 * context.budget.cost(1_000).max_waiting
+    count = 2 * context.budget.heavy_cost.max_waiting
 
     async def outcome(query: str, number: int) -> object:
         request_context.enter(RequestContext(b"%d" % number))
@@ -175,6 +175,30 @@ async def test_requests_with_the_same_document_share_one_reading(executor: Execu
 
     assert valid == [valid[0]] * count
     assert invalid == [[str(number)] for number in range(count)]
+
+
+async def test_documents_are_executed_before_many_more_are_read(executor: Executor) -> None:
+    """Otherwise, the documents of all waiting requests would be in memory at the same time."""
+    context = ExampleContext.of_somebody()
+    budget = context.budget.heavy_cost
+    events: list[str] = []
+
+    async def run(number: int) -> None:
+        text = f"{{ {' '.join(f'a{number}_{n}: hello' for n in range(300))} }}"
+        request = GraphQLRequest(text, None, None, None)
+        operation = await executor.prepare(request, context)
+        events.append("read")
+        await executor.execute(operation, request, context)
+        events.append("executed")
+
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(20):
+            tasks.create_task(run(number))
+
+    in_memory = [events[: n + 1].count("read") - events[:n].count("executed") for n in range(len(events))]
+    assert events.count("executed") == 20
+    assert max(in_memory) <= 4
+    assert budget.used == 0
 
 
 async def test_a_request_that_ends_during_the_reading_of_a_document_ends_no_others(executor: Executor) -> None:
