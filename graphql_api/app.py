@@ -154,7 +154,9 @@ class _Services:
             max_pending_bytes=settings.max_pending_writes_mib * 2**20,
         )
         self.store = Store(self._firestore, self.budgets.turns, shards=settings.shards)
-        self.live = LiveResults(self._firestore, max_log_length=settings.max_buffered_results, shards=settings.shards)
+        self.live = LiveResults(
+            self._firestore, self.budgets, max_log_length=settings.max_buffered_results, shards=settings.shards
+        )
         self.audit_log = AuditLog(self._firestore, writer)
         self.keys = KeyStore(self._firestore, writer, self.audit_log)
         self.key_manager = KeyManager(self.keys, self.audit_log)

@@ -54,6 +54,9 @@ class Limits:
     max_exports_per_submitter: int = 16
     """Responses of `GET /results` to one submitter that are sent at the same time."""
 
+    max_replays_per_submitter: int = 8
+    """Subscriptions of one submitter that read stored results at the same time. Others wait."""
+
     max_large_reads_per_submitter: int = 2
     """Operations of one submitter that read raw documents over 64 KiB at the same time. Others wait."""
 

@@ -125,6 +125,9 @@ class SubmitterBudget:
     exports: WaitingBudget
     """Exports that are being sent."""
 
+    replays: WaitingBudget
+    """Subscriptions that read stored results."""
+
     large_reads: WaitingBudget
     """Operations that read large raw documents."""
 
@@ -172,6 +175,7 @@ class SubmitterBudget:
             self.request_bytes,
             self.uploads,
             self.exports,
+            self.replays,
             self.large_reads,
             self.pending_samples,
             self.websockets,
@@ -186,15 +190,19 @@ def _charged_submitter(sender: Sender) -> str:
 
 
 def _submitter_budget(name: str, limits: Limits, turns: LoopTurns) -> SubmitterBudget:
+    operations = limits.max_waiting_operations_per_submitter
     return SubmitterBudget(
         name=name,
-        light_cost=_cost_budget(limits, limits.max_waiting_operations_per_submitter),
-        heavy_cost=_cost_budget(limits, limits.max_waiting_operations_per_submitter),
+        light_cost=_cost_budget(limits, operations),
+        heavy_cost=_cost_budget(limits, operations),
         event_cost=_cost_budget(limits, limits.max_subscriptions_per_submitter),
         request_bytes=Budget("max_request_mib_per_submitter", limits.max_request_mib_per_submitter * _MIB),
         uploads=Budget("max_uploads_per_submitter", limits.max_uploads_per_submitter),
-        exports=_places(limits, "max_exports_per_submitter", limits.max_exports_per_submitter),
-        large_reads=_places(limits, "max_large_reads_per_submitter", limits.max_large_reads_per_submitter),
+        exports=_places("max_exports_per_submitter", limits.max_exports_per_submitter, operations),
+        replays=_places(
+            "max_replays_per_submitter", limits.max_replays_per_submitter, limits.max_subscriptions_per_submitter
+        ),
+        large_reads=_places("max_large_reads_per_submitter", limits.max_large_reads_per_submitter, operations),
         pending_samples=Budget("max_pending_samples_per_submitter", limits.max_pending_samples_per_submitter),
         websockets=Budget("max_websockets_per_submitter", limits.max_websockets_per_submitter),
         subscriptions=Budget("max_subscriptions_per_submitter", limits.max_subscriptions_per_submitter),
@@ -211,10 +219,5 @@ def _cost_budget(limits: Limits, max_waiting: int) -> WaitingBudget:
     )
 
 
-def _places(limits: Limits, limit: str, number: int) -> WaitingBudget:
-    return WaitingBudget(
-        limit,
-        number,
-        waiting_limit="max_waiting_operations_per_submitter",
-        max_waiting=limits.max_waiting_operations_per_submitter,
-    )
+def _places(limit: str, number: int, max_waiting: int) -> WaitingBudget:
+    return WaitingBudget(limit, number, waiting_limit="max_waiting_operations_per_submitter", max_waiting=max_waiting)

@@ -4,8 +4,9 @@ All subscribers of a submitter share one target of the Listen stream and one log
 in the log, so an idle subscriber costs almost nothing.
 
 If a subscriber needs results that the log does not have, it reads them from Firestore up to the start of the log. It
-then follows the log. The start of the log is in the past, so no new result can be written before it. Therefore
-subscribers miss no result and receive no result twice.
+then follows the log. Few subscribers of a submitter read from Firestore at the same time, and the others wait. The
+start of the log is in the past, so no new result can be written before it. Therefore subscribers miss no result and
+receive no result twice.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from datetime import datetime
 from operator import attrgetter
 
 from graphql_api import metrics
+from graphql_api.budgets.budgets import Budgets
 from graphql_api.live.listener import Listener, ListenTarget, Position, WrittenResult
 from graphql_api.live.replay import Replay
 from graphql_api.shared_tasks import SharedTasks
@@ -27,6 +29,11 @@ from storage.documents import DropzoneError
 from storage.firestore.client import Firestore
 
 _AFTER_ALL_IDS = chr(0x10FFFF)
+_STEP_RESULTS = 16
+"""A subscriber can skip all results. After this number of results, it lets others use the event loop."""
+
+_MAX_REPLAYED = 1_000
+"""After this number of results from Firestore, a subscriber lets waiting subscribers of its submitter read."""
 
 
 class ResultLog:
@@ -130,8 +137,9 @@ class _WatchedSubmitter:
 class LiveResults:
     """The logs of all submitters that have subscribers."""
 
-    def __init__(self, firestore: Firestore, *, max_log_length: int, shards: int) -> None:
+    def __init__(self, firestore: Firestore, budgets: Budgets, *, max_log_length: int, shards: int) -> None:
         self._firestore = firestore
+        self._budgets = budgets
         self._max_log_length = max_log_length
         self._replay = Replay(firestore, shards=shards)
         self._listener = Listener(firestore)
@@ -173,17 +181,42 @@ class LiveResults:
         """
         async with self.watch(submitter) as log:
             position = log.end if position is None else position
+            turn = self._budgets.turns.of(submitter)
+            number = 0
             while True:
-                if position < (start := log.start):
-                    replay = self._replay.read(submitter, position, start, lambda: log.end[0])
-                    async with aclosing(replay) as results:
+                if position < log.start:
+                    async with aclosing(self._stored(submitter, position, log)) as results:
                         async for written in results:
                             yield written
-                    position = start
+                            number += 1
+                            if not number % _STEP_RESULTS:
+                                await turn.pause()
+                        position = log.start
                 async with aclosing(log.follow(position)) as results:
                     async for written in results:
                         position = written.position
                         yield written
+                        number += 1
+                        if not number % _STEP_RESULTS:
+                            await turn.pause()
+
+    async def _stored(self, submitter: str, position: Position, log: ResultLog) -> AsyncGenerator[WrittenResult, None]:
+        """Yield the results written after `position` that the log does not have. Read them from Firestore."""
+        while position < log.start:
+            places = self._budgets.submitter(submitter).replays
+            async with places.hold(1):
+                start = log.start
+                replay = self._replay.read(submitter, position, start, lambda: log.end[0])
+                async with aclosing(replay) as results:
+                    number = 0
+                    async for written in results:
+                        position = written.position
+                        yield written
+                        number += 1
+                        if number >= _MAX_REPLAYED and places.waiting:
+                            break
+                    else:
+                        position = start
 
     def _add(self, submitter: str, read_time: datetime) -> None:
         log = ResultLog(read_time, self._max_log_length)

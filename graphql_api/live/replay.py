@@ -12,8 +12,8 @@ the start.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count
@@ -28,9 +28,9 @@ from storage.documents import document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 
-_PAGE_SIZE = 300
-_MAX_CACHED_PAGES = 48
-_PAGE_END_RATIO = 32
+_PAGE_SIZE = 100
+_MAX_CACHED_PAGES = 12
+_PAGE_END_RATIO = 10
 """On average, one of this number of documents can end a full page. A hash of the name selects these documents."""
 _MAX_COMMIT_DELAY = timedelta(seconds=1)
 """The maximum difference between a commit and the older server time in its documents."""
@@ -76,6 +76,7 @@ class Replay:
         self._firestore = firestore
         self._shards = shards
         self._pages: OrderedDict[_PageStart, asyncio.Task[_Page]] = OrderedDict()
+        self._readers = 0
 
     async def read(
         self, submitter: str, after: Position, until: Position, readable_until: Callable[[], datetime]
@@ -89,6 +90,7 @@ class Replay:
         held_back: list[tuple[Position, int, WrittenResult]] = []
         numbers = count()  # the heap compares these numbers if positions are equal
         async with AsyncExitStack() as stack:
+            stack.enter_context(self._reading())
             shards = [
                 await stack.enter_async_context(aclosing(self._rows(_PageStart(submitter, shard, start), wanted)))
                 for shard in range(self._shards)
@@ -105,6 +107,17 @@ class Replay:
                     next_rows[shard] = following
         while held_back:
             yield heappop(held_back)[2]
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Keep pages while at least one caller is in this context."""
+        self._readers += 1
+        try:
+            yield
+        finally:
+            self._readers -= 1
+            if not self._readers:
+                self._pages.clear()
 
     async def _rows(self, start: _PageStart, wanted: _Range) -> AsyncGenerator[_Row, None]:
         """Yield the results of a shard in the order of `computed_at`."""
@@ -147,7 +160,7 @@ class Replay:
         query = OrderedQuery(document_paths.RESULTS, Order("computed_at"), selection=since)
         collection = self._firestore.name(f"{parent}/{document_paths.RESULTS}")
         message = query.message(collection, start.shard, _PAGE_SIZE, start=start.after)
-        documents = await self._firestore.documents(parent, message)
+        documents = await self._firestore.page(parent, message)
         is_full = len(documents) == _PAGE_SIZE
         while is_full and len(documents) > 1 and crc32(documents[-1].name.encode()) % _PAGE_END_RATIO:
             documents.pop()

@@ -10,6 +10,7 @@ from tests.attack.attacks import (
     large_documents,
     queries,
     rounds,
+    stored_results,
 )
 from tests.attack.registry import ATTACKS
 
@@ -24,4 +25,5 @@ __all__ = [
     "large_documents",
     "queries",
     "rounds",
+    "stored_results",
 ]

@@ -4,6 +4,8 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from graphql_api.budgets.budgets import Budgets
+from graphql_api.limits import Limits
 from graphql_api.live.live_results import LiveResults
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -65,7 +67,7 @@ async def start_of_log(live: LiveResults) -> datetime:
 async def test_a_subscriber_that_leaves_before_it_has_started_is_not_watched_for() -> None:
     """Its target would otherwise stay in the Listen stream until the process ends."""
     clock: Any = Clock()
-    live = LiveResults(clock, max_log_length=10, shards=1)
+    live = LiveResults(clock, Budgets(Limits()), max_log_length=10, shards=1)
     leaving = asyncio.create_task(start_of_log(live))
     read = await clock.next_read()
     leaving.cancel()
@@ -84,7 +86,7 @@ async def test_a_subscriber_that_leaves_before_it_has_started_is_not_watched_for
 async def test_subscribers_that_start_together_share_one_read_of_the_time() -> None:
     """Thousands of them return when a server restarts."""
     clock: Any = Clock()
-    live = LiveResults(clock, max_log_length=10, shards=1)
+    live = LiveResults(clock, Budgets(Limits()), max_log_length=10, shards=1)
     starting = [asyncio.create_task(start_of_log(live)) for _ in range(3)]
     (await clock.next_read()).set_result(START)
 

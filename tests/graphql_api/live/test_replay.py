@@ -85,6 +85,38 @@ async def test_readers_that_share_pages_receive_later_writes(stack: Stack, fires
     assert both[1] == [sample_id for _, sample_id in positions]
 
 
+class CountedFirestore:
+    """A Firestore that counts the pages that are read from it."""
+
+    def __init__(self, firestore: Firestore) -> None:
+        self._firestore = firestore
+        self.pages = 0
+
+    def name(self, path: str) -> str:
+        """Return the full name of a document."""
+        return self._firestore.name(path)
+
+    async def page(self, parent: str, query: Any) -> list[Any]:
+        """Return the documents that match a query."""
+        self.pages += 1
+        return await self._firestore.page(parent, query)
+
+
+async def test_readers_share_pages_until_the_last_reader_has_ended(stack: Stack, firestore: Firestore) -> None:
+    """Pages without a reader would keep up to 4 MiB each in memory."""
+    counted: Any = CountedFirestore(firestore)
+    replay = Replay(counted, shards=SHARDS)
+    positions = await write(stack, "counted", 20)
+    start: Position = (positions[0][0] - timedelta(seconds=1), "")
+    until = (await firestore.now(), LAST_ID)
+
+    await asyncio.gather(*(read(replay, "counted", start, until) for _ in range(5)))
+    assert counted.pages == SHARDS
+
+    await read(replay, "counted", start, until)
+    assert counted.pages == 2 * SHARDS
+
+
 class PartlyUnavailable:
     """A Firestore that fails to read shard 0 at once, and needs some turns of the event loop for other shards."""
 
@@ -95,7 +127,7 @@ class PartlyUnavailable:
         """Return a full document name."""
         return path
 
-    async def documents(self, parent: str, query: Any) -> list[Any]:
+    async def page(self, parent: str, query: Any) -> list[Any]:
         """Return no documents, or raise `Unavailable`."""
         del parent
         if query.where.composite_filter.filters[0].field_filter.value.integer_value == 0:
