@@ -11,6 +11,7 @@ receive no result twice.
 
 import asyncio
 import contextlib
+import time
 from bisect import bisect_right
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
@@ -32,8 +33,11 @@ _AFTER_ALL_IDS = chr(0x10FFFF)
 _STEP_RESULTS = 16
 """A subscriber can skip all results. After this number of results, it lets others use the event loop."""
 
-_MAX_REPLAYED = 1_000
-"""After this number of results from Firestore, a subscriber lets waiting subscribers of its submitter read."""
+_MAX_REPLAY_SECONDS = 5.0
+"""After this time, a subscriber that reads from Firestore lets waiting subscribers of its submitter read.
+
+It then reads again the results of up to two seconds before its position, so much shorter times would cost much.
+"""
 
 
 class ResultLog:
@@ -208,12 +212,11 @@ class LiveResults:
                 start = log.start
                 replay = self._replay.read(submitter, position, start, lambda: log.end[0])
                 async with aclosing(replay) as results:
-                    number = 0
+                    ends_at = time.monotonic() + _MAX_REPLAY_SECONDS
                     async for written in results:
                         position = written.position
                         yield written
-                        number += 1
-                        if number >= _MAX_REPLAYED and places.waiting:
+                        if places.waiting and time.monotonic() >= ends_at:
                             break
                     else:
                         position = start
