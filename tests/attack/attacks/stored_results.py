@@ -58,6 +58,6 @@ async def _unread(text: str, target: Target) -> None:
         await asyncio.sleep(target.seconds)
 
 
-add("stored_results_read_in_part", _read_in_part, is_valid_work=True)
+add("stored_results_read_in_part", _read_in_part, is_valid_work=True, is_short=True)
 add("stored_results_unread", partial(_unread, _RESULTS), is_valid_work=True)
 add("stored_removals_unread", partial(_unread, _REMOVALS), is_valid_work=True)
