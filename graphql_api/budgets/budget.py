@@ -106,7 +106,10 @@ class WaitingBudget:
         return True
 
     async def take(self, amount: int, *, is_urgent: bool = False) -> None:
-        """Use `amount` until `give_back`; wait for it if necessary. Raises `RateLimited` if too many users wait."""
+        """Use `amount` until `give_back`; wait for it if necessary. Raises `RateLimited` if too many users wait.
+
+        An urgent user does not wait for users that are not urgent.
+        """
         if not self.take_if_free(amount):
             await self._wait(amount, self._urgent if is_urgent else self._waiting)
 

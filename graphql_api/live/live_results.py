@@ -188,21 +188,17 @@ class LiveResults:
             turn = self._budgets.turns.of(submitter)
             number = 0
             while True:
-                if position < log.start:
-                    async with aclosing(self._stored(submitter, position, log)) as results:
-                        async for written in results:
-                            yield written
-                            number += 1
-                            if not number % _STEP_RESULTS:
-                                await turn.pause()
-                        position = log.start
-                async with aclosing(log.follow(position)) as results:
+                is_stored = position < log.start
+                source = self._stored(submitter, position, log) if is_stored else log.follow(position)
+                async with aclosing(source) as results:
                     async for written in results:
                         position = written.position
                         yield written
                         number += 1
                         if not number % _STEP_RESULTS:
                             await turn.pause()
+                    if is_stored:
+                        position = log.start
 
     async def _stored(self, submitter: str, position: Position, log: ResultLog) -> AsyncGenerator[WrittenResult, None]:
         """Yield the results written after `position` that the log does not have. Read them from Firestore."""

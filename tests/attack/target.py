@@ -2,11 +2,13 @@
 
 import asyncio
 import base64
+import json
 import os
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
@@ -48,6 +50,19 @@ class Target:
         """Return the head of a request, with the key of the attacker unless `key` is false."""
         lines = [f"{method} {path} HTTP/1.1", "host: 127.0.0.1", *headers, *([f"x-api-key: {self.key}"] if key else [])]
         return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+    def event_stream(self, query: str, **variables: Any) -> bytes:
+        """Return a request for an operation whose responses are sent as events."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        head = self.head(
+            "/graphql", f"content-type: {JSON}", "accept: text/event-stream", f"content-length: {len(body)}"
+        )
+        return head + body
+
+    async def fill(self, samples: int) -> None:
+        """Store samples in one request."""
+        async with self.client() as client:
+            await client.post("/samples", content=(SAMPLE + b"\n") * samples, headers={"content-type": NDJSON})
 
     @asynccontextmanager
     async def connection(self, port: int | None = None) -> AsyncIterator[Streams]:

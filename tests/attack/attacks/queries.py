@@ -7,8 +7,9 @@ from functools import partial
 from typing import Any
 
 from tests.attack.registry import add, attack
-from tests.attack.target import JSON, NDJSON, SAMPLE, Target, frame, repeat, send
+from tests.attack.target import NDJSON, SAMPLE, Target, frame, repeat, send
 
+_SAMPLES = 1_000  # so that pages are full
 _PAGE = "edges { cursor node { id timestamp mean sample { id raw data problems { path } } } }"
 _FRAGMENTS = " ".join(f"fragment f{n} on Query {{ ...f{n + 1} ...f{n + 1} }}" for n in range(24))
 _DIFFERENT = "subscription { a%d_%d: results(filter: {count: {gte: %d}}) { cursor } }"
@@ -42,15 +43,9 @@ _QUERIES = {
 """Each query, and the number of connections that send it."""
 
 
-async def _fill(target: Target) -> None:
-    """Store 1,000 samples, so that pages are full."""
-    async with target.client() as client:
-        await client.post("/samples", content=(SAMPLE + b"\n") * 1_000, headers={"content-type": NDJSON})
-
-
 async def query(text: str, connections: int, target: Target) -> None:
     """Send one query over many connections as fast as possible."""
-    await _fill(target)
+    await target.fill(_SAMPLES)
     async with target.client(connections) as client:
         await repeat(target, connections, lambda: client.post("/graphql", json={"query": text}))
 
@@ -81,7 +76,7 @@ add("query_of_distinct_documents", distinct_documents)
 
 async def exports(target: Target) -> None:
     """Export all results over 32 connections as fast as possible."""
-    await _fill(target)
+    await target.fill(_SAMPLES)
     async with target.client(32) as client:
         await repeat(target, 32, lambda: client.get("/results"))
 
@@ -92,7 +87,7 @@ add("exports", exports)
 @attack()
 async def exports_that_are_not_read(target: Target) -> None:
     """Start 200 exports, and read nothing."""
-    await _fill(target)
+    await target.fill(_SAMPLES)
     async with AsyncExitStack() as opened:
         for _ in range(200):
             _, writer = await opened.enter_async_context(target.connection())
@@ -153,12 +148,10 @@ async def subscriptions_that_are_not_read(target: Target) -> None:
 @attack(is_valid_work=True)
 async def event_streams_with_samples(target: Target) -> None:
     """Open 300 event streams whose events contain samples, submit samples, and read nothing."""
-    body = json.dumps({"query": _EVENTS_WITH_SAMPLES}).encode()
-    head = target.head("/graphql", f"content-type: {JSON}", "accept: text/event-stream", f"content-length: {len(body)}")
     async with AsyncExitStack() as opened:
         for _ in range(300):
             _, writer = await opened.enter_async_context(target.connection())
-            writer.write(head + body)
+            writer.write(target.event_stream(_EVENTS_WITH_SAMPLES))
         async with target.client(8) as client:
             lines = (SAMPLE + b"\n") * 100
             await repeat(target, 2, lambda: client.post("/samples", content=lines, headers={"content-type": NDJSON}))

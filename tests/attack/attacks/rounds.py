@@ -36,12 +36,8 @@ async def _abandoned(method: str, path: str, body: bytes, target: Target, client
 async def _abandoned_stream(target: Target, client: httpx.AsyncClient) -> None:
     """Start an event stream and reset the connection after its headers."""
     del client
-    body = b'{"query": "%s"}' % _WATCH.encode()
     async with target.connection() as (reader, writer):
-        head = target.head(
-            "/graphql", f"content-type: {JSON}", "accept: text/event-stream", f"content-length: {len(body)}"
-        )
-        writer.write(head + body)
+        writer.write(target.event_stream(_WATCH))
         await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
 
 

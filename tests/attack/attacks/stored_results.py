@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -10,32 +9,23 @@ from itertools import count
 
 from graphql_api.results.pagination import Cursor
 from tests.attack.registry import add
-from tests.attack.target import JSON, NDJSON, SAMPLE, Target, repeat
+from tests.attack.target import Target, repeat
 
 _RESULTS = "subscription ($after: String) { results(after: $after) { cursor node { id histogram { counts } } } }"
 _REMOVALS = "subscription ($after: String) { removals(after: $after) { cursor } }"
-_LINES = 5_000
+_SAMPLES = 5_000
 _ANY_ID = "00000000-0000-4000-8000-000000000000"
-
-
-async def _fill(target: Target) -> None:
-    """Store samples, whose results each subscription reads."""
-    async with target.client() as client:
-        await client.post("/samples", content=(SAMPLE + b"\n") * _LINES, headers={"content-type": NDJSON})
 
 
 def _event_stream(target: Target, text: str, number: int) -> bytes:
     """Return a request for an event stream. Each number starts in another second before all results."""
     written_at = datetime.now(UTC) - timedelta(hours=1, seconds=number)
-    after = Cursor(written_at=written_at, id=_ANY_ID).encode()
-    body = json.dumps({"query": text, "variables": {"after": after}}).encode()
-    head = target.head("/graphql", f"content-type: {JSON}", "accept: text/event-stream", f"content-length: {len(body)}")
-    return head + body
+    return target.event_stream(text, after=Cursor(written_at=written_at, id=_ANY_ID).encode())
 
 
 async def _read_in_part(target: Target) -> None:
     """Read the start of such event streams over 64 connections, and disconnect."""
-    await _fill(target)
+    await target.fill(_SAMPLES)
     numbers = count()
 
     async def act() -> None:
@@ -50,7 +40,7 @@ async def _read_in_part(target: Target) -> None:
 
 async def _unread(text: str, target: Target) -> None:
     """Open 300 such event streams, and read nothing."""
-    await _fill(target)
+    await target.fill(_SAMPLES)
     async with AsyncExitStack() as opened:
         for number in range(300):
             _, writer = await opened.enter_async_context(target.connection())

@@ -1,54 +1,19 @@
 """Results are read in the order of their writes, although the times in the documents differ from it."""
 
 import asyncio
-import random
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
-import grpc.aio
 import pytest
 
 from graphql_api.live.listener import Position
 from graphql_api.live.replay import Replay
 from storage.documents import Unavailable
 from storage.firestore.client import Firestore
+from tests.graphql_api.live.written_results import SHARDS, write
 from tests.stack import Stack
 
-SHARDS = 3
 LAST_ID = chr(0x10FFFF)
-
-
-@pytest.fixture
-async def firestore(stack: Stack) -> AsyncIterator[Firestore]:
-    """Return a client of the stack's Firestore, configured as in the API."""
-    channel = grpc.aio.insecure_channel(f"127.0.0.1:{stack.firestore_port}")
-    yield Firestore(channel, "projects/dropzone-local/databases/(default)", timeout_seconds=30)
-    await channel.close()
-
-
-async def write(stack: Stack, submitter: str, count: int) -> list[Position]:
-    """Write results whose own times are cut to milliseconds and up to 0.5 s older than their commits.
-
-    Firestore on Google Cloud sets the server time in a document like that. Returns the positions in order.
-    """
-    generator = random.Random(7)
-    client: Any = stack.async_firestore()
-    results = client.collection(f"submitters/{submitter}/results")
-    positions: list[Position] = []
-    for _ in range(count // 5):
-        batch = client.batch()
-        ids = [str(uuid4()) for _ in range(5)]
-        now = datetime.now().astimezone()
-        for number, sample_id in enumerate(ids):
-            computed_at = now - timedelta(milliseconds=generator.randrange(500))
-            computed_at = computed_at.replace(microsecond=computed_at.microsecond // 1000 * 1000)
-            batch.set(results.document(sample_id), {"shard": number % SHARDS, "computed_at": computed_at})
-        written = await batch.commit()
-        positions += [(result.update_time, sample_id) for result, sample_id in zip(written, ids, strict=True)]
-    client.close()
-    return sorted(positions)
 
 
 async def read(replay: Replay, submitter: str, after: Position, until: Position) -> list[str]:
@@ -103,7 +68,7 @@ class CountedFirestore:
 
 
 async def test_readers_share_pages_until_the_last_reader_has_ended(stack: Stack, firestore: Firestore) -> None:
-    """Pages without a reader would keep up to 4 MiB each in memory."""
+    """Pages of 300 results without a reader kept almost 4 MiB each in memory."""
     counted: Any = CountedFirestore(firestore)
     replay = Replay(counted, shards=SHARDS)
     positions = await write(stack, "counted", 20)

@@ -1,13 +1,11 @@
 """Subscribers of one submitter take turns to read stored results from Firestore."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Any
 from uuid import uuid4
 
-import grpc.aio
 import pytest
 
 from graphql_api.budgets import loop_turns
@@ -17,10 +15,11 @@ from graphql_api.live import live_results
 from graphql_api.live.listener import Position
 from graphql_api.live.live_results import LiveResults
 from storage.firestore.client import Firestore
-from tests.stack import Stack
+from tests.graphql_api.live.written_results import SHARDS, write
+from tests.stack import Stack, eventually
 
 BEGINNING: Position = (datetime(2020, 1, 1, tzinfo=UTC), "")
-RESULTS = 64
+RESULTS = 65
 PATIENCE_SECONDS = 20
 
 
@@ -31,26 +30,17 @@ async def budgets() -> Budgets:
 
 
 @pytest.fixture
-async def live(stack: Stack, budgets: Budgets) -> AsyncIterator[LiveResults]:
-    """Return the live results of the stack's Firestore, with a short log."""
-    channel = grpc.aio.insecure_channel(f"127.0.0.1:{stack.firestore_port}")
-    firestore = Firestore(channel, "projects/dropzone-local/databases/(default)", timeout_seconds=30)
-    live = LiveResults(firestore, budgets, max_log_length=10, shards=1)
+async def live(firestore: Firestore, budgets: Budgets) -> AsyncIterator[LiveResults]:
+    """Return the live results of the stack's Firestore."""
+    live = LiveResults(firestore, budgets, max_log_length=10, shards=SHARDS)
     yield live
     await live.close()
-    await channel.close()
 
 
-async def write(stack: Stack) -> tuple[str, list[str]]:
-    """Write results of a new submitter, one after the other. Return the submitter and the ids of the results."""
+async def write_results(stack: Stack) -> tuple[str, list[str]]:
+    """Write results of a new submitter. Return the submitter and the ids of the results, in order."""
     submitter = f"stored-{uuid4()}"
-    client: Any = stack.async_firestore()
-    results = client.collection(f"submitters/{submitter}/results")
-    ids = [str(uuid4()) for _ in range(RESULTS)]
-    for sample_id in ids:
-        await results.document(sample_id).set({"shard": 0, "computed_at": datetime.now(UTC)})
-    client.close()
-    return submitter, ids
+    return submitter, [sample_id for _, sample_id in await write(stack, submitter, RESULTS)]
 
 
 async def collect(live: LiveResults, submitter: str, name: str, received: list[tuple[str, str]]) -> list[str]:
@@ -66,23 +56,16 @@ async def collect(live: LiveResults, submitter: str, name: str, received: list[t
     return ids
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not condition():  # noqa: ASYNC110 (budgets have no event)
-            await asyncio.sleep(0.01)
-
-
 async def test_subscribers_wait_while_others_read_stored_results(
     stack: Stack, live: LiveResults, budgets: Budgets
 ) -> None:
     """A thousand subscribers that read at the same time used 1.3 GiB of Firestore and delayed others by 7 s."""
-    submitter, ids = await write(stack)
+    submitter, ids = await write_results(stack)
     received: list[tuple[str, str]] = []
     async with aclosing(live.follow(submitter, BEGINNING)) as first:
         assert (await anext(first)).position[1] == ids[0]
         waiting = asyncio.create_task(collect(live, submitter, "waiting", received))
-        await until(lambda: budgets.submitter(submitter).replays.waiting == 1)
+        await asyncio.to_thread(eventually, lambda: budgets.submitter(submitter).replays.waiting == 1)
         assert received == []
 
     assert await asyncio.wait_for(waiting, PATIENCE_SECONDS) == ids
@@ -94,7 +77,7 @@ async def test_a_subscriber_with_many_stored_results_takes_turns_with_others(
 ) -> None:
     """Otherwise, a new subscriber would wait until the others have read years of results. No result is missing."""
     monkeypatch.setattr(live_results, "_MAX_REPLAY_SECONDS", 0.0)
-    submitter, ids = await write(stack)
+    submitter, ids = await write_results(stack)
     received: list[tuple[str, str]] = []
 
     async with asyncio.timeout(PATIENCE_SECONDS):
@@ -109,7 +92,7 @@ async def test_a_subscriber_that_skips_results_lets_others_use_the_event_loop(
 ) -> None:
     """Its filter can exclude all results of a page that is already in memory."""
     monkeypatch.setattr(loop_turns, "MAX_STEP_SECONDS", 0.0)
-    submitter, ids = await write(stack)
+    submitter, ids = await write_results(stack)
     iterations: list[int] = []
     ticking = asyncio.create_task(tick(iterations))
     at_first = at_last = 0

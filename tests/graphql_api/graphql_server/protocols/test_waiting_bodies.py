@@ -17,6 +17,7 @@ from graphql_api.graphql_server.http_request import Credential
 from graphql_api.limits import Limits
 from tests.graphql_api.graphql_server.example import State, make_schema, state_key
 from tests.graphql_api.graphql_server.service import UNLIMITED_MIB, ExampleContext
+from tests.stack import eventually
 
 QUERY = "mutation($sample: RawSample!) { submit(sample: $sample) }"
 BODY = json.dumps({"query": QUERY, "variables": {"sample": "x" * 900_000}}).encode()
@@ -55,8 +56,7 @@ async def test_a_large_body_counts_while_its_operation_waits(accept: str) -> Non
     async with client_of(budgets, submitter) as client:
         async with submitter.light_cost.hold(1):
             request = asyncio.create_task(client.post("/graphql", content=in_chunks(BODY), headers=headers))
-            while not submitter.light_cost.waiting:  # noqa: ASYNC110 (budgets have no event)
-                await asyncio.sleep(0.01)
+            await asyncio.to_thread(eventually, lambda: submitter.light_cost.waiting)
             assert submitter.request_bytes.used == len(BODY)
 
         response = await request
