@@ -4,13 +4,14 @@ SQLite counts the keys in the range of a query. Keys describe the newest version
 after the read time. It remembers the latest counts. The next count of the same range then reads only later changes,
 unless counting the keys again is faster.
 
-If some keys of the range do not match (see `planner.is_exact`), a filter counts the keys that match. If several ranges
-are intersected, or if the range can contain documents of nested collections, the scanner counts the keys one by one.
+If some keys of the range do not match (see `planner.is_exact`), the matching keys are counted page by page, like the
+results of a query, because other reads must not wait for a long count. If several ranges are intersected, or if the
+range can contain documents of nested collections, the scanner counts the keys one by one.
 """
 
 import sqlite3
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from cachetools import LRUCache
@@ -33,6 +34,9 @@ KEYS_PER_CHANGE = 100
 """Reading a change takes about as long as counting this number of keys."""
 MAX_CHANGES_PER_READ = 5_000
 """During a longer read, the write-ahead log cannot be reset and grows."""
+
+MAX_PAGE_KEYS = 10_000
+"""The keys that are counted in one read, if all of them match: about 0.1 s."""
 
 _Keys = tuple[int, bytes, bytes]
 """The number of a collection and a range of its keys."""
@@ -61,6 +65,14 @@ class _Move:
     wanted: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """A count of the keys that match a query, at the state after the change `wanted`."""
+
+    keys: _Keys
+    wanted: int
+
+
 class Counts:
     """Counts the results of queries on one storage, and remembers the latest counts."""
 
@@ -77,7 +89,7 @@ class Counts:
             return None
         limit = None if query.limit is None else query.offset + query.limit
 
-        def read(connection: sqlite3.Connection) -> int | _Move | None:
+        def read(connection: sqlite3.Connection) -> int | _Move | _Scan | None:
             (key_range,) = planner.plan(query, [], self._storage.indexes)
             versions.check_retained(connection, read_time)
             return self._count(connection, query, key_range, read_time, limit)
@@ -85,13 +97,15 @@ class Counts:
         found = await result_pages.read_with_indexes(self._storage, read)
         while isinstance(found, _Move):
             found = await self._storage.read(partial(self._move, query, found))
+        if isinstance(found, _Scan):
+            found = await self._scan(query, found, read_time, limit)
         if found is None:
             return None
         return max(0, (found if limit is None else min(found, limit)) - query.offset)
 
     def _count(
         self, connection: sqlite3.Connection, query: Query, key_range: KeyRange, read_time: int, limit: int | None
-    ) -> int | _Move | None:
+    ) -> int | _Move | _Scan | None:
         """Return the number of documents in a key range, or `limit` or more if there are more.
 
         Return None if they cannot be counted by keys.
@@ -100,13 +114,12 @@ class Counts:
         number = catalog.number(query.parent.database, key_range.collection_id)
         if number is None:
             return 0
-        found: int | _Move | None = None
+        found: int | _Move | _Scan | None = None
         is_exact = planner.is_exact(query)
-        key_filter = None if is_exact else KeyFilter.of(query, key_range)
-        if len(key_range.prefixes) == 1 and _has_equality(query) and (is_exact or key_filter):
+        if len(key_range.prefixes) == 1 and _has_equality(query) and (is_exact or KeyFilter.of(query, key_range)):
             (prefix,) = key_range.prefixes
             keys = number, prefix + key_range.low, prefix + key_range.high
-            found = self._count_keys(connection, query, keys, key_filter, read_time, limit)
+            found = self._count_keys(connection, query, keys, read_time, limit, is_exact=is_exact)
         if found is None and is_exact:
             return scanner.Scan(connection, catalog, self._storage.indexes, query, read_time).count(key_range, limit)
         return found
@@ -116,14 +129,15 @@ class Counts:
         connection: sqlite3.Connection,
         query: Query,
         keys: _Keys,
-        key_filter: KeyFilter | None,
         read_time: int,
         limit: int | None,
-    ) -> int | _Move | None:
-        """Return the number of documents, or None if they cannot be counted. Without a filter, all keys match."""
+        *,
+        is_exact: bool,
+    ) -> int | _Move | _Scan | None:
+        """Return the number of documents, or None if they cannot be counted. If the range is exact, all keys match."""
         newest, newest_time = versions.newest(connection)
         wanted = newest if newest_time <= read_time else versions.sequence_at(connection, read_time)
-        if limit is not None and wanted == newest and key_filter is None:
+        if limit is not None and wanted == newest and is_exact:
             return EntryTables(connection).count_up_to(*keys, limit)
         (conditions,) = query.disjunctions
         with self._lock:
@@ -133,8 +147,10 @@ class Counts:
             moved = self._move(query, _Move(keys, known, wanted), connection)
             if moved is not None:
                 return moved
-        matching = _matching_keys(connection, keys, key_filter)
-        if matching is None or newest - wanted > max(MAX_CHANGES, matching):
+        if not is_exact:
+            return _Scan(keys, wanted)
+        matching = EntryTables(connection).count(*keys)
+        if newest - wanted > max(MAX_CHANGES, matching):
             return None
         return self._move(query, _Move(keys, _Counted(newest, matching), wanted), connection)
 
@@ -143,7 +159,6 @@ class Counts:
 
         Return None if the changes are not readable.
         """
-        (conditions,) = query.disjunctions
         documents, sequence = move.counted.documents, move.counted.sequence
         if sequence < move.wanted:
             following = min(move.wanted, sequence + MAX_CHANGES_PER_READ)
@@ -157,30 +172,32 @@ class Counts:
         counted = _Counted(following, documents + difference)
         if following != move.wanted:
             return _Move(move.keys, counted, move.wanted)
-        with self._lock:
-            known = self._remembered.get((move.keys, conditions))
-            if known is None or known.sequence < following:
-                self._remembered[move.keys, conditions] = counted
+        self._remember(query, move.keys, counted)
         return counted.documents
+
+    async def _scan(self, query: Query, scan: _Scan, read_time: int, limit: int | None) -> int:
+        """Count the matching keys, up to `limit`."""
+        documents = 0
+        async for page in result_pages.pages(
+            self._storage, replace(query, offset=0, limit=limit), read_time, MAX_PAGE_KEYS, keys_only=True
+        ):
+            documents += len(page)
+        if limit is None:
+            self._remember(query, scan.keys, _Counted(scan.wanted, documents))
+        return documents
+
+    def _remember(self, query: Query, keys: _Keys, counted: _Counted) -> None:
+        (conditions,) = query.disjunctions
+        with self._lock:
+            known = self._remembered.get((keys, conditions))
+            if known is None or known.sequence < counted.sequence:
+                self._remembered[keys, conditions] = counted
 
 
 def _has_equality(query: Query) -> bool:
     """Return whether keys contain a value directly after the collection, so that nested collections are elsewhere."""
     (conditions,) = query.disjunctions
     return any(each.operator in (filters.EQUAL, filters.CONTAINS) for each in conditions)
-
-
-def _matching_keys(connection: sqlite3.Connection, keys: _Keys, key_filter: KeyFilter | None) -> int | None:
-    """Return the number of keys that match a filter, or None if a key cannot decide."""
-    if key_filter is None:
-        return EntryTables(connection).count(*keys)
-    matching = 0
-    for key, size in EntryTables(connection).scan(*keys):
-        parts = key_filter.parts(key, size)
-        if parts is None:
-            return None
-        matching += key_filter.matches(parts)
-    return matching
 
 
 def _difference(

@@ -40,14 +40,14 @@ async def stream(
 
 
 async def pages(
-    storage: Storage, query: Query, read_time: int, page_size: int = PAGE_DOCUMENTS
+    storage: Storage, query: Query, read_time: int, page_size: int = PAGE_DOCUMENTS, *, keys_only: bool = False
 ) -> AsyncIterator[list[StoredResult]]:
-    """Yield the same results page by page, without parsing the documents."""
+    """Yield the same results page by page, without parsing the documents. With `keys_only`, documents can be empty."""
     _check_vector_index(storage, query)
     to_skip, to_yield = query.offset, query.limit
     while to_yield is None or to_yield > 0:
         limit = page_size if to_yield is None else min(page_size, to_skip + to_yield)
-        page, end = await _read_page(storage, query, read_time, limit)
+        page, end = await _read_page(storage, query, read_time, limit, keys_only=keys_only)
         yield page[to_skip:] if to_skip else page
         if end is None:
             return
@@ -67,7 +67,7 @@ def _check_vector_index(storage: Storage, query: Query) -> None:
 
 
 async def _read_page(
-    storage: Storage, query: Query, read_time: int, limit: int
+    storage: Storage, query: Query, read_time: int, limit: int, *, keys_only: bool
 ) -> tuple[list[StoredResult], SortKey | None]:
     """Return the next results, up to `limit`, and the key after which the search continues. None: no more exist."""
 
@@ -77,7 +77,8 @@ async def _read_page(
         indexes = storage.indexes
         key_ranges = planner.plan(query, collection_ids, indexes)
         versions.check_retained(connection, read_time)
-        scan = Scan(connection, storage.catalog, indexes, query, read_time)
+        scan = Scan(connection, storage.catalog, indexes, query, read_time, keys_only=keys_only)
+        page_limit = min(limit, PAGE_DOCUMENTS) if scan.has_later_changes else limit  # the overlay is limited too
         page: list[StoredResult] = []
         deadline = time.monotonic() + MAX_SEARCH_SECONDS
         end: SortKey | None = None
@@ -86,7 +87,7 @@ async def _read_page(
                 return page, end
             if document is not None:
                 page.append((key, document))
-                if len(page) >= limit or scan.read_bytes > PAGE_BYTES:
+                if len(page) >= page_limit or scan.read_bytes > PAGE_BYTES:
                     return page, key
             elif time.monotonic() >= deadline:
                 end = key

@@ -52,13 +52,17 @@ class Scan:
         indexes: ReadableIndexes,
         query: Query,
         read_time: int,
+        *,
+        keys_only: bool = False,
     ) -> None:
+        """Run `query` at `read_time`. With `keys_only`, a document can be empty, because it need not be read."""
         self._connection = connection
         self._catalog = catalog
         self._indexes = indexes
         self._query = query
         self._read_time = read_time
-        self._has_later_changes = versions.newest(connection)[1] > read_time
+        self.has_later_changes = versions.newest(connection)[1] > read_time
+        self._skips_documents = keys_only and not self.has_later_changes
         self.read_bytes = 0
 
     @cached_property
@@ -68,7 +72,7 @@ class Scan:
     def run(self, key_ranges: list[KeyRange]) -> Iterator[tuple[SortKey, bytes | None]]:
         """Yield all results, ignoring offset and limit. Also yield some places without a result, as a key and None."""
         streams: list[Iterator[_Found]] = [self._results_in(key_range) for key_range in key_ranges]
-        if self._has_later_changes:
+        if self.has_later_changes:
             streams.append(self._overlay())
         previous = None
         for key, found in streams[0] if len(streams) == 1 else heapq.merge(*streams, key=itemgetter(0)):
@@ -86,7 +90,7 @@ class Scan:
             return 0
         paths = (path for path in self._paths(number, key_range) if self._is_in_collection(path))
         changed = 0
-        if self._has_later_changes:
+        if self.has_later_changes:
             paths = (path for path in paths if self._unchanged_version(number, path) is not None)
             changed = sum(1 for _ in self._overlay())
             if changed > PAGE_DOCUMENTS:
@@ -147,6 +151,9 @@ class Scan:
                             yield from (found for found in rest if found[0] > place)
                             return
                         other = None
+                continue
+            if sort_key is not None and self._skips_documents:
+                yield sort_key, b""
                 continue
             path = entries.path_of(key, size)
             if sort_key is not None:
