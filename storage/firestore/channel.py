@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import grpc
 import grpc.aio
 
+from storage.firestore.completed_operations import process_together
 from storage.firestore.reads import page_reader
 
 _LOCAL_PROJECT = "dropzone-local"
@@ -48,6 +49,11 @@ def open_connection() -> Connection:
 
     The channel belongs to the running event loop. It connects at the first call.
     """
+    with process_together():
+        return _open_connection()
+
+
+def _open_connection() -> Connection:
     if host := os.environ.get("FIRESTORE_EMULATOR_HOST"):
         local_project = os.environ.get("GOOGLE_CLOUD_PROJECT", _LOCAL_PROJECT)
         token = os.environ.get("DROPZONE_FIRESTORE_TOKEN") or "owner"
