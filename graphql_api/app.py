@@ -106,7 +106,7 @@ def create_app(settings: Settings) -> Starlette:
     app = Starlette(
         routes=routes,
         middleware=[
-            Middleware(RequestRecorder, routes),
+            Middleware(RequestRecorder, routes, services),
             *cross_origin_middleware(graphql_settings.allowed_origins),
             Middleware(ServerErrorMiddleware, handler=errors.respond),  # inside, so its responses are recorded too
         ],
@@ -168,7 +168,7 @@ class _Services:
             self.code_flow = _code_flow(settings, access_tokens)
             sources.append(access_tokens)
         self.authenticator = Authenticator(
-            sources, self.budgets.addresses, self.audit_log, cache_seconds=settings.key_cache_seconds
+            sources, self.budgets, self.audit_log, cache_seconds=settings.key_cache_seconds
         )
         self.submitter_settings = SubmitterSettings(self._firestore, writer, settings.retention)
         self.receiver = Receiver(

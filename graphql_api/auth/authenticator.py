@@ -22,13 +22,14 @@ from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.credential_source import CredentialSource
 from graphql_api.auth.scopes import Caller, Scope, missing_scope
 from graphql_api.auth.secret_text import digest
-from graphql_api.budgets.address_budgets import AddressBudgets
+from graphql_api.budgets.budgets import Budgets
 from graphql_api.credential_errors import InvalidCredential, NoCredential
 from graphql_api.graphql_server.http_request import Credential
 from graphql_api.shared_tasks import SharedTasks
 from storage.documents import BadRequest, document_paths
 
 _MAX_CACHED_KEYS = 10_000
+_UNKNOWN = "unknown key"
 
 
 class _CacheEntry(NamedTuple):
@@ -44,13 +45,14 @@ class Authenticator:
     def __init__(
         self,
         sources: Sequence[CredentialSource],
-        addresses: AddressBudgets,
+        budgets: Budgets,
         audit_log: AuditLog,
         *,
         cache_seconds: float,
     ) -> None:
         self._sources = sources
-        self._addresses = addresses
+        self._addresses = budgets.addresses
+        self._request_turns = budgets.request_turns
         self._audit_log = audit_log
         self._cache_seconds = cache_seconds
         self._valid: LRUCache[str, _CacheEntry] = LRUCache(_MAX_CACHED_KEYS)
@@ -68,6 +70,16 @@ class Authenticator:
         caller = await self._owner(credential)
         submitter = credential.submitter
         return caller if submitter is None or submitter == caller.submitter else self._reader(caller, submitter)
+
+    def known_submitter(self, key: str | None) -> str:
+        """Return the submitter of a key that is in the cache of valid keys.
+
+        Return a text that is not a submitter for other keys, and an empty text for no key.
+        """
+        if not key:
+            return ""
+        entry = self._valid.get(key)
+        return _UNKNOWN if entry is None else entry.caller.submitter
 
     def _reader(self, caller: Caller, submitter: str) -> Caller:
         """Return a caller that reads the documents of another submitter. Add a note to its audit log."""
@@ -104,6 +116,7 @@ class Authenticator:
         if caller is None:
             error = NoCredential if key is None else InvalidCredential
             raise error("send a valid API key in the header x-api-key, or an access token as Authorization: Bearer")
+        await self._request_turns.wait(partial(self.known_submitter, key))  # a read can be shared by 1,000 requests
         return caller
 
     def forget(self, key: str) -> None:

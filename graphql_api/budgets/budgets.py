@@ -13,6 +13,7 @@ from graphql_api.budgets.budget import Budget, BudgetsByName, WaitingBudget, ref
 from graphql_api.budgets.daily_quota import ChangedQuotas
 from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
 from graphql_api.budgets.memory_budget import MemoryBudget
+from graphql_api.budgets.request_turns import RequestTurns
 from graphql_api.limits import KeyLimits, Limits
 
 HEAVY_COST = 10
@@ -60,6 +61,7 @@ class Budgets:
             limits.max_large_requests_mib * _MIB, max_resident_bytes=limits.max_memory_mib * _MIB
         )
         self.turns = LoopTurns()
+        self.request_turns = RequestTurns()
         self.addresses = AddressBudgets(limits)
         self._submitters = BudgetsByName[str, SubmitterBudget](lambda name: _submitter_budget(name, limits, self.turns))
         self.changed_quotas = ChangedQuotas()

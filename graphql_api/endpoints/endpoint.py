@@ -7,6 +7,7 @@ The application consists of endpoints only, so every route has one of these two 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from starlette.requests import Request
@@ -25,6 +26,7 @@ from graphql_api.graphql_server import http_request
 from observability import request_context, tracing
 from observability.logs import AccessLog
 from observability.request_context import RequestContext
+from storage.documents import DropzoneError
 
 Handler = Callable[[Request, Caller], Awaitable[Response]]
 
@@ -106,8 +108,9 @@ class RequestRecorder:
     middleware adds headers that forbid this, and keeps the stricter headers of pages.
     """
 
-    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
+    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute], services: Services) -> None:
         self._app = app
+        self._services = services
         self._access_log = AccessLog()
         templates = [route for route in routes if isinstance(route, Route | Mount | WebSocketRoute)]
         self._static_paths = {route.path for route in templates if not route.param_convertors}
@@ -131,6 +134,7 @@ class RequestRecorder:
         if tracing.is_on and route not in _UNLOGGED_ROUTES:
             span = tracing.start(f"{method} {route}", "SERVER", parent=context.traceparent)
             tracing.continue_request(context, span)
+        await self._services.budgets.request_turns.wait(partial(self._sender, scope))
         has_websocket = False
         response_status = received = sent = 0
 
@@ -190,6 +194,13 @@ class RequestRecorder:
                     response_bytes=sent,
                     address=client[0] if client else "",
                 )
+
+    def _sender(self, scope: ASGIScope) -> str:
+        """Return the submitter of a request whose key was valid a short time ago, and otherwise an empty text."""
+        try:
+            return self._services.authenticator.known_submitter(http_request.credential(scope).key)
+        except DropzoneError:
+            return ""
 
     def _route(self, path: str) -> str:
         if path in self._static_paths:

@@ -2,12 +2,13 @@
 
 import asyncio
 import os
+from functools import partial
 
 import numpy as np
 import orjson
 import zstandard
 
-from tests.attack.registry import attack
+from tests.attack.registry import add, attack
 from tests.attack.target import JSON, NDJSON, SAMPLE, Target, post, repeat, send
 
 
@@ -78,3 +79,45 @@ async def conflicting_idempotency_keys(target: Target) -> None:
             await client.post("/samples", content=body, headers={"idempotency-key": "same"})
 
         await repeat(target, 64, act)
+
+
+_CLIENTS = 1_500
+_MANY_CLIENTS = {
+    "samples": ("/samples", SAMPLE),
+    "typenames": ("/graphql", b'{"query": "{ __typename }"}'),
+    "lookups": ("/graphql", b'{"query": "{ sample(id: \\"00000000-0000-4000-8000-000000000000\\") { id } }"}'),
+    "pages": ("/graphql", b'{"query": "{ results(first: 1) { edges { cursor } } }"}'),
+}
+"""The path and the body of the requests of each attack."""
+
+
+async def _many_clients(path: str, body: bytes, target: Target) -> None:
+    """Send one request after the other over each of 1,500 connections."""
+    request = target.head(path, f"content-type: {JSON}", f"content-length: {len(body)}") + body
+
+    async def act() -> None:
+        async with target.connection() as (reader, writer):
+            while True:
+                writer.write(request)
+                head = await reader.readuntil(b"\r\n\r\n")
+                _, _, rest = head.lower().partition(b"content-length: ")
+                await reader.readexactly(int(rest.split(b"\r\n", 1)[0]))
+
+    await repeat(target, _CLIENTS, act)
+
+
+for _name, (_path, _body) in _MANY_CLIENTS.items():
+    add(f"{_name}_of_1500_clients", partial(_many_clients, _path, _body), is_valid_work=True)
+
+
+@attack(is_valid_work=True)
+async def samples_awaited_by_1500_clients(target: Target) -> None:
+    """Open event streams for samples that do not exist."""
+    text = "subscription ($id: ID!) { sample(id: $id) { id state } }"
+
+    async def act() -> None:
+        async with target.connection() as (reader, writer):
+            writer.write(target.event_stream(text, id="00000000-0000-4000-8000-000000000000"))
+            await reader.read()
+
+    await repeat(target, _CLIENTS, act)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -11,7 +12,9 @@ from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.auth.secret_text import digest
-from graphql_api.budgets.address_budgets import AddressBudgets
+from graphql_api.budgets import request_turns
+from graphql_api.budgets.budgets import Budgets
+from graphql_api.budgets.request_turns import MIN_STARTS
 from graphql_api.graphql_server.http_request import Credential
 from graphql_api.limits import Limits
 from storage.documents import RateLimited, Unauthenticated, Unavailable
@@ -48,7 +51,7 @@ class MemoryKeyStore(KeyStore):
 
 
 def _authenticator(store: KeyStore, *, cache_seconds: float = 60, limits: Limits = Limits()) -> Authenticator:  # noqa: B008
-    return Authenticator([store], AddressBudgets(limits), MemoryAuditLog(), cache_seconds=cache_seconds)
+    return Authenticator([store], Budgets(limits), MemoryAuditLog(), cache_seconds=cache_seconds)
 
 
 def _from(key: str | None, address: str = "192.0.2.1") -> Credential:
@@ -77,6 +80,25 @@ async def test_concurrent_requests_with_one_key_share_a_read() -> None:
     assert isinstance(callers[0], asyncio.CancelledError)
     assert callers[1:] == [Caller("one", SCOPES)] * 9
     assert store.reads == 1
+
+
+async def test_requests_that_shared_a_read_continue_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of requests that wait for one read do not all continue in one iteration of the event loop."""
+    monkeypatch.setattr(request_turns, "MAX_START_SECONDS", 0)
+    key = new_key()
+    store = MemoryKeyStore({key: VALID})
+    store.release.clear()
+    authenticator = _authenticator(store)
+    requests = [asyncio.create_task(authenticator.authenticate(_from(key))) for _ in range(5 * MIN_STARTS)]
+    await asyncio.sleep(0)
+    store.release.set()
+
+    continued = [0]
+    while continued[-1] < len(requests):
+        await asyncio.sleep(0)
+        continued.append(sum(request.done() for request in requests))
+
+    assert max(after - before for before, after in pairwise(continued)) == MIN_STARTS
 
 
 @pytest.mark.parametrize(("cache_seconds", "reads"), [(60, 1), (0, 3)])

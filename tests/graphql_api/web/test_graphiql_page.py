@@ -3,13 +3,16 @@
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import RequestRecorder
+from graphql_api.limits import Limits
 from graphql_api.web.pages import GRAPHIQL_FOLDER, graphiql_page
 from graphql_api.web.web_page import WebPage
 
@@ -27,7 +30,8 @@ def folder(tmp_path: Path) -> Path:
 async def get(page: WebPage, path: str = "/graphql") -> httpx.Response:
     """Return the response to a browser."""
     routes = [page.route, page.assets]
-    app = Starlette(routes=routes, middleware=[Middleware(RequestRecorder, routes)])
+    services = SimpleNamespace(budgets=Budgets(Limits()))
+    app = Starlette(routes=routes, middleware=[Middleware(RequestRecorder, routes, services)])
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
         return await client.get(path)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from graphql_api.auth.authenticator import Authenticator
-from graphql_api.budgets.address_budgets import AddressBudgets
+from graphql_api.budgets.budgets import Budgets
 from graphql_api.graphql_server import http_request
 from graphql_api.limits import Limits
 from tests.graphql_api.auth.oauth.provider import Provider, claims, sign
@@ -47,8 +47,8 @@ def tokens(plan: Plan) -> Iterator[Row]:
 
 async def _check() -> _Check:
     provider = Provider()
-    addresses = AddressBudgets(Limits(max_failed_authentications_per_second=10**6))
-    authenticator = Authenticator([provider.tokens()], addresses, provider.audit_log, cache_seconds=5)
+    budgets = Budgets(Limits(max_failed_authentications_per_second=10**6))
+    authenticator = Authenticator([provider.tokens()], budgets, provider.audit_log, cache_seconds=5)
     exp = int(time.time()) + 3_600
     requests = [_request(sign(claims(exp=exp, jti=str(number)))) for number in range(_NEW)]
     await authenticator.authenticate(http_request.credential(requests[0]))  # reads the keys of the provider

@@ -1,0 +1,79 @@
+"""Each iteration of the event loop starts a few requests, and submitters take turns."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from graphql_api.budgets import request_turns
+from graphql_api.budgets.request_turns import MIN_STARTS, RequestTurns
+
+
+def _named(submitter: str) -> Callable[[], str]:
+    return lambda: submitter
+
+
+@pytest.fixture
+def no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No request starts at once."""
+    monkeypatch.setattr(request_turns, "MAX_START_SECONDS", 0)
+
+
+async def _start(turns: RequestTurns, submitters: str) -> list[list[str]]:
+    """Start a request of each submitter, and return the submitters whose requests started in each iteration."""
+    iterations: list[list[str]] = [[]]
+
+    async def request(submitter: str) -> None:
+        await turns.wait(_named(submitter))
+        iterations[-1].append(submitter)
+
+    requests = [asyncio.create_task(request(submitter)) for submitter in submitters]
+    while not all(task.done() for task in requests):
+        await asyncio.sleep(0)
+        iterations.append([])
+    return [started for started in iterations if started]
+
+
+@pytest.mark.usefixtures("no_time")
+async def test_an_iteration_starts_a_limited_number_of_requests() -> None:
+    """Other tasks run in between, however many requests arrive at the same time."""
+    iterations = await _start(RequestTurns(), "a" * 5 * MIN_STARTS)
+
+    assert [len(started) for started in iterations] == [MIN_STARTS] * 5
+
+
+@pytest.mark.usefixtures("no_time")
+async def test_submitters_take_turns() -> None:
+    """The request of another submitter is one of the first, after hundreds of requests of one submitter."""
+    first, *_ = await _start(RequestTurns(), "a" * 300 + "b")
+
+    assert first[:2] == ["a", "b"]
+
+
+@pytest.mark.usefixtures("no_time")
+async def test_more_requests_start_if_very_many_wait() -> None:
+    """Otherwise, more requests could arrive than start, and their memory would grow without limit."""
+    first, *_ = await _start(RequestTurns(), "a" * 200 * MIN_STARTS)
+
+    assert len(first) > MIN_STARTS
+
+
+async def test_requests_start_at_once_while_the_iteration_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server with few clients does not let them wait."""
+    monkeypatch.setattr(request_turns, "MAX_START_SECONDS", 60)
+
+    assert await _start(RequestTurns(), "a" * 10 * MIN_STARTS) == [["a"] * 10 * MIN_STARTS]
+
+
+@pytest.mark.usefixtures("no_time")
+async def test_a_request_that_is_cancelled_takes_no_turn() -> None:
+    """The next request gets the turn."""
+    turns = RequestTurns()
+    waiting = [asyncio.create_task(turns.wait(_named("a"))) for _ in range(2)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+
+    await waiting[1]
+
+    assert waiting[0].cancelled()
+    assert await _start(turns, "b") == [["b"]]
