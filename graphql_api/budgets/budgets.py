@@ -63,7 +63,9 @@ class Budgets:
         self.turns = LoopTurns()
         self.request_turns = RequestTurns()
         self.addresses = AddressBudgets(limits)
-        self._submitters = BudgetsByName[str, SubmitterBudget](lambda name: _submitter_budget(name, limits, self.turns))
+        self._submitters = BudgetsByName[str, SubmitterBudget](
+            lambda name: _submitter_budget(name, limits, self.turns, self.request_turns)
+        )
         self.changed_quotas = ChangedQuotas()
         self._allowances = BudgetsByName[str, Allowance](
             lambda name: Allowance(limits, None, name, self.changed_quotas)
@@ -140,6 +142,11 @@ class SubmitterBudget:
     subscriptions: Budget
 
     turns: LoopTurns
+    request_turns: RequestTurns
+
+    async def wait_to_start(self) -> None:
+        """Return when a request of this submitter may start."""
+        await self.request_turns.wait(lambda: self.name)
 
     def turn(self) -> LoopTurn:
         """Return a turn for long work of this submitter on the event loop. The first step of the turn starts now."""
@@ -191,7 +198,7 @@ def _charged_submitter(sender: Sender) -> str:
     return sender.operator or sender.submitter
 
 
-def _submitter_budget(name: str, limits: Limits, turns: LoopTurns) -> SubmitterBudget:
+def _submitter_budget(name: str, limits: Limits, turns: LoopTurns, request_turns: RequestTurns) -> SubmitterBudget:
     operations = limits.max_waiting_operations_per_submitter
     return SubmitterBudget(
         name=name,
@@ -209,6 +216,7 @@ def _submitter_budget(name: str, limits: Limits, turns: LoopTurns) -> SubmitterB
         websockets=Budget("max_websockets_per_submitter", limits.max_websockets_per_submitter),
         subscriptions=Budget("max_subscriptions_per_submitter", limits.max_subscriptions_per_submitter),
         turns=turns,
+        request_turns=request_turns,
     )
 
 

@@ -196,7 +196,7 @@ class RequestRecorder:
                 )
 
     def _sender(self, scope: ASGIScope) -> str:
-        """Return the submitter of a request whose key was valid a short time ago, and otherwise an empty text."""
+        """Return the submitter of a request, as far as it is known (see `known_submitter`)."""
         try:
             return self._services.authenticator.known_submitter(http_request.credential(scope).key)
         except DropzoneError:

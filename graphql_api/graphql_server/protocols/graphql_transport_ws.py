@@ -250,6 +250,7 @@ class GraphQLWebSocket:
     async def _send_responses(self, operation_id: str, request: GraphQLRequest) -> GraphQLResponse | None:
         """Send the responses of an operation. Return a response with a request error instead of sending it."""
         context = await self._authenticate(self._credential)
+        await context.budget.wait_to_start()
         context.allowance.admit_request()
         with self._executor.reserve(context) as request.reservation:
             if request.size > MIN_RESERVED_BYTES:

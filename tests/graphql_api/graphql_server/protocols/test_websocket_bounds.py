@@ -3,6 +3,7 @@
 import contextlib
 import json
 import time
+from collections.abc import Callable
 from socket import create_connection
 
 import pytest
@@ -37,6 +38,25 @@ def test_idle_websockets_are_closed() -> None:
         assert receive(connection) == ACK
         assert [receive(connection)["type"] for _ in range(3)] == ["next", "next", "complete"]
         assert closed(connection)[0] == 1001
+
+
+def test_each_operation_takes_a_turn_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise, the operations of 1,000 WebSockets would start in one iteration of the event loop."""
+    with running() as service:
+        turns, submitters = service.budgets.request_turns, list[str]()
+        wait = turns.wait
+
+        async def record(submitter: Callable[[], str]) -> None:
+            submitters.append(submitter())
+            await wait(submitter)
+
+        monkeypatch.setattr(turns, "wait", record)
+        with initialized(service) as connection:
+            for operation in ("1", "2"):
+                send(connection, subscribe("{ hello }", operation))
+                assert [receive(connection)["type"] for _ in range(2)] == ["next", "complete"]
+
+    assert submitters == [KEY, KEY]
 
 
 def test_pings_do_not_extend_the_time_for_initialization() -> None:
