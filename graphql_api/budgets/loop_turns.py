@@ -6,9 +6,10 @@ Without turns, 40 requests that each work for 2 ms in the same iteration of the 
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TypeVar
+
+from graphql_api.budgets.fair_queue import FairQueue
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -20,7 +21,7 @@ class LoopTurns:
     """Grants one step at a time. Belongs to one event loop."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        self._queue = FairQueue()
         self._is_granting = False
 
     def of(self, submitter: str) -> "LoopTurn":
@@ -29,27 +30,16 @@ class LoopTurns:
 
     async def wait(self, submitter: str) -> None:
         """Wait for the next step of `submitter`."""
-        loop = asyncio.get_running_loop()
-        granted = loop.create_future()
-        self._waiting.setdefault(submitter, deque()).append(granted)
         if not self._is_granting:
             self._is_granting = True
-            loop.call_soon(self._grant)
-        await granted
+            asyncio.get_running_loop().call_soon(self._grant)
+        await self._queue.wait(submitter)
 
     def _grant(self) -> None:
         """Grant one step now, and the next step in the next iteration of the event loop."""
-        while self._waiting:
-            submitter = next(iter(self._waiting))
-            queue = self._waiting.pop(submitter)
-            granted = queue.popleft()
-            if queue:
-                self._waiting[submitter] = queue  # after all other submitters
-            if not granted.done():  # a waiting request can be cancelled
-                granted.set_result(None)
-                asyncio.get_running_loop().call_soon(self._grant)
-                return
-        self._is_granting = False
+        self._is_granting = self._queue.grant()
+        if self._is_granting:
+            asyncio.get_running_loop().call_soon(self._grant)
 
 
 class LoopTurn:

@@ -10,8 +10,9 @@ another one, for example health checks.
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
+
+from graphql_api.budgets.fair_queue import FairQueue
 
 MAX_START_SECONDS = 0.004
 """Requests start at once in this part of an iteration. Later requests wait for the next iterations."""
@@ -29,24 +30,17 @@ class RequestTurns:
     """Lets requests start. Belongs to one event loop."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
-        """The queues by submitter. The first submitter has the next turn."""
-        self._number = 0
-        """The number of waiting requests."""
+        self._queue = FairQueue()
         self._ends_at: float | None = None
         """When requests of the current iteration no longer start at once. None before its first request."""
 
     async def wait(self, submitter: Callable[[], str]) -> None:
         """Return when a request of `submitter` may start. Call `submitter` only if the request has to wait."""
-        if self._may_start():
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(submitter(), deque()).append(turn)
-        self._number += 1
-        await turn
+        if not self._may_start():
+            await self._queue.wait(submitter())
 
     def _may_start(self) -> bool:
-        if self._waiting:
+        if not self._queue.is_empty:
             return False
         now = time.perf_counter()
         if self._ends_at is None:
@@ -56,21 +50,8 @@ class RequestTurns:
 
     def _next_iteration(self) -> None:
         """Let waiting requests start in this iteration and, if there are more, in the next one."""
-        for _ in range(max(MIN_STARTS, int(self._number * _STARTED_SHARE))):
-            if not self._waiting:
+        for _ in range(max(MIN_STARTS, int(len(self._queue) * _STARTED_SHARE))):
+            if not self._queue.grant():
                 self._ends_at = None
                 return
-            self._start_one()
         asyncio.get_running_loop().call_soon(self._next_iteration)
-
-    def _start_one(self) -> None:
-        while self._waiting:
-            submitter = next(iter(self._waiting))
-            queue = self._waiting.pop(submitter)
-            turn = queue.popleft()
-            self._number -= 1
-            if queue:
-                self._waiting[submitter] = queue  # after all other submitters
-            if not turn.done():  # a waiting request can be cancelled
-                turn.set_result(None)
-                return

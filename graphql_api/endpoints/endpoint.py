@@ -134,7 +134,6 @@ class RequestRecorder:
         if tracing.is_on and route not in _UNLOGGED_ROUTES:
             span = tracing.start(f"{method} {route}", "SERVER", parent=context.traceparent)
             tracing.continue_request(context, span)
-        await self._services.budgets.request_turns.wait(partial(self._sender, scope))
         has_websocket = False
         response_status = received = sent = 0
 
@@ -170,6 +169,7 @@ class RequestRecorder:
             await send(message)
 
         try:
+            await self._services.budgets.request_turns.wait(partial(self._sender, scope))
             await self._app(scope, receive_and_count, send_and_count)
         except Exception:
             if response_status != _SERVER_ERROR:  # a response has started, or none could be sent

@@ -95,7 +95,7 @@ def open_blocking_channel() -> grpc.Channel:
 @contextmanager
 def _processing_together() -> Iterator[None]:
     """Open the first channel of the running event loop in this context."""
-    loop = asyncio.get_running_loop()
+    loop: Any = asyncio.get_running_loop()
     add_reader = loop.add_reader
 
     def add(source: Any, read_one: Callable[..., object], *arguments: Any) -> None:
@@ -104,11 +104,11 @@ def _processing_together() -> Iterator[None]:
         else:
             add_reader(source, read_one, *arguments)
 
-    setattr(loop, "add_reader", add)  # noqa: B010 (mypy allows no assignment to a method)
+    loop.add_reader = add
     try:
         yield
     finally:
-        delattr(loop, "add_reader")
+        del loop.add_reader
 
 
 def _read_all(source: socket.socket, read_one: Callable[[], object]) -> None:
