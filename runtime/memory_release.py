@@ -4,9 +4,9 @@ Requests and events leave almost no reference cycles, so reference counting free
 - Libraries leave some cycles, for example in errors and closed connections.
 - The allocator of the C library keeps free memory. It keeps more if threads have heaps of their own, so each process
   runs with `MALLOC_ARENA_MAX=1`.
-- Python's allocator gives memory back in pieces of 1 MiB. A single object keeps such a piece in use. Python keeps the
-  names of up to 4,096 attributes that were looked up last. graphql-core creates such names while it validates a
-  document. asyncio keeps 255 iterators of futures.
+- Python's own allocator gives memory back in pieces of 1 MiB. A single object keeps such a piece in use. Python keeps
+  the names of up to 4,096 attributes that were looked up last. graphql-core creates such names while it validates a
+  document. asyncio keeps 255 iterators of futures. With jemalloc or mimalloc, a single object keeps only a few KiB.
 - SQLite caches pages of the data file.
 
 A collection of the young generations takes a few milliseconds. A full collection visits all objects that were created

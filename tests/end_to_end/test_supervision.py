@@ -5,8 +5,10 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from ctypes.util import find_library
 from pathlib import Path
 
+import psutil
 import pytest
 
 from graphql_api.auth.secret_text import digest
@@ -106,6 +108,15 @@ def test_no_metrics_are_mapped_on_the_disk_of_the_data(stack: Stack) -> None:
         mapped = Path(f"/proc/{stack.api_pid()}/maps").read_text()
         assert str(data) not in mapped
     assert not (data / "metrics").exists()
+
+
+@pytest.mark.skipif(find_library("jemalloc") is None or "PYTHONMALLOC" in os.environ, reason="needs jemalloc on Linux")
+@pytest.mark.parametrize("module", ["graphql_api", "triggers", "infra.embedded.firestore"])
+def test_the_processes_use_jemalloc_if_it_is_installed(stack: Stack, module: str) -> None:
+    processes = [each for each in psutil.Process(stack.pid).children(recursive=True) if module in each.cmdline()]
+
+    assert processes
+    assert all("libjemalloc" in Path(f"/proc/{each.pid}/maps").read_text() for each in processes)
 
 
 def test_several_processes_share_their_metrics_in_the_scratch_folder() -> None:

@@ -46,7 +46,12 @@ async def main():
 """
 
 
-STACK_SETTING = reader.read(Path("infra/embedded/stack.toml"), os.environ).environment.get("MALLOC_ARENA_MAX", "")
+STACK_FILE = Path("infra/embedded/stack.toml")
+STACK_ENVIRONMENT = reader.read(STACK_FILE, {}).environment
+STACK_SETTING = STACK_ENVIRONMENT.get("MALLOC_ARENA_MAX", "")
+ALLOCATOR = {
+    name: STACK_ENVIRONMENT[name] for name in ("LD_PRELOAD", "PYTHONMALLOC", "MALLOC_CONF") if name in STACK_ENVIRONMENT
+}
 IMAGE_SETTING = "".join(re.findall(r"MALLOC_ARENA_MAX=(\w+)", Path("infra/container/Dockerfile").read_text()))
 
 
@@ -109,6 +114,33 @@ def test_memory_around_awaited_futures_is_given_back() -> None:
 """)
 
     assert output == "given back True\n"
+
+
+@pytest.mark.skipif(not ALLOCATOR, reason="jemalloc is not installed")
+def test_single_objects_hold_little_memory_with_jemalloc() -> None:
+    """With Python's own allocator, each of them holds 1 MiB."""
+    output = run(
+        """
+    lists = [[number] for number in range(1_000_000)]
+    grown = memory()
+    kept = lists[::10_000]
+    lists.clear()
+    while memory() > at_start + (grown - at_start) / 4:
+        await asyncio.sleep(0.05)
+    print("given back", grown > 1.5 * at_start)
+""",
+        **ALLOCATOR,
+    )
+
+    assert output == "given back True\n"
+
+
+@pytest.mark.parametrize("variable", ["LD_PRELOAD", "PYTHONMALLOC", "MALLOC_CONF"])
+def test_jemalloc_is_not_used_with_a_setting_of_the_operator(variable: str) -> None:
+    environment = reader.read(STACK_FILE, {variable: "as given"}).environment
+
+    assert environment[variable] == "as given"
+    assert environment.keys().isdisjoint({"LD_PRELOAD", "PYTHONMALLOC", "MALLOC_CONF"} - {variable})
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only the C library of Linux has heaps of threads")

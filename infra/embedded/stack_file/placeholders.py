@@ -6,6 +6,7 @@ Commands, addresses, environment values and texts may contain placeholders:
 - `{name_url}`: the URL of the process `name`, as a client on this machine uses it
 - `{python}`: this interpreter
 - `{stack_file}`: the path of the stack file
+- `{jemalloc}`: the file name of the library jemalloc; only in `environment_with_jemalloc`
 - `{scratch_folder}`: a private folder that is emptied at every start, in memory if the system has `/dev/shm`
 - `{sockets}`: the listening sockets of an instance, as file descriptors separated by commas
 - `{own_address}`: the address on which only this instance listens
@@ -21,6 +22,7 @@ in the `url`.
 import secrets
 import sys
 from collections.abc import Mapping
+from ctypes.util import find_library
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +56,8 @@ def _replace(path: Path, stack: Stack, environ: Mapping[str, str]) -> Stack:
     def command(words: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(word.format_map(values) for word in words)
 
-    def variables(environment: dict[str, str], random: Mapping[str, str]) -> dict[str, str]:
-        return {name: value.format_map({**values, **random}) for name, value in environment.items()}
+    def variables(environment: dict[str, str], more_values: Mapping[str, str]) -> dict[str, str]:
+        return {name: value.format_map({**values, **more_values}) for name, value in environment.items()}
 
     def addressed(table: dict[str, Any]) -> dict[str, Any]:
         return {**table, "url": table["url"].format_map(values)} if isinstance(table.get("url"), str) else table
@@ -78,11 +80,14 @@ def _replace(path: Path, stack: Stack, environ: Mapping[str, str]) -> Stack:
         )
 
     settings = {stack.variable(name): str(value) for name, value in stack.settings.items()}
+    jemalloc = _jemalloc()
+    uses_jemalloc = jemalloc is not None and environ.keys().isdisjoint(stack.environment_with_jemalloc)
     environment = {
         **environ,
         "PYTHONUNBUFFERED": "1",
         **(settings if stack.environment_prefix else {}),
         **variables(stack.environment, {}),
+        **(variables(stack.environment_with_jemalloc, {"jemalloc": jemalloc or ""}) if uses_jemalloc else {}),
     }
     return msgspec.structs.replace(
         stack,
@@ -103,3 +108,8 @@ def _url(stack: Stack, process: Process) -> str:
     if scheme == "https" and process.public_url_setting and stack.settings[process.public_url_setting]:
         return str(stack.settings[process.public_url_setting]).rstrip("/")
     return f"{scheme}://[{host}]:{stack.port(process)}" if ":" in host else f"{scheme}://{host}:{stack.port(process)}"
+
+
+def _jemalloc() -> str | None:
+    """Return the file name of the library jemalloc. On other systems than Linux, and if it is not installed, None."""
+    return find_library("jemalloc") if sys.platform == "linux" else None
