@@ -34,7 +34,8 @@ from graphql_api.graphql_server import http_request
 from graphql_api.graphql_server.disconnection import while_connected
 from graphql_api.graphql_server.http_request import Credential
 from graphql_api.graphql_server.media_types import preferred
-from graphql_api.results.export_formats import COLUMNS, FLAT_COLUMNS, HAS_ARROW, Arrow, Csv, Format, Ndjson, row_of
+from graphql_api.results.exports.formats import HAS_PARQUET, Arrow, Csv, Format, Ndjson, Parquet
+from graphql_api.results.exports.rows import COLUMNS, FLAT_COLUMNS, row_of
 from graphql_api.results.filters import FILTER_FIELDS, OPERATORS, ORDER_FIELDS, Bound, Direction, Order, Selection
 from graphql_api.results.store import Store
 from storage.documents import STATISTICS, BadRequest, labels, timestamps
@@ -58,16 +59,14 @@ class _Export:
     file_name: str
     columns: tuple[str, ...]
     open: Callable[[], Format]
-    needs_arrow: bool = False
+    is_available: bool = True
 
 
 _EXPORTS = {
     "ndjson": _Export("application/x-ndjson", "results.ndjson", COLUMNS, Ndjson),
     "csv": _Export("text/csv", "results.csv", FLAT_COLUMNS, Csv),
-    "arrow": _Export("application/vnd.apache.arrow.stream", "results.arrows", COLUMNS, Arrow, needs_arrow=True),
-    "parquet": _Export(
-        "application/vnd.apache.parquet", "results.parquet", COLUMNS, lambda: Arrow(parquet=True), needs_arrow=True
-    ),
+    "arrow": _Export("application/vnd.apache.arrow.stream", "results.arrows", COLUMNS, Arrow),
+    "parquet": _Export("application/vnd.apache.parquet", "results.parquet", COLUMNS, Parquet, HAS_PARQUET),
 }
 _LABEL_PREFIX = "label."
 _PARAMETERS = (
@@ -128,7 +127,7 @@ class ResultEndpoints:
         self, export: _Export, caller: Caller, credential: Credential, results: AsyncGenerator[list[Any], None]
     ) -> AsyncGenerator[bytes, None]:
         budgets = self._services.budgets
-        file = await asyncio.to_thread(export.open)  # importing pyarrow takes almost a second
+        file = await asyncio.to_thread(export.open)  # importing pyarrow takes a moment
         async with aclosing(_batches(results)) as batches:
             while True:
                 await self._services.authenticator.authenticate(credential)  # the key can be revoked during the export
@@ -239,8 +238,8 @@ def _export(name: str | None, accept: str) -> _Export:
             raise NotAcceptable(f"expected one of {media_types} - in the header `Accept`")
         name = names[media_type]
     export = _EXPORTS[_choice({"format": name}, "format", name, [*_EXPORTS])]
-    if export.needs_arrow and not HAS_ARROW:
-        raise NotAcceptable(f"{name} needs the extra `arrow`, which this server does not have; use ndjson or csv")
+    if not export.is_available:
+        raise NotAcceptable(f"{name} needs pyarrow, which this server does not have; use arrow, csv or ndjson")
     return export
 
 

@@ -1,0 +1,154 @@
+"""Results as a file, written in batches of rows: NDJSON, CSV, Arrow, and Parquet if pyarrow is installed.
+
+Numbers keep all their digits. A value that a result lacks is null, or an empty field in CSV. Labels are an object in
+NDJSON, the JSON text of this object in CSV, and a map in Arrow and Parquet.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from importlib.util import find_spec
+from operator import itemgetter
+from typing import Any, Protocol
+
+import nanoarrow as na
+import orjson
+from nanoarrow.c_array_stream import CArrayStream
+from nanoarrow.ipc import StreamWriter
+
+from graphql_api.results.exports.arrow import SCHEMA, record_batch
+from graphql_api.results.exports.rows import FLAT_COLUMNS, TIMES, Row
+from storage.documents import timestamps
+
+HAS_PARQUET = find_spec("pyarrow") is not None
+_MIN_ROW_GROUP_ROWS = 5_000
+"""The minimum size of a Parquet row group. The footer of the file grows with the number of row groups."""
+
+
+class Format(Protocol):
+    """Converts batches of rows to the bytes of one file."""
+
+    def write(self, rows: Sequence[Row]) -> bytes:
+        """Add `rows` to the file. Return the bytes that are ready. A format may buffer rows."""
+
+    def finish(self) -> bytes:
+        """Return the remaining bytes of the file."""
+
+
+class Ndjson:
+    """One JSON object per line."""
+
+    def write(self, rows: Sequence[Row]) -> bytes:
+        """Return the lines of `rows`."""
+        return b"".join(orjson.dumps(row | _times_of(row), option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+
+    def finish(self) -> bytes:
+        """Return no bytes."""
+        return b""
+
+
+class Csv:
+    """CSV as in RFC 4180, with a header line."""
+
+    def __init__(self) -> None:
+        self._text = io.StringIO(newline="")
+        self._writer = csv.writer(self._text, lineterminator="\r\n")
+        self._writer.writerow(FLAT_COLUMNS)
+        self._values_of = itemgetter(*FLAT_COLUMNS)
+
+    def write(self, rows: Sequence[Row]) -> bytes:
+        """Return the lines of `rows`. The first call also returns the header line."""
+        self._writer.writerows(self._values_of(row | _times_of(row) | {"labels": _label_text(row)}) for row in rows)
+        return self.finish()
+
+    def finish(self) -> bytes:
+        """Return the header line if no rows were written."""
+        written = self._text.getvalue().encode()
+        self._text.seek(0)
+        self._text.truncate()
+        return written
+
+
+class Arrow:
+    """An Arrow IPC stream with one record batch per `write` call."""
+
+    def __init__(self) -> None:
+        self._output = _OutputBuffer()
+        self._writer = StreamWriter.from_writable(self._output)
+        self._writer.write_stream(CArrayStream.from_c_arrays([], na.c_schema(SCHEMA)))  # the schema, without rows
+
+    def write(self, rows: Sequence[Row]) -> bytes:
+        """Return the record batch of `rows`, in the first call after the schema."""
+        self._writer.write_array(record_batch(rows))
+        return self._output.drain()
+
+    def finish(self) -> bytes:
+        """Return the end of the stream."""
+        self._writer.close()
+        return self._output.drain()
+
+
+class Parquet:
+    """A Parquet file. It has row groups that are larger than the batches of rows."""
+
+    def __init__(self) -> None:
+        import pyarrow  # an optional dependency
+        from pyarrow import parquet
+
+        self._to_batch = pyarrow.record_batch
+        self._to_table = pyarrow.Table.from_batches
+        self._batches: list[Any] = []
+        self._output = _OutputBuffer()
+        self._writer = parquet.ParquetWriter(pyarrow.PythonFile(self._output, mode="w"), pyarrow.schema(SCHEMA))
+
+    def write(self, rows: Sequence[Row]) -> bytes:
+        """Buffer `rows`. Return the row groups that are complete."""
+        self._batches.append(self._to_batch(record_batch(rows)))
+        if sum(batch.num_rows for batch in self._batches) >= _MIN_ROW_GROUP_ROWS:
+            self._write_row_group()
+        return self._output.drain()
+
+    def finish(self) -> bytes:
+        """Write the buffered rows. Return the end of the file."""
+        if self._batches:
+            self._write_row_group()
+        self._writer.close()
+        return self._output.drain()
+
+    def _write_row_group(self) -> None:
+        self._writer.write_table(self._to_table(self._batches))
+        self._batches.clear()
+
+
+class _OutputBuffer(io.RawIOBase):
+    """A writable file. `drain` removes the bytes that were written, so the file does not fill the memory."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._drained = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._drained + len(self._bytes)
+
+    def write(self, data: Any) -> int:
+        self._bytes += data
+        return len(data)
+
+    def drain(self) -> bytes:
+        """Return the bytes written since the last call."""
+        drained = bytes(self._bytes)
+        self._bytes.clear()
+        self._drained += len(drained)
+        return drained
+
+
+def _label_text(row: Row) -> str | None:
+    return orjson.dumps(row["labels"]).decode() if row["labels"] else None
+
+
+def _times_of(row: Row) -> Row:
+    """Return the texts of the times in `row`."""
+    return {name: None if row[name] is None else timestamps.to_text(row[name]) for name in TIMES}
