@@ -88,8 +88,8 @@ class Settings:
             raise ValueError("set either DROPZONE_EVENT_SECRET, or the audience and the service account, but not both")
         if not self.event_secret and not has_identity:
             raise ValueError(
-                "the function must know who may send events: set DROPZONE_EVENT_SECRET (`make run` does that); on "
-                "Google Cloud, set DROPZONE_EVENT_AUDIENCE and DROPZONE_EVENT_SERVICE_ACCOUNT"
+                "no sender of events is configured: set DROPZONE_EVENT_SECRET (`make run` does that), or on Google "
+                "Cloud, set DROPZONE_EVENT_AUDIENCE and DROPZONE_EVENT_SERVICE_ACCOUNT"
             )
         if self.event_secret and (len(self.event_secret) < MIN_SECRET_CHARACTERS or not self.event_secret.isascii()):
             raise ValueError(f"DROPZONE_EVENT_SECRET must have at least {MIN_SECRET_CHARACTERS} ASCII characters")

@@ -141,8 +141,8 @@ class AsyncReader:
         `after` is the cursor of an earlier removal or result: the stream starts with the removals after this cursor.
         Without `after`, the stream starts with the removals after the newest stored result. Some of these removals can
         be older than the call. After a broken connection or a restart of the server, the stream resumes like `watch`.
-        If no result is stored and `after` is not set, the stream can miss removals while the connection is broken,
-        until the first removal arrives.
+        Note: If no result is stored and `after` is not set, the stream has no cursor until its first removal. If the
+        connection breaks before that, the stream can miss removals.
         """
         stream = RemovalStream(self._connection, after, self._retry_seconds)
         async with aclosing(stream.edges()) as edges:

@@ -73,8 +73,8 @@ class KeyManager:
     ) -> Sequence[StoredKey]:
         """Replace the limits of a key and of the keys that share them. Return these keys.
 
-        All of these keys change, because limits with the same name are one allowance. Without `values`, the
-        limits of the submitter apply.
+        The keys share one budget, so their limits change together. Without `values`, the limits of the submitter
+        apply.
         """
         key_digest, old = selected
         if not old.is_valid_at(datetime.now(UTC)):

@@ -44,7 +44,7 @@ class Caller:
     label: str = field(default="", compare=False)
     """The label of the credential, which `submittedBy` shows to clients of the submitter."""
     operator: str = field(default="", compare=False)
-    """The submitter to which the credential belongs, if this is not `submitter`. Otherwise empty."""
+    """The submitter that owns the credential, if it reads the documents of another submitter. Otherwise empty."""
 
     def reader_of(self, submitter: str) -> "Caller":
         """Return a caller that may only read the documents of another submitter."""

@@ -39,7 +39,7 @@ class Sender(Protocol):
 
     @property
     def operator(self) -> str:
-        """The submitter to which the credential belongs, if this is not `submitter`. Otherwise empty."""
+        """The submitter that owns the credential, if it reads the documents of another submitter. Otherwise empty."""
 
     @property
     def limits(self) -> KeyLimits | None:

@@ -2,18 +2,19 @@
 
 An address is one of these:
 
-- `http://host:port/path`: an HTTP endpoint. To prove that it knows a secret, it responds to the header `x-nonce: NONCE`
-  with the HMAC-SHA256 of `healthz:NONCE` in hexadecimal.
+- `http://host:port/path`: an HTTP endpoint. To prove that the endpoint knows a secret, it responds to the header
+  `x-nonce: NONCE` with the HMAC-SHA256 of `healthz:NONCE` in hexadecimal.
 - `https://host:port/path`: the same over TLS. The certificate is not verified, because it names the host that clients
   use. The supervisor connects to a socket that it holds itself.
 - `grpc://host:port`: a gRPC server
 - `tcp://host:port`: a process that opens its port itself when it is ready
 
-A process is ready if it responds with an HTTP status from 200 to 499 or with HTTP/2 settings, or for `tcp` if it
-accepts the connection. A process is alive if it responds in any way, even with an error status or the end of the
-connection: a process that refuses work because of a limit must not be killed. A process hangs only if it does not
-respond. The supervisor holds the listening sockets, so the kernel accepts connections even if a process hangs or has
-ended.
+A process with an HTTP endpoint is ready if it responds with a status from 200 to 499. A gRPC server is ready if it
+sends its HTTP/2 settings. A process with a `tcp` address is ready if it accepts the connection.
+
+A process is alive if it responds in any way, even with an error status or the end of the connection: a process that
+refuses work because of a limit must not be killed. A process hangs only if it does not respond. The supervisor holds
+the listening sockets, so the kernel accepts connections even if a process hangs or has ended.
 """
 
 import asyncio

@@ -31,7 +31,7 @@ class RecomputationType:
     """A recomputation as clients see it."""
 
     id: strawberry.ID = strawberry.field(description="The id of the recomputation. Use it to query the progress.")
-    state: RecomputationState = strawberry.field(description="The progress of the recomputation.")
+    state: RecomputationState = strawberry.field(description="Whether the recomputation is running, or how it ended.")
     requested: int = strawberry.field(description="The number of samples that were sent to the function again so far.")
     done: int = strawberry.field(
         description="The number of these samples that already have a new result. Compare it with `requested`."

@@ -1,4 +1,4 @@
-"""The timeline of a sample: its events and their times. They follow from the header, the result and failed attempts."""
+"""The timeline of a sample: its events and their times, from the header, the result and failed attempts."""
 
 from collections.abc import Iterator
 from datetime import datetime

@@ -171,7 +171,7 @@ async def test_while_the_keys_cannot_be_read_no_token_is_judged(
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({}, "the function must know who may send events"),
+        ({}, "no sender of events is configured"),
         ({"EVENT_SECRET": "short"}, "at least 32"),
         ({"EVENT_AUDIENCE": AUDIENCE}, "set both"),
         ({"EVENT_SECRET": SECRET, "EVENT_AUDIENCE": AUDIENCE, "EVENT_SERVICE_ACCOUNT": ACCOUNT}, "but not both"),
@@ -192,7 +192,7 @@ def test_the_function_does_not_start_without_a_sender() -> None:
     ended = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
 
     assert ended.returncode == 1
-    assert ended.stderr.startswith("error: the function must know who may send events: set DROPZONE_EVENT_SECRET")
+    assert ended.stderr.startswith("error: no sender of events is configured: set DROPZONE_EVENT_SECRET")
 
 
 async def test_a_liveness_probe_with_a_nonce_proves_who_responds(machine: Machine) -> None:

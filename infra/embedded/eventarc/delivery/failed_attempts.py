@@ -30,7 +30,7 @@ class FailedAttempts:
         self._pattern = Pattern(trigger.document)
 
     def after_failure(self, delivery: Delivery) -> PreparedWrite | None:
-        """Return the write after a failed attempt, or None if the document does not change."""
+        """Return the write that records a failed attempt, or None if there is nothing to record."""
         if delivery.state is State.DEAD:
             return self.after_acknowledgement(delivery)
         name = self._name(delivery)

@@ -110,7 +110,7 @@ class Group:
         return delivery
 
     def put_back(self, delivery: Delivery) -> None:
-        """Put an event that was not sent back to the front."""
+        """Return an unsent event to the front of its queue."""
         (self.retries if delivery.sequence in self.retrying else self.queued).appendleft(delivery)
 
     def withdraw(self, limit: int) -> list[Delivery]:

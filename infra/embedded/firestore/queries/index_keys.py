@@ -99,7 +99,7 @@ class KeyFilter:
 
 
 def split_values(key: bytes, start: int, end: int, count: int) -> Sequence[bytes] | None:
-    """Return the `count` encoded values between two positions of a key, or None if one of them has no known end."""
+    """Return the `count` encoded values between two positions of a key, or None if the end of a value is unknown."""
     found = _values(count).fullmatch(key, start, end)
     if found is None:
         return None
