@@ -14,9 +14,7 @@ docs/architecture.md.
 """
 
 import asyncio
-import re
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Any, cast
 
 import httptools
@@ -25,14 +23,14 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from graphql_api.errors import HTTP_STATUS
 from graphql_api.graphql_server.http_request import headers_by_name
 from graphql_api.graphql_server.server.closing_connection import ClosingConnection, DelayedCloseTransport
+from graphql_api.graphql_server.server.header_rules import HTTP2_TOKEN, offers_websocket, violation, without_http2
 from graphql_api.graphql_server.server.open_connections import OpenConnection, OpenConnections
 from graphql_api.graphql_server.server.sequential_requests import END_OF_HEADERS
 from graphql_api.graphql_server.server.stall_timer import StallTimer
 from graphql_api.graphql_server.settings import ServerSettings
 from graphql_api.graphql_server.tcp_state import TRANSPORT
-from storage.documents.errors import BadRequest, RetryLater, TooLarge
+from storage.documents.errors import BadRequest, RetryLater, TooLarge, Unavailable
 
-_HOST = re.compile(rb"[\w.~%!$&'()*+;=:\[\]-]*", re.ASCII)
 _MAX_WHOLE_BYTES = 4 * 1024
 _MAX_REFUSED_CONNECTIONS = 200
 """Refused connections that stay open for a moment, so that their clients can read the response."""
@@ -56,6 +54,9 @@ class HTTPConnection(ClosingConnection):
     _bytes_without_content = 0
     """Bytes since the last bytes of body content."""
 
+    _upgrade: bytes | None = None
+    """`websocket`, or None if the current request is not the handshake of a WebSocket."""
+
     _is_whole = False
     """Whether the data that is being parsed contains the end of one request."""
 
@@ -63,7 +64,7 @@ class HTTPConnection(ClosingConnection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
-        self.flow = self._flow = _Flow(self.transport)
+        self.flow = self._flow = _Flow(self.transport, self._parse_body)
         try:
             self.place = self.open_connections.admit(self.client[0] if self.client else "", self._close_idle)
         except RetryLater as error:
@@ -80,6 +81,7 @@ class HTTPConnection(ClosingConnection):
         if self.unparsed is not None:
             self.unparsed.clear()
         super().connection_lost(exc)
+        self._flow.forget()
         self._unset_keepalive_if_required()  # uvicorn keeps a connection that was reset until its timer has expired
         self.cycle = None  # type: ignore[assignment]  # it refers to this connection
 
@@ -95,6 +97,7 @@ class HTTPConnection(ClosingConnection):
             and not self.header_bytes
             and (cycle is None or cycle.response_complete)
             and len(data) <= _MAX_WHOLE_BYTES
+            and HTTP2_TOKEN not in data
             and (end := data.find(END_OF_HEADERS)) >= 0
             and data.find(END_OF_HEADERS, end + len(END_OF_HEADERS)) < 0
         ):
@@ -118,6 +121,7 @@ class HTTPConnection(ClosingConnection):
         if self.is_in_headers:
             self._start_header_timer()
             self.header_bytes += len(part)
+            part = without_http2(part)
         else:
             self._bytes_without_content += len(part)
             if self._bytes_without_content > self.settings.max_header_bytes + len(part):
@@ -139,13 +143,15 @@ class HTTPConnection(ClosingConnection):
             self.refusal = (431, TooLarge(f"a request may have up to {self.settings.max_headers} headers"))
             raise httptools.HttpParserError  # stops parsing; uvicorn then calls `send_400_response`
         headers = headers_by_name(cast(dict[str, Any], self.scope))
-        if wrong := _violation(headers, self.parser.get_http_version):
+        if wrong := violation(headers, self.parser.get_http_version):
             self.refusal = (400, BadRequest(wrong))
             raise httptools.HttpParserError
         is_chunked = b"transfer-encoding" in headers
         self.content_end = None if is_chunked else self.received_body_bytes + int(headers.get(b"content-length", 0))
         self.is_in_headers = self.has_begun = False
         self.header_bytes = self._bytes_without_content = 0
+        self._flow.is_wanted = False
+        self._upgrade = b"websocket" if offers_websocket(headers) else None
         self._cancel_header_timer()
         cast(dict[str, Any], self.scope)["state"][TRANSPORT] = self.transport
         super().on_headers_complete()
@@ -180,6 +186,19 @@ class HTTPConnection(ClosingConnection):
         if self.unparsed:
             self.parse_held()
 
+    def _get_upgrade(self) -> bytes | None:
+        return self._upgrade  # uvicorn would split the header `Connection`, several times
+
+    @property
+    def is_body_wanted(self) -> bool:
+        return self._flow.is_wanted
+
+    def refuse_unparsed(self) -> None:
+        if self.is_in_headers:
+            super().refuse_unparsed()
+        else:
+            self.refuse(503, Unavailable("too many bodies wait in the memory of the server; send this request again"))
+
     def hold_reading(self) -> None:
         self._flow.hold()
 
@@ -191,6 +210,7 @@ class HTTPConnection(ClosingConnection):
 
     def handle_websocket_upgrade(self) -> None:
         self._cancel_timers()
+        self._flow.forget()
         super().handle_websocket_upgrade()
         self.parser = self.cycle = None  # type: ignore[assignment]  # they refer to this connection
 
@@ -215,6 +235,10 @@ class HTTPConnection(ClosingConnection):
         super().resume_writing()
         if self.place is not None:
             self.place.is_busy = self.is_responding
+
+    def _parse_body(self) -> None:
+        if self.unparsed:
+            self.parse_held()
 
     def _close_idle(self) -> None:
         """Close this connection, because another connection needs its place."""
@@ -245,7 +269,18 @@ class HTTPConnection(ClosingConnection):
 class _Flow(FlowControl):
     """uvicorn's flow control. While data is held, the application cannot resume reading."""
 
+    is_wanted = True
+    """Whether the application has started to read the body of the current request."""
+
     _is_held = False
+
+    def __init__(self, transport: asyncio.Transport, on_wanted: Callable[[], None]) -> None:
+        super().__init__(transport)
+        self._on_wanted: Callable[[], None] | None = on_wanted
+
+    def forget(self) -> None:
+        """Forget the connection, because it refers to this object too."""
+        self._on_wanted = None
 
     def hold(self) -> None:
         """Stop reading until `release`."""
@@ -256,38 +291,13 @@ class _Flow(FlowControl):
         """Allow reading again."""
         self._is_held = False
         if not self._transport.is_closing():
-            self.resume_reading()
-
-    def resume_reading(self) -> None:
-        """Read more data, unless data is held."""
-        if not self._is_held:
             super().resume_reading()
 
-
-def _violation(headers: Mapping[bytes, bytes], http_version: Callable[[], str]) -> str | None:
-    """Return the problem of the headers of a request, or None. The parser does not enforce these rules.
-
-    A proxy and this server must agree on the end of a request and on its host. A request on which they could disagree
-    is therefore refused (RFC 9112, sections 3.2 and 6.3).
-    """
-    host = headers.get(b"host")
-    if host is None:
-        if http_version() != "1.0":
-            return "expected the header Host"
-    elif not _is_host(host):
-        return "expected one header Host with a valid host"
-    if b"transfer-encoding" in headers:
-        if headers[b"transfer-encoding"].lower() != b"chunked":
-            return "expected the header Transfer-Encoding to be chunked; other codings are not supported"
-        if b"content-length" in headers:
-            return "expected Content-Length or Transfer-Encoding, got both"
-        if http_version() == "1.0":
-            return "HTTP/1.0 does not have the header Transfer-Encoding"
-    if b"te" in headers and b"chunked" in headers[b"te"].lower():
-        return "the header TE must not contain chunked"
-    return None
-
-
-@lru_cache(maxsize=256)
-def _is_host(value: bytes) -> bool:
-    return _HOST.fullmatch(value) is not None
+    def resume_reading(self) -> None:
+        """Read more data, unless data is held. uvicorn calls this method when the application reads the body."""
+        if not self.is_wanted:
+            self.is_wanted = True
+            if self._on_wanted is not None:
+                self._on_wanted()
+        if not self._is_held:
+            super().resume_reading()

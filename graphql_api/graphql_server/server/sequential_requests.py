@@ -4,6 +4,9 @@ uvicorn parses all requests that it receives. Many small requests at once would 
 of their data. The parser handles all bytes that it gets in one call. This module therefore cuts the received data where
 a request may end. It keeps the rest, and reads no more data until it has parsed the rest.
 
+uvicorn also parses a body before the application reads the body. Many requests can wait for their turn, so this module
+keeps all but the start of a body, and parses it when the application reads the body.
+
 Most requests are small and arrive whole, after the response to the previous one. They do not need this module.
 """
 
@@ -21,6 +24,9 @@ END_OF_HEADERS = b"\r\n\r\n"
 """A chunked body ends with these bytes too."""
 
 _MAX_CHUNKED_PART_BYTES = 32 * 1024
+_MAX_EARLY_BYTES = 16 * 1024
+"""Data of a body up to this size is parsed before the application reads the body."""
+
 _MAX_SECONDS_PER_TURN = 0.002
 """The chunks of a body may have one byte each. The parser may then need several milliseconds for a part."""
 
@@ -52,6 +58,15 @@ class SequentialRequests(HttpToolsProtocol):
     """The data that cannot be parsed yet. None until there is such data."""
 
     _end_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_body_wanted(self) -> bool:
+        """Whether the application has started to read the body of the current request."""
+        raise NotImplementedError
+
+    def refuse_unparsed(self) -> None:
+        """End the connection, because all connections together keep too much data."""
+        self.transport.abort()
 
     def hold_reading(self) -> None:
         """Read no more data until `release_reading`, even if the application asks for the rest of a body."""
@@ -96,7 +111,7 @@ class SequentialRequests(HttpToolsProtocol):
     def _parse(self, data: bytes, start: int) -> None:
         deadline = time.monotonic() + _MAX_SECONDS_PER_TURN
         while start < len(data):
-            if (self.is_in_headers and self.is_responding) or time.monotonic() > deadline:
+            if self._must_wait(len(data) - start) or time.monotonic() > deadline:
                 if self.unparsed is None:
                     self.unparsed = UnparsedData(self.open_connections.unparsed)
                 self.unparsed.set(data, start)
@@ -109,6 +124,12 @@ class SequentialRequests(HttpToolsProtocol):
             if self.is_upgraded:
                 self.pass_on(data[start:])
                 return
+
+    def _must_wait(self, size: int) -> bool:
+        """Return whether data of this size waits for the end of the response, or until the application reads it."""
+        if self.is_in_headers:
+            return self.is_responding
+        return size > _MAX_EARLY_BYTES and not self.is_body_wanted
 
     def pass_on(self, data: bytes) -> None:
         """Pass data that follows the handshake to the WebSocket."""
@@ -127,10 +148,10 @@ class SequentialRequests(HttpToolsProtocol):
 
     def _hold(self, unparsed: UnparsedData) -> None:
         if unparsed.is_too_much:
-            self.transport.abort()
+            self.refuse_unparsed()
             return
         self.hold_reading()
-        if not (self.is_in_headers and self.is_responding):
+        if not self._must_wait(unparsed.size):
             self.loop.call_soon(self._parse_held)
         elif self._end_timer is None:
             self._end_timer = self.loop.call_later(_END_CHECK_SECONDS, self._check_end)

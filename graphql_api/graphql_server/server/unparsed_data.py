@@ -1,6 +1,6 @@
 """Data that a connection has received and cannot parse yet. All connections together keep a limited number of bytes."""
 
-_MAX_BYTES = 16 * 2**20
+_MAX_BYTES = 64 * 2**20
 _MAX_BYTES_OF_ANY_CONNECTION = 16 * 2**10
 """Each connection may keep this number of bytes, even if all connections together have reached the limit."""
 
@@ -22,6 +22,11 @@ class UnparsedData:
 
     def __bool__(self) -> bool:
         return self.start < len(self.data)
+
+    @property
+    def size(self) -> int:
+        """The number of bytes to parse."""
+        return len(self.data) - self.start
 
     def append(self, data: bytes) -> None:
         """Keep more data."""

@@ -1,0 +1,47 @@
+"""Rules for the headers of a request that the parser does not enforce.
+
+A proxy and this server must agree on the end of a request and on its host. A request on which they could disagree is
+therefore refused (RFC 9112, sections 3.2 and 6.3).
+"""
+
+import re
+from collections.abc import Callable, Mapping
+
+_HOST = re.compile(rb"[\w.~%!$&'()*+;=:\[\]-]*", re.ASCII)
+_UPGRADE = re.compile(rb"(?:^|,)[ \t]*upgrade[ \t]*(?:,|$)", re.IGNORECASE)
+HTTP2_TOKEN = b"h2c"
+_UPGRADE_TO_HTTP2 = re.compile(rb"\r\nupgrade:[ \t]*h2c[ \t]*(?=\r\n)", re.IGNORECASE)
+
+
+def offers_websocket(headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether a request is the handshake of a WebSocket."""
+    is_named = headers.get(b"upgrade", b"").lower() == b"websocket"
+    return is_named and _UPGRADE.search(headers.get(b"connection", b"")) is not None
+
+
+def without_http2(headers: bytes) -> bytes:
+    """Return headers without the offer to continue with HTTP/2, which this server does not accept.
+
+    The parser ignores the body of a request with this offer. Java's HttpClient offers HTTP/2 by default.
+    """
+    return _UPGRADE_TO_HTTP2.sub(b"", headers) if HTTP2_TOKEN in headers else headers
+
+
+def violation(headers: Mapping[bytes, bytes], http_version: Callable[[], str]) -> str | None:
+    """Return the problem of the headers of a request, or None."""
+    host = headers.get(b"host")
+    if host is None:
+        if http_version() != "1.0":
+            return "expected the header Host"
+    elif not _HOST.fullmatch(host):
+        return "expected one header Host with a valid host"
+    if b"transfer-encoding" in headers:
+        if headers[b"transfer-encoding"].lower() != b"chunked":
+            return "expected the header Transfer-Encoding to be chunked; other codings are not supported"
+        if b"content-length" in headers:
+            return "expected Content-Length or Transfer-Encoding, got both"
+        if http_version() == "1.0":
+            return "HTTP/1.0 does not have the header Transfer-Encoding"
+    if b"te" in headers and b"chunked" in headers[b"te"].lower():
+        return "the header TE must not contain chunked"
+    return None

@@ -1,0 +1,117 @@
+"""Bodies of requests that wait: the application has not started to read them."""
+
+import gc
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from graphql_api.budgets.budgets import Budgets
+from graphql_api.graphql_server import Server, ServerSettings
+from graphql_api.graphql_server.server import unparsed_data
+from graphql_api.limits import Limits
+from tests.graphql_api.graphql_server.service import UNLIMITED_MIB
+
+BODY = b"x" * 150_000
+REQUEST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(BODY), BODY)
+MAX_EARLY_BYTES = 16 * 1024
+
+
+class Application:
+    """Responds with the size of the body, after `may_read` is set."""
+
+    def __init__(self) -> None:
+        self.has_started = threading.Event()
+        self.may_read = threading.Event()
+        self.port = 0
+
+    async def respond(self, request: Request) -> Response:
+        """Wait, read the body, and return its size."""
+        self.has_started.set()
+        await run_in_threadpool(self.may_read.wait, 20)
+        return Response(str(len(await request.body())))
+
+    def connect(self) -> socket.socket:
+        """Return a connection to the server."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
+
+@pytest.fixture
+def application() -> Iterator[Application]:
+    """Serve the application on a free port."""
+    application = Application()
+    app = Starlette(routes=[Route("/", application.respond, methods=["POST"])])
+    budgets = Budgets(Limits(max_memory_mib=UNLIMITED_MIB))
+    server = Server(app, budgets, port=0, settings=ServerSettings(), on_shutdown=lambda: None)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while server.port is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    application.port = server.port or 0
+    yield application
+    application.may_read.set()
+    server.should_exit = True
+    thread.join(timeout=20)
+
+
+def waiting_bodies() -> list[int]:
+    """Return the size of the body of each request that has no response yet."""
+    cycles = [each for each in gc.get_objects() if isinstance(each, RequestResponseCycle)]
+    return [len(cycle.body) for cycle in cycles if not cycle.response_complete]
+
+
+def test_only_the_start_of_a_body_is_parsed_before_the_application_reads_it(application: Application) -> None:
+    """Otherwise, the bodies of thousands of waiting requests would be in memory."""
+    with application.connect() as client:
+        client.sendall(REQUEST)
+        assert application.has_started.wait(20)
+        assert [size <= MAX_EARLY_BYTES for size in waiting_bodies()] == [True]
+
+        application.may_read.set()
+
+        assert client.recv(65536).endswith(b"\r\n\r\n150000")
+
+
+def test_a_body_is_refused_if_too_many_bodies_wait(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client gets an error and can send the request again."""
+    monkeypatch.setattr(unparsed_data, "_MAX_BYTES", 0)
+    with application.connect() as client:
+        client.sendall(REQUEST)
+
+        response = client.recv(65536)
+
+        assert response.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nretry-after: " in response
+        assert b"UNAVAILABLE" in response
+
+
+def test_small_bodies_wait_even_then(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each connection may send a little."""
+    monkeypatch.setattr(unparsed_data, "_MAX_BYTES", 0)
+    application.may_read.set()
+    with application.connect() as client:
+        client.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10000\r\n\r\n" + b"x" * 10_000)
+
+        assert client.recv(65536).endswith(b"\r\n\r\n10000")
+
+
+@pytest.mark.parametrize(
+    "offer", [b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c", b"connection: upgrade\r\nupgrade:h2c "]
+)
+@pytest.mark.parametrize("size", [1, 10_000, 150_000])
+def test_a_client_that_offers_http_2_can_send_a_body(application: Application, offer: bytes, size: int) -> None:
+    """Java's HttpClient offers it by default. The parser would ignore the body."""
+    application.may_read.set()
+    with application.connect() as client:
+        client.sendall(b"POST / HTTP/1.1\r\nhost: x\r\n%b\r\ncontent-length: %d\r\n\r\n%b" % (offer, size, b"x" * size))
+
+        assert client.recv(65536).endswith(b"\r\n\r\n%d" % size)
