@@ -89,6 +89,15 @@ def test_the_response_has_the_preferred_media_type(service: Service, accept: str
     assert (response.status_code, response.headers["content-type"]) == (200, expected)
 
 
+@pytest.mark.parametrize("header", ["accept", "content-type"])
+def test_a_long_header_of_media_types_is_refused(service: Service, header: str) -> None:
+    """Thousands of media types would take 40 ms to read, and 5 MB in the cache."""
+    response = service.client.post("/graphql", content=b"{}", headers={header: "a,a" * 1_000})
+
+    assert error_of(response) == (400, "BAD_REQUEST")
+    assert "1,024 bytes" in response.text
+
+
 @pytest.mark.parametrize("accept", ["image/png", "application/xml, text/plain", "application/json;q=0"])
 def test_a_request_without_an_acceptable_media_type_is_not_executed(service: Service, accept: str) -> None:
     """A mutation is refused before it changes data."""

@@ -28,7 +28,7 @@ def test_a_stream_does_not_hold_the_body_of_its_request(service: Service) -> Non
     """A body may be mostly white space, which compresses to almost nothing, and a client may open many streams."""
     query = "subscription ($to: Int!) { count(to: $to, pause: 60) }"
     request = json.dumps({"query": query, "variables": {"to": 2}}).encode()
-    body = request + b" " * 8 * 2**20
+    body = request + b" " * 2_000_000
     headers = {"content-type": "application/json", **EVENTS}
     tracemalloc.start()
     try:
