@@ -76,6 +76,8 @@ _PARAMETERS = (
     *(f"{field}.{limit}" for field in FILTER_FIELDS for limit in OPERATORS),
 )
 
+_MAX_PARAMETERS = len(_PARAMETERS) + labels.MAX_LABELS
+
 
 class Services(Protocol):
     """The services that this endpoint uses. The application creates the services when it starts."""
@@ -173,7 +175,10 @@ async def _batches(results: AsyncGenerator[list[Any], None]) -> AsyncGenerator[l
 
 
 def _parameters(query: QueryParams) -> dict[str, str]:
-    """Return the query parameters by name. Raises `BadRequest` for an unknown or repeated parameter."""
+    """Return the query parameters by name. Raises `BadRequest` for an unknown or repeated parameter, or for many."""
+    given = len(query.multi_items())
+    if given > _MAX_PARAMETERS:
+        raise BadRequest(f"expected at most {_MAX_PARAMETERS} parameters, got {given:,}")
     for name in query:
         if name not in _PARAMETERS and not name.startswith(_LABEL_PREFIX):
             known = (

@@ -147,7 +147,7 @@ class VariableReader:
             return {}
         decoded = decode(self._decoder, variables, "`variables`")
         spans: dict[str, msgspec.Raw] = {}
-        plain_bytes = 0
+        plain_bytes = commas = 0
         values: dict[str, Any] = {}
         for name, field, depth in zip(self._names, decoded.__struct_fields__, self._list_depths, strict=True):
             span = getattr(decoded, field)
@@ -165,6 +165,10 @@ class VariableReader:
                 raise TooLarge(
                     f"variables may have up to {limit:,} bytes in total, not counting raw samples; send smaller values"
                 )
+            commas += bytes(span).count(b",")
+            if commas > self._settings.max_plain_variable_commas:
+                limit = self._settings.max_plain_variable_commas
+                raise TooLarge(f"variables may have up to {limit:,} items in total; send shorter lists")
             values[name] = decode(_VALUE, span, f"the variable `{shorten(name, 60)}`")
         check_unique(variables, spans)
         if placeholder is not None and not any(map(placeholder.is_in, spans.values())):
@@ -190,6 +194,8 @@ def _request(
     extensions: msgspec.Raw | None,
 ) -> GraphQLRequest:
     extended = decode(_EXTENSIONS, extensions, "`extensions`") if extensions else None
+    if query and len(memoryview(query)) > MIB:
+        raise TooLarge("`query` is too long: it may have up to 1 MiB, and 65,536 characters")
     text = decode(_TEXT, query, "`query`") if query else None
     if text is None:
         if extended and extended.persistedQuery:

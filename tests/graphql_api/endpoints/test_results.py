@@ -133,6 +133,7 @@ def test_the_header_accept_selects_the_format(measured: Measured) -> None:
 @pytest.mark.parametrize(
     ("path", "status", "words"),
     [
+        ("/results?" + "&".join(f"label.a{number}" for number in range(200)), 400, ["at most", "200"]),
         ("/results?meen.gte=1", 400, ["`meen.gte`", "standard_deviation", "order_by"]),
         ("/results?mean=1", 400, ["`mean`", ".gte"]),
         ("/results?first=10", 400, ["`first`"]),

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphql_api.graphql_server.execution.graphql_request import VariableReader, read_json
-from graphql_api.graphql_server.settings import MIB, GraphQLSettings
+from graphql_api.graphql_server.settings import GraphQLSettings
 from storage.documents.errors import BadRequest, DropzoneError, TooLarge
 from tests.graphql_api.graphql_server.service import Service, error_of
 
@@ -151,7 +151,11 @@ def test_raw_samples_in_lists_stay_raw() -> None:
     [
         (b'{"x":[' + b"0," * 600_000 + b"0]}", TooLarge),
         (b'{"u":[' + b"0," * 600_000 + b"0]}", TooLarge),
+        (b'{"u":' + b" " * 3_000_000 + b"0}", TooLarge),
+        (b'{"u":[' + b"[]," * 11_000 + b"0]}", TooLarge),
+        (b'{"u":[' + b"[]," * 6_000 + b'0],"v":[' + b"[]," * 6_000 + b"0]}", TooLarge),
         (b'{"l":[' + b"0," * 1_000 + b"0]}", BadRequest),
+        (b'{"x":[' + b"0," * 5_001 + b"0]}", TooLarge),
     ],
 )
 def test_variables_that_are_not_samples_are_limited(variables: bytes, error: type[DropzoneError]) -> None:
@@ -160,16 +164,12 @@ def test_variables_that_are_not_samples_are_limited(variables: bytes, error: typ
         read_variables(b'{"query":"a","variables":' + variables + b"}")
 
 
-@pytest.mark.parametrize("cut", [0, 1])
-def test_a_long_string_is_scanned_once(cut: int) -> None:
-    """It has 60,000 escaped quotes. A scan from each of them would take minutes of CPU time."""
-    escapes = b'\\"' * 20_000
-    filler = b"a" * (MIB - len(escapes) + cut)
-    body = b'{"query":"a","x":["%b","%b"]}' % (filler, escapes * 2)
+def test_a_long_string_is_scanned_once() -> None:
+    """It has 500,000 escaped quotes. A scan from each of them would take minutes of CPU time."""
+    body = b'{"query":"a","x":["%b"]}' % (b'\\"' * 500_000)
     began = time.process_time()
 
-    with pytest.raises(TooLarge):
-        read_variables(body)
+    assert read_variables(body) == {}
 
     assert time.process_time() - began < 10
 
