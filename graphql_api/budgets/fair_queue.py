@@ -31,9 +31,11 @@ class FairQueue:
             submitter = next(iter(self._waiting))
             queue = self._waiting.pop(submitter)
             turn = queue.popleft()
+            while turn.done() and queue:  # a waiting request can be cancelled
+                turn = queue.popleft()
             if queue:
                 self._waiting[submitter] = queue  # after all other submitters
-            if not turn.done():  # a waiting request can be cancelled
+            if not turn.done():
                 turn.set_result(None)
                 return True
         return False

@@ -112,6 +112,9 @@ def _processing_together() -> Iterator[None]:
 
 
 def _read_all(source: socket.socket, read_one: Callable[[], object]) -> None:
-    (operations,) = struct.unpack("i", fcntl.ioctl(source, termios.FIONREAD, bytes(4)))
+    try:
+        (operations,) = struct.unpack("i", fcntl.ioctl(source, termios.FIONREAD, bytes(4)))
+    except OSError:  # a system that does not allow this request
+        operations = 1
     for _ in range(max(1, operations)):
         read_one()

@@ -5,7 +5,10 @@ A process of its own has no other gRPC channel, like the API and the function.
 
 import asyncio
 import json
+import sys
 import time
+
+import uvloop
 
 from storage.firestore.client import Firestore
 
@@ -45,4 +48,6 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    with asyncio.Runner(loop_factory=LOOPS[sys.argv[1]]) as runner:
+        runner.run(main())
