@@ -78,7 +78,7 @@ async def _read_page(
         key_ranges = planner.plan(query, collection_ids, indexes)
         versions.check_retained(connection, read_time)
         scan = Scan(connection, storage.catalog, indexes, query, read_time, keys_only=keys_only)
-        page_limit = min(limit, PAGE_DOCUMENTS) if scan.has_later_changes else limit  # the overlay is limited too
+        page_limit = limit if scan.has_all_changes else min(limit, PAGE_DOCUMENTS)
         page: list[StoredResult] = []
         deadline = time.monotonic() + MAX_SEARCH_SECONDS
         end: SortKey | None = None

@@ -61,8 +61,8 @@ class Scan:
         self._indexes = indexes
         self._query = query
         self._read_time = read_time
-        self.has_later_changes = versions.newest(connection)[1] > read_time
-        self._skips_documents = keys_only and not self.has_later_changes
+        self._has_later_changes = versions.newest(connection)[1] > read_time
+        self._keys_only = keys_only
         self.read_bytes = 0
 
     @cached_property
@@ -72,8 +72,8 @@ class Scan:
     def run(self, key_ranges: list[KeyRange]) -> Iterator[tuple[SortKey, bytes | None]]:
         """Yield all results, ignoring offset and limit. Also yield some places without a result, as a key and None."""
         streams: list[Iterator[_Found]] = [self._results_in(key_range) for key_range in key_ranges]
-        if self.has_later_changes:
-            streams.append(self._overlay())
+        if self._has_later_changes:
+            streams.append(iter(self._overlay))
         previous = None
         for key, found in streams[0] if len(streams) == 1 else heapq.merge(*streams, key=itemgetter(0)):
             document = self._unchanged_document(*found) if isinstance(found, tuple) else found
@@ -90,10 +90,10 @@ class Scan:
             return 0
         paths = (path for path in self._paths(number, key_range) if self._is_in_collection(path))
         changed = 0
-        if self.has_later_changes:
+        if self._has_later_changes:
             paths = (path for path in paths if self._unchanged_version(number, path) is not None)
-            changed = sum(1 for _ in self._overlay())
-            if changed > PAGE_DOCUMENTS:
+            changed = len(self._overlay)
+            if not self.has_all_changes:
                 return None
         count = changed + sum(1 for _ in islice(paths, limit))
         return count if limit is None else min(count, limit)
@@ -109,6 +109,9 @@ class Scan:
 
     def _unchanged_document(self, collection_number: int, path: bytes) -> bytes | None:
         """Return a document, or None if it was changed after the read time."""
+        if self._keys_only:
+            commit_time = versions.commit_time(self._connection, collection_number, path)
+            return b"" if commit_time is not None and commit_time <= self._read_time else None
         version = self._unchanged_version(collection_number, path)
         if version is None:
             return None
@@ -152,7 +155,7 @@ class Scan:
                             return
                         other = None
                 continue
-            if sort_key is not None and self._skips_documents:
+            if sort_key is not None and self._keys_only and not self._has_later_changes:
                 yield sort_key, b""
                 continue
             path = entries.path_of(key, size)
@@ -244,8 +247,14 @@ class Scan:
 
     # Documents that changed after the read time
 
-    def _overlay(self) -> Iterator[StoredResult]:
-        """Yield the results that changed after the read time, in order: at most PAGE_DOCUMENTS + 1."""
+    @property
+    def has_all_changes(self) -> bool:
+        """Whether the overlay has all results that changed after the read time."""
+        return not self._has_later_changes or len(self._overlay) <= PAGE_DOCUMENTS
+
+    @cached_property
+    def _overlay(self) -> list[StoredResult]:
+        """The results that changed after the read time, in order: at most PAGE_DOCUMENTS + 1."""
         changed = versions.superseded_since(self._connection, self._read_time, MAX_CHANGES_READ_ONE_BY_ONE)
         results = (
             result
@@ -253,7 +262,7 @@ class Scan:
             if self._catalog.names[collection_number][0] == self._query.parent.database
             for result in self._matching_at_read_time(collection_number, path)
         )
-        return iter(heapq.nsmallest(PAGE_DOCUMENTS + 1, results, key=lambda result: result[0]))
+        return heapq.nsmallest(PAGE_DOCUMENTS + 1, results, key=lambda result: result[0])
 
     def _matching_at_read_time(self, collection_number: int, path: bytes) -> Iterator[StoredResult]:
         collection_id = self._catalog.names[collection_number][1]

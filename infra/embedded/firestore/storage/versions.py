@@ -20,6 +20,10 @@ _CURRENT = """
 SELECT v.sequence, v.commit_time, v.document, v.checksum FROM documents d JOIN versions v ON v.sequence = d.version
 WHERE d.collection_number = ? AND d.path = ?
 """
+_COMMIT_TIME = """
+SELECT v.commit_time FROM documents d JOIN versions v ON v.sequence = d.version
+WHERE d.collection_number = ? AND d.path = ?
+"""
 _SUPERSEDED = """
 SELECT v.sequence, v.commit_time, v.document, v.checksum FROM history h JOIN versions v ON v.sequence = h.version
 WHERE h.collection_number = ? AND h.path = ? AND h.until > ? ORDER BY h.until LIMIT 1
@@ -77,6 +81,12 @@ def current(connection: sqlite3.Connection, collection_number: int, path: bytes)
     """Return the current version of a document."""
     row = connection.execute(_CURRENT, (collection_number, path)).fetchone()
     return _verified(row, path) if row else None
+
+
+def commit_time(connection: sqlite3.Connection, collection_number: int, path: bytes) -> int | None:
+    """Return the commit time of the current version of a document, without reading the document."""
+    row = connection.execute(_COMMIT_TIME, (collection_number, path)).fetchone()
+    return None if row is None else int(row[0])
 
 
 def at(connection: sqlite3.Connection, collection_number: int, path: bytes, read_time: int) -> DocumentVersion | None:
