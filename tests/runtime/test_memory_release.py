@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.embedded.stack_file import reader
+from infra.embedded.stack_file import jemalloc, reader
 
 PROLOGUE = """
 import asyncio, gc, threading, time, psutil
@@ -133,6 +133,16 @@ def test_single_objects_hold_little_memory_with_jemalloc() -> None:
     )
 
     assert output == "given back True\n"
+
+
+@pytest.mark.parametrize("library", ["libmissing.so.2", "libz.so.1"])
+def test_jemalloc_is_not_used_if_it_does_not_work(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For example because the loader does not find it. The second library is not an allocator, but works."""
+    monkeypatch.setattr(jemalloc, "find", lambda: library)
+
+    environment = reader.read(STACK_FILE, {}).environment
+
+    assert environment.get("LD_PRELOAD") == ("libz.so.1" if library == "libz.so.1" else None)
 
 
 @pytest.mark.parametrize("variable", ["LD_PRELOAD", "PYTHONMALLOC", "MALLOC_CONF"])

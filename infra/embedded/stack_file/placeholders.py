@@ -22,12 +22,12 @@ in the `url`.
 import secrets
 import sys
 from collections.abc import Mapping
-from ctypes.util import find_library
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from infra.embedded.stack_file import jemalloc
 from infra.embedded.stack_file.stack import Greeting, Process, Stack, StackError
 
 INSTANCE_PLACEHOLDERS = {"sockets": "{sockets}", "own_address": "{own_address}"}
@@ -59,6 +59,12 @@ def _replace(path: Path, stack: Stack, environ: Mapping[str, str]) -> Stack:
     def variables(environment: dict[str, str], more_values: Mapping[str, str]) -> dict[str, str]:
         return {name: value.format_map({**values, **more_values}) for name, value in environment.items()}
 
+    def with_jemalloc(environment: dict[str, str]) -> dict[str, str]:
+        if not environ.keys().isdisjoint(environment) or not environment or (library := jemalloc.find()) is None:
+            return {}
+        replaced = variables(environment, {"jemalloc": library})
+        return replaced if jemalloc.works({**environ, **replaced}) else {}
+
     def addressed(table: dict[str, Any]) -> dict[str, Any]:
         return {**table, "url": table["url"].format_map(values)} if isinstance(table.get("url"), str) else table
 
@@ -80,14 +86,12 @@ def _replace(path: Path, stack: Stack, environ: Mapping[str, str]) -> Stack:
         )
 
     settings = {stack.variable(name): str(value) for name, value in stack.settings.items()}
-    jemalloc = _jemalloc()
-    uses_jemalloc = jemalloc is not None and environ.keys().isdisjoint(stack.environment_with_jemalloc)
     environment = {
         **environ,
         "PYTHONUNBUFFERED": "1",
         **(settings if stack.environment_prefix else {}),
         **variables(stack.environment, {}),
-        **(variables(stack.environment_with_jemalloc, {"jemalloc": jemalloc or ""}) if uses_jemalloc else {}),
+        **with_jemalloc(stack.environment_with_jemalloc),
     }
     return msgspec.structs.replace(
         stack,
@@ -108,8 +112,3 @@ def _url(stack: Stack, process: Process) -> str:
     if scheme == "https" and process.public_url_setting and stack.settings[process.public_url_setting]:
         return str(stack.settings[process.public_url_setting]).rstrip("/")
     return f"{scheme}://[{host}]:{stack.port(process)}" if ":" in host else f"{scheme}://{host}:{stack.port(process)}"
-
-
-def _jemalloc() -> str | None:
-    """Return the file name of the library jemalloc. On other systems than Linux, and if it is not installed, None."""
-    return find_library("jemalloc") if sys.platform == "linux" else None

@@ -98,7 +98,7 @@ class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     settings: dict[str, str | int] = {}
     environment: dict[str, str] = {}
     environment_with_jemalloc: dict[str, str] = {}
-    """Further variables of all processes if the library jemalloc is installed, and none of these variables is set."""
+    """Further variables of all processes if jemalloc is installed and works, and if none of these variables is set."""
     processes: tuple[Process, ...] = ()
     triggers: tuple[dict[str, Any], ...] = ()
     schedules: tuple[dict[str, Any], ...] = ()
