@@ -18,6 +18,8 @@ MAX_CONNECTIONS = 1_000
 """Twice as many as event delivery uses (`concurrency` in infra/embedded/stack.toml)."""
 
 HEADER_SECONDS = 10.0
+MAX_HEADER_BYTES = 2**20
+"""Data that a connection may send until the headers of its first request are complete."""
 
 
 def connection_class(
@@ -36,6 +38,7 @@ class EventConnection(HttpToolsProtocol):
     max_connections: int
     header_seconds: float
     _header_timer: asyncio.TimerHandle
+    _header_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(Any, transport))
@@ -43,6 +46,17 @@ class EventConnection(HttpToolsProtocol):
         self._header_timer = self.loop.call_later(self.header_seconds, self._abort)
         if len(self.connections) > self.max_connections:
             next(iter(self.silent))._abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self in self.silent:
+            self._header_bytes += len(data)
+            if self._header_bytes > MAX_HEADER_BYTES:
+                self._abort()
+                return
+        super().data_received(data)
+
+    def _get_upgrade(self) -> bytes | None:
+        return None  # uvicorn would split the header `Connection`, several times
 
     def on_headers_complete(self) -> None:
         self._end_silence()

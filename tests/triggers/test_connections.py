@@ -9,7 +9,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from tests.ports import free_port
-from triggers.connections import connection_class
+from triggers.connections import MAX_HEADER_BYTES, connection_class
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -87,3 +87,13 @@ async def test_a_connection_without_a_request_is_closed_after_a_while() -> None:
 
         assert await is_closed(silent)
         assert await request(used) == b"HTTP/1.1 200 OK"
+
+
+async def test_a_connection_is_closed_if_its_headers_do_not_end() -> None:
+    """It would otherwise fill the memory, for example with one header of a gigabyte."""
+    async with serving(header_seconds=60) as connect:
+        endless = await connect()
+        endless[1].write(b"GET / HTTP/1.1\r\nhost: localhost\r\na: " + b"x" * (MAX_HEADER_BYTES + 1))
+
+        assert await is_closed(endless)
+        assert await request(await connect()) == b"HTTP/1.1 200 OK"
