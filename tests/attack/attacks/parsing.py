@@ -1,0 +1,89 @@
+"""Small requests that take long to parse: headers, parameters, variables, and bodies that wait for their turn."""
+
+import asyncio
+import itertools
+import json
+import zlib
+from contextlib import AsyncExitStack
+
+from tests.attack.registry import attack
+from tests.attack.target import JSON, Target, repeat, send
+
+_WAITING_BYTES = 200_000
+
+
+def _tokens(size: int, first: str = "a") -> str:
+    """Return a header value of about `size` bytes with as many tokens as possible."""
+    return first + ",a" * (size // 2)
+
+
+@attack()
+async def upgrades_with_15000_tokens(target: Target) -> None:
+    """Send a header `Connection` with thousands of tokens, without a key."""
+    head = target.head("/x", "upgrade: x", f"connection: upgrade,{_tokens(30_000)}", method="GET", key=False)
+
+    async def act() -> None:
+        async with target.connection() as streams:
+            await send(streams, head * 20, target.seconds)
+
+    await repeat(target, 4, act)
+
+
+@attack(is_short=True)
+async def different_accepts_of_16000_types(target: Target) -> None:
+    """Send headers `Accept` with thousands of media types, each of them once, without a key."""
+    numbers = itertools.count()
+
+    async def act() -> None:
+        async with target.connection() as (reader, writer):
+            for _ in range(20):
+                accept = f"accept: {_tokens(30_000, f'a{next(numbers)}')}"
+                writer.write(target.head("/graphql?query=%7Ba%7D", accept, method="GET", key=False))
+                await reader.readuntil(b"\r\n\r\n")
+
+    await repeat(target, 8, act)
+
+
+@attack()
+async def unused_values_of_brackets(target: Target) -> None:
+    """Send members that the operation does not use, each a list of hundreds of thousands of empty lists."""
+    value = "[" + "[]," * 330_000 + "[]]"
+    body = '{"query": "{ __typename }"' + "".join(f', "k{number}": {value}' for number in range(60)) + "}"
+    compressed = zlib.compress(body.encode(), wbits=31)
+
+    async with target.client(4) as client:
+        headers = {"content-encoding": "gzip"}
+        await repeat(target, 4, lambda: client.post("/graphql", content=compressed, headers=headers))
+
+
+@attack()
+async def lists_of_262000_ids(target: Target) -> None:
+    """Send variables with a long list of ids, which the resolver refuses."""
+    query = "mutation ($ids: [ID!]!) { deleteSamples(ids: $ids) { id } }"
+    body = zlib.compress(json.dumps({"query": query, "variables": {"ids": ["0"] * 200_000}}).encode(), wbits=31)
+
+    async with target.client(8) as client:
+        headers = {"content-encoding": "gzip"}
+        await repeat(target, 8, lambda: client.post("/graphql", content=body, headers=headers))
+
+
+@attack()
+async def exports_with_3000_parameters(target: Target) -> None:
+    """Request the results with thousands of filters."""
+    path = "/results?" + "&".join(f"label.a{number}" for number in range(2_700))
+
+    async with target.client(8) as client:
+        await repeat(target, 8, lambda: client.get(path))
+
+
+@attack()
+async def bodies_of_2000_clients_without_a_key(target: Target) -> None:
+    """Open 2,000 connections, and send the start of a large body over all of them at the same time."""
+    head = target.head("/samples", f"content-type: {JSON}", f"content-length: {2 * _WAITING_BYTES}", key=False)
+    data = head + b" " * _WAITING_BYTES
+    async with AsyncExitStack() as opened:
+        for _ in range(20):
+            connections = [opened.enter_async_context(target.connection()) for _ in range(100)]
+            for _, writer in await asyncio.gather(*connections):
+                writer.write(data)
+        await asyncio.sleep(target.seconds)
