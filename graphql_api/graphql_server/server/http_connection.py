@@ -14,14 +14,13 @@ docs/architecture.md.
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, cast
 
 import httptools
-from uvicorn.protocols.http.flow_control import FlowControl
 
 from graphql_api.errors import HTTP_STATUS
 from graphql_api.graphql_server.http_request import headers_by_name
+from graphql_api.graphql_server.server.body_flow import BodyFlow
 from graphql_api.graphql_server.server.closing_connection import ClosingConnection, DelayedCloseTransport
 from graphql_api.graphql_server.server.header_rules import HTTP2_TOKEN, offers_websocket, violation, without_http2
 from graphql_api.graphql_server.server.open_connections import OpenConnection, OpenConnections
@@ -64,7 +63,7 @@ class HTTPConnection(ClosingConnection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
-        self.flow = self._flow = _Flow(self.transport, self._parse_body)
+        self.flow = self._flow = BodyFlow(self.transport, self._parse_body)
         try:
             self.place = self.open_connections.admit(self.client[0] if self.client else "", self._close_idle)
         except RetryLater as error:
@@ -264,40 +263,3 @@ class HTTPConnection(ClosingConnection):
         if self.close_timer is not None:
             self.close_timer.cancel()
             self.close_timer = None
-
-
-class _Flow(FlowControl):
-    """uvicorn's flow control. While data is held, the application cannot resume reading."""
-
-    is_wanted = True
-    """Whether the application has started to read the body of the current request."""
-
-    _is_held = False
-
-    def __init__(self, transport: asyncio.Transport, on_wanted: Callable[[], None]) -> None:
-        super().__init__(transport)
-        self._on_wanted: Callable[[], None] | None = on_wanted
-
-    def forget(self) -> None:
-        """Forget the connection, because it refers to this object too."""
-        self._on_wanted = None
-
-    def hold(self) -> None:
-        """Stop reading until `release`."""
-        self._is_held = True
-        self.pause_reading()
-
-    def release(self) -> None:
-        """Allow reading again."""
-        self._is_held = False
-        if not self._transport.is_closing():
-            super().resume_reading()
-
-    def resume_reading(self) -> None:
-        """Read more data, unless data is held. uvicorn calls this method when the application reads the body."""
-        if not self.is_wanted:
-            self.is_wanted = True
-            if self._on_wanted is not None:
-                self._on_wanted()
-        if not self._is_held:
-            super().resume_reading()
