@@ -65,7 +65,7 @@ def application() -> Iterator[Application]:
 
 def waiting_bodies() -> list[int]:
     """Return the size of the body of each request that has no response yet."""
-    cycles = [each for each in gc.get_objects() if isinstance(each, RequestResponseCycle)]
+    cycles = [each for each in gc.get_objects() if type(each) is RequestResponseCycle]  # not a proxy of another object
     return [len(cycle.body) for cycle in cycles if not cycle.response_complete]
 
 
