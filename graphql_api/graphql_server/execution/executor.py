@@ -30,6 +30,7 @@ from storage.documents.errors import DropzoneError, Unavailable
 
 _LARGE_VARIABLE_BYTES = 1 * MIB
 _MAX_SHARED_RESPONSES = 10  # per event, because an event may stay in the result log for a long time
+_MAX_SHARED_BYTES = 16 * 1024  # of these responses
 
 
 class Executor:
@@ -214,7 +215,9 @@ class Executor:
         response = response._replace(cursor=shared.cursor)
         # Awaited values come from the loaders of one caller, so such a response is not shared.
         if not has_awaited and response.is_executed and len(shared.responses) < _MAX_SHARED_RESPONSES:
-            shared.responses[key] = response
+            shared_bytes = sum(len(each.body) for each in shared.responses.values())
+            if shared_bytes + len(response.body) <= _MAX_SHARED_BYTES:
+                shared.responses[key] = response
         return response
 
 

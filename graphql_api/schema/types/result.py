@@ -8,7 +8,7 @@ import strawberry
 from strawberry import Private
 
 from graphql_api.schema.context import Info
-from graphql_api.schema.costs import READ, costs
+from graphql_api.schema.costs import READ, VECTOR, costs
 from graphql_api.schema.types.label import LABELS, Label, graphql_labels
 from graphql_api.schema.types.scalars import Vector
 from storage.documents import STATISTICS, Labels, NotFound, Statistic, Statistics
@@ -26,13 +26,15 @@ class Histogram:
     """The bin edges and counts of a histogram as clients see them."""
 
     edges: Vector = strawberry.field(
-        description="The edges of the bins in ascending order. `edges` has one element more than `counts`."
+        description="The edges of the bins in ascending order. `edges` has one element more than `counts`.",
+        metadata=costs(VECTOR),
     )
     counts: Vector = strawberry.field(
         description=(
             "The number of values in each bin. Each bin includes its lower edge. The last bin also includes its upper "
             "edge."
-        )
+        ),
+        metadata=costs(VECTOR),
     )
 
     @classmethod

@@ -18,6 +18,7 @@ from tests.stack import SUBMIT, Stack, eventually
 
 SAMPLE = {"time_stamp": "2020-01-01T00:00:00Z", "data": [1, 2]}
 RESULTS = 200
+HISTOGRAMS = " ".join(f"a{number}: histogram {{ counts }}" for number in range(30))
 OPERATIONS = Path("graphql_api/web/dashboard/src/operations")
 
 
@@ -58,6 +59,7 @@ def test_every_query_field_declares_its_cost() -> None:
     [
         " ".join(f"a{number}: results(first: 500) {{ edges {{ node {{ id }} }} }}" for number in range(30)),
         " ".join(f"a{number}: resultsSummary {{ mean }}" for number in range(100)),
+        f"results(first: 200) {{ edges {{ node {{ {HISTOGRAMS} }} }} }}",
         f"__schema {{ types {{ fields {{ {' '.join(f'a{number}: name' for number in range(300))} }} }} }}",
     ],
 )

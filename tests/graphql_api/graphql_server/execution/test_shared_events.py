@@ -114,6 +114,19 @@ async def test_equal_requests_share_a_response(query: str) -> None:
     assert event.resolutions == 1
 
 
+async def test_large_responses_are_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event stays in memory for a long time, and thousands of events with large responses would fill the memory."""
+    monkeypatch.setattr("graphql_api.graphql_server.execution.executor._MAX_SHARED_BYTES", 100)
+    event = Reading()
+    service = executor(event)
+    small, large = "subscription { readings { value } }", f"subscription {{ readings {{ {'x' * 100}: value }} }}"
+
+    for query in (small, large, small, large):
+        await first(service, request(query))
+
+    assert event.resolutions == 3
+
+
 @pytest.mark.parametrize(
     "query",
     [
