@@ -96,9 +96,9 @@ class HTTPConnection(ClosingConnection):
             and not self.header_bytes
             and (cycle is None or cycle.response_complete)
             and len(data) <= _MAX_WHOLE_BYTES
-            and HTTP2_TOKEN not in data
             and (end := data.find(END_OF_HEADERS)) >= 0
             and data.find(END_OF_HEADERS, end + len(END_OF_HEADERS)) < 0
+            and data.find(HTTP2_TOKEN, 0, end) < 0
         ):
             self._parse_whole(data)
             if self.is_upgraded:
