@@ -7,6 +7,7 @@ import resource
 import sys
 from pathlib import Path
 
+from infra.embedded import jemalloc
 from infra.embedded.instances import open_instances
 from infra.embedded.logs import JsonStyle, Logs, Style, TextStyle
 from infra.embedded.output import Output
@@ -29,8 +30,14 @@ def main() -> int:
     arguments = parser.parse_args()
     os.umask(0o077)  # only this user can read the files of the processes
     _raise_open_file_limit()
+    allocator: dict[str, str] = {}
+    warning = ""
     try:
-        stack = reader.read(arguments.stack, os.environ)
+        allocator = jemalloc.selected(os.environ)
+    except OSError as error:
+        warning = f"jemalloc is installed but not used, because Python does not start with it: {error}"
+    try:
+        stack = reader.read(arguments.stack, os.environ | allocator)
         lock = prepare(stack)
         instances = open_instances(stack)
     except (StackError, PreflightError) as error:
@@ -41,6 +48,8 @@ def main() -> int:
     if stack.log_format == "text":
         style = TextStyle(names, is_colored=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
     logs = Logs(Output(sys.stdout.fileno()), names, style)
+    if warning:
+        logs.write("stack", warning, is_error=True)
     with Watchdog(lock, stack.scratch_folder) as watchdog:
         return asyncio.run(Supervisor(stack, instances, logs, watchdog, lock).run(greet=arguments.greet))
 

@@ -11,11 +11,10 @@ import psutil
 import pytest
 
 from graphql_api.auth.secret_text import digest
+from infra.embedded import jemalloc
 from infra.embedded.stack_file import reader
 from tests.infra.supervisor.run import is_running
 from tests.stack import Stack, eventually
-
-ENVIRONMENT = reader.read(Path("infra/embedded/stack.toml"), os.environ).environment
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +110,7 @@ def test_no_metrics_are_mapped_on_the_disk_of_the_data(stack: Stack) -> None:
     assert not (data / "metrics").exists()
 
 
-@pytest.mark.skipif("libjemalloc" not in ENVIRONMENT.get("LD_PRELOAD", ""), reason="the stack does not use jemalloc")
+@pytest.mark.skipif(not jemalloc.selected(os.environ), reason="jemalloc is a library of the system, and not installed")
 @pytest.mark.parametrize("module", ["graphql_api", "triggers", "infra.embedded.firestore"])
 def test_the_processes_use_jemalloc_if_it_is_installed(stack: Stack, module: str) -> None:
     processes = [each for each in psutil.Process(stack.pid).children(recursive=True) if module in each.cmdline()]

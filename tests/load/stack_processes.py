@@ -18,6 +18,7 @@ import msgspec
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.firestore import Client
 
+from infra.embedded import jemalloc
 from infra.embedded.stack_file import reader
 from infra.embedded.stack_file.stack import Process as StackProcess
 from infra.embedded.stack_file.stack import Stack
@@ -44,7 +45,8 @@ class Commands:
     def of(cls, folder: Path) -> "Commands":
         """Read stack.toml for a stack with its data in `folder`."""
         settings = {f"DROPZONE_{name}_PORT": str(free_port()) for name in ("API", "FIRESTORE", "FUNCTION")}
-        read = reader.read(STACK, os.environ | settings | {"DROPZONE_DATA_DIR": str(folder)})
+        environ = os.environ | jemalloc.selected(os.environ) | settings | {"DROPZONE_DATA_DIR": str(folder)}
+        read = reader.read(STACK, environ)
         return cls(folder, read)
 
     @property

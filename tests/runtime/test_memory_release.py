@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.embedded.stack_file import jemalloc, reader
+from infra.embedded import jemalloc
+from infra.embedded.stack_file import reader
 
 PROLOGUE = """
 import asyncio, gc, threading, time, psutil
@@ -46,12 +47,7 @@ async def main():
 """
 
 
-STACK_FILE = Path("infra/embedded/stack.toml")
-STACK_ENVIRONMENT = reader.read(STACK_FILE, {}).environment
-STACK_SETTING = STACK_ENVIRONMENT.get("MALLOC_ARENA_MAX", "")
-ALLOCATOR = {
-    name: STACK_ENVIRONMENT[name] for name in ("LD_PRELOAD", "PYTHONMALLOC", "MALLOC_CONF") if name in STACK_ENVIRONMENT
-}
+STACK_SETTING = reader.read(Path("infra/embedded/stack.toml"), os.environ).environment.get("MALLOC_ARENA_MAX", "")
 IMAGE_SETTING = "".join(re.findall(r"MALLOC_ARENA_MAX=(\w+)", Path("infra/container/Dockerfile").read_text()))
 
 
@@ -116,7 +112,7 @@ def test_memory_around_awaited_futures_is_given_back() -> None:
     assert output == "given back True\n"
 
 
-@pytest.mark.skipif(not ALLOCATOR, reason="jemalloc is not installed")
+@pytest.mark.skipif(not jemalloc.selected({}), reason="jemalloc is a library of the system, and not installed")
 def test_single_objects_hold_little_memory_with_jemalloc() -> None:
     """With Python's own allocator, each of them holds 1 MiB."""
     output = run(
@@ -129,28 +125,10 @@ def test_single_objects_hold_little_memory_with_jemalloc() -> None:
         await asyncio.sleep(0.05)
     print("given back", grown > 1.5 * at_start)
 """,
-        **ALLOCATOR,
+        **jemalloc.selected({}),
     )
 
     assert output == "given back True\n"
-
-
-@pytest.mark.parametrize("library", ["libmissing.so.2", "libz.so.1"])
-def test_jemalloc_is_not_used_if_it_does_not_work(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For example because the loader does not find it. The second library is not an allocator, but works."""
-    monkeypatch.setattr(jemalloc, "find", lambda: library)
-
-    environment = reader.read(STACK_FILE, {}).environment
-
-    assert environment.get("LD_PRELOAD") == ("libz.so.1" if library == "libz.so.1" else None)
-
-
-@pytest.mark.parametrize("variable", ["LD_PRELOAD", "PYTHONMALLOC", "MALLOC_CONF"])
-def test_jemalloc_is_not_used_with_a_setting_of_the_operator(variable: str) -> None:
-    environment = reader.read(STACK_FILE, {variable: "as given"}).environment
-
-    assert environment[variable] == "as given"
-    assert environment.keys().isdisjoint({"LD_PRELOAD", "PYTHONMALLOC", "MALLOC_CONF"} - {variable})
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only the C library of Linux has heaps of threads")

@@ -6,7 +6,6 @@ Commands, addresses, environment values and texts may contain placeholders:
 - `{name_url}`: the URL of the process `name`, as a client on this machine uses it
 - `{python}`: this interpreter
 - `{stack_file}`: the path of the stack file
-- `{jemalloc}`: the file name of the library jemalloc; only in `environment_with_jemalloc`
 - `{scratch_folder}`: a private folder that is emptied at every start, in memory if the system has `/dev/shm`
 - `{sockets}`: the listening sockets of an instance, as file descriptors separated by commas
 - `{own_address}`: the address on which only this instance listens
@@ -27,7 +26,6 @@ from typing import Any
 
 import msgspec
 
-from infra.embedded.stack_file import jemalloc
 from infra.embedded.stack_file.stack import Greeting, Process, Stack, StackError
 
 INSTANCE_PLACEHOLDERS = {"sockets": "{sockets}", "own_address": "{own_address}"}
@@ -56,14 +54,8 @@ def _replace(path: Path, stack: Stack, environ: Mapping[str, str]) -> Stack:
     def command(words: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(word.format_map(values) for word in words)
 
-    def variables(environment: dict[str, str], more_values: Mapping[str, str]) -> dict[str, str]:
-        return {name: value.format_map({**values, **more_values}) for name, value in environment.items()}
-
-    def with_jemalloc(environment: dict[str, str]) -> dict[str, str]:
-        if not environ.keys().isdisjoint(environment) or not environment or (library := jemalloc.find()) is None:
-            return {}
-        replaced = variables(environment, {"jemalloc": library})
-        return replaced if jemalloc.works({**environ, **replaced}) else {}
+    def variables(environment: dict[str, str], random: Mapping[str, str]) -> dict[str, str]:
+        return {name: value.format_map({**values, **random}) for name, value in environment.items()}
 
     def addressed(table: dict[str, Any]) -> dict[str, Any]:
         return {**table, "url": table["url"].format_map(values)} if isinstance(table.get("url"), str) else table
@@ -91,7 +83,6 @@ def _replace(path: Path, stack: Stack, environ: Mapping[str, str]) -> Stack:
         "PYTHONUNBUFFERED": "1",
         **(settings if stack.environment_prefix else {}),
         **variables(stack.environment, {}),
-        **with_jemalloc(stack.environment_with_jemalloc),
     }
     return msgspec.structs.replace(
         stack,

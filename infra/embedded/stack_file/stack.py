@@ -97,8 +97,6 @@ class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A text to print when all processes are ready."""
     settings: dict[str, str | int] = {}
     environment: dict[str, str] = {}
-    environment_with_jemalloc: dict[str, str] = {}
-    """Further variables of all processes if jemalloc is installed and works, and if none of these variables is set."""
     processes: tuple[Process, ...] = ()
     triggers: tuple[dict[str, Any], ...] = ()
     schedules: tuple[dict[str, Any], ...] = ()
