@@ -20,7 +20,6 @@ import httptools
 
 from graphql_api.errors import HTTP_STATUS
 from graphql_api.graphql_server.http_request import headers_by_name
-from graphql_api.graphql_server.server.body_flow import BodyFlow
 from graphql_api.graphql_server.server.closing_connection import ClosingConnection, DelayedCloseTransport
 from graphql_api.graphql_server.server.header_rules import HTTP2_TOKEN, offers_websocket, violation, without_http2
 from graphql_api.graphql_server.server.open_connections import OpenConnection, OpenConnections
@@ -62,8 +61,7 @@ class HTTPConnection(ClosingConnection):
     _stall_timer: StallTimer | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(cast(asyncio.Transport, transport))
-        self.flow = self._flow = BodyFlow(self.transport, self._parse_body)
+        super().connection_made(transport)
         try:
             self.place = self.open_connections.admit(self.client[0] if self.client else "", self._close_idle)
         except RetryLater as error:
@@ -77,10 +75,7 @@ class HTTPConnection(ClosingConnection):
         self._cancel_timers()
         if self.place is not None:
             self.place.end()
-        if self.unparsed is not None:
-            self.unparsed.clear()
         super().connection_lost(exc)
-        self._flow.forget()
         self._unset_keepalive_if_required()  # uvicorn keeps a connection that was reset until its timer has expired
         self.cycle = None  # type: ignore[assignment]  # it refers to this connection
 
@@ -149,7 +144,7 @@ class HTTPConnection(ClosingConnection):
         self.content_end = None if is_chunked else self.received_body_bytes + int(headers.get(b"content-length", 0))
         self.is_in_headers = self.has_begun = False
         self.header_bytes = self._bytes_without_content = 0
-        self._flow.is_wanted = False
+        self.body_flow.is_wanted = False
         self._upgrade = b"websocket" if offers_websocket(headers) else None
         self._cancel_header_timer()
         cast(dict[str, Any], self.scope)["state"][TRANSPORT] = self.transport
@@ -188,28 +183,17 @@ class HTTPConnection(ClosingConnection):
     def _get_upgrade(self) -> bytes | None:
         return self._upgrade  # uvicorn would split the header `Connection`, several times
 
-    @property
-    def is_body_wanted(self) -> bool:
-        return self._flow.is_wanted
-
     def refuse_unparsed(self) -> None:
         if self.is_in_headers:
             super().refuse_unparsed()
         else:
             self.refuse(503, Unavailable("too many bodies wait in the memory of the server; send this request again"))
 
-    def hold_reading(self) -> None:
-        self._flow.hold()
-
-    def release_reading(self) -> None:
-        self._flow.release()
-
     def send_400_response(self, msg: str) -> None:
         self.refuse(*(self.refusal or (400, BadRequest(msg))))
 
     def handle_websocket_upgrade(self) -> None:
         self._cancel_timers()
-        self._flow.forget()
         super().handle_websocket_upgrade()
         self.parser = self.cycle = None  # type: ignore[assignment]  # they refer to this connection
 
@@ -234,10 +218,6 @@ class HTTPConnection(ClosingConnection):
         super().resume_writing()
         if self.place is not None:
             self.place.is_busy = self.is_responding
-
-    def _parse_body(self) -> None:
-        if self.unparsed:
-            self.parse_held()
 
     def _close_idle(self) -> None:
         """Close this connection, because another connection needs its place."""

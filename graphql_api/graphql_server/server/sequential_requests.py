@@ -16,6 +16,7 @@ from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from graphql_api.graphql_server.server.body_flow import BodyFlow
 from graphql_api.graphql_server.server.open_connections import OpenConnections
 from graphql_api.graphql_server.server.unparsed_data import UnparsedData
 from graphql_api.graphql_server.tcp_state import has_unread_end
@@ -31,7 +32,7 @@ _MAX_SECONDS_PER_TURN = 0.002
 """The chunks of a body may have one byte each. The parser may then need several milliseconds for a part."""
 
 _END_CHECK_SECONDS = 0.5
-"""Time between two checks whether the client has disconnected, while its next request waits."""
+"""Time between two checks whether the client has disconnected, while its next request or its body waits."""
 
 
 class SequentialRequests(HttpToolsProtocol):
@@ -59,22 +60,19 @@ class SequentialRequests(HttpToolsProtocol):
 
     _end_timer: asyncio.TimerHandle | None = None
 
-    @property
-    def is_body_wanted(self) -> bool:
-        """Whether the application has started to read the body of the current request."""
-        raise NotImplementedError
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast(asyncio.Transport, transport))
+        self.flow = self.body_flow = BodyFlow(self.transport, self._parse_body)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.unparsed is not None:
+            self.unparsed.clear()
+        super().connection_lost(exc)
+        self.body_flow.forget()
 
     def refuse_unparsed(self) -> None:
         """End the connection, because all connections together keep too much data."""
         self.transport.abort()
-
-    def hold_reading(self) -> None:
-        """Read no more data until `release_reading`, even if the application asks for the rest of a body."""
-        raise NotImplementedError
-
-    def release_reading(self) -> None:
-        """Allow reading again."""
-        raise NotImplementedError
 
     @property
     def is_responding(self) -> bool:
@@ -98,14 +96,15 @@ class SequentialRequests(HttpToolsProtocol):
         """Discard the data that is not parsed yet, and read more."""
         if self.unparsed is not None:
             self.unparsed.clear()
-        self.release_reading()
+        self.body_flow.release()
 
     def parse_held(self) -> None:
-        """Parse the data that was received during the last response."""
+        """Parse the data that is not parsed yet, in the next iteration of the event loop."""
         self.loop.call_soon(self._parse_held)
 
     def handle_websocket_upgrade(self) -> None:
         self.is_upgraded = True
+        self.body_flow.forget()
         super().handle_websocket_upgrade()
 
     def _parse(self, data: bytes, start: int) -> None:
@@ -125,11 +124,15 @@ class SequentialRequests(HttpToolsProtocol):
                 self.pass_on(data[start:])
                 return
 
+    def _parse_body(self) -> None:
+        if self.unparsed:
+            self.parse_held()
+
     def _must_wait(self, size: int) -> bool:
         """Return whether data of this size waits for the end of the response, or until the application reads it."""
         if self.is_in_headers:
             return self.is_responding
-        return size > _MAX_EARLY_BYTES and not self.is_body_wanted
+        return size > _MAX_EARLY_BYTES and not self.body_flow.is_wanted
 
     def pass_on(self, data: bytes) -> None:
         """Pass data that follows the handshake to the WebSocket."""
@@ -150,7 +153,7 @@ class SequentialRequests(HttpToolsProtocol):
         if unparsed.is_too_much:
             self.refuse_unparsed()
             return
-        self.hold_reading()
+        self.body_flow.hold()
         if not self._must_wait(unparsed.size):
             self.loop.call_soon(self._parse_held)
         elif self._end_timer is None:
@@ -172,4 +175,4 @@ class SequentialRequests(HttpToolsProtocol):
             self.unparsed.clear()
             self._parse(data, start)
             if not self.unparsed:
-                self.release_reading()
+                self.body_flow.release()

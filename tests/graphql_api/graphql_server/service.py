@@ -136,6 +136,19 @@ def running(
     routes = [Route("/upload", upload, methods=["POST"]), Route("/duplex", Duplex(), methods=["POST"])]
     app = Starlette(routes=[*endpoint.routes, *routes])
     server = Server(app, budgets, port=0, settings=server_settings, on_shutdown=endpoint.end_streams)
+    headers = {"x-api-key": KEY}
+    with serving(server) as (port, thread):
+        address = f"http://127.0.0.1:{port}"
+        with (
+            httpx.Client(base_url=address, headers=headers, timeout=30) as client,
+            httpx.Client(base_url=address, timeout=30) as anonymous,
+        ):
+            yield Service(port, client, anonymous, state, budgets, server, thread)
+
+
+@contextlib.contextmanager
+def serving(server: Server) -> Iterator[tuple[int, threading.Thread]]:
+    """Run a server in a thread. Yield its port and the thread."""
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -143,13 +156,7 @@ def running(
         while (port := server.port) is None and thread.is_alive() and time.monotonic() < deadline:
             time.sleep(0.01)
         assert port is not None, "the server should start"
-        headers = {"x-api-key": KEY}
-        address = f"http://127.0.0.1:{port}"
-        with (
-            httpx.Client(base_url=address, headers=headers, timeout=30) as client,
-            httpx.Client(base_url=address, timeout=30) as anonymous,
-        ):
-            yield Service(port, client, anonymous, state, budgets, server, thread)
+        yield port, thread
     finally:
         server.should_exit = True
         thread.join(timeout=20)

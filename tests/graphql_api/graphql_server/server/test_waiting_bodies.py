@@ -3,7 +3,6 @@
 import gc
 import socket
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -18,7 +17,7 @@ from graphql_api.budgets.budgets import Budgets
 from graphql_api.graphql_server import Server, ServerSettings
 from graphql_api.graphql_server.server import unparsed_data
 from graphql_api.limits import Limits
-from tests.graphql_api.graphql_server.service import UNLIMITED_MIB
+from tests.graphql_api.graphql_server.service import UNLIMITED_MIB, serving
 
 BODY = b"x" * 150_000
 REQUEST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(BODY), BODY)
@@ -51,16 +50,9 @@ def application() -> Iterator[Application]:
     app = Starlette(routes=[Route("/", application.respond, methods=["POST"])])
     budgets = Budgets(Limits(max_memory_mib=UNLIMITED_MIB))
     server = Server(app, budgets, port=0, settings=ServerSettings(), on_shutdown=lambda: None)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    deadline = time.monotonic() + 20
-    while server.port is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    application.port = server.port or 0
-    yield application
-    application.may_read.set()
-    server.should_exit = True
-    thread.join(timeout=20)
+    with serving(server) as (application.port, _):
+        yield application
+        application.may_read.set()
 
 
 def waiting_bodies() -> list[int]:
