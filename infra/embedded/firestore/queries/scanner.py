@@ -27,6 +27,9 @@ from infra.embedded.firestore.storage import versions
 
 PAGE_DOCUMENTS = 500
 MAX_CHANGES_READ_ONE_BY_ONE = 2_000
+MAX_CHANGED_PATHS = 10_000
+"""Up to this number of changes after the read time, a scan of keys remembers them instead of reading each document."""
+
 KEYS_PER_PLACE = 1_000
 """After this number of keys that do not match, the search for results can end, or continue in another range."""
 MAX_SORTED_KEYS = 4_000
@@ -109,9 +112,6 @@ class Scan:
 
     def _unchanged_document(self, collection_number: int, path: bytes) -> bytes | None:
         """Return a document, or None if it was changed after the read time."""
-        if self._keys_only:
-            commit_time = versions.commit_time(self._connection, collection_number, path)
-            return b"" if commit_time is not None and commit_time <= self._read_time else None
         version = self._unchanged_version(collection_number, path)
         if version is None:
             return None
@@ -155,10 +155,11 @@ class Scan:
                             return
                         other = None
                 continue
-            if sort_key is not None and self._keys_only and not self._has_later_changes:
-                yield sort_key, b""
-                continue
             path = entries.path_of(key, size)
+            if sort_key is not None and self._keys_only and self._changed_paths is not None:
+                if (collection_number, path) not in self._changed_paths:
+                    yield sort_key, b""
+                continue
             if sort_key is not None:
                 yield sort_key, (collection_number, path)  # read after the merge, and only if the caller needs it
                 continue
@@ -246,6 +247,14 @@ class Scan:
         return next(self._tables.scan(collection_number, low, high, reverse, limit=1), None)
 
     # Documents that changed after the read time
+
+    @cached_property
+    def _changed_paths(self) -> set[tuple[int, bytes]] | None:
+        """Collection number and path of each document that changed after the read time. None if there are many."""
+        if not self._has_later_changes:
+            return set()
+        last = versions.sequence_at(self._connection, self._read_time)
+        return versions.changed_paths(self._connection, last, MAX_CHANGED_PATHS)
 
     @property
     def has_all_changes(self) -> bool:

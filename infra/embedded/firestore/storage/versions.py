@@ -20,10 +20,6 @@ _CURRENT = """
 SELECT v.sequence, v.commit_time, v.document, v.checksum FROM documents d JOIN versions v ON v.sequence = d.version
 WHERE d.collection_number = ? AND d.path = ?
 """
-_COMMIT_TIME = """
-SELECT v.commit_time FROM documents d JOIN versions v ON v.sequence = d.version
-WHERE d.collection_number = ? AND d.path = ?
-"""
 _SUPERSEDED = """
 SELECT v.sequence, v.commit_time, v.document, v.checksum FROM history h JOIN versions v ON v.sequence = h.version
 WHERE h.collection_number = ? AND h.path = ? AND h.until > ? ORDER BY h.until LIMIT 1
@@ -83,12 +79,6 @@ def current(connection: sqlite3.Connection, collection_number: int, path: bytes)
     return _verified(row, path) if row else None
 
 
-def commit_time(connection: sqlite3.Connection, collection_number: int, path: bytes) -> int | None:
-    """Return the commit time of the current version of a document, without reading the document."""
-    row = connection.execute(_COMMIT_TIME, (collection_number, path)).fetchone()
-    return None if row is None else int(row[0])
-
-
 def at(connection: sqlite3.Connection, collection_number: int, path: bytes, read_time: int) -> DocumentVersion | None:
     """Return the version of a document that was current at `read_time`."""
     row = connection.execute(_CURRENT, (collection_number, path)).fetchone()
@@ -141,6 +131,12 @@ def changed_names(
     """Yield the sequence and the document name of the changes after a sequence, in commit order."""
     for sequence, number, path in connection.execute(_CHANGED_NAMES, (after, limit)):
         yield sequence, _name(catalog, number, path)
+
+
+def changed_paths(connection: sqlite3.Connection, after: int, limit: int) -> set[tuple[int, bytes]] | None:
+    """Return collection number and path of each document that changed after a sequence. Return None if over `limit`."""
+    rows = connection.execute(_CHANGED_NAMES, (after, limit + 1)).fetchall()
+    return {(number, path) for _, number, path in rows} if len(rows) <= limit else None
 
 
 def changed_documents(
