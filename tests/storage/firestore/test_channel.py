@@ -1,16 +1,17 @@
 """Every call to the Firestore of FIRESTORE_EMULATOR_HOST carries the token that Google's emulator requires."""
 
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
 import pytest
 from google.cloud.firestore_v1.types import query
 
-from storage.firestore import encoding
+from storage.firestore import channel, encoding
 from storage.firestore.client import Firestore
 from storage.firestore.database import Database
 from storage.firestore.errors import FirestoreError
@@ -90,3 +91,12 @@ def test_no_other_module_opens_a_channel_to_firestore() -> None:
     modules = [path for folder in ("storage", "graphql_api", "triggers") for path in Path(folder).rglob("*.py")]
 
     assert [str(path) for path in modules if "_channel(" in path.read_text()] == ["storage/firestore/channel.py"]
+
+
+def test_one_operation_is_processed_if_the_number_is_unknown() -> None:
+    """A system can refuse the question. The next iteration of the event loop then processes the next operation."""
+    processed = []
+    with Path("/dev/null").open("rb") as source:
+        channel._read_all(cast(socket.socket, source), lambda: processed.append(1))
+
+    assert processed == [1]
