@@ -32,7 +32,7 @@ READ = FieldCost(0.1)
 """One document, read together with others."""
 
 VECTOR = FieldCost(0.05)
-"""A list of up to about 100 numbers. A response with 10,000 such lists has 10 MB."""
+"""A list of up to 101 numbers: up to 2 KB of JSON. A response with 10,000 such lists has 20 MB."""
 
 SINGLE_READ = FieldCost(1)
 """One document, in a call of its own."""

@@ -195,7 +195,7 @@ def _request(
 ) -> GraphQLRequest:
     extended = decode(_EXTENSIONS, extensions, "`extensions`") if extensions else None
     if query and len(memoryview(query)) > MIB:
-        raise TooLarge("`query` is too long: it may have up to 1 MiB, and 65,536 characters")
+        raise TooLarge("the text of the document may have up to 1 MiB; send values as variables - at `query`")
     text = decode(_TEXT, query, "`query`") if query else None
     if text is None:
         if extended and extended.persistedQuery:
