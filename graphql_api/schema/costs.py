@@ -4,20 +4,33 @@ A field declares its cost with `metadata=costs(...)`, in units of about one mill
 only return an attribute declare no cost. The figures are rounded measurements of the API and Firestore on one machine.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from graphql import GraphQLSchema, is_object_type
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
+from strawberry.utils.str_converters import to_camel_case
 
 from graphql_api.graphql_server.execution.operation_cost import FieldCost, declare
 from graphql_api.results.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
+from storage.documents import STATISTICS
 
 _DEFINITION = GraphQLCoreConverter.DEFINITION_BACKREF
 _METADATA_KEY = "cost"
 
 PAGE = FieldCost(1, 0.2, ("first", "last"), DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
 """A page of documents that one query of Firestore returns."""
+
+PAGE_OF_RESULTS = replace(
+    PAGE,
+    scan_units=20,
+    scan_members=frozenset(to_camel_case(each.name) for each in STATISTICS.values() if each.is_indexed),
+)
+"""A page of results. With a range of a statistic, Firestore can read thousands of index entries for one result."""
+
+PAGE_OF_SAMPLES = replace(PAGE, scan_units=20, scan_members=frozenset({"state"}))
+"""A page of samples. With a state, the server can read up to 2,000 samples and their results for one sample."""
 
 SCAN = FieldCost(250)
 """All documents that pass a filter. Few scans of one submitter run at the same time."""

@@ -28,7 +28,7 @@ from graphql_api.schema.arguments import (
     names_of,
 )
 from graphql_api.schema.context import Info
-from graphql_api.schema.costs import COUNT, PAGE, READ, SCAN, SINGLE_READ, costs
+from graphql_api.schema.costs import COUNT, PAGE_OF_RESULTS, PAGE_OF_SAMPLES, READ, SCAN, SINGLE_READ, costs
 from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.types.api_key import ApiKeyType, AuditEntryType
 from graphql_api.schema.types.connections import ResultConnection, SampleConnection
@@ -70,7 +70,7 @@ class Query:
 
     @strawberry.field(
         description="Returns a page of computed results. By default, the latest time stamp comes first.",
-        metadata=requires(Scope.READ) | costs(PAGE),
+        metadata=requires(Scope.READ) | costs(PAGE_OF_RESULTS),
     )
     async def results(
         self,
@@ -101,7 +101,7 @@ class Query:
             "Returns a page of samples. The latest submission comes first. With a filter by state, a page can have "
             "fewer samples than requested, even if a next page exists."
         ),
-        metadata=requires(Scope.READ) | costs(PAGE),
+        metadata=requires(Scope.READ) | costs(PAGE_OF_SAMPLES),
     )
     async def samples(
         self,

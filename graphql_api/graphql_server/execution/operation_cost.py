@@ -8,7 +8,7 @@ Fields declare their cost with `declare`. The estimate is an upper bound: it ign
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from graphql import (
     InlineFragmentNode,
     IntValueNode,
     ListValueNode,
+    ObjectValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
     ValueNode,
@@ -59,6 +60,12 @@ class FieldCost:
     max_size: int = 1_000
     """The maximum number of items. The resolver refuses more items."""
 
+    scan_units: float = 0.0
+    """Additional units if an argument has one of `scan_members`."""
+
+    scan_members: frozenset[str] = frozenset()
+    """Fields of an input object that make the resolver read many more items than it returns."""
+
 
 def declare(field: GraphQLField, cost: FieldCost) -> None:
     """Declare the cost of a field. If the field is not a list, its items are in the lists directly below it."""
@@ -77,25 +84,26 @@ class OperationCost:
             if isinstance(definition, FragmentDefinitionNode)
         }
         self._introspected = _introspected_sizes(schema)
-        self._size_variables: dict[str, None] = {}  # in order
+        self._cost_variables: dict[str, None] = {}  # in order
         self._constant = self._measure({})
-        self._known: dict[tuple[int | None, ...], int] = {}
+        self._known: dict[tuple[int | frozenset[str] | None, ...], int] = {}
 
     @property
     def maximum(self) -> float:
         """The cost with any variables. It is infinite if the cost depends on variables."""
-        return math.inf if self._size_variables else self._constant
+        return math.inf if self._cost_variables else self._constant
 
     def of(self, variables: Mapping[str, Any]) -> int:
         """Return the cost of the operation with these variables, in units. It is at least 1."""
-        if not self._size_variables:
+        if not self._cost_variables:
             return self._constant
-        sizes = tuple(_size(variables.get(name)) for name in self._size_variables)
-        cost = self._known.get(sizes)
+        given = (variables.get(name) for name in self._cost_variables)
+        key = tuple(frozenset(value) if isinstance(value, dict) else _size(value) for value in given)
+        cost = self._known.get(key)
         if cost is None:
             cost = self._measure(variables)
             if len(self._known) < _MAX_KNOWN_COSTS:
-                self._known[sizes] = cost
+                self._known[key] = cost
         return cost
 
     def check(self, cost: int, max_cost: int) -> None:
@@ -146,6 +154,8 @@ class OperationCost:
         if isinstance(declared, FieldCost):
             size = size_below = self._size_of_field(node, field, declared, values)
             cost += declared.units + declared.units_per_item * size
+            if declared.scan_members and not declared.scan_members.isdisjoint(self._members(node, values)):
+                cost += declared.scan_units
         elif is_introspected:
             size = self._introspected.get(node.name.value, 1.0)
         if node.selection_set is not None:
@@ -164,10 +174,22 @@ class OperationCost:
                     return max(0, min(size, declared.max_size))
         return declared.default_size
 
+    def _members(self, node: FieldNode, values: "_Values") -> set[str]:
+        """Return the names of the fields of all arguments that are input objects."""
+        return {name for argument in node.arguments or () for name in self._members_of(argument.value, values)}
+
+    def _members_of(self, node: ValueNode, values: "_Values") -> Iterable[str]:
+        if isinstance(node, VariableNode):
+            name = node.name.value
+            self._cost_variables[name] = None
+            given = values.given.get(name, values.defaults.get(name))
+            return self._members_of(given, values) if isinstance(given, ValueNode) else _names(given)
+        return [member.name.value for member in node.fields] if isinstance(node, ObjectValueNode) else ()
+
     def _size_of(self, node: ValueNode, values: "_Values") -> int | None:
         if isinstance(node, VariableNode):
             name = node.name.value
-            self._size_variables[name] = None
+            self._cost_variables[name] = None
             size = _size(values.given.get(name))
             if size is not None:
                 return size
@@ -185,6 +207,10 @@ def _size(value: object) -> int | None:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return int(value) if isinstance(value, int | float) else None
+
+
+def _names(value: object) -> Iterable[str]:
+    return value if isinstance(value, dict) else ()
 
 
 @dataclass(frozen=True, slots=True)

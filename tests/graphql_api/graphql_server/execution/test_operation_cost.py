@@ -1,11 +1,14 @@
 """The cost of an operation counts the sizes of lists, nested fields and introspection."""
 
+import math
 from typing import Any
 
 import pytest
 from graphql import (
     GraphQLArgument,
     GraphQLField,
+    GraphQLInputField,
+    GraphQLInputObjectType,
     GraphQLInt,
     GraphQLList,
     GraphQLObjectType,
@@ -21,19 +24,23 @@ from graphql_api.schema.executable import executable
 
 ITEM = GraphQLObjectType("Item", {"id": GraphQLField(GraphQLInt), "double": GraphQLField(GraphQLInt)})
 PAGE = GraphQLObjectType("Page", {"edges": GraphQLField(GraphQLList(ITEM)), "total": GraphQLField(GraphQLInt)})
+FILTER = GraphQLInputObjectType(
+    "Filter", {"state": GraphQLInputField(GraphQLInt), "label": GraphQLInputField(GraphQLInt)}
+)
 FIRST = {"first": GraphQLArgument(GraphQLInt), "ids": GraphQLArgument(GraphQLList(GraphQLInt))}
 SCHEMA = GraphQLSchema(
     GraphQLObjectType(
         "Query",
         {
-            "page": GraphQLField(PAGE, args=FIRST),
+            "page": GraphQLField(PAGE, args=FIRST | {"filter": GraphQLArgument(FILTER)}),
             "items": GraphQLField(GraphQLList(ITEM), args=FIRST),
             "plain": GraphQLField(GraphQLInt),
         },
     )
 )
 for name in ("page", "items"):
-    declare(SCHEMA.query_type.fields[name], FieldCost(1, 1, ("first",), default_size=20, max_size=100))  # type: ignore[union-attr]
+    declared = FieldCost(1, 1, ("first",), 20, max_size=100, scan_units=50, scan_members=frozenset({"state"}))
+    declare(SCHEMA.query_type.fields[name], declared)  # type: ignore[union-attr]
 
 
 def cost(query: str, variables: dict[str, Any] | None = None, schema: GraphQLSchema = SCHEMA) -> int:
@@ -65,6 +72,54 @@ def cost(query: str, variables: dict[str, Any] | None = None, schema: GraphQLSch
 def test_the_size_of_a_list_counts(query: str, variables: dict[str, Any], expected: int) -> None:
     """As a literal, as a variable, as its default, or as the length of a list. A size over the maximum is refused."""
     assert cost(query, variables) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "variables"),
+    [
+        ("{ page(first: 1, filter: {state: 1}) { total } }", {}),
+        ("query($f: Filter) { page(first: 1, filter: $f) { total } }", {"f": {"state": 1}}),
+        ("query($f: Filter = {state: 1}) { page(first: 1, filter: $f) { total } }", {}),
+        ("query($s: Int) { page(first: 1, filter: {state: $s}) { total } }", {"s": 1}),
+    ],
+)
+def test_a_filter_that_makes_the_server_read_more_documents_costs_more(query: str, variables: dict[str, Any]) -> None:
+    """As a literal, as a variable, or as its default. Other filters do not."""
+    assert cost(query, variables) == 3 + 50
+    assert cost(query.replace("state", "label"), {name: {"label": 1} for name in variables}) == 3
+
+
+def test_each_variable_with_other_filters_has_its_own_cost() -> None:
+    """The cost that is known for one filter is not used for another one."""
+    operation = parse("query($f: Filter) { page(first: 1, filter: $f) { total } }")
+    definition = operation.definitions[0]
+    assert isinstance(definition, OperationDefinitionNode)
+    measured = OperationCost(SCHEMA, operation, definition)
+
+    costs = [measured.of({"f": given}) for given in ({"label": 1}, {"state": 1}, None, {"state": 1, "label": 1}, {})]
+
+    assert costs == [3, 53, 3, 53, 3]
+    assert measured.maximum == math.inf
+
+
+@pytest.mark.parametrize(
+    ("cheap", "costly"),
+    [
+        (
+            "{ samples(first: 1, filter: {labels: []}) { edges { cursor } } }",
+            "{ samples(first: 1, filter: {state: FAILED}) { edges { cursor } } }",
+        ),
+        (
+            "{ results(first: 1, filter: {timestamp: {}}) { edges { cursor } } }",
+            "{ results(first: 1, filter: {mean: {}}) { edges { cursor } } }",
+        ),
+    ],
+)
+def test_pages_by_a_state_or_by_a_range_of_a_statistic_are_heavy_operations(cheap: str, costly: str) -> None:
+    """Only a few heavy operations of one submitter are executed at the same time."""
+    schema = executable()
+
+    assert cost(cheap, schema=schema) < 10 < cost(costly, schema=schema)
 
 
 def test_fields_below_a_list_count_for_each_item() -> None:
