@@ -157,9 +157,9 @@ class _Services:
         self.live = LiveResults(
             self._firestore, self.budgets, max_log_length=settings.max_buffered_results, shards=settings.shards
         )
-        self.audit_log = AuditLog(self._firestore, writer)
-        self.keys = KeyStore(self._firestore, writer, self.audit_log)
-        self.key_manager = KeyManager(self.keys, self.audit_log)
+        self.audit_log = AuditLog(self._firestore, writer, self.budgets.turns)
+        self.keys = KeyStore(self._firestore, writer, self.audit_log, self.budgets.turns)
+        self.key_manager = KeyManager(self.keys, self.audit_log, settings.limits.max_api_keys_per_submitter)
         self.sessions = SessionStore(self._firestore, writer, self.keys, self.audit_log)
         sources: list[CredentialSource] = [self.keys, self.sessions]
         self.code_flow = None

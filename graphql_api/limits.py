@@ -78,6 +78,9 @@ class Limits:
     max_pending_samples_per_submitter: int = 100_000
     """Stored samples of one submitter that have no result yet."""
 
+    max_api_keys_per_submitter: int = 1_000
+    """Valid API keys that the clients of one submitter may create. An operator may create more."""
+
     max_websockets_per_submitter: int = 1_000
     """Open WebSockets of one submitter."""
 

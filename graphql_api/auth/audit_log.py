@@ -13,6 +13,7 @@ from uuid import uuid4
 from cachetools import LRUCache
 
 from graphql_api.auth.audit_entry import AuditEntry, AuditFacts
+from graphql_api.budgets.loop_turns import LoopTurns
 from storage.documents import DropzoneError, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
@@ -32,9 +33,10 @@ _DESCENDING = 2
 class AuditLog:
     """Adds entries to the log of a submitter, and reads them."""
 
-    def __init__(self, firestore: Firestore, writer: GroupCommitWriter) -> None:
+    def __init__(self, firestore: Firestore, writer: GroupCommitWriter, turns: LoopTurns) -> None:
         self._firestore = firestore
         self._writer = writer
+        self._turns = turns
         self._noted: LRUCache[tuple[str | None, str, str], date] = LRUCache(_MAX_NOTED)
         """The day of the last note for each submitter, action and subject."""
         self._operator_notes: tuple[date, int] = (date.min, 0)
@@ -91,7 +93,7 @@ class AuditLog:
             newest.start_at.before = False
         parent = "" if submitter is None else document_paths.submitter(submitter)
         documents = await self._firestore.documents(parent, newest)
-        return [_entry(document) for document in documents]
+        return await self._turns.of(submitter or "").map(_entry, documents)
 
 
 def _entry(document: Any) -> AuditEntry:

@@ -13,6 +13,7 @@ from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
+from graphql_api.budgets.budget import RETRY_SECONDS, refusal
 from graphql_api.limits import KeyLimits
 from storage.documents import BadRequest, NotFound
 
@@ -25,11 +26,15 @@ StoredKey = tuple[str, ApiKey]
 
 
 class KeyManager:
-    """Changes keys. `actor` is the credential that asks for the change."""
+    """Changes keys. `actor` is the credential that asks for the change.
 
-    def __init__(self, store: KeyStore, audit_log: AuditLog) -> None:
+    With `max_keys`, `create` and `rotate` refuse to create more keys for a submitter.
+    """
+
+    def __init__(self, store: KeyStore, audit_log: AuditLog, max_keys: int | None = None) -> None:
         self._store = store
         self._audit_log = audit_log
+        self._max_keys = max_keys
 
     async def create(
         self,
@@ -41,12 +46,29 @@ class KeyManager:
         limits: KeyLimits | None = None,
         actor: str = OPERATOR,
     ) -> tuple[str, StoredKey]:
-        """Create a key. Return the key with its stored document, which does not contain the key itself."""
+        """Create a key. Return the key with its stored document, which does not contain the key itself.
+
+        Raises `RateLimited` if the submitter has too many valid keys.
+        """
+        if self._max_keys is not None and await self._store.count(submitter) >= self._max_keys:
+            await self._delete_ended(submitter, self._max_keys)
         key, now = new_key(), datetime.now(UTC)
         expires = None if lifetime is None else now + lifetime
         stored = ApiKey(submitter, scopes, label, now, expires, limits=limits)
         await self.store(key, stored, actor=actor)
         return key, (digest(key), stored)
+
+    async def _delete_ended(self, submitter: str, max_keys: int) -> None:
+        """Delete the oldest revoked and expired keys of a submitter, so that it has less than `max_keys` keys."""
+        keys, now = await self._store.read_all(submitter), datetime.now(UTC)
+        ended = sorted(
+            (api_key.created, key_digest) for key_digest, api_key in keys.items() if not api_key.is_valid_at(now)
+        )
+        if len(keys) - len(ended) >= max_keys:
+            description = f"a submitter has at most {max_keys:,} valid keys; revoke keys that are not used"
+            raise refusal("max_api_keys_per_submitter", description, RETRY_SECONDS)
+        for _, key_digest in ended[: len(keys) - max_keys + 1]:
+            await self._store.delete(key_digest)
 
     async def store(self, key: str, stored: ApiKey, *, actor: str = OPERATOR) -> None:
         """Store a key that the caller has generated."""
@@ -113,10 +135,8 @@ class KeyManager:
         """Return the keys that match all given values."""
         return [
             (key_digest, api_key)
-            for key_digest, api_key in (await self._store.read_all()).items()
-            if submitter in (None, api_key.submitter)
-            and label in (None, api_key.label)
-            and key_digest.startswith(digest_prefix or "")
+            for key_digest, api_key in (await self._store.read_all(submitter)).items()
+            if label in (None, api_key.label) and key_digest.startswith(digest_prefix or "")
         ]
 
     async def select_one(self, digest_prefix: str, submitter: str | None = None) -> StoredKey:

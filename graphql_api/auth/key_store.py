@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine
 from datetime import UTC, datetime
+from typing import Any
 
 from cachetools import LRUCache
 
@@ -13,6 +14,7 @@ from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.credential_source import Found
 from graphql_api.auth.scopes import MAX_LABEL_BYTES, Caller
 from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
+from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.client_text import shorten
 from storage.documents import DropzoneError, document_paths
 from storage.firestore import encoding
@@ -22,6 +24,7 @@ from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import StructuredQuery
 
 _MAX_NOTED = 10_000
+_EQUAL = 5
 
 
 class KeyStore:
@@ -29,8 +32,9 @@ class KeyStore:
 
     is_revocable = True
 
-    def __init__(self, firestore: Firestore, writer: GroupCommitWriter, audit_log: AuditLog) -> None:
+    def __init__(self, firestore: Firestore, writer: GroupCommitWriter, audit_log: AuditLog, turns: LoopTurns) -> None:
         self._firestore = firestore
+        self._turns = turns
         self._writer = writer
         self._audit_log = audit_log
         self._noted_uses: LRUCache[str, datetime] = LRUCache(_MAX_NOTED)
@@ -85,20 +89,23 @@ class KeyStore:
         documents = await self._firestore.batch_get([path])
         return ApiKey.from_fields(encoding.from_document(documents[path])) if path in documents else None
 
-    async def read_all(self) -> dict[str, ApiKey]:
-        """Return all API keys by digest."""
-        all_keys = StructuredQuery()
-        all_keys.from_.add(collection_id=document_paths.API_KEYS)
-        documents = await self._firestore.documents("", all_keys)
-        return {
-            document.name.rpartition("/")[2]: ApiKey.from_fields(encoding.from_document(document))
-            for document in documents
-        }
+    async def read_all(self, submitter: str | None) -> dict[str, ApiKey]:
+        """Return the API keys of a submitter, or of all submitters, by digest."""
+        documents = await self._firestore.documents("", _query(submitter))
+        return dict(await self._turns.of(submitter or "").map(_digest_and_key, documents))
+
+    async def count(self, submitter: str) -> int:
+        """Return the number of API keys of a submitter, including revoked and expired keys."""
+        return await self._firestore.count("", _query(submitter))
 
     async def write(self, key_digest: str, api_key: ApiKey) -> None:
         """Store an API key under its digest. This replaces a key that is already stored under the digest."""
         name = self._firestore.name(document_paths.api_key(key_digest))
         await self._writer.write(encoding.to_write(name, api_key.fields()))
+
+    async def delete(self, key_digest: str) -> None:
+        """Delete an API key. A request with this key is then a request with an unknown key."""
+        await self._writer.write(encoding.to_delete(self._firestore.name(document_paths.api_key(key_digest))))
 
     async def update(self, key_digest: str, **fields: object) -> None:
         """Replace some fields of a stored API key. A concurrent change of another field is kept."""
@@ -106,6 +113,20 @@ class KeyStore:
         write.update_mask.field_paths.extend(fields)
         write.current_document.exists = True
         await self._writer.write(write)
+
+
+def _query(submitter: str | None) -> Any:
+    query = StructuredQuery()
+    query.from_.add(collection_id=document_paths.API_KEYS)
+    if submitter is not None:
+        equal = query.where.field_filter
+        equal.field.field_path, equal.op = "submitter", _EQUAL
+        equal.value.CopyFrom(encoding.to_value(submitter))
+    return query
+
+
+def _digest_and_key(document: Any) -> tuple[str, ApiKey]:
+    return document.name.rpartition("/")[2], ApiKey.from_fields(encoding.from_document(document))
 
 
 def _today() -> datetime:

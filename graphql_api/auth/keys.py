@@ -28,6 +28,7 @@ from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
 from graphql_api.auth.sessions import SessionStore
+from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.limits import KeyLimits
 from storage.documents import BadRequest, DropzoneError, NotFound, document_paths, timestamps
 from storage.firestore.client import Firestore
@@ -68,9 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     ensure.add_argument("--file", type=Path, required=True, help="the file; only its owner can read it")
     for command in (create, ensure):
-        command.add_argument(
-            "--submitter", type=_submitter, required=True, help="the submitter that the key belongs to"
-        )
+        command.add_argument("--submitter", type=_submitter, required=True, help="the submitter that owns the key")
         command.add_argument(
             "--scopes", type=_scopes, default="submit,read", help=f"comma-separated scopes: {', '.join(Scope)}"
         )
@@ -120,8 +119,8 @@ def _parser() -> argparse.ArgumentParser:
 async def _run(options: argparse.Namespace) -> None:
     firestore = Firestore.connect(timeout_seconds=_TIMEOUT_SECONDS)
     writer = GroupCommitWriter(firestore, timeout_seconds=_TIMEOUT_SECONDS)
-    audit_log = AuditLog(firestore, writer)
-    store = KeyStore(firestore, writer, audit_log)
+    audit_log = AuditLog(firestore, writer, LoopTurns())
+    store = KeyStore(firestore, writer, audit_log, LoopTurns())
     manager = KeyManager(store, audit_log)
     try:
         match options.command:

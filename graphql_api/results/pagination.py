@@ -14,6 +14,7 @@ from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
+from graphql_api.budgets.loop_turns import LoopTurn
 from storage.documents import BadRequest, document_paths
 
 MAX_PAGE_SIZE = 500  # the client and the dashboard request pages of up to this size
@@ -111,6 +112,8 @@ class Page(Generic[T]):
     has_more: bool
     scanned_to: Cursor | None = None
 
-    def map(self, convert: Callable[[T], U]) -> "Page[U]":
-        """Return the same page with every document converted."""
-        return Page([(cursor, convert(document)) for cursor, document in self.edges], self.has_more, self.scanned_to)
+    async def map(self, convert: Callable[[T], U], turn: LoopTurn) -> "Page[U]":
+        """Return the same page with every document converted, in the steps of `turn`."""
+        cursors = [cursor for cursor, _ in self.edges]
+        converted = await turn.map(convert, (document for _, document in self.edges))
+        return Page(list(zip(cursors, converted, strict=True)), self.has_more, self.scanned_to)

@@ -40,10 +40,7 @@ class ResultListing:
         If a bound is checked after reading, a page can have fewer results than requested, even if more results follow.
         """
         page = await self._query(submitter, selection, order).page(request)
-        cursors = [cursor for cursor, _ in page.edges]
-        documents = (document for _, document in page.edges)
-        results = await self.turns.of(submitter).map(partial(decode_result, submitter), documents)
-        return Page(list(zip(cursors, results, strict=True)), page.has_more, page.scanned_to)
+        return await page.map(partial(decode_result, submitter), self.turns.of(submitter))
 
     async def count(self, submitter: str, selection: Selection) -> int:
         """Return the number of computed results that `selection` selects."""

@@ -15,6 +15,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.results.filters import EVERYTHING, Bound, Order, Selection
 from graphql_api.results.ordered_query import OrderedQuery
 from graphql_api.results.pagination import Page, PageRequest
@@ -54,8 +55,9 @@ _NEWEST_FIRST = Order("submitted_at", descending=True)
 class SampleListing:
     """Lists the samples of one submitter. Callers pass the submitter of the authenticated credential."""
 
-    def __init__(self, firestore: Firestore, *, shards: int) -> None:
+    def __init__(self, firestore: Firestore, turns: LoopTurns, *, shards: int) -> None:
         self._firestore = firestore
+        self._turns = turns
         self._shards = shards
 
     async def page(
@@ -67,7 +69,7 @@ class SampleListing:
         follow.
         """
         page = await self._samples(submitter, state, selection, HEADER_FIELDS).page(request)
-        return page.map(partial(decode_header, submitter))
+        return await page.map(partial(decode_header, submitter), self._turns.of(submitter))
 
     async def count(self, submitter: str, state: SampleState | None, selection: Selection) -> int:
         """Return the number of samples in `state` that `selection` selects.

@@ -25,7 +25,7 @@ class Store:
         self.archived_results = ArchivedResults(firestore, turns)
         self.series_listing = SeriesListing(firestore, self.result_listing)
         self.rolled_up_results = RolledUpResults(firestore, self.result_listing, self.series_listing, shards=shards)
-        self.sample_listing = SampleListing(firestore, shards=shards)
+        self.sample_listing = SampleListing(firestore, turns, shards=shards)
 
     async def headers(self, submitter: str, ids: Collection[str]) -> Mapping[str, Header]:
         """Return the existing headers of `ids`, by id, without raw documents."""

@@ -12,9 +12,14 @@ from graphql_api.auth.key_manager import KeyManager
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
+from graphql_api.budgets.loop_turns import LoopTurns
+from storage.documents import RateLimited
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
 from tests.stack import Stack
+
+SCOPES = frozenset({Scope.READ})
+EXPIRED = timedelta(days=-1)
 
 
 class Keys(NamedTuple):
@@ -33,8 +38,8 @@ async def keys(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[K
     firestore = Firestore.connect(timeout_seconds=30)
     writer = GroupCommitWriter(firestore, timeout_seconds=30)
     try:
-        audit_log = AuditLog(firestore, writer)
-        store = KeyStore(firestore, writer, audit_log)
+        audit_log = AuditLog(firestore, writer, LoopTurns())
+        store = KeyStore(firestore, writer, audit_log, LoopTurns())
         yield Keys(store, KeyManager(store, audit_log), audit_log)
     finally:
         await writer.close()
@@ -52,6 +57,46 @@ async def test_a_rotation_does_not_undo_a_revocation(keys: Keys) -> None:
     _, stored = await manager.select_one(selected[0])
     assert stored.revoked is not None
     assert stored.expires is not None
+
+
+async def test_a_submitter_with_too_many_valid_keys_cannot_create_more(keys: Keys) -> None:
+    """Neither by a rotation. Keys of other submitters do not count, and a revoked key makes room."""
+    manager = KeyManager(keys.store, keys.audit_log, max_keys=2)
+    _, first = await manager.create("collects", SCOPES)
+    _, second = await manager.create("collects", SCOPES)
+    await manager.create("collects-too", SCOPES)
+
+    with pytest.raises(RateLimited, match="at most 2 valid keys"):
+        await manager.create("collects", SCOPES)
+    with pytest.raises(RateLimited, match="at most 2 valid keys"):
+        await manager.rotate(first, timedelta(days=1))
+    await manager.revoke(first)
+    _, third = await manager.create("collects", SCOPES)
+
+    assert {key_digest for key_digest, _ in await manager.select(submitter="collects")} == {second[0], third[0]}
+
+
+async def test_a_new_key_replaces_only_the_oldest_ended_key(keys: Keys) -> None:
+    """Later ended keys stay, so the audit log can still name them when a client sends them."""
+    manager = KeyManager(keys.store, keys.audit_log, max_keys=4)
+    created = [(await manager.create("rotates", SCOPES, lifetime=life))[1] for life in (None, EXPIRED, EXPIRED, None)]
+    await manager.revoke(created[0])
+
+    await manager.create("rotates", SCOPES)
+
+    left = {key_digest for key_digest, _ in await manager.select(submitter="rotates")}
+    assert left > {key_digest for key_digest, _ in created[1:]}
+    assert created[0][0] not in left
+
+
+async def test_an_operator_can_create_more_keys(keys: Keys) -> None:
+    """The limit is for clients. A submitter with a thousand devices may need more keys."""
+    limited = KeyManager(keys.store, keys.audit_log, max_keys=1)
+    await limited.create("has-an-operator", SCOPES)
+
+    await keys.manager.create("has-an-operator", SCOPES)
+
+    assert len(await keys.manager.select(submitter="has-an-operator")) == 2
 
 
 async def test_a_refused_key_is_in_the_audit_log_once_a_day(keys: Keys) -> None:

@@ -9,6 +9,7 @@ from uuid import uuid4
 import grpc.aio
 import pytest
 
+from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.results.filters import Bound, Selection
 from graphql_api.results.sample_listing import SampleListing
 from storage.documents import Labels, Result, Sample, SampleState, Statistics, Status, document_paths
@@ -71,7 +72,7 @@ async def test_results_that_outlive_their_samples_do_not_hide_pending_samples(fi
     for number, status in ((1, Status.COMPUTED), (2, Status.FAILED), (3, Status.SUPERSEDED), (7, Status.DELETED)):
         submitted = {} if status is Status.DELETED else {"submitted_at": day(number)}
         await store_result(firestore, number, status, **submitted)
-    listing = SampleListing(firestore, shards=1)
+    listing = SampleListing(firestore, LoopTurns(), shards=1)
 
     async def pending(selection: Selection) -> int:
         return await listing.count(SUBMITTER, SampleState.PENDING, selection)
@@ -97,7 +98,7 @@ async def test_samples_with_labels_are_counted_and_not_read(
         await store_result(firestore, number, status, submitted_at=day(number), labels=unit)
     await store_result(firestore, 6, submitted_at=day(6), labels={"site": "basel"})
     monkeypatch.setattr(firestore, "batch_get", None)  # reading results would fail
-    listing = SampleListing(firestore, shards=1)
+    listing = SampleListing(firestore, LoopTurns(), shards=1)
 
     async def count(selection: Selection) -> dict[str, int]:
         states = [state for state in SampleState if state is not SampleState.DELETED]
@@ -120,7 +121,7 @@ async def test_samples_with_labels_are_counted_and_not_read(
 async def test_a_selection_for_deletion_leaves_out_samples_that_arrive_meanwhile(firestore: Firestore) -> None:
     """Reading the samples can take hours. A later sample can have a result when the results are read."""
     await store_result(firestore, 1, submitted_at=day(1), labels=SITE)  # its sample has expired
-    listing = SampleListing(firestore, shards=1)
+    listing = SampleListing(firestore, LoopTurns(), shards=1)
     selected: list[str] = []
 
     async for ids in listing.ids_with_expired(SUBMITTER, None, Selection(labels=SITE), 2):

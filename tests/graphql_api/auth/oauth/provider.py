@@ -15,6 +15,7 @@ from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.oauth.access_tokens import AccessTokens, TokenRules
 from graphql_api.auth.oauth.issuer_keys import IssuerKeys, ProviderError
+from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.identity_providers import IssuerSettings
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
@@ -48,7 +49,7 @@ class MemoryAuditLog(AuditLog):
     """Keeps entries in a list instead of Firestore."""
 
     def __init__(self) -> None:
-        super().__init__(cast(Firestore, SimpleNamespace()), cast(GroupCommitWriter, SimpleNamespace()))
+        super().__init__(cast(Firestore, SimpleNamespace()), cast(GroupCommitWriter, SimpleNamespace()), LoopTurns())
         self.entries: list[Entry] = []
 
     async def add(self, submitter: str | None, *, actor: str, action: str, facts: AuditFacts) -> None:
