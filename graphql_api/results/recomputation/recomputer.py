@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 from graphql_api.results.filters import Selection
@@ -23,6 +24,7 @@ from graphql_api.results.jobs.job_runner import JobRunner, batches_of
 from graphql_api.results.recomputation.recomputation import Recomputation, RecomputationState
 from graphql_api.results.recomputation.recomputation_store import RecomputationStore
 from graphql_api.results.store import Store
+from graphql_api.shared_tasks import SharedTasks
 from storage.documents import STATISTICS_VERSION, Arrival, NotFound
 from storage.firestore.retry import backoff
 
@@ -44,9 +46,12 @@ class Recomputer:
         self._store = store
         self._records = records
         self._runner = JobRunner("recomputation", RecomputationState.INTERRUPTED)
+        self._later_reads = SharedTasks[tuple[str, str], Recomputation | None]()
+        """The next reads of recomputations that are watched. A recomputation can have thousands of watchers."""
 
     async def close(self) -> None:
         """Stop. Store all running recomputations as INTERRUPTED."""
+        await self._later_reads.cancel()
         await self._runner.close()
 
     async def recompute_ids(self, submitter: str, ids: Sequence[str]) -> Recomputation:
@@ -79,16 +84,21 @@ class Recomputer:
 
     async def watch(self, submitter: str, recomputation_id: str) -> AsyncGenerator[Recomputation, None]:
         """Yield the progress after every change, until the state is no longer RUNNING. Raises `NotFound`."""
-        last: Recomputation | None = None
-        while last is None or last.state is RecomputationState.RUNNING:
-            current = await self.get(submitter, recomputation_id)
+        watched = submitter, recomputation_id
+        last, current = None, await self.get(*watched)
+        while True:
             if current is None:
                 raise NotFound("no recomputation has this id")
             if current != last:
                 last = current
                 yield current
-            else:
-                await asyncio.sleep(_WATCH_INTERVAL_SECONDS)
+            if current.state is not RecomputationState.RUNNING:
+                return
+            current = await self._later_reads.run(watched, partial(self._read_later, *watched))
+
+    async def _read_later(self, submitter: str, recomputation_id: str) -> Recomputation | None:
+        await asyncio.sleep(_WATCH_INTERVAL_SECONDS)
+        return await self.get(submitter, recomputation_id)
 
     async def _start(self, submitter: str, batches: AsyncGenerator[Sequence[str], None]) -> Recomputation:
         now = datetime.now(UTC)
