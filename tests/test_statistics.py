@@ -11,7 +11,7 @@ import pytest
 from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLObjectType, build_schema, is_non_null_type
 
 from dropzone.statistics import Statistics as ClientStatistics
-from graphql_api.results.exports.rows import COLUMNS
+from graphql_api.results.exports.columns import COLUMNS
 from graphql_api.results.filters import FILTER_FIELDS, ORDER_FIELDS
 from graphql_api.schema.types.result import graphql_name
 from storage.documents import STATISTICS, STATISTICS_VERSION, Histogram, Result, Statistic, Statistics, Status

@@ -34,8 +34,8 @@ from graphql_api.graphql_server import http_request
 from graphql_api.graphql_server.disconnection import while_connected
 from graphql_api.graphql_server.http_request import Credential
 from graphql_api.graphql_server.media_types import preferred
+from graphql_api.results.exports.columns import COLUMNS, FLAT_COLUMNS, batch_of
 from graphql_api.results.exports.formats import HAS_PARQUET, Arrow, Csv, Format, Ndjson, Parquet
-from graphql_api.results.exports.rows import COLUMNS, FLAT_COLUMNS, row_of
 from graphql_api.results.filters import FILTER_FIELDS, OPERATORS, ORDER_FIELDS, Bound, Direction, Order, Selection
 from graphql_api.results.store import Store
 from storage.documents import STATISTICS, BadRequest, labels, timestamps
@@ -138,7 +138,7 @@ class ResultEndpoints:
                     documents = await anext(batches, None)
                     if documents is None:
                         break
-                    written = file.write(await budgets.charged(caller).turn().map(row_of, documents))
+                    written = file.write(await batch_of(documents, budgets.charged(caller).turn()))
                 yield written  # outside of the budget, because clients can read slowly
         yield file.finish()
 

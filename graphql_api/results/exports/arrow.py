@@ -13,7 +13,7 @@ from typing import Any
 
 import nanoarrow as na
 
-from graphql_api.results.exports.rows import COLUMNS, HISTOGRAMS, INTEGERS, TIMES, Row
+from graphql_api.results.exports.columns import COLUMNS, HISTOGRAMS, INTEGERS, TIMES, Batch
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -39,10 +39,10 @@ def _type(column: str) -> na.Schema:
 SCHEMA = na.struct({name: _type(name) for name in COLUMNS})
 
 
-def record_batch(rows: Sequence[Row]) -> Any:
-    """Return the rows as an array of structs, which readers of Arrow accept as a record batch."""
-    columns = [_column(_type(name), [row[name] for row in rows]) for name in COLUMNS]
-    return na.c_array_from_buffers(SCHEMA, len(rows), [None], children=columns)
+def record_batch(batch: Batch) -> Any:
+    """Return the values as an array of structs, which readers of Arrow accept as a record batch."""
+    columns = [_column(_type(name), values) for name, values in batch.items()]
+    return na.c_array_from_buffers(SCHEMA, len(batch["id"]), [None], children=columns)
 
 
 def _column(values_type: na.Schema, values: list[Any]) -> Any:

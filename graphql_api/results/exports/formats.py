@@ -1,4 +1,4 @@
-"""Results as a file, written in batches of rows: NDJSON, CSV, Arrow, and Parquet if pyarrow is installed.
+"""Results as a file, written in batches: NDJSON, CSV, Arrow, and Parquet if pyarrow is installed.
 
 Numbers keep all their digits. A value that a result lacks is null, or an empty field in CSV. Labels are an object in
 NDJSON, the JSON text of this object in CSV, and a map in Arrow and Parquet.
@@ -6,9 +6,7 @@ NDJSON, the JSON text of this object in CSV, and a map in Arrow and Parquet.
 
 import csv
 import io
-from collections.abc import Sequence
 from importlib.util import find_spec
-from operator import itemgetter
 from typing import Any, Protocol
 
 import nanoarrow as na
@@ -17,8 +15,8 @@ from nanoarrow.c_array_stream import CArrayStream
 from nanoarrow.ipc import StreamWriter
 
 from graphql_api.results.exports.arrow import SCHEMA, record_batch
-from graphql_api.results.exports.rows import FLAT_COLUMNS, TIMES, Row
-from storage.documents import timestamps
+from graphql_api.results.exports.columns import COLUMNS, FLAT_COLUMNS, TIMES, Batch
+from storage.documents import Labels, timestamps
 
 HAS_PARQUET = find_spec("pyarrow") is not None
 _MIN_ROW_GROUP_ROWS = 5_000
@@ -26,10 +24,10 @@ _MIN_ROW_GROUP_ROWS = 5_000
 
 
 class Format(Protocol):
-    """Converts batches of rows to the bytes of one file."""
+    """Converts batches of results to the bytes of one file."""
 
-    def write(self, rows: Sequence[Row]) -> bytes:
-        """Add `rows` to the file. Return the bytes that are ready. A format may buffer rows."""
+    def write(self, batch: Batch) -> bytes:
+        """Add `batch` to the file. Return the bytes that are ready. A format may buffer batches."""
 
     def finish(self) -> bytes:
         """Return the remaining bytes of the file."""
@@ -38,9 +36,12 @@ class Format(Protocol):
 class Ndjson:
     """One JSON object per line."""
 
-    def write(self, rows: Sequence[Row]) -> bytes:
-        """Return the lines of `rows`."""
-        return b"".join(orjson.dumps(row | _times_of(row), option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+    def write(self, batch: Batch) -> bytes:
+        """Return the lines of `batch`."""
+        rows = zip(*(batch | _time_texts(batch)).values(), strict=True)
+        return b"".join(
+            orjson.dumps(dict(zip(COLUMNS, row, strict=True)), option=orjson.OPT_APPEND_NEWLINE) for row in rows
+        )
 
     def finish(self) -> bytes:
         """Return no bytes."""
@@ -54,11 +55,12 @@ class Csv:
         self._text = io.StringIO(newline="")
         self._writer = csv.writer(self._text, lineterminator="\r\n")
         self._writer.writerow(FLAT_COLUMNS)
-        self._values_of = itemgetter(*FLAT_COLUMNS)
 
-    def write(self, rows: Sequence[Row]) -> bytes:
-        """Return the lines of `rows`. The first call also returns the header line."""
-        self._writer.writerows(self._values_of(row | _times_of(row) | {"labels": _label_text(row)}) for row in rows)
+    def write(self, batch: Batch) -> bytes:
+        """Return the lines of `batch`. The first call also returns the header line."""
+        texts = _time_texts(batch) | {"labels": [_label_text(each) for each in batch["labels"]]}
+        columns = batch | texts
+        self._writer.writerows(zip(*(columns[name] for name in FLAT_COLUMNS), strict=True))
         return self.finish()
 
     def finish(self) -> bytes:
@@ -77,9 +79,9 @@ class Arrow:
         self._writer = StreamWriter.from_writable(self._output)
         self._writer.write_stream(CArrayStream.from_c_arrays([], na.c_schema(SCHEMA)))  # the schema, without rows
 
-    def write(self, rows: Sequence[Row]) -> bytes:
-        """Return the record batch of `rows`, in the first call after the schema."""
-        self._writer.write_array(record_batch(rows))
+    def write(self, batch: Batch) -> bytes:
+        """Return the record batch, in the first call after the schema."""
+        self._writer.write_array(record_batch(batch))
         return self._output.drain()
 
     def finish(self) -> bytes:
@@ -101,9 +103,9 @@ class Parquet:
         self._output = _OutputBuffer()
         self._writer = parquet.ParquetWriter(pyarrow.PythonFile(self._output, mode="w"), pyarrow.schema(SCHEMA))
 
-    def write(self, rows: Sequence[Row]) -> bytes:
-        """Buffer `rows`. Return the row groups that are complete."""
-        self._batches.append(self._to_batch(record_batch(rows)))
+    def write(self, batch: Batch) -> bytes:
+        """Buffer `batch`. Return the row groups that are complete."""
+        self._batches.append(self._to_batch(record_batch(batch)))
         if sum(batch.num_rows for batch in self._batches) >= _MIN_ROW_GROUP_ROWS:
             self._write_row_group()
         return self._output.drain()
@@ -145,10 +147,10 @@ class _OutputBuffer(io.RawIOBase):
         return drained
 
 
-def _label_text(row: Row) -> str | None:
-    return orjson.dumps(row["labels"]).decode() if row["labels"] else None
+def _label_text(labels: Labels) -> str | None:
+    return orjson.dumps(labels).decode() if labels else None
 
 
-def _times_of(row: Row) -> Row:
-    """Return the texts of the times in `row`."""
-    return {name: None if row[name] is None else timestamps.to_text(row[name]) for name in TIMES}
+def _time_texts(batch: Batch) -> Batch:
+    """Return the columns of times as texts."""
+    return {name: [None if time is None else timestamps.to_text(time) for time in batch[name]] for name in TIMES}

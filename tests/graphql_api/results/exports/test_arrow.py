@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graphql_api.results.exports.columns import COLUMNS, HISTOGRAMS, INTEGERS, TIMES, Batch
 from graphql_api.results.exports.formats import Arrow, Parquet
-from graphql_api.results.exports.rows import COLUMNS, HISTOGRAMS, INTEGERS, TIMES
 from storage.documents import timestamps
 
 polars = pytest.importorskip("polars")
@@ -42,6 +42,11 @@ ROWS = st.lists(st.fixed_dictionaries({name: value(name) for name in COLUMNS}), 
 BATCHES = st.lists(ROWS, max_size=3)
 
 
+def by_column(rows: list[dict[str, Any]]) -> Batch:
+    """Return the values of rows by column."""
+    return {name: [row[name] for row in rows] for name in COLUMNS}
+
+
 def comparable(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row with its times as text, because pyarrow reads times with a zone of its own."""
     times = {name: None if row[name] is None else timestamps.to_text(row[name]) for name in TIMES}
@@ -51,7 +56,7 @@ def comparable(row: dict[str, Any]) -> dict[str, Any]:
 @given(BATCHES)
 def test_an_arrow_stream_has_the_rows_of_all_batches(batches: list[list[dict[str, Any]]]) -> None:
     file = Arrow()
-    content = b"".join([*map(file.write, batches), file.finish()])
+    content = b"".join([*(file.write(by_column(rows)) for rows in batches), file.finish()])
 
     table = pyarrow.ipc.open_stream(content).read_all()
 
@@ -66,9 +71,9 @@ def test_an_arrow_stream_does_not_load_pyarrow() -> None:
     script = f"""
 import sys
 from graphql_api.results.exports.formats import Arrow
-row = dict.fromkeys({COLUMNS!r}) | {{"id": "a", "labels": {{"site": "b"}}}}
+batch = {{name: [None] for name in {COLUMNS!r}}} | {{"id": ["a"], "labels": [{{"site": "b"}}]}}
 file = Arrow()
-print(len(file.write([row]) + file.finish()) > 1_000, "pyarrow" in sys.modules, "pandas" in sys.modules)
+print(len(file.write(batch) + file.finish()) > 1_000, "pyarrow" in sys.modules, "pandas" in sys.modules)
 """
 
     output = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
@@ -79,7 +84,7 @@ print(len(file.write([row]) + file.finish()) > 1_000, "pyarrow" in sys.modules, 
 @given(BATCHES)
 def test_a_parquet_file_has_the_rows_of_all_batches(batches: list[list[dict[str, Any]]]) -> None:
     file = Parquet()
-    content = b"".join([*map(file.write, batches), file.finish()])
+    content = b"".join([*(file.write(by_column(rows)) for rows in batches), file.finish()])
 
     table = parquet.read_table(io.BytesIO(content))
 
