@@ -75,8 +75,7 @@ def _read_by_chunk(header: Header, chunks: Sequence[bytes], check: Callable[[], 
                 raise _UnusualShape
             data[count : count + len(numbers)] = array("d", numbers)
             count += len(numbers)
-    del data[count:]
-    if digest.hexdigest() != header.sha256:
+    if count != header.count or digest.hexdigest() != header.sha256:
         raise _UnusualShape
     frame = payload.read(b"".join([before_data, b"0", *after_data]), header.default_time_zone(), check)
     return Payload(frame.timestamp, data, frame.labels)

@@ -83,6 +83,16 @@ def test_unusual_samples_have_the_same_outcome(raw: bytes) -> None:
         assert chunked_outcome(*cut(raw, [offset])) == expected
 
 
+@pytest.mark.parametrize("offset", [0, 70_000, 140_000])
+def test_no_number_is_lost_beside_long_white_space(offset: int) -> None:
+    """White space is read together with its number, so it can be too long for one step."""
+    raw = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%b %b1000]}' % (b"1," * 1_000, b" " * 140_000)
+
+    read = chunked_sample.read(*cut(raw, [offset]))
+
+    assert list(read.data) == [1.0] * 1_000 + [1000.0]
+
+
 @given(st.integers(0, 60), st.integers(1, 255))
 @example(45, 1)
 def test_a_changed_byte_is_detected(offset: int, change: int) -> None:

@@ -21,6 +21,7 @@ import msgspec
 from storage.documents import document_paths, labels, timestamps
 from storage.documents.errors import InvalidSample
 from storage.documents.labels import Labels
+from storage.documents.problems import Problem, ProblemCode
 from storage.documents.validation import json_scanner, numbers, thorough_reader
 from storage.documents.validation.validation_report import Append, ValidationReport
 
@@ -86,6 +87,9 @@ def read(
     problems = [problem for problem in report.problems if not problem.path.startswith(_ADDED_MEMBERS)]
     if report.timestamp is None or problems:
         raise InvalidSample(problems)
+    if len(data) != report.count:  # a defect of the readers: a result must not lack values
+        message = f"only {len(data):,} of {report.count:,} numbers could be read; report this as a defect of Dropzone"
+        raise InvalidSample([Problem("$.data", message, ProblemCode.NOT_COMPUTABLE)])
     return Payload(report.timestamp, data, report.labels, report.missing_count)
 
 

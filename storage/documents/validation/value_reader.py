@@ -35,7 +35,7 @@ def read_values(
             decoded = _decode_values(raw, start, end)
             values = [value for value in decoded if value is not None] if skips_nulls else decoded
             nulls += len(decoded) - len(values)
-            if skips_nulls and _count_numbers(values) == len(values):
+            if _count_numbers(values) == len(values):  # a null or a long value is not decoded as a number at first
                 append(values)
             elif problems.is_full:
                 problems.omit(len(values) - _count_numbers(values))

@@ -6,12 +6,13 @@ from typing import NoReturn
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from storage.documents import InvalidSample, NotJson, timestamps
 from storage.documents.problems import MAX_PROBLEMS, ProblemCode
-from storage.documents.validation import payload
+from storage.documents.validation import json_scanner, payload, thorough_reader
+from storage.documents.validation.validation_report import ValidationReport
 
 TIME_STAMP = "2019-05-01T06:00:00-04:00"
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -168,6 +169,41 @@ def test_a_large_sample_is_read_as_a_small_one(data: list[float], comma: str, wh
 
     assert list(read.data) == [float(value) for value in data * (30_000 // len(data))]
     assert payload.validate(raw).count == len(read.data)
+
+
+@given(
+    st.lists(st.tuples(finite | st.integers(-9, 9) | st.none(), st.integers(0, 60), st.integers(0, 60)), min_size=1),
+    st.booleans(),
+)
+@example([(1.5, 0, 0), (2.5, 0, 60)], False)
+def test_no_number_is_lost_beside_a_long_one(values: list[tuple[float | None, int, int]], skips_nulls: bool) -> None:
+    """A number with many digits, or with much white space, can be longer than a piece."""
+    given_numbers = [value for value, _, _ in values if value is not None]
+    assume(given_numbers and (skips_nulls or len(given_numbers) == len(values)))
+    texts = (" " * spaces + _long(json.dumps(value), zeros) for value, spaces, zeros in values)
+    raw = f'{{"time_stamp": "{TIME_STAMP}", "data": [{",".join(texts)}]}}'.encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_scanner, "PIECE_BYTES", 8)
+
+        read = payload.read(raw, skips_missing=skips_nulls)
+        report = payload.validate(raw, skips_missing=skips_nulls)
+
+    assert list(read.data) == given_numbers
+    assert (report.count, report.missing_count) == (len(given_numbers), len(values) - len(given_numbers))
+
+
+def _long(number: str, zeros: int) -> str:
+    """Return the same number with more digits, if it has a fraction and no exponent."""
+    return number + "0" * zeros if "." in number and "e" not in number else number
+
+
+def test_a_reader_that_loses_a_number_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample must not have a result that lacks values."""
+    report = ValidationReport("", datetime(2026, 1, 1, tzinfo=UTC), 3, None)
+    monkeypatch.setattr(thorough_reader, "read", lambda *_, **__: report)
+
+    with pytest.raises(InvalidSample, match="only 0 of 3 numbers could be read"):
+        payload.read(b"")
 
 
 @pytest.mark.parametrize(
