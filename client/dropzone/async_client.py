@@ -91,7 +91,7 @@ class AsyncClient(AsyncReader):
         """
         raw, labels = encode(sample), labels or {}
         check_labels(labels)
-        key = idempotency_key or content_key(raw, labels)
+        key = idempotency_key or content_key(raw, labels, supersedes)
         return await self._retry(self._connection.post_sample, raw, key, labels, supersedes)
 
     async def submit_many(

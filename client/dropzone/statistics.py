@@ -109,6 +109,7 @@ class Summary:
 
 
 Bound = float | datetime
+_MAX_EXACT_INTEGER = 2**53
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,13 +125,20 @@ class Range:
     lt: Bound | None = None
 
     def variables(self) -> dict[str, float | str]:
-        """Return the range as a GraphQL variable."""
+        """Return the range as a GraphQL variable. Raises `TypeError` or `ValueError` if a bound is not a number."""
         bounds: dict[str, Bound | None] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {
-            name: format_time(bound) if isinstance(bound, datetime) else bound
-            for name, bound in bounds.items()
-            if bound is not None
-        }
+        return {name: _variable(bound) for name, bound in bounds.items() if bound is not None}
+
+
+def _variable(bound: Bound) -> float | str:
+    """Return a time as text, and a number of any type, such as one of numpy, as `int` or `float`.
+
+    GraphQL accepts 2 but not 2.0 for a range of integers, and no integer that a double cannot hold.
+    """
+    if isinstance(bound, datetime):
+        return format_time(bound)
+    number = float(bound)
+    return int(number) if number.is_integer() and abs(number) <= _MAX_EXACT_INTEGER else number
 
 
 def label_variables(labels: Mapping[str, str]) -> dict[str, Any]:

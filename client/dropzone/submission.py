@@ -159,8 +159,8 @@ def check_labels(labels: Mapping[str, str]) -> None:
             raise UnusableSample(f"expected a label such as site=zurich, got {name}={value}")
 
 
-def content_key(raw: bytes, labels: Mapping[str, str]) -> str | None:
-    """Return the idempotency key that is derived from the bytes and the labels of the request.
+def content_key(raw: bytes, labels: Mapping[str, str], supersedes: str | None = None) -> str | None:
+    """Return the idempotency key that is derived from the bytes, the labels and the superseded sample of the request.
 
     Return None if the sample contains its own key.
     """
@@ -174,6 +174,8 @@ def content_key(raw: bytes, labels: Mapping[str, str]) -> str | None:
     digest = sha256(raw)
     if labels:  # equal numbers of two sensors are two samples
         digest.update(json.dumps(sorted(labels.items())).encode())
+    if supersedes is not None:  # a correction can restore the content of an earlier sample
+        digest.update(supersedes.encode())
     return f"sha256:{digest.hexdigest()}"
 
 

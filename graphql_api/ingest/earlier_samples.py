@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from graphql_api.ingest.uploads import ReadHeaders
-from storage.documents import Conflict, Header, NotFound, Sample, document_paths
+from storage.documents import BadRequest, Conflict, Header, NotFound, Sample, document_paths
 from storage.documents.server_time import SERVER_TIME
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
@@ -22,18 +22,37 @@ class EarlierSamples:
         self._writer = writer
         self._read_headers = read_headers
 
-    async def check(self, submitter: str, earlier_id: str) -> None:
-        """Raise `NotFound` if the sample to supersede is not stored."""
-        if earlier_id not in await self._read_headers(submitter, {earlier_id}):
+    async def find(self, submitter: str, earlier_id: str, idempotency_key: str | None) -> Header | None:
+        """Return the sample to supersede. Raises `NotFound` if it is not stored.
+
+        Returns None if a sample with the idempotency key is stored. The request is then repeated, and the earlier
+        sample has been deleted since.
+        """
+        keyed_id = None if idempotency_key is None else document_paths.keyed_sample_id(submitter, idempotency_key)
+        headers = await self._read_headers(submitter, {earlier_id, keyed_id or earlier_id})
+        if earlier_id not in headers and keyed_id not in headers:
             raise NotFound(
                 "the sample to supersede does not exist or has expired; if only its result exists, delete it with "
                 "`deleteSamples` and submit this sample without `supersedes` - at `supersedes`"
             )
+        return headers.get(earlier_id)
 
-    async def supersede(self, submitter: str, earlier_id: str, sample_id: str) -> None:
-        """Mark a sample as superseded. This triggers the function, which writes the result of this sample again."""
-        name = self._firestore.name(document_paths.sample(submitter, earlier_id))
-        write = encoding.to_write(name, {"superseded_by": sample_id, "superseded_at": SERVER_TIME})
+    async def supersede(self, earlier: Header, sample: Header) -> None:
+        """Mark a sample as superseded. This triggers the function, which writes the result of this sample again.
+
+        Raises `BadRequest` or `Conflict` if `sample` was stored before and cannot replace the earlier sample.
+        """
+        if earlier.superseded_by == sample.id:
+            return
+        if sample.id == earlier.id:
+            raise BadRequest("a sample cannot supersede itself; send a new idempotency key - at `supersedes`")
+        if sample.superseded_by is not None:  # both samples would be superseded, and lists would contain neither
+            raise Conflict(
+                f"this idempotency key was used for the sample {sample.id}, which is superseded itself; use a new key "
+                "- at `supersedes`"
+            )
+        name = self._firestore.name(document_paths.sample(earlier.submitter, earlier.id))
+        write = encoding.to_write(name, {"superseded_by": sample.id, "superseded_at": SERVER_TIME})
         write.update_mask.field_paths.append("superseded_by")
         write.current_document.exists = True
         await self._writer.write(write)

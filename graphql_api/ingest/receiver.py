@@ -201,12 +201,10 @@ class Receiver:
 
         If the process stops before the mark is written, the client repeats the request with the same idempotency key.
         """
-        await self._earlier.check(sender.submitter, earlier_id)
+        earlier = await self._earlier.find(sender.submitter, earlier_id, idempotency_key)
         stored = await self._receive(raw, sender, idempotency_key, labels)
-        if stored.id == earlier_id:
-            raise BadRequest("a sample cannot supersede itself; send a new idempotency key - at `supersedes`")
-        if stored.arrival is Arrival.ACCEPTED:
-            await self._earlier.supersede(sender.submitter, earlier_id, stored.id)
+        if earlier is not None and stored.arrival is Arrival.ACCEPTED:
+            await self._earlier.supersede(earlier, stored)
         return stored
 
     async def _receive_large(

@@ -24,6 +24,8 @@ from storage.firestore import encoding
 from storage.firestore.client import Firestore
 
 _LATEST_FIRST = Order("timestamp", descending=True)
+_COMPLETE_ORDERS = frozenset({"computed_at", *INDEXED_FIELDS})
+"""The fields that every computed result has."""
 
 
 class ResultListing:
@@ -42,14 +44,19 @@ class ResultListing:
         page = await self._query(submitter, selection, order).page(request)
         return await page.map(partial(decode_result, submitter), self.turns.of(submitter))
 
-    async def count(self, submitter: str, selection: Selection) -> int:
-        """Return the number of computed results that `selection` selects."""
+    async def count(self, submitter: str, selection: Selection, order: Order) -> int:
+        """Return the number of computed results on all pages in this order.
+
+        An order by a statistic leaves out the results without this statistic.
+        """
+        if order.field not in _COMPLETE_ORDERS:
+            return await self._query(submitter, selection, order).count()
         if selection.is_everything:
             query = results_of_status(Status.COMPUTED)
             return await ShardedQuery(self._firestore, submitter, self._shards, query).count()
         fields = sorted({bound.field for bound in selection.bounds}, key=lambda field: field in INDEXED_FIELDS)
-        order = LABEL_ORDER if selection.labels else fields[0]  # Firestore counts one range of this index
-        return await self._query(submitter, selection, Order(order)).count()
+        counted = LABEL_ORDER if selection.labels else fields[0]  # Firestore counts one range of this index
+        return await self._query(submitter, selection, Order(counted)).count()
 
     async def newest(self, submitter: str, selection: Selection) -> Result | None:
         """Return the selected result with the latest time stamp, or None if no result is selected."""

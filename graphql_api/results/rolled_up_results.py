@@ -107,9 +107,9 @@ class _Reader:
         """Yield all pieces in the order of time."""
         start, end = time_range(self.selection.bounds)
         first, last = Resolution.HOUR.whole(start, min(end, self.checkpoint.covered_until))
-        if first >= last:
-            first = last = start
-        parts = [self._scanned(start, first), self._rolled_up(first, last, resolution), self._scanned(last, end)]
+        parts = [self._scanned(start, end)]
+        if first < last:
+            parts = [self._scanned(start, first), self._rolled_up(first, last, resolution), self._scanned(last, end)]
         for part in parts:
             async with aclosing(part):
                 async for piece in part:
@@ -191,11 +191,14 @@ class _Reader:
         return not self.selection.labels or self.selection.labels.items() <= labels_of(series).items()
 
     async def _scanned(self, start: datetime, end: datetime) -> AsyncGenerator[Piece, None]:
-        """Yield the results with a time stamp from `start` up to `end`. Exclude `end`, unless it is `LATEST`."""
-        if start >= end:
+        """Yield the selected results with a time stamp from `start` up to `end`. Exclude `end`, unless it is `LATEST`.
+
+        No time stamp is after `LATEST`, so `time_range` cannot exclude it. The bounds of the selection decide about it.
+        """
+        if start > end or start == end < LATEST:
             return
         bounds = [Bound("timestamp", ">=", start), Bound("timestamp", "<=" if end == LATEST else "<", end)]
-        selection = Selection(bounds, self.selection.labels)
+        selection = Selection([*bounds, *self.selection.bounds] if end == LATEST else bounds, self.selection.labels)
         turn = self.listing.turns.of(self.submitter)
         hour, groups = start, defaultdict[Group, MergedStatistics](MergedStatistics)
         fields = (*_FIELDS, "labels") if self.names else _FIELDS

@@ -74,7 +74,8 @@ class SampleListing:
     async def count(self, submitter: str, state: SampleState | None, selection: Selection) -> int:
         """Return the number of samples in `state` that `selection` selects.
 
-        Without labels, COMPUTED, SUPERSEDED and FAILED samples within bounds are read. Firestore counts all others.
+        DELETED samples are read, and without labels also COMPUTED, SUPERSEDED and FAILED samples within bounds.
+        Firestore counts all others.
         """
         if state is None:
             counts = (self._headers(submitter, arrival, selection, ("shard",)).count() for arrival in Arrival)
@@ -83,7 +84,7 @@ class SampleListing:
             counted = await self._count_by_results(submitter, state, selection)
             if counted is not None:
                 return counted
-        if state in (SampleState.PENDING, SampleState.REJECTED) or not selection.is_everything:
+        if state.value not in _OUTCOMES or not selection.is_everything:
             return await self._samples(submitter, state, selection, ("shard",)).count()
         return await self._query(submitter, results_of_status(Status(state.value))).count()
 

@@ -94,7 +94,7 @@ class Query:
         page = await read(request)
         for _, result in page.edges:
             context.results.prime(result.sample_id, result)
-        return ResultConnection.of(page, request, read, partial(listing.count, *selection))
+        return ResultConnection.of(page, request, read, partial(listing.count, *selection, order))
 
     @strawberry.field(
         description=(

@@ -52,7 +52,7 @@ class SampleMutation:
             strawberry.ID | None,
             strawberry.argument(
                 description=(
-                    "The id of a sample that this sample corrects. If this sample is accepted, the earlier sample "
+                    "The id of a sample that this sample corrects. If both samples are accepted, the earlier sample "
                     "becomes SUPERSEDED. Lists and summaries then omit the earlier result, but the query `result` "
                     "still returns it. If the earlier sample does not exist or has expired, the mutation returns the "
                     "error NOT_FOUND. If only its result is still stored, delete the result with `deleteSamples` "
@@ -65,7 +65,7 @@ class SampleMutation:
         header = await info.context.receiver.receive(
             sample, sender=info.context.caller, idempotency_key=idempotency_key, supersedes=supersedes
         )
-        return Sample.of(header, is_new=True)
+        return Sample.of(header)
 
     @strawberry.mutation(
         description=(
@@ -85,7 +85,7 @@ class SampleMutation:
             raise BadRequest(f"expected at most {MAX_SAMPLES:,} samples, got {len(samples):,} - at `samples`")
         outcomes = await info.context.receiver.receive_all(samples, sender=info.context.caller)
         # If an item of a list is an exception, graphql-core returns null for the item and adds an error with its path.
-        items: list[Any] = [each if isinstance(each, Exception) else Sample.of(each, is_new=True) for each in outcomes]
+        items: list[Any] = [each if isinstance(each, Exception) else Sample.of(each) for each in outcomes]
         return items
 
     @strawberry.mutation(

@@ -96,8 +96,8 @@ class Subscription:
     @strawberry.subscription(
         description=(
             "Returns each sample that is deleted or superseded. The result of such a sample is removed from all "
-            "lists. If `after` is set, the subscription first returns the removals after this cursor. It also accepts "
-            "cursors of the subscription `results`."
+            "lists. A removal is returned again if its sample is recomputed. If `after` is set, the subscription first "
+            "returns the removals after this cursor. It also accepts cursors of the subscription `results`."
         ),
         metadata=requires(Scope.READ),
     )

@@ -67,6 +67,21 @@ def test_removals_are_watched(stack: Stack, start: Start, tmp_path: Path) -> Non
     assert b"cannot be combined with --where or --label" in refused.communicate(timeout=100)[1]
 
 
+def test_a_correction_can_restore_earlier_values(stack: Stack) -> None:
+    """The content was submitted before, but the correction is a new sample. A repetition is not."""
+    with Client(stack.url, stack.new_key("corrects-back")) as client:
+        first = client.submit(SAMPLE).id
+        second = client.submit({**SAMPLE, "data": [7]}, supersedes=first).id
+        third = client.submit(SAMPLE, supersedes=second).id
+        repeated = client.submit(SAMPLE, supersedes=second).id
+        list(client.wait([third]))
+        eventually(lambda: client.sample(second).state is SampleState.SUPERSEDED)
+
+        assert repeated == third
+        assert len({first, second, third}) == 3
+        assert [result.id for result in client.results()] == [third]
+
+
 def test_a_removal_is_received_before_any_result_exists(stack: Stack) -> None:
     """Without a cursor, the stream starts with the connection."""
     with Client(stack.url, stack.new_key("removals-without-results", "submit,read,admin")) as client:

@@ -1,8 +1,12 @@
 """The client lists the statistics, filters and orders of the published schema."""
 
+import json
 from dataclasses import MISSING, fields
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from graphql import (
     GraphQLEnumType,
@@ -13,7 +17,7 @@ from graphql import (
     build_schema,
 )
 
-from dropzone import Group, OrderField, Result, ResultFilter, Summary
+from dropzone import Group, OrderField, Range, Result, ResultFilter, Summary
 from dropzone.encoding import camel_case
 from dropzone.statistics import TABLE_COLUMNS, Statistics
 
@@ -48,3 +52,25 @@ def test_filters_orders_and_summaries_equal_the_schema(schema: GraphQLSchema) ->
     assert {field.name for field in OrderField} == set(order.values)
     assert {camel_case(field.name) for field in fields(Summary)} == set(summary.fields) - {"groups"}
     assert {field.name for field in fields(Group)} == {"labels", "summary"}
+
+
+@pytest.mark.parametrize(
+    ("bound", "sent"),
+    [
+        (2, "2"),
+        (2.0, "2"),
+        (np.float32(0.5), "0.5"),
+        (np.int64(3), "3"),
+        (2**60 + 1, "1.152921504606847e+18"),
+        (datetime(2020, 1, 1, tzinfo=UTC), '"2020-01-01T00:00:00Z"'),
+    ],
+)
+def test_a_bound_can_be_a_number_of_any_type(bound: Any, sent: str) -> None:
+    """The API accepts whole numbers for the range `count`, and only numbers that a double can hold."""
+    assert json.dumps(Range(gte=bound).variables()["gte"]) == sent
+
+
+def test_a_bound_that_is_not_a_number_is_an_error_of_the_caller() -> None:
+    """It is raised before a request is sent."""
+    with pytest.raises(ValueError, match="could not convert string"):
+        Range(gte="many").variables()  # type: ignore[arg-type]

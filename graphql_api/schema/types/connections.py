@@ -137,8 +137,8 @@ class SampleConnection:
     @strawberry.field(
         description=(
             f"The number of samples on all pages. {_COUNT_COST} The count is slower if the filter has `submittedAt`, "
-            "no labels, and the state COMPUTED, SUPERSEDED or FAILED. In this case, the server reads every sample in "
-            "the range `submittedAt`."
+            "no labels, and the state COMPUTED, SUPERSEDED or FAILED, or if it has the state DELETED. The server then "
+            "reads every sample in the range `submittedAt`."
         ),
         metadata=costs(COUNT_SAMPLES),
     )

@@ -24,14 +24,21 @@ class Sample:
 
     header: Private[Header]
     is_new: Private[bool]
-    """Whether this operation submitted the sample. If so, the result does not exist yet and is not read."""
+    """Whether this operation has stored the sample. If so, the result does not exist yet and is not read."""
 
     id: strawberry.ID = strawberry.field(description="The id of the sample and of its result.")
     submitted_at: datetime = strawberry.field(description="The time when Firestore stored the sample.")
     time_stamp: str | None = strawberry.field(
-        description="The time stamp as submitted. Null if the sample has no valid time stamp."
+        description=(
+            "The time stamp as submitted, even if it is not valid. Null if it is not a string, or if the sample was "
+            "not read completely, for example because it is nested too deeply."
+        )
     )
-    count: int = strawberry.field(description="The number of values in `data`. 0 if `data` is not a list.")
+    count: int = strawberry.field(
+        description=(
+            "The number of values in `data`. 0 if `data` is not a list, or if the sample was not read completely."
+        )
+    )
     bytes: int = strawberry.field(description="The size of the raw document in bytes.")
     missing_count: int = strawberry.field(
         description="The number of nulls in `data` that the statistics leave out. See `skipMissingValues`."
@@ -46,12 +53,12 @@ class Sample:
     )
 
     @classmethod
-    def of(cls, header: Header, *, is_new: bool = False) -> Self:
+    def of(cls, header: Header) -> Self:
         """Return the GraphQL object of a stored sample."""
         assert header.submitted_at is not None
         return cls(
             header=header,
-            is_new=is_new,
+            is_new=header.raw is not None,  # a header that was stored before is read without its raw document
             id=strawberry.ID(header.id),
             submitted_at=header.submitted_at,
             time_stamp=header.time_stamp,

@@ -1,20 +1,24 @@
 """Pages of Relay connections, read forward and backward, never shift."""
 
 import base64
+from datetime import UTC, datetime
 from itertools import product
 from operator import itemgetter
 from typing import Any
 
 import msgspec
 import pytest
+from google.cloud.firestore import DELETE_FIELD
 
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.results import sharded_query
 from graphql_api.results.filters import Bound, Order, Selection
 from graphql_api.results.pagination import PageRequest
 from graphql_api.results.result_listing import ResultListing
+from storage.documents import document_paths
 from storage.firestore.client import Firestore
-from tests.graphql_api.results.measured import FIELDS, PAGE, SAMPLES, Measured
+from tests.graphql_api.results.measured import FIELDS, PAGE, SAMPLES, Measured, write_results
+from tests.stack import Stack
 
 STATES = {"COMPUTED": 60, "REJECTED": 2, "PENDING": 0, "FAILED": 0}
 
@@ -38,6 +42,22 @@ def test_results_are_in_the_order_in_which_they_were_computed(measured: Measured
 
     assert newest_first == measured.pages(25, orderBy={"field": "COMPUTED_AT"})[::-1]
     assert sorted(newest_first) == sorted(result["id"] for result in measured.results)
+
+
+def test_an_order_that_leaves_out_results_does_not_count_them(stack: Stack) -> None:
+    """Results of the first release lack the median."""
+    key = stack.new_key("without-medians")
+    write_results(stack, "without-medians", [datetime(2020, 1, day, tzinfo=UTC) for day in (1, 2, 3)])
+    stored = stack.firestore().collection(f"{document_paths.submitter('without-medians')}/{document_paths.RESULTS}")
+    next(iter(stored.list_documents())).update({"median": DELETE_FIELD})
+
+    def counted(field: str) -> tuple[int, int]:
+        query = f"{{ results(orderBy: {{field: {field}}}) {{ edges {{ cursor }} totalCount }} }}"
+        page = stack.graphql(query, key=key)["results"]
+        return len(page["edges"]), page["totalCount"]
+
+    assert counted("MEDIAN") == (2, 2)
+    assert counted("MEAN") == counted("TIMESTAMP") == counted("COMPUTED_AT") == (3, 3)
 
 
 @pytest.mark.parametrize("measured", ["one_shard"], indirect=True, ids=["one shard"])

@@ -17,7 +17,8 @@ DELETE = """mutation ($ids: [ID!], $filter: SampleFilter, $reason: String! = "wr
     deleteSamples(ids: $ids, filter: $filter, reason: $reason) { id state deleted reason } }"""
 PROGRESS = "query ($id: ID!) { deletion(id: $id) { state deleted } }"
 COUNTS = """{ samples { totalCount } results { totalCount } resultsSummary { results median }
-    pending: samples(filter: {state: PENDING}) { totalCount } }"""
+    pending: samples(filter: {state: PENDING}) { totalCount }
+    deleted: samples(filter: {state: DELETED}) { totalCount } }"""
 LOOKED_UP = """query ($id: ID!) { sample(id: $id) { state } result(id: $id) { mean }
     deletedSample(id: $id) { id sha256 deletedAt reason } }"""
 LISTED = "{" + " ".join(
@@ -26,6 +27,8 @@ LISTED = "{" + " ".join(
 ) + "}"  # fmt: skip
 NEWEST = "{ results(orderBy: {field: COMPUTED_AT, direction: DESC}, first: 1) { edges { cursor } } }"
 REMOVALS = "subscription ($after: String) { removals(after: $after) { cursor node { id reason supersededBy } } }"
+SUBMIT = """mutation ($sample: RawSample!, $id: ID, $key: String) {
+    submit(sample: $sample, supersedes: $id, idempotencyKey: $key) { id state result { mean } } }"""
 SAMPLE = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2], "labels": {"site": "bern"}}
 
 
@@ -76,6 +79,7 @@ def test_a_deleted_sample_leaves_a_tombstone(stack: Stack, firestore: Client) ->
         "results": {"totalCount": 1},
         "resultsSummary": {"results": 1, "median": pytest.approx(1.5, rel=0.010001)},
         "pending": {"totalCount": 0},
+        "deleted": {"totalCount": 0},  # tombstones are not samples
     }
     found = operator.query(LOOKED_UP, id=wrong[0])
     assert (found["sample"], found["result"]) == (None, None)
@@ -251,3 +255,46 @@ def test_a_corrected_sample_leaves_lists_and_stays_reachable(stack: Stack) -> No
     assert repeated["id"] == corrected["id"]
     assert missing["extensions"]["code"] == "NOT_FOUND"
     assert operator.query(COUNTS)["pending"]["totalCount"] == 0
+
+
+def test_a_sample_cannot_be_superseded_by_a_sample_that_is_superseded(stack: Stack) -> None:
+    """Lists would contain neither of them. This could happen if a key is used again for a correction."""
+    operator = Operator(stack, "corrected-back", [])
+    first = operator.query(SUBMIT, sample=SAMPLE, key="first")["submit"]["id"]
+    stack.wait_for(first, key=operator.key)
+    second = operator.query(SUBMIT, sample={**SAMPLE, "data": [5]}, key="second", id=first)["submit"]["id"]
+    stack.wait_for(first, "SUPERSEDED", key=operator.key)
+    stack.wait_for(second, key=operator.key)
+
+    refused = operator.error(SUBMIT, sample=SAMPLE, key="first", id=second)
+    back = operator.query(SUBMIT, sample=SAMPLE, key="third", id=second)["submit"]["id"]
+    stack.wait_for(second, "SUPERSEDED", key=operator.key)
+    stack.wait_for(back, key=operator.key)
+
+    assert refused["extensions"]["code"] == "CONFLICT"
+    assert f"the sample {first}, which is superseded itself" in refused["message"]
+    listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
+    assert [edge["node"]["id"] for edge in listed] == [back]
+
+
+def test_a_repeated_submission_returns_the_sample_as_it_is_now(stack: Stack) -> None:
+    """Also if the sample that it corrects was deleted, or if it was corrected itself since."""
+    operator = Operator(stack, "repeats", [SAMPLE])
+    (wrong,) = operator.ids
+    correction = {"sample": {**SAMPLE, "data": [5]}, "key": "correction", "id": wrong}
+    submitted = operator.query(SUBMIT, **correction)["submit"]
+    stack.wait_for(submitted["id"], key=operator.key)
+
+    repeated = operator.query(SUBMIT, **correction)["submit"]
+    operator.delete(ids=[wrong])
+    after_deletion = operator.query(SUBMIT, **correction)["submit"]
+    operator.query(SUBMIT, sample=SAMPLE, id=submitted["id"])
+    stack.wait_for(submitted["id"], "SUPERSEDED", key=operator.key)
+    after_correction = operator.query(SUBMIT, **correction)["submit"]
+    unknown_key = operator.error(SUBMIT, sample=SAMPLE, key="another", id=wrong)
+
+    assert (submitted["state"], submitted["result"]) == ("PENDING", None)
+    computed = {"id": submitted["id"], "state": "COMPUTED", "result": {"mean": 5}}
+    assert repeated == after_deletion == computed
+    assert after_correction == computed | {"state": "SUPERSEDED"}
+    assert unknown_key["extensions"]["code"] == "NOT_FOUND"

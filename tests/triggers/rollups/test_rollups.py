@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from graphql_api.errors import TooComplex
 from graphql_api.results import rolled_up_results, summaries
+from graphql_api.results.filters import Bound, Selection
 from graphql_api.results.summaries import TimeBucket
 from storage.documents import labels
 from storage.rollups import day_rollups, difference_search, rollup_store
 from storage.rollups.rollup import EARLIEST, LATEST, Snapshot
 from storage.rollups.series import ALL_RESULTS, BY_SERIES
 from tests.infra.firestore.server_process import FirestoreProcess
-from tests.triggers.rollups.conftest import Database, Killed, no_pause
+from tests.triggers.rollups.conftest import SUBMITTER, Database, Killed, no_pause
 from tests.triggers.rollups.summary_check import HOUR, START, by_key, check
 from triggers.rollups import rollup_builder
 
@@ -177,6 +178,22 @@ async def test_the_total_of_a_day_is_not_used_if_it_may_lack_a_result(database: 
     await database.delete(deleted)
 
     await check(database, EARLIEST, LATEST)
+
+
+@pytest.mark.parametrize(("operator", "expected"), [("<", 1), ("<=", 2), (">=", 1), (">", 0)])
+async def test_the_last_instant_of_the_calendar_can_be_included_or_excluded(
+    database: Database, operator: str, expected: int
+) -> None:
+    """A range cannot end at a later instant."""
+    await database.compute(START, [1.0])
+    await database.compute(LATEST, [2.0])
+    await database.build()
+    selected = Selection([Bound("timestamp", operator, LATEST)])
+
+    total, _ = await summaries.summarize(database.store, SUBMITTER, selected, [])
+    days = await summaries.summarize_over_time(database.store, SUBMITTER, selected, TimeBucket.DAY, [])
+
+    assert (total.results, sum(each.results for each in days.values())) == (expected, expected)
 
 
 async def test_too_many_time_buckets_are_rejected(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
