@@ -13,12 +13,12 @@ A request can name another submitter to read the samples and results of that sub
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
 
 from cachetools import LRUCache
 
 from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
+from graphql_api.auth.caller_cache import CacheEntry, CallerCache
 from graphql_api.auth.credential_source import CredentialSource
 from graphql_api.auth.scopes import Caller, Scope, missing_scope
 from graphql_api.auth.secret_text import digest
@@ -28,15 +28,8 @@ from graphql_api.graphql_server.http_request import Credential
 from graphql_api.shared_tasks import SharedTasks
 from storage.documents import BadRequest, document_paths
 
-_MAX_CACHED_KEYS = 10_000
+_MAX_INVALID_KEYS = 10_000
 _UNKNOWN = "unknown key"
-
-
-class _CacheEntry(NamedTuple):
-    """The caller of a valid key, and the monotonic time when the key must be read again."""
-
-    caller: Caller
-    expires_at: float
 
 
 class Authenticator:
@@ -55,8 +48,8 @@ class Authenticator:
         self._request_turns = budgets.request_turns
         self._audit_log = audit_log
         self._cache_seconds = cache_seconds
-        self._valid: LRUCache[str, _CacheEntry] = LRUCache(_MAX_CACHED_KEYS)
-        self._invalid: LRUCache[str, float] = LRUCache(_MAX_CACHED_KEYS)
+        self._valid = CallerCache()
+        self._invalid: LRUCache[str, float] = LRUCache(_MAX_INVALID_KEYS)
         """The monotonic time when an invalid key must be read again, by digest. Valid keys have their own cache."""
         self._reads = SharedTasks[str, Caller | None]()
 
@@ -121,7 +114,7 @@ class Authenticator:
 
     def forget(self, key: str) -> None:
         """Remove a key from the cache, because it is no longer valid. Its next use reads it from Firestore."""
-        self._valid.pop(key, None)
+        self._valid.remove(key)
 
     async def _find(self, key: str, address: str) -> Caller | None:
         source = next((source for source in self._sources if source.is_form(key)), None)
@@ -144,9 +137,9 @@ class Authenticator:
         expires_at = time.monotonic() + self._cache_seconds  # counted from before the read, which may be slow
         found = await source.find(key)
         if found is None:
-            self._valid.pop(key, None)
+            self._valid.remove(key)
             self._invalid[digest(key)] = expires_at
             return None
         ends_at = time.monotonic() + found.seconds
-        self._valid[key] = _CacheEntry(found.caller, min(expires_at, ends_at) if source.is_revocable else ends_at)
+        self._valid.put(key, CacheEntry(found.caller, min(expires_at, ends_at) if source.is_revocable else ends_at))
         return found.caller

@@ -135,8 +135,8 @@ class KeyManager:
         """Return the keys that match all given values."""
         return [
             (key_digest, api_key)
-            for key_digest, api_key in (await self._store.read_all(submitter)).items()
-            if label in (None, api_key.label) and key_digest.startswith(digest_prefix or "")
+            for key_digest, api_key in (await self._store.read_all(submitter, digest_prefix or "")).items()
+            if label in (None, api_key.label)
         ]
 
     async def select_one(self, digest_prefix: str, submitter: str | None = None) -> StoredKey:

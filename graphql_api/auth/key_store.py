@@ -24,7 +24,9 @@ from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import StructuredQuery
 
 _MAX_NOTED = 10_000
-_EQUAL = 5
+_AFTER_DIGITS = "g"
+"""Sorts after all hexadecimal digits."""
+_Operator = StructuredQuery.FieldFilter
 
 
 class KeyStore:
@@ -89,9 +91,14 @@ class KeyStore:
         documents = await self._firestore.batch_get([path])
         return ApiKey.from_fields(encoding.from_document(documents[path])) if path in documents else None
 
-    async def read_all(self, submitter: str | None) -> dict[str, ApiKey]:
-        """Return the API keys of a submitter, or of all submitters, by digest."""
-        documents = await self._firestore.documents("", _query(submitter))
+    async def read_all(self, submitter: str | None, digest_prefix: str = "") -> dict[str, ApiKey]:
+        """Return the API keys of a submitter, or of all submitters, whose digest starts with a prefix, by digest."""
+        query = _query(submitter)
+        if digest_prefix:
+            first, end = (document_paths.api_key(digest_prefix + more) for more in ("", _AFTER_DIGITS))
+            _add(query, "__name__", _Operator.GREATER_THAN_OR_EQUAL).reference_value = self._firestore.name(first)
+            _add(query, "__name__", _Operator.LESS_THAN).reference_value = self._firestore.name(end)
+        documents = await self._firestore.documents("", query)
         return dict(await self._turns.of(submitter or "").map(_digest_and_key, documents))
 
     async def count(self, submitter: str) -> int:
@@ -119,10 +126,16 @@ def _query(submitter: str | None) -> Any:
     query = StructuredQuery()
     query.from_.add(collection_id=document_paths.API_KEYS)
     if submitter is not None:
-        equal = query.where.field_filter
-        equal.field.field_path, equal.op = "submitter", _EQUAL
-        equal.value.CopyFrom(encoding.to_value(submitter))
+        _add(query, "submitter", _Operator.EQUAL).string_value = submitter
     return query
+
+
+def _add(query: Any, field: str, operator: int) -> Any:
+    """Add a condition to a query. Return its value, which is not set yet."""
+    query.where.composite_filter.op = StructuredQuery.CompositeFilter.AND
+    condition = query.where.composite_filter.filters.add().field_filter
+    condition.field.field_path, condition.op = field, operator
+    return condition.value
 
 
 def _digest_and_key(document: Any) -> tuple[str, ApiKey]:

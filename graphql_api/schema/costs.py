@@ -12,6 +12,7 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 from strawberry.utils.str_converters import to_camel_case
 
+from graphql_api.auth.audit_log import MAX_ENTRIES
 from graphql_api.graphql_server.execution.operation_cost import FieldCost, declare
 from graphql_api.results.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from storage.documents import STATISTICS
@@ -31,6 +32,12 @@ PAGE_OF_RESULTS = replace(
 
 PAGE_OF_SAMPLES = replace(PAGE, scan_units=20, scan_members=frozenset({"state"}))
 """A page of samples. With a state, the server can read up to 2,000 samples and their results for one sample."""
+
+AUDIT_LOG = FieldCost(20, 0.4, ("first",), 100, MAX_ENTRIES)
+"""Entries of the audit log. An entry can have 100 ids of samples."""
+
+API_KEYS = FieldCost(20, default_size=100)
+"""The keys of a submitter. Most submitters have a few keys, and the maximum is 1,000 by default."""
 
 SCAN = FieldCost(250)
 """All documents that pass a filter. Few scans of one submitter run at the same time."""

@@ -30,4 +30,4 @@ async def _select_nothing(text: str, target: Target) -> None:
 
 
 for _name, _text in _QUERIES.items():
-    add(f"query_by_{_name}", partial(_select_nothing, _text), is_valid_work=True, is_short=_name == "state")
+    add(f"query_by_{_name}", partial(_select_nothing, _text), is_short=_name == "state")

@@ -122,6 +122,16 @@ def test_pages_by_a_state_or_by_a_range_of_a_statistic_are_heavy_operations(chea
     assert cost(cheap, schema=schema) < 10 < cost(costly, schema=schema)
 
 
+def test_a_page_of_the_audit_log_counts_its_entries() -> None:
+    """An entry can have 100 ids of samples."""
+    schema = executable()
+
+    costs = [cost(f"{{ auditLog(first: {first}) {{ id }} }}", schema=schema) for first in (1, 500)]
+
+    assert costs[0] < 25
+    assert costs[1] > 200
+
+
 def test_fields_below_a_list_count_for_each_item() -> None:
     """Directly, in fragments, and in the list below a page."""
     fields = " ".join(f"f{number}: id" for number in range(100))
