@@ -1,20 +1,21 @@
 """Updates of the rollups of single days: adds results, and marks hours that must be computed again as stale."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from datetime import date, datetime
+from itertools import chain
+from typing import Any
 
+from storage.firestore import encoding
 from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.rollups.checkpoint import Checkpoint
 from storage.rollups.day_rollups import DayRollups, Pause
-from storage.rollups.later_results import READ_MARGIN, Key, LaterResults, Verified, changes_since, verify
+from storage.rollups.later_results import Key, LaterResults, Verified, changes_since, verify
 from storage.rollups.result_queries import ResultQueries, timestamp_of
 from storage.rollups.rollup import EARLIEST, Resolution, Snapshot, end_of, midnight_of
 from storage.rollups.rollup_store import RollupStore
-
-MAX_RESULTS = 50_000
-"""The approximate number of results that are added before rollups are stored. A day is never divided."""
 
 
 class DayUpdates:
@@ -38,15 +39,17 @@ class DayUpdates:
         self._pause = pause
         self._max_days = max_days
 
-    async def add_changes(self, checkpoint: Checkpoint, now: datetime) -> tuple[int, int, set[datetime]]:
-        """Add the results since the checkpoint to the rollups of their days.
+    async def add_changes(
+        self, checkpoint: Checkpoint, until: datetime, now: datetime
+    ) -> tuple[int, int, set[datetime]]:
+        """Add the results that were written after the checkpoint, up to `until`, to the rollups of their days.
 
         Return the number of results, the number of changed hours, and the hours that are stale now. An hour is stale
         if a result was replaced or removed.
         """
-        results = await self._changes_by_day(checkpoint, now)
-        hours, stale = await self._update(results, checkpoint, now)
-        return sum(results.values()), hours, stale
+        later = await self._later_results(checkpoint, until)
+        hours, stale = await self._update(later, checkpoint, until, now)
+        return sum(map(len, later.values())), hours, stale
 
     async def compare(self, checkpoint: Checkpoint, now: datetime) -> tuple[int, set[datetime]]:
         """Compare all rollups with the number of results. Update the days that differ, as `add_changes` does.
@@ -56,17 +59,20 @@ class DayUpdates:
         days: set[date] = set()
         for store in self._stores:
             days |= await self._different_days(store, checkpoint, now)
-        return await self._update(dict.fromkeys(days, 0), checkpoint, now)
+        later = await self._later_results(checkpoint, now)
+        return await self._update({day: later.get(day, []) for day in days}, checkpoint, now, now)
 
-    async def _changes_by_day(self, checkpoint: Checkpoint, now: datetime) -> Mapping[date, int]:
-        """Return the number of results that were written after the checkpoint, by day."""
-        found = Counter[date]()
-        since, end = checkpoint.as_of - READ_MARGIN, checkpoint.covered_until
-        async with aclosing(self._queries.changes(since, EARLIEST, end, now, select=())) as batches:
+    async def _later_results(self, checkpoint: Checkpoint, until: datetime) -> Mapping[date, Sequence[Any]]:
+        """Return the results that were written after the checkpoint, up to `until`, by day."""
+        found: dict[date, list[Any]] = defaultdict(list)
+        async with aclosing(
+            changes_since(self._queries, checkpoint, EARLIEST, checkpoint.covered_until, until)
+        ) as batches:
             async for documents in batches:
                 for document in documents:
                     await self._pause()
-                    found[timestamp_of(document).date()] += 1
+                    if encoding.to_datetime(document.update_time) > checkpoint.as_of:
+                        found[timestamp_of(document).date()].append(document)
         return found
 
     async def _different_days(self, store: RollupStore, checkpoint: Checkpoint, now: datetime) -> set[date]:
@@ -77,21 +83,26 @@ class DayUpdates:
         async with aclosing(windows):
             async for window in windows:
                 later = LaterResults(checkpoint, window.snapshots, Resolution.DAY)
-                await self._add_changes([store], [later], checkpoint, start, window.end, now)
+                async with aclosing(changes_since(self._queries, checkpoint, start, window.end, now)) as batches:
+                    async for documents in batches:
+                        for document in documents:
+                            await self._pause()
+                            later.add(document, store.kind.series_of(document))
                 verified = await self._verify(window.snapshots, later, Resolution.DAY, now)
                 found.update(day.date() for day in verified.unknown | verified.empty)
                 start = window.end
         return found
 
     async def _update(
-        self, results: Mapping[date, int], checkpoint: Checkpoint, now: datetime
+        self, results: Mapping[date, Sequence[Any]], checkpoint: Checkpoint, until: datetime, now: datetime
     ) -> tuple[int, set[datetime]]:
         """Update the rollups of some days. Return the number of changed hours, and the hours that are stale.
 
-        `results` are the later results by day.
+        `results` are the later results by day, as they were at `until`.
         """
         changed, stale = 0, set[datetime]()
-        for first, last in _groups(results, self._max_days):
+        for group in await self._groups(sorted(results), now):
+            first, last = group[0], group[-1]
             start, end = midnight_of(first), min(end_of(last), checkpoint.covered_until)
             days = [await each.read(first, last, now, self._pause) for each in self._stores]
             snapshots = [
@@ -99,28 +110,31 @@ class DayUpdates:
                 for found in days
             ]
             later = [LaterResults(checkpoint, each, Resolution.HOUR) for each in snapshots]
-            await self._add_changes(self._stores, later, checkpoint, start, end, now)
+            for document in chain.from_iterable(results[day] for day in group):
+                await self._pause()
+                for store, each in zip(self._stores, later, strict=True):
+                    each.add(document, store.kind.series_of(document))
             changed += len({hour for hour, _ in later[0].statistics})
             for store, rollups, known, added in zip(self._stores, days, snapshots, later, strict=True):
-                stale |= await self._write(store, rollups, known, added, now)
+                stale |= await self._write(store, rollups, known, added, until)
         return changed, stale
 
-    async def _add_changes(
-        self,
-        stores: Sequence[RollupStore],
-        later: Sequence[LaterResults],
-        checkpoint: Checkpoint,
-        start: datetime,
-        end: datetime,
-        now: datetime,
-    ) -> None:
-        """Add the results after the checkpoint that have a time stamp in a range to the later results of each store."""
-        async with aclosing(changes_since(self._queries, checkpoint, start, end, now)) as batches:
-            async for documents in batches:
-                for document in documents:
-                    await self._pause()
-                    for store, each in zip(stores, later, strict=True):
-                        each.add(document, store.kind.series_of(document))
+    async def _groups(self, days: Sequence[date], now: datetime) -> Sequence[Sequence[date]]:
+        """Divide days into groups of up to `max_days`, with up to `max_days` stored days from the first to the last."""
+        if not days or (days[-1] - days[0]).days < self._max_days:
+            return [days] if days else []
+        stored: set[date] = set()
+        for store in self._stores:
+            stored |= (await store.days(midnight_of(days[0]), end_of(days[-1]), now)).keys()
+        ordered = sorted(stored)
+        groups, first = [[days[0]]], bisect(ordered, days[0])
+        for day in days[1:]:
+            position = bisect(ordered, day)
+            if len(groups[-1]) >= self._max_days or position - first >= self._max_days:
+                groups.append([])
+                first = position
+            groups[-1].append(day)
+        return groups
 
     async def _write(
         self,
@@ -128,10 +142,10 @@ class DayUpdates:
         days: dict[date, DayRollups],
         snapshots: Mapping[Key, Snapshot],
         later: LaterResults,
-        now: datetime,
+        until: datetime,
     ) -> set[datetime]:
         """Write days with later results. Return the hours that are stale now."""
-        verified = await self._verify(snapshots, later, Resolution.HOUR, now)
+        verified = await self._verify(snapshots, later, Resolution.HOUR, until)
         for hour, series in {*snapshots, *later.statistics}:
             await self._pause()
             key = hour, series
@@ -140,12 +154,13 @@ class DayUpdates:
                 day.remove(hour, series)
             elif hour in verified.unknown:
                 if key not in snapshots or not snapshots[key].is_stale:
-                    day.put(hour, series, Snapshot(now))
+                    known = snapshots.get(key)
+                    day.put(hour, series, Snapshot(until if known is None else max(until, known.as_of)))
             elif key in later.statistics:
                 merged = later.statistics[key]
                 if key in snapshots:
                     merged.merge(snapshots[key].statistics())
-                day.put(hour, series, Snapshot.of(now, merged))
+                day.put(hour, series, Snapshot.of(until, merged))
         await store.write(self._writer, list(days.values()), self._pause)
         return verified.unknown
 
@@ -156,18 +171,3 @@ class DayUpdates:
             return await self._queries.count(start, end, now)
 
         return await verify(count, snapshots, later, resolution, self._pause)
-
-
-def _groups(results: Mapping[date, int], max_days: int) -> Iterator[tuple[date, date]]:
-    """Yield the first and the last day of each group of days. A group has a limited number of days and of results."""
-    first = last = None
-    size = 0
-    for day in sorted(results):
-        if first is None or last is None or (day - first).days >= max_days or size + results[day] > MAX_RESULTS:
-            if first is not None and last is not None:
-                yield first, last
-            first, size = day, 0
-        last = day
-        size += results[day]
-    if first is not None and last is not None:
-        yield first, last

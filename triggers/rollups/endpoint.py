@@ -19,6 +19,8 @@ from triggers.rollups.rollup_builder import MIN_RESULTS, Report, RollupBuilder
 TIMEOUT_SECONDS = 30.0
 MAX_RUN_SECONDS = 45.0
 """A run ends after this time. The next run does the rest."""
+MIN_SUBMITTER_SECONDS = 5.0
+"""A submitter with much work gets this time, or more if few submitters follow in the run."""
 MAX_ARCHIVE_SECONDS = 20.0
 """The maximum time of a run for the archive of one submitter. With a long backlog, rollups would otherwise wait."""
 
@@ -68,8 +70,14 @@ class RollupsEndpoint:
                 report.is_finished = False
                 break
             submitter = submitters[(first + number) % len(submitters)]
+            share = max(MIN_SUBMITTER_SECONDS, (deadline - time.monotonic()) / (len(submitters) - number))
             builder = RollupBuilder(
-                firestore, writer, submitter, shards=self._shards, deadline=deadline, min_results=self._min_results
+                firestore,
+                writer,
+                submitter,
+                shards=self._shards,
+                deadline=min(deadline, time.monotonic() + share),
+                min_results=self._min_results,
             )
             try:
                 await self._archive(firestore, submitter, report, deadline)

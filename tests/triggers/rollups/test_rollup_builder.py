@@ -3,17 +3,20 @@
 import asyncio
 import contextlib
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
+from typing import Any
 
 import pytest
 
+from storage.documents import document_paths
+from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed
 from storage.rollups import checkpoint as checkpoint_module
 from storage.rollups import day_rollups
 from storage.rollups.rollup import EARLIEST, LATEST
 from tests.triggers.rollups.conftest import SUBMITTER, Database, Killed, no_pause
-from tests.triggers.rollups.summary_check import HOUR, START, check
+from tests.triggers.rollups.summary_check import HOUR, START, by_key, check
 from triggers.rollups import rollup_builder
 
 
@@ -144,19 +147,81 @@ async def test_two_runs_at_the_same_time_do_not_disturb_each_other(database: Dat
     await check(database, EARLIEST, LATEST)
 
 
-async def test_rollups_are_built_again_after_too_many_results(
+async def test_rollups_are_built_again_if_results_were_not_added_for_too_long(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until then, summaries read the results."""
+    """Firestore cannot read the state at the end of a step. Until the rollups are built, summaries read the results."""
     await database.compute(START, [1.0])
     await database.build()
-    await database.compute(START, [2.0])
-    monkeypatch.setattr(rollup_builder, "MAX_CHANGES", 0)
+    for number in range(3):
+        await database.compute(START, [float(number)])
+    monkeypatch.setattr(rollup_builder, "MAX_STEP_RESULTS", 1)
+    monkeypatch.setattr(rollup_builder, "MAX_READ_AGE", timedelta(0))
 
-    await database.build()
-    monkeypatch.undo()
+    await database.build(seconds=0.0)
+    stopped = await database.checkpoints.read()
     await check(database, EARLIEST, LATEST)
     await database.build()
 
+    assert stopped is not None
+    assert stopped.covered_until < LATEST
     await check(database, EARLIEST, LATEST)
     assert len(await database.rollups.read(START.date(), START.date(), await database.firestore.now(), no_pause)) == 1
+
+
+async def test_results_are_added_in_steps_that_store_their_progress(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that ends early, or is killed, does not repeat the steps that it has done."""
+    await database.compute(START, [1.0])
+    await database.build()
+    for number in range(10):
+        await database.compute(START + number * 24 * HOUR, [float(number)])
+    monkeypatch.setattr(rollup_builder, "MAX_STEP_RESULTS", 4)
+
+    reports = [await database.build(seconds=0.0) for _ in range(4)]
+    await check_total(database)
+
+    assert all(0 < report.results <= 6 for report in reports[:2])
+    assert sum(report.results for report in reports) == 10
+    assert [report.is_finished for report in reports] == [False, False, True, True]
+
+
+async def test_results_of_many_distant_days_are_added_together(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number of queries does not depend on the distance of the days, and stored days between them are not read."""
+    monkeypatch.setattr(rollup_builder, "_MAX_DAYS", 5)
+    for number in range(8):
+        await database.compute(START + number * 24 * HOUR, [1.0])
+    await database.build()
+    changes, read = count_calls(database, monkeypatch)
+    for number in range(10):
+        await database.compute(START + (number - 2) * 51 * 24 * HOUR, [float(number)])
+
+    await database.build()
+
+    assert changes[0] == database.shards  # one page for each shard
+    assert read[0] <= 2 * 2 * (10 / 5 + 2)
+    await check_total(database)
+
+
+async def check_total(database: Database) -> None:
+    """Compare the summary of all results."""
+    assert by_key(await database.summary(EARLIEST, LATEST)) == by_key(database.expected(EARLIEST, LATEST))
+
+
+def count_calls(database: Database, monkeypatch: pytest.MonkeyPatch) -> tuple[list[int], list[int]]:
+    """Return the numbers of pages of later results, and of pages of rollups, that are read from now on."""
+    changes, read = [0], [0]
+    page = Firestore.page
+
+    async def counted(firestore: Firestore, parent: str, query: Any, read_time: datetime | None = None) -> list[Any]:
+        if query.from_[0].collection_id != document_paths.RESULTS:
+            read[0] += 1
+        elif query.order_by[0].field.field_path == "computed_at":
+            changes[0] += 1
+        return await page(firestore, parent, query, read_time)
+
+    monkeypatch.setattr(Firestore, "page", counted)
+    return changes, read
