@@ -16,13 +16,13 @@ class SharedTasks(Generic[K, V]):
         self._tasks: dict[K, asyncio.Task[V]] = {}
 
     async def run(self, key: K, start: Callable[[], Coroutine[Any, Any, V]]) -> V:
-        """Return the result of the task with this key, or raise its exception. If there is none, start one.
+        """Return the result of the task with this key, or raise its exception. If none is in progress, start one.
 
         If the caller is cancelled, the task continues, because other callers may wait for it. The log lines and the
         spans of the task belong to the request that started it.
         """
         task = self._tasks.get(key)
-        if task is None:
+        if task is None or task.done():  # `_end` runs later. A caller in a loop would block the event loop until then
             task = self._tasks[key] = asyncio.create_task(start())
             task.add_done_callback(partial(self._end, key))
         try:

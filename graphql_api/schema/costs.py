@@ -36,8 +36,8 @@ PAGE_OF_SAMPLES = replace(PAGE, scan_units=20, scan_members=frozenset({"state"})
 AUDIT_LOG = FieldCost(20, 0.4, ("first",), 100, MAX_ENTRIES)
 """Entries of the audit log. An entry can have 100 ids of samples."""
 
-API_KEYS = FieldCost(20, default_size=100)
-"""The keys of a submitter. Most submitters have a few keys, and the maximum is 1,000 by default."""
+API_KEYS = FieldCost(100, default_size=100)
+"""The keys of a submitter. Most submitters have a few keys, but the maximum is 1,000 by default."""
 
 SCAN = FieldCost(250)
 """All documents that pass a filter. Few scans of one submitter run at the same time."""

@@ -31,7 +31,14 @@ def run(attack: Attack, seconds: float) -> Outcome:
     """Run an attack on a stack of its own, and return what it achieved."""
     with tempfile.TemporaryDirectory(prefix="dropzone-attack-") as folder, Stack(Path(folder)) as stack:
         _warm_up(stack)
-        target = Target(stack.api_port, stack.function_port, stack.firestore_port, stack.new_key("attacker"), seconds)
+        target = Target(
+            stack.api_port,
+            stack.function_port,
+            stack.firestore_port,
+            stack.new_key("attacker"),
+            stack.new_key("attacker", "submit,read,admin"),
+            seconds,
+        )
         with Monitor(stack.pid) as monitor:
             before = monitor.memory()
             bystander = _start_bystander(stack)

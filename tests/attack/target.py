@@ -26,12 +26,16 @@ class Harm(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A stack under attack. `key` belongs to the attacking tenant, and has the scopes `submit` and `read`."""
+    """A stack under attack.
+
+    Both keys belong to the attacking tenant. `key` has the scopes `submit` and `read`. `admin_key` also has `admin`.
+    """
 
     api_port: int
     function_port: int
     firestore_port: int
     key: str
+    admin_key: str
     seconds: float
     """How long an attack lasts that has no end of its own."""
 
@@ -40,10 +44,10 @@ class Target:
         """The URL of the API."""
         return f"http://127.0.0.1:{self.api_port}"
 
-    def client(self, connections: int = 100, timeout: float = 30.0) -> httpx.AsyncClient:
-        """Return an HTTP client with the key of the attacker."""
+    def client(self, connections: int = 100, timeout: float = 30.0, *, is_admin: bool = False) -> httpx.AsyncClient:
+        """Return an HTTP client with a key of the attacker."""
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        headers = {"x-api-key": self.key, "content-type": JSON}
+        headers = {"x-api-key": self.admin_key if is_admin else self.key, "content-type": JSON}
         return httpx.AsyncClient(base_url=self.url, headers=headers, limits=limits, timeout=timeout)
 
     def head(self, path: str, *headers: str, method: str = "POST", key: bool = True) -> bytes:
@@ -74,8 +78,8 @@ class Target:
             writer.transport.abort()
 
     @asynccontextmanager
-    async def websocket(self, *, init: bool) -> AsyncIterator[Streams]:
-        """Open a WebSocket. With `init`, authenticate it."""
+    async def websocket(self, *, init: bool, is_admin: bool = False) -> AsyncIterator[Streams]:
+        """Open a WebSocket. With `init`, authenticate it with a key of the attacker."""
         async with self.connection() as (reader, writer):
             key = base64.b64encode(os.urandom(16)).decode()
             writer.write(
@@ -92,7 +96,8 @@ class Target:
             )
             await reader.readuntil(b"\r\n\r\n")
             if init:
-                payload = b'{"type": "connection_init", "payload": {"x-api-key": "%s"}}' % self.key.encode()
+                api_key = self.admin_key if is_admin else self.key
+                payload = b'{"type": "connection_init", "payload": {"x-api-key": "%s"}}' % api_key.encode()
                 writer.write(frame(1, payload))
                 await reader.readuntil(b"connection_ack")
             yield reader, writer

@@ -47,6 +47,26 @@ async def test_concurrent_callers_share_one_task_and_a_later_one_starts_another(
     assert work.starts == 2
 
 
+async def test_a_task_that_has_just_ended_is_not_shared() -> None:
+    """Otherwise a caller that repeats its call gets the same result at once, and blocks the event loop for ever."""
+    tasks, later = SharedTasks[str, str](), Work()
+    suspended = []
+
+    def join() -> None:
+        caller = tasks.run("a", later.do)
+        caller.send(None)  # raises `StopIteration` if the call returns without waiting
+        suspended.append(caller)
+
+    async def work() -> str:
+        asyncio.get_running_loop().call_soon(join)  # runs before the callbacks of the task, which has ended then
+        return "done"
+
+    assert await tasks.run("a", work) == "done"
+    assert len(suspended) == 1
+    suspended[0].close()
+    await tasks.cancel()
+
+
 async def test_a_cancelled_caller_does_not_end_the_task_of_the_others() -> None:
     """The first caller has started the task."""
     tasks, work = SharedTasks[str, str](), Work()

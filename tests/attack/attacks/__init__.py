@@ -1,6 +1,7 @@
 """All attacks. Importing this package registers them."""
 
 from tests.attack.attacks import (
+    administration,
     bodies,
     connections,
     credentials,
@@ -18,6 +19,7 @@ from tests.attack.registry import ATTACKS
 
 __all__ = [
     "ATTACKS",
+    "administration",
     "bodies",
     "connections",
     "credentials",

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import httpx
@@ -22,7 +23,7 @@ async def guess_over_websockets(target: Target) -> None:
     """Send unknown keys in `connection_init`."""
 
     async def act() -> None:
-        wrong = Target(target.api_port, target.function_port, target.firestore_port, new_key(), target.seconds)
+        wrong = replace(target, key=new_key())
         async with asyncio.timeout(1), wrong.websocket(init=True):
             pass
 
