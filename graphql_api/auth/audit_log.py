@@ -81,7 +81,7 @@ class AuditLog:
         entry = {"at": now, "actor": actor, "action": action, "details": facts.sentence, "expires": now + RETENTION}
         write = encoding.to_write(name, entry | facts.fields())
         write.current_document.exists = False
-        await self._writer.write(write)
+        await self._writer.write(write, submitter or "")
 
     async def read(self, submitter: str | None, first: int, before: datetime | None = None) -> list[AuditEntry]:
         """Return the newest entries of a submitter. With `before`, return the newest entries before this time."""

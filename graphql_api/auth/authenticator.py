@@ -11,14 +11,15 @@ A request can name another submitter to read the samples and results of that sub
 """
 
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 from cachetools import LRUCache
 
 from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
-from graphql_api.auth.caller_cache import CacheEntry, CallerCache
 from graphql_api.auth.credential_source import CredentialSource
 from graphql_api.auth.scopes import Caller, Scope, missing_scope
 from graphql_api.auth.secret_text import digest
@@ -28,8 +29,60 @@ from graphql_api.graphql_server.http_request import Credential
 from graphql_api.shared_tasks import SharedTasks
 from storage.documents import BadRequest, document_paths
 
+MAX_CACHED_CALLERS = 10_000
+MAX_CACHED_CALLERS_PER_SUBMITTER = 1_000
 _MAX_INVALID_KEYS = 10_000
 _UNKNOWN = "unknown key"
+
+
+class CacheEntry(NamedTuple):
+    """The caller of a valid credential, and the monotonic time when the credential must be read again."""
+
+    caller: Caller
+    expires_at: float
+
+
+class CallerCache:
+    """Cached callers by credential. If there are too many, the least recently used entry is removed.
+
+    A submitter has a limited number of entries. The many credentials of one submitter therefore do not remove the
+    entries of others. An unknown credential is subject to limits that do not apply to a cached one.
+    """
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[str, CacheEntry] = OrderedDict()
+        self._of_submitter: dict[str, OrderedDict[str, None]] = {}
+
+    def __contains__(self, credential: str) -> bool:
+        return credential in self._entries
+
+    def get(self, credential: str) -> CacheEntry | None:
+        """Return the entry of a credential, or None."""
+        entry = self._entries.get(credential)
+        if entry is not None:
+            self._entries.move_to_end(credential)
+            self._of_submitter[entry.caller.submitter].move_to_end(credential)
+        return entry
+
+    def put(self, credential: str, entry: CacheEntry) -> None:
+        """Add or replace the entry of a credential."""
+        self.remove(credential)
+        own = self._of_submitter.setdefault(entry.caller.submitter, OrderedDict())
+        if len(own) >= MAX_CACHED_CALLERS_PER_SUBMITTER:
+            self.remove(next(iter(own)))
+        elif len(self._entries) >= MAX_CACHED_CALLERS:
+            self.remove(next(iter(self._entries)))
+        self._entries[credential] = entry
+        self._of_submitter.setdefault(entry.caller.submitter, own)[credential] = None
+
+    def remove(self, credential: str) -> None:
+        """Remove the entry of a credential, if there is one."""
+        entry = self._entries.pop(credential, None)
+        if entry is not None:
+            own = self._of_submitter[entry.caller.submitter]
+            del own[credential]
+            if not own:
+                del self._of_submitter[entry.caller.submitter]
 
 
 class Authenticator:

@@ -59,7 +59,7 @@ class KeyManager:
         return key, (digest(key), stored)
 
     async def _delete_ended(self, submitter: str, max_keys: int) -> None:
-        """Delete the oldest revoked and expired keys of a submitter, so that it has less than `max_keys` keys."""
+        """Delete the oldest revoked and expired keys of a submitter, so that it has fewer than `max_keys` keys."""
         keys, now = await self._store.read_all(submitter), datetime.now(UTC)
         ended = sorted(
             (api_key.created, key_digest) for key_digest, api_key in keys.items() if not api_key.is_valid_at(now)

@@ -108,7 +108,7 @@ class KeyStore:
     async def write(self, key_digest: str, api_key: ApiKey) -> None:
         """Store an API key under its digest. This replaces a key that is already stored under the digest."""
         name = self._firestore.name(document_paths.api_key(key_digest))
-        await self._writer.write(encoding.to_write(name, api_key.fields()))
+        await self._writer.write(encoding.to_write(name, api_key.fields()), api_key.submitter)
 
     async def delete(self, key_digest: str) -> None:
         """Delete an API key. A request with this key is then a request with an unknown key."""

@@ -106,7 +106,7 @@ class SessionStore:
         session = Session(caller.submitter, caller.scopes, caller.credential, expires, key_digest)
         secret = new_secret(SESSION_PREFIX)
         name = self._firestore.name(document_paths.session(digest(secret)))
-        await self._writer.write(encoding.to_write(name, session.fields()))
+        await self._writer.write(encoding.to_write(name, session.fields()), caller.submitter)
         return secret, session
 
     async def end(self, secret: str) -> None:

@@ -83,6 +83,6 @@ class DailyUsage:
         write.update_mask.field_paths.append("expires")
         for field, amount in (("count", admitted.samples), ("bytes", admitted.byte_count)):
             write.update_transforms.add(field_path=field, increment=encoding.to_value(amount))
-        written = await self._writer.write(write)
+        written = await self._writer.write(write, quota.submitter)
         samples, byte_count = (result.integer_value for result in written.transform_results)
         quota.set_stored(day, admitted, Usage(samples, byte_count))

@@ -55,7 +55,7 @@ class EarlierSamples:
         write = encoding.to_write(name, {"superseded_by": sample.id, "superseded_at": SERVER_TIME})
         write.update_mask.field_paths.append("superseded_by")
         write.current_document.exists = True
-        await self._writer.write(write)
+        await self._writer.write(write, earlier.submitter)
 
     async def resolve(self, samples: Sequence[Sample], outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Replace each `PreconditionFailed` with the stored header or `Conflict`. One read gets all stored headers."""

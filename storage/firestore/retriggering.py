@@ -29,7 +29,7 @@ async def trigger_again(
         write.update_mask.SetInParent()  # an empty mask leaves all other fields unchanged
         write.current_document.exists = True
         writes.append(write)
-    outcomes = await writer.write_all(writes)
+    outcomes = await writer.write_all(writes, submitter)
     times: dict[str, datetime] = {}
     for path, outcome in zip(accepted, outcomes, strict=True):
         if isinstance(outcome, PreconditionFailed):  # deleted after the read

@@ -57,7 +57,7 @@ class JobRecords(Generic[J]):
     async def write(self, submitter: str, job: J) -> None:
         """Store a job. This replaces an earlier record with the same id."""
         name = self._firestore.name(self._path(submitter, job.id))
-        await self._writer.write(encoding.to_write(name, job.fields()))
+        await self._writer.write(encoding.to_write(name, job.fields()), submitter)
 
 
 def stored_progress(states: type[S], fields: Mapping[str, object]) -> tuple[S, datetime, datetime]:

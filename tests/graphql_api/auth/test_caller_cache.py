@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphql_api.auth import caller_cache
-from graphql_api.auth.caller_cache import CacheEntry, CallerCache
+from graphql_api.auth import authenticator
+from graphql_api.auth.authenticator import CacheEntry, CallerCache
 from graphql_api.auth.scopes import Caller
 
 
@@ -17,8 +17,8 @@ def entry(submitter: str) -> CacheEntry:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limit the cache to four entries, and to two of each submitter."""
-    monkeypatch.setattr(caller_cache, "MAX_ENTRIES", 4)
-    monkeypatch.setattr(caller_cache, "MAX_ENTRIES_PER_SUBMITTER", 2)
+    monkeypatch.setattr(authenticator, "MAX_CACHED_CALLERS", 4)
+    monkeypatch.setattr(authenticator, "MAX_CACHED_CALLERS_PER_SUBMITTER", 2)
 
 
 def test_many_credentials_of_one_submitter_do_not_displace_another() -> None:

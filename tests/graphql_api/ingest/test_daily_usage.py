@@ -24,7 +24,7 @@ class DamagedWriter:
         self.writes = 0
         self.has_succeeded = asyncio.Event()
 
-    async def write(self, write: Any) -> Any:
+    async def write(self, write: Any, submitter: str) -> Any:
         """Raise the error, or return the new totals."""
         self.writes += 1
         if self.writes == 1:
