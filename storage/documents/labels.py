@@ -43,7 +43,7 @@ def problems(labels: Labels, path: str = "$.labels") -> Iterator[Problem]:
         elif not value:
             yield Problem(f"{path}.{name}", "expected at least one character, got an empty string", ProblemCode.EMPTY)
         elif len(value) > MAX_VALUE_CHARACTERS:
-            yield too_long(name, len(value), path)
+            yield too_long(name, f"{len(value):,}", path)
         elif not value.isprintable():
             message = f"expected printable characters, got {echo(value)}"
             yield Problem(f"{path}.{name}", message, ProblemCode.INVALID_LABEL)
@@ -63,9 +63,9 @@ def invalid_name(name: str, path: str = "$.labels") -> Problem:
     return Problem(path, message, ProblemCode.INVALID_LABEL)
 
 
-def too_long(name: str, length: int, path: str = "$.labels") -> Problem:
-    """Return the problem of a value with too many characters."""
-    message = f"expected at most {MAX_VALUE_CHARACTERS} characters, got {length:,}"
+def too_long(name: str, size: str, path: str = "$.labels") -> Problem:
+    """Return the problem of a value with too many characters. `size` is its number of characters, or of bytes."""
+    message = f"expected at most {MAX_VALUE_CHARACTERS} characters, got {size}"
     return Problem(f"{path}.{name}", message, ProblemCode.TOO_LONG)
 
 

@@ -171,7 +171,7 @@ def _read_labels(raw: bytes, span: Span | None, problems: ProblemCollector) -> L
             continue
         length = value_span[1] - value_span[0]
         if raw[value_span[0]] == 0x22 and length > _MAX_LABEL_BYTES:
-            faults.append(labels.too_long(name, length - 2))
+            faults.append(labels.too_long(name, f"{length - 2:,} bytes"))
             continue
         value = decode(raw, value_span)
         if isinstance(value, str):
