@@ -153,7 +153,9 @@ class RollupBuilder:
         if not changed:
             return False  # do not write the checkpoint, so that a submitter without new results costs no write
         computed = await self._queries.count_changes(since, now)
-        end_of_step = await self._queries.time_of_change(checkpoint.as_of, MAX_STEP_RESULTS, now)
+        end_of_step = None
+        if computed > MAX_STEP_RESULTS:
+            end_of_step = await self._queries.time_of_change(checkpoint.as_of, MAX_STEP_RESULTS, now)
         if end_of_step is not None and now - end_of_step > MAX_READ_AGE:
             await self._save(as_of=now, covered_until=EARLIEST, stale_from=None, compared_at=None)
             return False
