@@ -30,7 +30,7 @@ PAGE_OF_RESULTS = replace(
 )
 """A page of results. With a range of a statistic, Firestore can read thousands of index entries for one result."""
 
-PAGE_OF_SAMPLES = replace(PAGE, scan_units=20, scan_members=frozenset({"state"}))
+PAGE_OF_SAMPLES = replace(PAGE, scan_units=60, scan_members=frozenset({"state"}))
 """A page of samples. With a state, the server can read up to 2,000 samples and their results for one sample."""
 
 AUDIT_LOG = FieldCost(20, 0.4, ("first",), 100, MAX_ENTRIES)
