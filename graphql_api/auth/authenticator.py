@@ -31,6 +31,7 @@ from storage.documents import BadRequest, document_paths
 
 MAX_CACHED_CALLERS = 10_000
 MAX_CACHED_CALLERS_PER_SUBMITTER = 1_000
+"""A submitter may have more if the cache is not full."""
 _MAX_INVALID_KEYS = 10_000
 _UNKNOWN = "unknown key"
 
@@ -45,8 +46,9 @@ class CacheEntry(NamedTuple):
 class CallerCache:
     """Cached callers by credential. If there are too many, the least recently used entry is removed.
 
-    A submitter has a limited number of entries. The many credentials of one submitter therefore do not remove the
-    entries of others. An unknown credential is subject to limits that do not apply to a cached one.
+    If the submitter of the new entry has many entries, one of its own is removed. The credentials of one submitter
+    therefore do not remove all entries of others. An unknown credential is subject to limits that do not apply to a
+    cached one.
     """
 
     def __init__(self) -> None:
@@ -68,10 +70,9 @@ class CallerCache:
         """Add or replace the entry of a credential."""
         self.remove(credential)
         own = self._of_submitter.setdefault(entry.caller.submitter, OrderedDict())
-        if len(own) >= MAX_CACHED_CALLERS_PER_SUBMITTER:
-            self.remove(next(iter(own)))
-        elif len(self._entries) >= MAX_CACHED_CALLERS:
-            self.remove(next(iter(self._entries)))
+        if len(self._entries) >= MAX_CACHED_CALLERS:
+            has_share = len(own) >= MAX_CACHED_CALLERS_PER_SUBMITTER
+            self.remove(next(iter(own if has_share else self._entries)))
         self._entries[credential] = entry
         self._of_submitter.setdefault(entry.caller.submitter, own)[credential] = None
 

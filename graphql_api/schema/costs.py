@@ -26,9 +26,11 @@ PAGE = FieldCost(1, 0.2, ("first", "last"), DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
 PAGE_OF_RESULTS = replace(
     PAGE,
     scan_units=20,
-    scan_members=frozenset(to_camel_case(each.name) for each in STATISTICS.values() if each.is_indexed),
+    scan_members=frozenset({"field", *(to_camel_case(each.name) for each in STATISTICS.values() if each.is_indexed)}),
 )
-"""A page of results. With a range of a statistic, Firestore can read thousands of index entries for one result."""
+"""A page of results. With a range of a statistic, or with an order by another `field` than that of a range, Firestore
+can read thousands of index entries for one result.
+"""
 
 PAGE_OF_SAMPLES = replace(PAGE, scan_units=60, scan_members=frozenset({"state"}))
 """A page of samples. With a state, the server can read up to 2,000 samples and their results for one sample."""

@@ -48,7 +48,7 @@ class DayUpdates:
         if a result was replaced or removed.
         """
         later = await self._later_results(checkpoint, until)
-        hours, stale = await self._update(later, checkpoint, until, now)
+        hours, stale = await self._update(sorted(later), later, checkpoint, until, now)
         return sum(map(len, later.values())), hours, stale
 
     async def compare(self, checkpoint: Checkpoint, now: datetime) -> tuple[int, set[datetime]]:
@@ -60,7 +60,7 @@ class DayUpdates:
         for store in self._stores:
             days |= await self._different_days(store, checkpoint, now)
         later = await self._later_results(checkpoint, now)
-        return await self._update({day: later.get(day, []) for day in days}, checkpoint, now, now)
+        return await self._update(sorted(days), later, checkpoint, now, now)
 
     async def _later_results(self, checkpoint: Checkpoint, until: datetime) -> Mapping[date, Sequence[Any]]:
         """Return the results that were written after the checkpoint, up to `until`, by day."""
@@ -94,14 +94,19 @@ class DayUpdates:
         return found
 
     async def _update(
-        self, results: Mapping[date, Sequence[Any]], checkpoint: Checkpoint, until: datetime, now: datetime
+        self,
+        days_to_update: Sequence[date],
+        results: Mapping[date, Sequence[Any]],
+        checkpoint: Checkpoint,
+        until: datetime,
+        now: datetime,
     ) -> tuple[int, set[datetime]]:
         """Update the rollups of some days. Return the number of changed hours, and the hours that are stale.
 
-        `results` are the later results by day, as they were at `until`.
+        `results` are all later results by day, as they were at `until`.
         """
         changed, stale = 0, set[datetime]()
-        for group in await self._groups(sorted(results), now):
+        for group in await self._groups(days_to_update, now):
             first, last = group[0], group[-1]
             start, end = midnight_of(first), min(end_of(last), checkpoint.covered_until)
             days = [await each.read(first, last, now, self._pause) for each in self._stores]
@@ -110,7 +115,7 @@ class DayUpdates:
                 for found in days
             ]
             later = [LaterResults(checkpoint, each, Resolution.HOUR) for each in snapshots]
-            for document in chain.from_iterable(results[day] for day in group):
+            for document in chain.from_iterable(each for day, each in results.items() if first <= day <= last):
                 await self._pause()
                 for store, each in zip(self._stores, later, strict=True):
                     each.add(document, store.kind.series_of(document))
@@ -144,25 +149,32 @@ class DayUpdates:
         later: LaterResults,
         until: datetime,
     ) -> set[datetime]:
-        """Write days with later results. Return the hours that are stale now."""
+        """Write days with later results. Return the hours that are stale now.
+
+        An hour that was written with results after `until` is left as it is: it was computed from its results since,
+        or another instance has already added results that this instance does not know.
+        """
+        newer = {hour for (hour, _), snapshot in snapshots.items() if snapshot.as_of > until}
+        later.unusable |= newer
         verified = await self._verify(snapshots, later, Resolution.HOUR, until)
         for hour, series in {*snapshots, *later.statistics}:
             await self._pause()
+            if hour in newer:
+                continue
             key = hour, series
             day = days.setdefault(hour.date(), DayRollups(hour.date()))
             if hour in verified.empty:
                 day.remove(hour, series)
             elif hour in verified.unknown:
                 if key not in snapshots or not snapshots[key].is_stale:
-                    known = snapshots.get(key)
-                    day.put(hour, series, Snapshot(until if known is None else max(until, known.as_of)))
+                    day.put(hour, series, Snapshot(until))
             elif key in later.statistics:
                 merged = later.statistics[key]
                 if key in snapshots:
                     merged.merge(snapshots[key].statistics())
                 day.put(hour, series, Snapshot.of(until, merged))
         await store.write(self._writer, list(days.values()), self._pause)
-        return verified.unknown
+        return verified.unknown - newer
 
     async def _verify(
         self, snapshots: Mapping[Key, Snapshot], later: LaterResults, resolution: Resolution, now: datetime

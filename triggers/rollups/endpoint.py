@@ -6,6 +6,7 @@ The caller is Cloud Scheduler, or the schedule in the stack file on one machine.
 import asyncio
 import logging
 import time
+from collections import deque
 
 from starlette.exceptions import HTTPException
 
@@ -63,25 +64,23 @@ class RollupsEndpoint:
         report = Report()
         deadline = time.monotonic() + MAX_RUN_SECONDS
         submitters = await firestore.document_ids(document_paths.SUBMITTERS)
-        first, self._next = self._next, self._next + 1  # each submitter is the first one in turn
+        waiting = deque(submitters)
+        if submitters:
+            waiting.rotate(-(self._next % len(submitters)))  # each submitter is the first one in turn
+        self._next += 1
+        archived: set[str] = set()
         failures = []
-        for number in range(len(submitters)):
+        while waiting:
             if time.monotonic() >= deadline:
                 report.is_finished = False
                 break
-            submitter = submitters[(first + number) % len(submitters)]
-            share = max(MIN_SUBMITTER_SECONDS, (deadline - time.monotonic()) / (len(submitters) - number))
-            builder = RollupBuilder(
-                firestore,
-                writer,
-                submitter,
-                shards=self._shards,
-                deadline=min(deadline, time.monotonic() + share),
-                min_results=self._min_results,
-            )
+            submitter = waiting.popleft()
             try:
-                await self._archive(firestore, submitter, report, deadline)
-                await builder.run(report)
+                if submitter not in archived:
+                    archived.add(submitter)
+                    await self._archive(firestore, submitter, report, deadline)
+                if await self._build(firestore, writer, submitter, report, deadline, len(waiting)):
+                    waiting.append(submitter)
             except PreconditionFailed:
                 report.is_finished = False
                 logger.info("rollups of %s: another instance builds them", submitter)
@@ -91,6 +90,29 @@ class RollupsEndpoint:
                 logger.exception("rollups of %s failed", submitter)
                 failures.append(f"{submitter}: internal error, see the log")
         return report, failures
+
+    async def _build(
+        self,
+        firestore: Firestore,
+        writer: GroupCommitWriter,
+        submitter: str,
+        report: Report,
+        deadline: float,
+        others: int,
+    ) -> bool:
+        """Build rollups of a submitter for its part of the remaining time. Return whether its part was too short."""
+        started = time.monotonic()
+        ends = min(deadline, started + max(MIN_SUBMITTER_SECONDS, (deadline - started) / (others + 1)))
+        builder = RollupBuilder(
+            firestore, writer, submitter, shards=self._shards, deadline=ends, min_results=self._min_results
+        )
+        built = Report()
+        await builder.run(built)
+        is_stopped = not built.is_finished and ends <= time.monotonic() < deadline
+        report.results += built.results
+        report.hours += built.hours
+        report.is_finished = report.is_finished and (built.is_finished or is_stopped)
+        return is_stopped
 
     async def _archive(self, firestore: Firestore, submitter: str, report: Report, deadline: float) -> None:
         """Move the expired results of a submitter, before its rollups are compared with the remaining results."""

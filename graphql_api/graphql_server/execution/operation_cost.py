@@ -22,6 +22,7 @@ from graphql import (
     InlineFragmentNode,
     IntValueNode,
     ListValueNode,
+    NullValueNode,
     ObjectValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
@@ -85,6 +86,8 @@ class OperationCost:
         }
         self._introspected = _introspected_sizes(schema)
         self._cost_variables: dict[str, None] = {}  # in order
+        self._scan_members: frozenset[str] = frozenset()
+        """The members of input objects that the cost depends on. Clients can send other names, of any length."""
         self._constant = self._measure({})
         self._known: dict[tuple[int | frozenset[str] | None, ...], int] = {}
 
@@ -98,7 +101,7 @@ class OperationCost:
         if not self._cost_variables:
             return self._constant
         given = (variables.get(name) for name in self._cost_variables)
-        key = tuple(frozenset(value) if isinstance(value, dict) else _size(value) for value in given)
+        key = tuple(_names(value) & self._scan_members if isinstance(value, dict) else _size(value) for value in given)
         cost = self._known.get(key)
         if cost is None:
             cost = self._measure(variables)
@@ -154,8 +157,10 @@ class OperationCost:
         if isinstance(declared, FieldCost):
             size = size_below = self._size_of_field(node, field, declared, values)
             cost += declared.units + declared.units_per_item * size
-            if declared.scan_members and not declared.scan_members.isdisjoint(self._members(node, values)):
-                cost += declared.scan_units
+            if declared.scan_members:
+                self._scan_members |= declared.scan_members
+                if not declared.scan_members.isdisjoint(self._members(node, values)):
+                    cost += declared.scan_units
         elif is_introspected:
             size = self._introspected.get(node.name.value, 1.0)
         if node.selection_set is not None:
@@ -184,7 +189,8 @@ class OperationCost:
             self._cost_variables[name] = None
             given = values.given.get(name, values.defaults.get(name))
             return self._members_of(given, values) if isinstance(given, ValueNode) else _names(given)
-        return [member.name.value for member in node.fields] if isinstance(node, ObjectValueNode) else ()
+        members = node.fields if isinstance(node, ObjectValueNode) else ()
+        return [member.name.value for member in members if not isinstance(member.value, NullValueNode)]
 
     def _size_of(self, node: ValueNode, values: "_Values") -> int | None:
         if isinstance(node, VariableNode):
@@ -209,8 +215,10 @@ def _size(value: object) -> int | None:
     return int(value) if isinstance(value, int | float) else None
 
 
-def _names(value: object) -> Iterable[str]:
-    return value if isinstance(value, dict) else ()
+def _names(value: object) -> frozenset[str]:
+    """Return the names of the fields of an input object that are not null."""
+    members = value.items() if isinstance(value, dict) else ()
+    return frozenset(name for name, member in members if member is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ whether items exist in the other direction, and the total count. Each of these f
 server therefore reads the fact only if a query selects the field.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
@@ -35,6 +36,8 @@ class PageInfo:
     page: Private[Page[Any]]
     request: Private[PageRequest]
     read: Private[Read]
+    opposite: Private[asyncio.Future[bool] | None]
+    """Whether items exist in the other direction. None until a field needs this."""
 
     start_cursor: str | None = strawberry.field(
         description="The start of this page. Pass it as `before`, with `last`, to get the previous page."
@@ -53,6 +56,7 @@ class PageInfo:
             page=page,
             request=request,
             read=read,
+            opposite=None,
             start_cursor=None if start is None else start.encode(),
             end_cursor=None if end is None else end.encode(),
         )
@@ -74,7 +78,12 @@ class PageInfo:
         return self.page.has_more if self.request.backward else await self._has_items_before_start()
 
     async def _has_items_before_start(self) -> bool:
-        """Read one item in the opposite direction from the cursor where the request starts."""
+        """Read one item in the opposite direction from the cursor where the request starts, once for all aliases."""
+        if self.opposite is None:
+            self.opposite = asyncio.ensure_future(self._read_opposite())
+        return await self.opposite
+
+    async def _read_opposite(self) -> bool:
         opposite = self.request.opposite()
         if opposite is None:
             return False

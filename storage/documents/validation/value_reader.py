@@ -33,6 +33,8 @@ def read_values(
             values: list[Any] = _decode_numbers(raw, start, end)
         except ValueError:
             decoded = _decode_values(raw, start, end)
+            if not decoded:
+                raise syntax.not_json(raw, "expected a value", start) from None
             values = [value for value in decoded if value is not None] if skips_nulls else decoded
             nulls += len(decoded) - len(values)
             if _count_numbers(values) == len(values):  # a null or a long value is not decoded as a number at first

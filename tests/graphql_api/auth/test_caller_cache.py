@@ -16,7 +16,7 @@ def entry(submitter: str) -> CacheEntry:
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limit the cache to four entries, and to two of each submitter."""
+    """Limit the cache to four entries, and to two of each submitter if it is full."""
     monkeypatch.setattr(authenticator, "MAX_CACHED_CALLERS", 4)
     monkeypatch.setattr(authenticator, "MAX_CACHED_CALLERS_PER_SUBMITTER", 2)
 
@@ -29,7 +29,7 @@ def test_many_credentials_of_one_submitter_do_not_displace_another() -> None:
         cache.put(str(number), entry("two"))
 
     assert cache.get("victim") == entry("one")
-    assert [str(number) for number in range(9) if str(number) in cache] == ["7", "8"]
+    assert [str(number) for number in range(9) if str(number) in cache] == ["6", "7", "8"]
 
 
 def test_the_least_recently_used_entry_is_removed() -> None:
@@ -62,4 +62,3 @@ def test_the_cache_never_exceeds_its_limits(operations: list[tuple[str, str, str
             assert name not in cache
         cached = [found.caller.submitter for each in "abcdefgh" if (found := cache.get(each)) is not None]
         assert len(cached) <= 4
-        assert max(map(cached.count, "xyz")) <= 2

@@ -102,6 +102,26 @@ def test_each_variable_with_other_filters_has_its_own_cost() -> None:
     assert measured.maximum == math.inf
 
 
+def test_a_filter_that_is_null_costs_nothing() -> None:
+    """Clients send null for a field that the user has not set."""
+    query = "query($f: Filter) { page(first: 1, filter: $f) { total } }"
+
+    assert cost("{ page(first: 1, filter: {state: null}) { total } }") == 3
+    assert cost(query, {"f": {"state": None}}) == 3
+
+
+def test_names_that_a_client_invents_are_not_kept() -> None:
+    """The cost is computed before the variables are checked."""
+    operation = parse("query($f: Filter) { page(first: 1, filter: $f) { total } }")
+    definition = operation.definitions[0]
+    assert isinstance(definition, OperationDefinitionNode)
+    measured = OperationCost(SCHEMA, operation, definition)
+    for number in range(10):
+        measured.of({"f": {f"invented {number}": 1}})
+
+    assert len(measured._known) == 1
+
+
 @pytest.mark.parametrize(
     ("cheap", "costly"),
     [

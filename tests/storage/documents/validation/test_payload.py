@@ -220,7 +220,16 @@ def test_a_fault_in_a_large_sample_is_found(fault: str, path: str) -> None:
     assert report.count == 120_001
 
 
-@pytest.mark.parametrize("text", ["0.25," * 60_000, "0.25,,0.25" + ",0.25" * 60_000, "0.25 " * 60_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1, 2," + " " * 140_000,
+        "1," + " " * 140_000 + ",2",
+        "0.25," * 60_000,
+        "0.25,,0.25" + ",0.25" * 60_000,
+        "0.25 " * 60_000,
+    ],
+)
 def test_a_large_text_that_is_not_json_is_rejected(text: str) -> None:
     """Splitting at commas must not hide a superfluous or missing comma."""
     with pytest.raises(NotJson):
