@@ -67,19 +67,6 @@ class ResultQueries:
             queries = [_query_of_each_status(shard, changed) for shard in self._shards]
         return await self._count(queries, read_time)
 
-    async def time_of_change(self, since: datetime, number: int, read_time: datetime) -> datetime | None:
-        """Return a time until which about `number` results were computed after `since`, or None if there are fewer."""
-        queries = [
-            _query(shard, "computed_at", [("computed_at", _Operator.GREATER_THAN, since)]) for shard in self._shards
-        ]
-        for query in queries:
-            query.offset = number // len(self._shards)
-            query.limit.value = 1
-            query.select.fields.add(field_path="computed_at")
-        found = await asyncio.gather(*(self._firestore.documents(self._parent, each, read_time) for each in queries))
-        times = (encoding.to_datetime(each.fields["computed_at"].timestamp_value) for page in found for each in page)
-        return min(times, default=None)
-
     async def earliest(self, start: datetime, read_time: datetime) -> datetime | None:
         """Return the earliest time stamp at `start` or later, or None."""
         queries = [_query(shard, "timestamp", _range("timestamp", start, LATEST)) for shard in self._shards]

@@ -1,21 +1,23 @@
 """Updates of the rollups of single days: adds results, and marks hours that must be computed again as stale."""
 
 from bisect import bisect
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import date, datetime
 from itertools import chain
 from typing import Any
 
-from storage.firestore import encoding
 from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.rollups.checkpoint import Checkpoint
 from storage.rollups.day_rollups import DayRollups, Pause
-from storage.rollups.later_results import Key, LaterResults, Verified, changes_since, verify
+from storage.rollups.later_results import READ_MARGIN, Key, LaterResults, Verified, changes_since, verify
 from storage.rollups.result_queries import ResultQueries, timestamp_of
 from storage.rollups.rollup import EARLIEST, Resolution, Snapshot, end_of, midnight_of
 from storage.rollups.rollup_store import RollupStore
+
+MAX_RESULTS = 5_000
+"""The approximate number of results that are added before rollups are stored. A day is never divided."""
 
 
 class DayUpdates:
@@ -39,17 +41,15 @@ class DayUpdates:
         self._pause = pause
         self._max_days = max_days
 
-    async def add_changes(
-        self, checkpoint: Checkpoint, until: datetime, now: datetime
-    ) -> tuple[int, int, set[datetime]]:
-        """Add the results that were written after the checkpoint, up to `until`, to the rollups of their days.
+    async def add_changes(self, checkpoint: Checkpoint, now: datetime) -> tuple[int, int, set[datetime]]:
+        """Add the results since the checkpoint to the rollups of their days.
 
         Return the number of results, the number of changed hours, and the hours that are stale now. An hour is stale
         if a result was replaced or removed.
         """
-        later = await self._later_results(checkpoint, until)
-        hours, stale = await self._update(sorted(later), later, checkpoint, until, now)
-        return sum(map(len, later.values())), hours, stale
+        results = await self._changes_by_day(checkpoint, now)
+        hours, stale = await self._update(results, checkpoint, now)
+        return sum(results.values()), hours, stale
 
     async def compare(self, checkpoint: Checkpoint, now: datetime) -> tuple[int, set[datetime]]:
         """Compare all rollups with the number of results. Update the days that differ, as `add_changes` does.
@@ -59,20 +59,17 @@ class DayUpdates:
         days: set[date] = set()
         for store in self._stores:
             days |= await self._different_days(store, checkpoint, now)
-        later = await self._later_results(checkpoint, now)
-        return await self._update(sorted(days), later, checkpoint, now, now)
+        return await self._update(dict.fromkeys(days, 0), checkpoint, now)
 
-    async def _later_results(self, checkpoint: Checkpoint, until: datetime) -> Mapping[date, Sequence[Any]]:
-        """Return the results that were written after the checkpoint, up to `until`, by day."""
-        found: dict[date, list[Any]] = defaultdict(list)
-        async with aclosing(
-            changes_since(self._queries, checkpoint, EARLIEST, checkpoint.covered_until, until)
-        ) as batches:
+    async def _changes_by_day(self, checkpoint: Checkpoint, now: datetime) -> Mapping[date, int]:
+        """Return the number of results that were written after the checkpoint, by day."""
+        found = Counter[date]()
+        since, end = checkpoint.as_of - READ_MARGIN, checkpoint.covered_until
+        async with aclosing(self._queries.changes(since, EARLIEST, end, now, select=())) as batches:
             async for documents in batches:
                 for document in documents:
                     await self._pause()
-                    if encoding.to_datetime(document.update_time) > checkpoint.as_of:
-                        found[timestamp_of(document).date()].append(document)
+                    found[timestamp_of(document).date()] += 1
         return found
 
     async def _different_days(self, store: RollupStore, checkpoint: Checkpoint, now: datetime) -> set[date]:
@@ -83,51 +80,96 @@ class DayUpdates:
         async with aclosing(windows):
             async for window in windows:
                 later = LaterResults(checkpoint, window.snapshots, Resolution.DAY)
-                async with aclosing(changes_since(self._queries, checkpoint, start, window.end, now)) as batches:
-                    async for documents in batches:
-                        for document in documents:
-                            await self._pause()
-                            later.add(document, store.kind.series_of(document))
+                await self._add_changes([store], [later], checkpoint, start, window.end, now)
                 verified = await self._verify(window.snapshots, later, Resolution.DAY, now)
                 found.update(day.date() for day in verified.unknown | verified.empty)
                 start = window.end
         return found
 
     async def _update(
-        self,
-        days_to_update: Sequence[date],
-        results: Mapping[date, Sequence[Any]],
-        checkpoint: Checkpoint,
-        until: datetime,
-        now: datetime,
+        self, results: Mapping[date, int], checkpoint: Checkpoint, now: datetime
     ) -> tuple[int, set[datetime]]:
         """Update the rollups of some days. Return the number of changed hours, and the hours that are stale.
 
-        `results` are all later results by day, as they were at `until`.
+        `results` are the numbers of later results by day.
         """
         changed, stale = 0, set[datetime]()
-        for group in await self._groups(days_to_update, now):
-            first, last = group[0], group[-1]
-            start, end = midnight_of(first), min(end_of(last), checkpoint.covered_until)
-            days = [await each.read(first, last, now, self._pause) for each in self._stores]
-            snapshots = [
-                {key: snapshot for each in found.values() for key, snapshot in each.hours() if start <= key[0] < end}
-                for found in days
-            ]
-            later = [LaterResults(checkpoint, each, Resolution.HOUR) for each in snapshots]
-            for document in chain.from_iterable(each for day, each in results.items() if first <= day <= last):
-                await self._pause()
-                for store, each in zip(self._stores, later, strict=True):
-                    each.add(document, store.kind.series_of(document))
-            changed += len({hour for hour, _ in later[0].statistics})
-            for store, rollups, known, added in zip(self._stores, days, snapshots, later, strict=True):
-                stale |= await self._write(store, rollups, known, added, until)
+        for part in _parts(results):
+            groups = await self._groups(part, now)
+            # One query for each group would read all changes again and again if the days are far apart.
+            loaded = await self._load(checkpoint, part[0], part[-1], now) if len(groups) > 1 else None
+            for first, last in groups:
+                hours, found = await self._update_group(first, last, loaded, checkpoint, now)
+                changed += hours
+                stale |= found
         return changed, stale
 
-    async def _groups(self, days: Sequence[date], now: datetime) -> Sequence[Sequence[date]]:
-        """Divide days into groups of up to `max_days`, with up to `max_days` stored days from the first to the last."""
-        if not days or (days[-1] - days[0]).days < self._max_days:
-            return [days] if days else []
+    async def _update_group(
+        self,
+        first: date,
+        last: date,
+        loaded: Mapping[date, Sequence[Any]] | None,
+        checkpoint: Checkpoint,
+        now: datetime,
+    ) -> tuple[int, set[datetime]]:
+        """Update the days from `first` to `last`. Read their later results, unless they are loaded."""
+        start, end = midnight_of(first), min(end_of(last), checkpoint.covered_until)
+        days = [await each.read(first, last, now, self._pause) for each in self._stores]
+        snapshots = [
+            {key: snapshot for each in found.values() for key, snapshot in each.hours() if start <= key[0] < end}
+            for found in days
+        ]
+        later = [LaterResults(checkpoint, each, Resolution.HOUR) for each in snapshots]
+        if loaded is None:
+            await self._add_changes(self._stores, later, checkpoint, start, end, now)
+        else:
+            documents = (each for day, each in loaded.items() if first <= day <= last)
+            await self._add(self._stores, later, chain.from_iterable(documents))
+        stale: set[datetime] = set()
+        for store, rollups, known, added in zip(self._stores, days, snapshots, later, strict=True):
+            stale |= await self._write(store, rollups, known, added, now)
+        return len({hour for hour, _ in later[0].statistics}), stale
+
+    async def _load(self, checkpoint: Checkpoint, first: date, last: date, now: datetime) -> dict[date, list[Any]]:
+        """Return the results since the checkpoint with a time stamp from one day to another, by day."""
+        found: dict[date, list[Any]] = defaultdict(list)
+        end = min(end_of(last), checkpoint.covered_until)
+        async with aclosing(changes_since(self._queries, checkpoint, midnight_of(first), end, now)) as batches:
+            async for documents in batches:
+                for document in documents:
+                    await self._pause()
+                    found[timestamp_of(document).date()].append(document)
+        return found
+
+    async def _add_changes(
+        self,
+        stores: Sequence[RollupStore],
+        later: Sequence[LaterResults],
+        checkpoint: Checkpoint,
+        start: datetime,
+        end: datetime,
+        now: datetime,
+    ) -> None:
+        """Add the results after the checkpoint that have a time stamp in a range to the later results of each store."""
+        async with aclosing(changes_since(self._queries, checkpoint, start, end, now)) as batches:
+            async for documents in batches:
+                await self._add(stores, later, documents)
+
+    async def _add(
+        self, stores: Sequence[RollupStore], later: Sequence[LaterResults], documents: Iterable[Any]
+    ) -> None:
+        for document in documents:
+            await self._pause()
+            for store, each in zip(stores, later, strict=True):
+                each.add(document, store.kind.series_of(document))
+
+    async def _groups(self, days: Sequence[date], now: datetime) -> Sequence[tuple[date, date]]:
+        """Return the first and the last day of each group of days.
+
+        A group has up to `max_days` days, and up to `max_days` stored days from the first to the last.
+        """
+        if (days[-1] - days[0]).days < self._max_days:
+            return [(days[0], days[-1])]
         stored: set[date] = set()
         for store in self._stores:
             stored |= (await store.days(midnight_of(days[0]), end_of(days[-1]), now)).keys()
@@ -139,7 +181,7 @@ class DayUpdates:
                 groups.append([])
                 first = position
             groups[-1].append(day)
-        return groups
+        return [(group[0], group[-1]) for group in groups]
 
     async def _write(
         self,
@@ -147,34 +189,26 @@ class DayUpdates:
         days: dict[date, DayRollups],
         snapshots: Mapping[Key, Snapshot],
         later: LaterResults,
-        until: datetime,
+        now: datetime,
     ) -> set[datetime]:
-        """Write days with later results. Return the hours that are stale now.
-
-        An hour that was written with results after `until` is left as it is: it was computed from its results since,
-        or another instance has already added results that this instance does not know.
-        """
-        newer = {hour for (hour, _), snapshot in snapshots.items() if snapshot.as_of > until}
-        later.unusable |= newer
-        verified = await self._verify(snapshots, later, Resolution.HOUR, until)
+        """Write days with later results. Return the hours that are stale now."""
+        verified = await self._verify(snapshots, later, Resolution.HOUR, now)
         for hour, series in {*snapshots, *later.statistics}:
             await self._pause()
-            if hour in newer:
-                continue
             key = hour, series
             day = days.setdefault(hour.date(), DayRollups(hour.date()))
             if hour in verified.empty:
                 day.remove(hour, series)
             elif hour in verified.unknown:
                 if key not in snapshots or not snapshots[key].is_stale:
-                    day.put(hour, series, Snapshot(until))
+                    day.put(hour, series, Snapshot(now))
             elif key in later.statistics:
                 merged = later.statistics[key]
                 if key in snapshots:
                     merged.merge(snapshots[key].statistics())
-                day.put(hour, series, Snapshot.of(until, merged))
+                day.put(hour, series, Snapshot.of(now, merged))
         await store.write(self._writer, list(days.values()), self._pause)
-        return verified.unknown - newer
+        return verified.unknown
 
     async def _verify(
         self, snapshots: Mapping[Key, Snapshot], later: LaterResults, resolution: Resolution, now: datetime
@@ -183,3 +217,17 @@ class DayUpdates:
             return await self._queries.count(start, end, now)
 
         return await verify(count, snapshots, later, resolution, self._pause)
+
+
+def _parts(results: Mapping[date, int]) -> Iterator[list[date]]:
+    """Yield lists of days in order. The days of a list have a limited number of results. A day is never divided."""
+    part: list[date] = []
+    size = 0
+    for day in sorted(results):
+        if part and size + results[day] > MAX_RESULTS:
+            yield part
+            part, size = [], 0
+        part.append(day)
+        size += results[day]
+    if part:
+        yield part

@@ -48,8 +48,8 @@ MAX_STEP_RESULTS = 5_000
 
 With 1,900 values in bins of their own in each result, they use 220 MiB.
 """
-MAX_READ_AGE = timedelta(minutes=50)
-"""Firestore reads the state of up to an hour ago. All rollups are built again if a step would need an earlier state."""
+MAX_CHANGES = 500_000
+"""If more results were written after the checkpoint, all rollups are built again, because that is done in steps."""
 COMPARISON_INTERVAL = timedelta(days=1)
 """The time between two comparisons. Only a comparison detects that Firestore has deleted expired results."""
 _MAX_DAYS = 50
@@ -146,27 +146,23 @@ class RollupBuilder:
         self._checkpoint = await self._checkpoints.write(self._writer, replace(self._checkpoint, **changes))
 
     async def _add_changes(self, report: Report) -> bool:
-        """Add the next results after the checkpoint, in the order of their computation. Return whether more follow."""
+        """Add the results after the checkpoint. Return False, because all of them are added."""
         checkpoint, now = self._checkpoint, await self._firestore.now()
         since = checkpoint.as_of - READ_MARGIN
         changed = await self._queries.count_changes(since, now, is_computed=False)
         if not changed:
             return False  # do not write the checkpoint, so that a submitter without new results costs no write
         computed = await self._queries.count_changes(since, now)
-        end_of_step = None
-        if computed > MAX_STEP_RESULTS:
-            end_of_step = await self._queries.time_of_change(checkpoint.as_of, MAX_STEP_RESULTS, now)
-        if end_of_step is not None and now - end_of_step > MAX_READ_AGE:
+        if computed > MAX_CHANGES:
             await self._save(as_of=now, covered_until=EARLIEST, stale_from=None, compared_at=None)
             return False
-        until = end_of_step or now
-        results, hours, stale = await self._days.add_changes(checkpoint, until, now)
+        results, hours, stale = await self._days.add_changes(checkpoint, now)
         report.results += results
         report.hours += hours
         stale_from = min([*stale, checkpoint.stale_from or LATEST])
         compared_at = None if changed > computed else checkpoint.compared_at
-        await self._save(as_of=until, stale_from=None if stale_from == LATEST else stale_from, compared_at=compared_at)
-        return end_of_step is not None
+        await self._save(as_of=now, stale_from=None if stale_from == LATEST else stale_from, compared_at=compared_at)
+        return False
 
     async def _compute_stale_hours(self, report: Report) -> bool:
         """Compute the stale hours of some days. Return whether more stale hours can follow."""
