@@ -158,15 +158,15 @@ def test_a_conflict_leaves_the_chunks_of_a_large_sample_unchanged(stack: Stack) 
 
 
 def test_one_conflict_among_many_samples_affects_no_other_sample(stack: Stack) -> None:
-    """Its entry is null and has an error. The others have receipts."""
+    """Its entry is null and has an error. The others have receipts. A repeated sample has its current state."""
     sample = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1], "idempotency_key": "one of many"}
     mutation = "mutation ($samples: [RawSample!]!) { submitMany(samples: $samples) { id state } }"
 
-    stack.submit(sample)
+    stack.wait_for(stack.submit(sample)["id"])
     response = stack.post_graphql(mutation, {"samples": [sample, sample | {"data": [2]}, {"data": []}]}).json()
 
     states = [each and each["state"] for each in response["data"]["submitMany"]]
-    assert states == ["PENDING", None, "REJECTED"]
+    assert states == ["COMPUTED", None, "REJECTED"]
     assert [(e["path"], e["extensions"]["code"]) for e in response["errors"]] == [(["submitMany", 1], "CONFLICT")]
 
 
