@@ -69,12 +69,12 @@ class CallerCache:
     def put(self, credential: str, entry: CacheEntry) -> None:
         """Add or replace the entry of a credential."""
         self.remove(credential)
-        own = self._of_submitter.setdefault(entry.caller.submitter, OrderedDict())
+        submitter = entry.caller.submitter
         if len(self._entries) >= MAX_CACHED_CALLERS:
-            has_share = len(own) >= MAX_CACHED_CALLERS_PER_SUBMITTER
-            self.remove(next(iter(own if has_share else self._entries)))
+            own = self._of_submitter.get(submitter, ())
+            self.remove(next(iter(own if len(own) >= MAX_CACHED_CALLERS_PER_SUBMITTER else self._entries)))
         self._entries[credential] = entry
-        self._of_submitter.setdefault(entry.caller.submitter, own)[credential] = None
+        self._of_submitter.setdefault(submitter, OrderedDict())[credential] = None
 
     def remove(self, credential: str) -> None:
         """Remove the entry of a credential, if there is one."""

@@ -87,7 +87,7 @@ def from_value(value: Any) -> object:
 
 def to_datetime(timestamp: Any) -> datetime:
     """Return a protobuf `Timestamp` as a time in UTC, truncated to microseconds."""
-    return _EPOCH + timedelta(0, timestamp.seconds, timestamp.nanos // 1_000)
+    return _EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1_000)
 
 
 def _fill(message: Any, value: object) -> None:

@@ -38,9 +38,10 @@ SCHEMA = GraphQLSchema(
         },
     )
 )
+assert SCHEMA.query_type is not None
 for name in ("page", "items"):
     declared = FieldCost(1, 1, ("first",), 20, max_size=100, scan_units=50, scan_members=frozenset({"state"}))
-    declare(SCHEMA.query_type.fields[name], declared)  # type: ignore[union-attr]
+    declare(SCHEMA.query_type.fields[name], declared)
 
 
 def cost(query: str, variables: dict[str, Any] | None = None, schema: GraphQLSchema = SCHEMA) -> int:
