@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
+from typing import Any, cast
 
 import pytest
 from starlette.exceptions import HTTPException
@@ -18,6 +20,7 @@ from tests.triggers.rollups.conftest import Database
 from tests.triggers.rollups.summary_check import START, check
 from triggers.rollups import endpoint
 from triggers.rollups.endpoint import RollupsEndpoint
+from triggers.rollups.rollup_builder import Report
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, address: str, database: Database) -> None:
@@ -80,3 +83,64 @@ def test_the_command_prints_what_it_has_done(indexed_firestore: FirestoreProcess
     printed = subprocess.check_output(command, env=environment, text=True)
 
     assert json.loads(printed) == {"resultsArchived": 0, "resultsRead": 0, "hoursWritten": 0, "finished": True}
+
+
+async def test_submitters_share_a_run_and_the_rest_of_it_goes_to_those_who_need_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A submitter with endless work comes first. The others are finished in the same run, and it gets the rest."""
+    clock = Clock()
+    monkeypatch.setattr(endpoint, "time", clock)
+    monkeypatch.setattr(endpoint, "RollupBuilder", partial(Builder, clock))
+    rollups = Run(shards=1)
+
+    report = await rollups.run(b"")
+
+    parts = [(submitter, round(seconds)) for submitter, seconds in clock.parts]
+    assert parts == [("busy", 15), ("a", 0), ("b", 0), ("busy", 30)]
+    assert rollups.archived == ["busy", "a", "b"]
+    assert report["finished"] is False
+
+
+class Clock:
+    """A clock that only the builders advance."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.parts: list[tuple[str, float]] = []
+
+    def monotonic(self) -> float:
+        """Return the time in seconds."""
+        return self.now
+
+
+class Builder:
+    """Works until its deadline if the submitter is busy. Otherwise there is nothing to do."""
+
+    def __init__(self, clock: Clock, _firestore: object, _writer: object, submitter: str, **options: Any) -> None:
+        self._clock = clock
+        self._submitter = submitter
+        self._deadline = options["deadline"]
+
+    async def run(self, report: Report) -> None:
+        """Advance the clock."""
+        started = self._clock.now
+        if self._submitter == "busy":
+            self._clock.now, report.is_finished = self._deadline, False
+        self._clock.parts.append((self._submitter, self._clock.now - started))
+
+
+class Run(RollupsEndpoint):
+    """A run over three submitters, without Firestore."""
+
+    def __init__(self, *, shards: int) -> None:
+        super().__init__(shards=shards)
+        self.archived: list[str] = []
+        self._connection = cast(Any, (self, None))
+
+    async def document_ids(self, _: str) -> list[str]:
+        """Return the submitters."""
+        return ["busy", "a", "b"]
+
+    async def _archive(self, _firestore: object, submitter: str, _report: Report, _deadline: float) -> None:
+        self.archived.append(submitter)
