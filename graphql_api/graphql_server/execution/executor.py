@@ -152,12 +152,12 @@ class Executor:
             await resources.aclose()  # gives the budget back even if closing `events` fails or is cancelled
 
     async def _read_variables(self, operation: Operation, request: GraphQLRequest) -> dict[str, Any]:
-        variables = operation.variables.read(request.variables, request.placeholder)
+        variables = operation.variables.read(request.variables, request.placeholders)
         size = 0 if request.variables is None else len(memoryview(request.variables))
-        if size > _LARGE_VARIABLE_BYTES or request.placeholder is not None:
+        if size > _LARGE_VARIABLE_BYTES or request.placeholders is not None:
             await asyncio.sleep(YIELD_SECONDS)
             variables = {name: _copy(value) for name, value in variables.items()}
-            request.variables = request.placeholder = None  # release the body
+            request.variables = request.placeholders = None  # release the body
             await asyncio.sleep(YIELD_SECONDS)
         return variables
 

@@ -4,7 +4,7 @@ msgspec splits the request and its `variables` into spans of text (`msgspec.Raw`
 of a raw scalar. All other variables are decoded when the operation of the request is known.
 """
 
-from contextlib import suppress
+import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -16,7 +16,7 @@ from graphql import ListTypeNode, NamedTypeNode, NonNullTypeNode, OperationDefin
 from graphql_api.budgets.memory_budget import Reservation
 from graphql_api.client_text import shorten
 from graphql_api.graphql_server.execution.json_object import check_unique, check_utf8, decode, unused_value
-from graphql_api.graphql_server.execution.placeholder import Placeholder, replace_list
+from graphql_api.graphql_server.execution.placeholder import MAX_KEPT_BYTES, PlaceholderText
 from graphql_api.graphql_server.settings import MIB, GraphQLSettings
 from storage.documents.errors import BadRequest, TooLarge
 
@@ -28,8 +28,8 @@ class GraphQLRequest:
     query: str
     operation_name: str | None
     variables: msgspec.Raw | None
-    placeholder: Placeholder | None = None
-    """Set if `variables` is long. The marker of the placeholder then replaces the contents of a list in `variables`."""
+    placeholders: PlaceholderText | None = None
+    """Set if the request is long. Placeholders then replace the numbers of long lists in `variables`."""
     reservation: Reservation | None = None
     """The memory of the body. It stays reserved while the operation waits for its turn."""
 
@@ -43,7 +43,7 @@ class GraphQLRequest:
 
         The operation has decoded the variables. Resolvers reserve the memory that they need.
         """
-        self.variables = self.placeholder = None
+        self.variables = self.placeholders = None
         if self.reservation is not None:
             self.reservation.release()
 
@@ -63,6 +63,7 @@ class _Object(msgspec.Struct):
     """Any JSON object. msgspec skips its members."""
 
 
+_POSITION = re.compile(r" \(byte \d+\)")
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 _EXTENSIONS = msgspec.json.Decoder(_Extensions | None)
 _TEXT = msgspec.json.Decoder(str | None)
@@ -73,17 +74,26 @@ _VALUE: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 def read_json(body: bytes | msgspec.Raw) -> GraphQLRequest:
     """Read a request from JSON.
 
-    Raises `BadRequest` if the request is invalid, and `TooLarge` if it has a large value that is not used.
+    Raises `BadRequest` if the request is invalid, and `TooLarge` if it has a large value that is not used, or is long
+    without long lists of numbers.
     """
     if not body:
         raise BadRequest("the request has no body; send a JSON object with a `query`")
     check_utf8(body)
-    if isinstance(body, bytes) and len(body) > MIB and (placeholder := replace_list(body)):
-        with suppress(BadRequest):  # split the whole body instead, so that the error has the correct position
-            request = _split(placeholder.text)
-            if request.variables is not None and placeholder.is_in(request.variables):
-                request.placeholder = placeholder
-                return request
+    if not isinstance(body, bytes) or len(body) <= MIB:
+        return _split(body)
+    placeholders = PlaceholderText(body)
+    try:
+        request = _split(placeholders.text)
+    except BadRequest as error:
+        if len(body) <= MAX_KEPT_BYTES:
+            return _split(body)  # the error then has the correct position
+        raise BadRequest(_POSITION.sub("", str(error))) from None
+    if request.variables is not None and placeholders.are_all_in(request.variables):
+        request.placeholders = placeholders
+        return request
+    if len(body) > MAX_KEPT_BYTES:
+        raise unused_value()
     return _split(body)
 
 
@@ -141,7 +151,7 @@ class VariableReader:
         self._decoder = _span_decoder(tuple(self._names)) if self._names else None
         self._raw_list = _raw_list_decoder(settings.max_raw_list_length) if any(self._list_depths) else None
 
-    def read(self, variables: msgspec.Raw | None, placeholder: Placeholder | None = None) -> dict[str, Any]:
+    def read(self, variables: msgspec.Raw | None, placeholders: PlaceholderText | None = None) -> dict[str, Any]:
         """Return the value of each declared variable that is in `variables`. Raises `BadRequest` or `TooLarge`."""
         if variables is None or self._decoder is None:
             return {}
@@ -155,10 +165,10 @@ class VariableReader:
                 continue
             spans[name] = span
             if depth is not None:
-                values[name] = self._raw(span, depth, name, placeholder)
+                values[name] = self._raw(span, depth, name, placeholders)
                 continue
-            if placeholder is not None and placeholder.is_in(span):
-                span = msgspec.Raw(placeholder.restore(span))
+            if placeholders is not None and placeholders.is_in(span):
+                span = msgspec.Raw(placeholders.restore(span))
             plain_bytes += len(memoryview(span))
             if plain_bytes > self._settings.max_plain_variable_bytes:
                 limit = self._settings.max_plain_variable_bytes
@@ -171,20 +181,20 @@ class VariableReader:
                 raise TooLarge(f"variables may have up to {limit:,} items in total; send shorter lists")
             values[name] = decode(_VALUE, span, f"the variable `{shorten(name, 60)}`")
         check_unique(variables, spans)
-        if placeholder is not None and not any(map(placeholder.is_in, spans.values())):
+        if placeholders is not None and not placeholders.are_all_in(*spans.values()):
             raise unused_value()
         return values
 
-    def _raw(self, span: msgspec.Raw, depth: int, name: str, placeholder: Placeholder | None) -> Any:
+    def _raw(self, span: msgspec.Raw, depth: int, name: str, placeholders: PlaceholderText | None) -> Any:
         start = bytes(memoryview(span)[:1])
         if start == b"n":  # the value is null
             return None
         if depth == 0 or start != b"[" or self._raw_list is None:
-            return placeholder.restore(span) if placeholder is not None and placeholder.is_in(span) else span
+            return placeholders.restore(span) if placeholders is not None and placeholders.is_in(span) else span
         limit = self._settings.max_raw_list_length
         decoded = decode(self._raw_list, span, f"the variable `{shorten(name, 60)}`, a list of at most {limit} items,")
         items = (getattr(decoded, field) for field in decoded.__struct_fields__)
-        return [self._raw(item, depth - 1, name, placeholder) for item in items if item is not msgspec.UNSET]
+        return [self._raw(item, depth - 1, name, placeholders) for item in items if item is not msgspec.UNSET]
 
 
 def _request(

@@ -25,7 +25,7 @@ def read_variables(body: bytes, query: str = "query($s: RawSample, $x: Int, $l: 
     operation = parse(query).definitions[0]
     assert isinstance(operation, OperationDefinitionNode)
     request = read_json(body)
-    return VariableReader(operation, GraphQLSettings()).read(request.variables, request.placeholder)
+    return VariableReader(operation, GraphQLSettings()).read(request.variables, request.placeholders)
 
 
 @pytest.mark.parametrize(

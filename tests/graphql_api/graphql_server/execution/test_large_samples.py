@@ -37,7 +37,7 @@ def test_a_large_sample_is_found_without_parsing_it() -> None:
     reader = VariableReader(operation, GraphQLSettings())
 
     splitting, request = best(lambda: read_json(BODY))
-    finding, variables = best(lambda: reader.read(request.variables, request.placeholder))
+    finding, variables = best(lambda: reader.read(request.variables, request.placeholders))
 
     assert memoryview(variables["s"]) == memoryview(SAMPLE)
     parsing, _ = best(lambda: msgspec.json.decode(BODY))
