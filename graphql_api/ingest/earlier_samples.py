@@ -1,10 +1,14 @@
 """Earlier samples to which a new sample refers: by the same idempotency key, or because it corrects them."""
 
 from collections.abc import Sequence
+from datetime import tzinfo
+from functools import partial
 
+from graphql_api.ingest.fair_executor import FairExecutor
 from graphql_api.ingest.uploads import ReadHeaders
 from storage.documents import BadRequest, Conflict, Header, NotFound, Sample, document_paths
 from storage.documents.server_time import SERVER_TIME
+from storage.documents.validation import payload
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed
@@ -17,17 +21,29 @@ Outcome = Header | Exception
 class EarlierSamples:
     """The stored samples of all submitters."""
 
-    def __init__(self, firestore: Firestore, writer: GroupCommitWriter, read_headers: ReadHeaders) -> None:
+    def __init__(
+        self,
+        firestore: Firestore,
+        writer: GroupCommitWriter,
+        read_headers: ReadHeaders,
+        validators: FairExecutor,
+        zone: tzinfo | None,
+    ) -> None:
         self._firestore = firestore
         self._writer = writer
         self._read_headers = read_headers
+        self._validators = validators
+        self._zone = zone
 
-    async def find(self, submitter: str, earlier_id: str, idempotency_key: str | None) -> Header | None:
-        """Return the sample to supersede. Raises `NotFound` if it is not stored.
+    async def find(self, submitter: str, earlier_id: str, raw: bytes, idempotency_key: str | None) -> Header | None:
+        """Return the sample that `raw` supersedes. Raises `NotFound` if it is not stored.
 
-        Returns None if a sample with the idempotency key is stored. The request is then repeated, and the earlier
-        sample has been deleted since.
+        Returns None if a sample with the idempotency key, or with the member `idempotency_key` of `raw`, is stored. The
+        request is then repeated, and the earlier sample has been deleted since.
         """
+        if idempotency_key is None:
+            report = await self._validators.run(submitter, partial(payload.validate_quickly, raw, self._zone))
+            idempotency_key = None if report is None else report.idempotency_key
         keyed_id = None if idempotency_key is None else document_paths.keyed_sample_id(submitter, idempotency_key)
         headers = await self._read_headers(submitter, {earlier_id, keyed_id or earlier_id})
         if earlier_id not in headers and keyed_id not in headers:

@@ -78,7 +78,6 @@ class Receiver:
     ) -> None:
         self._firestore = firestore
         self._writer = writer
-        self._earlier = EarlierSamples(firestore, writer, read_headers)
         self._settings = settings
         self.validators = FairExecutor(_MAX_VALIDATION_THREADS, "validator")
         self._large_samples = LargeSampleWriter(firestore, writer, read_headers, self.validators)
@@ -88,6 +87,7 @@ class Receiver:
         self.max_sample_bytes = max_sample_bytes
         self._time_zone = time_zone
         self._zone = None if time_zone is None else ZoneInfo(time_zone)
+        self._earlier = EarlierSamples(firestore, writer, read_headers, self.validators, self._zone)
         self._shards = shards
         self._budgets = budgets
 
@@ -201,7 +201,7 @@ class Receiver:
 
         If the process stops before the mark is written, the client repeats the request with the same idempotency key.
         """
-        earlier = await self._earlier.find(sender.submitter, earlier_id, idempotency_key)
+        earlier = await self._earlier.find(sender.submitter, earlier_id, raw, idempotency_key)
         stored = await self._receive(raw, sender, idempotency_key, labels)
         if earlier is not None and stored.arrival is Arrival.ACCEPTED:
             await self._earlier.supersede(earlier, stored)

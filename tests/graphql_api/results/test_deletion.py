@@ -1,7 +1,6 @@
 """Deleted samples leave a tombstone and nothing else. Superseded results leave all lists."""
 
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import httpx
@@ -10,15 +9,10 @@ from google.cloud.firestore import Client
 
 from storage.documents import Tombstone, document_paths
 from storage.documents.chunks import MAX_INLINE_BYTES
+from tests.graphql_api.results.operator import COUNTS, DELETE, SAMPLE, Operator
 from tests.graphql_api.schema.subscriber import first_events
 from tests.stack import Stack, eventually
 
-DELETE = """mutation ($ids: [ID!], $filter: SampleFilter, $reason: String! = "wrong sensor") {
-    deleteSamples(ids: $ids, filter: $filter, reason: $reason) { id state deleted reason } }"""
-PROGRESS = "query ($id: ID!) { deletion(id: $id) { state deleted } }"
-COUNTS = """{ samples { totalCount } results { totalCount } resultsSummary { results median }
-    pending: samples(filter: {state: PENDING}) { totalCount }
-    deleted: samples(filter: {state: DELETED}) { totalCount } }"""
 LOOKED_UP = """query ($id: ID!) { sample(id: $id) { state } result(id: $id) { mean }
     deletedSample(id: $id) { id sha256 deletedAt reason } }"""
 LISTED = "{" + " ".join(
@@ -27,41 +21,6 @@ LISTED = "{" + " ".join(
 ) + "}"  # fmt: skip
 NEWEST = "{ results(orderBy: {field: COMPUTED_AT, direction: DESC}, first: 1) { edges { cursor } } }"
 REMOVALS = "subscription ($after: String) { removals(after: $after) { cursor node { id reason supersededBy } } }"
-SUBMIT = """mutation ($sample: RawSample!, $id: ID, $key: String) {
-    submit(sample: $sample, supersedes: $id, idempotencyKey: $key) { id state result { mean } } }"""
-SAMPLE = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2], "labels": {"site": "bern"}}
-
-
-class Operator:
-    """A submitter with computed samples, and a key with all scopes."""
-
-    def __init__(self, stack: Stack, submitter: str, samples: list[Any]) -> None:
-        self.stack, self.submitter = stack, submitter
-        self.key = stack.new_key(submitter, "submit,read,admin")
-        self.ids = [stack.submit(sample, key=self.key)["id"] for sample in samples]
-        for sample_id in self.ids:
-            eventually(partial(self._is_final, sample_id), lambda: stack.log)
-
-    def _is_final(self, sample_id: str) -> bool:
-        return bool(self.stack.sample(sample_id, key=self.key)["state"] != "PENDING")
-
-    def query(self, document: str, **variables: Any) -> Any:
-        """Return the data of a response."""
-        return self.stack.graphql(document, variables, key=self.key)
-
-    def error(self, document: str, **variables: Any) -> Any:
-        """Return the only error of a response."""
-        (error,) = self.stack.post_graphql(document, variables, key=self.key).json()["errors"]
-        return error
-
-    def delete(self, **variables: Any) -> Any:
-        """Delete samples; return the progress when it has ended."""
-        started = self.query(DELETE, **variables)["deleteSamples"]
-        assert (started["state"], started["deleted"], started["reason"]) == ("RUNNING", 0, "wrong sensor")
-        return eventually(
-            lambda: (now := self.query(PROGRESS, id=started["id"])["deletion"])["state"] != "RUNNING" and now,
-            lambda: self.stack.log,
-        )
 
 
 def test_a_deleted_sample_leaves_a_tombstone(stack: Stack, firestore: Client) -> None:
@@ -228,73 +187,3 @@ def test_a_subscriber_learns_of_a_superseded_sample(stack: Stack) -> None:
     assert [(node["id"], node["supersededBy"]) for node in nodes] == list(zip(operator.ids, corrections, strict=True))
     assert {node["reason"] for node in nodes} == {""}
     assert resumed == received[1:]
-
-
-def test_a_corrected_sample_leaves_lists_and_stays_reachable(stack: Stack) -> None:
-    """A rejected correction changes nothing. Subscribers of results receive the new result."""
-    operator = Operator(stack, "corrected", [SAMPLE, SAMPLE])
-    wrong, right = operator.ids
-    submit = """mutation ($sample: RawSample!, $id: ID!, $key: String) {
-        submit(sample: $sample, supersedes: $id, idempotencyKey: $key) { id state } }"""
-    read = "query ($id: ID!) { sample(id: $id) { state } result(id: $id) { mean supersededBy } }"
-
-    rejected = operator.query(submit, sample={"data": []}, id=wrong)["submit"]
-    unchanged = operator.query(read, id=wrong)
-    corrected = operator.query(submit, sample={**SAMPLE, "data": [5]}, id=wrong, key="correction")["submit"]
-    eventually(lambda: operator.query(read, id=wrong)["sample"]["state"] == "SUPERSEDED", lambda: stack.log)
-    eventually(lambda: operator.query(read, id=corrected["id"])["sample"]["state"] == "COMPUTED", lambda: stack.log)
-    repeated = operator.query(submit, sample={**SAMPLE, "data": [5]}, id=wrong, key="correction")["submit"]
-    missing = operator.error(submit, sample=SAMPLE, id="00000000-0000-4000-8000-000000000000")
-
-    assert (rejected["state"], unchanged["sample"]["state"]) == ("REJECTED", "COMPUTED")
-    assert operator.query(read, id=wrong)["result"] == {"mean": 1.5, "supersededBy": corrected["id"]}
-    listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
-    assert {edge["node"]["id"] for edge in listed} == {right, corrected["id"]}
-    summary = operator.query("{ resultsSummary { mean median } }")["resultsSummary"]
-    assert summary == {"mean": (1 + 2 + 5) / 3, "median": pytest.approx(2, rel=0.010001)}
-    assert repeated["id"] == corrected["id"]
-    assert missing["extensions"]["code"] == "NOT_FOUND"
-    assert operator.query(COUNTS)["pending"]["totalCount"] == 0
-
-
-def test_a_sample_cannot_be_superseded_by_a_sample_that_is_superseded(stack: Stack) -> None:
-    """Lists would contain neither of them. This could happen if a key is used again for a correction."""
-    operator = Operator(stack, "corrected-back", [])
-    first = operator.query(SUBMIT, sample=SAMPLE, key="first")["submit"]["id"]
-    stack.wait_for(first, key=operator.key)
-    second = operator.query(SUBMIT, sample={**SAMPLE, "data": [5]}, key="second", id=first)["submit"]["id"]
-    stack.wait_for(first, "SUPERSEDED", key=operator.key)
-    stack.wait_for(second, key=operator.key)
-
-    refused = operator.error(SUBMIT, sample=SAMPLE, key="first", id=second)
-    back = operator.query(SUBMIT, sample=SAMPLE, key="third", id=second)["submit"]["id"]
-    stack.wait_for(second, "SUPERSEDED", key=operator.key)
-    stack.wait_for(back, key=operator.key)
-
-    assert refused["extensions"]["code"] == "CONFLICT"
-    assert f"the sample {first}, which is superseded itself" in refused["message"]
-    listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
-    assert [edge["node"]["id"] for edge in listed] == [back]
-
-
-def test_a_repeated_submission_returns_the_sample_as_it_is_now(stack: Stack) -> None:
-    """Also if the sample that it corrects was deleted, or if it was corrected itself since."""
-    operator = Operator(stack, "repeats", [SAMPLE])
-    (wrong,) = operator.ids
-    correction = {"sample": {**SAMPLE, "data": [5]}, "key": "correction", "id": wrong}
-    submitted = operator.query(SUBMIT, **correction)["submit"]
-    stack.wait_for(submitted["id"], key=operator.key)
-
-    repeated = operator.query(SUBMIT, **correction)["submit"]
-    operator.delete(ids=[wrong])
-    after_deletion = operator.query(SUBMIT, **correction)["submit"]
-    operator.query(SUBMIT, sample=SAMPLE, id=submitted["id"])
-    stack.wait_for(submitted["id"], "SUPERSEDED", key=operator.key)
-    after_correction = operator.query(SUBMIT, **correction)["submit"]
-    unknown_key = operator.error(SUBMIT, sample=SAMPLE, key="another", id=wrong)
-
-    assert (submitted["state"], submitted["result"]) == ("PENDING", None)
-    computed = {"id": submitted["id"], "state": "COMPUTED", "result": {"mean": 5}}
-    assert repeated == after_deletion == computed
-    assert after_correction == computed | {"state": "SUPERSEDED"}
-    assert unknown_key["extensions"]["code"] == "NOT_FOUND"

@@ -7,7 +7,7 @@ from google.cloud.firestore import DELETE_FIELD, Client
 
 from storage.documents import document_paths
 from storage.documents.chunks import MAX_INLINE_BYTES
-from tests.graphql_api.results.test_deletion import SAMPLE, Operator
+from tests.graphql_api.results.operator import SAMPLE, Operator
 from tests.graphql_api.results.test_recomputation import RECOMPUTE
 from tests.stack import Stack, eventually
 

@@ -1,0 +1,88 @@
+"""A corrected sample leaves all lists, and stays reachable."""
+
+from typing import Any
+
+import pytest
+
+from tests.graphql_api.results.operator import COUNTS, SAMPLE, Operator
+from tests.stack import Stack, eventually
+
+SUBMIT = """mutation ($sample: RawSample!, $id: ID, $key: String) {
+    submit(sample: $sample, supersedes: $id, idempotencyKey: $key) { id state result { mean } } }"""
+
+
+def test_a_corrected_sample_leaves_lists_and_stays_reachable(stack: Stack) -> None:
+    """A rejected correction changes nothing. Subscribers of results receive the new result."""
+    operator = Operator(stack, "corrected", [SAMPLE, SAMPLE])
+    wrong, right = operator.ids
+    submit = """mutation ($sample: RawSample!, $id: ID!, $key: String) {
+        submit(sample: $sample, supersedes: $id, idempotencyKey: $key) { id state } }"""
+    read = "query ($id: ID!) { sample(id: $id) { state } result(id: $id) { mean supersededBy } }"
+
+    rejected = operator.query(submit, sample={"data": []}, id=wrong)["submit"]
+    unchanged = operator.query(read, id=wrong)
+    corrected = operator.query(submit, sample={**SAMPLE, "data": [5]}, id=wrong, key="correction")["submit"]
+    eventually(lambda: operator.query(read, id=wrong)["sample"]["state"] == "SUPERSEDED", lambda: stack.log)
+    eventually(lambda: operator.query(read, id=corrected["id"])["sample"]["state"] == "COMPUTED", lambda: stack.log)
+    repeated = operator.query(submit, sample={**SAMPLE, "data": [5]}, id=wrong, key="correction")["submit"]
+    missing = operator.error(submit, sample=SAMPLE, id="00000000-0000-4000-8000-000000000000")
+
+    assert (rejected["state"], unchanged["sample"]["state"]) == ("REJECTED", "COMPUTED")
+    assert operator.query(read, id=wrong)["result"] == {"mean": 1.5, "supersededBy": corrected["id"]}
+    listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
+    assert {edge["node"]["id"] for edge in listed} == {right, corrected["id"]}
+    summary = operator.query("{ resultsSummary { mean median } }")["resultsSummary"]
+    assert summary == {"mean": (1 + 2 + 5) / 3, "median": pytest.approx(2, rel=0.010001)}
+    assert repeated["id"] == corrected["id"]
+    assert missing["extensions"]["code"] == "NOT_FOUND"
+    assert operator.query(COUNTS)["pending"]["totalCount"] == 0
+
+
+def test_a_sample_cannot_be_superseded_by_a_sample_that_is_superseded(stack: Stack) -> None:
+    """Lists would contain neither of them. This could happen if a key is used again for a correction."""
+    operator = Operator(stack, "corrected-back", [])
+    first = operator.query(SUBMIT, sample=SAMPLE, key="first")["submit"]["id"]
+    stack.wait_for(first, key=operator.key)
+    second = operator.query(SUBMIT, sample={**SAMPLE, "data": [5]}, key="second", id=first)["submit"]["id"]
+    stack.wait_for(first, "SUPERSEDED", key=operator.key)
+    stack.wait_for(second, key=operator.key)
+
+    refused = operator.error(SUBMIT, sample=SAMPLE, key="first", id=second)
+    back = operator.query(SUBMIT, sample=SAMPLE, key="third", id=second)["submit"]["id"]
+    stack.wait_for(second, "SUPERSEDED", key=operator.key)
+    stack.wait_for(back, key=operator.key)
+
+    assert refused["extensions"]["code"] == "CONFLICT"
+    assert f"the sample {first}, which is superseded itself" in refused["message"]
+    listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
+    assert [edge["node"]["id"] for edge in listed] == [back]
+
+
+@pytest.mark.parametrize("is_member", [False, True])
+def test_a_repeated_submission_returns_the_sample_as_it_is_now(stack: Stack, is_member: bool) -> None:
+    """Also if the sample that it corrects was deleted, or if it was corrected itself since.
+
+    The idempotency key is an argument, or a member of the sample.
+    """
+    operator = Operator(stack, f"repeats-{is_member}", [SAMPLE])
+    (wrong,) = operator.ids
+    right = {**SAMPLE, "data": [5]}
+    correction: dict[str, Any] = {"sample": right, "key": "correction", "id": wrong}
+    if is_member:
+        correction = {"sample": {**right, "idempotency_key": "correction"}, "id": wrong}
+    submitted = operator.query(SUBMIT, **correction)["submit"]
+    stack.wait_for(submitted["id"], key=operator.key)
+
+    repeated = operator.query(SUBMIT, **correction)["submit"]
+    operator.delete(ids=[wrong])
+    after_deletion = operator.query(SUBMIT, **correction)["submit"]
+    operator.query(SUBMIT, sample=SAMPLE, id=submitted["id"])
+    stack.wait_for(submitted["id"], "SUPERSEDED", key=operator.key)
+    after_correction = operator.query(SUBMIT, **correction)["submit"]
+    unknown_key = operator.error(SUBMIT, sample=SAMPLE, key="another", id=wrong)
+
+    assert (submitted["state"], submitted["result"]) == ("PENDING", None)
+    computed = {"id": submitted["id"], "state": "COMPUTED", "result": {"mean": 5}}
+    assert repeated == after_deletion == computed
+    assert after_correction == computed | {"state": "SUPERSEDED"}
+    assert unknown_key["extensions"]["code"] == "NOT_FOUND"
