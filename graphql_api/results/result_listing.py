@@ -142,7 +142,7 @@ class ResultListing:
             select=(*select, *(bound.field for bound in later_bounds)) if select else (),
             label_terms=label_terms,
         )
-        document_filter = partial(_are_within, later_bounds) if later_bounds else None
+        document_filter = partial(are_within, later_bounds) if later_bounds else None
         return ShardedQuery(self._firestore, submitter, self._shards, query, document_filter)
 
 
@@ -157,7 +157,8 @@ def decode_result(submitter: str, document: Any) -> Result:
     return Result.from_fields(submitter, document.name.rpartition("/")[2], encoding.from_document(document))
 
 
-async def _are_within(bounds: Sequence[Bound], documents: Sequence[Any]) -> list[bool]:
+async def are_within(bounds: Sequence[Bound], documents: Sequence[Any]) -> list[bool]:
+    """Return whether each of these protocol `Document`s is within all bounds."""
     return [all(bound.contains(_value(document, bound.field)) for bound in bounds) for document in documents]
 
 

@@ -19,7 +19,7 @@ from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.results.filters import EVERYTHING, Bound, Order, Selection
 from graphql_api.results.ordered_query import OrderedQuery
 from graphql_api.results.pagination import Page, PageRequest
-from graphql_api.results.result_listing import results_of_status
+from graphql_api.results.result_listing import are_within, results_of_status
 from graphql_api.results.sharded_query import DocumentFilter, ShardedQuery
 from storage.documents import Arrival, Header, SampleState, Status, document_paths, state_of
 from storage.firestore import encoding
@@ -74,26 +74,27 @@ class SampleListing:
     async def count(self, submitter: str, state: SampleState | None, selection: Selection) -> int:
         """Return the number of samples in `state` that `selection` selects.
 
-        DELETED samples are read, and without labels also COMPUTED, SUPERSEDED and FAILED samples within bounds.
-        Firestore counts all others.
+        Firestore counts the samples. Exceptions: DELETED samples are read. COMPUTED, SUPERSEDED and FAILED samples
+        within bounds and without labels need a read of all SUPERSEDED and FAILED results, or of the samples within the
+        bounds.
         """
         if state is None:
             counts = (self._headers(submitter, arrival, selection, ("shard",)).count() for arrival in Arrival)
             return sum(await asyncio.gather(*counts))
-        if state is SampleState.PENDING or (selection.labels and state.value in _OUTCOMES):
+        if state.value in _OUTCOMES and selection.is_everything:
+            return await self._query(submitter, results_of_status(Status(state.value))).count()
+        if state is SampleState.PENDING or state.value in _OUTCOMES:
             counted = await self._count_by_results(submitter, state, selection)
             if counted is not None:
                 return counted
-        if state.value not in _OUTCOMES or not selection.is_everything:
-            return await self._samples(submitter, state, selection, ("shard",)).count()
-        return await self._query(submitter, results_of_status(Status(state.value))).count()
+        return await self._samples(submitter, state, selection, ("shard",)).count()
 
     async def _count_by_results(self, submitter: str, state: SampleState, selection: Selection) -> int | None:
         """Return the number of accepted samples that have a result of a state, or for PENDING, that have no result.
 
-        Return None if some results cannot be counted. Results of earlier releases lack the time of submission, and so
-        do tombstones. The index with this time does not contain them. Results can be kept longer than samples, so
-        results from before the earliest sample do not count.
+        Return None if some results cannot be counted, or if a read of the samples is faster. Results of earlier
+        releases lack the time of submission, and so do tombstones. The index with this time does not contain them.
+        Results can be kept longer than samples, so results from before the earliest sample do not count.
         """
         accepted = {"state_on_arrival": Arrival.ACCEPTED.value}
         earliest = await self._query(submitter, _by_submission(document_paths.SAMPLES, accepted, selection)).first()
@@ -111,10 +112,21 @@ class SampleListing:
         ]
         read_time = await self._firestore.now()
         stored, timed, *counts = await asyncio.gather(*(query.count(read_time) for query in queries))
-        outcomes, found = sum(counts[: len(_OUTCOMES)]), sum(counts[len(_OUTCOMES) :])
-        if timed == outcomes:
-            return max(0, stored - found) if state is SampleState.PENDING else found
-        return stored - outcomes if selection.is_everything else None
+        outcomes, found = dict(zip(_OUTCOMES, counts, strict=False)), sum(counts[len(_OUTCOMES) :])
+        if timed != sum(outcomes.values()):
+            return stored - sum(outcomes.values()) if selection.is_everything else None
+        if state is SampleState.PENDING:
+            return max(0, stored - found)
+        if selection.labels:
+            return found
+        # No index has the state and the time of submission. Few results are FAILED or SUPERSEDED, so these are read.
+        read = [each for each in _OUTCOMES if (each.value == state.value) != (state is SampleState.COMPUTED)]
+        if sum(outcomes[each] for each in read) > stored:
+            return None
+        within = partial(are_within, selected.bounds)
+        queries = [self._query(submitter, results_of_status(each, ("submitted_at",)), within) for each in read]
+        others = sum(await asyncio.gather(*(query.count() for query in queries)))
+        return max(0, found - others) if state is SampleState.COMPUTED else others
 
     async def ids(
         self, submitter: str, state: SampleState | None, selection: Selection, batch_size: int
@@ -211,8 +223,10 @@ class SampleListing:
         query = OrderedQuery(document_paths.SAMPLES, _NEWEST_FIRST, equal=equal, selection=selection, select=select)
         return ShardedQuery(self._firestore, submitter, self._shards, query, document_filter)
 
-    def _query(self, submitter: str, query: OrderedQuery) -> ShardedQuery:
-        return ShardedQuery(self._firestore, submitter, self._shards, query)
+    def _query(
+        self, submitter: str, query: OrderedQuery, document_filter: DocumentFilter | None = None
+    ) -> ShardedQuery:
+        return ShardedQuery(self._firestore, submitter, self._shards, query, document_filter)
 
     async def _are_in_state(self, submitter: str, state: SampleState, headers: Sequence[Any]) -> list[bool]:
         """Return whether each of these accepted samples is in a state."""

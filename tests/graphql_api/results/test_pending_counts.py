@@ -118,6 +118,26 @@ async def test_samples_with_labels_are_counted_and_not_read(
     assert set((await count(Selection(labels={"site": "bern", "unit": "A"}))).values()) == {0}
 
 
+async def test_samples_in_a_range_are_read_only_if_they_are_few(
+    firestore: Firestore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise Firestore counts, and only FAILED and SUPERSEDED results are read. The sample of day 1 has expired."""
+    statuses = (Status.FAILED, Status.FAILED, Status.SUPERSEDED, Status.COMPUTED, Status.COMPUTED)
+    for number, status in enumerate(statuses, 1):
+        await store_result(firestore, number, status, submitted_at=day(number))
+    listing = SampleListing(firestore, LoopTurns(), shards=1)
+
+    async def count(first: int, last: int) -> list[int]:
+        states = (SampleState.COMPUTED, SampleState.SUPERSEDED, SampleState.FAILED, SampleState.PENDING)
+        return [await listing.count(SUBMITTER, state, between(first, last)) for state in states]
+
+    by_reading = [await count(day, day) for day in (1, 2, 6)]
+    monkeypatch.setattr(firestore, "batch_get", None)  # reading the results of samples would fail
+
+    assert by_reading == [[0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    assert [await count(*days) for days in ((1, 6), (3, 5), (4, 6))] == [[2, 1, 1, 1], [2, 1, 0, 0], [2, 0, 0, 1]]
+
+
 async def test_a_selection_for_deletion_leaves_out_samples_that_arrive_meanwhile(firestore: Firestore) -> None:
     """Reading the samples can take hours. A later sample can have a result when the results are read."""
     await store_result(firestore, 1, submitted_at=day(1), labels=SITE)  # its sample has expired
