@@ -109,8 +109,9 @@ resource "google_cloud_run_v2_service" "api" {
     }
   }
 
-  # An instance is ready once it can read Firestore.
-  depends_on = [google_firestore_database.this, google_project_iam_member.workloads]
+  # An instance is ready once it can read Firestore. A new version can need a new index: the version is deployed when
+  # Firestore has built all indexes.
+  depends_on = [google_firestore_database.this, google_firestore_index.this, google_project_iam_member.workloads]
 }
 
 resource "google_cloud_run_v2_service" "function" {
@@ -181,7 +182,7 @@ resource "google_cloud_run_v2_service" "function" {
     }
   }
 
-  # An instance is ready once it can read Firestore.
+  # An instance is ready once it can read Firestore. The URLs of the function make it wait for the API.
   depends_on = [google_firestore_database.this, google_project_iam_member.workloads]
 }
 

@@ -93,6 +93,22 @@ def test_every_terraform_test_notices_its_mutation(tmp_path: Path) -> None:
     assert set(re.findall(r'run "(\w+)"\.\.\. fail', output)) == names, output
 
 
+def test_a_new_version_is_deployed_when_its_indexes_are_built(tmp_path: Path) -> None:
+    """Otherwise the requests that need a new index would fail in the meantime."""
+    program = terraform.program()
+    module = Path(shutil.copytree(terraform.MODULE, tmp_path / "gcp", ignore=shutil.ignore_patterns(".terraform*")))
+
+    with terraform.provider(program, module, tmp_path) as environment:
+        terraform.run(
+            program, "init", "-backend=false", "-input=false", folder=module, environment=environment, seconds=100
+        )
+        _, graph = terraform.run(program, "graph", folder=module, environment=environment, seconds=100)
+
+    api = '"google_cloud_run_v2_service.api"'
+    assert f'{api} -> "google_firestore_index.this"' in graph
+    assert f'"google_cloud_run_v2_service.function" -> {api}' in graph
+
+
 def test_an_argument_that_the_provider_does_not_have_is_found(tmp_path: Path) -> None:
     """The schema is that of the real provider: names, types and required arguments."""
     program = terraform.program()
