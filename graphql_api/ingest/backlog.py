@@ -18,7 +18,7 @@ from graphql_api.budgets.budget import Budget
 from graphql_api.budgets.budgets import Budgets
 from storage.documents import Arrival, Header, Unavailable, document_paths
 from storage.firestore.client import Firestore
-from storage.firestore.errors import FirestoreError
+from storage.firestore.errors import DamagedDocument, FirestoreError
 from storage.firestore.throttled_log import ThrottledLog
 
 _MARKS_PER_LIMIT = 200
@@ -39,9 +39,9 @@ class Backlog:
         self._submitters: dict[str, _Submitter] = {}
         self._checks = asyncio.create_task(self._check_all())
 
-    def add(self, submitter: str, outcomes: Iterable[object]) -> None:
-        """Count the accepted samples among `outcomes`, the headers of samples that were stored just now."""
-        ids = [each.id for each in outcomes if isinstance(each, Header) and each.arrival is Arrival.ACCEPTED]
+    def add(self, submitter: str, headers: Iterable[Header]) -> None:
+        """Count the accepted samples among `headers`, the headers of samples that were stored just now."""
+        ids = [header.id for header in headers if header.arrival is Arrival.ACCEPTED]
         if ids:
             own = self._submitters.get(submitter)
             if own is None:
@@ -62,7 +62,11 @@ class Backlog:
                     try:
                         await self._check(submitter, own)
                     except (Unavailable, FirestoreError) as error:
+                        if isinstance(error, DamagedDocument):
+                            own.drop_mark()
                         _failed_reads.warning("could not read which samples have results: %s", error)
+                    except Exception as error:  # noqa: BLE001 - one failure must not end the checks of all submitters
+                        _failed_reads.warning("unexpected error while counting pending samples", cause=error)
 
     async def _check(self, submitter: str, own: "_Submitter") -> None:
         marks = own.marks_to_read()
@@ -98,6 +102,11 @@ class _Submitter:
     def marks_to_read(self) -> list[tuple[int, str]]:
         """Return the oldest marks and the newest sample."""
         return [*islice(self._marks, _MAX_MARKS_READ), (self._stored, self._last_id)]
+
+    def drop_mark(self) -> None:
+        """Drop the oldest mark, because a result that the marks refer to cannot be read."""
+        if self._marks:
+            self._marks.popleft()
 
     def set_computed(self, number: int) -> None:
         """Count the sample with this number and all samples before it as computed."""

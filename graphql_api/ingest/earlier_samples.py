@@ -1,12 +1,14 @@
 """Earlier samples to which a new sample refers: by the same idempotency key, or because it corrects them."""
 
-from collections.abc import Sequence
-from datetime import tzinfo
+import contextlib
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, tzinfo
 from functools import partial
+from typing import Any
 
 from graphql_api.ingest.fair_executor import FairExecutor
 from graphql_api.ingest.uploads import ReadHeaders
-from storage.documents import BadRequest, Conflict, Header, NotFound, Sample, document_paths
+from storage.documents import BadRequest, Conflict, Header, NotFound, Sample, Unavailable, document_paths
 from storage.documents.server_time import SERVER_TIME
 from storage.documents.validation import payload
 from storage.firestore import encoding
@@ -16,6 +18,8 @@ from storage.firestore.group_commit_writer import GroupCommitWriter
 
 Outcome = Header | Exception
 """The header of a stored sample, or the reason why it was not stored."""
+
+_MAX_ATTEMPTS = 5
 
 
 class EarlierSamples:
@@ -36,7 +40,9 @@ class EarlierSamples:
         self._zone = zone
 
     async def find(self, submitter: str, earlier_id: str, raw: bytes, idempotency_key: str | None) -> Header | None:
-        """Return the sample that `raw` supersedes. Raises `NotFound` if it is not stored.
+        """Return the sample that `raw` supersedes.
+
+        Raises `NotFound` if it is not stored, and `Conflict` if another sample supersedes it.
 
         Returns None if a sample with the idempotency key, or with the member `idempotency_key` of `raw`, is stored. The
         request is then repeated, and the earlier sample has been deleted since.
@@ -45,18 +51,24 @@ class EarlierSamples:
             report = await self._validators.run(submitter, partial(payload.validate_quickly, raw, self._zone))
             idempotency_key = None if report is None else report.idempotency_key
         keyed_id = None if idempotency_key is None else document_paths.keyed_sample_id(submitter, idempotency_key)
-        headers = await self._read_headers(submitter, {earlier_id, keyed_id or earlier_id})
-        if earlier_id not in headers and keyed_id not in headers:
+        headers = await self._read_existing(submitter, {earlier_id, keyed_id or earlier_id})
+        earlier = headers.get(earlier_id)
+        if earlier is None and keyed_id not in headers:
             raise NotFound(
                 "the sample to supersede does not exist or has expired; if only its result exists, delete it with "
                 "`deleteSamples` and submit this sample without `supersedes` - at `supersedes`"
             )
-        return headers.get(earlier_id)
+        if earlier is not None and earlier.superseded_by is not None and earlier.superseded_by != keyed_id:
+            other = earlier.superseded_by
+            if other in await self._read_existing(submitter, {other}):  # lists would contain both corrections
+                raise _superseded(other)
+        return earlier
 
     async def supersede(self, earlier: Header, sample: Header) -> None:
         """Mark a sample as superseded. This triggers the function, which writes the result of this sample again.
 
-        Raises `BadRequest` or `Conflict` if `sample` was stored before and cannot replace the earlier sample.
+        Raises `BadRequest` or `Conflict` if `sample` was stored before and cannot replace the earlier sample. Raises
+        `Conflict` if another sample has superseded the earlier sample in the meantime.
         """
         if earlier.superseded_by == sample.id:
             return
@@ -67,32 +79,76 @@ class EarlierSamples:
                 f"this idempotency key was used for the sample {sample.id}, which is superseded itself; use a new key "
                 "- at `supersedes`"
             )
-        name = self._firestore.name(document_paths.sample(earlier.submitter, earlier.id))
-        write = encoding.to_write(name, {"superseded_by": sample.id, "superseded_at": SERVER_TIME})
+        path = document_paths.sample(earlier.submitter, earlier.id)
+        write = encoding.to_write(
+            self._firestore.name(path), {"superseded_by": sample.id, "superseded_at": SERVER_TIME}
+        )
         write.update_mask.field_paths.append("superseded_by")
-        write.current_document.exists = True
-        await self._writer.write(write, earlier.submitter)
+        for _ in range(_MAX_ATTEMPTS):
+            document = (await self._firestore.batch_get([path], mask=("superseded_by",))).get(path)
+            if document is None:  # deleted in the meantime
+                return
+            current = document.fields["superseded_by"].string_value if "superseded_by" in document.fields else None
+            if current == sample.id:
+                return
+            if current != earlier.superseded_by:
+                raise _superseded(current)
+            write.current_document.update_time.CopyFrom(document.update_time)
+            with contextlib.suppress(PreconditionFailed):
+                await self._writer.write(write, earlier.submitter)
+                return
+        raise Unavailable("the sample to supersede changes all the time; retry later - at `supersedes`")
 
-    async def resolve(self, samples: Sequence[Sample], outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Replace each `PreconditionFailed` with the stored header or `Conflict`. One read gets all stored headers."""
-        existing = [
-            sample.header
-            for sample, outcome in zip(samples, outcomes, strict=True)
-            if isinstance(outcome, PreconditionFailed)
-        ]
+    async def resolve(self, samples: Sequence[Sample], writes: Sequence[Any], results: Sequence[Any]) -> list[Any]:
+        """Replace each `PreconditionFailed` in the results of the writes of headers.
+
+        If a sample with this id is stored, return its header, or `Conflict` if its content differs. If it has expired,
+        replace it, and return the result of this write. One read gets all stored headers.
+        """
+        resolved = list(results)
+        existing = [index for index, result in enumerate(results) if isinstance(result, PreconditionFailed)]
         try:
-            stored = await self._read_headers(existing[0].submitter, {header.id for header in existing})
+            headers = [samples[index].header for index in existing]
+            stored = await self._read_existing(headers[0].submitter, {header.id for header in headers})
+            for index, header in zip(existing, headers, strict=True):
+                if header.id in stored:
+                    resolved[index] = _resolve(header, stored[header.id])
+            expired = [index for index in existing if samples[index].header.id not in stored]
+            if expired:
+                replaced = await self._replace_expired([writes[index] for index in expired], headers[0].submitter)
+                for index, result in zip(expired, replaced, strict=True):
+                    resolved[index] = result
         except Exception as error:  # noqa: BLE001 - the error is the outcome of the samples that exist
-            return [error if isinstance(outcome, PreconditionFailed) else outcome for outcome in outcomes]
-        return [
-            _resolve(sample.header, stored.get(sample.header.id))
-            if isinstance(outcome, PreconditionFailed)
-            else outcome
-            for sample, outcome in zip(samples, outcomes, strict=True)
-        ]
+            return [error if isinstance(result, PreconditionFailed) else result for result in results]
+        return resolved
+
+    async def _read_existing(self, submitter: str, ids: Collection[str]) -> dict[str, Header]:
+        """Return the headers that are stored and have not expired. Firestore deletes expired headers later."""
+        now = datetime.now(UTC)
+        headers = await self._read_headers(submitter, ids)
+        return {
+            sample_id: header
+            for sample_id, header in headers.items()
+            if header.expire_at is None or header.expire_at > now
+        }
+
+    async def _replace_expired(self, writes: Sequence[Any], submitter: str) -> list[Any]:
+        """Write headers in the place of expired headers, which Firestore may have deleted since."""
+        paths = [self._firestore.path(write.update.name) for write in writes]
+        documents = await self._firestore.batch_get(paths, mask=("expire_at",))
+        for path, write in zip(paths, writes, strict=True):
+            if path in documents:
+                write.current_document.update_time.CopyFrom(documents[path].update_time)
+        results = await self._writer.write_all(writes, submitter)
+        changed = Unavailable("a sample with this idempotency key was stored at the same time; send this sample again")
+        return [changed if isinstance(result, PreconditionFailed) else result for result in results]
 
 
-def _resolve(submitted: Header, stored: Header | None) -> Outcome:
-    if stored is None or stored.sha256 != submitted.sha256:
+def _superseded(other: str | None) -> Conflict:
+    return Conflict(f"the sample is already superseded by the sample {other}; supersede that sample - at `supersedes`")
+
+
+def _resolve(submitted: Header, stored: Header) -> Outcome:
+    if stored.sha256 != submitted.sha256:
         return Conflict("this idempotency key was used for another sample; use a new key for a new sample")
     return stored

@@ -1,8 +1,7 @@
 """Writing of large samples: chunks are compressed and written while the sample is validated.
 
-Clients cannot read chunks without a header. If storing a sample fails, this module therefore removes the chunks. It
-keeps the chunks if a retry may still need them: a retry with the same idempotency key and the same content writes the
-same chunks. `uploads.py` later removes chunks that no retry has used, and chunks of a process that was killed.
+Clients cannot read chunks without a header. If storing a sample fails, or if the sample was stored before, this module
+therefore removes the chunks. `uploads.py` later removes the chunks of a process that was killed.
 """
 
 import asyncio
@@ -15,17 +14,8 @@ from functools import partial
 from typing import Any
 
 from graphql_api.ingest.fair_executor import FairExecutor, started_threads
-from graphql_api.ingest.uploads import ReadHeaders, Uploads
-from storage.documents import (
-    Conflict,
-    ContentKey,
-    Identity,
-    NotJson,
-    RetryLater,
-    Sample,
-    chunk_count,
-    compress_chunk,
-)
+from graphql_api.ingest.uploads import ReadHeaders, Upload, Uploads
+from storage.documents import ContentKey, Identity, RetryLater, Sample, chunk_count, chunk_fields, compress_chunk
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
@@ -45,7 +35,6 @@ class LargeSampleWriter:
     ) -> None:
         self._firestore = firestore
         self._writer = writer
-        self._read_headers = read_headers
         self._validators = validators
         self._uploads = Uploads(firestore, writer, read_headers)
         self._removal_delay_seconds = 2 * writer.timeout_seconds  # after this time, no write of the sample is in flight
@@ -66,10 +55,10 @@ class LargeSampleWriter:
     ) -> AsyncIterator[Sample]:
         """Write the chunks of `raw` and yield the sample from `validate`. The caller then writes the header.
 
-        The chunks expire at `expire_at`, or with the header if a header is stored already.
+        The chunks expire at `expire_at`. The header that the caller writes must expire at the same time.
 
         If the validation, the write of a chunk, or the caller fails, the error is raised. The chunks are then removed
-        after a delay, unless a retry may need them.
+        after a delay, unless the header was written.
         """
         first_chunks = [self._compress(raw, number) for number in range(min(chunk_count(raw), _MAX_CHUNKS_IN_FLIGHT))]
         identity = await asyncio.get_running_loop().run_in_executor(
@@ -78,18 +67,20 @@ class LargeSampleWriter:
         validation = asyncio.create_task(self._validators.run(submitter, partial(validate, identity)))
         if identity is None:  # the sample may contain its idempotency key
             identity = (await validation).identity
-        chunks = asyncio.create_task(self._write_chunks(raw, identity, first_chunks, expire_at))
+        upload = Upload(submitter, identity.id, chunk_count(raw))
+        chunks = asyncio.create_task(self._write_chunks(raw, upload, first_chunks, expire_at))
         try:
             sample = await validation
+            sample.header.upload_id = upload.id
             await chunks
             yield sample
-        except BaseException as error:
+        except BaseException:
             chunks.cancel()
-            if not identity.has_idempotency_key or isinstance(error, Conflict | NotJson):
-                self._start(self._remove_chunks(identity, chunk_count(raw)))
+            self._start(self._remove_chunks(upload, self._removal_delay_seconds))
             await asyncio.gather(chunks, return_exceptions=True)
             raise
-        self._start(self._end_upload(identity))
+        # With an idempotency key, a sample of an earlier request can be stored, which has other chunks.
+        self._start(self._remove_chunks(upload) if identity.has_idempotency_key else self._end_upload(upload))
 
     async def close(self) -> None:
         """Cancel all removals. The next process removes the remaining chunks."""
@@ -105,29 +96,25 @@ class LargeSampleWriter:
     async def _write_chunks(
         self,
         raw: bytes,
-        identity: Identity,
+        upload: Upload,
         first_chunks: Sequence[asyncio.Future[bytes]],
         expire_at: datetime | None,
     ) -> None:
         """Compress and write a limited number of chunks at a time, so that memory does not hold the sample twice."""
-        await self._uploads.begin(identity, chunk_count(raw))
-        if identity.has_idempotency_key:  # a retry writes the chunks of a stored sample again
-            stored = (await self._read_headers(identity.submitter, [identity.id])).get(identity.id)
-            if stored is not None and stored.sha256 == identity.sha256:
-                expire_at = stored.expire_at
+        await self._uploads.begin(upload)
         slots = asyncio.Semaphore(_MAX_CHUNKS_IN_FLIGHT)
 
         async def write(number: int) -> None:
             try:
                 data = await (first_chunks[number] if number < len(first_chunks) else self._compress(raw, number))
-                path, chunk = identity.chunk(number, data, expire_at)
-                await self._writer.write(encoding.to_write(self._firestore.name(path), chunk), identity.submitter)
+                name = self._firestore.name(upload.chunk_path(number))
+                await self._writer.write(encoding.to_write(name, chunk_fields(data, expire_at)), upload.submitter)
             finally:
                 slots.release()
 
         try:
             async with asyncio.TaskGroup() as tasks:
-                for number in range(chunk_count(raw)):
+                for number in range(upload.chunks):
                     await slots.acquire()
                     tasks.create_task(write(number))
         except ExceptionGroup as group:
@@ -138,20 +125,18 @@ class LargeSampleWriter:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _end_upload(self, identity: Identity) -> None:
+    async def _end_upload(self, upload: Upload) -> None:
         try:
-            await self._uploads.end(identity)
+            await self._uploads.end(upload)
         except (RetryLater, FirestoreError) as error:
             logger.warning(
-                "could not remove the record of the upload %s/%s: %s", identity.submitter, identity.id, error
+                "could not remove the record of an upload of %s/%s: %s", upload.submitter, upload.sample_id, error
             )
 
-    async def _remove_chunks(self, identity: Identity, count: int) -> None:
-        """Remove `count` chunks after a delay, unless a stored header refers to them."""
-        await asyncio.sleep(self._removal_delay_seconds)
+    async def _remove_chunks(self, upload: Upload, delay_seconds: float = 0) -> None:
+        """Remove the chunks after a delay, unless the stored header refers to them."""
+        await asyncio.sleep(delay_seconds)
         try:
-            await self._uploads.remove_chunks(identity, count)
+            await self._uploads.remove_chunks(upload)
         except (RetryLater, FirestoreError) as error:
-            logger.warning(
-                "could not remove chunks of %s/%s, which has no header: %s", identity.submitter, identity.id, error
-            )
+            logger.warning("could not remove unused chunks of %s/%s: %s", upload.submitter, upload.sample_id, error)

@@ -270,23 +270,24 @@ class Receiver:
         """Write headers. Set `submitted_at`, `submitted_by` and times of expiry, by default the current ones.
 
         If a sample with the same id is already stored, the outcome is the stored header if the content is equal.
-        Otherwise the outcome is `Conflict`.
+        Otherwise the outcome is `Conflict`. An expired sample is replaced.
         """
         outcomes: list[Outcome] = []
         expiry = expiry or (await self._settings.current(sender.submitter)).expiry
         for sample in samples:
             sample.header.submitted_by = sender.label
             sample.header.expire_at, sample.header.result_expire_at, sample.header.archiving = expiry
-        results = await self._writer.write_all([self._header_write(sample) for sample in samples], sender.submitter)
+        writes = [self._header_write(sample) for sample in samples]
+        results = await self._writer.write_all(writes, sender.submitter)
+        if any(isinstance(result, PreconditionFailed) for result in results):
+            results = await self._earlier.resolve(samples, writes, results)
+        new = []
         for sample, result in zip(samples, results, strict=True):
-            if isinstance(result, Exception):
-                outcomes.append(result)
-            else:
+            outcomes.append(result if isinstance(result, Header | Exception) else sample.header)
+            if outcomes[-1] is sample.header:
                 sample.header.submitted_at = encoding.to_datetime(result.transform_results[0].timestamp_value)
-                outcomes.append(sample.header)
-        self._backlog.add(sender.submitter, outcomes)
-        if any(isinstance(outcome, PreconditionFailed) for outcome in outcomes):
-            return await self._earlier.resolve(samples, outcomes)
+                new.append(sample.header)
+        self._backlog.add(sender.submitter, new)
         return outcomes
 
     def _header_write(self, sample: Sample) -> Any:

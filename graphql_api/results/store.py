@@ -78,8 +78,7 @@ class Store:
         return header, await asyncio.to_thread(header.assemble, chunks) if chunks else header.assemble(chunks)
 
     async def _chunks(self, header: Header) -> AsyncIterator[bytes]:
-        for number in range(header.chunks):
-            path = document_paths.chunk(header.submitter, header.id, header.sha256, number)
+        for path in header.chunk_paths():
             documents = await self._firestore.batch_get([path])
             if path in documents:
                 yield documents[path].fields["data"].bytes_value

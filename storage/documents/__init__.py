@@ -4,7 +4,7 @@ This package is the contract between the API and the trigger functions, which ar
 each other. It opens no connections.
 """
 
-from storage.documents.chunks import chunk_count, compress_chunk
+from storage.documents.chunks import chunk_count, chunk_fields, compress_chunk
 from storage.documents.document_paths import ContentKey, Identity
 from storage.documents.errors import (
     BadRequest,
@@ -23,7 +23,7 @@ from storage.documents.errors import (
 )
 from storage.documents.labels import Labels
 from storage.documents.problems import Problem, ProblemCode
-from storage.documents.result import FailedAttempts, Result, SampleState, Status, state_of
+from storage.documents.result import FailedAttempts, Result, SampleState, Status, is_of_sample, state_of
 from storage.documents.retention import Archiving, Expiry, HourlyRetention, Retention
 from storage.documents.sample import Arrival, Header, Sample
 from storage.documents.statistics import STATISTICS, STATISTICS_VERSION, Histogram, Statistic, Statistics
@@ -66,6 +66,8 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "chunk_count",
+    "chunk_fields",
     "compress_chunk",
+    "is_of_sample",
     "state_of",
 ]

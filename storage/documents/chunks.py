@@ -1,11 +1,12 @@
 """The chunks of a raw document that is too large for the header of its sample.
 
 Firestore stores at most 1 MiB per document, and Eventarc drops events over 512 KB. A raw document of more than
-`MAX_INLINE_BYTES` is therefore stored as chunks at `samples/{id}/chunks/{digest}-{number}`. Each chunk is compressed
+`MAX_INLINE_BYTES` is therefore stored as chunks at `samples/{id}/chunks/{upload_id}-{number}`. Each chunk is compressed
 separately, so several threads can compress a sample, and a reader needs memory for one chunk at a time.
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 
 import zstandard
 
@@ -36,6 +37,11 @@ def compress_chunk(raw: bytes, number: int) -> bytes:
     """Return the compressed chunk `number` (from 0) of a raw document."""
     compressor = zstandard.ZstdCompressor(compression_params=_COMPRESSION)
     return compressor.compress(memoryview(raw)[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES])
+
+
+def chunk_fields(data: bytes, expire_at: datetime | None) -> dict[str, object]:
+    """Return the fields of the document of a chunk. `data` is the compressed chunk."""
+    return {"data": data} if expire_at is None else {"data": data, "expire_at": expire_at}
 
 
 def join(chunks: Iterable[bytes]) -> bytes:

@@ -7,10 +7,11 @@ address the documents of another tenant.
 
 import json
 import re
+import secrets
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from hashlib import sha256
 
 from storage.documents.labels import Labels
@@ -62,18 +63,23 @@ def sample(submitter: str, sample_id: str) -> str:
     return f"{SUBMITTERS}/{submitter}/{SAMPLES}/{sample_id}"
 
 
-def chunk(submitter: str, sample_id: str, digest: str, number: int) -> str:
-    """Return the path of chunk `number` (from 0) of a sample whose raw document has the SHA-256 `digest`.
+def chunk(submitter: str, sample_id: str, upload_id: str, number: int) -> str:
+    """Return the path of chunk `number` (from 0) that an upload has written.
 
-    If a client sends different samples with the same idempotency key, the digest separates their chunks. Only one of
-    these samples gets a header.
+    If a client sends a sample twice with the same idempotency key, the id of the upload separates the chunks. The
+    header names the upload whose chunks belong to the sample.
     """
-    return f"{SUBMITTERS}/{submitter}/{SAMPLES}/{sample_id}/{CHUNKS}/{digest[:16]}-{number:04d}"
+    return f"{SUBMITTERS}/{submitter}/{SAMPLES}/{sample_id}/{CHUNKS}/{upload_id}-{number:04d}"
 
 
-def upload(sample_id: str, digest: str) -> str:
+def new_upload_id() -> str:
+    """Return a random id of an upload."""
+    return secrets.token_hex(8)
+
+
+def upload(upload_id: str) -> str:
     """Return the path of the document that exists while the chunks of a sample are written."""
-    return f"{UPLOADS}/{sample_id}-{digest[:16]}"
+    return f"{UPLOADS}/{upload_id}"
 
 
 def result(submitter: str, sample_id: str) -> str:
@@ -169,6 +175,11 @@ def keyed_sample_id(submitter: str, idempotency_key: str) -> str:
     return str(uuid.uuid5(uuid.uuid5(_NAMESPACE, submitter), idempotency_key))
 
 
+def kept_result_id(sample_id: str, sample_update_time: str) -> str:
+    """Return the new id of a result that is kept although another sample has taken the id of its sample."""
+    return str(uuid.uuid5(uuid.UUID(sample_id), sample_update_time))
+
+
 def is_sample_id(text: str) -> bool:
     """Return whether `text` is a UUID in the canonical form. All sample ids have this form."""
     try:
@@ -232,11 +243,6 @@ class Identity:
         if not isinstance(idempotency_key, str) and (b"\\" in raw or _contains_key(raw)):
             return None  # JSON escapes can spell the name `idempotency_key`
         return cls.of(raw, submitter, idempotency_key)
-
-    def chunk(self, number: int, data: bytes, expire_at: datetime | None = None) -> Document:
-        """Return the path and the fields of chunk `number`. `data` is the compressed chunk."""
-        fields: dict[str, object] = {"data": data} if expire_at is None else {"data": data, "expire_at": expire_at}
-        return chunk(self.submitter, self.id, self.sha256, number), fields
 
 
 def _contains_key(raw: bytes) -> bool:

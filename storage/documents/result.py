@@ -130,11 +130,9 @@ class Result:
         return fields
 
     def is_of(self, submitted_at: datetime) -> bool:
-        """Return whether this result belongs to the sample that was submitted at this time.
-
-        A tombstone can belong to an earlier sample with the same idempotency key. The new sample is then PENDING.
-        """
-        return self.status is not Status.DELETED or self.sample_update_time >= submitted_at
+        """Return whether this result belongs to the sample that was submitted at this time, as `is_of_sample` does."""
+        known = self.sample_update_time if self.status is Status.DELETED else self.submitted_at
+        return known is None or known >= submitted_at
 
     @classmethod
     def from_fields(cls, submitter: str, sample_id: str, fields: Mapping[str, object]) -> "Result":
@@ -167,6 +165,17 @@ class Result:
             expire_at=expire_at if isinstance(expire_at, datetime) else None,
             archiving=Archiving.from_fields(fields) if "archiving" in fields else None,
         )
+
+
+def is_of_sample(fields: Mapping[str, object], submitted_at: datetime) -> bool:
+    """Return whether a stored result belongs to the sample that was submitted at this time.
+
+    `fields` are the fields `status`, `sample_update_time` and `submitted_at` of the result. A tombstone, or a result
+    that is kept longer than its sample, can belong to an earlier sample with the same idempotency key. The new sample
+    is then PENDING. Results of earlier releases lack the time of submission, and belong to any sample with their id.
+    """
+    known = fields.get("sample_update_time" if fields.get("status") == Status.DELETED.value else "submitted_at")
+    return not isinstance(known, datetime) or known >= submitted_at
 
 
 @dataclass(frozen=True, slots=True)

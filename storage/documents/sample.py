@@ -14,7 +14,7 @@ from hashlib import sha256
 from zoneinfo import ZoneInfo
 
 from storage.documents import document_paths, labels
-from storage.documents.chunks import MAX_INLINE_BYTES, chunk_count, compress_chunk, join
+from storage.documents.chunks import MAX_INLINE_BYTES, chunk_count, chunk_fields, compress_chunk, join
 from storage.documents.document_paths import ContentKey, Document, Identity
 from storage.documents.errors import InvalidSample
 from storage.documents.labels import Labels
@@ -39,7 +39,8 @@ class Header:
     `shard` spreads samples over several ranges of the indexes that are ordered by time, so that no range becomes a hot
     spot. A result has the shard of its sample. `submitted_at` is the time of the write, or None until Firestore has
     confirmed the write. `raw` is None if the raw document is stored in chunks, or if the field was not read.
-    `chunks` is the number of chunks. `time_zone` is the name of the zone for a time stamp without a UTC offset. It is
+    `chunks` is the number of chunks, and `upload_id` the id of the upload that has written them. Samples of earlier
+    releases have no `upload_id`. `time_zone` is the name of the zone for a time stamp without a UTC offset. It is
     stored so that the trigger function computes the same instant as the API. `superseded_by` is the id of the sample
     that corrects this sample, since `superseded_at`. `missing_count` is the number of skipped nulls. If it is not 0,
     readers skip nulls. `submitted_by` is the label of the API key or the client of the access token that submitted the
@@ -59,6 +60,7 @@ class Header:
     time_zone: str | None
     raw: bytes | None = field(repr=False)
     chunks: int = 0
+    upload_id: str | None = None
     submitted_at: datetime | None = None
     recompute_requested_at: datetime | None = None
     labels: Labels = field(default_factory=dict)
@@ -101,6 +103,8 @@ class Header:
             fields |= self.archiving.fields()
         if self.raw is None:
             fields["chunks"] = self.chunks
+            if self.upload_id is not None:
+                fields["upload_id"] = self.upload_id
         else:
             fields["raw"] = self.raw.decode()
         return fields
@@ -118,6 +122,7 @@ class Header:
         superseded_by, superseded_at = fields.get("superseded_by"), fields.get("superseded_at")
         submitted_by = fields.get("submitted_by")
         expire_at, result_expire_at = fields.get("expire_at"), fields.get("result_expire_at")
+        upload_id = fields.get("upload_id")
         if not isinstance(problems, Iterable):
             raise TypeError(f"expected a list of problems, got {problems!r}")
         return cls(
@@ -133,6 +138,7 @@ class Header:
             time_zone=None if time_zone is None else str(time_zone),
             raw=raw.encode() if isinstance(raw, str) else None,
             chunks=int(str(fields.get("chunks", 0))),
+            upload_id=None if upload_id is None else str(upload_id),
             submitted_at=submitted_at if isinstance(submitted_at, datetime) else None,
             recompute_requested_at=requested_at if isinstance(requested_at, datetime) else None,
             labels=labels.from_fields(fields) if "labels" in fields else {},
@@ -177,6 +183,11 @@ class Header:
     def default_time_zone(self) -> tzinfo | None:
         """Return the zone that applies to a time stamp without a UTC offset, or None if the header names no zone."""
         return None if self.time_zone is None else ZoneInfo(self.time_zone)
+
+    def chunk_paths(self) -> list[str]:
+        """Return the paths of the chunks in order."""
+        upload_id = self.upload_id or self.sha256[:16]
+        return [document_paths.chunk(self.submitter, self.id, upload_id, number) for number in range(self.chunks)]
 
     def assemble(self, chunks: Iterable[bytes]) -> bytes:
         """Return the raw document: `raw` if the header has it, otherwise the decompressed `chunks` in order.
@@ -260,8 +271,8 @@ class Sample:
 
     def documents(self) -> Iterator[Document]:
         """Yield the path and the fields of each document in write order. The header is last."""
-        for number in range(self.header.chunks):
-            yield self.identity.chunk(number, compress_chunk(self.raw, number), self.header.expire_at)
+        for number, path in enumerate(self.header.chunk_paths()):
+            yield path, chunk_fields(compress_chunk(self.raw, number), self.header.expire_at)
         yield self.document()
 
     def document(self) -> Document:

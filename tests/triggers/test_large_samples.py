@@ -10,7 +10,7 @@ import psutil
 import pytest
 import zstandard
 
-from storage.documents import Sample, compress_chunk, document_paths
+from storage.documents import Sample, compress_chunk
 from tests.triggers.machine import Machine
 from tests.triggers.samples import new_large_sample, new_sample
 from triggers import computation
@@ -34,7 +34,7 @@ async def test_a_sample_with_a_bad_chunk_has_a_failed_result(machine: Machine, s
     """Chunks are written before the header, so a retry would find the same chunks."""
     sample, _ = new_large_sample(submitter)
     header = await machine.store(sample)
-    chunk = machine.client.document(document_paths.chunk(submitter, sample.header.id, sample.header.sha256, 1))
+    chunk = machine.client.document(sample.header.chunk_paths()[1])
     if fault == "missing":
         await chunk.delete()
     else:
@@ -51,8 +51,7 @@ async def test_repeated_events_of_a_large_sample_compute_it_once(own_machine: Ma
 
     statuses = await asyncio.gather(*(own_machine.deliver(header) for _ in range(5)))
     first = await own_machine.result(sample)
-    chunk = document_paths.chunk(submitter, sample.header.id, sample.header.sha256, 0)
-    await own_machine.client.document(chunk).delete()
+    await own_machine.client.document(sample.header.chunk_paths()[0]).delete()
     later = await own_machine.deliver(header)
 
     assert 200 in statuses

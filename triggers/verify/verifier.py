@@ -104,7 +104,7 @@ class Verifier:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             yield f"the header is damaged: {error!r}"
             return
-        paths = [document_paths.chunk(submitter, sample_id, header.sha256, number) for number in range(header.chunks)]
+        paths = header.chunk_paths()
         found = await self._firestore.batch_get(paths)
         chunks = [found.pop(path).fields["data"].bytes_value for path in paths if path in found]
         try:

@@ -55,7 +55,11 @@ def test_a_sample_with_a_damaged_header_has_a_state(stack: Stack) -> None:
     sample_id = stack.post_sample(SAMPLE, **{"content-type": "application/json"}).json()["id"]
     stack.wait_for(sample_id)
 
-    stack.firestore().document(f"submitters/local/samples/{sample_id}").update({"problems": 5})
+    firestore = stack.firestore()
+    header = firestore.document(f"submitters/local/samples/{sample_id}")
+    header.update({"problems": 5})
+    firestore.document(f"submitters/local/results/{sample_id}").delete()
+    header.update({"problems": 6})  # triggers the function again
 
     stack.wait_for(sample_id, "FAILED")
     assert stack.sample(sample_id)["problems"][0]["code"] == "NOT_COMPUTABLE"

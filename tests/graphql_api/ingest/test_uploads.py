@@ -12,9 +12,9 @@ from datetime import timedelta
 import pytest
 
 from graphql_api.budgets.loop_turns import LoopTurns
-from graphql_api.ingest.uploads import MIN_AGE, Uploads
+from graphql_api.ingest import uploads as uploads_module
+from graphql_api.ingest.uploads import MIN_AGE, Upload, Uploads
 from graphql_api.results.store import Store
-from storage.documents import Identity, Unavailable
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
@@ -49,12 +49,6 @@ async def connected(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     finally:
         await writer.close()
         await firestore.close()
-
-
-async def write_chunk(uploads: Uploads, identity: Identity) -> None:
-    """Write the first chunk of a sample."""
-    path, chunk = identity.chunk(0, b"chunk")
-    await uploads._writer.write(encoding.to_write(uploads._firestore.name(path), chunk))
 
 
 def count_uploads(stack: Stack) -> int:
@@ -113,7 +107,8 @@ async def test_a_sweep_keeps_the_chunks_of_a_stored_sample(stack: Stack, uploads
     sample_id = stack.post_sample(large).json()["id"]
     eventually(lambda: count_uploads(stack) == 0)
     header = (await uploads._read_headers("local", [sample_id]))[sample_id]
-    await uploads.begin(Identity("local", sample_id, header.sha256, False), header.chunks)
+    assert header.upload_id is not None
+    await uploads.begin(Upload("local", sample_id, header.chunks, header.upload_id))
 
     await uploads.sweep(NOW)
 
@@ -121,42 +116,38 @@ async def test_a_sweep_keeps_the_chunks_of_a_stored_sample(stack: Stack, uploads
     assert count_uploads(stack) == 0
 
 
-async def test_an_upload_that_starts_again_is_not_swept(stack: Stack, uploads: Uploads) -> None:
-    """The sweep has read the record before the retry changes it."""
-    identity = Identity.of(b"retried", "local", "retried")
-    await uploads.begin(identity, 1)
-    (record,) = await uploads._page("")
-    await uploads.begin(identity, 1)
-    await write_chunk(uploads, identity)
+async def test_a_sweep_removes_the_chunks_of_another_upload_of_a_stored_sample(
+    stack: Stack, uploads: Uploads, large: bytes
+) -> None:
+    """The sample was uploaded twice with the same idempotency key, and the process ended during the second upload."""
+    sample_id = stack.post_sample(large, idempotency_key="twice").json()["id"]
+    eventually(lambda: count_uploads(stack) == 0)
+    interrupted = Upload("local", sample_id, 1)
+    await uploads.begin(interrupted)
+    name = uploads._firestore.name(interrupted.chunk_path(0))
+    await uploads._writer.write(encoding.to_write(name, {"data": b"chunk"}))
 
-    assert not await uploads._sweep(record)
+    await uploads.sweep(NOW)
 
-    path, _ = identity.chunk(0, b"")
-    assert stack.firestore().document(path).get().exists
-    assert await uploads.sweep(NOW) == 1
-    assert not stack.firestore().document(path).get().exists
+    assert not stack.firestore().document(interrupted.chunk_path(0)).get().exists
+    assert stack.get(f"/samples/{sample_id}").content == large
 
 
-async def test_an_upload_does_not_start_during_its_sweep(stack: Stack, uploads: Uploads) -> None:
-    """The client retries later. A sweep that was interrupted is repeated."""
-    identity = Identity.of(b"swept", "local", "swept")
-    await uploads.begin(identity, 1)
-    await write_chunk(uploads, identity)
-    (record,) = await uploads._page("")
+async def test_a_damaged_record_does_not_end_the_sweeps(
+    uploads: Uploads, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next sweep removes the chunks of other uploads."""
+    sweeps = 0
 
-    async def interrupt(identity: Identity, chunks: int) -> None:
-        del identity, chunks
-        raise asyncio.CancelledError
+    async def sweep() -> int:
+        nonlocal sweeps
+        sweeps += 1
+        raise KeyError("chunks")
 
-    interrupted = Uploads(uploads._firestore, uploads._writer, uploads._read_headers)
-    interrupted.remove_chunks = interrupt  # type: ignore[method-assign]
-    with pytest.raises(asyncio.CancelledError):
-        await interrupted._sweep(record)
+    monkeypatch.setattr(uploads_module, "_SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(uploads, "sweep", sweep)
+    task = asyncio.create_task(uploads.sweep_regularly())
+    await asyncio.to_thread(eventually, lambda: sweeps > 2)
+    task.cancel()
 
-    with pytest.raises(Unavailable, match="is being removed"):
-        await uploads.begin(identity, 1)
-
-    assert await uploads.sweep(NOW) == 1
-    await uploads.begin(identity, 1)
-    await uploads.end(identity)
-    assert count_uploads(stack) == 0
+    assert "unexpected error while removing the chunks" in caplog.text

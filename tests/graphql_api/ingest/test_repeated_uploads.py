@@ -1,0 +1,209 @@
+"""A sample is submitted again while it is deleted or expires. What is acknowledged is stored, and nothing else is."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import grpc.aio
+import pytest
+
+from graphql_api.budgets.budgets import Budgets
+from graphql_api.ingest.receiver import Receiver
+from graphql_api.ingest.submitter_settings import SubmitterSettings
+from graphql_api.limits import Limits
+from graphql_api.results.deletion.deletion_store import DeletionStore
+from graphql_api.results.store import Store
+from storage.documents import Conflict, Header, Retention, Unavailable, document_paths
+from storage.documents.chunks import MAX_INLINE_BYTES
+from storage.firestore import encoding
+from storage.firestore.client import Firestore
+from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.messages import StructuredQuery
+from storage.firestore.retriggering import trigger_again
+from tests.infra.firestore.server_process import FirestoreProcess
+from tests.stack import PATIENCE_SECONDS
+
+SUBMITTER = "station"
+SMALL = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}'
+OTHER = b'{"time_stamp": "2019-05-02T06:00:00Z", "data": [2]}'
+LARGE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%b1]}' % (b"1.25, " * (MAX_INLINE_BYTES // 5))
+
+
+@dataclass(frozen=True)
+class Api:
+    """The parts of the API that store and delete samples."""
+
+    firestore: Firestore
+    writer: GroupCommitWriter
+    receiver: Receiver
+    store: Store
+    deletions: DeletionStore
+
+    async def submit(self, raw: bytes) -> Header:
+        """Store a sample with an idempotency key."""
+        sender: Any = SimpleNamespace(submitter=SUBMITTER, operator="", limits=None, label="key")
+        return await self.receiver.receive(raw, sender=sender, idempotency_key="key")
+
+    async def headers(self) -> dict[str, Header]:
+        """Return the stored header of the sample with the key, if there is one."""
+        return dict(await self.store.headers(SUBMITTER, [document_paths.keyed_sample_id(SUBMITTER, "key")]))
+
+    async def expire(self, header: Header) -> None:
+        """Set the time of expiry of a sample to the past. Firestore may delete the sample later."""
+        name = self.firestore.name(document_paths.sample(SUBMITTER, header.id))
+        write = encoding.to_write(name, {"expire_at": datetime.now(UTC) - timedelta(hours=5)})
+        write.update_mask.field_paths.append("expire_at")
+        await self.firestore.batch_write([write])
+
+    async def delete(self, header: Header) -> int:
+        """Delete a sample. Return the number of samples that existed."""
+        return await self.deletions.delete(SUBMITTER, [header.id], "wrong")
+
+    async def _names(self, collection: str) -> list[str]:
+        query = StructuredQuery(from_=[{"collection_id": collection, "all_descendants": True}])
+        return [self.firestore.path(document.name) for document in await self.firestore.documents("", query)]
+
+    async def wait_for_chunks(self, header: Header | None) -> None:
+        """Wait until all uploads have ended. Then only the chunks of `header` are stored."""
+        tasks: set[Any] = self.receiver._large_samples._tasks  # `get_coro` has no exact type
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await asyncio.gather(*(task for task in tasks if task.get_coro().__name__ != "sweep_regularly"))
+        assert await self._names("uploads") == []
+        assert await self._names("chunks") == ([] if header is None else header.chunk_paths())
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    """An API without a function."""
+    process = FirestoreProcess(tmp_path, "--indexes", "infra/gcp/firestore.indexes.json")
+    process.start()
+    try:
+        async with grpc.aio.insecure_channel(process.address) as channel:
+            firestore = Firestore(channel, "projects/p/databases/(default)", timeout_seconds=30)
+            writer = GroupCommitWriter(firestore, timeout_seconds=5)
+            budgets = Budgets(Limits())
+            store = Store(firestore, budgets.turns, shards=1)
+            receiver = Receiver(
+                firestore,
+                writer,
+                store.headers,
+                SubmitterSettings(firestore, writer, Retention()),
+                max_sample_bytes=2**26,
+                time_zone=None,
+                shards=1,
+                budgets=budgets,
+            )
+            yield Api(firestore, writer, receiver, store, DeletionStore(firestore, writer))
+            await receiver.close()
+            await writer.close()
+    finally:
+        process.close()
+
+
+def before(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, act: Callable[..., Awaitable[object]]) -> None:
+    """Call `act` once, directly before the next call of a method, with the same arguments."""
+    method = getattr(owner, name)
+
+    async def acted(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(owner, name, method)
+        await act(*arguments, **options)
+        return await method(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, acted)
+
+
+async def test_a_sample_that_is_deleted_during_its_upload_is_stored_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deletion of the earlier sample removes the chunks of this sample only."""
+    first = await api.submit(LARGE)
+    before(monkeypatch, api.receiver, "_write_headers", lambda *_: api.delete(first))
+
+    again = await api.submit(LARGE)
+
+    assert again.id == first.id
+    _, raw = await api.store.raw(SUBMITTER, again.id)
+    assert raw == LARGE
+    await api.wait_for_chunks(again)
+
+
+async def test_a_sample_that_is_uploaded_during_its_deletion_leaves_nothing(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sample is uploaded again before its header is deleted. The chunks of both uploads are removed."""
+    first = await api.submit(LARGE)
+    write = api.deletions._write
+
+    async def upload_before_header(submitter: str, writes: list[Any]) -> list[Any]:
+        if writes and writes[0].delete.endswith(first.id):
+            assert (await api.submit(LARGE)).id == first.id
+        return await write(submitter, writes)
+
+    monkeypatch.setattr(api.deletions, "_write", upload_before_header)
+
+    assert await api.delete(first) == 1
+    assert await api.headers() == {}
+    await api.wait_for_chunks(None)
+
+
+async def test_a_sample_that_is_submitted_after_a_deletion_is_not_deleted(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two deletions of the same sample run at the same time. After one of them, the sample is submitted again."""
+    first = await api.submit(SMALL)
+    faster = DeletionStore(api.firestore, api.writer)
+
+    async def delete_and_submit(*_: Any) -> None:
+        assert await faster.delete(SUBMITTER, [first.id], "wrong") == 1
+        await api.submit(OTHER)
+
+    before(monkeypatch, api.deletions, "_delete_as_read", delete_and_submit)
+
+    assert await api.delete(first) == 0
+    (stored,) = (await api.headers()).values()
+    assert stored.sha256 != first.sha256
+
+
+@pytest.mark.parametrize("raw", [SMALL, OTHER, LARGE], ids=["small", "other", "large"])
+async def test_the_key_of_an_expired_sample_can_be_used_again(api: Api, raw: bytes) -> None:
+    """Firestore may delete the expired sample a day later."""
+    first = await api.submit(LARGE if raw == LARGE else SMALL)
+    await api.expire(first)
+
+    again = await api.submit(raw)
+    repeated = await api.submit(raw)
+
+    (stored,) = (await api.headers()).values()
+    assert (stored.submitted_at, stored.expire_at) == (again.submitted_at, None)
+    assert again.submitted_at is not None
+    assert first.submitted_at is not None
+    assert again.submitted_at > first.submitted_at
+    assert repeated.submitted_at == again.submitted_at
+    assert (await api.store.raw(SUBMITTER, again.id))[1] == raw
+
+
+async def test_only_one_of_two_samples_replaces_an_expired_sample(api: Api) -> None:
+    """Both have the key of the expired sample. The other one is refused, and its client sends it again."""
+    await api.expire(await api.submit(SMALL))
+
+    outcomes = await asyncio.gather(*(api.submit(raw) for raw in (SMALL, OTHER)), return_exceptions=True)
+
+    (stored,) = (await api.headers()).values()
+    kept = [outcome for outcome in outcomes if isinstance(outcome, Header)]
+    assert [header.sha256 for header in kept] == [stored.sha256]
+    assert all(isinstance(outcome, Header | Unavailable | Conflict) for outcome in outcomes)
+
+
+async def test_an_expired_sample_is_not_triggered_again(api: Api) -> None:
+    """Its chunks may be deleted already, so it could only fail."""
+    header = await api.submit(LARGE)
+
+    before_expiry = await trigger_again(api.firestore, api.writer, SUBMITTER, [header.id])
+    await api.expire(header)
+
+    assert list(before_expiry) == [header.id]
+    assert await trigger_again(api.firestore, api.writer, SUBMITTER, [header.id]) == {}
