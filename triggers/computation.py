@@ -48,6 +48,7 @@ def compute(
         header.shard,
         submitted_at=header.submitted_at,
         labels=header.labels,
+        superseded_by=header.superseded_by,
         expire_at=header.result_expire_at,
         archiving=header.archiving,
     )
@@ -74,7 +75,6 @@ def compute(
         timestamp=sample.timestamp,
         statistics=statistics,
         labels=header.labels or sample.labels,
-        superseded_by=header.superseded_by,
         missing_count=sample.missing_count,
         sketch=sketch(values),
     )

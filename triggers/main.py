@@ -227,17 +227,18 @@ async def _write_given_up(store: ResultStore, event: SampleEvent, notice: Notice
 
 def _failed(event: SampleEvent, document: Any, update_time: datetime, problem: Problem) -> Result:
     """Return the result of a sample that cannot be computed. Its header may be damaged."""
-    submitted_at, expire_at = document.fields.get("submitted_at"), document.fields.get("result_expire_at")
+    shard, submitted_at, expire_at = map(document.fields.get, ("shard", "submitted_at", "result_expire_at"))
     header = Header.from_damaged_fields(event.submitter, event.sample_id, encoding.from_document(document))
     return Result(
         event.submitter,
         event.sample_id,
         update_time,
-        0,
+        shard.integer_value if shard else 0,
         Status.FAILED,
         problem=problem,
         submitted_at=encoding.to_datetime(submitted_at.timestamp_value) if submitted_at else update_time,
         labels=header.labels,
+        superseded_by=header.superseded_by,
         expire_at=encoding.to_datetime(expire_at.timestamp_value) if expire_at else None,
     )
 

@@ -21,7 +21,18 @@ from datetime import datetime
 from typing import Any
 
 from observability import request_context
-from storage.documents import Header, Problem, ProblemCode, Result, Status, Unavailable, document_paths, labels
+from storage.documents import (
+    Header,
+    Problem,
+    ProblemCode,
+    Result,
+    Status,
+    Unavailable,
+    document_paths,
+    is_of_sample,
+    labels,
+)
+from storage.documents.server_time import SERVER_TIME
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, InvalidWrite, PreconditionFailed
@@ -31,7 +42,7 @@ from triggers.sample_event import SampleEvent
 
 MAX_REMEMBERED_SERIES = 100_000
 _STATE_FIELDS = ("sample_update_time", "problem.code")
-_REPLACED_FIELDS = (*_STATE_FIELDS, "status", "computed_at", "first_computed_at")
+_REPLACED_FIELDS = (*_STATE_FIELDS, "status", "submitted_at", "computed_at", "first_computed_at")
 
 logger = logging.getLogger("triggers")
 
@@ -79,7 +90,8 @@ class ResultStore:
                 update_time.isoformat(),
                 stored.isoformat(),
             )
-        return stored == update_time and not (result in states and _is_final(states[result], update_time))
+        fields = encoding.from_document(states[result]) if result in states else None
+        return stored == update_time and not (fields is not None and _is_final(fields, update_time))
 
     async def give_up(
         self, submitter: str, sample_id: str, reason: str, *, written_at: datetime | None = None
@@ -112,9 +124,7 @@ class ResultStore:
 
     async def read_chunks(self, header: Header) -> list[bytes]:
         """Return the existing chunks of a sample in order. `Header.assemble` reports missing chunks."""
-        paths = [
-            document_paths.chunk(header.submitter, header.id, header.sha256, number) for number in range(header.chunks)
-        ]
+        paths = header.chunk_paths()
         documents = await self._read(paths)
         # pop() frees each message as its bytes are copied, so that the chunks are not in memory twice.
         return [documents.pop(path).fields["data"].bytes_value for path in paths if path in documents]
@@ -133,9 +143,12 @@ class ResultStore:
         await self._try_write(write, result.submitter)
 
     async def write(self, result: Result) -> bool:
-        """Write `result`. Return False if a result of the same or a newer update time exists.
+        """Write `result`. Return False if a result exists that it must not replace.
 
-        A GIVEN_UP result replaces no other result. A computed result with the same update time replaces it.
+        A result of the same or a newer update time is not replaced, unless it is GIVEN_UP. A GIVEN_UP result replaces
+        no other result of the sample. A FAILED result replaces no statistics of the sample, because a failed
+        recomputation does not change the result. If another sample supersedes the sample, it does, so that lists do
+        not contain both.
 
         Raises `InvalidWrite` if Firestore does not accept the result. A retry then fails too.
         """
@@ -150,11 +163,30 @@ class ResultStore:
             if existing is None:  # deleted since the attempt
                 write = self._new(path, result)
                 continue
-            if _is_given_up(result.problem) or _is_final(existing, result.sample_update_time):
+            fields = encoding.from_document(existing)
+            is_of_same_sample = result.submitted_at is None or is_of_sample(fields, result.submitted_at)
+            if _is_final(fields, result.sample_update_time) or (is_of_same_sample and _is_kept(fields, result)):
                 return False
-            write = self._new(path, replace(result, first_computed_at=_first_computed_at(existing)))
+            if not is_of_same_sample and fields.get("status") == Status.COMPUTED.value:
+                await self._keep_result_of_expired_sample(path, result)
+            write = self._new(path, replace(result, first_computed_at=_first_computed_at(fields)))
             write.current_document.update_time.CopyFrom(existing.update_time)
         return True
+
+    async def _keep_result_of_expired_sample(self, path: str, result: Result) -> None:
+        """Store the existing result with a new id, because a sample with the same idempotency key replaces it.
+
+        The result is kept longer than its sample. It stays in lists and summaries until it expires.
+        """
+        existing = (await self._read([path])).get(path)
+        if existing is None:
+            return
+        fields = encoding.from_document(existing)
+        kept_id = document_paths.kept_result_id(result.sample_id, str(fields["sample_update_time"]))
+        kept = fields | {"computed_at": SERVER_TIME, "first_computed_at": _first_computed_at(fields)}
+        write = encoding.to_write(self._firestore.name(document_paths.result(result.submitter, kept_id)), kept)
+        write.current_document.exists = False
+        await self._try_write(write, result.submitter)  # an earlier attempt may have stored it
 
     def _new(self, path: str, result: Result) -> Any:
         """Return the write that stores a result, on the condition that none exists."""
@@ -211,9 +243,8 @@ class _SeriesRegistry:
             self._registered.popitem(last=False)
 
 
-def _is_final(result: Any, update_time: datetime) -> bool:
-    """Return whether a result, a protocol `Document`, must not be replaced by a result with this update time."""
-    fields = encoding.from_document(result)
+def _is_final(fields: Mapping[str, object], update_time: datetime) -> bool:
+    """Return whether a result with these fields must not be replaced by a result with this update time."""
     computed_from, problem = fields.get("sample_update_time"), fields.get("problem")
     if not isinstance(computed_from, datetime) or computed_from < update_time:
         return False
@@ -221,13 +252,18 @@ def _is_final(result: Any, update_time: datetime) -> bool:
     return computed_from > update_time or not is_given_up
 
 
-def _first_computed_at(replaced: Any) -> datetime | None:
-    """Return when the first statistics of a sample were stored. `replaced` is the protocol `Document` of its result."""
-    fields = encoding.from_document(replaced)
-    has_statistics = fields.get("status") in (Status.COMPUTED.value, Status.SUPERSEDED.value)
-    first = fields.get("first_computed_at", fields.get("computed_at") if has_statistics else None)
+def _first_computed_at(fields: Mapping[str, object]) -> datetime | None:
+    """Return when the first statistics of a sample were stored. `fields` are those of the result to replace."""
+    first = fields.get("first_computed_at", fields.get("computed_at") if _has_statistics(fields) else None)
     return first if isinstance(first, datetime) else None
 
 
-def _is_given_up(problem: Problem | None) -> bool:
-    return problem is not None and problem.code is ProblemCode.GIVEN_UP
+def _has_statistics(fields: Mapping[str, object]) -> bool:
+    return fields.get("status") in (Status.COMPUTED.value, Status.SUPERSEDED.value)
+
+
+def _is_kept(fields: Mapping[str, object], result: Result) -> bool:
+    """Return whether `result` must not replace an existing result of the same sample with these fields."""
+    if result.problem is not None and result.problem.code is ProblemCode.GIVEN_UP:
+        return True
+    return result.status is Status.FAILED and result.superseded_by is None and _has_statistics(fields)

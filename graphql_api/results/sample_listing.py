@@ -21,7 +21,7 @@ from graphql_api.results.ordered_query import OrderedQuery
 from graphql_api.results.pagination import Page, PageRequest
 from graphql_api.results.result_listing import are_within, results_of_status
 from graphql_api.results.sharded_query import DocumentFilter, ShardedQuery
-from storage.documents import Arrival, Header, SampleState, Status, document_paths, state_of
+from storage.documents import Arrival, Header, SampleState, Status, document_paths, is_of_sample, state_of
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 
@@ -36,6 +36,7 @@ HEADER_FIELDS = (
     "bytes",
     "sha256",
     "chunks",
+    "upload_id",
     "shard",
     "labels",
     "superseded_by",
@@ -74,23 +75,24 @@ class SampleListing:
     async def count(self, submitter: str, state: SampleState | None, selection: Selection) -> int:
         """Return the number of samples in `state` that `selection` selects.
 
-        Firestore counts the samples. Exceptions: DELETED samples are read. COMPUTED, SUPERSEDED and FAILED samples
-        within bounds and without labels need a read of all SUPERSEDED and FAILED results, or of the samples within the
-        bounds.
+        Firestore counts the samples. Exceptions: DELETED samples are read. Without labels, COMPUTED, SUPERSEDED and
+        FAILED samples need a read of all SUPERSEDED and FAILED results, or of the samples, if there are bounds or if
+        results have outlived their samples.
         """
         if state is None:
             counts = (self._headers(submitter, arrival, selection, ("shard",)).count() for arrival in Arrival)
             return sum(await asyncio.gather(*counts))
-        if state.value in _OUTCOMES and selection.is_everything:
-            return await self._query(submitter, results_of_status(Status(state.value))).count()
         if state is SampleState.PENDING or state.value in _OUTCOMES:
             counted = await self._count_by_results(submitter, state, selection)
             if counted is not None:
-                return counted
+                return max(0, counted)
         return await self._samples(submitter, state, selection, ("shard",)).count()
 
     async def _count_by_results(self, submitter: str, state: SampleState, selection: Selection) -> int | None:
         """Return the number of accepted samples that have a result of a state, or for PENDING, that have no result.
+
+        The number is negative if more results than samples were found, because samples have expired before earlier
+        samples, and their results are kept.
 
         Return None if some results cannot be counted, or if a read of the samples is faster. Results of earlier
         releases lack the time of submission, and so do tombstones. The index with this time does not contain them.
@@ -113,10 +115,13 @@ class SampleListing:
         read_time = await self._firestore.now()
         stored, timed, *counts = await asyncio.gather(*(query.count(read_time) for query in queries))
         outcomes, found = dict(zip(_OUTCOMES, counts, strict=False)), sum(counts[len(_OUTCOMES) :])
+        if selection.is_everything and state is not SampleState.PENDING and found == timed:
+            return outcomes[Status(state.value)]  # no result has outlived its sample
         if timed != sum(outcomes.values()):
-            return stored - sum(outcomes.values()) if selection.is_everything else None
+            is_difference = selection.is_everything and state is SampleState.PENDING
+            return stored - sum(outcomes.values()) if is_difference else None
         if state is SampleState.PENDING:
-            return max(0, stored - found)
+            return stored - found
         if selection.labels:
             return found
         # No index has the state and the time of submission. Few results are FAILED or SUPERSEDED, so these are read.
@@ -126,7 +131,7 @@ class SampleListing:
         within = partial(are_within, selected.bounds)
         queries = [self._query(submitter, results_of_status(each, ("submitted_at",)), within) for each in read]
         others = sum(await asyncio.gather(*(query.count() for query in queries)))
-        return max(0, found - others) if state is SampleState.COMPUTED else others
+        return found - others if state is SampleState.COMPUTED else others
 
     async def ids(
         self, submitter: str, state: SampleState | None, selection: Selection, batch_size: int
@@ -191,14 +196,26 @@ class SampleListing:
     ) -> AsyncGenerator[Sequence[str], None]:
         """Yield the ids of PENDING samples that were submitted before a time. A batch can be empty.
 
-        First counts the PENDING samples, and reads no samples if there are none.
+        First counts the PENDING samples, and reads no samples if there are none. If samples expire, the number can be
+        wrong, so all samples are read.
         """
-        if await self.count(submitter, SampleState.PENDING, EVERYTHING) == 0:
+        counted = await self._count_by_results(submitter, SampleState.PENDING, EVERYTHING)
+        if counted == 0 and not await self._may_expire(submitter):
             return
         earlier = Selection([Bound("submitted_at", "<", before)])
         async with aclosing(self.ids(submitter, SampleState.PENDING, earlier, batch_size)) as batches:
             async for ids in batches:
                 yield ids
+
+    async def _may_expire(self, submitter: str) -> bool:
+        """Return whether the earliest or the latest accepted sample expires."""
+        for order in (Order("submitted_at"), _NEWEST_FIRST):
+            equal = {"state_on_arrival": Arrival.ACCEPTED.value}
+            query = OrderedQuery(document_paths.SAMPLES, order, equal=equal, select=("submitted_at", "expire_at"))
+            sample = await self._query(submitter, query).first()
+            if sample is not None and "expire_at" in sample.fields:
+                return True
+        return False
 
     def _samples(
         self, submitter: str, state: SampleState | None, selection: Selection, select: Sequence[str]
@@ -231,7 +248,7 @@ class SampleListing:
     async def _are_in_state(self, submitter: str, state: SampleState, headers: Sequence[Any]) -> list[bool]:
         """Return whether each of these accepted samples is in a state."""
         paths = [document_paths.result(submitter, header.name.rpartition("/")[2]) for header in headers]
-        results = await self._firestore.batch_get(paths, mask=("status", "sample_update_time"))
+        results = await self._firestore.batch_get(paths, mask=("status", "sample_update_time", "submitted_at"))
         return [_state(header, results.get(path)) == state for header, path in zip(headers, paths, strict=True)]
 
 
@@ -249,13 +266,12 @@ def _by_submission(
 
 def _state(header: Any, result: Any) -> str:
     """Return the state of an accepted sample. `result` is None if it has no result."""
-    if result is None:
-        expire_at = _time(header, "expire_at") if "expire_at" in header.fields else None
-        return state_of(Arrival.ACCEPTED, expire_at=expire_at)
-    status: str = result.fields["status"].string_value
-    if status == Status.DELETED and _time(result, "sample_update_time") < _time(header, "submitted_at"):
-        return SampleState.PENDING  # the tombstone is of an earlier sample with the same id
-    return status
+    if result is not None:
+        fields = encoding.from_document(result)
+        if is_of_sample(fields, _time(header, "submitted_at")):
+            return str(fields["status"])
+    expire_at = _time(header, "expire_at") if "expire_at" in header.fields else None
+    return state_of(Arrival.ACCEPTED, expire_at=expire_at)
 
 
 def _time(document: Any, field: str) -> datetime:

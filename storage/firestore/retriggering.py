@@ -1,7 +1,7 @@
 """Retriggering: writes headers of samples again, so that the function receives new events for them."""
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 from storage.documents import Arrival, document_paths
 from storage.documents.server_time import SERVER_TIME
@@ -16,12 +16,17 @@ async def trigger_again(
 ) -> Mapping[str, datetime]:
     """Write the headers of samples again, which triggers the function. Return the time of each write by sample id.
 
-    Samples that do not exist and REJECTED samples are skipped.
+    Samples that do not exist or have expired, and REJECTED samples, are skipped. Firestore deletes the header and the
+    chunks of an expired sample separately, so the function may not be able to read it.
     """
     paths = {document_paths.sample(submitter, sample_id): sample_id for sample_id in ids}
-    headers = await firestore.batch_get(paths, mask=["state_on_arrival"])
+    headers = await firestore.batch_get(paths, mask=["state_on_arrival", "expire_at"])
+    now = datetime.now(UTC)
     accepted = [
-        path for path, header in headers.items() if header.fields["state_on_arrival"].string_value == Arrival.ACCEPTED
+        path
+        for path, header in headers.items()
+        if header.fields["state_on_arrival"].string_value == Arrival.ACCEPTED
+        and ("expire_at" not in header.fields or encoding.to_datetime(header.fields["expire_at"].timestamp_value) > now)
     ]
     writes = []
     for path in accepted:

@@ -1,9 +1,10 @@
 """A sample whose event was given up is FAILED, unless there is something better to say."""
 
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
-from storage.documents import Sample, document_paths
+from storage.documents import Sample, Tombstone, document_paths
 from storage.firestore import encoding
 from tests.triggers.machine import Machine, event_headers
 from tests.triggers.samples import new_sample
@@ -125,3 +126,21 @@ async def test_control_characters_of_a_problem_are_escaped(machine: Machine, sub
 
     message = (await machine.result(sample)).get("problem")["message"]
     assert message.endswith(r"one\x1b[31m\ntwo\u202e")
+
+
+async def test_a_sample_that_was_submitted_again_is_failed(machine: Machine, submitter: str) -> None:
+    """The tombstone of the earlier sample with the same idempotency key does not count as a result."""
+    raw = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1], "idempotency_key": "again"}'
+    sample = Sample.receive(raw, submitter=submitter)
+    earlier = await machine.store(sample)
+    await machine.deliver(earlier)
+    deleted_at = encoding.to_datetime(earlier.update_time) + timedelta(milliseconds=1)
+    tombstone = Tombstone(submitter, sample.header.id, sample.header.sha256, 0, deleted_at, "wrong")
+    await machine.put(document_paths.result(submitter, sample.header.id), tombstone.fields())
+    await machine.client.document(document_paths.sample(submitter, sample.header.id)).delete()
+    header = await machine.store(sample)
+    assert encoding.to_datetime(header.update_time) > deleted_at
+
+    assert await give_up(machine, header) == 200
+
+    assert (await machine.result(sample)).get("problem")["code"] == "GIVEN_UP"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from storage.documents import Arrival, Status, document_paths
+from storage.documents import Arrival, Status, document_paths, is_of_sample
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
@@ -67,27 +67,23 @@ class AuditStore:
         return [document.name.rpartition("/")[2] for document in documents if not _is_expired(document)]
 
     async def without_result(self, submitter: str, sample_ids: Sequence[str]) -> list[str]:
-        """Return the samples that have no result, or only the tombstone of an earlier sample with the same id."""
+        """Return the samples that have no result, or only the result of an earlier sample with the same id."""
         outcomes = await self.outcomes(submitter, sample_ids)
         return [sample_id for sample_id in sample_ids if sample_id not in outcomes]
 
     async def outcomes(self, submitter: str, sample_ids: Sequence[str]) -> dict[str, Status]:
         """Return the status of the result of each sample that has one, by id. A deleted sample has a tombstone.
 
-        The tombstone of an earlier sample with the same id does not count.
+        The result of an earlier sample with the same id does not count.
         """
         paths = {document_paths.result(submitter, sample_id): sample_id for sample_id in sample_ids}
-        results = await self._existing(paths, "status", "sample_update_time")
-        tombstones = {
-            document_paths.sample(submitter, paths[path]): path
-            for path, result in results.items()
-            if result.fields["status"].string_value == Status.DELETED
-        }
-        for sample_path, sample in (await self._existing(tombstones, "submitted_at")).items():
-            path = tombstones[sample_path]
-            if _time(results[path], "sample_update_time") < _time(sample, "submitted_at"):
-                del results[path]
-        return {paths[path]: Status(result.fields["status"].string_value) for path, result in results.items()}
+        documents = await self._existing(paths, "status", "sample_update_time", "submitted_at")
+        results = {paths[path]: encoding.from_document(document) for path, document in documents.items()}
+        samples = {document_paths.sample(submitter, sample_id): sample_id for sample_id in results}
+        for path, sample in (await self._existing(samples, "submitted_at")).items():
+            if not is_of_sample(results[samples[path]], _time(sample, "submitted_at")):
+                del results[samples[path]]
+        return {sample_id: Status(str(fields["status"])) for sample_id, fields in results.items()}
 
     async def existing_samples(self, submitter: str, sample_ids: Sequence[str]) -> list[str]:
         """Return the samples that exist and have not expired."""

@@ -4,12 +4,13 @@ A tombstone is written first, then the chunks are deleted, and the header last. 
 header still exists, so a repeated deletion finds the sample again. The header is deleted only if it was not changed
 after it was read. Otherwise, a recomputation could write a result after its tombstone.
 
-A result can be kept longer than its sample. Its tombstone is written only if the result was not changed after it was
-read, because the sample can be submitted again in the meantime. All documents are read at the time of the deletion. A
-sample that is submitted later is therefore newer than the tombstone.
+A tombstone is written only if the result was not changed after it was read, because the sample can be deleted and
+submitted again in the meantime. All documents are read at the time of the deletion. A sample that is submitted later is
+therefore newer than the tombstone, and is not deleted. A result can be kept longer than its sample. Then only its
+tombstone is written.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -51,17 +52,27 @@ class DeletionStore(JobRecords[Deletion]):
     async def delete(self, submitter: str, ids: Collection[str], reason: str) -> int:
         """Delete the samples `ids`, or their results if only these exist. Return the number of samples that existed."""
         remaining, deleted = set(filter(document_paths.is_sample_id, ids)), 0
+        started_at: datetime | None = None
         for _ in range(_MAX_ATTEMPTS):
             if not remaining:
                 break
             now = await self._firestore.now()
+            started_at = started_at or now
             headers = await self._read(map(partial(document_paths.sample, submitter), remaining), HEADER_FIELDS, now)
-            expired = map(partial(document_paths.result, submitter), remaining - headers.keys())
-            found = await self._read(expired, ("status", "shard"), now)
-            results = {sample_id: result for sample_id, result in found.items() if not _is_tombstone(result)}
-            remaining = await self._delete_as_read(submitter, list(headers.values()), now, reason)
-            remaining |= await self._replace_results(submitter, results, now, reason)
-            deleted += len(headers) + len(results) - len(remaining)
+            results = await self._read(
+                map(partial(document_paths.result, submitter), remaining), ("status", "shard"), now
+            )
+            expired = {
+                sample_id: result
+                for sample_id, result in results.items()
+                if sample_id not in headers and not _is_tombstone(result)
+            }
+            as_read = [
+                header for header in headers.values() if encoding.to_datetime(header.create_time) <= started_at
+            ]  # another deletion was faster if a sample was submitted again in the meantime
+            remaining = await self._delete_as_read(submitter, as_read, results, now, reason)
+            remaining |= await self._replace_results(submitter, expired, now, reason)
+            deleted += len(as_read) + len(expired) - len(remaining)
         return deleted
 
     async def _read(self, paths: Iterable[str], mask: Collection[str], read_time: datetime) -> dict[str, Any]:
@@ -72,50 +83,60 @@ class DeletionStore(JobRecords[Deletion]):
     async def _replace_results(
         self, submitter: str, results: Mapping[str, Any], deleted_at: datetime, reason: str
     ) -> set[str]:
-        """Replace results that have not changed since they were read. Return the ids of the others."""
-        writes = []
-        for sample_id, result in results.items():
-            shard = result.fields["shard"].integer_value
-            tombstone = Tombstone(submitter, sample_id, "", shard, deleted_at, reason)
-            write = encoding.to_write(result.name, tombstone.fields())
-            write.current_document.update_time.CopyFrom(result.update_time)
-            writes.append(write)
-        outcomes = await self._write(submitter, writes)
-        return {
-            sample_id
-            for sample_id, outcome in zip(results, outcomes, strict=True)
-            if isinstance(outcome, PreconditionFailed)
-        }
+        """Replace results whose samples have expired. Return the ids of results that changed after they were read."""
+        tombstones = [
+            Tombstone(submitter, sample_id, "", result.fields["shard"].integer_value, deleted_at, reason)
+            for sample_id, result in results.items()
+        ]
+        return await self._write_tombstones(tombstones, results)
 
     async def _delete_as_read(
-        self, submitter: str, documents: Collection[Any], deleted_at: datetime, reason: str
+        self, submitter: str, documents: Collection[Any], results: Mapping[str, Any], deleted_at: datetime, reason: str
     ) -> set[str]:
-        """Delete samples whose headers have not changed since they were read. Return the ids of the others."""
-        headers = [decode_header(submitter, document) for document in documents]
-        tombstones = []
-        for header in headers:
-            tombstone = Tombstone(submitter, header.id, header.sha256, header.shard, deleted_at, reason)
-            name = self._firestore.name(document_paths.result(submitter, header.id))
-            tombstones.append(encoding.to_write(name, tombstone.fields()))
-        await self._write(submitter, tombstones)
-        await self._write(submitter, [write for header in headers for write in self._chunk_deletions(header)])
+        """Delete samples whose documents have not changed since they were read. Return the ids of the others."""
+        headers = {document.name: decode_header(submitter, document) for document in documents}
+        tombstones = [
+            Tombstone(submitter, header.id, header.sha256, header.shard, deleted_at, reason)
+            for header in headers.values()
+        ]
+        changed = await self._write_tombstones(tombstones, results)
+        unchanged = [document for document in documents if headers[document.name].id not in changed]
+        chunks = [write for document in unchanged for write in self._chunk_deletions(headers[document.name])]
+        await self._write(submitter, chunks)
         deletions = []
-        for document in documents:
+        for document in unchanged:
             write = encoding.to_delete(document.name)
             write.current_document.update_time.CopyFrom(document.update_time)
             deletions.append(write)
         outcomes = await self._write(submitter, deletions)
+        return changed | {
+            headers[document.name].id
+            for document, outcome in zip(unchanged, outcomes, strict=True)
+            if isinstance(outcome, PreconditionFailed)
+        }
+
+    async def _write_tombstones(self, tombstones: Sequence[Tombstone], results: Mapping[str, Any]) -> set[str]:
+        """Write tombstones in the place of results. Return the ids of results that changed after they were read."""
+        if not tombstones:
+            return set()
+        writes = []
+        for tombstone in tombstones:
+            name = self._firestore.name(document_paths.result(tombstone.submitter, tombstone.sample_id))
+            write = encoding.to_write(name, tombstone.fields())
+            if tombstone.sample_id in results:
+                write.current_document.update_time.CopyFrom(results[tombstone.sample_id].update_time)
+            else:
+                write.current_document.exists = False
+            writes.append(write)
+        outcomes = await self._write(tombstones[0].submitter, writes)
         return {
-            header.id
-            for header, outcome in zip(headers, outcomes, strict=True)
+            tombstone.sample_id
+            for tombstone, outcome in zip(tombstones, outcomes, strict=True)
             if isinstance(outcome, PreconditionFailed)
         }
 
     def _chunk_deletions(self, header: Header) -> list[Any]:
-        paths = (
-            document_paths.chunk(header.submitter, header.id, header.sha256, number) for number in range(header.chunks)
-        )
-        return [encoding.to_delete(self._firestore.name(path)) for path in paths]
+        return [encoding.to_delete(self._firestore.name(path)) for path in header.chunk_paths()]
 
     async def _write(self, submitter: str, writes: list[Any]) -> list[Any]:
         """Write in turn with other submitters. Return the outcomes. Raises every error except a failed precondition."""

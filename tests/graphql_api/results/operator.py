@@ -3,6 +3,9 @@
 from functools import partial
 from typing import Any
 
+from google.cloud.firestore import Client
+
+from storage.documents import document_paths
 from tests.stack import Stack, eventually
 
 DELETE = """mutation ($ids: [ID!], $filter: SampleFilter, $reason: String! = "wrong sensor") {
@@ -23,6 +26,13 @@ class Operator:
         self.ids = [stack.submit(sample, key=self.key)["id"] for sample in samples]
         for sample_id in self.ids:
             eventually(partial(self._is_final, sample_id), lambda: stack.log)
+
+    def fail(self, firestore: Client, sample_id: str) -> None:
+        """Damage a computed sample, and delete its result, so that the sample becomes FAILED."""
+        firestore.document(document_paths.sample(self.submitter, sample_id)).update({"raw": "{}"})
+        firestore.document(document_paths.result(self.submitter, sample_id)).delete()
+        firestore.document(document_paths.sample(self.submitter, sample_id)).update({"count": 0})  # triggers again
+        self.stack.wait_for(sample_id, "FAILED", key=self.key)
 
     def _is_final(self, sample_id: str) -> bool:
         return bool(self.stack.sample(sample_id, key=self.key)["state"] != "PENDING")

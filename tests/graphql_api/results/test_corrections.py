@@ -86,3 +86,24 @@ def test_a_repeated_submission_returns_the_sample_as_it_is_now(stack: Stack, is_
     assert repeated == after_deletion == computed
     assert after_correction == computed | {"state": "SUPERSEDED"}
     assert unknown_key["extensions"]["code"] == "NOT_FOUND"
+
+
+def test_a_sample_is_superseded_by_one_sample_only(stack: Stack) -> None:
+    """Two users correct the same sample. Lists would contain both corrections. A deleted correction does not count."""
+    operator = Operator(stack, "corrected-twice", [SAMPLE])
+    (wrong,) = operator.ids
+    first = operator.query(SUBMIT, sample={**SAMPLE, "data": [5]}, id=wrong)["submit"]["id"]
+    stack.wait_for(wrong, "SUPERSEDED", key=operator.key)
+
+    refused = operator.error(SUBMIT, sample={**SAMPLE, "data": [6]}, id=wrong)
+    operator.delete(ids=[first])
+    second = operator.query(SUBMIT, sample={**SAMPLE, "data": [6]}, id=wrong)["submit"]["id"]
+    stack.wait_for(second, key=operator.key)
+
+    assert refused["extensions"]["code"] == "CONFLICT"
+    assert f"already superseded by the sample {first}" in refused["message"]
+    listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
+    assert [edge["node"]["id"] for edge in listed] == [second]
+    assert operator.query("query ($id: ID!) { result(id: $id) { supersededBy } }", id=wrong)["result"] == {
+        "supersededBy": second
+    }

@@ -75,8 +75,7 @@ def test_results_that_outlive_their_samples_are_deleted_by_id_and_by_filter(stac
     operator = Operator(stack, "outlived", [SAMPLE, failed, SAMPLE, {**SAMPLE, "labels": {"site": "basel"}}, SAMPLE])
     documents = [firestore.document(document_paths.sample("outlived", sample_id)) for sample_id in operator.ids]
     submitted_at = [document.get().get("submitted_at") for document in documents]
-    documents[1].update({"raw": "{}"})
-    stack.wait_for(operator.ids[1], "FAILED", key=operator.key)
+    operator.fail(firestore, operator.ids[1])
     for document in documents[:4]:
         document.delete()  # as when it expires
     correct = "mutation ($sample: RawSample!, $id: ID!) { submit(sample: $sample, supersedes: $id) { id } }"

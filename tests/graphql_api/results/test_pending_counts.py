@@ -1,7 +1,7 @@
 """The number of samples in a state is computed from counts, although these count different documents."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,6 +11,7 @@ import pytest
 
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.results.filters import Bound, Selection
+from graphql_api.results.pagination import PageRequest
 from graphql_api.results.sample_listing import SampleListing
 from storage.documents import Labels, Result, Sample, SampleState, Statistics, Status, document_paths
 from storage.firestore import encoding
@@ -65,6 +66,12 @@ async def store_result(firestore: Firestore, number: int, status: Status = Statu
     statistics = Statistics(1, 1.0, 0.0, 1.0, 1.0)
     result = Result(SUBMITTER, IDS[number], day(number), 0, status, day(number), statistics, **further)
     await store(firestore, {document_paths.result(SUBMITTER, IDS[number]): result.fields()})
+
+
+async def delete_samples(firestore: Firestore, *numbers: int) -> None:
+    """Delete the samples of these days, as when they expire."""
+    names = [firestore.name(document_paths.sample(SUBMITTER, IDS[number])) for number in numbers]
+    await firestore.batch_write(list(map(encoding.to_delete, names)))
 
 
 async def test_results_that_outlive_their_samples_do_not_hide_pending_samples(firestore: Firestore) -> None:
@@ -136,6 +143,52 @@ async def test_samples_in_a_range_are_read_only_if_they_are_few(
 
     assert by_reading == [[0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
     assert [await count(*days) for days in ((1, 6), (3, 5), (4, 6))] == [[2, 1, 1, 1], [2, 1, 0, 0], [2, 0, 0, 1]]
+
+
+async def test_a_result_of_an_earlier_sample_does_not_count(firestore: Firestore) -> None:
+    """A sample has the idempotency key of an expired sample, whose result is kept. The new sample is PENDING."""
+    for status in (Status.COMPUTED, Status.FAILED):
+        await store_result(firestore, 6, status, submitted_at=day(1))
+        listing = SampleListing(firestore, LoopTurns(), shards=1)
+
+        pages = {state: await listing.page(SUBMITTER, state, Selection(), PageRequest(10)) for state in SampleState}
+
+        assert len(pages[SampleState.PENDING].edges) == 5
+        assert pages[SampleState(status)].edges == []
+    await store_result(firestore, 6, submitted_at=day(6))
+    assert len((await listing.page(SUBMITTER, SampleState.COMPUTED, Selection(), PageRequest(10))).edges) == 1
+
+
+async def test_results_that_outlive_their_samples_are_not_counted(firestore: Firestore) -> None:
+    """The samples of days 2 and 3 have expired. Lists do not contain them either."""
+    for number, status in enumerate((Status.COMPUTED, Status.FAILED, Status.COMPUTED, Status.FAILED), 2):
+        await store_result(firestore, number, status, submitted_at=day(number))
+    await delete_samples(firestore, 2, 3)
+    listing = SampleListing(firestore, LoopTurns(), shards=1)
+
+    for state in (SampleState.COMPUTED, SampleState.FAILED, SampleState.SUPERSEDED):
+        page = await listing.page(SUBMITTER, state, Selection(), PageRequest(50))
+        assert await listing.count(SUBMITTER, state, Selection()) == len(page.edges)
+
+
+async def test_pending_samples_are_found_if_later_samples_expire_first(firestore: Firestore) -> None:
+    """The sample of day 2 never expires. Those of days 3 and 4 have expired, and their results are kept.
+
+    The number of results is then the number of samples, although two samples are PENDING.
+    """
+    for number in (2, 3, 4):
+        await store_result(firestore, number, submitted_at=day(number))
+    await delete_samples(firestore, 3, 4)
+    latest = encoding.to_write(
+        firestore.name(document_paths.sample(SUBMITTER, IDS[6])), {"expire_at": datetime.now(UTC) + timedelta(days=9)}
+    )
+    latest.update_mask.field_paths.append("expire_at")
+    await firestore.batch_write([latest])
+    listing = SampleListing(firestore, LoopTurns(), shards=1)
+
+    found = [each async for ids in listing.pending_ids(SUBMITTER, datetime.now(UTC), 10) for each in ids]
+
+    assert set(found) == {IDS[5], IDS[6]}
 
 
 async def test_a_selection_for_deletion_leaves_out_samples_that_arrive_meanwhile(firestore: Firestore) -> None:

@@ -87,7 +87,10 @@ def test_a_problem_before_thousands_of_samples_is_listed(stack: Stack, dashboard
     good = {"time_stamp": "2026-11-24T01:02:03Z", "data": [1]}
     [failed] = submit_lines(stack, key, [good])
     firestore: Any = stack.firestore()  # `close` has no type hints
-    firestore.document(document_paths.sample("old-problem-on-page", failed)).update({"raw": "{}"})
+    sample = firestore.document(document_paths.sample("old-problem-on-page", failed))
+    sample.update({"raw": "{}"})
+    firestore.document(document_paths.result("old-problem-on-page", failed)).delete()
+    sample.update({"count": 0})  # triggers the function again
     firestore.close()
     stack.wait_for(failed, "FAILED", key=key)
     submit_lines(stack, key, [good] * 2_100)

@@ -8,8 +8,7 @@ import grpc.aio
 import pytest
 from prometheus_client import REGISTRY
 
-from storage.documents import Arrival, Status, Tombstone, document_paths
-from storage.firestore import encoding
+from storage.documents import Arrival, Status, document_paths
 from tests.triggers.audit.conftest import Database
 from triggers.audit import audit as audit_module
 from triggers.audit.audit_documents import AuditState, Finding
@@ -220,37 +219,6 @@ async def test_what_stays_without_a_result_raises_an_alert(
     (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]
     assert record.getMessage().startswith("audit: 2 samples of one have no result ")
     assert all(sample.id in record.getMessage() for sample in samples[1:])
-
-
-async def test_a_sample_that_was_submitted_again_needs_a_result(database: Database) -> None:
-    """The tombstone of the earlier sample is none. A tombstone that is later than the sample deletes it."""
-    again, deleted = await database.submit("one", 2)
-    for header, seconds in ((again, -1), (deleted, 1)):
-        assert header.submitted_at is not None
-        deleted_at = header.submitted_at + timedelta(seconds=seconds)
-        tombstone = Tombstone("one", header.id, header.sha256, header.shard, deleted_at, "")
-        name = database.firestore.name(document_paths.result("one", header.id))
-        await database.writer.write(encoding.to_write(name, tombstone.fields()))
-
-    report = await database.audit().run()
-
-    assert report is not None
-    assert (report.checked, report.triggered) == (2, 1)
-    assert await database.triggered([again, deleted]) == [again.id]
-
-
-async def test_a_deleted_sample_needs_no_result(database: Database) -> None:
-    """It was deleted after it was found."""
-    (sample,) = await database.submit("one", 1)
-    await database.audit().run()
-    name = database.firestore.name(document_paths.sample("one", sample.id))
-    await database.writer.write(encoding.to_delete(name))
-
-    report = await database.audit().run()
-
-    assert report is not None
-    assert report.missing == 0
-    assert await database.store().findings() == []
 
 
 async def test_no_sample_is_pending_for_ever(database: Database) -> None:
