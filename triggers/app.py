@@ -38,7 +38,7 @@ from triggers.senders.sender import Sender, SharedSecret
 from triggers.settings import Settings
 
 MAX_EVENT_BYTES = 2**20
-"""Enough for each event: it contains a header before and after the write, with up to 256 KiB of raw document each.
+"""Enough for each event: it contains a header before and after the write, with up to 240 KiB of raw document each.
 Eventarc drops events over 512 KB.
 """
 

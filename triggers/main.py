@@ -53,7 +53,7 @@ MAX_REMEMBERED_SAMPLES = 1_000
 NEW_OBJECTS = 20_000
 
 MAX_SMALL_BYTES = 16 * 1024
-"""Computing a sample of up to this size usually takes less than 1 ms. A sample of 256 KiB takes up to 20 ms."""
+"""Computing a sample of up to this size usually takes less than 1 ms. A sample of 240 KiB takes up to 20 ms."""
 
 MEDIUM_WRITE_SECONDS = 0.02
 """While medium samples wait for their turn, results are written together at the end of each interval of this length.

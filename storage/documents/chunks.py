@@ -13,7 +13,9 @@ import zstandard
 from storage.documents.errors import InvalidSample
 from storage.documents.problems import Problem, ProblemCode
 
-MAX_INLINE_BYTES = 256 * 1024
+MAX_INLINE_BYTES = 240 * 1024
+"""The largest raw document in a header. The event of a change contains the header before and after the change."""
+
 CHUNK_BYTES = 900 * 1024
 """The size of a chunk before compression, less than 1 MiB: compression can make a chunk slightly longer."""
 

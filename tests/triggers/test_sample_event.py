@@ -7,6 +7,7 @@ from cloudevents.conversion import from_http
 from cloudevents.http.event import CloudEvent
 
 from storage.documents import Sample, document_paths
+from storage.documents.chunks import MAX_INLINE_BYTES
 from storage.firestore import encoding
 from tests.triggers.machine import DATABASE, event_body, event_headers
 from triggers.sample_event import SampleEvent, parse
@@ -46,6 +47,20 @@ def test_an_update_contains_the_header_after_the_write() -> None:
 
     assert event is not None
     assert event.header.fields["raw"].string_value == SAMPLE.raw.decode()
+
+
+def test_the_event_of_a_change_is_small_enough_for_eventarc() -> None:
+    """Eventarc drops events over 512 KB, so the sample would not be recomputed. Other fields need space too."""
+    opening, labels = (
+        b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [',
+        {f"name{number}": "v" * 64 for number in range(4)},
+    )
+    raw = opening + b"1," * ((MAX_INLINE_BYTES - len(opening) - 3) // 2) + b"1]}"
+    sample = Sample.receive(raw, submitter="local", default_labels=labels)
+    assert not sample.header.chunks
+    document = encoding.to_write(f"{DATABASE}/documents/{PATH}", sample.header.fields()).update
+
+    assert len(event_body(document, document)) < 505_000
 
 
 @pytest.mark.parametrize(

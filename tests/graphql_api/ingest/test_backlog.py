@@ -1,11 +1,21 @@
 """Samples without results count towards the backlog of their submitter, until results are there."""
 
+import asyncio
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import cast
 
+import grpc
 import pytest
 
+from graphql_api.budgets.budgets import Budgets
+from graphql_api.ingest import backlog as backlog_module
+from graphql_api.ingest.backlog import Backlog
+from graphql_api.limits import Limits
+from storage.documents import Sample, document_paths
+from storage.firestore.client import Firestore
+from storage.firestore.errors import DamagedDocument
 from tests.stack import Stack, eventually
 
 SAMPLE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}'
@@ -42,3 +52,33 @@ def test_a_submitter_with_a_full_backlog_is_refused_until_results_are_there(limi
     eventually(lambda: limited_stack.post_sample(SAMPLE).status_code == 201)
     for _ in range(3 * MAX_PENDING):  # the backlog shrinks as results arrive
         eventually(lambda: limited_stack.post_sample(SAMPLE).status_code == 201)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), DamagedDocument(grpc.StatusCode.DATA_LOSS, "damaged")], ids=["memory", "damaged"]
+)
+async def test_a_failed_check_does_not_end_the_checks(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Of the samples whose results are read, the oldest one cannot be read. The backlog shrinks all the same."""
+    monkeypatch.setattr(backlog_module, "_CHECK_SECONDS", 0.01)
+    headers = [Sample.receive(SAMPLE, submitter="station").header for _ in range(10)]
+    damaged = document_paths.result("station", headers[0].id)
+    reads = 0
+
+    class Results:
+        """A Firestore with the results of all samples, of which the first cannot be read."""
+
+        async def batch_get(self, paths: Collection[str], mask: Collection[str]) -> dict[str, None]:
+            nonlocal reads
+            reads += 1
+            if damaged in paths and (isinstance(error, DamagedDocument) or reads == 1):
+                raise error
+            return dict.fromkeys(paths)
+
+    budgets = Budgets(Limits(max_pending_samples_per_submitter=10))
+    backlog = Backlog(cast(Firestore, Results()), budgets)
+    backlog.add("station", headers)
+
+    await asyncio.to_thread(eventually, lambda: budgets.submitter("station").pending_samples.used == 0)
+
+    assert reads > 1
+    await backlog.close()
