@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import signal
 import sqlite3
 import sys
 from pathlib import Path
@@ -149,4 +150,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end without a traceback if the output has no reader any more
     sys.exit(main())

@@ -134,6 +134,24 @@ def test_a_file_is_archived_while_in_use_and_imported_again(own: FirestoreProces
         own.end()
 
 
+def test_an_export_ends_silently_if_nothing_reads_its_output(own: FirestoreProcess) -> None:
+    """The user has piped it to `head`."""
+    own.start()
+    own.client().document("archived/large").set({"raw": os.urandom(900_000)})
+    own.client().document("archived/other").set({"raw": os.urandom(900_000)})
+    command = [sys.executable, "-m", "infra.embedded.firestore.archive", "export", "--data", str(own.data)]
+
+    export = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert export.stdout is not None
+    assert export.stderr is not None
+    export.stdout.read(1)
+    export.stdout.close()
+
+    assert export.stderr.read() == b""
+    assert export.wait(PATIENCE_SECONDS) == -signal.SIGPIPE
+    export.stderr.close()
+
+
 def test_memory_does_not_grow_with_the_stored_documents(own: FirestoreProcess) -> None:
     """A process writes and reads 40 MB of documents with less than 300 MB of memory."""
     own.start()
