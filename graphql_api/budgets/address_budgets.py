@@ -24,12 +24,16 @@ class AddressBudget:
     key_reads: WaitingBudget
     """Reads of keys that are not known to be valid."""
 
+    token_checks: WaitingBudget
+    """First checks of access tokens, and sign-ins. They can wait for an identity provider, and other keys do not."""
+
     failed_authentications: RateBudget
 
     @property
     def is_unused(self) -> bool:
         """Whether this budget is the same as a new one."""
-        in_use = self.connections.used or self.key_reads.used or self.key_reads.waiting
+        waits = self.key_reads, self.token_checks
+        in_use = self.connections.used or any(budget.used or budget.waiting for budget in waits)
         return not in_use and self.failed_authentications.is_full
 
 
@@ -64,11 +68,15 @@ def network(address: str) -> str:
 
 
 def _address_budget(limits: Limits) -> AddressBudget:
+    def waiting() -> WaitingBudget:
+        return WaitingBudget(_FAILED, _MAX_KEY_READS, waiting_limit=_FAILED, max_waiting=_MAX_WAITING_KEY_READS)
+
     return AddressBudget(
         connections=Budget("max_connections_per_address", limits.max_connections_per_address),
         unauthenticated_websockets=Budget(
             "max_unauthenticated_websockets_per_address", limits.max_unauthenticated_websockets_per_address
         ),
-        key_reads=WaitingBudget(_FAILED, _MAX_KEY_READS, waiting_limit=_FAILED, max_waiting=_MAX_WAITING_KEY_READS),
+        key_reads=waiting(),
+        token_checks=waiting(),
         failed_authentications=RateBudget(_FAILED, limits.max_failed_authentications_per_second),
     )

@@ -16,7 +16,7 @@ from graphql_api.client_text import shorten
 from graphql_api.credential_errors import InvalidCredential
 from graphql_api.endpoints.endpoint import Endpoint, public
 from graphql_api.endpoints.sessions import set_session
-from graphql_api.graphql_server.http_request import Credential, session_cookie
+from graphql_api.graphql_server.http_request import Credential, cookie, session_cookie
 from storage.documents import NotFound, Unauthenticated
 
 if TYPE_CHECKING:  # the application imports it only if an identity provider is configured
@@ -50,9 +50,9 @@ class ProviderSignInEndpoints:
         return [public(Route(path, handler, methods=["GET"])) for path, handler in handlers.items()]
 
     async def _start(self, request: Request) -> Response:
-        address, cookie = await self._flow().start(request.query_params.get("page", ""))
+        address, value = await self._flow().start(request.query_params.get("page", ""))
         response = RedirectResponse(address, 303, {"cache-control": "no-store"})
-        _set_cookie(response, request, cookie, _SECONDS)
+        _set_cookie(response, request, value, _SECONDS)
         return response
 
     async def _finish(self, request: Request) -> Response:
@@ -61,9 +61,9 @@ class ProviderSignInEndpoints:
         address = request.client.host if request.client else ""
         budget = self._services.budgets.addresses.of(address)
         try:
-            async with budget.key_reads.hold(1):
+            async with budget.token_checks.hold(1):
                 budget.failed_authentications.take(0)
-                token, page = await flow.finish(request.query_params, request.cookies.get(_name(request), ""))
+                token, page = await flow.finish(request.query_params, cookie(request.scope, _name(request)))
             caller = await self._services.authenticator.authenticate(Credential(token, address))
         except Unauthenticated as error:
             budget.failed_authentications.take(1)

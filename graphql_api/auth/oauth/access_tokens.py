@@ -50,7 +50,7 @@ class _Refused(Exception):
     """The token is not valid. The log contains the reason. Clients see the same message for all reasons."""
 
 
-_INVALID = (JoseError, _Refused, ValueError, TypeError, AttributeError, RecursionError)
+_INVALID = (JoseError, _Refused, ValueError, TypeError, AttributeError, RecursionError, OverflowError)
 """The errors of a token that is not valid."""
 
 

@@ -45,6 +45,21 @@ async def different_accepts_of_16000_types(target: Target) -> None:
 
 
 @attack()
+async def cookies_of_15000_escapes(target: Target) -> None:
+    """Send a cookie with thousands of escaped quotes, without a key."""
+    cookie = 'cookie: a="' + '\\"' * 15_000 + '"'
+    head = target.head("/graphql?query=%7Ba%7D", "x-requested-with: x", cookie, method="GET", key=False)
+
+    async def act() -> None:
+        async with target.connection() as (reader, writer):
+            for _ in range(20):
+                writer.write(head)
+                await reader.readuntil(b"\r\n\r\n")
+
+    await repeat(target, 4, act)
+
+
+@attack()
 async def unused_values_of_brackets(target: Target) -> None:
     """Send members that the operation does not use, each a list of hundreds of thousands of empty lists."""
     value = "[" + "[]," * 330_000 + "[]]"

@@ -9,6 +9,7 @@ import pytest
 
 from graphql_api.auth.api_keys import ApiKey, new_key
 from graphql_api.auth.authenticator import Authenticator
+from graphql_api.auth.credential_source import Found
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.auth.secret_text import digest
@@ -19,6 +20,7 @@ from graphql_api.graphql_server.http_request import Credential
 from graphql_api.limits import Limits
 from storage.documents import RateLimited, Unauthenticated, Unavailable
 from tests.graphql_api.auth.oauth.provider import MemoryAuditLog
+from tests.stack import PATIENCE_SECONDS
 
 NOW = datetime.now(UTC)
 SCOPES = frozenset({Scope.READ})
@@ -202,3 +204,35 @@ async def test_many_new_keys_of_one_address_are_all_accepted() -> None:
     callers = await asyncio.gather(*(authenticator.authenticate(_from(key)) for key in keys))
 
     assert callers == [Caller("one", SCOPES)] * 200
+
+
+class HangingProvider:
+    """Access tokens whose identity provider does not respond."""
+
+    is_revocable = False
+
+    def is_form(self, text: str) -> bool:
+        """Return whether a text is a token."""
+        return text.startswith("token")
+
+    async def find(self, text: str) -> Found | None:
+        """Wait for the provider."""
+        del text
+        await asyncio.Event().wait()
+        return None
+
+
+async def test_an_unknown_key_does_not_wait_for_tokens_of_the_same_address() -> None:
+    """The checks of tokens wait for their provider. Behind a proxy, all clients have the same address."""
+    key = new_key()
+    store = MemoryKeyStore({key: VALID})
+    authenticator = Authenticator([HangingProvider(), store], Budgets(Limits()), MemoryAuditLog(), cache_seconds=60)
+
+    tokens = [asyncio.create_task(authenticator.authenticate(_from(f"token{number}"))) for number in range(100)]
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        caller = await authenticator.authenticate(_from(key))
+
+    assert caller.submitter == "one"
+    for token in tokens:
+        token.cancel()
+    await asyncio.gather(*tokens, return_exceptions=True)

@@ -106,6 +106,7 @@ ATTACKS: Mapping[str, Callable[[], str]] = {
     "an expiry that is text": lambda: sign(claims(exp="9999999999")),
     "an expiry that is not a number": lambda: sign(json.dumps(claims(exp=float("nan"))).encode()),
     "an infinite expiry": lambda: sign(json.dumps(claims(exp=float("inf"))).encode()),
+    "an enormous expiry": lambda: sign(claims(exp=10**400)),
     "not valid yet": lambda: sign(claims(nbf=NOW + 3_600)),
     "issued in the future": lambda: sign(claims(iat=NOW + 3_600)),
     "no subject": lambda: sign(claims(sub=None)),
