@@ -42,6 +42,11 @@ def violation(headers: Mapping[bytes, bytes], http_version: Callable[[], str]) -
             return "expected Content-Length or Transfer-Encoding, got both"
         if http_version() == "1.0":
             return "HTTP/1.0 does not have the header Transfer-Encoding"
+    if b"upgrade" in headers and _UPGRADE.search(headers.get(b"connection", b"")):  # the parser then expects no body
+        if not offers_websocket(headers):
+            return "the header Upgrade must be websocket; other protocols are not supported"
+        if b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0":
+            return "the handshake of a WebSocket must not have a body"
     if b"te" in headers and b"chunked" in headers[b"te"].lower():
         return "the header TE must not contain chunked"
     return None

@@ -110,8 +110,8 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
-        cast(dict[str, Any], self.scope)["state"][WRITABLE] = self.writable
-        if not self.close_sent:
+        if not self.close_sent:  # otherwise the library has refused the handshake before it had a scope
+            cast(dict[str, Any], self.scope)["state"][WRITABLE] = self.writable
             self._trust = WebSocketTrust(cast(dict[str, Any], self.scope), self._place.set_authenticated)
 
     def handle_ping(self) -> None:

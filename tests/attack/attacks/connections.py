@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from tests.attack.registry import add, attack
-from tests.attack.target import Target, send
+from tests.attack.target import Target, repeat, send
 
 _PIPELINED_BYTES = 13 * 2**20
 _PIPELINED = {
@@ -130,3 +130,16 @@ async def clients_that_vanish(target: Target) -> None:
                 await asyncio.sleep(0.01)
 
     await asyncio.wait([asyncio.create_task(vanish()) for _ in range(50)], timeout=target.seconds)
+
+
+@attack()
+async def refused_handshakes(target: Target) -> None:
+    """Send handshakes of WebSockets without the header Sec-WebSocket-Key, over many connections without a key."""
+    head = target.head("/graphql", "connection: Upgrade", "upgrade: websocket", method="GET", key=False)
+
+    async def act() -> None:
+        async with target.connection() as (reader, writer):
+            writer.write(head)
+            await reader.read(4096)
+
+    await repeat(target, 16, act)

@@ -1,0 +1,41 @@
+"""The header Upgrade: only WebSockets are accepted, and a proxy and the server agree on the end of each request."""
+
+import pytest
+
+from tests.graphql_api.graphql_server.server.raw_http import HEAD, WHOLE, connection, receive_all
+from tests.graphql_api.graphql_server.service import running
+from tests.stack import eventually
+
+UPGRADE = b"connection: upgrade\r\nupgrade: "
+
+
+@pytest.mark.parametrize("protocol", [b"foo", b"TLS/1.2", b"H2C", b"h2c, foo", b"websocket, foo", b"websocket"])
+@pytest.mark.parametrize("is_split", [False, True])
+def test_a_body_is_never_a_second_request(protocol: bytes, is_split: bool) -> None:
+    """The parser reads what follows the header Upgrade as the next request. A proxy sends it as a body."""
+    head = HEAD + UPGRADE + protocol + b"\r\ncontent-length: %d\r\n\r\n" % len(WHOLE)
+    with running() as service, connection(service) as client:
+        client.sendall(head)
+        if is_split:
+            eventually(lambda: len(service.server.server_state.connections) == 1)
+        client.sendall(WHOLE)
+        received = receive_all(client)
+
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert received.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    "headers", [b"", b"sec-websocket-key: x\r\n", b"sec-websocket-version: 1\r\nsec-websocket-key: x\r\n"]
+)
+def test_a_refused_handshake_leaves_nothing(headers: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """The connection is closed, its memory is freed, and no error is logged."""
+    head = b"GET /graphql HTTP/1.1\r\nhost: x\r\n" + UPGRADE + b"websocket\r\n" + headers + b"\r\n"
+    with running() as service:
+        for _ in range(3):
+            with connection(service) as client:
+                client.sendall(head)
+                assert receive_all(client).startswith(b"HTTP/1.1 4")
+        eventually(lambda: not service.server.server_state.connections)
+
+    assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
