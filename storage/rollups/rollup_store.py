@@ -1,5 +1,6 @@
 """The stored rollups of a submitter: a few documents for each day, usually one."""
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -16,8 +17,15 @@ from storage.rollups.day_rollups import DayRollups, Pause, RollupDocument
 from storage.rollups.rollup import Resolution, Snapshot, decode_hours, end_of, midnight_of
 from storage.rollups.series import RollupKind, Series
 
-MAX_SNAPSHOTS = 20_000
-"""The approximate number of snapshots in a window. They use about 10 MiB."""
+MAX_BYTES = 8 * 2**20
+"""The maximum memory for the snapshots of a window, unless one hour or day needs more.
+
+If each hour has 20 values, 14,000 snapshots fit. If each hour has values in 1,900 bins, 1,400 snapshots fit.
+"""
+MAX_BYTES_AT_MIDNIGHT = MAX_BYTES * 3 // 4
+"""A window ends at midnight if it has this size, because a day in two windows is read twice."""
+_SNAPSHOT_BYTES = 400
+"""The memory for a snapshot and its key, in addition to the stored statistics."""
 MAX_SELECTED_SERIES = 30
 """If more series are selected, all series of a document are read, not only the selected series."""
 _AFTER_ALL_NUMBERS = "~"
@@ -31,6 +39,26 @@ class Window:
 
     end: datetime
     snapshots: dict[tuple[datetime, Series], Snapshot] = field(default_factory=dict)
+    bytes: int = 0
+
+    def add(self, key: tuple[datetime, Series], snapshot: Snapshot) -> None:
+        """Add a snapshot, unless another document has a later snapshot of the same span (`day_rollups.py`)."""
+        earlier = self.snapshots.get(key)
+        if earlier is None or earlier.as_of < snapshot.as_of:
+            self.snapshots[key] = snapshot
+            self.bytes += _size(snapshot) - (0 if earlier is None else _size(earlier))
+
+    def shorten(self) -> None:
+        """Move `end` to an earlier hour or day, so that the snapshots before it fit. Keep at least the first one."""
+        sizes = Counter[datetime]()
+        for (start, _), snapshot in self.snapshots.items():
+            sizes[start] += _size(snapshot)
+        for start in reversed(sorted(sizes)[1:]):
+            if self.bytes <= MAX_BYTES:
+                break
+            self.bytes -= sizes[start]
+            self.end = start
+        self.snapshots = {key: snapshot for key, snapshot in self.snapshots.items() if key[0] < self.end}
 
 
 class RollupStore:
@@ -59,45 +87,49 @@ class RollupStore:
         stored = "hours" if resolution is Resolution.HOUR else "totals"
         is_small = 0 < len(series) <= MAX_SELECTED_SERIES
         paths = [f"{stored}.{_quoted(each)}" for each in series] if is_small else [stored]
-        window = Window(end)
-        async with aclosing(self._days(start.date(), end, read_time, ["format_version", *paths])) as days:
-            async for day, documents in days:
-                if len(window.snapshots) >= MAX_SNAPSHOTS:
-                    window.end = midnight_of(day)
-                    yield window
-                    window = Window(end)
-                for document in documents:
+        while start < end:
+            window, latest = Window(end), start.date()
+            documents = self._documents(start.date(), end, read_time, ["format_version", *paths])
+            async with aclosing(documents):
+                async for day, document in documents:
+                    if window.end <= midnight_of(day):  # the rest of the previous day must be read again
+                        break
+                    if day > latest and window.bytes >= MAX_BYTES_AT_MIDNIGHT:
+                        window.end = midnight_of(day)
+                        yield window
+                        window = Window(end)
+                    latest = day
                     fields = document.fields
                     if fields["format_version"].integer_value != FORMAT_VERSION or stored not in fields:
                         continue
                     members = fields[stored].map_value.fields
                     for each in filter(selects, members):
                         await pause()
-                        packed = members[each].bytes_value
-                        for first, snapshot in _snapshots(day, packed, resolution):
-                            if start <= first < end:
-                                _keep_later(window.snapshots, (first, each), snapshot)
-        yield window
+                        for first, snapshot in _snapshots(day, members[each].bytes_value, resolution):
+                            if start <= first < window.end:
+                                window.add((first, each), snapshot)
+                    if window.bytes > MAX_BYTES:
+                        window.shorten()
+            yield window
+            start = window.end
 
     async def read(self, first: date, last: date, read_time: datetime, pause: Pause) -> dict[date, DayRollups]:
         """Return the rollups of the days from `first` to `last`. Days without rollups are left out."""
         found: dict[date, DayRollups] = {}
-        async with aclosing(self._days(first, end_of(last), read_time)) as days:
-            async for day, documents in days:
-                found[day] = DayRollups(day)
-                for document in documents:
-                    update_time = encoding.to_datetime(document.update_time)
-                    fields = encoding.from_document(document)
-                    await found[day].add_document(_number(document), fields, update_time, pause)
+        async with aclosing(self._documents(first, end_of(last), read_time)) as documents:
+            async for day, document in documents:
+                rollups = found.setdefault(day, DayRollups(day))
+                update_time = encoding.to_datetime(document.update_time)
+                await rollups.add_document(_number(document), encoding.from_document(document), update_time, pause)
         return found
 
     async def days(self, start: datetime, end: datetime, read_time: datetime) -> dict[date, bool]:
         """Return the days between two times that have rollups, and for each day whether it has stale hours."""
-        async with aclosing(self._days(start.date(), end, read_time, ["has_stale_hours"])) as days:
-            return {
-                day: any(document.fields["has_stale_hours"].boolean_value for document in documents)
-                async for day, documents in days
-            }
+        found: dict[date, bool] = {}
+        async with aclosing(self._documents(start.date(), end, read_time, ["has_stale_hours"])) as documents:
+            async for day, document in documents:
+                found[day] = document.fields["has_stale_hours"].boolean_value or found.get(day, False)
+        return found
 
     async def write(self, writer: GroupCommitWriter, days: Sequence[DayRollups], pause: Pause) -> None:
         """Store the changes of days. Raises `PreconditionFailed` if another instance has changed one of the days."""
@@ -114,27 +146,20 @@ class RollupStore:
         path = document_paths.rollup(self._submitter, f"{day.isoformat()}{suffix}", self.kind.collection)
         return encoding.to_conditional_write(self._firestore.name(path), fields, document.update_time)
 
-    async def _days(
+    async def _documents(
         self, first: date, end: datetime, read_time: datetime, select: Sequence[str] = ()
-    ) -> AsyncGenerator[tuple[date, list[Any]], None]:
-        """Yield each day that starts at or after `first` and before `end`, with its documents."""
+    ) -> AsyncGenerator[tuple[date, Any], None]:
+        """Yield each document of the days that start at or after `first` and before `end`, with its day."""
         query = self._query(first, end, select)
-        day, documents = first, list[Any]()
         while True:
             page = await self._firestore.page(document_paths.submitter(self._submitter), query, read_time)
             for document in page:
-                if (day_of_document := _day(document)) != day and documents:
-                    yield day, documents
-                    documents = []
-                day = day_of_document
-                documents.append(document)
+                yield _day(document), document
             if len(page) < self.kind.batch_size:
-                break
+                return
             del query.start_at.values[:]
             query.start_at.values.add(reference_value=page[-1].name)
             query.start_at.before = False
-        if documents:
-            yield day, documents
 
     def _query(self, first: date, end: datetime, select: Sequence[str]) -> Any:
         query = StructuredQuery()
@@ -163,12 +188,8 @@ def _snapshots(day: date, packed: bytes, resolution: Resolution) -> Iterator[tup
         yield midnight_of(day), Snapshot.decode(packed)
 
 
-def _keep_later(
-    snapshots: dict[tuple[datetime, Series], Snapshot], key: tuple[datetime, Series], snapshot: Snapshot
-) -> None:
-    """Add a snapshot, unless another document has a later snapshot of the same span (`day_rollups.py`)."""
-    if key not in snapshots or snapshots[key].as_of < snapshot.as_of:
-        snapshots[key] = snapshot
+def _size(snapshot: Snapshot) -> int:
+    return len(snapshot.packed) + _SNAPSHOT_BYTES
 
 
 def _quoted(series: Series) -> str:

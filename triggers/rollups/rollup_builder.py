@@ -31,7 +31,7 @@ from storage.rollups.later_results import READ_MARGIN, Key, ranges
 from storage.rollups.merged_statistics import MergedStatistics
 from storage.rollups.result_queries import ResultQueries, add_result, timestamp_of
 from storage.rollups.rollup import EARLIEST, HOUR, LATEST, Resolution, Snapshot, end_of, midnight_of
-from storage.rollups.rollup_store import MAX_SNAPSHOTS, RollupStore
+from storage.rollups.rollup_store import RollupStore
 from storage.rollups.series import BY_SERIES, MAX_SERIES, TOTAL
 from triggers.rollups.day_updates import DayUpdates
 from triggers.turns import Pause
@@ -53,6 +53,7 @@ MAX_CHANGES = 500_000
 COMPARISON_INTERVAL = timedelta(days=1)
 """The time between two comparisons. Only a comparison detects that Firestore has deleted expired results."""
 _MAX_DAYS = 50
+_MAX_SNAPSHOTS = 20_000
 
 
 @dataclass(slots=True)
@@ -132,7 +133,7 @@ class RollupBuilder:
         elif checkpoint.has_series != has_series or checkpoint.covered_until == EARLIEST:
             await self._save(has_series=has_series)  # the stored one, if any, can have another format
         self._stores = [self._total, self._by_series] if has_series else [self._total]
-        max_days = max(1, min(_MAX_DAYS, MAX_SNAPSHOTS // (24 * (series + 1)))) if has_series else _MAX_DAYS
+        max_days = max(1, min(_MAX_DAYS, _MAX_SNAPSHOTS // (24 * (series + 1)))) if has_series else _MAX_DAYS
         self._days = DayUpdates(self._writer, self._queries, self._stores, self._pause, max_days=max_days)
 
     async def _must_wait(self) -> bool:

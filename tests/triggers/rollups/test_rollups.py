@@ -82,7 +82,8 @@ def test_summaries_equal_those_of_all_results(
         patch.setattr(day_updates, "MAX_RESULTS", 3)
         patch.setattr(rollup_builder, "_MAX_DAYS", 1)
         patch.setattr(difference_search, "MAX_READ", 1)
-        patch.setattr(rollup_store, "MAX_SNAPSHOTS", 4)
+        patch.setattr(rollup_store, "MAX_BYTES", 2_000)
+        patch.setattr(rollup_store, "MAX_BYTES_AT_MIDNIGHT", 1_500)
         patch.setattr(day_rollups, "MAX_NEW_BYTES", 400)
         patch.setattr(day_rollups, "MAX_BYTES", 800)
         for module in (rollup_builder, rolled_up_results):

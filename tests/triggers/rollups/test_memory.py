@@ -1,0 +1,48 @@
+"""The memory for rollups does not grow with the number and the size of the sketches of a day."""
+
+import pytest
+
+from storage.rollups import rollup_store
+from storage.rollups.rollup import EARLIEST, LATEST, Resolution
+from tests.triggers.rollups.conftest import Database, no_pause
+from tests.triggers.rollups.summary_check import HOUR, START, check
+
+MANY_BINS = [1.5**number for number in range(200)]
+
+
+async def test_a_window_ends_within_a_day_before_its_sketches_need_too_much_memory(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of the day is in the next window. If a window is nearly full at midnight, it ends there."""
+    for number in range(6):
+        for site in "abc":
+            await database.compute(START + number * HOUR, MANY_BINS, {"site": site})
+    await database.build()
+    monkeypatch.setattr(rollup_store, "MAX_BYTES", 10_000)
+    monkeypatch.setattr(rollup_store, "MAX_BYTES_AT_MIDNIGHT", 5_000)
+
+    windows = [
+        (window.end.hour, {start.hour for start, _ in window.snapshots}, len(window.snapshots))
+        async for window in database.series_rollups.windows(
+            START, START + 6 * HOUR, await database.firestore.now(), Resolution.HOUR, no_pause, lambda _: True
+        )
+    ]
+
+    assert windows == [(0, {22, 23}, 6), (3, {0, 1, 2}, 9), (4, {3}, 3)]
+    await check(database, EARLIEST, LATEST)
+
+
+async def test_an_hour_and_a_day_are_never_divided(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is read as a whole, although it needs more memory than the limit."""
+    for number in range(6):
+        for site in "abc":
+            await database.compute(START + number * HOUR, MANY_BINS, {"site": site})
+    await database.build()
+    monkeypatch.setattr(rollup_store, "MAX_BYTES", 1)
+    monkeypatch.setattr(rollup_store, "MAX_BYTES_AT_MIDNIGHT", 1)
+
+    for resolution, expected in ((Resolution.HOUR, [3] * 6), (Resolution.DAY, [3, 3])):
+        windows = database.series_rollups.windows(
+            START.replace(hour=0), START + 6 * HOUR, await database.firestore.now(), resolution, no_pause, bool
+        )
+        assert [len(window.snapshots) async for window in windows] == expected
