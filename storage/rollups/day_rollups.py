@@ -7,7 +7,7 @@ the rollup of a series. Readers then use the later statistics of each hour, whic
 This module opens no connection.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -97,33 +97,42 @@ class DayRollups:
         """Whether documents must be written."""
         return bool(self._changed)
 
-    async def documents(self, pause: Pause) -> list[list[tuple[RollupDocument, dict[str, object]]]]:
-        """Return the changed documents with their fields. Each list must be written before the next one.
+    async def documents(self, pause: Pause) -> list[list[RollupDocument]]:
+        """Return the changed documents. Each list must be written before the next one.
 
         The first list has the documents that lose no series. Each further list has one document that loses series to
         documents in earlier lists.
         """
-        encoded: dict[Series, tuple[bytes, bytes]] = {}
+        sizes: dict[Series, int] = {}
         for series, rollup in self.rollups.items():
             await pause()
-            encoded[series] = rollup.encode_hours(), rollup.total().encode()
-        written: list[list[tuple[RollupDocument, dict[str, object]]]] = [[]]
+            sizes[series] = len(rollup.encode_hours()) + len(rollup.total().encode()) + 2 * len(series) + _ENTRY_BYTES
+        written: list[list[RollupDocument]] = [[]]
         stored = {each.number: each.series for each in self._stored}
-        for document in self._packed(encoded):
+        for document in self._packed(sizes):
             earlier = stored.get(document.number, set())
             if document.series != earlier or document.series & self._changed:
-                change = document, self._fields(encoded, document.series)
-                if earlier & (encoded.keys() - document.series):
-                    written.append([change])
+                if earlier & (sizes.keys() - document.series):
+                    written.append([document])
                 else:
-                    written[0].append(change)
+                    written[0].append(document)
         return written
 
-    def _packed(self, encoded: Mapping[Series, tuple[bytes, bytes]]) -> list[RollupDocument]:
-        """Return all documents, with each series in one of them, in the order of their numbers."""
-        sizes = {
-            each: len(hours) + len(total) + 2 * len(each) + _ENTRY_BYTES for each, (hours, total) in encoded.items()
+    def fields(self, document: RollupDocument) -> dict[str, object]:
+        """Return the stored form of a document."""
+        rollups = {each: self.rollups[each] for each in sorted(document.series)}
+        return {
+            "format_version": FORMAT_VERSION,
+            "hours": {series: rollup.encode_hours() for series, rollup in rollups.items()},
+            "totals": {series: rollup.total().encode() for series, rollup in rollups.items()},
+            "has_stale_hours": any(rollup.has_stale_hours for rollup in rollups.values()),
         }
+
+    def _packed(self, sizes: Mapping[Series, int]) -> list[RollupDocument]:
+        """Return all documents, with each series in one of them, in the order of their numbers.
+
+        `sizes` are the bytes of the rollup of each series.
+        """
         remaining = sizes.keys() - set()
         documents: list[RollupDocument] = []
         for stored in self._stored:
@@ -147,11 +156,3 @@ class DayRollups:
                 documents.append(new)
             min(with_space, key=lambda each: each.bytes, default=new).add(series, size)
         return documents
-
-    def _fields(self, encoded: Mapping[Series, tuple[bytes, bytes]], series: Collection[Series]) -> dict[str, object]:
-        return {
-            "format_version": FORMAT_VERSION,
-            "hours": {each: encoded[each][0] for each in sorted(series)},
-            "totals": {each: encoded[each][1] for each in sorted(series)},
-            "has_stale_hours": any(self.rollups[each].has_stale_hours for each in series),
-        }

@@ -28,6 +28,8 @@ _SNAPSHOT_BYTES = 400
 """The memory for a snapshot and its key, in addition to the stored statistics."""
 MAX_SELECTED_SERIES = 30
 """If more series are selected, all series of a document are read, not only the selected series."""
+_MAX_WRITES = 8
+"""The documents that are encoded and written together. Each has at most 1 MiB."""
 _AFTER_ALL_NUMBERS = "~"
 """The name of a document is a day, such as `2026-11-28`, or a day with a number. This character sorts after `-`."""
 _Operator = StructuredQuery.FieldFilter
@@ -133,18 +135,19 @@ class RollupStore:
 
     async def write(self, writer: GroupCommitWriter, days: Sequence[DayRollups], pause: Pause) -> None:
         """Store the changes of days. Raises `PreconditionFailed` if another instance has changed one of the days."""
-        written = [(each.day, await each.documents(pause)) for each in days if each.is_changed]
+        written = [(each, await each.documents(pause)) for each in days if each.is_changed]
         for turn in range(max((len(turns) for _, turns in written), default=0)):
-            documents = [(day, *each) for day, turns in written for each in (turns[turn] if turn < len(turns) else ())]
-            writes = [self._write(day, document, fields) for day, document, fields in documents]
-            for outcome in await writer.write_all(writes, self._submitter):
-                if isinstance(outcome, Exception):
-                    raise outcome
+            documents = [(day, each) for day, turns in written for each in (turns[turn] if turn < len(turns) else ())]
+            for first in range(0, len(documents), _MAX_WRITES):
+                writes = [self._write(day, each) for day, each in documents[first : first + _MAX_WRITES]]
+                for outcome in await writer.write_all(writes, self._submitter):
+                    if isinstance(outcome, Exception):
+                        raise outcome
 
-    def _write(self, day: date, document: RollupDocument, fields: dict[str, object]) -> Any:
+    def _write(self, rollups: DayRollups, document: RollupDocument) -> Any:
         suffix = f"-{document.number}" if document.number else ""
-        path = document_paths.rollup(self._submitter, f"{day.isoformat()}{suffix}", self.kind.collection)
-        return encoding.to_conditional_write(self._firestore.name(path), fields, document.update_time)
+        path = document_paths.rollup(self._submitter, f"{rollups.day.isoformat()}{suffix}", self.kind.collection)
+        return encoding.to_conditional_write(self._firestore.name(path), rollups.fields(document), document.update_time)
 
     async def _documents(
         self, first: date, end: datetime, read_time: datetime, select: Sequence[str] = ()

@@ -62,7 +62,7 @@ async def change(
             rollups.put(MIDNIGHT + hour * timedelta(hours=1), series, snapshot(turn))
     lists = await rollups.documents(no_pause)
     documents = [each for turn in lists for each in (reversed(turn) if is_reversed else turn)]
-    stored |= {document.number: fields for document, fields in documents[:written]}
+    stored |= {document.number: rollups.fields(document) for document in documents[:written]}
     return rollups
 
 

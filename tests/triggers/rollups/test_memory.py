@@ -1,8 +1,12 @@
 """The memory for rollups does not grow with the number and the size of the sketches of a day."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
-from storage.rollups import rollup_store
+from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.rollups import day_rollups, rollup_store
 from storage.rollups.rollup import EARLIEST, LATEST, Resolution
 from tests.triggers.rollups.conftest import Database, no_pause
 from tests.triggers.rollups.summary_check import HOUR, START, check
@@ -46,3 +50,26 @@ async def test_an_hour_and_a_day_are_never_divided(database: Database, monkeypat
             START.replace(hour=0), START + 6 * HOUR, await database.firestore.now(), resolution, no_pause, bool
         )
         assert [len(window.snapshots) async for window in windows] == expected
+
+
+async def test_documents_of_a_day_are_encoded_a_few_at_a_time(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day of many series has many documents. All of them together would need twice the memory of the day."""
+    monkeypatch.setattr(day_rollups, "MAX_NEW_BYTES", 1)
+    monkeypatch.setattr(rollup_store, "_MAX_WRITES", 2)
+    sizes: list[int] = []
+    write_all = GroupCommitWriter.write_all
+
+    async def recorded(writer: GroupCommitWriter, writes: Sequence[Any], submitter: str = "") -> list[Any]:
+        if submitter:
+            sizes.append(len(writes))
+        return await write_all(writer, writes, submitter)
+
+    for site in "abcde":
+        await database.compute(START, [1.0], {"site": site})
+    monkeypatch.setattr(GroupCommitWriter, "write_all", recorded)
+    await database.build()
+
+    assert sizes == [1, 2, 2, 1]
+    await check(database, EARLIEST, LATEST)
