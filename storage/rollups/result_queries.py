@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from storage.documents import Status, document_paths
-from storage.documents.statistics import INDEXED_FIELDS
+from storage.documents.statistics import INDEXED_FIELDS, STATISTICS_VERSION
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.messages import StructuredQuery
@@ -66,6 +66,22 @@ class ResultQueries:
         else:
             queries = [_query_of_each_status(shard, changed) for shard in self._shards]
         return await self._count(queries, read_time)
+
+    async def count_new_failed(self, since: datetime, read_time: datetime) -> int:
+        """Return the number of FAILED results since `since` that replaced no other result of their samples.
+
+        Results of another statistics version are not counted.
+        """
+        found = 0
+        for shard in self._shards:
+            query = _query_of_each_status(shard, [("computed_at", _Operator.GREATER_THAN_OR_EQUAL, since)])
+            _add(query, "status", _Operator.EQUAL, Status.FAILED.value)
+            _add(query, "statistics_version", _Operator.EQUAL, STATISTICS_VERSION)
+            for field in ("computed_at", "__name__"):
+                query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = field
+            async for documents in self._batches(query, read_time, ()):
+                found += sum(document.create_time == document.update_time for document in documents)
+        return found
 
     async def earliest(self, start: datetime, read_time: datetime) -> datetime | None:
         """Return the earliest time stamp at `start` or later, or None."""

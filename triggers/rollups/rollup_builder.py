@@ -162,7 +162,8 @@ class RollupBuilder:
         report.results += results
         report.hours += hours
         stale_from = min([*stale, checkpoint.stale_from or LATEST])
-        compared_at = None if changed > computed else checkpoint.compared_at
+        has_removed = changed > computed and changed > computed + await self._queries.count_new_failed(since, now)
+        compared_at = None if has_removed else checkpoint.compared_at
         await self._save(as_of=now, stale_from=None if stale_from == LATEST else stale_from, compared_at=compared_at)
         return False
 

@@ -16,7 +16,7 @@ from graphql_api.results.filters import Bound, Selection
 from graphql_api.results.rolled_up_results import Group
 from graphql_api.results.store import Store
 from graphql_api.results.summaries import TimeBucket, summarize, summarize_over_time
-from storage.documents import Labels, Result, Status, Tombstone, document_paths, labels
+from storage.documents import Labels, Problem, ProblemCode, Result, Status, Tombstone, document_paths, labels
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
@@ -90,6 +90,15 @@ class Database:
         result = self.results.pop(sample_id)
         tombstone = Tombstone(SUBMITTER, sample_id, "", result.shard, datetime.now().astimezone(), "")
         await self._put({sample_id: tombstone.fields()})
+
+    async def fail(self, sample_id: str = "") -> None:
+        """Store a FAILED result, of a new sample or instead of another result."""
+        sample_id = sample_id or str(uuid.uuid4())
+        self.results.pop(sample_id, None)
+        problem = Problem("$", "not a sample", ProblemCode.NOT_COMPUTABLE)
+        shard = document_paths.shard(sample_id, self.shards)
+        failed = Result(SUBMITTER, sample_id, datetime.now().astimezone(), shard, Status.FAILED, problem=problem)
+        await self._put({sample_id: failed.fields()})
 
     async def expire(self, sample_id: str) -> None:
         """Delete the document of a result, as Firestore does after its time to live."""
