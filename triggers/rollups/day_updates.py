@@ -13,7 +13,7 @@ from storage.rollups.checkpoint import Checkpoint
 from storage.rollups.day_rollups import DayRollups, Pause
 from storage.rollups.later_results import READ_MARGIN, Key, LaterResults, Verified, changes_since, verify
 from storage.rollups.result_queries import ResultQueries, timestamp_of
-from storage.rollups.rollup import EARLIEST, Resolution, Snapshot, end_of, midnight_of
+from storage.rollups.rollup import EARLIEST, LATEST, Resolution, Snapshot, end_of, midnight_of
 from storage.rollups.rollup_store import RollupStore
 
 MAX_RESULTS = 5_000
@@ -54,6 +54,7 @@ class DayUpdates:
     async def compare(self, checkpoint: Checkpoint, now: datetime) -> tuple[int, set[datetime]]:
         """Compare all rollups with the number of results. Update the days that differ, as `add_changes` does.
 
+        The checkpoint must cover all time stamps, because a day that is covered in part always differs.
         Return the number of changed hours, and the hours that are stale now.
         """
         days: set[date] = set()
@@ -75,8 +76,8 @@ class DayUpdates:
     async def _different_days(self, store: RollupStore, checkpoint: Checkpoint, now: datetime) -> set[date]:
         """Return the days whose rollups have, or may have, another number of results than the day."""
         found: set[date] = set()
-        start, end = EARLIEST, Resolution.DAY.start_of(checkpoint.covered_until)
-        windows = store.windows(start, end, now, Resolution.DAY, self._pause, lambda _: True)
+        start = EARLIEST
+        windows = store.windows(start, LATEST, now, Resolution.DAY, self._pause, lambda _: True)
         async with aclosing(windows):
             async for window in windows:
                 later = LaterResults(checkpoint, window.snapshots, Resolution.DAY)

@@ -170,6 +170,9 @@ class RollupBuilder:
     async def _compute_stale_hours(self, report: Report) -> bool:
         """Compute the stale hours of some days. Return whether more stale hours can follow."""
         start, covered_until = self._checkpoint.stale_from, self._checkpoint.covered_until
+        if start == LATEST:  # no hour starts at this time
+            await self._save(stale_from=None)
+            return False
         if start is None or start >= covered_until:
             return False
         now = await self._firestore.now()

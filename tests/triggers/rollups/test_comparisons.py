@@ -1,12 +1,13 @@
 """When the rollups are compared with the number of results: if results were removed, and once a day."""
 
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
 
 from storage.rollups.rollup import EARLIEST, LATEST
-from tests.triggers.rollups.conftest import Database
-from tests.triggers.rollups.summary_check import HOUR, START, check
+from tests.triggers.rollups.conftest import Database, no_pause
+from tests.triggers.rollups.summary_check import HOUR, START, by_key, check
 
 
 async def compared_at(database: Database) -> datetime:
@@ -47,3 +48,29 @@ async def test_the_rollups_are_compared_after_a_result_was_replaced(database: Da
     assert await compared_at(database) > before
     assert built.hours == 1
     await check(database, EARLIEST, LATEST)
+
+
+async def test_the_last_day_of_the_calendar_is_computed_again_and_compared(database: Database) -> None:
+    """No day follows after its stale hours, so the next comparison does not wait for any."""
+    last = LATEST.replace(hour=5)
+    replaced = await database.compute(last, [1.0])
+    expired = [await database.compute(last.replace(hour=hour), [2.0]) for hour in (6, 23)]
+    await database.build()
+    before = await compared_at(database)
+
+    await database.compute(last, [3.0], sample_id=replaced)
+    await database.build()
+    checkpoint = await database.checkpoints.read()
+    assert checkpoint is not None
+    assert checkpoint.stale_from is None
+
+    for sample_id in expired:
+        await database.expire(sample_id)
+    without_changes = replace(checkpoint, as_of=checkpoint.as_of + HOUR, compared_at=None)
+    await database.checkpoints.write(database.writer, without_changes)
+    await database.build()
+
+    assert await compared_at(database) > before
+    days = await database.rollups.read(last.date(), last.date(), await database.firestore.now(), no_pause)
+    assert [hour for (hour, _), _ in days[last.date()].hours()] == [last.replace(minute=0, second=0, microsecond=0)]
+    assert by_key(await database.summary(EARLIEST, LATEST)) == by_key(database.expected(EARLIEST, LATEST))
