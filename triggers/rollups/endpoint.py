@@ -15,7 +15,8 @@ from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, PreconditionFailed
 from storage.firestore.group_commit_writer import GroupCommitWriter
 from triggers.hourly_archive.archiver import Archiver
-from triggers.rollups.rollup_builder import MIN_RESULTS, Report, RollupBuilder
+from triggers.rollups.report import Report
+from triggers.rollups.rollup_builder import MIN_RESULTS, RollupBuilder
 
 TIMEOUT_SECONDS = 30.0
 MAX_RUN_SECONDS = 45.0

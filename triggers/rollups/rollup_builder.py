@@ -18,7 +18,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -34,6 +34,7 @@ from storage.rollups.rollup import EARLIEST, HOUR, LATEST, Resolution, Snapshot,
 from storage.rollups.rollup_store import RollupStore
 from storage.rollups.series import BY_SERIES, MAX_SERIES, TOTAL
 from triggers.rollups.day_updates import DayUpdates
+from triggers.rollups.report import Report
 from triggers.turns import Pause
 
 MIN_RESULTS = 2_000
@@ -55,25 +56,6 @@ COMPARISON_INTERVAL = timedelta(days=1)
 _MAX_DAYS = 50
 _MAX_SNAPSHOTS = 5_000
 """Fewer days are changed together if they can have more snapshots. With 1,900 bins each, 5,000 snapshots use 28 MiB."""
-
-
-@dataclass(slots=True)
-class Report:
-    """The report of a run for all submitters. `is_finished` is true if nothing is left to do."""
-
-    results: int = 0
-    hours: int = 0
-    archived: int = 0
-    is_finished: bool = True
-
-    def values(self) -> dict[str, object]:
-        """Return the report as JSON."""
-        return {
-            "resultsArchived": self.archived,
-            "resultsRead": self.results,
-            "hoursWritten": self.hours,
-            "finished": self.is_finished,
-        }
 
 
 class RollupBuilder:

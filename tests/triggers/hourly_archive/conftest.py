@@ -25,7 +25,8 @@ from triggers.computation import summarize as statistics_of
 from triggers.distribution import sketch
 from triggers.hourly_archive.archiver import Archiver
 from triggers.hourly_archive.due_results import SETTLED
-from triggers.rollups.rollup_builder import Report, RollupBuilder
+from triggers.rollups.report import Report
+from triggers.rollups.rollup_builder import RollupBuilder
 
 SUBMITTER = "one"
 NO_LABELS: Labels = {}

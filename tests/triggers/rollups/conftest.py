@@ -27,7 +27,8 @@ from storage.rollups.series import BY_SERIES, TOTAL
 from tests.infra.firestore.server_process import FirestoreProcess
 from triggers.computation import summarize as statistics_of
 from triggers.distribution import sketch
-from triggers.rollups.rollup_builder import Report, RollupBuilder
+from triggers.rollups.report import Report
+from triggers.rollups.rollup_builder import RollupBuilder
 
 SUBMITTER = "one"
 

@@ -20,7 +20,7 @@ from tests.triggers.rollups.conftest import Database
 from tests.triggers.rollups.summary_check import START, check
 from triggers.rollups import endpoint
 from triggers.rollups.endpoint import RollupsEndpoint
-from triggers.rollups.rollup_builder import Report
+from triggers.rollups.report import Report
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, address: str, database: Database) -> None:
