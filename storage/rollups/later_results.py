@@ -11,7 +11,7 @@ from storage.rollups.day_rollups import Pause
 from storage.rollups.difference_search import Count, Span, find_differences
 from storage.rollups.merged_statistics import MergedStatistics
 from storage.rollups.result_queries import ResultQueries, add_result, timestamp_of
-from storage.rollups.rollup import Resolution, Snapshot
+from storage.rollups.rollup import LATEST, Resolution, Snapshot
 from storage.rollups.series import Series
 
 READ_MARGIN = timedelta(seconds=5)
@@ -26,26 +26,44 @@ Key = tuple[datetime, Series]
 
 
 def changes_since(
-    queries: ResultQueries, checkpoint: Checkpoint, start: datetime, end: datetime, read_time: datetime
+    queries: ResultQueries,
+    checkpoint: Checkpoint,
+    start: datetime,
+    end: datetime,
+    read_time: datetime,
+    until: datetime = LATEST,
 ) -> AsyncGenerator[Sequence[Any], None]:
-    """Yield batches of the results with a time stamp from `start` to `end` that the rollups may not contain."""
-    return queries.changes(checkpoint.as_of - READ_MARGIN, start, end, read_time)
+    """Yield batches of the results with a time stamp from `start` to `end` that the rollups may not contain.
+
+    Results that were written after `until` may be left out.
+    """
+    return queries.changes(checkpoint.as_of - READ_MARGIN, start, end, read_time, until=until)
 
 
 class LaterResults:
-    """The statistics of the results that `snapshots` do not contain, and the spans whose snapshots cannot be used."""
+    """The statistics of the results that `snapshots` do not contain, and the spans whose snapshots cannot be used.
 
-    def __init__(self, checkpoint: Checkpoint, snapshots: Mapping[Key, Snapshot], resolution: Resolution) -> None:
+    Results that were written after `until` are not added.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        snapshots: Mapping[Key, Snapshot],
+        resolution: Resolution,
+        until: datetime = LATEST,
+    ) -> None:
         self.statistics: dict[Key, MergedStatistics] = {}
         self.unusable = {start for (start, _), snapshot in snapshots.items() if snapshot.is_stale}
         self._checkpoint = checkpoint
         self._snapshots = snapshots
         self._resolution = resolution
+        self._until = until
 
     def add(self, document: Any, series: Series) -> None:
         """Add a result of a series, a protocol `Document`, unless a snapshot contains it."""
         written_at = encoding.to_datetime(document.update_time)
-        if written_at <= self._checkpoint.as_of:
+        if not self._checkpoint.as_of < written_at <= self._until:
             return
         key = self._resolution.start_of(timestamp_of(document)), series
         snapshot = self._snapshots.get(key)

@@ -55,12 +55,14 @@ class ResultQueries:
         query.limit.value = limit
         return await self._firestore.count(self._parent, query)
 
-    async def count_changes(self, since: datetime, read_time: datetime, *, is_computed: bool = True) -> int:
-        """Return the number of results that were computed at `since` or later.
+    async def count_changes(
+        self, since: datetime, read_time: datetime, *, until: datetime = LATEST, is_computed: bool = True
+    ) -> int:
+        """Return the number of results that were computed from `since` up to and including `until`.
 
         With `is_computed=False`, results of every status are counted, including tombstones.
         """
-        changed = [("computed_at", _Operator.GREATER_THAN_OR_EQUAL, since)]
+        changed = _computed_within(since, until)
         if is_computed:
             queries = [_query(shard, "computed_at", changed) for shard in self._shards]
         else:
@@ -74,7 +76,7 @@ class ResultQueries:
         """
         found = 0
         for shard in self._shards:
-            query = _query_of_each_status(shard, [("computed_at", _Operator.GREATER_THAN_OR_EQUAL, since)])
+            query = _query_of_each_status(shard, _computed_within(since, LATEST))
             _add(query, "status", _Operator.EQUAL, Status.FAILED.value)
             _add(query, "statistics_version", _Operator.EQUAL, STATISTICS_VERSION)
             for field in ("computed_at", "__name__"):
@@ -105,9 +107,13 @@ class ResultQueries:
         end: datetime,
         read_time: datetime,
         select: Sequence[str] = _SELECTED,
+        until: datetime = LATEST,
     ) -> AsyncGenerator[Sequence[Any], None]:
-        """Yield the results that were computed at `since` or later and whose time stamps are in a range, in batches."""
-        bounds = [("computed_at", _Operator.GREATER_THAN_OR_EQUAL, since), *_range("timestamp", start, end)]
+        """Yield the results that were computed from `since` up to and including `until`, in batches.
+
+        Their time stamps are in a range.
+        """
+        bounds = [*_computed_within(since, until), *_range("timestamp", start, end)]
         for shard in self._shards:
             async for documents in self._batches(_query(shard, "computed_at", bounds), read_time, select):
                 yield documents
@@ -150,6 +156,11 @@ def timestamp_of(document: Any) -> datetime:
 def _range(field: str, start: datetime, end: datetime) -> list[tuple[str, int, datetime]]:
     bounds = [] if start == EARLIEST else [(field, _Operator.GREATER_THAN_OR_EQUAL, start)]
     return [*bounds, (field, _Operator.LESS_THAN, end)]
+
+
+def _computed_within(since: datetime, until: datetime) -> list[tuple[str, int, datetime]]:
+    bounds = [] if until == LATEST else [("computed_at", int(_Operator.LESS_THAN_OR_EQUAL), until)]
+    return [("computed_at", _Operator.GREATER_THAN_OR_EQUAL, since), *bounds]
 
 
 def _query(shard: int, order: str, bounds: Sequence[tuple[str, int, datetime]] = ()) -> Any:

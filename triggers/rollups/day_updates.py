@@ -40,15 +40,23 @@ class DayUpdates:
         self._stores = stores
         self._pause = pause
         self._max_days = max_days
+        self._unverified: set[date] = set()
 
-    async def add_changes(self, checkpoint: Checkpoint, now: datetime) -> tuple[int, int, set[datetime]]:
-        """Add the results since the checkpoint to the rollups of their days.
+    async def add_changes(
+        self, checkpoint: Checkpoint, until: datetime, now: datetime
+    ) -> tuple[int, int, set[datetime]]:
+        """Add the results that were written after the checkpoint, up to the time `until`, to the rollups of their days.
 
         Return the number of results, the number of changed hours, and the hours that are stale now. An hour is stale
-        if a result was replaced or removed.
+        if a result was replaced or removed. This is known only if `until` is `now`. It is then found for the days of
+        earlier calls too.
         """
-        results = await self._changes_by_day(checkpoint, now)
-        hours, stale = await self._update(results, checkpoint, now)
+        results = await self._changes_by_day(checkpoint, until, now)
+        self._unverified |= results.keys()
+        if until == now:
+            results = {**dict.fromkeys(self._unverified, 0), **results}
+            self._unverified.clear()
+        hours, stale = await self._update(results, checkpoint, until, now)
         return sum(results.values()), hours, stale
 
     async def compare(self, checkpoint: Checkpoint, now: datetime) -> tuple[int, set[datetime]]:
@@ -60,13 +68,13 @@ class DayUpdates:
         days: set[date] = set()
         for store in self._stores:
             days |= await self._different_days(store, checkpoint, now)
-        return await self._update(dict.fromkeys(days, 0), checkpoint, now)
+        return await self._update(dict.fromkeys(days, 0), checkpoint, now, now)
 
-    async def _changes_by_day(self, checkpoint: Checkpoint, now: datetime) -> Mapping[date, int]:
-        """Return the number of results that were written after the checkpoint, by day."""
+    async def _changes_by_day(self, checkpoint: Checkpoint, until: datetime, now: datetime) -> Mapping[date, int]:
+        """Return the number of results that were written after the checkpoint, up to the time `until`, by day."""
         found = Counter[date]()
         since, end = checkpoint.as_of - READ_MARGIN, checkpoint.covered_until
-        async with aclosing(self._queries.changes(since, EARLIEST, end, now, select=())) as batches:
+        async with aclosing(self._queries.changes(since, EARLIEST, end, now, select=(), until=until)) as batches:
             async for documents in batches:
                 for document in documents:
                     await self._pause()
@@ -81,14 +89,14 @@ class DayUpdates:
         async with aclosing(windows):
             async for window in windows:
                 later = LaterResults(checkpoint, window.snapshots, Resolution.DAY)
-                await self._add_changes([store], [later], checkpoint, start, window.end, now)
+                await self._add_changes([store], [later], checkpoint, start, window.end, now, now)
                 verified = await self._verify(window.snapshots, later, Resolution.DAY, now)
                 found.update(day.date() for day in verified.unknown | verified.empty)
                 start = window.end
         return found
 
     async def _update(
-        self, results: Mapping[date, int], checkpoint: Checkpoint, now: datetime
+        self, results: Mapping[date, int], checkpoint: Checkpoint, until: datetime, now: datetime
     ) -> tuple[int, set[datetime]]:
         """Update the rollups of some days. Return the number of changed hours, and the hours that are stale.
 
@@ -98,9 +106,9 @@ class DayUpdates:
         for part in _parts(results):
             groups = await self._groups(part, now)
             # One query for each group would read all changes again and again if the days are far apart.
-            loaded = await self._load(checkpoint, part[0], part[-1], now) if len(groups) > 1 else None
+            loaded = await self._load(checkpoint, part[0], part[-1], until, now) if len(groups) > 1 else None
             for first, last in groups:
-                hours, found = await self._update_group(first, last, loaded, checkpoint, now)
+                hours, found = await self._update_group(first, last, loaded, checkpoint, until, now)
                 changed += hours
                 stale |= found
         return changed, stale
@@ -111,6 +119,7 @@ class DayUpdates:
         last: date,
         loaded: Mapping[date, Sequence[Any]] | None,
         checkpoint: Checkpoint,
+        until: datetime,
         now: datetime,
     ) -> tuple[int, set[datetime]]:
         """Update the days from `first` to `last`. Read their later results, unless they are loaded."""
@@ -120,22 +129,24 @@ class DayUpdates:
             {key: snapshot for each in found.values() for key, snapshot in each.hours() if start <= key[0] < end}
             for found in days
         ]
-        later = [LaterResults(checkpoint, each, Resolution.HOUR) for each in snapshots]
+        later = [LaterResults(checkpoint, each, Resolution.HOUR, until) for each in snapshots]
         if loaded is None:
-            await self._add_changes(self._stores, later, checkpoint, start, end, now)
+            await self._add_changes(self._stores, later, checkpoint, start, end, until, now)
         else:
             documents = (each for day, each in loaded.items() if first <= day <= last)
             await self._add(self._stores, later, chain.from_iterable(documents))
         stale: set[datetime] = set()
         for store, rollups, known, added in zip(self._stores, days, snapshots, later, strict=True):
-            stale |= await self._write(store, rollups, known, added, now)
+            stale |= await self._write(store, rollups, known, added, until, now)
         return len({hour for hour, _ in later[0].statistics}), stale
 
-    async def _load(self, checkpoint: Checkpoint, first: date, last: date, now: datetime) -> dict[date, list[Any]]:
+    async def _load(
+        self, checkpoint: Checkpoint, first: date, last: date, until: datetime, now: datetime
+    ) -> dict[date, list[Any]]:
         """Return the results since the checkpoint with a time stamp from one day to another, by day."""
         found: dict[date, list[Any]] = defaultdict(list)
         end = min(end_of(last), checkpoint.covered_until)
-        async with aclosing(changes_since(self._queries, checkpoint, midnight_of(first), end, now)) as batches:
+        async with aclosing(changes_since(self._queries, checkpoint, midnight_of(first), end, now, until)) as batches:
             async for documents in batches:
                 for document in documents:
                     await self._pause()
@@ -149,10 +160,11 @@ class DayUpdates:
         checkpoint: Checkpoint,
         start: datetime,
         end: datetime,
+        until: datetime,
         now: datetime,
     ) -> None:
         """Add the results after the checkpoint that have a time stamp in a range to the later results of each store."""
-        async with aclosing(changes_since(self._queries, checkpoint, start, end, now)) as batches:
+        async with aclosing(changes_since(self._queries, checkpoint, start, end, now, until)) as batches:
             async for documents in batches:
                 await self._add(stores, later, documents)
 
@@ -190,10 +202,13 @@ class DayUpdates:
         days: dict[date, DayRollups],
         snapshots: Mapping[Key, Snapshot],
         later: LaterResults,
+        until: datetime,
         now: datetime,
     ) -> set[datetime]:
         """Write days with later results. Return the hours that are stale now."""
-        verified = await self._verify(snapshots, later, Resolution.HOUR, now)
+        verified = Verified(set(), later.unusable, set())
+        if until == now:
+            verified = await self._verify(snapshots, later, Resolution.HOUR, now)
         for hour, series in {*snapshots, *later.statistics}:
             await self._pause()
             key = hour, series
@@ -202,12 +217,12 @@ class DayUpdates:
                 day.remove(hour, series)
             elif hour in verified.unknown:
                 if key not in snapshots or not snapshots[key].is_stale:
-                    day.put(hour, series, Snapshot(now))
+                    day.put(hour, series, Snapshot(until))
             elif key in later.statistics:
                 merged = later.statistics[key]
                 if key in snapshots:
                     merged.merge(snapshots[key].statistics())
-                day.put(hour, series, Snapshot.of(now, merged))
+                day.put(hour, series, Snapshot.of(until, merged))
         await store.write(self._writer, list(days.values()), self._pause)
         return verified.unknown
 

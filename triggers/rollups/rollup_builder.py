@@ -2,8 +2,8 @@
 
 A run has these parts. Each part stores its progress:
 
-1. Add the results after the checkpoint to the hours of their time stamps. If an hour has fewer results than expected, a
-   result was replaced or removed, and the hour becomes stale.
+1. Add the results after the checkpoint to the hours of their time stamps, in parts in the order of their writes. After
+   the last part, an hour with fewer results than expected becomes stale: a result was replaced or removed.
 2. Compute stale hours from their results.
 3. When rollups are built for the first time, extend them step by step to results with later time stamps.
 4. If results were removed, and once a day, compare all rollups with the number of results. If the numbers differ,
@@ -49,8 +49,12 @@ MAX_STEP_RESULTS = 5_000
 
 If each result has 1,900 values in bins of their own, they use about 100 MiB.
 """
+MAX_PART_CHANGES = 20_000
+"""If more results were written after the checkpoint, they are added in parts. A part takes about 2.5 s."""
+MIN_PART_TIME = READ_MARGIN
+"""The results of a part were written in at least this time, because each part reads those of `READ_MARGIN` again."""
 MAX_CHANGES = 500_000
-"""If more results were written after the checkpoint, all rollups are built again, because that is done in steps."""
+"""If more results were written after the checkpoint, all rollups are built again."""
 COMPARISON_INTERVAL = timedelta(days=1)
 """The time between two comparisons. Only a comparison detects that Firestore has deleted expired results."""
 _MAX_DAYS = 50
@@ -130,24 +134,45 @@ class RollupBuilder:
         self._checkpoint = await self._checkpoints.write(self._writer, replace(self._checkpoint, **changes))
 
     async def _add_changes(self, report: Report) -> bool:
-        """Add the results after the checkpoint. Return False, because all of them are added."""
-        checkpoint, now = self._checkpoint, await self._firestore.now()
-        since = checkpoint.as_of - READ_MARGIN
-        changed = await self._queries.count_changes(since, now, is_computed=False)
-        if not changed:
+        """Add the results after the checkpoint, those that were written first. Return whether more can follow."""
+        first, now = self._checkpoint, await self._firestore.now()
+        since = first.as_of - READ_MARGIN
+        if not await self._queries.count_changes(since, now, is_computed=False):
             return False  # do not write the checkpoint, so that a submitter without new results costs no write
-        computed = await self._queries.count_changes(since, now)
-        if computed > MAX_CHANGES:
+        if await self._queries.count_changes(since, now) > MAX_CHANGES:
             await self._save(as_of=now, covered_until=EARLIEST, stale_from=None, compared_at=None)
             return False
-        results, hours, stale = await self._days.add_changes(checkpoint, now)
-        report.results += results
-        report.hours += hours
-        stale_from = min([*stale, checkpoint.stale_from or LATEST])
-        has_removed = changed > computed and changed > computed + await self._queries.count_new_failed(since, now)
-        compared_at = None if has_removed else checkpoint.compared_at
-        await self._save(as_of=now, stale_from=None if stale_from == LATEST else stale_from, compared_at=compared_at)
+        while True:
+            until = await self._end_of_changes(now)
+            results, hours, stale = await self._days.add_changes(self._checkpoint, until, now)
+            report.results += results
+            report.hours += hours
+            stale_from = min([*stale, self._checkpoint.stale_from or LATEST])
+            progress = {"as_of": until, "stale_from": None if stale_from == LATEST else stale_from}
+            if until == now:
+                break
+            await self._save(**progress, compared_at=None)
+            if time.monotonic() >= self._deadline:
+                return True
+            now = await self._firestore.now()
+        compared_at = None if await self._has_removed(since, now) else first.compared_at
+        await self._save(**progress, compared_at=compared_at)
         return False
+
+    async def _end_of_changes(self, now: datetime) -> datetime:
+        """Return the time until which a limited number of results was written after the checkpoint, up to `now`."""
+        as_of, until = self._checkpoint.as_of, now
+        while until - as_of > MIN_PART_TIME:
+            if await self._queries.count_changes(as_of, now, until=until) <= MAX_PART_CHANGES:
+                break
+            until = as_of + (until - as_of) / 2
+        return until
+
+    async def _has_removed(self, since: datetime, now: datetime) -> bool:
+        """Return whether results were removed, or replaced by results that are not computed."""
+        computed = await self._queries.count_changes(since, now)
+        removed = await self._queries.count_changes(since, now, is_computed=False) - computed
+        return removed > 0 and removed > await self._queries.count_new_failed(since, now)
 
     async def _compute_stale_hours(self, report: Report) -> bool:
         """Compute the stale hours of some days. Return whether more stale hours can follow."""

@@ -29,7 +29,8 @@ async def test_an_instance_that_is_late_does_not_undo_the_work_of_another(databa
     await database.compute(START, [4.0])
     await database.build()
 
-    _, _, stale = await updates(database).add_changes(earlier, await database.firestore.now())
+    now = await database.firestore.now()
+    _, _, stale = await updates(database).add_changes(earlier, now, now)
 
     assert stale == set()
     await check(database, EARLIEST, LATEST)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import grpc.aio
@@ -80,6 +80,8 @@ def test_summaries_equal_those_of_all_results(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rollup_builder, "MAX_STEP_RESULTS", 3)
         patch.setattr(day_updates, "MAX_RESULTS", 3)
+        patch.setattr(rollup_builder, "MAX_PART_CHANGES", 2)
+        patch.setattr(rollup_builder, "MIN_PART_TIME", timedelta(0))
         patch.setattr(rollup_builder, "_MAX_DAYS", 1)
         patch.setattr(difference_search, "MAX_READ", 1)
         patch.setattr(rollup_store, "MAX_BYTES", 2_000)
