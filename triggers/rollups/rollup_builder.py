@@ -54,7 +54,7 @@ MAX_PART_CHANGES = 20_000
 MIN_PART_TIME = READ_MARGIN
 """The results of a part were written in at least this time, because each part reads those of `READ_MARGIN` again."""
 MAX_CHANGES = 500_000
-"""If more results were written after the checkpoint, all rollups are built again."""
+"""If more results, and half of all results, were written after the checkpoint, all rollups are built again."""
 COMPARISON_INTERVAL = timedelta(days=1)
 """The time between two comparisons. Only a comparison detects that Firestore has deleted expired results."""
 _MAX_DAYS = 50
@@ -139,7 +139,7 @@ class RollupBuilder:
         since = first.as_of - READ_MARGIN
         if not await self._queries.count_changes(since, now, is_computed=False):
             return False  # do not write the checkpoint, so that a submitter without new results costs no write
-        if await self._queries.count_changes(since, now) > MAX_CHANGES:
+        if await self._needs_rebuild(since, now):
             await self._save(as_of=now, covered_until=EARLIEST, stale_from=None, compared_at=None)
             return False
         while True:
@@ -158,6 +158,11 @@ class RollupBuilder:
         compared_at = None if await self._has_removed(since, now) else first.compared_at
         await self._save(**progress, compared_at=compared_at)
         return False
+
+    async def _needs_rebuild(self, since: datetime, now: datetime) -> bool:
+        """Return whether building all rollups again takes less time than adding the results since the checkpoint."""
+        computed = await self._queries.count_changes(since, now)
+        return computed > MAX_CHANGES and 2 * computed > await self._queries.count(EARLIEST, LATEST, now)
 
     async def _end_of_changes(self, now: datetime) -> datetime:
         """Return the time until which a limited number of results was written after the checkpoint, up to `now`."""

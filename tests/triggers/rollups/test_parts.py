@@ -72,3 +72,22 @@ async def test_replaced_results_of_earlier_parts_are_found_after_the_last_part(
     assert await results_of_the_first_hour(database) == 1
     assert ((await read_checkpoint(database)).compared_at == compared_at) is (seconds > 0)
     await check(database, EARLIEST, LATEST)
+
+
+async def test_results_that_arrive_fast_do_not_stop_the_build_of_the_rollups(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rollups are built again only if half of all results are new, so each run makes progress."""
+    monkeypatch.setattr(rollup_builder, "MAX_CHANGES", 1)
+    monkeypatch.setattr(rollup_builder, "MAX_STEP_RESULTS", 0)
+    for number in range(8):
+        await database.compute(START + number * HOUR, [1.0])
+
+    covered = [EARLIEST]
+    for number in range(3):
+        await database.build(seconds=0.0)
+        covered.append((await read_checkpoint(database)).covered_until)
+        for _ in range(2):
+            await database.compute(START, [float(number)])
+
+    assert all(earlier < later for earlier, later in pairwise(covered))
