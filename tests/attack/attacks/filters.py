@@ -1,8 +1,9 @@
-"""Valid queries whose filters select few of many stored documents."""
+"""Queries with filters: valid ones that select few of many stored documents, and invalid ones."""
 
+import itertools
 from functools import partial
 
-from tests.attack.registry import add
+from tests.attack.registry import add, attack
 from tests.attack.target import NDJSON, Target, repeat
 
 _SAMPLES = 20_000
@@ -31,3 +32,16 @@ async def _select_nothing(text: str, target: Target) -> None:
 
 for _name, _text in _QUERIES.items():
     add(f"query_by_{_name}", partial(_select_nothing, _text), is_short=_name == "state")
+
+
+@attack()
+async def unknown_members_of_a_filter(target: Target) -> None:
+    """Send different documents whose filter has 620 unknown members, over 64 connections."""
+    numbers = itertools.count()
+
+    async def act() -> None:
+        members = " ".join(f"m{next(numbers)}: 1" for _ in range(620))
+        await client.post("/graphql", json={"query": f"{{ results(filter: {{{members}}}) {{ totalCount }} }}"})
+
+    async with target.client(64) as client:
+        await repeat(target, 64, act)

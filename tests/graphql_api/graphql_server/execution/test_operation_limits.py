@@ -10,6 +10,7 @@ from graphql_api.errors import TooComplex
 from graphql_api.graphql_server import GraphQLSettings
 from graphql_api.graphql_server.execution import operation_limits
 from tests.graphql_api.graphql_server.service import Service, error_of
+from tests.stack import Stack
 
 MAX_RELATIVE_COST = 10
 """CPU time of a refusal in introspections. Refusals take up to 2; without limits, seconds to minutes, which is 100s."""
@@ -134,3 +135,14 @@ def test_the_depth_is_that_of_the_response(query: str, depth: int) -> None:
     if depth > 1:
         with pytest.raises(TooComplex, match=f"nested {depth} levels"):
             operation_limits.check(parse(query), GraphQLSettings(max_selection_depth=depth - 1))
+
+
+def test_only_a_few_errors_of_a_long_value_are_reported(stack: Stack) -> None:
+    """The message of each error contains the value. Printing it for all errors would block the event loop."""
+    members = [f"m{number}: 1" for number in range(600)]
+    query = "{ results(filter: {%s}) { totalCount } }"
+
+    one, many = (stack.post_graphql(query % " ".join(each)).json()["errors"] for each in (members[:1], members))
+
+    assert "unknown field" in one[0]["message"]
+    assert many[-1]["message"] == "3 more errors are not listed"
