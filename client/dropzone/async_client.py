@@ -9,11 +9,19 @@ from types import TracebackType
 from typing import Any, Self
 
 from dropzone.async_reader import FIRST_POLL_SECONDS, MAX_POLL_SECONDS, AsyncReader
-from dropzone.errors import ABOUT_ONE_SAMPLE, TRANSIENT, DropzoneError, Unauthenticated, Unavailable
+from dropzone.errors import (
+    ABOUT_ONE_SAMPLE,
+    TRANSIENT,
+    DropzoneError,
+    Unauthenticated,
+    Unavailable,
+    UnusableSample,
+)
 from dropzone.samples import Receipt, Retention, SampleFilter
 from dropzone.sign_in.credentials import Credentials, Token
 from dropzone.sign_in.identity import Identity
-from dropzone.submission import SampleLike, check_labels, content_key, encode, in_batches, map_in_order
+from dropzone.submission.batches import Batch, in_batches, map_in_order, size
+from dropzone.submission.sample_bytes import SampleLike, check_labels, content_key, encode
 from dropzone.transport import operations
 from dropzone.transport.connection import Connection
 
@@ -110,7 +118,7 @@ class AsyncClient(AsyncReader):
         send = partial(self._submit_batch, labels or {})
         async with (
             aclosing(in_batches(samples)) as batches,
-            aclosing(map_in_order(batches, send, _size, concurrency)) as sent,
+            aclosing(map_in_order(batches, send, size, concurrency)) as sent,
         ):
             async for receipts in sent:
                 for receipt in receipts:
@@ -166,16 +174,16 @@ class AsyncClient(AsyncReader):
         """Change whether the statistics leave out nulls in `data`. Requires a key with the scope `admin`."""
         await self._query(operations.SKIP_MISSING, {"on": is_on})
 
-    async def _submit_batch(
-        self, labels: Mapping[str, str], samples: Sequence[SampleLike]
-    ) -> list[Receipt | DropzoneError]:
+    async def _submit_batch(self, labels: Mapping[str, str], batch: Batch) -> list[Receipt | DropzoneError]:
         """Submit a sample, or several samples as lines of one request. Return a receipt or an error for each sample."""
+        if isinstance(batch, UnusableSample):
+            return [batch]
         try:
-            if len(samples) == 1:
-                return [await self.submit(samples[0], labels=labels)]
-            return await self._submit_lines(labels, [encode(sample) for sample in samples])
+            if len(batch) == 1:
+                return [await self.submit(batch[0], labels=labels)]
+            return await self._submit_lines(labels, batch)
         except ABOUT_ONE_SAMPLE as error:
-            return [error] * len(samples)
+            return [error] * len(batch)
 
     async def _submit_lines(self, labels: Mapping[str, str], lines: Sequence[bytes]) -> list[Receipt | DropzoneError]:
         check_labels(labels)
@@ -192,7 +200,3 @@ class AsyncClient(AsyncReader):
 
         await self._retry(send)
         return [outcomes[number] for number in range(len(lines))]
-
-
-def _size(samples: Sequence[SampleLike]) -> int:
-    return sum(len(sample) for sample in samples if isinstance(sample, bytes | str))

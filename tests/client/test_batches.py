@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,12 +11,16 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropzone import AsyncClient, BadRequest, DropzoneError, Receipt, Unauthenticated, Unavailable
-from dropzone.submission import SampleLike, content_key, in_batches
+from dropzone import AsyncClient, BadRequest, DropzoneError, Receipt, Unauthenticated, Unavailable, UnusableSample
+from dropzone.submission import SampleLike
+from dropzone.submission.batches import in_batches, size
+from dropzone.submission.sample_bytes import content_key, encode
 from storage.documents import ContentKey
 from tests.client.limiting_proxy import LimitingProxy
 from tests.ports import free_port
 from tests.stack import FIXTURE, Stack
+
+UNUSABLE = object()
 
 samples = st.one_of(
     st.binary(max_size=4),
@@ -24,7 +28,7 @@ samples = st.one_of(
     st.just(b"x" * 200_000),
     st.just(b"x" * 300_000),
     st.just({"data": [1]}),
-    st.just({"data": object()}),
+    st.just({"data": UNUSABLE}),
 )
 
 
@@ -49,16 +53,45 @@ async def test_batches_contain_all_samples_in_order(submitted: list[SampleLike])
     """A batch of several samples consists of lines, and has at most 100 lines and 256 KiB."""
     batches = [batch async for batch in in_batches(submitted)]
 
-    sent = [each for batch in batches for each in batch]
-    assert len(sent) == len(submitted)
-    for got, given_sample in zip(sent, submitted, strict=True):
-        as_bytes = given_sample.encode() if isinstance(given_sample, str) else given_sample
-        assert got in (given_sample, as_bytes) or isinstance(given_sample, dict)
+    sent: list[bytes | None] = []
     for batch in batches:
-        assert 1 <= len(batch) <= 100
-        if len(batch) > 1:
-            assert all(isinstance(line, bytes) and line.strip() and b"\n" not in line for line in batch)
-            assert sum(len(line) for line in batch if isinstance(line, bytes)) <= 256 * 1024
+        sent += [None] if isinstance(batch, UnusableSample) else batch
+        if isinstance(batch, list) and len(batch) > 1:
+            assert all(line.strip() and b"\n" not in line for line in batch)
+            assert len(batch) <= 100
+            assert size(batch) <= 256 * 1024
+    unusable = {"data": UNUSABLE}
+    assert sent == [None if each == unusable else encode(each) for each in submitted]
+
+
+@pytest.mark.parametrize("values", [10, 80_000], ids=["small", "large"])
+async def test_a_generator_may_change_the_sample_that_it_has_yielded(stack: Stack, values: int) -> None:
+    """A data logger fills the same list again and again."""
+
+    def logger() -> Iterator[dict[str, Any]]:
+        reused: dict[str, Any] = {"data": [0] * values}
+        for number in range(6):
+            reused["time_stamp"] = f"2026-11-27T00:00:0{number}Z"
+            reused["data"][:] = [number] * values
+            yield reused
+
+    async with AsyncClient(stack.url, stack.new_key(f"reused-{values}")) as client:
+        stored = [
+            json.loads(await client.raw(each)) for each in ids([each async for each in client.submit_many(logger())])
+        ]
+
+    assert [(each["time_stamp"][-2], each["data"]) for each in stored] == [
+        (str(number), [number] * values) for number in range(6)
+    ]
+
+
+async def test_the_size_of_a_batch_is_the_number_of_its_bytes() -> None:
+    """It limits the memory for samples that are being sent."""
+    mapping = {"time_stamp": "2026-11-27T00:00:00Z", "data": [0.5] * 100_000}
+
+    (batch,) = [batch async for batch in in_batches([mapping])]
+
+    assert size(batch) == len(encode(mapping)) > 400_000
 
 
 async def test_a_sample_does_not_wait_for_the_next() -> None:

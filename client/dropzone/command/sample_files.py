@@ -22,7 +22,8 @@ from typing import Protocol, TypeVar
 import zstandard
 
 from dropzone import DropzoneError, TooLarge, UnusableSample
-from dropzone.submission import csv_samples, encode
+from dropzone.submission.csv_table import csv_samples
+from dropzone.submission.sample_bytes import encode
 
 T = TypeVar("T")
 
