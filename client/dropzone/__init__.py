@@ -12,6 +12,7 @@ from dropzone.async_client import DEFAULT_URL, AsyncClient
 from dropzone.errors import (
     BadRequest,
     BadUserInput,
+    ClientClosed,
     Conflict,
     DataLoss,
     DropzoneError,
@@ -60,6 +61,7 @@ __all__ = [
     "BadUserInput",
     "Bucket",
     "Client",
+    "ClientClosed",
     "Conflict",
     "DataLoss",
     "DropzoneError",

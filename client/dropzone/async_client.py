@@ -104,7 +104,7 @@ class AsyncClient(AsyncReader):
 
     async def submit_many(
         self,
-        samples: Iterable[SampleLike] | AsyncIterable[SampleLike],
+        samples: Iterable[SampleLike] | AsyncIterable[SampleLike | UnusableSample],
         *,
         concurrency: int = 64,
         labels: Mapping[str, str] | None = None,
@@ -114,6 +114,9 @@ class AsyncClient(AsyncReader):
         If a sample cannot be stored, its error is yielded instead of a receipt. An error that concerns all samples,
         such as an unknown key, is raised. A sample with a receipt is stored. If you submit all samples again, the
         server still stores each sample only once. The samples have `labels` in addition to their own labels.
+
+        An iterable that is not asynchronous runs in the event loop, so it must not wait. If an exception ends the
+        iteration of the samples, it is raised after the receipts of the samples before it.
         """
         send = partial(self._submit_batch, labels or {})
         async with (

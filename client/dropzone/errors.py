@@ -1,7 +1,7 @@
 """The errors that this package raises. To handle an error, test its class or its `code`.
 
-The server defines the codes. The client adds three codes: `Unreachable` (no connection), `UnexpectedResponse` (the
-response is not from a Dropzone server) and `UnusableSample` (the value cannot be sent as a sample).
+The server defines the codes. The client adds four codes: `Unreachable` (no connection), `UnexpectedResponse` (the
+response is not from a Dropzone server), `UnusableSample` (the value cannot be sent as a sample) and `ClientClosed`.
 """
 
 from collections.abc import Mapping
@@ -102,6 +102,12 @@ class UnusableSample(DropzoneError):
     """The value cannot be sent as a sample."""
 
     code = "UNUSABLE_SAMPLE"
+
+
+class ClientClosed(DropzoneError):
+    """The client was closed, or was created before this process was forked. Create another client."""
+
+    code = "CLIENT_CLOSED"
 
 
 TRANSIENT = (Unreachable, Unavailable, RateLimited, RequestTimeout)

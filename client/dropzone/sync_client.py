@@ -1,17 +1,13 @@
-"""The client for programs without an event loop. It runs an `AsyncClient` in a background thread.
+"""The client for programs without an event loop. It runs an `AsyncClient` in a background thread."""
 
-The thread is a daemon, so a program that does not close its client still exits.
-"""
-
-import asyncio
 import atexit
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from threading import Thread
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
-from weakref import WeakSet
+from typing import Self, cast
 
 from dropzone.async_client import AsyncClient
+from dropzone.background import BackgroundLoop
 from dropzone.errors import DropzoneError
 from dropzone.results import Bucket, Group, RemovalEdge, Result, ResultEdge, ResultQuery, TimeBucket
 from dropzone.samples import Receipt, Retention, Sample, SampleFilter, SettledSample
@@ -19,8 +15,7 @@ from dropzone.sign_in.credentials import Token
 from dropzone.sign_in.identity import Identity
 from dropzone.statistics import ResultFilter, ResultOrder, Summary
 from dropzone.submission import SampleLike
-
-T = TypeVar("T")
+from dropzone.submission.feed import SampleFeed
 
 
 class Client:
@@ -40,11 +35,8 @@ class Client:
         retry_seconds: float = 60.0,
     ) -> None:
         self._client = AsyncClient(url, key, token=token, submitter=submitter, retry_seconds=retry_seconds)
-        self._loop = asyncio.new_event_loop()
-        self._thread = Thread(target=self._loop.run_forever, name="dropzone", daemon=True)
-        self._thread.start()
+        self._background = BackgroundLoop()
         atexit.register(self.close)
-        self._open: WeakSet[Iterator[Any]] = WeakSet()
 
     def __enter__(self) -> Self:
         return self
@@ -55,24 +47,20 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close all connections and stop the thread."""
-        if self._loop.is_closed():
-            return
+        """Close all connections and stop the thread.
+
+        If another thread waits for a response or iterates, it gets the error `ClientClosed`.
+        """
         atexit.unregister(self.close)
-        for iterator in list(self._open):
-            cast("Any", iterator).close()
-        self._call(self._client.close)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._background.close(self._client.close)
 
     def ping(self) -> None:
         """Send one query without retries. Raises an error if the server is unreachable or refuses the key."""
-        self._call(self._client.ping)
+        self._background.call(self._client.ping)
 
     def whoami(self) -> Identity:
         """Return the submitter and the scopes of the key or token."""
-        return self._call(self._client.whoami)
+        return self._background.call(self._client.whoami)
 
     def submit(
         self,
@@ -86,34 +74,39 @@ class Client:
 
         `supersedes` is the id of a sample that this sample corrects.
         """
-        return self._call(
+        return self._background.call(
             lambda: self._client.submit(sample, idempotency_key=idempotency_key, labels=labels, supersedes=supersedes)
         )
 
     def submit_many(
         self, samples: Iterable[SampleLike], *, concurrency: int = 64, labels: Mapping[str, str] | None = None
     ) -> Iterator[Receipt | DropzoneError]:
-        """Submit samples concurrently. Yield a receipt or an error for each sample, in the order of the samples."""
-        return self._iterate(lambda: self._client.submit_many(samples, concurrency=concurrency, labels=labels))
+        """Submit samples concurrently. Yield a receipt or an error for each sample, in the order of the samples.
+
+        Nothing is submitted before the receipts are read: use a loop, or `list`. Reading the receipts also iterates
+        over the samples, in the same thread. While this thread waits for the next sample, the earlier samples are sent.
+        """
+        submit = partial(self._client.submit_many, concurrency=concurrency, labels=labels)
+        return SampleFeed(self._background, submit).receipts(samples)
 
     def sample(self, sample_id: str) -> Sample:
         """Return a sample, with its result if the sample has one. Raises `NotFound` if the sample does not exist."""
-        return self._call(lambda: self._client.sample(sample_id))
+        return self._background.call(lambda: self._client.sample(sample_id))
 
     def raw(self, sample_id: str) -> bytes:
         """Return the submitted bytes of a sample, unchanged. Raises `NotFound` if the sample does not exist."""
-        return self._call(lambda: self._client.raw(sample_id))
+        return self._background.call(lambda: self._client.raw(sample_id))
 
     def result(self, sample_id: str) -> Result | None:
         """Return the result of a sample, or None if the sample has no result yet or does not exist."""
-        return self._call(lambda: self._client.result(sample_id))
+        return self._background.call(lambda: self._client.result(sample_id))
 
     def wait(self, sample_ids: Iterable[str]) -> Iterator[SettledSample]:
         """Yield each sample as soon as its state is not PENDING any more.
 
         Raises `NotFound` if one of the samples does not exist.
         """
-        return self._iterate(lambda: self._client.wait(sample_ids))
+        return self._background.iterate(lambda: self._client.wait(list(sample_ids)))
 
     def results(
         self,
@@ -126,106 +119,77 @@ class Client:
         The default order is by time stamp, the latest first.
         """
         query = self._client.results(where, order_by, limit)
-        return ResultQuery(query, self._iterate(lambda: cast("AsyncGenerator[Result, None]", query)), self._call)
+        return ResultQuery(
+            query, self._background.iterate(lambda: cast("AsyncGenerator[Result, None]", query)), self._background.call
+        )
 
     def samples(self, where: SampleFilter | None = None, limit: int | None = None) -> Iterator[Sample]:
         """Yield samples, the newest first."""
-        return self._iterate(lambda: self._client.samples(where, limit))
+        return self._background.iterate(lambda: self._client.samples(where, limit))
 
     def newest_cursor(self) -> str | None:
         """Return the cursor of the newest result, or None without results. `watch` accepts the cursor as `after`."""
-        return self._call(self._client.newest_cursor)
+        return self._background.call(self._client.newest_cursor)
 
     def watch(self, where: ResultFilter | None = None, after: str | None = None) -> Iterator[ResultEdge]:
         """Yield each result once, in the order in which the results are stored. The iteration has no end."""
-        return self._iterate(lambda: self._client.watch(where, after))
+        return self._background.iterate(lambda: self._client.watch(where, after))
 
     def removals(self, after: str | None = None) -> Iterator[RemovalEdge]:
         """Yield each sample that is deleted or superseded, once, in order. The iteration has no end.
 
         Without `after`, it starts with the removals after the newest result was stored.
         """
-        return self._iterate(lambda: self._client.removals(after))
+        return self._background.iterate(lambda: self._client.removals(after))
 
     def summary(self, where: ResultFilter | None = None) -> Summary:
         """Return the statistics of all values of the matching results."""
-        return self._call(lambda: self._client.summary(where))
+        return self._background.call(lambda: self._client.summary(where))
 
     def over_time(
         self, bucket: TimeBucket, where: ResultFilter | None = None, group_by: Sequence[str] = ()
     ) -> list[Bucket]:
         """Return one summary per time bucket and group of equal labels. Buckets without results are omitted."""
-        return self._call(lambda: self._client.over_time(bucket, where, group_by))
+        return self._background.call(lambda: self._client.over_time(bucket, where, group_by))
 
     def groups(self, group_by: Sequence[str], where: ResultFilter | None = None) -> list[Group]:
         """Return one summary per group of matching results with equal labels. `group_by` has the names of labels."""
-        return self._call(lambda: self._client.groups(group_by, where))
+        return self._background.call(lambda: self._client.groups(group_by, where))
 
     def latest(self, group_by: Sequence[str], where: ResultFilter | None = None) -> list[Result]:
         """Return the result with the latest time stamp of each group of matching results with equal labels."""
-        return self._call(lambda: self._client.latest(group_by, where))
+        return self._background.call(lambda: self._client.latest(group_by, where))
 
     def delete(
         self, sample_ids: Iterable[str] | None = None, where: SampleFilter | None = None, *, reason: str = ""
     ) -> int:
         """Delete samples with their results, and return how many were deleted. Pass ids or a filter."""
-        return self._call(lambda: self._client.delete(sample_ids, where, reason=reason))
+        ids = None if sample_ids is None else list(sample_ids)
+        return self._background.call(lambda: self._client.delete(ids, where, reason=reason))
 
     def retention(self) -> Retention:
         """Return how long samples that are submitted now, and their results, are kept."""
-        return self._call(self._client.retention)
+        return self._background.call(self._client.retention)
 
     def set_retention(self, retention: Retention | None) -> Retention:
         """Change how long samples that are submitted later, and their results, are kept. Return the retention.
 
         None means the default of the server.
         """
-        return self._call(lambda: self._client.set_retention(retention))
+        return self._background.call(lambda: self._client.set_retention(retention))
 
     def skips_missing_values(self) -> bool:
         """Return whether nulls in `data` are left out of all samples, as with `missing: "skip"`."""
-        return self._call(self._client.skips_missing_values)
+        return self._background.call(self._client.skips_missing_values)
 
     def skip_missing_values(self, is_on: bool) -> None:
         """Change whether nulls in `data` are left out of all samples. Requires a key with the scope `admin`."""
-        self._call(lambda: self._client.skip_missing_values(is_on))
+        self._background.call(lambda: self._client.skip_missing_values(is_on))
 
     def label_names(self) -> list[str]:
         """Return the names of all labels of results, in alphabetical order."""
-        return self._call(self._client.label_names)
+        return self._background.call(self._client.label_names)
 
     def label_values(self, name: str) -> list[str]:
         """Return the values of a label, in alphabetical order."""
-        return self._call(lambda: self._client.label_values(name))
-
-    def _call(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        future = asyncio.run_coroutine_threadsafe(function(), self._loop)
-        try:
-            return future.result()
-        except BaseException:  # Ctrl-C during the wait cancels the call
-            future.cancel()
-            raise
-
-    def _iterate(self, generator: Callable[[], AsyncGenerator[T, None]]) -> Iterator[T]:
-        iterator = self._read(generator())
-        self._open.add(iterator)
-        return iterator
-
-    def _read(self, generator: AsyncGenerator[T, None]) -> Iterator[T]:
-        end = object()
-        lock = asyncio.Lock()  # after Ctrl-C, `close` waits until the interrupted step has ended
-
-        async def step() -> T | object:
-            async with lock:
-                return await anext(generator, end)
-
-        async def close() -> None:
-            async with lock:
-                await generator.aclose()
-
-        try:
-            while (item := self._call(step)) is not end:
-                yield cast("T", item)
-        finally:
-            if not self._loop.is_closed():
-                self._call(close)
+        return self._background.call(lambda: self._client.label_values(name))

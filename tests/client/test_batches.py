@@ -112,6 +112,27 @@ async def test_a_sample_does_not_wait_for_the_next() -> None:
     assert [batch async for batch in batches] == [[sample(3)]]
 
 
+async def test_samples_before_an_exception_of_the_source_are_sent(stack: Stack) -> None:
+    """The exception is raised after their receipts."""
+
+    async def source() -> AsyncGenerator[bytes, None]:
+        for number in range(150):
+            yield sample(number)
+        raise OSError("the port was disconnected")
+
+    received: list[Receipt | DropzoneError] = []
+    async with AsyncClient(stack.url, stack.new_key("failing-source")) as client:
+
+        async def submit() -> None:
+            async for outcome in client.submit_many(source()):
+                received.append(outcome)
+
+        with pytest.raises(OSError, match="disconnected"):
+            await submit()
+
+    assert len(set(ids(received))) == 150
+
+
 async def test_many_samples_take_few_requests_and_are_stored_once(stack: Stack) -> None:
     """Their ids are those of samples that are submitted one by one, also with labels."""
     submitted = [sample(number) for number in (*range(250), 0, 0)]

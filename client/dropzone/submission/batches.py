@@ -22,27 +22,35 @@ _MAX_BATCH_SECONDS = 0.05
 
 
 async def in_batches(
-    samples: Iterable[SampleLike | UnusableSample] | AsyncIterable[SampleLike | UnusableSample],
+    samples: Iterable[SampleLike] | AsyncIterable[SampleLike | UnusableSample],
 ) -> AsyncGenerator[Batch, None]:
-    """Yield consecutive samples that are available together.
+    """Yield consecutive samples that are available within 50 ms, so that no sample waits for a slow source.
 
     A batch with several samples contains lines of an NDJSON body: bytes without a line end. Its size is far below the
-    limits of proxies. A sample that cannot be a line, or that is large, is a batch of its own.
+    limits of proxies. A sample that cannot be a line, or that is large, is a batch of its own. If the source raises an
+    exception, it is raised after the last batch.
     """
     batch: list[bytes] = []
     started = 0.0
+    failure: Exception | None = None
     async with aclosing(encode_each(samples)) as source:
         following = asyncio.ensure_future(anext(source))
         try:
             while True:
                 if batch:
+                    remaining = started + _MAX_BATCH_SECONDS - time.monotonic()
                     await asyncio.sleep(0)  # starts the read of the next sample
-                    if not following.done() or time.monotonic() - started > _MAX_BATCH_SECONDS:
+                    if remaining > 0 and len(batch) < _MAX_BATCH_SAMPLES:
+                        await asyncio.wait([following], timeout=remaining)
+                    if not following.done() or remaining <= 0:
                         yield batch
                         batch = []
                 try:
                     sample = await following
                 except StopAsyncIteration:
+                    break
+                except Exception as error:  # noqa: BLE001 - raised after the samples before it
+                    failure = error
                     break
                 following = asyncio.ensure_future(anext(source))
                 if batch and not _is_room(batch, sample):
@@ -59,6 +67,8 @@ async def in_batches(
             await asyncio.gather(following, return_exceptions=True)
     if batch:
         yield batch
+    if failure is not None:
+        raise failure
 
 
 def size(batch: Batch) -> int:
@@ -86,11 +96,13 @@ async def map_in_order(
     """Call `send` for each item, with up to `max_pending` concurrent calls, and yield the results in order.
 
     A result is yielded as soon as it is available, without waiting for the next item. While the pending items have
-    64 MiB or more, no call starts, so memory is limited. The first exception of `send` ends the iteration.
+    64 MiB or more, no call starts, so memory is limited. The first exception of `send` ends the iteration. An exception
+    of the source is raised after the results of all items before it.
     """
     pending: deque[tuple[asyncio.Future[R], int]] = deque()
     pending_bytes = 0
     source = aiter(items)
+    failure: Exception | None = None
     next_item: asyncio.Future[T] | None = asyncio.ensure_future(anext(source))
     try:
         while next_item is not None or pending:
@@ -104,6 +116,8 @@ async def map_in_order(
                     item = next_item.result()
                 except StopAsyncIteration:
                     next_item = None
+                except Exception as error:  # noqa: BLE001 - raised after the results
+                    next_item, failure = None, error
                 else:
                     pending.append((asyncio.ensure_future(send(item)), size(item)))
                     pending_bytes += size(item)
@@ -117,3 +131,5 @@ async def map_in_order(
         for future in unfinished:
             future.cancel()
         await asyncio.gather(*unfinished, return_exceptions=True)
+    if failure is not None:
+        raise failure

@@ -50,7 +50,7 @@ def try_encode(sample: SampleLike | UnusableSample) -> Encoded:
 
 
 async def encode_each(
-    samples: Iterable[SampleLike | UnusableSample] | AsyncIterable[SampleLike | UnusableSample],
+    samples: Iterable[SampleLike] | AsyncIterable[SampleLike | UnusableSample],
 ) -> AsyncGenerator[Encoded, None]:
     """Yield the bytes of each sample.
 

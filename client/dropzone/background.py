@@ -1,0 +1,132 @@
+"""An event loop in a background thread, for programs without an event loop.
+
+The thread is a daemon, so a program that does not stop it still exits.
+"""
+
+import asyncio
+import os
+import selectors
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from threading import Lock, Thread, current_thread
+from typing import Any, TypeVar, cast
+
+from dropzone.errors import ClientClosed
+
+T = TypeVar("T")
+
+
+class BackgroundLoop:
+    """Runs coroutines and async generators for other threads, until `close` is called."""
+
+    def __init__(self) -> None:
+        self._loop = _new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="dropzone", daemon=True)
+        self._thread.start()
+        self._process_id = os.getpid()
+        self._lock = Lock()
+        self._is_closed = False
+        self._tasks: set[asyncio.Task[Any] | None] = set()
+        self._generators: set[AsyncGenerator[Any, None]] = set()
+
+    def start(self, function: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Start a coroutine in the event loop. Raises `ClientClosed` after `close`, and in a forked process."""
+        if os.getpid() != self._process_id:
+            raise ClientClosed("this client belongs to the process that created it; create a client in each process")
+        with self._lock:  # `_end` runs after each coroutine that is started here
+            if self._is_closed:
+                raise _closed()
+            return asyncio.run_coroutine_threadsafe(self._run(function), self._loop)
+
+    def call(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine in the event loop and return its result. Ctrl-C cancels it."""
+        return self.result(self.start(function))
+
+    def result(self, future: Future[T]) -> T:
+        """Wait for a coroutine that was started. Return its result."""
+        try:
+            return future.result()
+        except CancelledError:
+            raise _closed() from None
+        except BaseException:
+            future.cancel()
+            raise
+
+    def notify(self, event: asyncio.Event) -> None:
+        """Set an event in the event loop, unless the event loop is closed."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(event.set)
+
+    def iterate(self, function: Callable[[], AsyncGenerator[T, None]]) -> Iterator[T]:
+        """Yield the items of an async generator. It advances in the event loop while the next item is awaited."""
+        generator, end = function(), object()
+        lock = asyncio.Lock()  # after Ctrl-C, `close` waits until the interrupted step has ended
+
+        async def step() -> T | object:
+            async with lock:
+                return await anext(generator, end)
+
+        async def close() -> None:
+            async with lock:
+                await generator.aclose()
+
+        self._generators.add(generator)
+        try:
+            while (item := self.call(step)) is not end:
+                yield cast("T", item)
+        finally:
+            self._generators.discard(generator)
+            with suppress(ClientClosed):
+                closing = self.start(close)
+                if current_thread() is not self._thread:  # the garbage collector can run in any thread
+                    self.result(closing)
+
+    def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Cancel everything that runs in the event loop, run a last coroutine, and stop the thread.
+
+        Other threads that wait for the event loop get `ClientClosed`.
+        """
+        if os.getpid() != self._process_id:  # a forked process has no such thread
+            return
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+        try:
+            asyncio.run_coroutine_threadsafe(self._end(last), self._loop).result()
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    async def _run(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        task = asyncio.current_task()
+        self._tasks.add(task)
+        try:
+            return await function()
+        finally:
+            self._tasks.discard(task)
+
+    async def _end(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        tasks = [task for task in self._tasks if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for generator in list(self._generators):
+            await generator.aclose()
+        await last()
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return an event loop that uses `poll`, if the system has it.
+
+    A forked process shares the state of `epoll`. When it ends, it would remove the connections of this process from it.
+    """
+    if hasattr(selectors, "PollSelector"):
+        return asyncio.SelectorEventLoop(selectors.PollSelector())
+    return asyncio.new_event_loop()
+
+
+def _closed() -> ClientClosed:
+    return ClientClosed("the client is closed; create another client")
