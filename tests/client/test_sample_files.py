@@ -103,6 +103,34 @@ def test_a_table_without_time_stamps_is_an_error(tmp_path: Path) -> None:
         list(read_csv(wrong))
 
 
+@pytest.mark.parametrize(
+    ("row", "whole", "refused"),
+    [
+        (b"t2,b,\xff4", [2, 6], [3, 4]),
+        (b't2,b,"4"x', [2, 6], [3, 4]),
+        (b't2,b,"4', [2, 6], [3, 4]),
+        (b"t9,b,\xff4", [2, 3, 5, 6], [4]),
+        (b"t\xff,b,4", [2, 6], [3, 4, 5]),
+        (b'"t2,b,4', [2, 6], [3, 4, 5]),
+    ],
+)
+def test_a_row_that_cannot_be_read_does_not_shorten_a_sample(
+    tmp_path: Path, row: bytes, whole: list[int], refused: list[int]
+) -> None:
+    """The samples that it can belong to are refused, with the numbers of their lines. All other samples are read."""
+    file = tmp_path / "table.csv"
+    file.write_bytes(b"\n".join([b"time_stamp,label.a,x", b"t1,,1", b"t2,b,3", row, b"t2,b,5", b"t3,b,6", b"t3,b,7"]))
+
+    read = {int(source[1:]): content for source, content in samples(file)}
+
+    assert sorted(number for number, content in read.items() if isinstance(content, bytes)) == whole
+    assert sorted(number for number, content in read.items() if isinstance(content, str)) == refused
+    assert "expected CSV in UTF-8" in str(read[4])
+    assert json.loads(read[6]) == {"time_stamp": "t3", "labels": {"a": "b"}, "data": [6, 7]}
+    with pytest.raises(UnusableSample, match="on line 4"):
+        list(read_csv(file))
+
+
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
 def test_first_bytes_tell_the_compression(tmp_path: Path, compress: object) -> None:
     """Consecutive compressed members form one file. A truncated file yields its readable samples and then an error."""

@@ -22,7 +22,7 @@ from typing import Protocol, TypeVar
 import zstandard
 
 from dropzone import DropzoneError, TooLarge, UnusableSample
-from dropzone.submission.csv_table import csv_samples
+from dropzone.submission.csv_table import ENCODING, ENCODING_ERRORS, csv_samples
 from dropzone.submission.sample_bytes import encode
 
 T = TypeVar("T")
@@ -218,8 +218,8 @@ def _read_csv(name: str, chunks: Iterator[bytes]) -> Iterator[list[Item]]:
 
 
 def _decoded_lines(chunks: Iterator[bytes]) -> Iterator[str]:
-    """Yield the lines of a text in UTF-8, with their line ends."""
-    rest, decode = "", codecs.getincrementaldecoder("utf-8-sig")().decode
+    """Yield the lines of a text, with their line ends."""
+    rest, decode = "", codecs.getincrementaldecoder(ENCODING)(ENCODING_ERRORS).decode
     for chunk in chunks:
         *lines, rest = (rest + decode(chunk)).split("\n")
         yield from (f"{line}\n" for line in lines)

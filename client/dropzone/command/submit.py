@@ -34,7 +34,8 @@ EPILOG = (
     "The idempotency key of a sample is derived from its bytes, unless the sample has a member `idempotency_key`. The "
     "server therefore stores each sample once. After Ctrl-C, a crash or an outage, run the same command again. The "
     "command sends all samples again, but the server stores no sample twice. If standard output is not a terminal, the "
-    "command prints one line of JSON per sample. " + EXIT_CODES
+    "command prints one line of JSON per sample. Submit a CSV file when it is complete: if a sample gets more rows "
+    "later, it is another sample, and both are stored. " + EXIT_CODES
 )
 
 

@@ -1,14 +1,25 @@
-"""CSV tables: rows become samples."""
+"""CSV tables: rows become samples.
+
+If a row cannot be read, the sample that it belongs to is an error, because it would be shortened. Later rows are read.
+"""
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
 
 from dropzone.errors import UnusableSample
 
+ENCODING, ENCODING_ERRORS = "utf-8-sig", "surrogateescape"
+"""How to decode a file for `csv_samples`. It refuses rows with bytes that are not UTF-8, which become surrogates."""
+
 _LABEL_COLUMN = "label."
+
+_Identity = tuple[str, dict[str, str]]
+"""The time stamp and the labels of a sample."""
 
 
 def read_csv(file: str | Path) -> Iterator[dict[str, Any]]:
@@ -16,7 +27,7 @@ def read_csv(file: str | Path) -> Iterator[dict[str, Any]]:
 
     Raises `UnusableSample` at the first row that is not part of a sample.
     """
-    with Path(file).open(encoding="utf-8-sig", newline="") as lines:
+    with Path(file).open(encoding=ENCODING, errors=ENCODING_ERRORS, newline="") as lines:
         for number, sample in csv_samples(lines):
             if isinstance(sample, UnusableSample):
                 raise UnusableSample(f"{sample} - on line {number}")
@@ -30,51 +41,161 @@ def csv_samples(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any] | Un
     the values of a label. All other columns have measured values. Consecutive rows with the same time stamp and labels
     are one sample. An empty cell or NaN is a missing value, and the sample omits it.
     """
-    rows = csv.reader(lines, strict=True)
-    current: dict[str, Any] | None = None
-    started = rows.line_num + 1
-    columns: list[str] | None = None
-    try:
-        for row in rows:
-            if not row:
+    rows = _rows(lines)
+    header = next(rows, None)
+    if header is None:
+        return
+    columns = [name.strip() for name in header.cells]
+    if header.error is not None or "time_stamp" not in columns:
+        yield header.line, header.error or UnusableSample("expected a column with the name time_stamp")
+        return
+    current: _Group | None = None
+    for row in rows:
+        try:
+            group = _read(columns, row)
+        except UnusableSample as error:
+            yield row.line, error
+            if row.error is None:
                 continue
-            if columns is None:
-                columns = [name.strip() for name in row]
-                if "time_stamp" not in columns:
-                    yield rows.line_num, UnusableSample("expected a column with the name time_stamp")
-                    return
-                continue
-            try:
-                sample = _csv_row(columns, row)
-            except UnusableSample as error:
-                yield rows.line_num, error
-                continue
-            if current is not None and _is_same_sample(current, sample):
-                current["data"] += sample.pop("data")
-                current |= sample
-                continue
-            if current is not None:
-                yield started, current
-            current, started = sample, rows.line_num
-    except (csv.Error, UnicodeDecodeError) as error:
-        yield rows.line_num + 1, UnusableSample(f"expected CSV in UTF-8: {error}")
+            group = _Group(row.line, _identity(columns, row.cells), unreadable_line=row.line)
+            if current is not None and group.identity is None:
+                current.unreadable_line = row.line
+        if current is not None and not current.add(group):
+            yield from current.samples()
+            current = None
+        current = current or group
     if current is not None:
-        yield started, current
+        yield from current.samples()
 
 
-def _csv_row(columns: list[str], row: list[str]) -> dict[str, Any]:
-    if len(row) != len(columns):
-        raise UnusableSample(f"expected {len(columns)} cells, got {len(row)}")
-    sample: dict[str, Any] = {"data": []}
+@dataclass(slots=True)
+class _Row:
+    """A row, or a row that is not CSV in UTF-8, with its error and the cells that can be told apart."""
+
+    line: int
+    cells: list[str]
+    error: UnusableSample | None = None
+
+
+@dataclass(slots=True)
+class _Group:
+    """Consecutive rows of one sample. `identity` is None as long as an unreadable row can belong to any sample."""
+
+    line: int
+    identity: _Identity | None
+    data: list[float | None] = field(default_factory=list)
+    unreadable_line: int | None = None
+
+    def add(self, other: "_Group") -> bool:
+        """Add rows. Return False if they belong to another sample."""
+        if self.identity is None:
+            self.line, self.identity = other.line, other.identity
+        if self.identity != other.identity:
+            return False
+        self.data += other.data
+        self.unreadable_line = self.unreadable_line or other.unreadable_line
+        return True
+
+    def samples(self) -> Iterator[tuple[int, dict[str, Any] | UnusableSample]]:
+        """Yield the sample, or an error if it lacks a row. Unreadable rows alone are not a sample."""
+        if self.identity is not None and self.unreadable_line is None:
+            time_stamp, labels = self.identity
+            sample: dict[str, Any] = {"data": self.data, "time_stamp": time_stamp}
+            sample |= {"labels": labels} if labels else {}
+            sample |= {"missing": "skip"} if None in self.data else {}
+            yield self.line, sample
+        elif self.data:
+            sentence = f"this sample may lack values, because line {self.unreadable_line} cannot be read"
+            yield self.line, UnusableSample(sentence)
+
+
+class _Lines:
+    """Lines that can be given back."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = iter(lines)
+        self._given_back: deque[str] = deque()
+        self.number = 0
+        self.of_row: list[str] = []
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = self._given_back.popleft() if self._given_back else next(self._lines)
+        self.of_row.append(line)
+        self.number += 1
+        return line
+
+    def give_back(self) -> None:
+        """Give back all lines of the row but the first: a quotation mark that has no other joined them."""
+        others = self.of_row[1:]
+        self._given_back.extendleft(reversed(others))
+        self.number -= len(others)
+
+
+def _rows(lines: Iterable[str]) -> Iterator[_Row]:
+    source = _Lines(lines)
+    reader = csv.reader(source, strict=True)
+    while True:
+        source.of_row.clear()
+        number = source.number + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            cells = source.of_row[0].split(",")
+            source.give_back()
+            yield _Row(number, cells, UnusableSample(f"expected CSV in UTF-8: {error}"))
+            continue
+        if not _is_text("".join(cells)):
+            raw = next(cell for cell in cells if not _is_text(cell)).encode("utf-8", ENCODING_ERRORS)
+            yield _Row(number, cells, UnusableSample(f"expected CSV in UTF-8, got the bytes {raw!r}"))
+        elif cells:
+            yield _Row(number, cells)
+
+
+def _is_text(cell: str) -> bool:
+    try:
+        return cell.isascii() or bool(cell.encode())
+    except UnicodeEncodeError:  # a surrogate
+        return False
+
+
+def _identity(columns: list[str], cells: list[str]) -> _Identity | None:
+    """Return the identity of an unreadable row, or None if its time stamp or a label is unreadable too."""
+    if len(cells) != len(columns):
+        return None
+    identity = {name: cell for name, cell in zip(columns, cells, strict=True) if _is_identity(name)}
+    if any('"' in cell or not _is_text(cell) for cell in identity.values()):
+        return None
+    labels = {
+        name.removeprefix(_LABEL_COLUMN): cell for name, cell in identity.items() if name != "time_stamp" and cell
+    }
+    return identity["time_stamp"], labels
+
+
+def _is_identity(name: str) -> bool:
+    return name == "time_stamp" or name.startswith(_LABEL_COLUMN)
+
+
+def _read(columns: list[str], row: _Row) -> _Group:
+    if row.error is not None:
+        raise row.error
+    if len(row.cells) != len(columns):
+        raise UnusableSample(f"expected {len(columns)} cells, got {len(row.cells)}")
+    time_stamp = ""
     labels: dict[str, str] = {}
-    for name, cell in zip(columns, row, strict=True):
+    data: list[float | None] = []
+    for name, cell in zip(columns, row.cells, strict=True):
         if name == "time_stamp":
-            sample[name] = cell
+            time_stamp = cell
         elif name.startswith(_LABEL_COLUMN):
             labels |= {name.removeprefix(_LABEL_COLUMN): cell} if cell else {}
         else:
-            sample["data"].append(_csv_value(name, cell))
-    return sample | ({"labels": labels} if labels else {}) | ({"missing": "skip"} if None in sample["data"] else {})
+            data.append(_csv_value(name, cell))
+    return _Group(row.line, (time_stamp, labels), data)
 
 
 def _csv_value(name: str, cell: str) -> float | None:
@@ -87,7 +208,3 @@ def _csv_value(name: str, cell: str) -> float | None:
     if not isfinite(value) or "_" in cell:
         raise UnusableSample(f"expected a number, got {cell!r} - in column {name}")
     return value
-
-
-def _is_same_sample(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return one["time_stamp"] == other["time_stamp"] and one.get("labels") == other.get("labels")
