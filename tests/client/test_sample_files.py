@@ -9,13 +9,14 @@ import zstandard
 
 from dropzone import DropzoneError, UnusableSample, read_csv
 from dropzone.command import sample_files
+from dropzone.command.sample_files import FileFormat
 
 DOCUMENT = b'{"data": [%s]}' % b",".join([b"0.123456789"] * 200_000)  # longer than one read
 
 
-def samples(file: Path) -> list[tuple[str, bytes | str]]:
+def samples(file: Path, file_format: FileFormat | None = None) -> list[tuple[str, bytes | str]]:
     """Return the items of a file: each source without the path of the file, and the bytes or the error message."""
-    items = [item for batch in sample_files.read(file) for item in batch.items]
+    items = [item for batch in sample_files.read(file, file_format) for item in batch.items]
     return [
         (item.source.removeprefix(str(file)), str(item.raw) if isinstance(item.raw, DropzoneError) else item.raw)
         for item in items
@@ -31,6 +32,10 @@ def samples(file: Path) -> list[tuple[str, bytes | str]]:
         (b'{"a": 1}\n{"b": 2}', [(":1", b'{"a": 1}'), (":2", b'{"b": 2}')]),
         (b'\n{"a": 1}\r\n\n \n{"b": 2}\n', [(":2", b'{"a": 1}'), (":5", b'{"b": 2}')]),
         (b'{no json}\n{"b": 2}\n', [(":1", b"{no json}"), (":2", b'{"b": 2}')]),
+        (b'{"a": "{"}\n{"b": 2}\n', [(":1", b'{"a": "{"}'), (":2", b'{"b": 2}')]),
+        (b'{"a": "}\\"}",\n"b": 2}\n', [("", b'{"a": "}\\"}",\n"b": 2}\n')]),
+        (b'a": 1}\n{"b": 2}\n', [(":1", b'a": 1}'), (":2", b'{"b": 2}')]),
+        (b'{"a": "to\n{"b": 2}\n', [(":1", b'{"a": "to'), (":2", b'{"b": 2}')]),
         (DOCUMENT, [("", DOCUMENT)]),
         (DOCUMENT + b"\n" + DOCUMENT, [(":1", DOCUMENT), (":2", DOCUMENT)]),
         (b"", [("", b"")]),
@@ -53,6 +58,19 @@ def test_name_takes_precedence_over_content(tmp_path: Path) -> None:
 
     assert samples(file) == [(":1", b"["), (":2", b"{}")]
     assert samples(empty) == []
+
+
+def test_a_format_takes_precedence_over_the_name_and_the_content(tmp_path: Path) -> None:
+    """Content cannot show the format if the first line of a stream is torn after a comma."""
+    lines = tmp_path / "torn.json"
+    lines.write_bytes(b'{"a": 1,\n{"b": 2}\n')
+    table = tmp_path / "table.txt"
+    table.write_bytes(b"time_stamp,x\nt1,1\n")
+
+    assert samples(lines) == [("", lines.read_bytes())]
+    assert samples(lines, FileFormat.NDJSON) == [(":1", b'{"a": 1,'), (":2", b'{"b": 2}')]
+    assert samples(table, FileFormat.CSV) == [(":2", b'{"data":[1.0],"time_stamp":"t1"}')]
+    assert samples(tmp_path / "table.txt", FileFormat.JSON) == [("", table.read_bytes())]
 
 
 TABLE = """time_stamp,label.site,x,y

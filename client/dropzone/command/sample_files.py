@@ -1,27 +1,26 @@
 """Reads samples one by one from files, folders and standard input. Memory use depends only on the largest sample.
 
-A file contains one sample, or one sample per line. The suffixes `.ndjson` and `.jsonl` mean one sample per line. For
-any other name, the content determines the format: if the first line is a complete object and more lines follow, each
-line is a sample. The first bytes of a file show its compression. The client sends the bytes of a sample unchanged,
-without the line end. A file with the suffix `.csv` is a table: see `csv_samples`.
+A file contains one sample, or one sample per line. The suffixes `.ndjson` and `.jsonl` mean one sample per line. A file
+with the suffix `.csv` is a table: see `csv_samples`. For any other name, the content determines the format: if the
+first line cannot be the start of a longer object and more lines follow, each line is a sample. The client sends the
+bytes of a sample unchanged, without the line end.
 """
 
 import codecs
-import gzip
 import io
 import os
+import re
 import threading
-import zlib
 from asyncio import Queue, get_running_loop, run_coroutine_threadsafe
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, TypeVar
-
-import zstandard
+from typing import TypeVar
 
 from dropzone import DropzoneError, TooLarge, UnusableSample
+from dropzone.submission.compression import DECOMPRESSION_ERRORS, READ_BYTES, Reader, decompressed
 from dropzone.submission.csv_table import ENCODING, ENCODING_ERRORS, csv_samples
 from dropzone.submission.sample_bytes import encode
 
@@ -29,13 +28,20 @@ T = TypeVar("T")
 
 STANDARD_INPUT = Path("-")
 
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
 _NDJSON_SUFFIXES = (".ndjson", ".jsonl")
 _COMPRESSED_SUFFIXES = (".gz", ".zst", ".zstd")
 _CSV_SUFFIX = ".csv"
 _SAMPLE_SUFFIXES = (".json", _CSV_SUFFIX, *_NDJSON_SUFFIXES)
-_CHUNK_BYTES = 1024 * 1024
 _MAX_SAMPLE_BYTES = 256 * 1024 * 1024
-_GZIP_MAGIC, _ZSTANDARD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+
+class FileFormat(StrEnum):
+    """The format of a file: one sample, one sample per line, or a table."""
+
+    JSON = "json"
+    NDJSON = "ndjson"
+    CSV = "csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +58,6 @@ class Batch:
 
     items: list[Item]
     position: int
-
-
-class _Reader(Protocol):
-    def read1(self, size: int = -1, /) -> bytes:
-        """Return available bytes, at most `size`. Return no bytes at the end."""
 
 
 def expand(paths: Iterable[Path]) -> Iterator[Path]:
@@ -85,13 +86,16 @@ def printable(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def read(path: Path) -> Iterator[Batch]:
-    """Yield the samples of a file. If the file cannot be read to its end, the last item contains the error."""
+def read(path: Path, file_format: FileFormat | None = None) -> Iterator[Batch]:
+    """Yield the samples of a file. If the file cannot be read to its end, the last item contains the error.
+
+    Without a format, the name and the content of the file determine it.
+    """
     try:
         with _open(path) as file:
-            for items in _read_items(path, _decompressed(file)):
+            for items in _read_items(path, decompressed(file), file_format or _format_of_name(path.name)):
                 yield Batch(items, file.tell() if file.seekable() else 0)
-    except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
+    except (OSError, *DECOMPRESSION_ERRORS) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         yield Batch([Item(printable(path), UnusableSample(f"cannot be read: {reason}"))], 0)
 
@@ -144,70 +148,39 @@ def _without_compression(name: str) -> str:
 def _open(path: Path) -> io.BufferedReader:
     # Do not use `sys.stdin`: a thread that blocks in it prevents the exit of the interpreter.
     raw = io.FileIO(0, closefd=False) if path == STANDARD_INPUT else io.FileIO(path)
-    return io.BufferedReader(raw, _CHUNK_BYTES)
+    return io.BufferedReader(raw, READ_BYTES)
 
 
-def _decompressed(file: io.BufferedReader) -> _Reader:
-    head = file.peek(4)
-    if head.startswith(_GZIP_MAGIC):
-        return gzip.GzipFile(fileobj=file)
-    if head.startswith(_ZSTANDARD_MAGIC):
-        return io.BufferedReader(_ZstandardReader(file), _CHUNK_BYTES)
-    return file
+def _format_of_name(name: str) -> FileFormat | None:
+    name = _without_compression(name)
+    if name.endswith(_NDJSON_SUFFIXES):
+        return FileFormat.NDJSON
+    return FileFormat.CSV if name.endswith(_CSV_SUFFIX) else None
 
 
-class _ZstandardReader(io.RawIOBase):
-    """Decompresses consecutive frames. Unlike the reader of the library, it detects a truncated frame."""
-
-    def __init__(self, source: io.BufferedReader) -> None:
-        self._source = source
-        self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._buffer = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]  # the caller passes bytes
-        while not self._buffer:
-            if self._frame.eof:
-                chunk = self._frame.unused_data or self._source.read1(_CHUNK_BYTES // 16)
-                if not chunk:
-                    return 0
-                self._frame = zstandard.ZstdDecompressor().decompressobj()
-            else:
-                chunk = self._source.read1(_CHUNK_BYTES // 16)
-                if not chunk:
-                    raise EOFError("the compressed file is truncated")
-            self._buffer = self._frame.decompress(chunk)
-        size = min(len(buffer), len(self._buffer))
-        buffer[:size] = self._buffer[:size]
-        self._buffer = self._buffer[size:]
-        return size
-
-
-def _read_items(path: Path, reader: _Reader) -> Iterator[list[Item]]:
+def _read_items(path: Path, reader: Reader, file_format: FileFormat | None) -> Iterator[list[Item]]:
     name = printable(path)
-    chunks = iter(lambda: reader.read1(_CHUNK_BYTES), b"")
-    if _without_compression(path.name).endswith(_NDJSON_SUFFIXES):
+    chunks = iter(lambda: reader.read1(READ_BYTES), b"")
+    if file_format is FileFormat.NDJSON:
         yield from _read_lines(name, chunks)
         return
-    if _without_compression(path.name).endswith(_CSV_SUFFIX):
+    if file_format is FileFormat.CSV:
         yield from _read_csv(name, chunks)
         return
     head, newline = bytearray(), bytearray()
-    for chunk in chunks:
+    for chunk in chunks if file_format is None else ():
         head += chunk
         if len(head) > _MAX_SAMPLE_BYTES:
             break
         if not newline and b"\n" not in chunk:
             continue
         first, newline, rest = head.lstrip().partition(b"\n")
-        if newline and not _is_complete_object(first):
+        if newline and not _is_ndjson(first):
             break
         if newline and (path == STANDARD_INPUT or rest.strip()):
             yield from _read_lines(name, _prepend(bytes(head), chunks))
             return
-    if path == STANDARD_INPUT and not head.strip():
+    if path == STANDARD_INPUT and file_format is None and not head.strip():
         return
     yield [Item(name, _read_rest(head, chunks))]
 
@@ -227,10 +200,17 @@ def _decoded_lines(chunks: Iterator[bytes]) -> Iterator[str]:
         yield rest
 
 
-def _is_complete_object(line: bytearray) -> bool:
-    """Return whether a line looks like a complete JSON object, not like the first line of a longer object."""
+def _is_ndjson(line: bytearray) -> bool:
+    """Return whether the first line looks like an object or a part of one, but not like the start of a longer object.
+
+    The first line of a stream can be torn. The first line of a longer object has unclosed braces, but no unclosed
+    quotation mark.
+    """
     line = line.strip()
-    return line.startswith(b"{") and line.endswith(b"}") and line.count(b"{") <= line.count(b"}")
+    if not line.startswith(b"{"):
+        return line.endswith(b"}")
+    rest = _STRING.sub(b"", line)
+    return b'"' in rest or rest.count(b"{") <= rest.count(b"}")
 
 
 def _prepend(head: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:

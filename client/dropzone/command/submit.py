@@ -26,6 +26,7 @@ from dropzone import (
 from dropzone.command import sample_files
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
 from dropzone.command.options import Key, Labels, Url, connect, parse_labels
+from dropzone.command.sample_files import FileFormat
 from dropzone.command.submission_summary import Summary
 
 _MAX_PENDING_SAMPLES = 10_000
@@ -63,6 +64,16 @@ def submit(
             show_default=False,
         ),
     ] = "",
+    file_format: Annotated[
+        FileFormat | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="Format of the files. Default: by their names, otherwise by their first lines. For a stream that can "
+            "start in the middle of a line, use ndjson.",
+            show_default=False,
+        ),
+    ] = None,
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of concurrent requests.")] = 64,
     url: Url = DEFAULT_URL,
     key: Key = "",
@@ -75,7 +86,7 @@ def submit(
     if not expanded:
         raise typer.BadParameter("the folder has no file named .json, .ndjson, .jsonl or .csv", param_hint="FILE")
     labels = parse_labels(label)
-    submission = Submission(connect(url, key), labels, supersedes, is_waiting=is_waiting)
+    submission = Submission(connect(url, key), labels, supersedes, file_format, is_waiting=is_waiting)
     run(_submit(submission, expanded, concurrency))
 
 
@@ -105,12 +116,21 @@ def _progress() -> Progress:
 class Submission:
     """One run of `dropzone submit`."""
 
-    def __init__(self, client: AsyncClient, labels: dict[str, str], supersedes: str, *, is_waiting: bool) -> None:
+    def __init__(
+        self,
+        client: AsyncClient,
+        labels: dict[str, str],
+        supersedes: str,
+        file_format: FileFormat | None,
+        *,
+        is_waiting: bool,
+    ) -> None:
         self.has_started = False
         self._client = client
         self._progress = _progress()
         self._labels = labels
         self._supersedes = supersedes
+        self._format = file_format
         self._is_waiting = is_waiting
         self._sent: deque[str] = deque()  # the sources of samples without a receipt, in order
         self._pending: dict[str, list[str]] = {}  # the sources of samples without a result, by sample id
@@ -169,7 +189,7 @@ class Submission:
         read_bytes = 0
         for file in files:
             position = 0
-            async with aclosing(sample_files.in_background(sample_files.read(file))) as batches:
+            async with aclosing(sample_files.in_background(sample_files.read(file, self._format))) as batches:
                 async for batch in batches:
                     for item in batch.items:
                         if isinstance(item.raw, DropzoneError):
