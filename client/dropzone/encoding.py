@@ -34,7 +34,7 @@ def parse_time(text: str) -> datetime:
 
 
 def format_time(value: datetime) -> str:
-    """Return a time as RFC 3339 text in UTC, with the suffix Z."""
+    """Return a time with a time zone as RFC 3339 text in UTC, with the suffix Z."""
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
 
-from dropzone.encoding import camel_case, format_time, parse_time
+from dropzone.encoding import camel_case, parse_time
 from dropzone.errors import BadRequest
 from dropzone.statistics import Histogram, Range, ResultFilter, ResultOrder, Statistics, Summary, parse_labels
 
@@ -185,11 +185,7 @@ def export_parameters(where: ResultFilter | None, order_by: ResultOrder | None) 
         for field in fields(where):
             bounds = getattr(where, field.name)
             if isinstance(bounds, Range):
-                for side in fields(bounds):
-                    value = getattr(bounds, side.name)
-                    if value is not None:
-                        text = format_time(value) if field.name == "timestamp" else str(value)
-                        parameters[f"{field.name}.{side.name}"] = text
+                parameters |= {f"{field.name}.{side}": str(bound) for side, bound in bounds.variables().items()}
         parameters |= {f"label.{name}": value for name, value in where.labels.items()}
     if order_by is not None:
         parameters |= {"order_by": order_by.field.value, "direction": "desc" if order_by.descending else "asc"}

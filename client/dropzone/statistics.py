@@ -10,9 +10,11 @@ from dataclasses import dataclass, fields
 from dataclasses import field as dataclass_field
 from datetime import datetime
 from enum import StrEnum
+from math import isfinite
 from typing import Any, Self
 
 from dropzone.encoding import camel_case, format_time, parse_time
+from dropzone.errors import BadUserInput
 
 TABLE_COLUMNS = {
     "count": "count",
@@ -125,7 +127,7 @@ class Range:
     lt: Bound | None = None
 
     def variables(self) -> dict[str, float | str]:
-        """Return the range as a GraphQL variable. Raises `TypeError` or `ValueError` if a bound is not a number."""
+        """Return the range as a GraphQL variable. Raises `BadUserInput` if a bound is not a finite number or a time."""
         bounds: dict[str, Bound | None] = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: _variable(bound) for name, bound in bounds.items() if bound is not None}
 
@@ -136,8 +138,17 @@ def _variable(bound: Bound) -> float | str:
     GraphQL accepts 2 but not 2.0 for a range of integers, and no integer that a double cannot hold.
     """
     if isinstance(bound, datetime):
+        if bound.tzinfo is None:
+            raise BadUserInput(f"expected a time with a time zone, got {bound}")
         return format_time(bound)
-    number = float(bound)
+    try:
+        number = float(bound)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BadUserInput(f"expected a number or a time as the bound of a range, got {bound!r}") from error
+    if not isfinite(number):
+        raise BadUserInput(
+            f"expected a finite number as the bound of a range, got {number}; leave out the bound instead"
+        )
     return int(number) if number.is_integer() and abs(number) <= _MAX_EXACT_INTEGER else number
 
 

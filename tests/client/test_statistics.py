@@ -17,7 +17,7 @@ from graphql import (
     build_schema,
 )
 
-from dropzone import Group, OrderField, Range, Result, ResultFilter, Summary
+from dropzone import BadUserInput, Group, OrderField, Range, Result, ResultFilter, Summary
 from dropzone.encoding import camel_case
 from dropzone.statistics import TABLE_COLUMNS, Statistics
 
@@ -70,9 +70,10 @@ def test_a_bound_can_be_a_number_of_any_type(bound: Any, sent: str) -> None:
     assert json.dumps(Range(gte=bound).variables()["gte"]) == sent
 
 
-def test_a_bound_that_is_not_a_number_is_an_error_of_the_caller() -> None:
+@pytest.mark.parametrize(
+    "bound", ["many", [1], 10**400, float("nan"), np.datetime64("2020-01-01"), datetime(2020, 1, 1)]
+)
+def test_a_bound_that_is_not_a_number_or_a_time_is_an_error_of_the_caller(bound: Any) -> None:
     """It is raised before a request is sent."""
-    bound: Any = "many"
-
-    with pytest.raises(ValueError, match="could not convert string"):
+    with pytest.raises(BadUserInput, match="expected a"):
         Range(gte=bound).variables()

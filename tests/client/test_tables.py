@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dropzone import Client, OrderField, Range, ResultFilter, ResultOrder, UnusableSample
+from dropzone import BadUserInput, Client, OrderField, Range, ResultFilter, ResultOrder, SampleFilter, UnusableSample
 from tests.stack import Stack
 
 START = datetime(2019, 5, 1, tzinfo=UTC)
+HALF: Any = np.float32(0.5)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,36 @@ def test_a_table_has_the_results_of_the_query(client: Client) -> None:
     assert [dict(labels) for labels in table.column("labels").to_pylist()] == [{"unit": "V"}] * 2
     assert table.column("id").to_pylist() == [result.id for result in client.results(where)][::-1]
     assert client.results(limit=3).to_arrow().num_rows == 3
+
+
+@pytest.mark.parametrize(
+    ("where", "count"),
+    [
+        (ResultFilter(mean=Range(gte=HALF)), 2),
+        (ResultFilter(count=Range(gte=2.0)), 2),
+        (ResultFilter(mean=Range(lte=np.nextafter(0.5, 0))), 2),
+        (ResultFilter(timestamp=Range(gt=START)), 2),
+    ],
+)
+def test_a_table_has_the_results_of_the_iteration(client: Client, where: ResultFilter, count: int) -> None:
+    """Both send the same bounds, of any type of number."""
+    pytest.importorskip("pyarrow")
+
+    assert client.results(where).to_arrow().num_rows == len(list(client.results(where))) == count
+
+
+@pytest.mark.parametrize("bound", [float("inf"), float("nan"), np.float32("-inf"), datetime(2019, 5, 1), "many"])
+def test_a_bound_without_a_definite_value_is_refused(client: Client, bound: Any) -> None:
+    """A time without a zone would depend on the machine. JSON has no infinity. A watch does not reconnect."""
+    where = ResultFilter(mean=Range(lt=bound))
+    with pytest.raises(BadUserInput, match="expected a"):
+        client.results(where).to_arrow()
+    with pytest.raises(BadUserInput, match="expected a"):
+        list(client.results(where))
+    with pytest.raises(BadUserInput, match="expected a"):
+        next(client.watch(where))
+    with pytest.raises(BadUserInput, match="expected a"):
+        next(client.samples(SampleFilter(submitted_at=Range(gte=bound))))
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

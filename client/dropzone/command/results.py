@@ -183,7 +183,9 @@ def _parse_bound(name: str, value: str) -> float | datetime:
     try:
         if name == "timestamp":
             time = datetime.fromisoformat(value)
-            return time if time.tzinfo is not None else time.astimezone()
+            if time.tzinfo is not None:
+                return time
+            raise _usage_error(f"expected a UTC offset, such as Z or +02:00, at the end of {value}")
         if name == "count":
             return int(value)
         if math.isfinite(number := float(value)):
