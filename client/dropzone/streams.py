@@ -3,7 +3,8 @@
 A stream resumes at the cursor of the last item. Before its first item, a stream has no cursor. A subscription without a
 cursor starts at the time of its connection, so a reconnect would miss the items before that time. A stream therefore
 starts at the cursor of the newest stored result. If no result exists, a stream of results polls until it finds one. All
-results that it finds by polling are new. A stream of removals then subscribes without a cursor.
+results that it finds by polling are new. A stream of removals then subscribes without a cursor. With an empty cursor, a
+stream of results starts with the first stored result.
 """
 
 import asyncio
@@ -92,7 +93,7 @@ class ResultStream(_Stream[ResultEdge]):
 
     async def _edges_of_one_connection(self) -> AsyncGenerator[ResultEdge, None]:
         await self._check_key()
-        while self._cursor is None:
+        while not self._cursor:
             newest = await newest_cursor(self._connection)
             if newest is None:
                 await asyncio.sleep(_POLL_SECONDS)
@@ -147,7 +148,7 @@ class RemovalStream(_Stream[RemovalEdge]):
 
     async def _edges_of_one_connection(self) -> AsyncGenerator[RemovalEdge, None]:
         await self._check_key()
-        subscription = self._connection.subscribe(operations.WATCH_REMOVALS, {"after": self._cursor})
+        subscription = self._connection.subscribe(operations.WATCH_REMOVALS, {"after": self._cursor or None})
         async with aclosing(subscription) as responses:
             async for response in responses:
                 edge = RemovalEdge.parse(response["edge"])

@@ -132,7 +132,10 @@ class Client:
         return self._background.call(self._client.newest_cursor)
 
     def watch(self, where: ResultFilter | None = None, after: str | None = None) -> Iterator[ResultEdge]:
-        """Yield each result once, in the order in which the results are stored. The iteration has no end."""
+        """Yield each result once, in the order in which the results are stored. The iteration has no end.
+
+        It starts with the results after the cursor `after`, or with all stored results if `after` is an empty string.
+        """
         return self._background.iterate(lambda: self._client.watch(where, after))
 
     def removals(self, after: str | None = None) -> Iterator[RemovalEdge]:

@@ -15,7 +15,7 @@ from dropzone import Client, Forbidden
 from dropzone.encoding import format_time
 from storage.documents import document_paths
 from tests.client.conftest import Process, Start, read_terminal
-from tests.stack import Stack
+from tests.stack import Stack, eventually
 
 KeyAndIds = tuple[str, list[str]]
 
@@ -206,6 +206,23 @@ def test_watch_resumes_after_the_stored_cursor(
     assert watching.returncode == 130
     assert errors.decode() == f"stopped; to resume, run the command with --after {other['cursor']}\n"
     assert state.read_text().strip() == other["cursor"]
+
+
+def test_watch_resumes_although_its_first_run_had_no_result(stack: Stack, start: Start, tmp_path: Path) -> None:
+    """Results that are stored between two runs are printed by the second run."""
+    key = stack.new_key("watched-without-results")
+    state = tmp_path / "state"
+    first = start(stack, key, "watch", "--state", state)
+    eventually(state.exists)
+    first.send_signal(signal.SIGINT)
+    assert first.wait(100) == 130
+    with Client(stack.url, key) as client:
+        receipts = [client.submit({"time_stamp": f"2019-05-0{day}T00:00:00Z", "data": [day]}) for day in (1, 2)]
+        list(client.wait([receipt.id for receipt in receipts]))
+
+    lines = output_of(start(stack, key, "watch", "--state", state, "--limit", "2")).splitlines()
+
+    assert {json.loads(line)["id"] for line in lines} == {receipt.id for receipt in receipts}
 
 
 def test_keys_runs_the_operator_command(stack: Stack, start: Start, submitted: KeyAndIds) -> None:

@@ -27,6 +27,9 @@ EPILOG = (
     f"command is killed, the next run with --state can repeat the last line. {EXIT_CODES}"
 )
 
+_START = "start"
+"""What a state file contains instead of a cursor if no result was stored: the next run starts with the first result."""
+
 _Follow = Callable[[str | None], AsyncGenerator[ResultEdge, None] | AsyncGenerator[RemovalEdge, None]]
 
 
@@ -78,21 +81,27 @@ def watch(
         raise typer.BadParameter(f"the folder {state.parent} does not exist", param_hint="--state")
     logging.basicConfig(format="warning: %(message)s", level=logging.ERROR)
     logging.getLogger("dropzone").setLevel(logging.WARNING)
-    cursor = _read_cursor(state) or after or None
+    cursor = _read_cursor(state)
+    if cursor is None:
+        cursor = after or None
     client, wanted = connect(url, key, submitter), parse_filter(where or [], label)
     follow = client.removals if removals else partial(client.watch, wanted)
-    run(_watch(client, follow, cursor, state, limit))
+    first = None if removals else ""  # a stream of removals has no cursor before its first item
+    run(_watch(client, follow, cursor, first, state, limit))
 
 
 async def _watch(
-    client: AsyncClient, follow: _Follow, cursor: str | None, state: Path | None, limit: int | None
+    client: AsyncClient, follow: _Follow, cursor: str | None, first: str | None, state: Path | None, limit: int | None
 ) -> ExitCode:
+    """Print what follows after `cursor`. Without a cursor, start after the newest result, or at the cursor `first`."""
     async with client:
         await client.ping()
         count = 0
         try:
-            if cursor is None and (cursor := await client.newest_cursor()) is not None:
-                _write_cursor(state, cursor)
+            if cursor is None:
+                cursor = await client.newest_cursor() or first
+                if cursor is not None:
+                    _write_cursor(state, cursor or _START)
             if sys.stderr.isatty():
                 typer.echo("watching; press Ctrl-C to stop", err=True)
             async with aclosing(follow(cursor)) as edges:
@@ -104,7 +113,7 @@ async def _watch(
                     if count == limit:
                         break
         except asyncio.CancelledError:
-            if cursor is not None:
+            if cursor:
                 typer.echo(f"stopped; to resume, run the command with --after {cursor}", err=True)
             raise
     return ExitCode.DONE
@@ -128,13 +137,15 @@ def _described(item: Result | Removal) -> str:
     return f"{format_time(item.removed_at)}  {item.id}  {change}"
 
 
-def _read_cursor(state: Path | None) -> str:
+def _read_cursor(state: Path | None) -> str | None:
+    """Return the cursor in the file, an empty cursor for the first result, or None without a file."""
     if state is None or not state.exists():
-        return ""
+        return None
     try:
-        return state.read_text().strip()
+        text = state.read_text().strip()
     except (OSError, ValueError) as error:
         raise typer.BadParameter(f"cannot read {state}: {error}", param_hint="--state") from error
+    return "" if text == _START else text or None
 
 
 def _write_cursor(state: Path | None, cursor: str) -> None:
