@@ -21,7 +21,7 @@ from dropzone.samples import Receipt, Retention, SampleFilter
 from dropzone.sign_in.credentials import Credentials, Token
 from dropzone.sign_in.identity import Identity
 from dropzone.submission.batches import Batch, in_batches, map_in_order, size
-from dropzone.submission.sample_bytes import SampleLike, check_labels, content_key, encode
+from dropzone.submission.sample_bytes import SampleLike, check_header, check_labels, content_key, encode
 from dropzone.transport import operations
 from dropzone.transport.connection import Connection
 
@@ -52,7 +52,7 @@ class AsyncClient(AsyncReader):
         submitter: str | None = None,
         retry_seconds: float = 60.0,
     ) -> None:
-        key = key or (os.environ.get("DROPZONE_KEY", "") if token is None else "")
+        key = (key or (os.environ.get("DROPZONE_KEY", "") if token is None else "")).strip()
         if not key and token is None:
             raise Unauthenticated("an API key is required: pass `key` or `token`, or set DROPZONE_KEY")
         if key and token is not None:
@@ -99,6 +99,8 @@ class AsyncClient(AsyncReader):
         """
         raw, labels = encode(sample), labels or {}
         check_labels(labels)
+        check_header("an idempotency key", idempotency_key)
+        check_header("the id of a sample", supersedes)
         key = idempotency_key or content_key(raw, labels, supersedes)
         return await self._retry(self._connection.post_sample, raw, key, labels, supersedes)
 

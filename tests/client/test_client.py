@@ -215,6 +215,22 @@ async def test_errors_have_a_class_and_the_code_of_the_server(stack: Stack) -> N
     assert forbidden.value.code == "FORBIDDEN"
 
 
+async def test_white_space_around_a_key_is_ignored(stack: Stack) -> None:
+    """A file that contains a key ends with a line end. Other characters that HTTP cannot send are an error."""
+    async with AsyncClient(stack.url, f" {stack.key}\n") as client:
+        assert (await client.whoami()).submitter == "local"
+        for wrong in ("a\nb", "a\x00"):
+            with pytest.raises(BadUserInput, match="idempotency key of printable characters"):
+                await client.submit(sample(1.0), idempotency_key=wrong)
+            with pytest.raises(BadUserInput, match="id of a sample"):
+                await client.submit(sample(1.0), supersedes=wrong)
+            async with AsyncClient(stack.url, wrong) as other:
+                with pytest.raises(Unauthenticated, match="printable"):
+                    await other.whoami()
+                with pytest.raises(Unauthenticated, match="printable"):
+                    await anext(other.watch())
+
+
 async def test_no_server_and_another_server_are_different_errors(stack: Stack) -> None:
     """A retry can fix the first, but not the second."""
     async with AsyncClient("http://127.0.0.1:9", "dz_any", retry_seconds=0.0) as client:

@@ -6,7 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dropzone import BadUserInput, Client, OrderField, Range, ResultFilter, ResultOrder, SampleFilter, UnusableSample
+from dropzone import (
+    BadUserInput,
+    Client,
+    OrderField,
+    Range,
+    Receipt,
+    ResultFilter,
+    ResultOrder,
+    SampleFilter,
+    UnusableSample,
+)
 from tests.stack import Stack
 
 START = datetime(2019, 5, 1, tzinfo=UTC)
@@ -101,6 +111,50 @@ def test_nan_is_a_missing_value_if_the_sample_skips_missing_values(client: Clien
     assert result is not None
     assert settled.result is not None
     assert (settled.result.mean, result.missing_count, client.sample(receipt.id).missing_count) == (2, 1, 1)
+
+
+@pytest.mark.parametrize("kind", ["Int64", "Float64", "pd.array", "polars", "pyarrow", "chunked", "masked"])
+def test_arrays_and_columns_of_data_frames_are_data(client: Client, kind: str) -> None:
+    """Their missing values are null."""
+    masked: Any = np.ma
+    pandas, polars, pyarrow = map(pytest.importorskip, ("pandas", "polars", "pyarrow"))
+    data = {
+        "Int64": lambda: pandas.Series([1, None, 3]).convert_dtypes(),
+        "Float64": lambda: pandas.Series([1, None, 3], dtype="Float64"),
+        "pd.array": lambda: pandas.array([1, None, 3], dtype="Int64"),
+        "polars": lambda: polars.Series([1, None, 3]),
+        "pyarrow": lambda: pyarrow.array([1, None, 3]),
+        "chunked": lambda: pyarrow.chunked_array([[1, None], [3]]),
+        "masked": lambda: masked.array([1, 2, 3], mask=[False, True, False]),
+    }[kind]()
+
+    skipped = client.submit({"time_stamp": START, "data": data, "missing": "skip"})
+    unmarked = client.submit({"time_stamp": START, "data": data})
+    complete = client.submit({"time_stamp": START, "data": data[:1]})
+
+    assert client.raw(skipped.id).count(b"[1,null,3]") + client.raw(skipped.id).count(b"[1.0,null,3.0]") == 1
+    assert [str(problem) for problem in unmarked.problems] == ["expected a number, got null - at $.data[1]"]
+    assert complete.state == "PENDING"
+
+
+def test_an_object_that_is_not_a_sample_is_one_refused_sample(client: Client) -> None:
+    """The series goes on after it."""
+    deep: list[Any] = []
+    for _ in range(5_000):
+        deep = [deep]
+    time = {"time_stamp": START}
+    wrong: list[Any] = [None, 5, [1, 2], {**time, "data": deep}, {**time, "data": np.array([1], dtype=np.longdouble)}]
+
+    outcomes = list(client.submit_many([*wrong, bytearray(b'{"time_stamp":"never","data":[1]}')]))
+
+    assert [type(outcome) for outcome in outcomes] == [UnusableSample] * 5 + [Receipt]
+    assert "expected JSON text, or a mapping such as a dict, got NoneType" in str(outcomes[0])
+    for sample in wrong:
+        with pytest.raises(UnusableSample):
+            client.submit(sample)
+    labels: Any = {"unit": 5}
+    with pytest.raises(UnusableSample, match="unit=5"):
+        client.submit({**time, "data": [1]}, labels=labels)
 
 
 def test_a_time_without_a_zone_is_refused(client: Client) -> None:

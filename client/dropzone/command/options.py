@@ -51,6 +51,7 @@ Labels = Annotated[
 def connect(url: str, key: str, submitter: str = "") -> AsyncClient:
     """Return a client. Exits if the key is missing or the URL is invalid."""
     _check(url)
+    key = key.strip()
     if not key and saved_sign_ins.read(url) is not None:
         token = partial(saved_sign_ins.current_token, url)
         return AsyncClient(url, token=token, submitter=submitter or None)

@@ -3,6 +3,8 @@
 import inspect
 from collections.abc import Awaitable, Callable
 
+from dropzone.errors import Unauthenticated
+
 Token = str | Callable[[], str] | Callable[[], Awaitable[str]]
 """An access token, or a function that returns the current token. The function is called before each request."""
 
@@ -18,6 +20,11 @@ class Credentials:
     async def headers(self) -> dict[str, str]:
         """Return the headers. The first message of a WebSocket contains the same values."""
         if self._token is None:
-            return {"x-api-key": self._key, **self._named}
-        token = self._token if isinstance(self._token, str) else self._token()
-        return {"authorization": f"Bearer {await token if inspect.isawaitable(token) else token}", **self._named}
+            headers = {"x-api-key": self._key, **self._named}
+        else:
+            token = self._token if isinstance(self._token, str) else self._token()
+            text = str(await token if inspect.isawaitable(token) else token).strip()
+            headers = {"authorization": f"Bearer {text}", **self._named}
+        if not all(map(str.isprintable, headers.values())):
+            raise Unauthenticated("expected an API key, a token and a submitter of printable characters only")
+        return headers

@@ -7,15 +7,19 @@ header would override the member.
 
 import json
 import re
+import sys
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from dropzone.errors import UnusableSample
+from dropzone.errors import BadUserInput, UnusableSample
 
-SampleLike = bytes | str | Mapping[str, Any]
-"""A sample: JSON text, or a mapping that JSON can represent. Its values can also be times and arrays of NumPy."""
+SampleLike = bytes | bytearray | str | Mapping[str, Any]
+"""A sample: JSON text, or a mapping that JSON can represent.
+
+Its values can also be times, and arrays or columns of NumPy, pandas, polars and pyarrow.
+"""
 
 Encoded = bytes | UnusableSample
 """The bytes of a sample, or the error if JSON cannot represent the sample."""
@@ -26,16 +30,21 @@ _KEY_MEMBER = b'"idempotency_key"'
 
 def encode(sample: SampleLike) -> bytes:
     """Return the bytes of a sample. Raises `UnusableSample` if JSON cannot represent the sample."""
-    if isinstance(sample, bytes):
-        return sample
+    if isinstance(sample, bytes | bytearray):
+        return bytes(sample)
+    if not isinstance(sample, str | Mapping):
+        raise UnusableSample(f"expected JSON text, or a mapping such as a dict, got {type(sample).__name__}")
     try:
         if isinstance(sample, str):
             return sample.encode()
-        if sample.get("missing") == "skip" and "data" in sample:
-            sample = {**sample, "data": _with_nulls(sample["data"])}
-        text = json.dumps(sample, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_to_json)
+        members = dict(sample)
+        if members.get("missing") == "skip" and "data" in members:
+            members["data"] = [None if _is_missing(value) else value for value in _values(members["data"])]
+        text = json.dumps(members, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_to_json)
         return text.encode()
-    except (TypeError, ValueError) as error:  # JSON cannot represent the object, or the text has a lone surrogate
+    except RecursionError as error:
+        raise UnusableSample("expected an object that JSON can represent, got one that is nested too deeply") from error
+    except (AttributeError, TypeError, ValueError) as error:  # not a type of JSON, or a lone surrogate
         raise UnusableSample(f"expected JSON text, or an object that JSON can represent: {error}") from error
 
 
@@ -64,21 +73,38 @@ async def encode_each(
             yield try_encode(sample)
 
 
-def _with_nulls(data: Any) -> list[Any]:
-    """Return values with null for each NaN, which marks a missing value in arrays and data frames."""
-    values = data.tolist() if hasattr(data, "tolist") else data
-    return [None if value != value else value for value in values]
+def _values(value: Any) -> Any:
+    """Return the values of an array or a column of NumPy, pandas, polars or pyarrow as a list. Return others as is."""
+    for name in ("tolist", "to_list", "to_pylist"):
+        if callable(to_list := getattr(value, name, None)):
+            return to_list()
+    return value
+
+
+def _is_missing(value: Any) -> bool:
+    """Return whether a value is NaN, or the missing value of pandas."""
+    return _is_na(value) or bool(value != value)
+
+
+def _is_na(value: Any) -> bool:
+    pandas = sys.modules.get("pandas")  # without an import: the value can exist only if the program has imported it
+    return pandas is not None and value is pandas.NA
 
 
 def _to_json(value: object) -> Any:
-    """Return a time as text, and an array or a number of NumPy as numbers."""
+    """Return a time as text, a missing value of pandas as null, and an array or a number of NumPy as numbers."""
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise TypeError(f"expected a time with a time zone, got {value}")
         return value.isoformat()
-    if (to_list := getattr(value, "tolist", None)) is not None:
-        return to_list()
-    raise TypeError(f"{type(value).__name__} is not a type of JSON")
+    if isinstance(value, Mapping):
+        return dict(value)
+    if _is_na(value):
+        return None
+    values = _values(value)
+    if type(values) is type(value):  # also a `longdouble` of NumPy, which JSON cannot represent
+        raise TypeError(f"{type(value).__name__} is not a type of JSON")
+    return values
 
 
 def check_labels(labels: Mapping[str, str]) -> None:
@@ -87,8 +113,15 @@ def check_labels(labels: Mapping[str, str]) -> None:
     HTTP removes spaces at the start and the end of a header.
     """
     for name, value in labels.items():
-        if not _LABEL_NAME.fullmatch(name) or not value.isprintable() or value != value.strip():
+        is_text = isinstance(name, str) and isinstance(value, str)
+        if not is_text or not _LABEL_NAME.fullmatch(name) or not value.isprintable() or value != value.strip():
             raise UnusableSample(f"expected a label such as site=zurich, got {name}={value}")
+
+
+def check_header(name: str, value: str | None) -> None:
+    """Raise `BadUserInput` if a value cannot be sent as a header of a request."""
+    if value is not None and not (isinstance(value, str) and value.isprintable()):
+        raise BadUserInput(f"expected {name} of printable characters, got {value!r}")
 
 
 def content_key(raw: bytes, labels: Mapping[str, str], supersedes: str | None = None) -> str | None:
@@ -99,7 +132,7 @@ def content_key(raw: bytes, labels: Mapping[str, str], supersedes: str | None = 
     if _KEY_MEMBER in raw:
         try:
             sample = json.loads(raw)
-        except ValueError:
+        except (ValueError, RecursionError):
             sample = None
         if isinstance(sample, dict) and isinstance(key := sample.get("idempotency_key"), str) and key:
             return None
