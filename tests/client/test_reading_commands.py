@@ -4,7 +4,10 @@ import csv
 import json
 import os
 import signal
+import socket
 import uuid
+from contextlib import suppress
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -74,6 +77,33 @@ def test_an_operator_reads_what_another_submitter_has(stack: Stack, start: Start
     assert output_of(start(stack, operator, "results")) == ""
 
 
+def test_csv_without_results_has_a_header(stack: Stack, start: Start, submitted: KeyAndIds) -> None:
+    """It is the header of a file with results."""
+    arguments = ("results", "--format", "csv", "--where")
+
+    none = output_of(start(stack, submitted[0], *arguments, "mean.gt=99"))
+    some = output_of(start(stack, submitted[0], *arguments, "mean.gt=0"))
+
+    assert none.splitlines() == some.splitlines()[:1]
+    assert none.startswith("id,timestamp,")
+
+
+@pytest.mark.parametrize("command", [["results"], ["summary"], ["latest", "--by", "site"], ["show", "x"], ["whoami"]])
+def test_a_wrong_address_is_reported_after_the_first_request(stack: Stack, start: Start, command: list[str]) -> None:
+    """Only a server that has responded once is asked again."""
+    connections = 0
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        running = start(stack, "dz_any", *command, "--url", f"http://127.0.0.1:{server.getsockname()[1]}")
+        server.settimeout(0.2)
+        while running.poll() is None:
+            with suppress(TimeoutError):
+                server.accept()[0].close()
+                connections += 1
+
+    assert running.returncode == 3
+    assert connections == 1
+
+
 def test_results_are_a_table_on_a_terminal(stack: Stack, start: Start, submitted: KeyAndIds) -> None:
     """No column is truncated."""
     key, ids = submitted
@@ -122,6 +152,18 @@ def test_show_prints_the_timeline_of_a_corrected_sample(stack: Stack, start: Sta
         *expected[:-1],
         f"{expected[-1]}: {right}",
     ]
+
+
+def test_show_prints_the_number_of_missing_values(stack: Stack, start: Start) -> None:
+    """The number of values does not include them."""
+    key = stack.new_key("show-missing")
+    with Client(stack.url, key) as client:
+        receipt = client.submit({"time_stamp": "2019-05-01T00:00:00Z", "data": [1, None, None], "missing": "skip"})
+        list(client.wait([receipt.id]))
+
+    lines = [line.split() for line in output_of(start(stack, key, "show", receipt.id)).splitlines()]
+
+    assert ["missing", "2"] in lines
 
 
 def test_show_prints_why_a_sample_is_still_pending(stack: Stack, start: Start) -> None:
@@ -183,6 +225,14 @@ def test_output_that_cannot_be_written_is_an_error(
 
     assert (ran.returncode, errors) == (1, b"error: cannot write to standard output: No space left on device\n")
     assert (piped.returncode, nothing) == (141, b"")
+
+
+def test_a_closed_standard_output_is_an_error(stack: Stack, start: Start, submitted: KeyAndIds) -> None:
+    """The shell closes it with `>&-`."""
+    ran = start(stack, submitted[0], "results", stdout=None, preexec_fn=partial(os.close, 1))
+
+    assert ran.communicate(timeout=100)[1] == b"error: cannot write to standard output: it is closed\n"
+    assert ran.returncode == 1
 
 
 def test_watch_resumes_after_the_stored_cursor(

@@ -1,6 +1,7 @@
 """`dropzone retention` and `dropzone missing-values`, and the methods of the client."""
 
 import json
+import signal
 import subprocess
 from datetime import timedelta
 
@@ -30,6 +31,25 @@ def test_a_change_is_confirmed_and_changes_only_what_is_given(stack: Stack, star
         assert sample.expires_at is not None
         assert abs(sample.expires_at - sample.submitted_at - timedelta(days=9)) < timedelta(hours=1)
         assert client.set_retention(None) == Retention(is_default=True)
+
+
+@pytest.mark.parametrize("command", [["retention", "--samples", "7"], ["delete", "--state", "REJECTED"]])
+def test_ctrl_c_at_a_question_ends_the_command(stack: Stack, start: Start, command: list[str]) -> None:
+    """An answer after it changes nothing."""
+    key = stack.new_key("interrupted-question", "submit,read,admin")
+    with Client(stack.url, key) as client:
+        rejected = client.submit({"time_stamp": "never", "data": [1]})
+        asking = start(stack, key, *command, stdin=subprocess.PIPE)
+        assert asking.stderr is not None
+        question = b""
+        while b"[y/N]" not in question:
+            question += asking.stderr.read(1)
+
+        asking.send_signal(signal.SIGINT)
+
+        assert asking.wait(100) == 130
+        assert client.retention() == Retention(is_default=True)
+        assert client.sample(rejected.id).id == rejected.id
 
 
 def test_hourly_statistics_are_kept_and_turned_off_by_the_command(stack: Stack, start: Start) -> None:

@@ -5,7 +5,8 @@ local stack, which it sends to loopback addresses only.
 """
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated
 
@@ -56,6 +57,14 @@ def connect(url: str, key: str, submitter: str = "") -> AsyncClient:
         token = partial(saved_sign_ins.current_token, url)
         return AsyncClient(url, token=token, submitter=submitter or None)
     return AsyncClient(url, _find_key(url, key), submitter=submitter or None)
+
+
+@asynccontextmanager
+async def opened(client: AsyncClient) -> AsyncIterator[None]:
+    """Close the client at the end. Raises an error at once, without retries, if the server cannot be reached."""
+    async with client:
+        await client.ping()
+        yield
 
 
 def parse_labels(options: Iterable[str] | None) -> dict[str, str]:

@@ -5,12 +5,15 @@ Standard output contains only the requested data. Progress, warnings and errors 
 
 import csv
 import json
+import os
 import re
+import signal
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -24,6 +27,10 @@ from dropzone.statistics import TABLE_COLUMNS
 _MIN_CONSOLE_WIDTH = 1_000
 _TERMINAL_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """Characters that can move the cursor, change colors or reorder text: all controls except tab and newline."""
+
+
+_CSV_COLUMNS = [field.name for field in fields(Result) if field.name != "histogram"]
+"""A cell of a spreadsheet cannot hold the lists of a histogram."""
 
 
 class Format(StrEnum):
@@ -54,7 +61,15 @@ def console(stream: TextIO | None = None) -> Console:
 
 
 def prepare() -> None:
-    """Make the output streams escape characters that their encoding cannot represent."""
+    """Make the output streams escape characters that their encoding cannot represent.
+
+    Exits if standard output is closed: a file or a connection that is opened later would get its number.
+    """
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - open until the process exits
+    if sys.stdout is None:
+        typer.echo("error: cannot write to standard output: it is closed", err=True)
+        raise SystemExit(1)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -125,6 +140,8 @@ class ResultPrinter:
             typer.echo("no results", err=True)
         elif self._format is Format.JSON:
             sys.stdout.write("\n]\n" if self._count else "[]\n")
+        elif self._format is Format.CSV and not self._count:
+            self._csv.writerow(_CSV_COLUMNS)
 
     def _add_to_table(self, result: Result) -> None:
         if self._count == 0:
@@ -139,11 +156,27 @@ class ResultPrinter:
 
     def _add_to_csv(self, result: Result) -> None:
         values = to_json(result)
-        del values["histogram"]  # a spreadsheet cell cannot hold a list
         values["labels"] = json.dumps(values["labels"], ensure_ascii=False, separators=(",", ":"))
         if self._count == 0:
-            self._csv.writerow(values)
-        self._csv.writerow(values.values())
+            self._csv.writerow(_CSV_COLUMNS)
+        self._csv.writerow([values[name] for name in _CSV_COLUMNS])
+
+
+def confirm(question: str) -> bool:
+    """Ask the user a question. Ctrl-C ends the command.
+
+    The event loop handles Ctrl-C between two callbacks only, which is after the answer.
+    """
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            typer.echo(err=True)
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def choose_format(requested: Format | None) -> Format:

@@ -14,7 +14,7 @@ from rich.table import Table
 from dropzone import DEFAULT_URL, AsyncClient, OrderField, Range, ResultFilter, ResultOrder, TimeBucket
 from dropzone.command import output
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
-from dropzone.command.options import Key, Labels, Submitter, Url, connect, parse_labels
+from dropzone.command.options import Key, Labels, Submitter, Url, connect, opened, parse_labels
 from dropzone.command.output import Format, FormatOption, ResultPrinter, choose_format
 from dropzone.encoding import format_time
 
@@ -108,7 +108,7 @@ async def _summary(
     client: AsyncClient, group_by: list[str], bucket: TimeBucket | None, where: ResultFilter
 ) -> ExitCode:
     rows: list[dict[str, Any]]
-    async with client:
+    async with opened(client):
         if bucket is not None:
             buckets = await client.over_time(bucket, where, group_by)
             rows = [{"start": each.start, "labels": each.labels, "summary": each.summary} for each in buckets]
@@ -136,7 +136,7 @@ async def _summary(
 
 async def _latest(client: AsyncClient, group_by: list[str], where: ResultFilter, output_format: Format) -> ExitCode:
     printer = ResultPrinter(output_format)
-    async with client:
+    async with opened(client):
         for result in await client.latest(group_by, where):
             printer.add(result)
     printer.end()
@@ -147,7 +147,7 @@ async def _results(
     client: AsyncClient, where: ResultFilter, order: ResultOrder | None, limit: int | None, output_format: Format
 ) -> ExitCode:
     printer = ResultPrinter(output_format)
-    async with client, aclosing(client.results(where, order, limit)) as results:
+    async with opened(client), aclosing(client.results(where, order, limit)) as results:
         async for result in results:
             printer.add(result)
     printer.end()

@@ -11,7 +11,7 @@ from rich.table import Table
 from dropzone import DEFAULT_URL, AsyncClient, Histogram, Result, Sample, SampleFilter, SampleState
 from dropzone.command import output
 from dropzone.command.exit_codes import ExitCode, run
-from dropzone.command.options import Key, Labels, Submitter, Url, connect, parse_labels
+from dropzone.command.options import Key, Labels, Submitter, Url, connect, opened, parse_labels
 from dropzone.encoding import format_time
 from dropzone.statistics import Statistics
 
@@ -63,9 +63,9 @@ def delete(
 async def _delete(
     client: AsyncClient, sample_ids: list[str] | None, where: SampleFilter | None, reason: str, *, is_confirmed: bool
 ) -> ExitCode:
-    async with client:
+    async with opened(client):
         question = f"Delete {_described(sample_ids)}? This cannot be undone."
-        if not is_confirmed and not typer.confirm(question, err=True):
+        if not is_confirmed and not output.confirm(question):
             return ExitCode.INCOMPLETE
         deleted = await client.delete(sample_ids or None, where, reason=reason)
     output.print_line({"deleted": deleted})
@@ -81,13 +81,13 @@ def _described(sample_ids: list[str] | None) -> str:
 
 
 async def _print_raw(client: AsyncClient, sample_id: str) -> ExitCode:
-    async with client:
+    async with opened(client):
         output.print_bytes(await client.raw(sample_id))
     return ExitCode.DONE
 
 
 async def _show(client: AsyncClient, sample_id: str, *, is_json: bool) -> ExitCode:
-    async with client:
+    async with opened(client):
         sample = await client.sample(sample_id)
     if is_json:
         output.print_line(output.to_json(sample))
@@ -123,6 +123,8 @@ def _sample_rows(sample: Sample) -> Iterator[tuple[str, str]]:
     for name, value in sample.labels.items():
         yield f"label {name}", value
     yield "values", f"{sample.count:,}"
+    if sample.missing_count:
+        yield "missing", f"{sample.missing_count:,}"
     yield "size", f"{sample.bytes:,} bytes"
     yield "SHA-256", sample.sha256
 

@@ -9,7 +9,7 @@ import typer
 from dropzone import DEFAULT_URL, AsyncClient, HourlyRetention, Retention
 from dropzone.command import output
 from dropzone.command.exit_codes import ExitCode, run
-from dropzone.command.options import Key, Url, connect
+from dropzone.command.options import Key, Url, connect, opened
 
 Days = Annotated[
     str | None,
@@ -78,7 +78,7 @@ def missing_values(
 
 
 async def _missing_values(client: AsyncClient, change: MissingValues | None) -> ExitCode:
-    async with client:
+    async with opened(client):
         if change is not None:
             await client.skip_missing_values(change is MissingValues.SKIP)
         skips = await client.skips_missing_values()
@@ -87,11 +87,11 @@ async def _missing_values(client: AsyncClient, change: MissingValues | None) -> 
 
 
 async def _retention(client: AsyncClient, changes: dict[str, Any], *, is_default: bool, is_confirmed: bool) -> ExitCode:
-    async with client:
+    async with opened(client):
         retention = await client.retention()
         if changes or is_default:
             changed = None if is_default else replace(retention, **changes)
-            if not is_confirmed and not typer.confirm(_question(changed), err=True):
+            if not is_confirmed and not output.confirm(_question(changed)):
                 return ExitCode.INCOMPLETE
             retention = await client.set_retention(changed)
     output.print_line(output.to_json(retention))

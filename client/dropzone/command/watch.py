@@ -17,7 +17,7 @@ import typer
 from dropzone import DEFAULT_URL, AsyncClient, Removal, RemovalEdge, Result, ResultEdge
 from dropzone.command import output
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
-from dropzone.command.options import Key, Labels, Submitter, Url, connect
+from dropzone.command.options import Key, Labels, Submitter, Url, connect, opened
 from dropzone.command.results import Where, parse_filter
 from dropzone.encoding import format_time
 
@@ -94,8 +94,7 @@ async def _watch(
     client: AsyncClient, follow: _Follow, cursor: str | None, first: str | None, state: Path | None, limit: int | None
 ) -> ExitCode:
     """Print what follows after `cursor`. Without a cursor, start after the newest result, or at the cursor `first`."""
-    async with client:
-        await client.ping()
+    async with opened(client):
         count = 0
         try:
             if cursor is None:

@@ -9,7 +9,7 @@ import typer
 from dropzone import DEFAULT_URL, AsyncClient, Unauthenticated, Unreachable
 from dropzone.command import output
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
-from dropzone.command.options import Key, Url, connect
+from dropzone.command.options import Key, Url, connect, opened
 from dropzone.encoding import format_time
 from dropzone.sign_in import oauth, saved_sign_ins
 
@@ -82,7 +82,7 @@ async def _logout(url: str) -> ExitCode:
 
 
 async def _whoami(client: AsyncClient, *, is_json: bool) -> ExitCode:
-    async with client:
+    async with opened(client):
         identity = await client.whoami()
     if is_json:
         output.print_line(output.to_json(identity))
