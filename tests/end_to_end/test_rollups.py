@@ -17,7 +17,8 @@ from storage.rollups.rollup_store import RollupStore
 from storage.rollups.series import TOTAL
 from tests.stack import Stack, eventually
 from tests.triggers.rollups.conftest import no_pause
-from triggers.rollups.rollup_builder import Report, RollupBuilder
+from triggers.rollups.report import Report
+from triggers.rollups.rollup_builder import RollupBuilder
 
 SUBMITTER = "rolled-up"
 DAY = date(2026, 3, 1)
