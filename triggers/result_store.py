@@ -168,18 +168,19 @@ class ResultStore:
             if _is_final(fields, result.sample_update_time) or (is_of_same_sample and _is_kept(fields, result)):
                 return False
             if not is_of_same_sample and fields.get("status") == Status.COMPUTED.value:
-                await self._keep_result_of_expired_sample(path, result)
+                await self._keep_result_of_expired_sample(path, existing.update_time, result)
             write = self._new(path, replace(result, first_computed_at=_first_computed_at(fields)))
             write.current_document.update_time.CopyFrom(existing.update_time)
         return True
 
-    async def _keep_result_of_expired_sample(self, path: str, result: Result) -> None:
+    async def _keep_result_of_expired_sample(self, path: str, update_time: Any, result: Result) -> None:
         """Store the existing result with a new id, because a sample with the same idempotency key replaces it.
 
-        The result is kept longer than its sample. It stays in lists and summaries until it expires.
+        The result is kept longer than its sample. It stays in lists and summaries until it expires. Nothing is stored
+        if the existing result has changed since `update_time`. It then belongs to the new sample.
         """
         existing = (await self._read([path])).get(path)
-        if existing is None:
+        if existing is None or existing.update_time != update_time:
             return
         fields = encoding.from_document(existing)
         kept_id = document_paths.kept_result_id(result.sample_id, str(fields["sample_update_time"]))

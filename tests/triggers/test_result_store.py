@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import grpc.aio
 import pytest
@@ -63,6 +64,31 @@ async def test_the_newest_result_remains_in_any_order_of_writes(machine: Machine
 
         snapshot = await machine.client.document(document_paths.result("racer", sample_id)).get()
         assert (snapshot.get("sample_update_time"), snapshot.get("mean")) == (START + timedelta(seconds=5), 5.0)
+
+
+async def test_only_the_result_of_the_expired_sample_is_kept(
+    machine: Machine, stores: list[ResultStore], submitter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another instance writes the result of the new sample after this instance has found the earlier result."""
+    sample_id, path = str(uuid.uuid4()), f"{document_paths.submitter(submitter)}/{document_paths.RESULTS}"
+    earlier, later, latest = (
+        replace(new_result(sample_id, age), submitter=submitter, submitted_at=START + timedelta(seconds=submitted))
+        for age, submitted in ((0, 0), (10, 10), (11, 10))
+    )
+    await stores[0].write(earlier)
+    keep = stores[0]._keep_result_of_expired_sample
+
+    async def keep_later(*arguments: Any) -> None:
+        monkeypatch.undo()
+        assert await stores[1].write(later)
+        await keep(*arguments)
+
+    monkeypatch.setattr(stores[0], "_keep_result_of_expired_sample", keep_later)
+
+    assert await stores[0].write(latest)
+
+    stored = [document async for document in machine.client.collection(path).stream()]
+    assert sorted((document.id == sample_id, document.get("mean")) for document in stored) == [(False, 0), (True, 11)]
 
 
 async def test_the_results_of_a_submitter_do_not_use_the_share_of_others(
