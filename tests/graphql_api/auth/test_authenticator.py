@@ -207,18 +207,21 @@ async def test_many_new_keys_of_one_address_are_all_accepted() -> None:
 
 
 class HangingProvider:
-    """Access tokens whose identity provider does not respond."""
+    """Access tokens whose identity provider does not respond until `release` is set."""
 
     is_revocable = False
+
+    def __init__(self) -> None:
+        self.release = asyncio.Event()
 
     def is_form(self, text: str) -> bool:
         """Return whether a text is a token."""
         return text.startswith("token")
 
     async def find(self, text: str) -> Found | None:
-        """Wait for the provider."""
+        """Wait for the provider. No token is valid."""
         del text
-        await asyncio.Event().wait()
+        await self.release.wait()
         return None
 
 
@@ -226,13 +229,15 @@ async def test_an_unknown_key_does_not_wait_for_tokens_of_the_same_address() -> 
     """The checks of tokens wait for their provider. Behind a proxy, all clients have the same address."""
     key = new_key()
     store = MemoryKeyStore({key: VALID})
-    authenticator = Authenticator([HangingProvider(), store], Budgets(Limits()), MemoryAuditLog(), cache_seconds=60)
+    provider = HangingProvider()
+    authenticator = Authenticator([provider, store], Budgets(Limits()), MemoryAuditLog(), cache_seconds=60)
 
     tokens = [asyncio.create_task(authenticator.authenticate(_from(f"token{number}"))) for number in range(100)]
     async with asyncio.timeout(PATIENCE_SECONDS):
         caller = await authenticator.authenticate(_from(key))
 
     assert caller.submitter == "one"
-    for token in tokens:
-        token.cancel()
-    await asyncio.gather(*tokens, return_exceptions=True)
+    assert not any(token.done() for token in tokens)
+    provider.release.set()
+    outcomes = await asyncio.gather(*tokens, return_exceptions=True)
+    assert all(isinstance(outcome, Unauthenticated | RateLimited) for outcome in outcomes)

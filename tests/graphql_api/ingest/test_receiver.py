@@ -30,7 +30,7 @@ async def test_pending_writes_are_limited(small_stack: Stack) -> None:
 
     On a slow machine, writes can time out before all requests are there. The requests are then sent again.
     """
-    sample = SAMPLE[:-2] + b", 1.5" * 50_000 + b"]}"
+    sample = SAMPLE[:-2] + b", 1.5" * 48_000 + b"]}"
     headers = {"x-api-key": small_stack.key, "content-type": "application/json"}
     small_stack.post_sample(SAMPLE, **headers)  # fills the cache of API keys
     async with httpx.AsyncClient(base_url=small_stack.url, headers=headers, timeout=60) as client:
