@@ -124,24 +124,26 @@ class EarlierSamples:
 
     async def _read_existing(self, submitter: str, ids: Collection[str]) -> dict[str, Header]:
         """Return the headers that are stored and have not expired. Firestore deletes expired headers later."""
-        now = datetime.now(UTC)
         headers = await self._read_headers(submitter, ids)
-        return {
-            sample_id: header
-            for sample_id, header in headers.items()
-            if header.expire_at is None or header.expire_at > now
-        }
+        return {sample_id: header for sample_id, header in headers.items() if not _has_expired(header.expire_at)}
 
     async def _replace_expired(self, writes: Sequence[Any], submitter: str) -> list[Any]:
-        """Write headers in the place of expired headers, which Firestore may have deleted since."""
+        """Write headers in the place of expired headers, which Firestore may have deleted since.
+
+        A header that another request has stored in the meantime is not replaced.
+        """
         paths = [self._firestore.path(write.update.name) for write in writes]
         documents = await self._firestore.batch_get(paths, mask=("expire_at",))
         for path, write in zip(paths, writes, strict=True):
-            if path in documents:
+            if path in documents and _has_expired(encoding.from_document(documents[path]).get("expire_at")):
                 write.current_document.update_time.CopyFrom(documents[path].update_time)
         results = await self._writer.write_all(writes, submitter)
         changed = Unavailable("a sample with this idempotency key was stored at the same time; send this sample again")
         return [changed if isinstance(result, PreconditionFailed) else result for result in results]
+
+
+def _has_expired(expire_at: object) -> bool:
+    return isinstance(expire_at, datetime) and expire_at <= datetime.now(UTC)
 
 
 def _superseded(other: str | None) -> Conflict:

@@ -283,8 +283,9 @@ class Receiver:
             results = await self._earlier.resolve(samples, writes, results)
         new = []
         for sample, result in zip(samples, results, strict=True):
-            outcomes.append(result if isinstance(result, Header | Exception) else sample.header)
-            if outcomes[-1] is sample.header:
+            is_new = not isinstance(result, Header | Exception)
+            outcomes.append(sample.header if is_new else result)
+            if is_new:
                 sample.header.submitted_at = encoding.to_datetime(result.transform_results[0].timestamp_value)
                 new.append(sample.header)
         self._backlog.add(sender.submitter, new)

@@ -1,4 +1,7 @@
-"""A sample is submitted again while it is deleted or expires. What is acknowledged is stored, and nothing else is."""
+"""A sample is submitted again while it is deleted, or after it has expired.
+
+Each acknowledged sample is stored with its chunks. Chunks that no sample uses are removed.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -196,6 +199,20 @@ async def test_only_one_of_two_samples_replaces_an_expired_sample(api: Api) -> N
     kept = [outcome for outcome in outcomes if isinstance(outcome, Header)]
     assert [header.sha256 for header in kept] == [stored.sha256]
     assert all(isinstance(outcome, Header | Unavailable | Conflict) for outcome in outcomes)
+
+
+async def test_a_sample_that_has_replaced_an_expired_sample_is_not_replaced(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is acknowledged after the other request has found the expired sample, and before that request writes."""
+    await api.expire(await api.submit(SMALL))
+    before(monkeypatch, api.receiver._earlier, "_replace_expired", lambda *_: api.submit(OTHER))
+
+    with pytest.raises(Unavailable):
+        await api.submit(SMALL)
+
+    (stored,) = (await api.headers()).values()
+    assert (await api.store.raw(SUBMITTER, stored.id))[1] == OTHER
 
 
 async def test_an_expired_sample_is_not_triggered_again(api: Api) -> None:
