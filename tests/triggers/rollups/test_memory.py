@@ -14,14 +14,19 @@ from tests.triggers.rollups.summary_check import HOUR, START, check
 MANY_BINS = [1.5**number for number in range(200)]
 
 
-async def test_a_window_ends_within_a_day_before_its_sketches_need_too_much_memory(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The rest of the day is in the next window. If a window is nearly full at midnight, it ends there."""
+async def build_six_hours(database: Database) -> None:
+    """Build the rollups of three series with large sketches, in six hours of two days."""
     for number in range(6):
         for site in "abc":
             await database.compute(START + number * HOUR, MANY_BINS, {"site": site})
     await database.build()
+
+
+async def test_a_window_ends_within_a_day_before_its_sketches_need_too_much_memory(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of the day is in the next window. If a window is nearly full at midnight, it ends there."""
+    await build_six_hours(database)
     monkeypatch.setattr(rollup_store, "MAX_BYTES", 10_000)
     monkeypatch.setattr(rollup_store, "MAX_BYTES_AT_MIDNIGHT", 5_000)
 
@@ -38,10 +43,7 @@ async def test_a_window_ends_within_a_day_before_its_sketches_need_too_much_memo
 
 async def test_an_hour_and_a_day_are_never_divided(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is read as a whole, although it needs more memory than the limit."""
-    for number in range(6):
-        for site in "abc":
-            await database.compute(START + number * HOUR, MANY_BINS, {"site": site})
-    await database.build()
+    await build_six_hours(database)
     monkeypatch.setattr(rollup_store, "MAX_BYTES", 1)
     monkeypatch.setattr(rollup_store, "MAX_BYTES_AT_MIDNIGHT", 1)
 
