@@ -39,13 +39,15 @@ class EarlierSamples:
         self._validators = validators
         self._zone = zone
 
-    async def find(self, submitter: str, earlier_id: str, raw: bytes, idempotency_key: str | None) -> Header | None:
-        """Return the sample that `raw` supersedes.
+    async def find(
+        self, submitter: str, earlier_id: str, raw: bytes, idempotency_key: str | None
+    ) -> tuple[Header | None, bool]:
+        """Return the sample that `raw` supersedes, and whether the request is repeated.
 
-        Raises `NotFound` if it is not stored, and `Conflict` if another sample supersedes it.
+        A request is repeated if a sample with the idempotency key, or with the member `idempotency_key` of `raw`, is
+        stored. The earlier sample can have been deleted since the first request. It is then None.
 
-        Returns None if a sample with the idempotency key, or with the member `idempotency_key` of `raw`, is stored. The
-        request is then repeated, and the earlier sample has been deleted since.
+        Raises `NotFound` if the earlier sample is not stored, and `Conflict` if another sample supersedes it.
         """
         if idempotency_key is None:
             report = await self._validators.run(submitter, partial(payload.validate_quickly, raw, self._zone))
@@ -62,13 +64,14 @@ class EarlierSamples:
             other = earlier.superseded_by
             if other in await self._read_existing(submitter, {other}):  # lists would contain both corrections
                 raise _superseded(other)
-        return earlier
+        return earlier, keyed_id in headers
 
-    async def supersede(self, earlier: Header, sample: Header) -> None:
+    async def supersede(self, earlier: Header, sample: Header, *, is_new: bool) -> None:
         """Mark a sample as superseded. This triggers the function, which writes the result of this sample again.
 
         Raises `BadRequest` or `Conflict` if `sample` was stored before and cannot replace the earlier sample. Raises
-        `Conflict` if another sample has superseded the earlier sample in the meantime.
+        `Conflict` if another sample has superseded the earlier sample in the meantime. A new `sample` is then
+        superseded by this sample too, because lists would contain both.
         """
         if earlier.superseded_by == sample.id:
             return
@@ -80,10 +83,7 @@ class EarlierSamples:
                 "- at `supersedes`"
             )
         path = document_paths.sample(earlier.submitter, earlier.id)
-        write = encoding.to_write(
-            self._firestore.name(path), {"superseded_by": sample.id, "superseded_at": SERVER_TIME}
-        )
-        write.update_mask.field_paths.append("superseded_by")
+        write = self._mark(earlier, sample.id)
         for _ in range(_MAX_ATTEMPTS):
             document = (await self._firestore.batch_get([path], mask=("superseded_by",))).get(path)
             if document is None:  # deleted in the meantime
@@ -91,13 +91,23 @@ class EarlierSamples:
             current = document.fields["superseded_by"].string_value if "superseded_by" in document.fields else None
             if current == sample.id:
                 return
-            if current != earlier.superseded_by:
+            if current is not None and current != earlier.superseded_by:
+                if is_new:
+                    await self._writer.write(self._mark(sample, current), sample.submitter)
                 raise _superseded(current)
             write.current_document.update_time.CopyFrom(document.update_time)
             with contextlib.suppress(PreconditionFailed):
                 await self._writer.write(write, earlier.submitter)
                 return
         raise Unavailable("the sample to supersede changes all the time; retry later - at `supersedes`")
+
+    def _mark(self, header: Header, superseded_by: str) -> Any:
+        """Return the write that marks a sample as superseded."""
+        name = self._firestore.name(document_paths.sample(header.submitter, header.id))
+        write = encoding.to_write(name, {"superseded_by": superseded_by, "superseded_at": SERVER_TIME})
+        write.update_mask.field_paths.append("superseded_by")
+        write.current_document.exists = True
+        return write
 
     async def resolve(self, samples: Sequence[Sample], writes: Sequence[Any], results: Sequence[Any]) -> list[Any]:
         """Replace each `PreconditionFailed` in the results of the writes of headers.
@@ -146,7 +156,7 @@ def _has_expired(expire_at: object) -> bool:
     return isinstance(expire_at, datetime) and expire_at <= datetime.now(UTC)
 
 
-def _superseded(other: str | None) -> Conflict:
+def _superseded(other: str) -> Conflict:
     return Conflict(f"the sample is already superseded by the sample {other}; supersede that sample - at `supersedes`")
 
 

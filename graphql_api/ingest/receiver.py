@@ -201,10 +201,10 @@ class Receiver:
 
         If the process stops before the mark is written, the client repeats the request with the same idempotency key.
         """
-        earlier = await self._earlier.find(sender.submitter, earlier_id, raw, idempotency_key)
+        earlier, is_repeated = await self._earlier.find(sender.submitter, earlier_id, raw, idempotency_key)
         stored = await self._receive(raw, sender, idempotency_key, labels)
         if earlier is not None and stored.arrival is Arrival.ACCEPTED:
-            await self._earlier.supersede(earlier, stored)
+            await self._earlier.supersede(earlier, stored, is_new=not is_repeated)
         return stored
 
     async def _receive_large(

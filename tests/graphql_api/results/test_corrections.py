@@ -1,5 +1,6 @@
 """A corrected sample leaves all lists, and stays reachable."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -107,3 +108,23 @@ def test_a_sample_is_superseded_by_one_sample_only(stack: Stack) -> None:
     assert operator.query("query ($id: ID!) { result(id: $id) { supersededBy } }", id=wrong)["result"] == {
         "supersededBy": second
     }
+
+
+def test_one_of_many_corrections_at_the_same_time_remains(stack: Stack) -> None:
+    """The others are refused. They are stored, but superseded by the one that remains."""
+    operator = Operator(stack, "corrected-at-once", [SAMPLE])
+    (wrong,) = operator.ids
+
+    def correct(value: int) -> Any:
+        variables = {"sample": {**SAMPLE, "data": [value]}, "id": wrong}
+        return stack.post_graphql(SUBMIT, variables, key=operator.key).json()
+
+    with ThreadPoolExecutor(16) as threads:
+        responses = list(threads.map(correct, range(16)))
+
+    (accepted,) = (response["data"]["submit"]["id"] for response in responses if "errors" not in response)
+    refused = [response["errors"][0]["extensions"]["code"] for response in responses if "errors" in response]
+    assert refused == ["CONFLICT"] * 15
+    listed = "{ results { edges { node { id } } } pending: samples(filter: {state: PENDING}) { totalCount } }"
+    only = {"results": {"edges": [{"node": {"id": accepted}}]}, "pending": {"totalCount": 0}}
+    eventually(lambda: operator.query(listed) == only, lambda: stack.log)
