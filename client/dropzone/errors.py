@@ -33,13 +33,13 @@ class BadUserInput(BadRequest):
 
 
 class Unauthenticated(DropzoneError):
-    """The key is missing, unknown, expired or revoked."""
+    """The key or access token is missing, unknown, expired or revoked."""
 
     code = "UNAUTHENTICATED"
 
 
 class Forbidden(DropzoneError):
-    """The key is valid but lacks the required scope."""
+    """The key or access token is valid but lacks the required scope."""
 
     code = "FORBIDDEN"
 
@@ -51,7 +51,7 @@ class NotFound(DropzoneError):
 
 
 class Conflict(DropzoneError):
-    """The idempotency key was already used for a different sample."""
+    """The idempotency key was used for another sample, or another sample has already corrected the earlier sample."""
 
     code = "CONFLICT"
 

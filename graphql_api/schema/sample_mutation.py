@@ -56,7 +56,8 @@ class SampleMutation:
                     "becomes SUPERSEDED. Lists and summaries then omit the earlier result, but the query `result` "
                     "still returns it. If the earlier sample does not exist or has expired, the mutation returns the "
                     "error NOT_FOUND. If only its result is still stored, delete the result with `deleteSamples` "
-                    "instead."
+                    "instead. If another sample has already corrected the earlier sample, the mutation returns the "
+                    "error CONFLICT, whose message has the id of the other sample."
                 )
             ),
         ] = None,

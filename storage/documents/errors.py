@@ -26,13 +26,13 @@ class NotJson(BadRequest):
 
 
 class Unauthenticated(DropzoneError):
-    """The request has no API key, or its key is unknown, expired or revoked."""
+    """The request has no valid credential: its key or token is missing, unknown, expired or revoked."""
 
     code = "UNAUTHENTICATED"
 
 
 class Forbidden(DropzoneError):
-    """The API key is valid but lacks the required scope."""
+    """The credential lacks the required scope, or a page of another origin sent the request."""
 
     code = "FORBIDDEN"
 
@@ -44,7 +44,7 @@ class NotFound(DropzoneError):
 
 
 class Conflict(DropzoneError):
-    """The submitter has already used the idempotency key for a sample with different content."""
+    """The idempotency key was used for another sample, or another sample has already corrected the earlier sample."""
 
     code = "CONFLICT"
 
