@@ -1,4 +1,4 @@
 """Logs, metrics and traces of all processes.
 
-This package does not depend on samples. Every package except the client may import it.
+This package does not depend on samples. docs/architecture.md lists the packages that import it.
 """

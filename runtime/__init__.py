@@ -1,1 +1,1 @@
-"""The release of memory, which every process needs. Every package except the client may import this package."""
+"""Garbage collection, and the release of free memory, for the API, the function and the embedded Firestore."""

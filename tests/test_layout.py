@@ -150,6 +150,31 @@ def test_the_listed_arrows_cover_every_room_and_form_no_circle(package: str, roo
     assert listed - {""} == folders
 
 
+def documented(heading: str) -> dict[str, set[str]]:
+    """Return the imports of each folder by the table below `heading` in docs/architecture.md."""
+    table = Path("docs/architecture.md").read_text().partition(f"\n| {heading} |")[2].partition("\n\n")[0]
+    found: dict[str, set[str]] = {}
+    for name, may_import in re.findall(r"^\| `([a-z_/]+)/` \|.* \|(.*)\|$", table, re.MULTILINE):
+        names = set(found) if "all parts" in may_import else set(re.findall("`(.+?)`", may_import))
+        found[name] = names - {"storage"} | set(STORAGE) if "storage" in names and heading == "folder" else names
+    return found
+
+
+@pytest.mark.parametrize(
+    ("heading", "rules"),
+    [
+        ("folder", PACKAGES),
+        ("part of `graphql_api`", API_ROOMS),
+        ("part of `infra/embedded/firestore`", FIRESTORE_ROOMS),
+    ],
+)
+def test_the_documented_imports_are_those_that_are_allowed(heading: str, rules: Mapping[str, set[str]]) -> None:
+    """The tables of docs/architecture.md list each folder with the folders that it may import."""
+    assert {name: found for name, found in documented(heading).items() if name in rules} == {
+        name: allowed - {""} for name, allowed in rules.items() if name
+    }
+
+
 def test_stored_documents_are_pure() -> None:
     """They open no connection, and pull neither the web into a function nor numpy into the API."""
     impure = [
