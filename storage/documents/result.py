@@ -66,21 +66,13 @@ def state_of(arrival: Arrival, status: Status | None = None, expire_at: datetime
 class Result:
     """The result of one sample.
 
-    A COMPUTED result has `timestamp` and `statistics`. A FAILED result has `problem`. `computed_at` is the time of the
-    write by Firestore's clock, or None before Firestore has confirmed the write. `first_computed_at` is the time of the
-    first statistics of the sample, if this result replaced a computed result. `submitted_at` is the time at which
-    the sample was submitted, so that an audit can count samples and results of the same time. Results of earlier
-    releases lack both fields. `sketch` is the stored quantile sketch of the values. Results before statistics version 4
-    lack it.
-
-    Firestore deletes the result after `expire_at`. None means never. With `archiving`, the function moves a COMPUTED
-    result into the hourly archive instead. Such a result is stored with the field `archive_at` instead of `expire_at`,
-    so that Firestore does not delete it.
+    A COMPUTED or SUPERSEDED result has `timestamp` and `statistics`. A FAILED result has `problem`.
     """
 
     submitter: str
     sample_id: str
     sample_update_time: datetime
+    """The update time of the header from which this result was computed."""
     shard: int
     status: Status
     timestamp: datetime | None = None
@@ -88,14 +80,24 @@ class Result:
     problem: Problem | None = None
     statistics_version: int = STATISTICS_VERSION
     computed_at: datetime | None = None
+    """The time of the write by Firestore's clock. None before Firestore has confirmed the write."""
     first_computed_at: datetime | None = None
+    """The time of the first statistics of the sample. Set if this result replaced a computed result."""
     submitted_at: datetime | None = None
+    """When the sample was submitted, so that the audit can count both by it. None in results of earlier releases."""
     labels: Labels = field(default_factory=dict)
     superseded_by: str | None = None
     missing_count: int = 0
     sketch: bytes | None = field(default=None, repr=False)
+    """The stored quantile sketch of the values. None before statistics version 4."""
     expire_at: datetime | None = None
+    """When the result expires. None means never. Firestore then deletes it, unless `archiving` is set."""
     archiving: Archiving | None = None
+    """If set, the function moves the expired result into the hourly archive.
+
+    A COMPUTED result is then stored with the field `archive_at` instead of `expire_at`, so that Firestore does not
+    delete it.
+    """
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored document."""

@@ -34,19 +34,7 @@ class Arrival(StrEnum):
 
 @dataclass(slots=True)
 class Header:
-    """The document `samples/{id}`.
-
-    `shard` spreads samples over several ranges of the indexes that are ordered by time, so that no range becomes a hot
-    spot. A result has the shard of its sample. `submitted_at` is the time of the write, or None until Firestore has
-    confirmed the write. `raw` is None if the raw document is stored in chunks, or if the field was not read.
-    `chunks` is the number of chunks, and `upload_id` the id of the upload that has written them. Samples of earlier
-    releases have no `upload_id`. `time_zone` is the name of the zone for a time stamp without a UTC offset. It is
-    stored so that the trigger function computes the same instant as the API. `superseded_by` is the id of the sample
-    that corrects this sample, since `superseded_at`. `missing_count` is the number of skipped nulls. If it is not 0,
-    readers skip nulls. `submitted_by` is the label of the API key or the client of the access token that submitted the
-    sample. It is None for samples of earlier versions. Firestore deletes the sample after `expire_at`, and its result
-    after `result_expire_at`. None means never. With `archiving`, the result is moved into the hourly archive instead.
-    """
+    """The document `samples/{id}`."""
 
     submitter: str
     id: str
@@ -57,19 +45,29 @@ class Header:
     byte_count: int
     sha256: str
     shard: int
+    """Spreads samples over several ranges of the indexes that are ordered by time. A result has the same shard."""
     time_zone: str | None
+    """The zone for a time stamp without a UTC offset. Stored, so that API and function compute the same instant."""
     raw: bytes | None = field(repr=False)
+    """None if the raw document is stored in chunks, or if the field was not read."""
     chunks: int = 0
     upload_id: str | None = None
+    """The upload that has written the chunks. None for samples of earlier releases."""
     submitted_at: datetime | None = None
+    """The time of the write. None until Firestore has confirmed the write."""
     recompute_requested_at: datetime | None = None
     labels: Labels = field(default_factory=dict)
     superseded_by: str | None = None
+    """The id of the sample that corrects this sample, since `superseded_at`."""
     superseded_at: datetime | None = None
     missing_count: int = 0
+    """The number of skipped nulls. If it is not 0, readers skip nulls."""
     submitted_by: str | None = None
+    """The label of the API key, or the client of the access token. None for samples of earlier releases."""
     expire_at: datetime | None = None
+    """Firestore deletes the sample after this time. None means never."""
     result_expire_at: datetime | None = None
+    """After this time, Firestore deletes the result. With `archiving`, it is moved into the hourly archive instead."""
     archiving: Archiving | None = None
 
     def fields(self) -> dict[str, object]:
