@@ -1,10 +1,10 @@
 """One run of the audit. It checks samples that were submitted some minutes ago, and samples in earlier findings.
 
 If a sample has no result, the audit triggers the function again, as `recompute` does, and adds the sample to a finding.
-If the sample has no result at the second check either, the audit logs an error, which is an alert for operators. It
-also triggers the function once more. Further checks follow at growing intervals, without another trigger, so that the
-retries of the event can end. If a sample has no result after more than a day, the audit stores a FAILED result. No
-sample is therefore PENDING for ever.
+If the sample has no result at a later check either, the audit logs an error, which is an alert for operators. The
+second and the third check also trigger the function again. Further checks follow at growing intervals, without another
+trigger, so that the retries of the event can end. If a sample has no result after more than a day, the audit stores a
+FAILED result. No sample is therefore PENDING for ever.
 
 A run may stop at any time, for example because the process is killed. The next run continues from the stored state. It
 may then trigger the function again for some samples, which is harmless.
@@ -37,7 +37,7 @@ MAX_WINDOW_DIFFERENCE = 1_000
 
 MAX_TRIGGERS = 3
 """How often the function is triggered again for a sample. Each time, its event is retried for up to a day."""
-MAX_TIME_TO_NEXT_LOOK = timedelta(hours=1)
+MAX_CHECK_INTERVAL = timedelta(hours=1)
 GIVE_UP_AFTER = timedelta(hours=25)
 """Longer than the time for which Eventarc and the embedded event delivery retry an event."""
 MAX_LOGGED_IDS = 5
@@ -105,7 +105,7 @@ class Audit:
     async def _acquire_lease(self, now: datetime) -> bool:
         state = await self._store.read_state()
         if state is not None:
-            _show(state)  # the alert needs it also after a restart since which every run has failed
+            _set_metric(state)  # if each run fails after a restart, the alert still needs this metric
         if state is not None and state.leased_until > now:
             return False
         self._state = state or AuditState(checked_until=await self._first_time(now - self._delay), leased_until=now)
@@ -119,13 +119,13 @@ class Audit:
     async def _save(self, **changes: Any) -> None:
         """Store the state with `changes`. Raises `PreconditionFailed` if another instance has changed it."""
         self._state = await self._store.write_state(replace(self._state, **changes))
-        _show(self._state)
+        _set_metric(self._state)
 
     async def _run(self, now: datetime, reads: int) -> Report:
         """Check the samples that are due. `reads` is the number of reads before the run."""
         report = Report()
         try:
-            await self._look_again(now, report)
+            await self._check_findings(now, report)
             await self._check(now, report)
         finally:
             report.reads = self._store.reads - reads
@@ -203,14 +203,14 @@ class Audit:
             _listed(sample_ids),
         )
 
-    async def _look_again(self, now: datetime, report: Report) -> None:
+    async def _check_findings(self, now: datetime, report: Report) -> None:
         """Check the samples of all findings that are due."""
         for finding in await self._store.findings():
-            checked = finding if finding.due_at > now else await self._look_at(finding, now, report)
+            checked = finding if finding.due_at > now else await self._check_finding(finding, now, report)
             report.missing += len(checked.sample_ids) if checked.is_alert else 0
         metrics.MISSING.set(report.missing)
 
-    async def _look_at(self, finding: Finding, now: datetime, report: Report) -> Finding:
+    async def _check_finding(self, finding: Finding, now: datetime, report: Report) -> Finding:
         outcomes = await self._store.outcomes(finding.submitter, finding.sample_ids)
         sample_ids = [sample_id for sample_id in finding.sample_ids if sample_id not in outcomes]
         sample_ids = await self._store.existing_samples(finding.submitter, sample_ids) if sample_ids else []
@@ -218,12 +218,12 @@ class Audit:
         if age > GIVE_UP_AFTER:
             report.given_up += await self._give_up(finding, sample_ids, age)
             sample_ids = []
-        checked = finding.still_missing(sample_ids, now + min(age, MAX_TIME_TO_NEXT_LOOK))
+        checked = finding.still_missing(sample_ids, now + min(age, MAX_CHECK_INTERVAL))
         await self._store.write_finding(checked)
         healed = sum(status is not Status.DELETED for status in outcomes.values())
         report.healed += healed
         metrics.HEALED.inc(healed)
-        if sample_ids and finding.looks < MAX_TRIGGERS:
+        if sample_ids and finding.checks < MAX_TRIGGERS:
             report.triggered += await self._store.trigger(finding.submitter, sample_ids)
         if sample_ids:
             logger.error(
@@ -247,8 +247,8 @@ class Audit:
         return given_up
 
 
-def _show(state: AuditState) -> None:
-    """Publish how far the stored state is."""
+def _set_metric(state: AuditState) -> None:
+    """Set the metric of the time up to which all samples are checked."""
     metrics.CHECKED_UNTIL.set(state.checked_until.timestamp())
 
 

@@ -60,7 +60,7 @@ class AuditState:
 class Finding:
     """Samples of one submitter that had no result at `found_at`. They are checked again at `due_at`.
 
-    `looks` is the number of checks so far.
+    `checks` is the number of checks so far. It is stored as `looks`.
     """
 
     id: str
@@ -68,16 +68,16 @@ class Finding:
     sample_ids: tuple[str, ...]
     found_at: datetime
     due_at: datetime
-    looks: int = 1
+    checks: int = 1
 
     @property
     def is_alert(self) -> bool:
         """Whether the samples had no result even after the function was triggered again."""
-        return self.looks > 1
+        return self.checks > 1
 
     def still_missing(self, sample_ids: Iterable[str], due_at: datetime) -> "Finding":
         """Return the finding after a check that found no results of `sample_ids`."""
-        return replace(self, sample_ids=tuple(sample_ids), due_at=due_at, looks=self.looks + 1)
+        return replace(self, sample_ids=tuple(sample_ids), due_at=due_at, checks=self.checks + 1)
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored document."""
@@ -86,7 +86,7 @@ class Finding:
             "sample_ids": list(self.sample_ids),
             "found_at": self.found_at,
             "due_at": self.due_at,
-            "looks": self.looks,
+            "looks": self.checks,
         }
 
     @classmethod

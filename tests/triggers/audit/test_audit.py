@@ -185,6 +185,18 @@ async def test_a_finding_ends_when_its_samples_have_results(database: Database) 
     assert await database.store().findings() == []
 
 
+async def test_the_function_is_triggered_again_three_times(database: Database) -> None:
+    """At the check that finds the sample and at the next two. Later checks wait for the retries of the event."""
+    await database.submit("one", 1)
+    reports = [await database.audit().run()]
+    for _ in range(4):
+        (finding,) = await database.store().findings()
+        await database.age(finding, hours=1)
+        reports += [await database.audit().run()]
+
+    assert [each and each.triggered for each in reports] == [1, 1, 1, 0, 0]
+
+
 async def test_samples_that_have_a_result_at_a_later_check_are_counted_once(database: Database) -> None:
     """A sample that stays without a result is not healed, and neither is one that was deleted meanwhile."""
     healed, late, deleted = await database.submit("one", 3)
