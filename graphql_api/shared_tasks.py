@@ -22,7 +22,9 @@ class SharedTasks(Generic[K, V]):
         spans of the task belong to the request that started it.
         """
         task = self._tasks.get(key)
-        if task is None or task.done():  # `_end` runs later. A caller in a loop would block the event loop until then
+        # The callback `_end` removes a task later than the task is done. A caller that calls `run` in a loop would
+        # otherwise get the done task again and again, and block the event loop.
+        if task is None or task.done():
             task = self._tasks[key] = asyncio.create_task(start())
             task.add_done_callback(partial(self._end, key))
         try:

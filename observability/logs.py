@@ -6,8 +6,8 @@ Other programs can read them too. Modules log with the standard library, which a
 A text from a client can contain line breaks and terminal sequences. Control characters are therefore replaced by
 spaces, except in the traceback of an exception, which has several lines.
 
-The access log has one line per request. At most `MAX_ACCESS_LINES_PER_SECOND` lines are written per second. The next
-line then says how many lines were omitted. Under load, most omitted lines are about requests that succeed. Metrics
+The access log has one line per request. Per second, it has at most `MAX_ACCESS_LINES_PER_SECOND` lines about responses
+with the status 5xx, and the same number of other lines. The next line then says how many lines were omitted. Metrics
 count all requests. A line contains the route and not the path, because a query string can contain a key or data.
 """
 
@@ -31,7 +31,7 @@ FORMATS = ("text", "json")
 LABELS = "logging.googleapis.com/labels"
 MAX_TRACEBACK_CHARACTERS = 8_000
 MAX_ACCESS_LINES_PER_SECOND = 100
-"""Measured: 100 lines a second use less than 1 % of a processor core."""
+"""The limit of each kind of line. Measured: 100 lines a second use less than 1 % of a processor core."""
 
 _SERVER_ERROR = 500
 _TRACE = "logging.googleapis.com/trace"

@@ -50,7 +50,8 @@ MAX_MEMORY_ERRORS = 3
 MEMORY_RETRY_SECONDS = 5
 MAX_REMEMBERED_SAMPLES = 1_000
 
-NEW_OBJECTS = 20_000
+_NEW_OBJECTS = 20_000
+"""New objects between two garbage collections, as in `graphql_api/__main__.py`."""
 
 MAX_SMALL_BYTES = 16 * 1024
 """Computing a sample of up to this size usually takes less than 1 ms. A sample of 240 KiB takes up to 20 ms."""
@@ -289,4 +290,4 @@ def _log(result: Result) -> None:
 
 # Only the function's process imports this module. The imported objects live as long as the process. An event creates
 # hundreds of objects but almost no reference cycles. Fewer collections save an eighth of the function's CPU time.
-memory_release.configure(NEW_OBJECTS)
+memory_release.configure(_NEW_OBJECTS)

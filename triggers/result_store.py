@@ -145,10 +145,11 @@ class ResultStore:
     async def write(self, result: Result) -> bool:
         """Write `result`. Return False if a result exists that it must not replace.
 
-        A result of the same or a newer update time is not replaced, unless it is GIVEN_UP. A GIVEN_UP result replaces
-        no other result of the sample. A FAILED result replaces no statistics of the sample, because a failed
-        recomputation does not change the result. If another sample supersedes the sample, it does, so that lists do
-        not contain both.
+        - A result of the same or a newer update time is not replaced, unless it is GIVEN_UP.
+        - A GIVEN_UP result replaces no other result of the sample.
+        - A FAILED result replaces no statistics of the sample, because a failed recomputation does not change the
+          result. Exception: the FAILED result of a superseded sample replaces them, so that lists do not contain the
+          results of both samples.
 
         Raises `InvalidWrite` if Firestore does not accept the result. A retry then fails too.
         """

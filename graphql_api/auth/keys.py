@@ -71,15 +71,15 @@ def _parser() -> argparse.ArgumentParser:
     for command in (create, ensure):
         command.add_argument("--submitter", type=_submitter, required=True, help="the submitter that owns the key")
         command.add_argument(
-            "--scopes", type=_scopes, default="submit,read", help=f"comma-separated scopes: {', '.join(Scope)}"
+            "--scopes",
+            type=_scopes,
+            default="submit,read",
+            help=f"comma-separated scopes: {', '.join(Scope)}; default: %(default)s",
         )
         command.add_argument("--label", default="", help="a text by which you recognize the key in `list`")
-        command.add_argument("--expires-in-days", type=_days, help="the lifetime of the key; unlimited by default")
+        command.add_argument("--expires-in-days", type=_days, help="the lifetime of the key; default: unlimited")
     limits = commands.add_parser(
         "limits", help="replace the limits of a key and of all keys that share its limits, and print these keys"
-    )
-    limits.add_argument(
-        "--digest", type=_digest_prefix, required=True, help="the digest of the key, or the first digits of the digest"
     )
     for command in (create, limits):
         for name, meaning in _LIMITS.items():
@@ -92,10 +92,11 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--submitter", type=_submitter, help="list only keys of this submitter")
     listing.add_argument("--json", action="store_true", help="print one JSON object per line")
     rotate = commands.add_parser("rotate", help="replace a key with a new key, and print the new key")
-    rotate.add_argument(
-        "--digest", type=_digest_prefix, required=True, help="the digest of the key, or the first digits of the digest"
-    )
-    rotate.add_argument("--overlap-days", type=_days, default=7.0, help="how long both keys work (%(default)g days)")
+    for command in (limits, rotate):
+        command.add_argument(
+            "--digest", type=_digest_prefix, required=True, help="the digest of the key, or its first digits"
+        )
+    rotate.add_argument("--overlap-days", type=_days, default=7.0, help="how long both keys work; default: %(default)g")
     revoke = commands.add_parser("revoke", help="revoke keys")
     revoke.add_argument(
         "--digest",
@@ -107,12 +108,12 @@ def _parser() -> argparse.ArgumentParser:
     revoke.add_argument("--yes", action="store_true", help="revoke without asking for confirmation")
     audit = commands.add_parser("audit", help="print the newest entries of an audit log, one JSON object per line")
     audit.add_argument("--submitter", type=_submitter, help="the submitter; default: the log of the operator")
-    audit.add_argument("--first", type=_count, default=100, help="number of entries, up to 500 (%(default)s)")
+    audit.add_argument("--first", type=_count, default=100, help="number of entries, up to 500; default: %(default)s")
     link = commands.add_parser("sign-in-link", help="print a sign-in link that works once, within a day")
     link.add_argument(
         "--file", type=Path, required=True, help="a file that contains an API key with at least the scope read"
     )
-    link.add_argument("--url", default="http://127.0.0.1:8000", help="the address of the dashboard (%(default)s)")
+    link.add_argument("--url", default="http://127.0.0.1:8000", help="the URL of the dashboard; default: %(default)s")
     return parser
 
 

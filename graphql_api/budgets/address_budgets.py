@@ -25,7 +25,7 @@ class AddressBudget:
     """Reads of keys that are not known to be valid."""
 
     token_checks: WaitingBudget
-    """First checks of access tokens, and sign-ins. They can wait for an identity provider, and other keys do not."""
+    """First checks of access tokens, and sign-ins. Separate from `key_reads`, because a provider can be slow."""
 
     failed_authentications: RateBudget
 

@@ -160,7 +160,7 @@ class SubmitterBudget:
 
     @property
     def min_heavy_cost(self) -> int:
-        """The units that a heavy operation or an event uses at least."""
+        """The minimum number of units that a heavy operation or an event uses."""
         return max(1, self.heavy_cost.max_amount // _MAX_HEAVY_OPERATIONS)
 
     @property

@@ -36,7 +36,8 @@ _STEP_RESULTS = 16
 _MAX_REPLAY_SECONDS = 5.0
 """After this time, a subscriber that reads from Firestore lets waiting subscribers of its submitter read.
 
-It then reads again the results of up to two seconds before its position, so much shorter times would cost much.
+When it continues, it first reads the results of up to two seconds before its position again. With a much shorter time,
+most reads would be such repetitions.
 """
 
 

@@ -193,7 +193,8 @@ class _Reader:
     async def _scanned(self, start: datetime, end: datetime) -> AsyncGenerator[Piece, None]:
         """Yield the selected results with a time stamp from `start` up to `end`. Exclude `end`, unless it is `LATEST`.
 
-        No time stamp is after `LATEST`, so `time_range` cannot exclude it. The bounds of the selection decide about it.
+        A range that excludes its end cannot contain `LATEST`. If `end` is `LATEST`, the query therefore includes `end`,
+        and also has the bounds of the selection.
         """
         if start > end or start == end < LATEST:
             return

@@ -75,9 +75,11 @@ class SampleListing:
     async def count(self, submitter: str, state: SampleState | None, selection: Selection) -> int:
         """Return the number of samples in `state` that `selection` selects.
 
-        Firestore counts the samples. Exceptions: DELETED samples are read. Without labels, COMPUTED, SUPERSEDED and
-        FAILED samples need a read of all SUPERSEDED and FAILED results, or of the samples, if there are bounds or if
-        results have outlived their samples.
+        Firestore counts the samples, except in these cases:
+
+        - DELETED samples are read.
+        - Without labels, COMPUTED, SUPERSEDED and FAILED samples need more reads if the selection has bounds, or if
+          results are kept longer than their samples: of all SUPERSEDED and FAILED results, or of the samples.
         """
         if state is None:
             counts = (self._headers(submitter, arrival, selection, ("shard",)).count() for arrival in Arrival)
@@ -89,13 +91,13 @@ class SampleListing:
         return await self._samples(submitter, state, selection, ("shard",)).count()
 
     async def _count_by_results(self, submitter: str, state: SampleState, selection: Selection) -> int | None:
-        """Return the number of accepted samples that have a result of a state, or for PENDING, that have no result.
+        """Return the number of accepted samples in `state`, from the number of results with this status.
 
-        The number is negative if more results than samples were found, because samples have expired before earlier
-        samples, and their results are kept.
+        The number of PENDING samples is the number of accepted samples minus the number of their results. It is
+        negative if samples have expired before earlier samples, and their results are kept.
 
         Return None if some results cannot be counted, or if a read of the samples is faster. Results of earlier
-        releases lack the time of submission, and so do tombstones. The index with this time does not contain them.
+        releases and tombstones lack the time of submission, so the index with this time does not contain them.
         Results can be kept longer than samples, so results from before the earliest sample do not count.
         """
         accepted = {"state_on_arrival": Arrival.ACCEPTED.value}
@@ -116,7 +118,7 @@ class SampleListing:
         stored, timed, *counts = await asyncio.gather(*(query.count(read_time) for query in queries))
         outcomes, found = dict(zip(_OUTCOMES, counts, strict=False)), sum(counts[len(_OUTCOMES) :])
         if selection.is_everything and state is not SampleState.PENDING and found == timed:
-            return outcomes[Status(state.value)]  # no result has outlived its sample
+            return outcomes[Status(state.value)]  # no result is kept longer than its sample
         if timed != sum(outcomes.values()):
             is_difference = selection.is_everything and state is SampleState.PENDING
             return stored - sum(outcomes.values()) if is_difference else None

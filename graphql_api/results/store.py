@@ -39,7 +39,7 @@ class Store:
         return dict(zip(map(paths.__getitem__, documents), decoded, strict=True))
 
     async def results(self, submitter: str, ids: Collection[str]) -> Mapping[str, Result]:
-        """Return the existing results of `ids`, COMPUTED or FAILED, by id."""
+        """Return the existing results of `ids`, by id. A tombstone is a result with the status DELETED."""
         paths = {
             document_paths.result(submitter, sample_id): sample_id
             for sample_id in ids

@@ -122,7 +122,7 @@ class Context:
 
     @cached_property
     def results(self) -> DataLoader[str, Result | None]:
-        """Loads COMPUTED and FAILED results by sample id. A result that does not exist is None."""
+        """Loads results of any status by sample id. A result that does not exist is None."""
         return DataLoader(load_fn=partial(_load_results, self.store, self.caller.submitter))
 
     @cached_property

@@ -28,8 +28,8 @@ PAGE_OF_RESULTS = replace(
     scan_units=20,
     scan_members=frozenset({"field", *(to_camel_case(each.name) for each in STATISTICS.values() if each.is_indexed)}),
 )
-"""A page of results. With a range of a statistic, or with an order by another `field` than that of a range, Firestore
-can read thousands of index entries for one result.
+"""A page of results. If the filter has a range of a statistic, or if the query has `orderBy`, Firestore can read
+thousands of index entries to find one result. `field` is a member of `orderBy`.
 """
 
 PAGE_OF_SAMPLES = replace(PAGE, scan_units=60, scan_members=frozenset({"state"}))

@@ -91,7 +91,9 @@ def summary(
     ] = None,
     bucket: Annotated[
         TimeBucket | None,
-        typer.Option(case_sensitive=False, help="Print a summary for each time bucket. Default: for the whole time."),
+        typer.Option(
+            case_sensitive=False, help="Print a summary for each time bucket. Default: one summary for the whole time."
+        ),
     ] = None,
     where: Where = None,
     label: Labels = None,

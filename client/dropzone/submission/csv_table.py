@@ -1,6 +1,7 @@
 """CSV tables: rows become samples.
 
-If a row cannot be read, the sample that it belongs to is an error, because it would be shortened. Later rows are read.
+If a row cannot be read, an error replaces the sample of this row, because the sample would lack values. Later rows are
+read.
 """
 
 import csv
@@ -128,7 +129,7 @@ class _Lines:
         return line
 
     def give_back(self) -> None:
-        """Give back all lines of the row but the first: a quotation mark that has no other joined them."""
+        """Give back all lines of the row except the first. An unclosed quotation mark has joined these lines."""
         others = self.of_row[1:]
         self._given_back.extendleft(reversed(others))
         self.number -= len(others)

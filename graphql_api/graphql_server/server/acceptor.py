@@ -31,8 +31,8 @@ _MIN_CONNECTIONS_PER_TURN = 4
 _LONG_TURN_SECONDS = 0.005
 """After a longer iteration of the event loop, fewer connections are opened in the next one.
 
-A new client waits for about ten iterations until it gets its response. They would all be long if each opened as many
-connections as possible.
+A new client waits for about ten iterations until it gets its response. All of these iterations would be long if each
+opened as many connections as possible.
 """
 
 _MIN_CONNECTIONS_PER_SECOND = 250

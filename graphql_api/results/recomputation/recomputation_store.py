@@ -21,7 +21,7 @@ class RecomputationStore(JobRecords[Recomputation]):
     async def touch(self, submitter: str, ids: Collection[str]) -> Mapping[str, datetime]:
         """Write the headers of samples again, which triggers the function. Return the time of each write by sample id.
 
-        Samples that do not exist and REJECTED samples are skipped.
+        Samples that do not exist or have expired, and REJECTED samples, are skipped.
         """
         return await trigger_again(self._firestore, self._writer, submitter, ids)
 
