@@ -22,6 +22,7 @@ from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
 from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import StructuredQuery
+from storage.firestore.reads.query_conditions import add_condition, add_name_condition
 
 _MAX_NOTED = 10_000
 _AFTER_DIGITS = "g"
@@ -96,8 +97,8 @@ class KeyStore:
         query = _query(submitter)
         if digest_prefix:
             first, end = (document_paths.api_key(digest_prefix + more) for more in ("", _AFTER_DIGITS))
-            _add(query, "__name__", _Operator.GREATER_THAN_OR_EQUAL).reference_value = self._firestore.name(first)
-            _add(query, "__name__", _Operator.LESS_THAN).reference_value = self._firestore.name(end)
+            add_name_condition(query, _Operator.GREATER_THAN_OR_EQUAL, self._firestore.name(first))
+            add_name_condition(query, _Operator.LESS_THAN, self._firestore.name(end))
         documents = await self._firestore.documents("", query)
         return dict(await self._turns.of(submitter or "").map(_digest_and_key, documents))
 
@@ -126,16 +127,8 @@ def _query(submitter: str | None) -> Any:
     query = StructuredQuery()
     query.from_.add(collection_id=document_paths.API_KEYS)
     if submitter is not None:
-        _add(query, "submitter", _Operator.EQUAL).string_value = submitter
+        add_condition(query, "submitter", _Operator.EQUAL, submitter)
     return query
-
-
-def _add(query: Any, field: str, operator: int) -> Any:
-    """Add a condition to a query. Return its value, which is not set yet."""
-    query.where.composite_filter.op = StructuredQuery.CompositeFilter.AND
-    condition = query.where.composite_filter.filters.add().field_filter
-    condition.field.field_path, condition.op = field, operator
-    return condition.value
 
 
 def _digest_and_key(document: Any) -> tuple[str, ApiKey]:

@@ -14,6 +14,7 @@ from graphql_api.results.pagination import Cursor
 from storage.documents import BadRequest
 from storage.firestore import encoding
 from storage.firestore.messages import StructuredQuery
+from storage.firestore.reads.query_conditions import add_condition
 
 _Operator = StructuredQuery.FieldFilter
 _OPERATORS = {
@@ -90,7 +91,7 @@ class OrderedQuery:
         query.from_.add(collection_id=self.collection)
         for field in self._select:
             query.select.fields.add(field_path=field)
-        self._add_filters(query.where.composite_filter, shard)
+        self._add_conditions(query, shard)
         descending = self.is_descending(backward)
         direction = StructuredQuery.DESCENDING if descending else StructuredQuery.ASCENDING
         for field in (*self._fields, "__name__"):
@@ -114,18 +115,10 @@ class OrderedQuery:
             target.values.append(encoding.to_value(value))
         target.values.add(reference_value=f"{collection_name}/{cursor.id}")
 
-    def _add_filters(self, filters: Any, shard: int) -> None:
-        filters.op = StructuredQuery.CompositeFilter.AND
+    def _add_conditions(self, query: Any, shard: int) -> None:
         for field, value in {"shard": shard, **self._equal}.items():
-            equal = filters.filters.add().field_filter
-            equal.field.field_path = field
-            equal.op = _Operator.IN if isinstance(value, tuple) else _Operator.EQUAL
-            equal.value.CopyFrom(encoding.to_value(value))
+            add_condition(query, field, _Operator.IN if isinstance(value, tuple) else _Operator.EQUAL, value)
         if self._label_terms:
-            contains = filters.filters.add().field_filter
-            contains.field.field_path, contains.op = "label_terms", _Operator.ARRAY_CONTAINS_ANY
-            contains.value.CopyFrom(encoding.to_value(self._label_terms))
+            add_condition(query, "label_terms", _Operator.ARRAY_CONTAINS_ANY, self._label_terms)
         for bound in self._bounds:
-            ranged = filters.filters.add().field_filter
-            ranged.field.field_path, ranged.op = bound.field, _OPERATORS[bound.operator]
-            ranged.value.CopyFrom(encoding.to_value(bound.value))
+            add_condition(query, bound.field, _OPERATORS[bound.operator], bound.value)

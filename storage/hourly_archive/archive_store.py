@@ -8,6 +8,7 @@ from storage.documents import Labels, document_paths, labels
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.messages import StructuredQuery
+from storage.firestore.reads.query_conditions import add_condition, add_name_condition
 from storage.hourly_archive.archived_day import ArchivedDay
 from storage.rollups.rollup import Resolution
 
@@ -70,24 +71,15 @@ class ArchiveStore:
         query = StructuredQuery()
         query.from_.add(collection_id=collection)
         query.limit.value = _BATCH_SIZE
-        query.where.composite_filter.op = StructuredQuery.CompositeFilter.AND
         if having:
-            _add(query, "label_terms", _Operator.ARRAY_CONTAINS).string_value = labels.term(having)
+            add_condition(query, "label_terms", _Operator.ARRAY_CONTAINS, labels.term(having))
         for operator, name in (
             (_Operator.GREATER_THAN_OR_EQUAL, first.isoformat()),
             (_Operator.LESS_THAN, f"{last.isoformat()}~"),  # after the name of each series of the last day
         ):
-            path = self._firestore.name(f"{parent}/{collection}/{name}")
-            _add(query, "__name__", operator).reference_value = path
+            add_name_condition(query, operator, self._firestore.name(f"{parent}/{collection}/{name}"))
         query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = "__name__"
         return query
-
-
-def _add(query: Any, field: str, operator: int) -> Any:
-    """Add a condition to a query, and return its value, which the caller fills."""
-    condition = query.where.composite_filter.filters.add().field_filter
-    condition.field.field_path, condition.op = field, operator
-    return condition.value
 
 
 def _decode(document: Any, *, is_series: bool) -> ArchivedDay:

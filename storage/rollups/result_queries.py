@@ -13,6 +13,7 @@ from storage.documents.statistics import INDEXED_FIELDS, STATISTICS_VERSION
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.messages import StructuredQuery
+from storage.firestore.reads.query_conditions import add_condition
 from storage.rollups.merged_statistics import FIELDS, MergedStatistics, ResultStatistics
 from storage.rollups.rollup import EARLIEST, LATEST
 
@@ -38,7 +39,7 @@ class ResultQueries:
         queries = [_query(shard, "timestamp", _range("timestamp", start, end)) for shard in self._shards]
         if label_term is not None:
             for query in queries:
-                _add(query, "label_terms", _Operator.ARRAY_CONTAINS, label_term)
+                add_condition(query, "label_terms", _Operator.ARRAY_CONTAINS, label_term)
         return await self._count(queries, read_time)
 
     async def count_up_to(self, limit: int) -> int:
@@ -77,8 +78,8 @@ class ResultQueries:
         found = 0
         for shard in self._shards:
             query = _query_of_each_status(shard, _computed_within(since, LATEST))
-            _add(query, "status", _Operator.EQUAL, Status.FAILED.value)
-            _add(query, "statistics_version", _Operator.EQUAL, STATISTICS_VERSION)
+            add_condition(query, "status", _Operator.EQUAL, Status.FAILED.value)
+            add_condition(query, "statistics_version", _Operator.EQUAL, STATISTICS_VERSION)
             for field in ("computed_at", "__name__"):
                 query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = field
             async for documents in self._batches(query, read_time, ()):
@@ -166,7 +167,7 @@ def _computed_within(since: datetime, until: datetime) -> list[tuple[str, int, d
 def _query(shard: int, order: str, bounds: Sequence[tuple[str, int, datetime]] = ()) -> Any:
     """Return a query of the computed results of a shard in the order of a composite index."""
     query = _query_of_each_status(shard, bounds)
-    _add(query, "status", _Operator.EQUAL, Status.COMPUTED.value)
+    add_condition(query, "status", _Operator.EQUAL, Status.COMPUTED.value)
     for field in (*dict.fromkeys((order, *INDEXED_FIELDS)), "__name__"):
         query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = field
     return query
@@ -175,14 +176,7 @@ def _query(shard: int, order: str, bounds: Sequence[tuple[str, int, datetime]] =
 def _query_of_each_status(shard: int, bounds: Sequence[tuple[str, int, datetime]]) -> Any:
     query = StructuredQuery()
     query.from_.add(collection_id=document_paths.RESULTS)
-    query.where.composite_filter.op = StructuredQuery.CompositeFilter.AND
-    _add(query, "shard", _Operator.EQUAL, shard)
+    add_condition(query, "shard", _Operator.EQUAL, shard)
     for field, operator, value in bounds:
-        _add(query, field, operator, value)
+        add_condition(query, field, operator, value)
     return query
-
-
-def _add(query: Any, field: str, operator: int, value: object) -> None:
-    condition = query.where.composite_filter.filters.add().field_filter
-    condition.field.field_path, condition.op = field, operator
-    condition.value.CopyFrom(encoding.to_value(value))

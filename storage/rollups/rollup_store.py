@@ -12,6 +12,7 @@ from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import StructuredQuery
+from storage.firestore.reads.query_conditions import add_name_condition
 from storage.rollups.checkpoint import FORMAT_VERSION
 from storage.rollups.day_rollups import DayRollups, Pause, RollupDocument
 from storage.rollups.rollup import Resolution, Snapshot, decode_hours, end_of, midnight_of
@@ -170,16 +171,13 @@ class RollupStore:
         query.limit.value = self.kind.batch_size
         for path in select:
             query.select.fields.add(field_path=path)
-        query.where.composite_filter.op = StructuredQuery.CompositeFilter.AND
         has_end = end == Resolution.DAY.start_of(end)
         for operator, name in (
             (_Operator.GREATER_THAN_OR_EQUAL, first.isoformat()),
             (_Operator.LESS_THAN, f"{end.date().isoformat()}{'' if has_end else _AFTER_ALL_NUMBERS}"),
         ):
-            condition = query.where.composite_filter.filters.add().field_filter
-            condition.field.field_path, condition.op = "__name__", operator
             path = document_paths.rollup(self._submitter, name, self.kind.collection)
-            condition.value.reference_value = self._firestore.name(path)
+            add_name_condition(query, operator, self._firestore.name(path))
         query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = "__name__"
         return query
 

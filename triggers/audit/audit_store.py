@@ -11,6 +11,7 @@ from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import StructuredQuery
+from storage.firestore.reads.query_conditions import add_condition
 from storage.firestore.retriggering import trigger_again
 from triggers.audit.audit_documents import AuditState, Finding
 from triggers.audit.comparison import Counts, Partition
@@ -180,18 +181,10 @@ def _query_of(collection: str, shard: int, window: Window | None) -> Any:
     """Return a query for the accepted samples or for the results of a shard that were submitted in a window."""
     query = StructuredQuery()
     query.from_.add(collection_id=collection)
-    where = query.where.composite_filter
-    where.op = StructuredQuery.CompositeFilter.AND
-    _add(where, "shard", _Operator.EQUAL, shard)
+    add_condition(query, "shard", _Operator.EQUAL, shard)
     if collection == document_paths.SAMPLES:
-        _add(where, "state_on_arrival", _Operator.EQUAL, Arrival.ACCEPTED.value)
+        add_condition(query, "state_on_arrival", _Operator.EQUAL, Arrival.ACCEPTED.value)
     if window is not None:
-        _add(where, "submitted_at", _Operator.GREATER_THAN_OR_EQUAL, window.start)
-        _add(where, "submitted_at", _Operator.LESS_THAN, window.end)
+        add_condition(query, "submitted_at", _Operator.GREATER_THAN_OR_EQUAL, window.start)
+        add_condition(query, "submitted_at", _Operator.LESS_THAN, window.end)
     return query
-
-
-def _add(where: Any, field: str, operator: int, value: object) -> None:
-    condition = where.filters.add().field_filter
-    condition.field.field_path, condition.op = field, operator
-    condition.value.CopyFrom(encoding.to_value(value))

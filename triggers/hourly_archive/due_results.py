@@ -13,6 +13,7 @@ from storage.documents import document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.messages import StructuredQuery
+from storage.firestore.reads.query_conditions import add_condition
 from storage.rollups.merged_statistics import FIELDS
 
 SETTLED = timedelta(minutes=15)
@@ -71,14 +72,8 @@ class DueResults:
 def _query(shard: int, now: datetime) -> Any:
     query = StructuredQuery()
     query.from_.add(collection_id=document_paths.RESULTS)
-    query.where.composite_filter.op = StructuredQuery.CompositeFilter.AND
-    for field, operator, value in (
-        ("shard", _Operator.EQUAL, shard),
-        ("archive_at", _Operator.LESS_THAN_OR_EQUAL, now),
-    ):
-        condition = query.where.composite_filter.filters.add().field_filter
-        condition.field.field_path, condition.op = field, operator
-        condition.value.CopyFrom(encoding.to_value(value))
+    add_condition(query, "shard", _Operator.EQUAL, shard)
+    add_condition(query, "archive_at", _Operator.LESS_THAN_OR_EQUAL, now)
     for field in ("archive_at", "__name__"):
         query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = field
     query.limit.value = _BATCH_SIZE

@@ -1,1 +1,1 @@
-"""Grouped reads, and pages of documents that are read in threads."""
+"""Conditions of queries, grouped reads, and pages of documents that are read in threads."""
