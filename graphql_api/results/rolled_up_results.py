@@ -158,9 +158,9 @@ class _Reader:
         by_start: dict[datetime, list[Series]] = defaultdict(list)
         for span, series in {**window.snapshots, **later.statistics}:
             by_start[span].append(series)
-        unknown = dict(ranges(verified.unknown, resolution))
-        for span in sorted({*verified.known, *unknown}):
-            if span in verified.known:
+        unusable = dict(ranges(verified.unusable, resolution))
+        for span in sorted({*verified.usable, *unusable}):
+            if span in verified.usable:
                 groups: dict[Group, MergedStatistics] = {}
                 for series in by_start[span]:
                     await turn.pause()
@@ -174,12 +174,12 @@ class _Reader:
                 for piece in _sorted(span, groups):
                     yield piece
             elif resolution is Resolution.DAY:
-                hours = self._verified(span, unknown[span], Resolution.HOUR)
+                hours = self._verified(span, unusable[span], Resolution.HOUR)
                 async with aclosing(hours):
                     async for piece in hours:
                         yield piece
             else:
-                scanned = self._scanned(span, unknown[span])
+                scanned = self._scanned(span, unusable[span])
                 async with aclosing(scanned):
                     async for piece in scanned:
                         yield piece

@@ -78,10 +78,10 @@ class LaterResults:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The spans that have the expected results, the spans that have other results, and the spans without results."""
+    """Spans by their start: with exact statistics, with statistics that must be computed again, and without results."""
 
-    known: set[datetime]
-    unknown: set[datetime]
+    usable: set[datetime]
+    unusable: set[datetime]
     empty: set[datetime]
 
 
@@ -100,8 +100,8 @@ async def verify(
     for spans in list(_spans(expected, later.unusable, resolution)):
         found = await find_differences(count, spans)
         verified.empty.update(span.start for span in found.empty)
-        verified.unknown.update(span.start for span in found.different)
-    verified.known.difference_update(verified.empty, verified.unknown)
+        verified.unusable.update(span.start for span in found.different)
+    verified.usable.difference_update(verified.empty, verified.unusable)
     return verified
 
 

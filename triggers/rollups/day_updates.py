@@ -91,7 +91,7 @@ class DayUpdates:
                 later = LaterResults(checkpoint, window.snapshots, Resolution.DAY)
                 await self._add_changes([store], [later], checkpoint, start, window.end, now, now)
                 verified = await self._verify(window.snapshots, later, Resolution.DAY, now)
-                found.update(day.date() for day in verified.unknown | verified.empty)
+                found.update(day.date() for day in verified.unusable | verified.empty)
                 start = window.end
         return found
 
@@ -215,7 +215,7 @@ class DayUpdates:
             day = days.setdefault(hour.date(), DayRollups(hour.date()))
             if hour in verified.empty:
                 day.remove(hour, series)
-            elif hour in verified.unknown:
+            elif hour in verified.unusable:
                 if key not in snapshots or not snapshots[key].is_stale:
                     day.put(hour, series, Snapshot(until))
             elif key in later.statistics:
@@ -224,7 +224,7 @@ class DayUpdates:
                     merged.merge(snapshots[key].statistics())
                 day.put(hour, series, Snapshot.of(until, merged))
         await store.write(self._writer, list(days.values()), self._pause)
-        return verified.unknown
+        return verified.unusable
 
     async def _verify(
         self, snapshots: Mapping[Key, Snapshot], later: LaterResults, resolution: Resolution, now: datetime
