@@ -2,11 +2,11 @@
 
 from bisect import bisect
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import date, datetime
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.rollups.checkpoint import Checkpoint
@@ -18,6 +18,19 @@ from storage.rollups.rollup_store import RollupStore
 
 MAX_RESULTS = 5_000
 """The approximate number of results that are added before rollups are stored. A day is never divided."""
+
+
+class _Changes(NamedTuple):
+    """The results that were written after `checkpoint`, up to the time `until`. They are read as they are at `now`."""
+
+    checkpoint: Checkpoint
+    until: datetime
+    now: datetime
+
+    @property
+    def are_complete(self) -> bool:
+        """Whether no later results exist at `now`. Only then, replaced and removed results can be found by counts."""
+        return self.until == self.now
 
 
 class DayUpdates:
@@ -51,12 +64,13 @@ class DayUpdates:
         if a result was replaced or removed. This is known only if `until` is `now`. It is then found for the days of
         earlier calls too.
         """
-        results = await self._changes_by_day(checkpoint, until, now)
+        changes = _Changes(checkpoint, until, now)
+        results = await self._changes_by_day(changes)
         self._unverified |= results.keys()
-        if until == now:
+        if changes.are_complete:
             results = {**dict.fromkeys(self._unverified, 0), **results}
             self._unverified.clear()
-        hours, stale = await self._update(results, checkpoint, until, now)
+        hours, stale = await self._update(results, changes)
         return sum(results.values()), hours, stale
 
     async def compare(self, checkpoint: Checkpoint, now: datetime) -> tuple[int, set[datetime]]:
@@ -65,14 +79,16 @@ class DayUpdates:
         The checkpoint must cover all time stamps, because a day that is covered in part always differs.
         Return the number of changed hours, and the hours that are stale now.
         """
+        changes = _Changes(checkpoint, now, now)
         days: set[date] = set()
         for store in self._stores:
-            days |= await self._different_days(store, checkpoint, now)
-        return await self._update(dict.fromkeys(days, 0), checkpoint, now, now)
+            days |= await self._different_days(store, changes)
+        return await self._update(dict.fromkeys(days, 0), changes)
 
-    async def _changes_by_day(self, checkpoint: Checkpoint, until: datetime, now: datetime) -> Mapping[date, int]:
-        """Return the number of results that were written after the checkpoint, up to the time `until`, by day."""
+    async def _changes_by_day(self, changes: _Changes) -> Mapping[date, int]:
+        """Return the number of changes by day."""
         found = Counter[date]()
+        checkpoint, until, now = changes
         since, end = checkpoint.as_of - READ_MARGIN, checkpoint.covered_until
         async with aclosing(self._queries.changes(since, EARLIEST, end, now, select=(), until=until)) as batches:
             async for documents in batches:
@@ -81,72 +97,62 @@ class DayUpdates:
                     found[timestamp_of(document).date()] += 1
         return found
 
-    async def _different_days(self, store: RollupStore, checkpoint: Checkpoint, now: datetime) -> set[date]:
+    async def _different_days(self, store: RollupStore, changes: _Changes) -> set[date]:
         """Return the days whose rollups have, or may have, another number of results than the day."""
         found: set[date] = set()
-        start = EARLIEST
+        start, now = EARLIEST, changes.now
         windows = store.windows(start, LATEST, now, Resolution.DAY, self._pause, lambda _: True)
         async with aclosing(windows):
             async for window in windows:
-                later = LaterResults(checkpoint, window.snapshots, Resolution.DAY)
-                await self._add_changes([store], [later], checkpoint, start, window.end, now, now)
+                later = LaterResults(changes.checkpoint, window.snapshots, Resolution.DAY)
+                await self._add_changes([store], [later], start, window.end, changes)
                 verified = await self._verify(window.snapshots, later, Resolution.DAY, now)
                 found.update(day.date() for day in verified.unusable | verified.empty)
                 start = window.end
         return found
 
-    async def _update(
-        self, results: Mapping[date, int], checkpoint: Checkpoint, until: datetime, now: datetime
-    ) -> tuple[int, set[datetime]]:
+    async def _update(self, results: Mapping[date, int], changes: _Changes) -> tuple[int, set[datetime]]:
         """Update the rollups of some days. Return the number of changed hours, and the hours that are stale.
 
-        `results` are the numbers of later results by day.
+        `results` are the numbers of changes by day.
         """
         changed, stale = 0, set[datetime]()
         for part in _parts(results):
-            groups = await self._groups(part, now)
+            groups = await self._groups(part, changes.now)
             # One query for each group would read all changes again and again if the days are far apart.
-            loaded = await self._load(checkpoint, part[0], part[-1], until, now) if len(groups) > 1 else None
+            loaded = await self._load(part[0], part[-1], changes) if len(groups) > 1 else None
             for first, last in groups:
-                hours, found = await self._update_group(first, last, loaded, checkpoint, until, now)
+                hours, found = await self._update_group(first, last, loaded, changes)
                 changed += hours
                 stale |= found
         return changed, stale
 
     async def _update_group(
-        self,
-        first: date,
-        last: date,
-        loaded: Mapping[date, Sequence[Any]] | None,
-        checkpoint: Checkpoint,
-        until: datetime,
-        now: datetime,
+        self, first: date, last: date, loaded: Mapping[date, Sequence[Any]] | None, changes: _Changes
     ) -> tuple[int, set[datetime]]:
-        """Update the days from `first` to `last`. Read their later results, unless they are loaded."""
-        start, end = midnight_of(first), min(end_of(last), checkpoint.covered_until)
-        days = [await each.read(first, last, now, self._pause) for each in self._stores]
+        """Update the days from `first` to `last`. Read their changes, unless they are loaded."""
+        start, end = midnight_of(first), min(end_of(last), changes.checkpoint.covered_until)
+        days = [await each.read(first, last, changes.now, self._pause) for each in self._stores]
         snapshots = [
             {key: snapshot for each in found.values() for key, snapshot in each.hours() if start <= key[0] < end}
             for found in days
         ]
-        later = [LaterResults(checkpoint, each, Resolution.HOUR, until) for each in snapshots]
+        later = [LaterResults(changes.checkpoint, each, Resolution.HOUR, changes.until) for each in snapshots]
         if loaded is None:
-            await self._add_changes(self._stores, later, checkpoint, start, end, until, now)
+            await self._add_changes(self._stores, later, start, end, changes)
         else:
             documents = (each for day, each in loaded.items() if first <= day <= last)
             await self._add(self._stores, later, chain.from_iterable(documents))
         stale: set[datetime] = set()
-        for store, rollups, known, added in zip(self._stores, days, snapshots, later, strict=True):
-            stale |= await self._write(store, rollups, known, added, until, now)
+        for store, rollups, earlier, added in zip(self._stores, days, snapshots, later, strict=True):
+            stale |= await self._write(store, rollups, earlier, added, changes)
         return len({hour for hour, _ in later[0].statistics}), stale
 
-    async def _load(
-        self, checkpoint: Checkpoint, first: date, last: date, until: datetime, now: datetime
-    ) -> dict[date, list[Any]]:
-        """Return the results since the checkpoint with a time stamp from one day to another, by day."""
+    async def _load(self, first: date, last: date, changes: _Changes) -> dict[date, list[Any]]:
+        """Return the changes with a time stamp from one day to another, by day."""
         found: dict[date, list[Any]] = defaultdict(list)
-        end = min(end_of(last), checkpoint.covered_until)
-        async with aclosing(changes_since(self._queries, checkpoint, midnight_of(first), end, now, until)) as batches:
+        end = min(end_of(last), changes.checkpoint.covered_until)
+        async with aclosing(self._read(midnight_of(first), end, changes)) as batches:
             async for documents in batches:
                 for document in documents:
                     await self._pause()
@@ -157,16 +163,18 @@ class DayUpdates:
         self,
         stores: Sequence[RollupStore],
         later: Sequence[LaterResults],
-        checkpoint: Checkpoint,
         start: datetime,
         end: datetime,
-        until: datetime,
-        now: datetime,
+        changes: _Changes,
     ) -> None:
-        """Add the results after the checkpoint that have a time stamp in a range to the later results of each store."""
-        async with aclosing(changes_since(self._queries, checkpoint, start, end, now, until)) as batches:
+        """Add the changes with a time stamp in a range to the later results of each store."""
+        async with aclosing(self._read(start, end, changes)) as batches:
             async for documents in batches:
                 await self._add(stores, later, documents)
+
+    def _read(self, start: datetime, end: datetime, changes: _Changes) -> AsyncGenerator[Sequence[Any], None]:
+        """Yield the changes with a time stamp in a range, in batches."""
+        return changes_since(self._queries, changes.checkpoint, start, end, changes.now, changes.until)
 
     async def _add(
         self, stores: Sequence[RollupStore], later: Sequence[LaterResults], documents: Iterable[Any]
@@ -202,13 +210,12 @@ class DayUpdates:
         days: dict[date, DayRollups],
         snapshots: Mapping[Key, Snapshot],
         later: LaterResults,
-        until: datetime,
-        now: datetime,
+        changes: _Changes,
     ) -> set[datetime]:
         """Write days with later results. Return the hours that are stale now."""
         verified = Verified(set(), later.unusable, set())
-        if until == now:
-            verified = await self._verify(snapshots, later, Resolution.HOUR, now)
+        if changes.are_complete:
+            verified = await self._verify(snapshots, later, Resolution.HOUR, changes.now)
         for hour, series in {*snapshots, *later.statistics}:
             await self._pause()
             key = hour, series
@@ -217,12 +224,12 @@ class DayUpdates:
                 day.remove(hour, series)
             elif hour in verified.unusable:
                 if key not in snapshots or not snapshots[key].is_stale:
-                    day.put(hour, series, Snapshot(until))
+                    day.put(hour, series, Snapshot(changes.until))
             elif key in later.statistics:
                 merged = later.statistics[key]
                 if key in snapshots:
                     merged.merge(snapshots[key].statistics())
-                day.put(hour, series, Snapshot.of(until, merged))
+                day.put(hour, series, Snapshot.of(changes.until, merged))
         await store.write(self._writer, list(days.values()), self._pause)
         return verified.unusable
 
