@@ -19,7 +19,7 @@ class MortalFunction(Function):
     def __init__(self) -> None:
         super().__init__()
         self.respond = self.respond_or_die
-        self.deaths = 0
+        self.crashes = 0
         self.acknowledged: Counter[str] = Counter()
         self.notices: list[Event] = []
         self.restarting: asyncio.Task[None] | None = None
@@ -31,7 +31,7 @@ class MortalFunction(Function):
             return 200
         if "poison" in event.document:
             if self.restarting is None or self.restarting.done():
-                self.deaths += 1
+                self.crashes += 1
                 self.restarting = asyncio.create_task(self._restart())
             return None
         await asyncio.sleep(0.005)
@@ -69,17 +69,17 @@ def trigger_of(function: Function, **options: Any) -> dict[str, Any]:
 async def test_poison_events_are_given_up_and_all_others_are_delivered(
     firestore: Firestore, mortal: MortalFunction, innocent: str
 ) -> None:
-    """Three poison events are given up after two deaths each. The others arrive, none becomes a dead letter."""
+    """Three poison events are given up after two crashes each. The others arrive, none becomes a dead letter."""
     await firestore.start(trigger_of(mortal, max_crashes=2, announces_given_up=True))
     names = [f"users/{innocent}/notes/{number}" for number in range(300)]
 
     await firestore.write(*(f"users/mallory/notes/poison{number}" for number in range(3)), *names)
     await until(lambda: set(mortal.acknowledged) == set(names))
-    deaths_until_delivered = mortal.deaths
+    crashes_until_delivered = mortal.crashes
     await firestore.until_rows("eventarc_undelivered", "state, crashes", [("dead", 2)] * 3)
 
-    assert deaths_until_delivered <= 6
-    assert mortal.deaths <= 3 * 3
+    assert crashes_until_delivered <= 6
+    assert mortal.crashes <= 3 * 3
     assert max(mortal.acknowledged.values()) <= 3
     assert sorted(event.document for event in mortal.notices) == [
         f"users/mallory/notes/poison{number}" for number in range(3)
@@ -114,10 +114,10 @@ def suspect(sequence: int, group: int = 1, crashes: int = 0) -> Suspect:
     return Suspect(sequence, group, "quarantined", crashes, 0.0)
 
 
-def test_suspects_of_a_group_without_deaths_are_first_and_do_not_wait() -> None:
-    """Those of the other group wait for three times the time that the death cost."""
+def test_suspects_of_a_group_without_crashes_are_first_and_do_not_wait() -> None:
+    """Those of the other group wait for three times the time that the crash cost."""
     quarantine = Quarantine()
-    quarantine.record_death(1, 10.0, 10.0)
+    quarantine.record_crash(1, 10.0, 10.0)
     quarantine.record_acknowledgement(2, 12.0)
 
     first = quarantine.next([suspect(1), suspect(2, group=2)], 12.0, is_idle=False)
@@ -132,7 +132,7 @@ def test_suspects_of_a_group_without_deaths_are_first_and_do_not_wait() -> None:
 def test_risky_suspects_wait_until_another_event_is_acknowledged() -> None:
     """If no other event waits, they wait for two seconds only."""
     quarantine = Quarantine()
-    quarantine.record_death(1, 10.0, 10.0)
+    quarantine.record_crash(1, 10.0, 10.0)
 
     busy, _ = quarantine.next([suspect(1)], 15.0, is_idle=False)
     idle, _ = quarantine.next([suspect(1)], 15.0, is_idle=True)
@@ -142,9 +142,9 @@ def test_risky_suspects_wait_until_another_event_is_acknowledged() -> None:
 
 
 def test_a_group_is_restricted_only_while_another_group_is_active() -> None:
-    """A minute after its last death, it is not restricted any more."""
+    """A minute after its last crash, it is not restricted any more."""
     quarantine = Quarantine()
-    quarantine.record_death(1, 10.0, 10.0)
+    quarantine.record_crash(1, 10.0, 10.0)
 
     alone = quarantine.restricted_groups(11.0, {1})
     beside = quarantine.restricted_groups(11.0, {1, 2})

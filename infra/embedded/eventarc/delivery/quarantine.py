@@ -27,16 +27,16 @@ class Quarantine:
     """The order and the pauses of suspects. Times are on the monotonic clock."""
 
     def __init__(self) -> None:
-        self._deaths: Counter[int] = Counter()  # by group: crashes while one of its events was in flight alone
-        self._last_deaths: dict[int, float] = {}  # by group
+        self._crashes: Counter[int] = Counter()  # by group: crashes while one of its events was in flight alone
+        self._last_crashes: dict[int, float] = {}  # by group
         self._active: dict[int, float] = {}  # the last two groups with a response, and the time of the response
-        self._last_death = -math.inf
+        self._last_crash = -math.inf
         self._lost_since: float | None = None  # set from a crash until the next acknowledgement
         self._resume_at = -math.inf
 
     def is_risky(self, suspect: Suspect) -> bool:
         """Return whether the event probably crashes the function."""
-        return suspect.state == State.QUARANTINED and (suspect.crashes > 0 or self._deaths[suspect.group] > 0)
+        return suspect.state == State.QUARANTINED and (suspect.crashes > 0 or self._crashes[suspect.group] > 0)
 
     def next(self, suspects: Iterable[Suspect], now: float, *, is_idle: bool) -> tuple[Suspect | None, float]:
         """Return the suspect to send now, or None, and the time at which the next suspect is due, or infinity.
@@ -54,16 +54,15 @@ class Quarantine:
                 best = suspect
         return best, next_due
 
-    def record_death(self, group: int | None, started: float, now: float) -> None:
-        """Record that a connection broke. `group` is the group of the event, or None if other events were in flight
-        too.
+    def record_crash(self, group: int | None, started: float, now: float) -> None:
+        """Record that a connection broke during an attempt that was sent at `started`.
 
-        `started` is the time when the event was sent.
+        `group` is the group of the event, or None if other events were in flight too.
         """
-        self._last_death = now
+        self._last_crash = now
         if group is not None:
-            self._deaths[group] += 1
-            self._last_deaths[group] = now
+            self._crashes[group] += 1
+            self._last_crashes[group] = now
             self._lost_since = started
         elif self._lost_since is None:
             self._lost_since = now
@@ -87,13 +86,13 @@ class Quarantine:
 
         New events of such a group probably crash the function too.
         """
-        for group, last in list(self._last_deaths.items()):
+        for group, last in list(self._last_crashes.items()):
             if now - last > MEMORY_SECONDS:
-                del self._last_deaths[group], self._deaths[group]
-        if not self._deaths:
+                del self._last_crashes[group], self._crashes[group]
+        if not self._crashes:
             return set()
         active = {group for group, last in self._active.items() if now - last < MEMORY_SECONDS}.union(waiting)
-        return {group for group in self._deaths if active - {group}}
+        return {group for group in self._crashes if active - {group}}
 
     def must_wait(self, now: float, *, is_idle: bool) -> bool:
         """Return whether risky suspects and restricted groups must wait."""
@@ -102,8 +101,8 @@ class Quarantine:
     def _resume_time(self, *, is_idle: bool) -> float:
         if self._lost_since is None:
             return self._resume_at
-        return self._last_death + (IDLE_PAUSE_SECONDS if is_idle else MAX_PAUSE_SECONDS)
+        return self._last_crash + (IDLE_PAUSE_SECONDS if is_idle else MAX_PAUSE_SECONDS)
 
     def _rank(self, suspect: Suspect) -> tuple[bool, int, int, int]:
         is_notice = suspect.state == State.GIVEN_UP
-        return is_notice, self._deaths[suspect.group], suspect.crashes, suspect.sequence
+        return is_notice, self._crashes[suspect.group], suspect.crashes, suspect.sequence

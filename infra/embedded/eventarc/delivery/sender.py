@@ -23,7 +23,7 @@ from infra.embedded.eventarc.push import Push
 from infra.embedded.eventarc.trigger import Trigger
 
 LOG_SECONDS = 1.0
-SAME_DEATH_SECONDS = 0.1
+SAME_CRASH_SECONDS = 0.1
 MAX_WITHDRAWN = 100
 ADD_LANES_SECONDS = 0.5
 PROBE_BACKOFF = Backoff(0.05, 0.5)
@@ -40,7 +40,7 @@ class Sender:
         self.reachable.set()
         self.last_acknowledgement = -math.inf
         self.suspects_in_flight = 0
-        self._last_shared_death = -math.inf  # if the function crashes, several connections break
+        self._last_shared_crash = -math.inf  # if the function crashes, several connections break
         self._trigger = trigger
         self._selection = selection
         self._queue = queue
@@ -152,12 +152,12 @@ class Sender:
         now = time.monotonic()
         if not alone:
             if len(self._queue.in_flight) > 1 or self.suspects_in_flight:
-                self._last_shared_death = now
-            alone = now - self._last_shared_death > SAME_DEATH_SECONDS
+                self._last_shared_crash = now
+            alone = now - self._last_shared_crash > SAME_CRASH_SECONDS
             if alone:
                 self._quarantine_next(delivery.group, now)
         self._queue.start_slowly()
-        self.quarantine.record_death(delivery.group if alone else None, delivery.started, now)
+        self.quarantine.record_crash(delivery.group if alone else None, delivery.started, now)
         self._restrict_groups()
         delivery.crash(problem, now, self._trigger, alone=alone)
         self._recorder.record(delivery)

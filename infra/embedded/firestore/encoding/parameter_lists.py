@@ -2,7 +2,8 @@
 
 A connection keeps the statements that it ran last, by their texts. A statement with hundreds of parameters takes tens
 of KiB. Each number of parameters would be a text of its own: 107 texts of one statement in 150 s of load. Lists are
-therefore padded to a power of two, so that there are few texts. docs/operating.md has the memory before and after.
+therefore padded to a power of two, so that there are few texts. Measured after 700 s: with padding, and with 128 kept
+statements instead of 512, the statements used 34 MiB instead of 55.
 """
 
 from collections.abc import Sequence
