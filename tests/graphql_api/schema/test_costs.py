@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +53,26 @@ def test_every_query_field_declares_its_cost() -> None:
     assert queries is not None
 
     assert [name for name, field in queries.fields.items() if "cost" not in field.extensions] == []
+
+
+def test_the_declared_costs_are_documented() -> None:
+    """Each root field is in the row of docs/security.md with its units. Pages of results and samples have a row."""
+    schema = executable()
+    section = Path("docs/security.md").read_text().partition("### The cost of an operation\n")[2].partition("\n### ")[0]
+    documented = {
+        name: units
+        for names, units in re.findall(r"^\| (.*?) \| ([\d.]+)", section, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", names)
+    }
+    declared = {
+        name: f"{cost.units or cost.units_per_item:g}"
+        for kind in (schema.query_type, schema.mutation_type)
+        if kind is not None
+        for name, field in kind.fields.items()
+        if (cost := field.extensions.get("cost")) is not None and name not in ("results", "samples")
+    }
+
+    assert {name: documented.get(name) for name in declared} == declared
 
 
 @pytest.mark.parametrize(
