@@ -6,6 +6,7 @@ The command line and the API use this module.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from graphql_api.auth.api_keys import ApiKey, limits_fields, new_key
 from graphql_api.auth.audit_entry import AuditFacts
@@ -72,8 +73,8 @@ class KeyManager:
 
     async def store(self, key: str, stored: ApiKey, *, actor: str = OPERATOR) -> None:
         """Store a key that the caller has generated."""
-        await self._store.write(digest(key), stored)
-        await self._record(stored, digest(key), "key.created", actor, _description(stored))
+        entry = self._entry(stored, digest(key), "key.created", actor, _description(stored))
+        await self._store.write(digest(key), stored, entry)
 
     async def rotate(self, selected: StoredKey, overlap: timedelta, *, actor: str = OPERATOR) -> tuple[str, StoredKey]:
         """Replace the selected key with a new key that has the same label, scopes, limits and lifetime.
@@ -86,8 +87,8 @@ class KeyManager:
         lifetime = None if old.expires is None else old.expires - old.created
         created = await self.create(old.submitter, old.scopes, old.label, lifetime, limits=old.limits, actor=actor)
         ends = datetime.now(UTC) + overlap
-        await self._store.update(key_digest, expires=ends if old.expires is None else min(ends, old.expires))
-        await self._record(old, key_digest, "key.rotated", actor, f"replaced by {created[1][0][:SHOWN_DIGITS]}")
+        entry = self._entry(old, key_digest, "key.rotated", actor, f"replaced by {created[1][0][:SHOWN_DIGITS]}")
+        await self._store.update(key_digest, entry, expires=ends if old.expires is None else min(ends, old.expires))
         return created
 
     async def set_limits(
@@ -106,10 +107,10 @@ class KeyManager:
         changed = []
         for other_digest, other in await self.select(submitter=old.submitter):
             if other_digest == key_digest or (other.limits is not None and other.limits.name == name):
-                await self._store.update(other_digest, limits=limits_fields(limits))
-                changed.append((other_digest, replace(other, limits=limits)))
                 change = "limits of the submitter" if limits is None else f"limits {limits.description}"
-                await self._record(other, other_digest, "key.limits_changed", actor, change)
+                entry = self._entry(other, other_digest, "key.limits_changed", actor, change)
+                await self._store.update(other_digest, entry, limits=limits_fields(limits))
+                changed.append((other_digest, replace(other, limits=limits)))
         return changed
 
     async def current_limits(self, submitter: str, known: KeyLimits | None) -> KeyLimits | None:
@@ -124,9 +125,9 @@ class KeyManager:
         key_digest, stored = selected
         if stored.revoked is None:
             now = datetime.now(UTC)
-            await self._store.update(key_digest, revoked=now)
+            entry = self._entry(stored, key_digest, "key.revoked", actor)
+            await self._store.update(key_digest, entry, revoked=now)
             stored = replace(stored, revoked=now)
-            await self._record(stored, key_digest, "key.revoked", actor)
         return key_digest, stored
 
     async def select(
@@ -150,11 +151,9 @@ class KeyManager:
             raise BadRequest(f"{digest_prefix} is the prefix of {len(selected)} digests; give a longer prefix")
         return selected[0]
 
-    async def _record(
-        self, stored: ApiKey, key_digest: str, action: str, actor: str, change: str | None = None
-    ) -> None:
+    def _entry(self, stored: ApiKey, key_digest: str, action: str, actor: str, change: str | None = None) -> Any:
         facts = AuditFacts(key_digest=key_digest, label=stored.label, change=change)
-        await self._audit_log.add(stored.submitter, actor=actor, action=action, facts=facts)
+        return self._audit_log.entry(stored.submitter, actor=actor, action=action, facts=facts)
 
 
 def _description(stored: ApiKey) -> str:

@@ -106,21 +106,27 @@ class KeyStore:
         """Return the number of API keys of a submitter, including revoked and expired keys."""
         return await self._firestore.count("", _query(submitter))
 
-    async def write(self, key_digest: str, api_key: ApiKey) -> None:
-        """Store an API key under its digest. This replaces a key that is already stored under the digest."""
+    async def write(self, key_digest: str, api_key: ApiKey, entry: Any) -> None:
+        """Store an API key under its digest, with an entry of the audit log.
+
+        This replaces a key that is already stored under the digest.
+        """
         name = self._firestore.name(document_paths.api_key(key_digest))
-        await self._writer.write(encoding.to_write(name, api_key.fields()), api_key.submitter)
+        await self._writer.write_together([entry, encoding.to_write(name, api_key.fields())], api_key.submitter)
 
     async def delete(self, key_digest: str) -> None:
         """Delete an API key. A request with this key is then a request with an unknown key."""
         await self._writer.write(encoding.to_delete(self._firestore.name(document_paths.api_key(key_digest))))
 
-    async def update(self, key_digest: str, **fields: object) -> None:
-        """Replace some fields of a stored API key. A concurrent change of another field is kept."""
+    async def update(self, key_digest: str, *entries: Any, **fields: object) -> None:
+        """Replace some fields of a stored API key, with entries of the audit log.
+
+        A concurrent change of another field is kept.
+        """
         write = encoding.to_write(self._firestore.name(document_paths.api_key(key_digest)), fields)
         write.update_mask.field_paths.extend(fields)
         write.current_document.exists = True
-        await self._writer.write(write)
+        await self._writer.write_together([*entries, write])
 
 
 def _query(submitter: str | None) -> Any:

@@ -146,11 +146,11 @@ class SampleEndpoints:
     async def _delete(self, request: Request, caller: Caller) -> Response:
         reason = request.query_params.get("reason", "")
         sample_id = request.path_params["id"]
-        await self._services.deleter.delete_one(caller.submitter, sample_id, reason)
         facts = facts_of_samples([sample_id], reason=reason)
-        await self._services.audit_log.add(
+        entry = self._services.audit_log.entry(
             caller.submitter, actor=caller.credential, action="samples.deleted", facts=facts
         )
+        await self._services.deleter.delete_one(caller.submitter, sample_id, reason, entry)
         return Response(status_code=204)
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cachetools import LRUCache
 
@@ -49,31 +49,31 @@ class SubmitterSettings:
     def __init__(self, firestore: Firestore, writer: GroupCommitWriter, default_retention: Retention) -> None:
         self._firestore = firestore
         self._writer = writer
-        self._default_retention = default_retention
+        self.default_retention = default_retention
         self._cache: LRUCache[str, _Cached] = LRUCache(_MAX_CACHED_SUBMITTERS)
         self._reads = SharedTasks[str, _Cached]()
 
     async def retention(self, submitter: str) -> tuple[Retention, bool]:
         """Return the retention of a submitter, and whether it is the default."""
         own = Retention.from_fields(await self._stored(submitter))
-        return (self._default_retention, True) if own is None else (own, False)
+        return (self.default_retention, True) if own is None else (own, False)
 
-    async def set_retention(self, submitter: str, retention: Retention | None) -> None:
-        """Store the retention of a submitter. None: use the default.
+    async def set_retention(self, submitter: str, retention: Retention | None, entry: Any) -> None:
+        """Store the retention of a submitter, with an entry of the audit log. None: use the default.
 
         Raises `BadRequest` if the retention is not allowed.
         """
         if retention is not None:
             retention.check()
-        await self._change(submitter, {} if retention is None else retention.fields(), Retention().fields())
+        await self._change(submitter, {} if retention is None else retention.fields(), Retention().fields(), entry)
 
     async def skips_missing(self, submitter: str) -> bool:
         """Return whether nulls are skipped in all samples of a submitter."""
         return _SKIPS_MISSING in await self._stored(submitter)
 
-    async def set_skips_missing(self, submitter: str, *, skips_missing: bool) -> None:
-        """Store whether nulls are skipped in all samples of a submitter."""
-        await self._change(submitter, {_SKIPS_MISSING: True} if skips_missing else {}, [_SKIPS_MISSING])
+    async def set_skips_missing(self, submitter: str, entry: Any, *, skips_missing: bool) -> None:
+        """Store whether nulls are skipped in all samples of a submitter, with an entry of the audit log."""
+        await self._change(submitter, {_SKIPS_MISSING: True} if skips_missing else {}, [_SKIPS_MISSING], entry)
 
     async def current(self, submitter: str) -> Current:
         """Return the settings that apply to a sample that this submitter submits now."""
@@ -90,18 +90,18 @@ class SubmitterSettings:
         document = (await self._firestore.batch_get([path])).get(path)
         return {} if document is None else encoding.from_document(document)
 
-    async def _change(self, submitter: str, fields: dict[str, object], names: Iterable[str]) -> None:
-        """Store `fields`. Remove the fields in `names` that are not in `fields`."""
+    async def _change(self, submitter: str, fields: dict[str, object], names: Iterable[str], entry: Any) -> None:
+        """Store `fields` and `entry`. Remove the fields in `names` that are not in `fields`."""
         write = encoding.to_write(self._firestore.name(document_paths.settings(submitter)), fields)
         write.update_mask.field_paths.extend(names)
-        await self._writer.write(write, submitter)
+        await self._writer.write_together([entry, write], submitter)
         self._cache.pop(submitter, None)
         self._reads.replace(submitter)  # this read may return the earlier settings
 
     async def _read(self, submitter: str) -> _Cached:
         started = time.monotonic()  # before Firestore's time, so that nothing expires early
         stored = await self._stored(submitter)
-        retention = Retention.from_fields(stored) or self._default_retention
+        retention = Retention.from_fields(stored) or self.default_retention
         read_at = None if retention == Retention() else await self._firestore.now()
         cached = _Cached(retention, _SKIPS_MISSING in stored, read_at, started)
         if self._reads.is_current(submitter):

@@ -11,7 +11,7 @@ collector.
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import strawberry
 from strawberry.dataloader import DataLoader
@@ -90,10 +90,10 @@ class Context:
             services.submitter_settings,
         )
 
-    async def record(self, action: str, facts: AuditFacts) -> None:
-        """Add an entry to the audit log of the submitter."""
+    def entry(self, action: str, facts: AuditFacts) -> Any:
+        """Return the `Write` of an entry of the submitter's audit log. It is sent together with the change."""
         caller = self.caller
-        await self.audit_log.add(caller.submitter, actor=caller.credential, action=action, facts=facts)
+        return self.audit_log.entry(caller.submitter, actor=caller.credential, action=action, facts=facts)
 
     @property
     def budget(self) -> SubmitterBudget:

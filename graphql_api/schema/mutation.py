@@ -77,11 +77,11 @@ class Mutation(SampleMutation):
         given = Retention(sample_days, result_days, None if hourly is None else HourlyRetention(hourly.days))
         if use_default and given != Retention():
             raise BadRequest("expected `useDefault` without `sampleDays`, `resultDays` and `hourly` - at `useDefault`")
-        await settings.set_retention(submitter, None if use_default else given)
-        retention, is_default = await settings.retention(submitter)
-        change = f"{retention}{', the default' if is_default else ''}"
-        await info.context.record("retention.changed", AuditFacts(change=change))
-        return RetentionType.of(retention, is_default=is_default)
+        retention = settings.default_retention if use_default else given
+        change = f"{retention}{', the default' if use_default else ''}"
+        entry = info.context.entry("retention.changed", AuditFacts(change=change))
+        await settings.set_retention(submitter, None if use_default else given, entry)
+        return RetentionType.of(retention, is_default=use_default)
 
     @strawberry.mutation(
         description=(
@@ -100,8 +100,9 @@ class Mutation(SampleMutation):
     ) -> bool:
         """Change a setting of the submitter."""
         submitter, settings = info.context.caller.submitter, info.context.submitter_settings
-        await settings.set_skips_missing(submitter, skips_missing=is_on)
-        await info.context.record("missing_values.changed", AuditFacts(change="skipped" if is_on else "a problem"))
+        facts = AuditFacts(change="skipped" if is_on else "a problem")
+        entry = info.context.entry("missing_values.changed", facts)
+        await settings.set_skips_missing(submitter, entry, skips_missing=is_on)
         return is_on
 
     @strawberry.mutation(

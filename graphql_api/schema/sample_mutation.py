@@ -123,25 +123,28 @@ class SampleMutation:
         ] = "",
     ) -> DeletionType:
         """Start a deletion."""
-        submitter, deleter = info.context.caller.submitter, info.context.deleter
+        context = info.context
+        submitter, deleter = context.caller.submitter, context.deleter
         if (ids is None) == (sample_filter is None):
             raise BadRequest("expected either `ids` or `filter`, got both or neither")
         if ids is not None:
             if len(ids) > MAX_DELETED_IDS:
                 raise BadRequest(f"expected at most {MAX_DELETED_IDS:,} ids, got {len(ids):,} - at `ids`")
-            started = await deleter.delete_ids(submitter, ids, reason)
-            await info.context.record("samples.deleted", facts_of_samples(ids, deletion=started.id, reason=reason))
-            return DeletionType.of(started)
+
+            def entry_of_ids(deletion: str) -> Any:
+                return context.entry("samples.deleted", facts_of_samples(ids, deletion=deletion, reason=reason))
+
+            return DeletionType.of(await deleter.delete_ids(submitter, ids, reason, entry_of_ids))
         assert sample_filter is not None
         selection = selection_of(sample_filter)
         if selection.is_everything and sample_filter.state is None:
             raise BadRequest("expected a filter that sets at least one field - at `filter`")
-        started = await deleter.delete_selected(submitter, sample_filter.state, selection, reason)
-        text = filter_text(selection, sample_filter.state)
-        await info.context.record(
-            "samples.deleted", AuditFacts(deletion=started.id, filter=text, reason=reason or None)
-        )
-        return DeletionType.of(started)
+        text, state = filter_text(selection, sample_filter.state), sample_filter.state
+
+        def entry_of(deletion: str) -> Any:
+            return context.entry("samples.deleted", AuditFacts(deletion=deletion, filter=text, reason=reason or None))
+
+        return DeletionType.of(await deleter.delete_selected(submitter, state, selection, reason, entry_of))
 
     @strawberry.mutation(
         description=(
@@ -178,17 +181,22 @@ class SampleMutation:
         ] = None,
     ) -> RecomputationType:
         """Start a recomputation."""
-        submitter, recomputer = info.context.caller.submitter, info.context.recomputer
+        context = info.context
+        submitter, recomputer = context.caller.submitter, context.recomputer
         if ids is None:
             selection = selection_of(result_filter)
-            started = await recomputer.recompute_outdated(submitter, selection)
             text = None if selection.is_everything else filter_text(selection)
-            await info.context.record("results.recomputed", AuditFacts(recomputation=started.id, filter=text))
-            return RecomputationType.of(started)
+
+            def entry_of(recomputation: str) -> Any:
+                return context.entry("results.recomputed", AuditFacts(recomputation=recomputation, filter=text))
+
+            return RecomputationType.of(await recomputer.recompute_outdated(submitter, selection, entry_of))
         if result_filter is not None:
             raise BadRequest("expected `ids` or `filter`, got both - at `filter`")
         if len(ids) > MAX_IDS:
             raise BadRequest(f"expected at most {MAX_IDS:,} ids, got {len(ids):,} - at `ids`")
-        started = await recomputer.recompute_ids(submitter, ids)
-        await info.context.record("results.recomputed", facts_of_samples(ids, recomputation=started.id))
-        return RecomputationType.of(started)
+
+        def entry_of_ids(recomputation: str) -> Any:
+            return context.entry("results.recomputed", facts_of_samples(ids, recomputation=recomputation))
+
+        return RecomputationType.of(await recomputer.recompute_ids(submitter, ids, entry_of_ids))

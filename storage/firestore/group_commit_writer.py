@@ -79,6 +79,15 @@ class GroupCommitWriter:
             raise outcome
         return outcome
 
+    async def write_together(self, writes: Sequence[Any], submitter: str = "") -> None:
+        """Return after Firestore has committed all writes. Raises the first error, as in `write`.
+
+        A caller that is cancelled cannot prevent a later write without an earlier one.
+        """
+        for outcome in await self.write_all(writes, submitter):
+            if isinstance(outcome, Exception):
+                raise outcome
+
     async def write_all(self, writes: Sequence[Any], submitter: str = "") -> list[Any]:
         """Return one outcome per `Write`: the value that `write` returns, or the exception that `write` raises."""
         if not writes:

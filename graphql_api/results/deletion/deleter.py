@@ -4,11 +4,13 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 from graphql_api.results.deletion.deletion import Deletion, DeletionState
 from graphql_api.results.deletion.deletion_store import DeletionStore
 from graphql_api.results.filters import Selection
+from graphql_api.results.jobs.job_records import EntryOf
 from graphql_api.results.jobs.job_runner import JobRunner, batches_of
 from graphql_api.results.store import Store
 from storage.documents import BadRequest, NotFound, SampleState, Tombstone
@@ -30,21 +32,24 @@ class Deleter:
         """Stop. Store all running deletions as INTERRUPTED."""
         await self._runner.close()
 
-    async def delete_one(self, submitter: str, sample_id: str, reason: str) -> None:
-        """Delete a sample, and return after the deletion. Raises `NotFound` if the sample does not exist."""
+    async def delete_one(self, submitter: str, sample_id: str, reason: str, entry: Any) -> None:
+        """Delete a sample, and return after the deletion. Raises `NotFound` if the sample does not exist.
+
+        If it exists, the entry of the audit log is stored first.
+        """
         _check(reason)
-        if not await self._records.delete(submitter, [sample_id], reason):
+        if not await self._records.delete(submitter, [sample_id], reason, entry):
             raise NotFound("no sample has this id")
 
-    async def delete_ids(self, submitter: str, ids: Sequence[str], reason: str) -> Deletion:
+    async def delete_ids(self, submitter: str, ids: Sequence[str], reason: str, entry_of: EntryOf) -> Deletion:
         """Start the deletion of the samples `ids`. Ids of samples that do not exist are skipped.
 
         Raises `RateLimited` if another deletion of this submitter is running.
         """
-        return await self._start(submitter, batches_of(list(dict.fromkeys(ids)), _BATCH_SIZE), reason)
+        return await self._start(submitter, batches_of(list(dict.fromkeys(ids)), _BATCH_SIZE), reason, entry_of)
 
     async def delete_selected(
-        self, submitter: str, state: SampleState | None, selection: Selection, reason: str
+        self, submitter: str, state: SampleState | None, selection: Selection, reason: str, entry_of: EntryOf
     ) -> Deletion:
         """Start the deletion of the selected samples that are in `state`.
 
@@ -53,7 +58,7 @@ class Deleter:
         Raises `RateLimited` if another deletion of this submitter is running.
         """
         ids = self._store.sample_listing.ids_with_expired(submitter, state, selection, _BATCH_SIZE)
-        return await self._start(submitter, ids, reason)
+        return await self._start(submitter, ids, reason, entry_of)
 
     async def get(self, submitter: str, deletion_id: str) -> Deletion | None:
         """Return the progress of a deletion, or None if it does not exist."""
@@ -63,11 +68,14 @@ class Deleter:
         """Return what remains of a deleted sample, or None if the sample is not deleted."""
         return await self._records.tombstone(submitter, sample_id)
 
-    async def _start(self, submitter: str, batches: AsyncGenerator[Sequence[str], None], reason: str) -> Deletion:
+    async def _start(
+        self, submitter: str, batches: AsyncGenerator[Sequence[str], None], reason: str, entry_of: EntryOf
+    ) -> Deletion:
         _check(reason)
         now = datetime.now(UTC)
         started = Deletion(str(uuid4()), DeletionState.RUNNING, 0, reason, now, now)
-        await self._runner.start(submitter, _Run(self._records, submitter, started, batches))
+        run = _Run(self._records, submitter, started, batches)
+        await self._runner.start(submitter, run, entry_of(started.id))
         return started
 
 
@@ -83,10 +91,10 @@ class _Run:
         self._current = started
         self._batches = batches
 
-    async def record(self, state: DeletionState | None = None) -> None:
-        """Store the progress."""
+    async def record(self, state: DeletionState | None = None, *entries: Any) -> None:
+        """Store the progress, with entries of the audit log."""
         self._current = replace(self._current, state=state or self._current.state)
-        await self._records.write(self._submitter, self._current)
+        await self._records.write(self._submitter, self._current, *entries)
 
     async def work(self) -> DeletionState:
         """Delete batch by batch."""

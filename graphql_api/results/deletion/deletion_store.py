@@ -49,8 +49,11 @@ class DeletionStore(JobRecords[Deletion]):
         submitted_at = encoding.to_datetime(documents[sample].fields["submitted_at"].timestamp_value)
         return tombstone if tombstone.deleted_at >= submitted_at else None
 
-    async def delete(self, submitter: str, ids: Collection[str], reason: str) -> int:
-        """Delete the samples `ids`, or their results if only these exist. Return the number of samples that existed."""
+    async def delete(self, submitter: str, ids: Collection[str], reason: str, entry: Any = None) -> int:
+        """Delete the samples `ids`, or their results if only these exist. Return the number of samples that existed.
+
+        If one exists, `entry` is stored before the first change: an entry of the audit log.
+        """
         remaining, deleted = set(filter(document_paths.is_sample_id, ids)), 0
         started_at: datetime | None = None
         for _ in range(_MAX_ATTEMPTS):
@@ -70,6 +73,9 @@ class DeletionStore(JobRecords[Deletion]):
             as_read = [
                 header for header in headers.values() if encoding.to_datetime(header.create_time) <= started_at
             ]  # another deletion was faster if a sample was submitted again in the meantime
+            if entry is not None and (as_read or expired):
+                await self._writer.write(entry, submitter)
+                entry = None
             remaining = await self._delete_as_read(submitter, as_read, results, now, reason)
             remaining |= await self._replace_results(submitter, expired, now, reason)
             deleted += len(as_read) + len(expired) - len(remaining)

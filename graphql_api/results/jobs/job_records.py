@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from storage.documents import document_paths
 from storage.firestore import encoding
@@ -23,6 +23,9 @@ class Job(Protocol):
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored record."""
 
+
+EntryOf = Callable[[str], Any]
+"""Returns the `Write` of an entry of the audit log about the start of a job. Its argument is the id of the job."""
 
 J = TypeVar("J", bound=Job)
 S = TypeVar("S", bound=StrEnum)
@@ -54,10 +57,10 @@ class JobRecords(Generic[J]):
         documents = await self._firestore.batch_get([path])
         return self._decode(job_id, encoding.from_document(documents[path])) if documents else None
 
-    async def write(self, submitter: str, job: J) -> None:
-        """Store a job. This replaces an earlier record with the same id."""
+    async def write(self, submitter: str, job: J, *entries: Any) -> None:
+        """Store a job, with entries of the audit log. This replaces an earlier record with the same id."""
         name = self._firestore.name(self._path(submitter, job.id))
-        await self._writer.write(encoding.to_write(name, job.fields()), submitter)
+        await self._writer.write_together([*entries, encoding.to_write(name, job.fields())], submitter)
 
 
 def stored_progress(states: type[S], fields: Mapping[str, object]) -> tuple[S, datetime, datetime]:

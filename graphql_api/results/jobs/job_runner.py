@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from storage.documents import RateLimited
 
@@ -24,8 +24,8 @@ class Run(Protocol[S]):
     def id(self) -> str:
         """The id of the job."""
 
-    async def record(self, state: S | None = None) -> None:
-        """Store the progress. If `state` is set, change the state of the job."""
+    async def record(self, state: S | None = None, *entries: Any) -> None:
+        """Store the progress, with entries of the audit log. If `state` is set, change the state of the job."""
 
     async def work(self) -> S:
         """Do the work. Return the final state."""
@@ -48,15 +48,15 @@ class JobRunner(Generic[S]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def start(self, submitter: str, run: Run[S]) -> None:
-        """Store the record of a job, and start it.
+    async def start(self, submitter: str, run: Run[S], entry: Any) -> None:
+        """Store the record of a job with an entry of the audit log, and start the job.
 
         Raises `RateLimited` if another job of this submitter is running.
         """
         async with self._starting:
             if submitter in self._running:
                 raise RateLimited(f"another {self._noun} of this submitter is running; retry when it has ended")
-            await run.record()
+            await run.record(None, entry)
             task = self._running[submitter] = asyncio.create_task(self._run(submitter, run))
             task.add_done_callback(lambda _: self._running.pop(submitter))
 

@@ -17,9 +17,11 @@ from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 from graphql_api.results.filters import Selection
+from graphql_api.results.jobs.job_records import EntryOf
 from graphql_api.results.jobs.job_runner import JobRunner, batches_of
 from graphql_api.results.recomputation.recomputation import Recomputation, RecomputationState
 from graphql_api.results.recomputation.recomputation_store import RecomputationStore
@@ -54,7 +56,7 @@ class Recomputer:
         await self._later_reads.cancel()
         await self._runner.close()
 
-    async def recompute_ids(self, submitter: str, ids: Sequence[str]) -> Recomputation:
+    async def recompute_ids(self, submitter: str, ids: Sequence[str], entry_of: EntryOf) -> Recomputation:
         """Start a recomputation of the samples `ids`. The samples need not have results.
 
         Raises `NotFound` if one of the samples does not exist or was REJECTED. Raises `RateLimited` if another
@@ -64,19 +66,19 @@ class Recomputer:
         for index, sample_id in enumerate(ids):
             if sample_id not in headers or headers[sample_id].arrival is Arrival.REJECTED:
                 raise NotFound(f"no accepted sample has this id - at `ids[{index}]`")
-        return await self._start(submitter, batches_of(list(dict.fromkeys(ids)), _BATCH_SIZE))
+        return await self._start(submitter, batches_of(list(dict.fromkeys(ids)), _BATCH_SIZE), entry_of)
 
-    async def recompute_outdated(self, submitter: str, selection: Selection) -> Recomputation:
+    async def recompute_outdated(self, submitter: str, selection: Selection, entry_of: EntryOf) -> Recomputation:
         """Start a recomputation of the selected outdated results. If all are selected, include PENDING samples.
 
         Raises `RateLimited` if another recomputation of this submitter is running.
         """
         outdated = self._store.result_listing.outdated_ids(submitter, STATISTICS_VERSION, selection, _BATCH_SIZE)
         if not selection.is_everything:
-            return await self._start(submitter, outdated)
+            return await self._start(submitter, outdated, entry_of)
         before = datetime.now(UTC) - _MIN_PENDING_TIME
         pending = self._store.sample_listing.pending_ids(submitter, before, _BATCH_SIZE)
-        return await self._start(submitter, _chain(outdated, pending))
+        return await self._start(submitter, _chain(outdated, pending), entry_of)
 
     async def get(self, submitter: str, recomputation_id: str) -> Recomputation | None:
         """Return the progress of a recomputation, or None if it does not exist."""
@@ -100,12 +102,15 @@ class Recomputer:
         await asyncio.sleep(_WATCH_INTERVAL_SECONDS)
         return await self.get(submitter, recomputation_id)
 
-    async def _start(self, submitter: str, batches: AsyncGenerator[Sequence[str], None]) -> Recomputation:
+    async def _start(
+        self, submitter: str, batches: AsyncGenerator[Sequence[str], None], entry_of: EntryOf
+    ) -> Recomputation:
         now = datetime.now(UTC)
         started = Recomputation(
             id=str(uuid4()), state=RecomputationState.RUNNING, requested=0, done=0, started_at=now, updated_at=now
         )
-        await self._runner.start(submitter, _Run(self._records, submitter, started, batches))
+        run = _Run(self._records, submitter, started, batches)
+        await self._runner.start(submitter, run, entry_of(started.id))
         return started
 
 
@@ -126,11 +131,11 @@ class _Run:
         self._batches = batches
         self._recorded = time.monotonic()
 
-    async def record(self, state: RecomputationState | None = None) -> None:
-        """Store the progress."""
+    async def record(self, state: RecomputationState | None = None, *entries: Any) -> None:
+        """Store the progress, with entries of the audit log."""
         self._current = replace(self._current, state=state or self._current.state)
         self._recorded = time.monotonic()
-        await self._records.write(self._submitter, self._current)
+        await self._records.write(self._submitter, self._current, *entries)
 
     async def work(self) -> RecomputationState:
         """Recompute batch by batch."""

@@ -10,7 +10,7 @@ from storage.documents import Retention
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
-from storage.firestore.messages import Document
+from storage.firestore.messages import Document, Write
 
 pytestmark = pytest.mark.anyio
 
@@ -34,10 +34,10 @@ class SlowFirestore:
         await self.may_end.wait()
         return found
 
-    async def write(self, write: Any, submitter: str) -> None:
-        """Store the document."""
+    async def write_together(self, writes: list[Any], submitter: str) -> None:
+        """Store the document after the entry of the audit log."""
         del submitter
-        self.document = Document(fields=write.update.fields)
+        self.document = Document(fields=writes[-1].update.fields)
 
 
 async def test_a_change_during_a_read_applies_to_the_next_sample() -> None:
@@ -48,7 +48,7 @@ async def test_a_change_during_a_read_applies_to_the_next_sample() -> None:
     )
     reading = asyncio.create_task(settings.current("local"))
     await firestore.started.wait()
-    await settings.set_skips_missing("local", skips_missing=True)
+    await settings.set_skips_missing("local", Write(), skips_missing=True)
     firestore.may_end.set()
 
     assert not (await reading).skips_missing

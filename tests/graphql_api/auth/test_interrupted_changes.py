@@ -1,0 +1,140 @@
+"""A change whose request ends early. The audit log has an entry about the change in any case."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+from graphql_api.auth.audit_entry import AuditFacts
+from graphql_api.auth.audit_log import AuditLog
+from graphql_api.auth.key_manager import KeyManager
+from graphql_api.auth.key_store import KeyStore
+from graphql_api.auth.scopes import Scope
+from graphql_api.budgets.loop_turns import LoopTurns
+from graphql_api.ingest.submitter_settings import SubmitterSettings
+from graphql_api.limits import KeyLimits
+from graphql_api.results.deletion.deleter import Deleter
+from graphql_api.results.deletion.deletion_store import DeletionStore
+from graphql_api.results.filters import EVERYTHING
+from graphql_api.results.recomputation.recomputation_store import RecomputationStore
+from graphql_api.results.recomputation.recomputer import Recomputer
+from graphql_api.results.store import Store
+from storage.documents import Retention
+from storage.firestore.client import Firestore
+from storage.firestore.group_commit_writer import GroupCommitWriter
+from tests.stack import Stack
+
+SUBMITTER = "interrupted"
+SCOPES = frozenset({Scope.READ})
+
+
+class InterruptedWriter(GroupCommitWriter):
+    """Cancels a request before its second call."""
+
+    request: asyncio.Task[Any] | None = None
+    calls = 0
+
+    async def write_all(self, writes: Sequence[Any], submitter: str = "") -> list[Any]:
+        """Send writes, unless the request ends before."""
+        if asyncio.current_task() is self.request:
+            self.calls += 1
+            if self.calls > 1:
+                raise asyncio.CancelledError
+        return await super().write_all(writes, submitter)
+
+
+class Administration:
+    """Everything that changes the data of a submitter and belongs in its audit log."""
+
+    def __init__(self, firestore: Firestore, writer: InterruptedWriter) -> None:
+        turns = LoopTurns()
+        self.writer = writer
+        self.audit_log = AuditLog(firestore, writer, turns)
+        self.keys = KeyManager(KeyStore(firestore, writer, self.audit_log, turns), self.audit_log)
+        self.settings = SubmitterSettings(firestore, writer, Retention())
+        store = Store(firestore, turns, shards=1)
+        self.deleter = Deleter(store, DeletionStore(firestore, writer))
+        self.recomputer = Recomputer(store, RecomputationStore(firestore, writer))
+
+    def entry(self, action: str, job: str = "") -> Any:
+        """Return an entry."""
+        return self.audit_log.entry(SUBMITTER, actor="test", action=action, facts=AuditFacts(change=job))
+
+    async def interrupt(self, change: Awaitable[object]) -> None:
+        """Cancel the request of a change before it can call Firestore a second time."""
+        self.writer.request, self.writer.calls = asyncio.ensure_future(change), 0
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.writer.request
+
+    async def actions(self) -> list[str]:
+        """Return the actions in the audit log, the newest first."""
+        return [entry.action for entry in await self.audit_log.read(SUBMITTER, 100)]
+
+
+@pytest.fixture
+async def administration(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Administration]:
+    """The administration of a stack."""
+    for name, value in stack.firestore_environment.items():
+        monkeypatch.setenv(name, value)
+    firestore = Firestore.connect(timeout_seconds=30)
+    writer = InterruptedWriter(firestore, timeout_seconds=30)
+    administration = Administration(firestore, writer)
+    try:
+        yield administration
+    finally:
+        await administration.recomputer.close()
+        await administration.deleter.close()
+        await writer.close()
+        await firestore.close()
+
+
+async def test_each_change_of_a_key_has_an_entry(administration: Administration) -> None:
+    """A rotation creates a key and changes another one."""
+    manager = administration.keys
+    limits = KeyLimits(name="limited", requests_per_second=5)
+    _, selected = await manager.create(SUBMITTER, SCOPES, limits=limits)
+    changes: dict[str, Callable[[], Awaitable[object]]] = {
+        "key.created": partial(manager.create, SUBMITTER, SCOPES),
+        "key.limits_changed": partial(manager.set_limits, selected, {"requests_per_second": 3}),
+        "key.revoked": partial(manager.revoke, selected),
+    }
+
+    for action, change in changes.items():
+        await administration.interrupt(change())
+        assert (await administration.actions())[0] == action
+    assert (await manager.select_one(selected[0]))[1].revoked is not None
+
+
+async def test_a_rotation_that_ends_early_has_an_entry_of_its_new_key(administration: Administration) -> None:
+    """The earlier key stays valid."""
+    manager = administration.keys
+    _, selected = await manager.create(SUBMITTER, SCOPES)
+
+    await administration.interrupt(manager.rotate(selected, timedelta()))
+
+    assert (await administration.actions())[0] == "key.created"
+    assert (await manager.select_one(selected[0]))[1].expires is None
+
+
+async def test_each_change_of_a_setting_has_an_entry(administration: Administration) -> None:
+    """Also if the client does not wait for the response."""
+    settings, entry = administration.settings, administration.entry
+    await administration.interrupt(settings.set_retention(SUBMITTER, Retention(1), entry("retention.changed")))
+    assert (await administration.actions())[0] == "retention.changed"
+    change = settings.set_skips_missing(SUBMITTER, entry("missing_values.changed"), skips_missing=True)
+    await administration.interrupt(change)
+    assert (await administration.actions())[0] == "missing_values.changed"
+
+
+async def test_each_job_has_an_entry(administration: Administration) -> None:
+    """A job continues after its request has ended."""
+    deletion = administration.deleter.delete_ids(SUBMITTER, [], "", partial(administration.entry, "samples.deleted"))
+    await administration.interrupt(deletion)
+    assert (await administration.actions())[0] == "samples.deleted"
+    entry_of = partial(administration.entry, "results.recomputed")
+    await administration.interrupt(administration.recomputer.recompute_outdated(SUBMITTER, EVERYTHING, entry_of))
+    assert (await administration.actions())[0] == "results.recomputed"
