@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import is_secret, new_secret
@@ -24,6 +24,16 @@ class ApiKey:
     last_used: datetime | None = None
     """The start of the last day, in UTC, on which the key was used."""
     limits: KeyLimits | None = None
+    rotated: datetime | None = None
+    """When the key was rotated for the first time. A rotation can shorten the lifetime of the key."""
+    expires_before_rotation: datetime | None = None
+    """The value of `expires` before the first rotation."""
+
+    @property
+    def lifetime(self) -> timedelta | None:
+        """The lifetime with which the key was created, or None if it was unlimited."""
+        expires = self.expires if self.rotated is None else self.expires_before_rotation
+        return None if expires is None else expires - self.created
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored document."""
@@ -36,13 +46,16 @@ class ApiKey:
             "revoked": self.revoked,
             "last_used": self.last_used,
             "limits": limits_fields(self.limits),
+            "rotated": self.rotated,
+            "expires_before_rotation": self.expires_before_rotation,
         }
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, object]) -> "ApiKey":
         """Read the fields of a stored document. Raises `TypeError` if they are not an API key."""
-        created, expires, revoked, last_used = (
-            _time(fields.get(name)) for name in ("created", "expires", "revoked", "last_used")
+        created, expires, revoked, last_used, rotated, expires_before_rotation = (
+            _time(fields.get(name))
+            for name in ("created", "expires", "revoked", "last_used", "rotated", "expires_before_rotation")
         )
         scopes = fields["scopes"]
         if not isinstance(scopes, list) or created is None:
@@ -56,6 +69,8 @@ class ApiKey:
             revoked=revoked,
             last_used=last_used,
             limits=_limits(fields.get("limits")),
+            rotated=rotated,
+            expires_before_rotation=expires_before_rotation,
         )
 
     def is_valid_at(self, time: datetime) -> bool:

@@ -84,11 +84,14 @@ class KeyManager:
         key_digest, old = selected
         if not old.is_valid_at(datetime.now(UTC)):
             raise BadRequest("the key is revoked or expired; create a new one")
-        lifetime = None if old.expires is None else old.expires - old.created
-        created = await self.create(old.submitter, old.scopes, old.label, lifetime, limits=old.limits, actor=actor)
-        ends = datetime.now(UTC) + overlap
+        created = await self.create(old.submitter, old.scopes, old.label, old.lifetime, limits=old.limits, actor=actor)
+        now = datetime.now(UTC)
+        ends = now + overlap
         entry = self._entry(old, key_digest, "key.rotated", actor, f"replaced by {created[1][0][:SHOWN_DIGITS]}")
-        await self._store.update(key_digest, entry, expires=ends if old.expires is None else min(ends, old.expires))
+        changed: dict[str, object] = {"expires": ends if old.expires is None else min(ends, old.expires)}
+        if old.rotated is None:
+            changed |= {"rotated": now, "expires_before_rotation": old.expires}
+        await self._store.update(key_digest, entry, **changed)
         return created
 
     async def set_limits(

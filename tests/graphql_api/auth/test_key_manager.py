@@ -46,6 +46,21 @@ async def keys(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[K
         await firestore.close()
 
 
+@pytest.mark.parametrize("lifetime", [None, timedelta(days=30)])
+async def test_a_repeated_rotation_keeps_the_lifetime(keys: Keys, lifetime: timedelta | None) -> None:
+    """A client repeats a rotation if it has lost the response with the new key."""
+    manager = keys.manager
+    _, selected = await manager.create("rotates-again", SCOPES, lifetime=lifetime)
+
+    for _ in range(3):
+        _, (_, replacement) = await manager.rotate(selected, timedelta(days=7))
+        selected = await manager.select_one(selected[0])
+
+        assert replacement.expires == (None if lifetime is None else replacement.created + lifetime)
+        assert selected[1].expires is not None
+        assert selected[1].expires < replacement.created + timedelta(days=8)
+
+
 async def test_a_rotation_does_not_undo_a_revocation(keys: Keys) -> None:
     """One user revokes the key after another one has selected it for a rotation."""
     manager = keys.manager
