@@ -7,6 +7,7 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from graphql_api.client_text import shorten
@@ -36,7 +37,7 @@ class ErrorResponder:
         path = shorten(request.url.path, 100)
         headers = {}
         if isinstance(error, HTTPException):  # raised by the router
-            error = _of_router(error, request.method, path)
+            error = _of_router(error, request, path)
         elif isinstance(error, MemoryError):
             error = Unavailable("the server has too little memory for this request; retry later")
         if isinstance(error, DropzoneError):
@@ -52,11 +53,19 @@ class ErrorResponder:
         return Response(orjson.dumps({"error": described}), status, headers, "application/json")
 
 
-def _of_router(error: HTTPException, method: str, path: str) -> DropzoneError:
+def _of_router(error: HTTPException, request: Request, path: str) -> DropzoneError:
     if error.status_code == 405:
-        allow = (error.headers or {}).get("Allow", "")
-        return MethodNotAllowed(f"{path} does not support {method}; use {allow}", allow=allow)
+        of_router = set((error.headers or {}).get("Allow", "").split(", ")) - {""}
+        allow = ", ".join(sorted(of_router | _methods(request)))
+        return MethodNotAllowed(f"{path} does not support {request.method}; use {allow}", allow=allow)
     return NotFound(f"{path} does not exist")
+
+
+def _methods(request: Request) -> set[str]:
+    """Return the methods of all routes of a path. The router names only those of the first route."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    matching = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in matching for method in route.methods or ()}
 
 
 class _NoResponse(Response):

@@ -68,3 +68,22 @@ def test_the_scheme_of_a_trusted_proxy_is_believed(tmp_path: Path) -> None:
         assert response.headers["strict-transport-security"] == "max-age=31536000"
         plain = httpx.post(f"{stack.url}/session", headers={"x-api-key": stack.key})
         assert "; Secure" not in plain.headers["set-cookie"]
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/samples", "OPTIONS, POST"),
+        ("/samples/unknown", "DELETE, GET, HEAD"),
+        ("/session", "DELETE, GET, HEAD, POST"),
+        ("/results", "GET, HEAD"),
+        ("/assets/missing", "GET, HEAD"),
+    ],
+)
+def test_a_refused_method_is_told_every_supported_method(stack: Stack, path: str, allowed: str) -> None:
+    """Several routes can have the same path."""
+    response = httpx.put(stack.url + path)
+
+    assert response.status_code == 405
+    assert response.headers["allow"] == allowed
+    assert f"{path} does not support PUT; use {allowed}" in response.text
