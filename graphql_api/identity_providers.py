@@ -52,7 +52,10 @@ def parse_scopes(text: str) -> Mapping[str, str]:
 
 def is_secure(url: str) -> bool:
     """Return whether keys can be read from `url` safely: `url` has HTTPS, or is on this machine."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # such as https://[::1
+        return False
     if parts.scheme == "https":
         return bool(parts.hostname)
     try:

@@ -86,6 +86,17 @@ async def test_known_keys_are_used_while_the_provider_is_down() -> None:
     assert len(down.requests) == 2  # both addresses of the metadata, and nothing more before the cooldown ends
 
 
+async def test_an_address_that_cannot_be_parsed_is_a_problem_of_the_provider() -> None:
+    """It says nothing about the tokens."""
+
+    async def fetch(url: str) -> Mapping[str, object]:
+        del url
+        return {"issuer": ISSUER, "jwks_uri": "https://[::1/keys"}
+
+    with pytest.raises(Unavailable):
+        await IssuerKeys(ISSUER, fetch).find("rsa")
+
+
 async def test_metadata_of_another_issuer_is_refused() -> None:
     """Otherwise a provider could answer for another one (RFC 8414, section 3.3)."""
     provider = Provider("https://other.example")
