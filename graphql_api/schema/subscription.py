@@ -26,7 +26,7 @@ from graphql_api.schema.types.inputs import selection_of
 from graphql_api.schema.types.recomputation import RecomputationType
 from graphql_api.schema.types.result import Result
 from graphql_api.schema.types.sample import Sample
-from storage.documents import NotFound, Status
+from storage.documents import NotFound, SampleState, Status
 from storage.documents import Result as StoredResult
 
 
@@ -52,7 +52,7 @@ class Subscription:
                 if header is None:
                     raise NotFound("the sample does not exist - at `id`")
                 sample = Sample.of(header)
-                is_pending = not header.problems and await sample.stored_result(info) is None
+                is_pending = await sample.current_state(info) is SampleState.PENDING
                 yield sample
                 if is_pending:
                     await result_written

@@ -77,9 +77,8 @@ class Sample:
 
     @strawberry.field(description="The state of the sample.", metadata=costs(READ))
     async def state(self, info: Info) -> SampleState:
-        """Return the state, which follows from the header and the result."""
-        result = await self.stored_result(info)
-        return state_of(self.header.arrival, None if result is None else result.status, self.header.expire_at)
+        """Return the state."""
+        return await self.current_state(info)
 
     @strawberry.field(
         description="The problems of the sample. Empty unless the state is REJECTED or FAILED.", metadata=costs(READ)
@@ -158,6 +157,11 @@ class Sample:
         if len(part) <= VECTOR_PIECE:
             return vector(part)
         return await info.context.receiver.validators.run(self.header.submitter, partial(vector, part))
+
+    async def current_state(self, info: Info) -> SampleState:
+        """Return the state, which follows from the header and the result."""
+        result = await self.stored_result(info)
+        return state_of(self.header.arrival, None if result is None else result.status, self.header.expire_at)
 
     async def stored_result(self, info: Info) -> StoredResult | None:
         """Load the result of this sample. A sample that is PENDING or REJECTED has none."""

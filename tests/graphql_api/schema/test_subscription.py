@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 
 import anyio
 import pytest
@@ -123,13 +124,20 @@ async def test_a_sample_in_a_final_state_is_returned_at_once(stack: Stack, sampl
     await anyio.to_thread.run_sync(stack.wait_for, sample_id, states[-1])
     async with watching(stack, stack.key) as socket:
         await subscribe(socket, FOLLOW, id=sample_id)
-        messages = []
-        async for message in following(socket):
-            messages.append(message)
-            if message["type"] == "complete":
-                break
+        assert await _states_until_complete(socket) == states
 
-    assert [message["payload"]["data"]["sample"]["state"] for message in messages[:-1]] == states
+
+async def test_a_subscription_to_an_expired_sample_without_a_result_completes(stack: Stack) -> None:
+    """Firestore deletes the documents of an expired sample in any order. No result follows."""
+    key = await anyio.to_thread.run_sync(stack.new_key, "expired")
+    sample_id = await submit(stack, key)
+    await anyio.to_thread.run_sync(lambda: stack.wait_for(sample_id, key=key))
+    await anyio.to_thread.run_sync(_expire, stack, f"submitters/expired/samples/{sample_id}")
+    async with watching(stack, key) as socket:
+        await subscribe(socket, FOLLOW, id=sample_id)
+        states = await _states_until_complete(socket)
+
+    assert states == ["DELETED"]
 
 
 async def test_a_subscription_to_an_unknown_sample_is_an_error(stack: Stack) -> None:
@@ -141,6 +149,25 @@ async def test_a_subscription_to_an_unknown_sample_is_an_error(stack: Stack) -> 
 
         assert "NOT_FOUND" in json.dumps(message)
         assert any([json.loads(text)["type"] == "pong" async for text in _until_pong(socket)])
+
+
+def _expire(stack: Stack, path: str) -> None:
+    """Let a sample expire, and delete its result after the function has computed it again."""
+    documents = stack.firestore()
+    result = documents.document(path.replace("/samples/", "/results/"))
+    written = documents.document(path).update({"expire_at": datetime.now(UTC) - timedelta(hours=1)})
+    eventually(lambda: result.get().get("sample_update_time") == written.update_time, lambda: stack.log)
+    result.delete()
+
+
+async def _states_until_complete(socket: ClientConnection) -> list[str]:
+    states = []
+    with anyio.fail_after(60):
+        async for message in following(socket):
+            if message["type"] == "complete":
+                break
+            states.append(message["payload"]["data"]["sample"]["state"])
+    return states
 
 
 async def _until_pong(socket: ClientConnection) -> AsyncIterator[str | bytes]:
