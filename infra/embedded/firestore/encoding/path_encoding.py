@@ -21,7 +21,7 @@ _TEXT_TAG = b"\x02"
 TEXT_END = b"\x00\x01"
 _ESCAPED_NUL = b"\x00\xff"
 
-_numeric_id = re.compile(r"__id(-?\d{1,19})__")
+_numeric_id = re.compile(r"__id(0|-?[1-9][0-9]{0,18})__")  # one text for each number, so that paths are unambiguous
 
 
 def encode_text(text: str) -> bytes:

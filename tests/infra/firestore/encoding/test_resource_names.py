@@ -52,9 +52,12 @@ def test_an_invalid_field_path_is_rejected(text: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["a", "a/b/c", "a/b/", "a//b", "a/..", "a/.", "a/__reserved__", "a/" + "é" * 751, "/".join(["a/b"] * 101), ""],
+    [
+        *("a", "a/b/c", "a/b/", "a//b", "a/..", "a/.", "a/__reserved__", "a/" + "é" * 751, "/".join(["a/b"] * 101), ""),
+        *("a/__id07__", "a/__id-0__", "a/__id-07__", "a/__id٣__"),
+    ],
 )
 def test_an_invalid_document_name_is_rejected(path: str) -> None:
-    """Names of collections, and names with empty, reserved or overlong ids."""
+    """Names of collections, names with empty, reserved or overlong ids, and a second text of a numeric id."""
     with pytest.raises(StatusError):
         resource_names.parse_document(f"{DATABASE}/documents/{path}", DATABASE)
