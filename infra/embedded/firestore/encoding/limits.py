@@ -57,6 +57,17 @@ def check_field_name(name: str) -> int:
     return size + 1
 
 
+def check_operand(value: Any, name: str) -> None:
+    """Raise `StatusError` if a value that a query or a transform compares with is not valid. Truncate its timestamps.
+
+    `name` is the property, for errors.
+    """
+    value_type = value.WhichOneof("value_type")
+    if value_type is None:
+        raise invalid_argument("Cannot convert firestore.v1.Value with type unset.")
+    value_size(value, value_type, name)
+
+
 def _fields_size(fields: Any, depth: int) -> int:
     size = 0
     for name in fields:  # `items` takes twice as long

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.embedded.firestore.encoding import field_paths, number_encoding, resource_names, values
+from infra.embedded.firestore.encoding import field_paths, limits, number_encoding, resource_names, values
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
 from infra.embedded.firestore.errors import invalid_argument
 
@@ -184,6 +184,8 @@ def _read_field(message: Any, parent: resource_names.ResourceName) -> FieldFilte
             raise invalid_argument("the name __key__ is reserved")
         encoded = tuple(_encode_name(_read_name(each, parent)) for each in operands)
     else:
+        for operand in operands:
+            limits.check_operand(operand, message.field.field_path)
         encoded = tuple(map(values.encode, operands))
     matches_nothing = FieldFilter(field, IN, ())
     if operator in (NOT_EQUAL, NOT_IN):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.embedded.firestore.encoding import field_paths, resource_names, values
+from infra.embedded.firestore.encoding import field_paths, limits, resource_names, values
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
 from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.queries import filters
@@ -93,6 +93,7 @@ def read_cursor(cursor: Any, orders: Sequence[Order], parent: resource_names.Res
                 raise invalid_argument("The cursor key is in a different database than the query")
             encoded = name.path + values.END
         else:
+            limits.check_operand(value, field_paths.to_text(order.field))
             encoded = values.encode_indexed(value)
         parts.append(values.invert(encoded) if order.descending else encoded)
     return Bound(tuple(parts), after=not cursor.before)

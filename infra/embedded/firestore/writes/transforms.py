@@ -11,7 +11,7 @@ A transform is applied after the update mask and after earlier transforms. Fires
 from collections.abc import Callable
 from typing import Any
 
-from infra.embedded.firestore.encoding import field_paths, number_encoding, values
+from infra.embedded.firestore.encoding import field_paths, limits, number_encoding, values
 from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.messages import Value, timestamp
 
@@ -40,6 +40,9 @@ def check(transform: Any) -> field_paths.FieldPath:
             raise invalid_argument(
                 f'Field transform "{operation}" of "{transform.field_path}" must have a numeric operand.'
             )
+    if operation in ("append_missing_elements", "remove_all_from_array"):
+        for element in getattr(transform, operation).values:
+            limits.check_operand(element, transform.field_path)
     return path
 
 
