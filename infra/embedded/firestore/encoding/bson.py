@@ -14,6 +14,8 @@ from infra.embedded.firestore.errors import invalid_argument
 
 MIN_KEY, TIMESTAMP, BINARY, OBJECT_ID, REGEX, MAX_KEY = b"\x07", b"\x1b", b"\x25", b"\x2a", b"\x2f", b"\x3e"
 REGEX_OPTIONS = "imsux"
+MIN_EXPONENT, MAX_EXPONENT = -6_176, 6_144
+"""The exponents of the last and the first digit of a 128-bit decimal. Encodings compute with these powers of 10."""
 
 _object_id = re.compile(r"[0-9a-fA-F]{24}")
 
@@ -60,7 +62,11 @@ def _decimal_text(text: str, name: str) -> str:
         raise invalid_argument(f'Property "{name}" holds an invalid decimal.') from None
     if number.is_nan():
         return "NaN"
-    return text if number.is_finite() else "-Infinity" if number < 0 else "Infinity"
+    if not number.is_finite():
+        return "-Infinity" if number < 0 else "Infinity"
+    if number.adjusted() > MAX_EXPONENT or int(number.as_tuple().exponent) < MIN_EXPONENT:
+        raise invalid_argument(f'Property "{name}" holds a decimal that is out of range.')
+    return text
 
 
 def _check_regex(value: Any, name: str) -> int:

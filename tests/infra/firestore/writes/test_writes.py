@@ -153,6 +153,8 @@ def test_batch_write_refuses_duplicate_documents_and_more_than_500_writes(firest
         ({"a": list(range(40_001))}, "Too many index entries"),
         ({"__b__": firestore.SERVER_TIMESTAMP}, "reserved"),
         ({"a": firestore.ArrayUnion([[1]])}, "array value in an array value"),
+        ({"a": {"__decimal128__": "1e3000000"}}, "out of range"),
+        ({"a": {"__decimal128__": "1e-3000000"}}, "out of range"),
     ],
 )
 def test_an_invalid_document_is_refused(collection: CollectionReference, fields: Any, message: str) -> None:
