@@ -90,7 +90,7 @@ def _copy(backup: Path, target: Path) -> None:
 
 def _move_aside(path: Path) -> Path | None:
     """Rename a data file and its log, so that both still belong together."""
-    former = path.with_name(f"{path.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    former = path.with_name(f"{path.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
     path.with_name(path.name + "-shm").unlink(missing_ok=True)
     log = file_check.log_of(path)
     found = None

@@ -103,6 +103,17 @@ def test_a_restore_that_ended_after_any_step_is_refused_until_it_is_repeated(
     assert len(list(own.client().collection("t").stream())) == 120
 
 
+def test_two_restores_within_a_second_keep_both_former_files(own: FirestoreProcess, ended: Path) -> None:
+    """The second one does not replace the file that the first one has moved aside."""
+    use(own, ended)
+    backup = own.data.with_name("backup.sqlite")
+    archive("backup", "--data", own.data, "--output", backup)
+
+    former = {restore.restore(backup, own.data) for _ in range(10)}
+
+    assert len(former) == 10
+
+
 @pytest.mark.parametrize("damage", [empty, halve, overwrite])
 def test_a_damaged_backup_is_not_restored(own: FirestoreProcess, ended: Path, damage: Callable[[Path], None]) -> None:
     """The present file stays."""
