@@ -46,6 +46,9 @@ def check_value(key: str, value: Any, name: str) -> int:
         raise invalid_argument(f'Property "{name}" holds a 32-bit integer that is out of range.')
     if key == "__decimal128__":
         value.string_value = _decimal_text(value.string_value, name)
+    for member, part in value.map_value.fields.items():
+        if part.WhichOneof("value_type") != _members[key].get(member):
+            raise invalid_argument(f'Property "{name}" holds a "{key}" with an unknown member or a wrong type.')
     if key == "__oid__" and not _object_id.fullmatch(value.string_value):
         raise invalid_argument(f'Property "{name}" holds an object id that is not 24 hexadecimal digits.')
     if key == "__binary__":
@@ -112,6 +115,10 @@ _encoders: dict[str, Callable[[Any], bytes]] = {
     "__binary__": _encode_binary,
     "__request_timestamp__": _encode_timestamp,
     "__regex__": _encode_regex,
+}
+_members = {
+    "__request_timestamp__": {"seconds": "integer_value", "increment": "integer_value"},
+    "__regex__": {"pattern": "string_value", "options": "string_value"},
 }
 _value_types = {
     "__min__": ("null_value", 1),

@@ -106,6 +106,8 @@ def value_size(value: Any, value_type: str | None, name: str, depth: int = 1) ->
 def _map_size(value: Any, name: str, depth: int) -> int:
     fields = value.map_value.fields
     if values.is_vector(value):
+        if len(fields) > 2:
+            raise invalid_argument(f'Vector in property "{name}" must not have other members.')
         dimensions = len(fields["value"].array_value.values)
         if not 1 <= dimensions <= MAX_VECTOR_DIMENSIONS:
             raise invalid_argument(f'Vector in property "{name}" must have 1 to {MAX_VECTOR_DIMENSIONS} dimensions.')

@@ -155,6 +155,9 @@ def test_batch_write_refuses_duplicate_documents_and_more_than_500_writes(firest
         ({"a": firestore.ArrayUnion([[1]])}, "array value in an array value"),
         ({"a": {"__decimal128__": "1e3000000"}}, "out of range"),
         ({"a": {"__decimal128__": "1e-3000000"}}, "out of range"),
+        ({"a": {"__type__": "__vector__", "value": [1.0], "more": "x" * 2_000_000}}, "other members"),
+        ({"a": {"__regex__": {"pattern": "x", "more": "x" * 2_000_000}}}, "unknown member"),
+        ({"a": {"__request_timestamp__": {"seconds": "x" * 2_000_000}}}, "wrong type"),
     ],
 )
 def test_an_invalid_document_is_refused(collection: CollectionReference, fields: Any, message: str) -> None:
