@@ -8,8 +8,13 @@ failing disk may be repaired, so the codes of these errors allow a retry.
 """
 
 import sqlite3
+from urllib.parse import quote
 
 import grpc
+
+MAX_HEADER_BYTES = 6_000
+"""gRPC sends a message in a header. Clients refuse headers of 8 KiB, and report RESOURCE_EXHAUSTED instead."""
+_printable = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")  # gRPC sends any other byte as three bytes
 
 
 class StatusError(Exception):
@@ -86,6 +91,14 @@ def from_exception(error: Exception) -> StatusError:
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return StatusError(grpc.StatusCode.DATA_LOSS, "The data file is damaged. Restore a backup of the data file.")
     return StatusError(grpc.StatusCode.INTERNAL, "Internal error encountered.")
+
+
+def shortened(message: str) -> str:
+    """Return a message without its middle if it is too long for a header."""
+    if len(quote(message, safe=_printable)) <= MAX_HEADER_BYTES:
+        return message
+    encoded, part = message.encode(), MAX_HEADER_BYTES // 6
+    return f"{encoded[:part].decode(errors='ignore')}...{encoded[-part:].decode(errors='ignore')}"
 
 
 def disk_failure(error: Exception) -> StatusError | None:

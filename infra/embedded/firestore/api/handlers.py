@@ -63,7 +63,7 @@ def _with_status(name: str, handler: Handler, call_counts: Counter[tuple[str, st
             call_counts[name, status.code.name] += 1
             if status.code is grpc.StatusCode.INTERNAL:
                 logger.exception("%s failed", name)
-            call.end(status.code, status.message)
+            call.end(status.code, errors.shortened(status.message))
         else:
             call_counts[name, "OK"] += 1
             return response

@@ -166,6 +166,19 @@ def test_an_invalid_document_is_refused(collection: CollectionReference, fields:
         collection.document().set(fields)
 
 
+@pytest.mark.parametrize("name", ["__" + "é" * 100_000 + "__", "__" + "%" * 3_000 + "__", "__" + "x" * 3_000 + "__"])
+def test_an_error_about_a_long_name_reaches_the_client(firestore: FirestoreProcess, name: str) -> None:
+    """Only its middle is missing if it is too long for a header, and the code stays the same."""
+    write = m.Write(update=m.Document(name=f"{ROOT}/t/x", fields={name: m.Value(integer_value=1)}))
+
+    with pytest.raises(grpc.RpcError) as refused:
+        firestore.call("Commit", m.CommitRequest(database=DATABASE, writes=[write]), m.CommitResponse)
+
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert refused.value.details().startswith('Property name "__')
+    assert refused.value.details().endswith('is reserved because it matches the pattern "__.*__".')
+
+
 def test_a_server_time_counts_towards_the_document_size(collection: CollectionReference) -> None:
     """A field name counts its bytes plus 1, a time 8, a document 32 and its path another 16."""
     document = collection.document("x")
