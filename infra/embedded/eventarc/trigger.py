@@ -21,6 +21,7 @@ from infra.embedded.python_command import python_command
 KINDS = (cloudevent.CREATED, cloudevent.UPDATED, cloudevent.DELETED, cloudevent.WRITTEN)
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
+HeaderText = Annotated[str, msgspec.Meta(pattern=r"^[!-~]+\Z")]
 
 BACKOFFS = {"laptop": Backoff(0.1, 30.0), "eventarc": Backoff(10.0, 600.0)}
 _TOKEN = re.compile(r"[!-~]+")
@@ -53,7 +54,7 @@ class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     traceparent_field: str | None = None
     """The field of the document with the `traceparent` of the trace that the event continues, or None."""
     max_body_bytes: Count = 10 * 1024 * 1024
-    location: str = "local"
+    location: HeaderText = "local"
     token_variable: str | None = None
     """The environment variable with the bearer token of every event, or None if events carry no token."""
     fault_injection: FaultInjection | None = None
@@ -96,8 +97,8 @@ def read(tables: Iterable[Mapping[str, Any]]) -> list[Trigger]:
                 f"followed by one of {', '.join(KINDS)}, got {trigger.event_type!r}"
             )
         url = urlsplit(trigger.url)
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise InvalidTrigger(f"trigger {trigger.name!r}: expected url to be an HTTP URL, got {trigger.url!r}")
+        if url.scheme not in ("http", "https") or not url.hostname or not trigger.url.isascii():
+            raise InvalidTrigger(f"trigger {trigger.name!r}: expected url to be an ASCII HTTP URL, got {trigger.url!r}")
         if trigger.token_variable is not None and not _TOKEN.fullmatch(trigger.token or ""):
             raise InvalidTrigger(
                 f"trigger {trigger.name!r}: expected a token of printable ASCII characters without spaces in the "

@@ -288,7 +288,7 @@ def _refuse_explain(request: Any) -> None:
 
 
 def _document(name: str) -> resource_names.ResourceName:
-    return resource_names.parse_document(name, resource_names.parse(name).database)
+    return resource_names.parse_document(name, resource_names.parse_database(resource_names.parse(name).database))
 
 
 async def _chain(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Any]:

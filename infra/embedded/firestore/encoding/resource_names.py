@@ -17,6 +17,8 @@ MAX_COLLECTION_DEPTH = 100
 MAX_CACHED_COLLECTIONS = 1024
 
 _reserved_id = re.compile(r"__.*__", re.DOTALL)
+_database = re.compile(r"projects/[!-.0-~]+/databases/[!-.0-~]+")
+"""Printable ASCII without spaces and slashes, because event delivery sends both ids in HTTP headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,7 @@ class ResourceName:
 
 def parse_database(name: str) -> str:
     """Validate `projects/{project}/databases/{database}` and return it."""
-    parts = name.split("/")
-    if len(parts) != 4 or parts[0] != "projects" or parts[2] != "databases" or not parts[1] or not parts[3]:
+    if not _database.fullmatch(name):
         raise invalid_argument(
             f'Invalid database name: "{name}" (expected projects/{{project}}/databases/{{database}}).'
         )

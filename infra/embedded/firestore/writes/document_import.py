@@ -75,7 +75,8 @@ def _documents(lines: TextIO, latest: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _prepare(document: Any) -> document_write.PreparedWrite:
-    return document_write.prepare(m.Write(update=document), resource_names.parse(document.name).database)
+    database = resource_names.parse_database(resource_names.parse(document.name).database)
+    return document_write.prepare(m.Write(update=document), database)
 
 
 def _batches(sorter: sqlite3.Connection) -> Iterator[Sequence[document_write.PreparedWrite]]:

@@ -43,6 +43,13 @@ def test_a_field_path_survives_formatting_and_parsing(path: tuple[str, ...]) -> 
     assert field_paths.parse(field_paths.to_text(path)) == path
 
 
+@pytest.mark.parametrize("project", ["", "a b", "é", "p\r\nx-header: 1", "p\n"])
+def test_a_database_that_no_http_header_can_name_is_rejected(project: str) -> None:
+    """The events of its documents could not be sent, or would have headers that the client chose."""
+    with pytest.raises(StatusError, match="Invalid database name"):
+        resource_names.parse_database(f"projects/{project}/databases/(default)")
+
+
 @pytest.mark.parametrize("text", ["", ".", "a.", ".a", "a..b", "1a", "a-b", "`a", "a`", "``", "a b"])
 def test_an_invalid_field_path_is_rejected(text: str) -> None:
     """For example a name that needs quotes but has none."""
