@@ -40,6 +40,8 @@ async def resume_position(storage: Storage, message: Any, latest: Snapshot) -> S
         sequence, read_time = _TOKEN.unpack(message.resume_token)
     elif resume_type == "read_time":
         read_time = microseconds(message.read_time)
+        if not storage.clock.reserve(read_time):
+            raise invalid_argument("The requested 'read_time' cannot be in the future.")
         sequence = await storage.read(lambda connection: versions.sequence_at(connection, read_time))
     else:
         return None
