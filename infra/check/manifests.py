@@ -33,7 +33,7 @@ Document = Mapping[str, Any]
 def check() -> list[str]:
     """Return the problems of all overlays, each with and without the optional components."""
     overlays = sorted(path.parent.name for path in FOLDER.glob("overlays/*/kustomization.yaml"))
-    problems = []
+    problems = list(schema_problems(namespace()))
     for overlay in overlays:
         build(overlay)
         documents = build(overlay, COMPONENTS)
@@ -57,6 +57,11 @@ def build(overlay: str, components: Iterable[str] = ()) -> list[Document]:
     if ran.returncode:
         raise ValueError(f"{overlay}: {ran.stderr.strip()}")
     return list(yaml.safe_load_all(ran.stdout))
+
+
+def namespace() -> list[Document]:
+    """Return the manifest of the namespace. It is not part of an overlay."""
+    return list(yaml.safe_load_all((FOLDER / "namespace.yaml").read_text()))
 
 
 def schema_problems(documents: Iterable[Document]) -> Iterator[str]:

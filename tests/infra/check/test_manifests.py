@@ -92,6 +92,24 @@ def test_the_message_of_kustomize_is_raised() -> None:
         manifests.build("missing")
 
 
+@pytest.mark.parametrize("overlay", ["gke", "standalone"])
+def test_an_overlay_does_not_contain_its_namespace(overlay: str) -> None:
+    """`kubectl delete -k` would delete the namespace, and with it the volume of Firestore and the secrets."""
+    kinds = {document["kind"] for document in manifests.build(overlay, manifests.COMPONENTS)}
+
+    assert "Namespace" not in kinds
+
+
+def test_the_manifest_of_the_namespace_is_checked() -> None:
+    """It belongs to no overlay. The policy `restricted` would otherwise be lost with a misspelled field."""
+    [namespace] = manifests.namespace()
+
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert {document["metadata"]["namespace"] for document in manifests.build("standalone")} == {
+        namespace["metadata"]["name"]
+    }
+
+
 def of_kind(documents: Documents, kind: str) -> list[Any]:
     """Return the objects of a kind."""
     return [document for document in documents.values() if document["kind"] == kind]
