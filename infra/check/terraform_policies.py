@@ -13,6 +13,8 @@ import hcl2
 
 MODULE = Path("infra/gcp")
 BASIC_ROLES = re.compile(r"roles/(owner|editor|viewer)\b")
+MADE_BY_DEPLOY = "state_bucket"
+"""A variable of the module that the deployment does not pass: `make deploy` creates a bucket with the default name."""
 PUBLIC = ("allUsers", "allAuthenticatedUsers")
 
 
@@ -51,6 +53,7 @@ def check(module: Path = MODULE) -> list[str]:
         *_trigger(resources),
         *_indexes(module, resources),
         *_descriptions(files),
+        *_ignored_variables(module, files),
     ]
 
 
@@ -136,3 +139,13 @@ def _descriptions(files: Mapping[Path, Mapping[str, Any]]) -> Iterator[str]:
                         yield f"{path}: {kind} {name} has no description"
                     if kind == "variable" and not body.get("type"):
                         yield f"{path}: variable {name} has no type"
+
+
+def _ignored_variables(module: Path, files: Mapping[Path, Mapping[str, Any]]) -> Iterator[str]:
+    """Check that the deployment passes each variable. Terraform only warns of a variable that is not declared."""
+    deployment = module / "deployment" / "main.tf"
+    [call] = files[deployment]["module"]
+    for block in files[module / "variables.tf"]["variable"]:
+        for name in block.keys() - {MADE_BY_DEPLOY}:
+            if f"var.{name}" not in str(call["dropzone"].get(name)):
+                yield f"{deployment}: the variable {name} of the module is not passed, so it has no effect"

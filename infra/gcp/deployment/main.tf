@@ -35,6 +35,8 @@ module "dropzone" {
   environment                         = var.environment
   labels                              = var.labels
   delete_protection                   = var.delete_protection
+  daily_backup_days                   = var.daily_backup_days
+  weekly_backup_weeks                 = var.weekly_backup_weeks
   shards                              = var.shards
   api                                 = var.api
   api_settings                        = var.api_settings

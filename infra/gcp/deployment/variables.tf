@@ -39,6 +39,18 @@ variable "delete_protection" {
   default     = true
 }
 
+variable "daily_backup_days" {
+  description = "Number of days for which daily backups are kept."
+  type        = number
+  default     = 7
+}
+
+variable "weekly_backup_weeks" {
+  description = "Number of weeks for which weekly backups are kept."
+  type        = number
+  default     = 14
+}
+
 variable "shards" {
   description = "Number of shards of the time-ordered indexes. Never reduce it."
   type        = number

@@ -42,6 +42,12 @@ def test_the_configuration_violates_no_policy() -> None:
         ("firestore.tf", "for_each = local.indexes", "for_each = {}", "one google_firestore_index"),
         ("firestore.tf", "for_each = local.fields", "for_each = {}", "one google_firestore_field"),
         ("variables.tf", "type        = map(string)", "", "has no type"),
+        (
+            "deployment/main.tf",
+            "  shards                              = var.shards\n",
+            "",
+            "the variable shards of the module is not passed",
+        ),
         ("outputs.tf", 'description = "URL of the API."', "", "has no description"),
     ],
     ids=lambda value: value if isinstance(value, str) and " " in value and len(value) < 60 else "",
