@@ -18,6 +18,7 @@ from google.protobuf import json_format
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.data_file import consistency, file_check, restore
+from infra.embedded.firestore.data_file.data_marker import sync_folder
 from infra.embedded.firestore.data_file.file_format import FORMAT_VERSION, UnusableFile, format_version
 from infra.embedded.firestore.data_file.lock_file import StorageInUse
 from infra.embedded.firestore.encoding import checksums, path_encoding
@@ -39,13 +40,29 @@ class ArchiveError(Exception):
 
 
 def backup(source: Path, target: Path) -> None:
-    """Copy the data file `source` to the new file `target`. The server may run."""
+    """Copy the data file `source` to the new file `target`. The server may run.
+
+    The copy has another name until it is complete. A failed backup leaves no file, and a killed one does not prevent
+    the next.
+    """
     if target.exists():
         raise ArchiveError(f"{target} already exists; choose another file")
-    with contextlib.closing(_open(source)) as live, contextlib.closing(sqlite3.connect(target)) as copy:
-        live.execute("BEGIN")  # all pages are copied from this state, even if commits follow
-        live.execute("SELECT 1 FROM documents").fetchone()
-        live.backup(copy, pages=BACKUP_PAGES_PER_STEP)
+    partial = target.with_name(target.name + ".partial")
+    try:
+        with contextlib.closing(_open(source)) as live:
+            partial.unlink(missing_ok=True)
+            partial.touch(0o600)
+            with contextlib.closing(sqlite3.connect(partial)) as copy:
+                copy.execute("PRAGMA journal_mode = OFF")  # a copy that fails is deleted
+                live.execute("BEGIN")  # all pages are copied from this state, even if commits follow
+                live.execute("SELECT 1 FROM documents").fetchone()
+                live.backup(copy, pages=BACKUP_PAGES_PER_STEP)
+        partial.rename(target)
+        sync_folder(target.parent)
+    except sqlite3.Error as error:
+        raise ArchiveError(f"{source} cannot be copied to {target}: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def export_documents(source: Path, target: TextIO) -> int:
@@ -63,6 +80,7 @@ def export_documents(source: Path, target: TextIO) -> int:
             json.dump(json_format.MessageToDict(m.Document.FromString(raw)), target, ensure_ascii=False)
             target.write("\n")
             count += 1
+    target.flush()
     return count
 
 
@@ -143,7 +161,15 @@ def main() -> int:
             sys.stderr.write(
                 f"imported {count} documents; the triggers of the next start receive an event for each of them\n"
             )
-    except (ArchiveError, ImportRefused, InvalidDefinitions, StorageInUse, UnusableFile, sqlite3.Error) as problem:
+    except (
+        ArchiveError,
+        ImportRefused,
+        InvalidDefinitions,
+        StorageInUse,
+        UnusableFile,
+        sqlite3.Error,
+        OSError,
+    ) as problem:
         sys.stderr.write(f"{problem}\n")
         return 1
     return 0

@@ -1,0 +1,71 @@
+"""`archive backup` creates a complete copy that only its owner can read, or no file."""
+
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+
+from infra.embedded.firestore import archive as archive_command
+from tests.infra.firestore.data_file.data_files import archive, use
+from tests.infra.firestore.server_process import FirestoreProcess
+
+
+@pytest.fixture
+def copy(own: FirestoreProcess, ended: Path) -> Path:
+    """The path of a backup of a file with data. The backup does not exist."""
+    use(own, ended)
+    return own.data.with_name("copy.sqlite")
+
+
+def test_only_its_owner_can_read_a_backup(own: FirestoreProcess, copy: Path) -> None:
+    """It contains what the data file contains."""
+    archive("backup", "--data", own.data, "--output", copy)
+
+    assert copy.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_failed_backup_leaves_no_file(own: FirestoreProcess, copy: Path) -> None:
+    """The next backup with the same name succeeds. Otherwise, a backup of every night would fail for ever."""
+    before = set(own.data.parent.iterdir())
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, limit[1]))
+        message = archive("backup", "--data", own.data, "--output", copy, code=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    after = set(own.data.parent.iterdir())
+
+    assert str(copy) in message
+    assert {path.name for path in after - before} <= {f"{own.data.name}-shm", f"{own.data.name}-wal"}
+    archive("backup", "--data", own.data, "--output", copy)
+    assert archive("check", "--data", copy) == "no problems found\n"
+
+
+def test_a_backup_that_was_killed_is_made_again(own: FirestoreProcess, copy: Path) -> None:
+    """The incomplete file has another name."""
+    copy.with_name("copy.sqlite.partial").write_bytes(b"unfinished")
+
+    archive("backup", "--data", own.data, "--output", copy)
+
+    assert not copy.with_name("copy.sqlite.partial").exists()
+    assert archive("check", "--data", copy) == "no problems found\n"
+
+
+def test_a_file_that_cannot_be_written_is_named(
+    own: FirestoreProcess, copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Commands print one line, without a traceback."""
+    missing = copy.parent / "missing" / "copy.sqlite"
+    assert str(missing.parent) in archive("backup", "--data", own.data, "--output", missing, code=1)
+
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.argv", ["archive", "export", "--data", str(own.data)])
+        monkeypatch.setattr("sys.stdout", full)
+        code = archive_command.main()
+        monkeypatch.undo()
+
+    assert code == 1
+    assert "No space left on device" in capsys.readouterr().err
