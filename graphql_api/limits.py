@@ -92,7 +92,9 @@ class Limits:
         for field in fields(self):
             minimum = 1 if field.default else 0
             if getattr(self, field.name) < minimum:
-                raise ValueError(f"{field.name} must be at least {minimum}, got {getattr(self, field.name)}")
+                raise ValueError(
+                    f"DROPZONE_{field.name.upper()} must be at least {minimum}, got {getattr(self, field.name)}"
+                )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

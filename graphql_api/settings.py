@@ -3,6 +3,7 @@
 `python -m graphql_api.settings` validates the environment and exits with 1 if a setting is unknown or invalid.
 """
 
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -170,8 +171,13 @@ class Settings:
             "max_buffered_results": 1,
         }
         for name, minimum in minimums.items():
-            if getattr(self, name) < minimum:
-                raise ValueError(f"{PREFIX}{name.upper()} must be at least {minimum}, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{PREFIX}{name.upper()} must be a finite number, got {value}")
+            if value < minimum:
+                raise ValueError(f"{PREFIX}{name.upper()} must be at least {minimum}, got {value}")
+        if not 1 <= self.api_port <= 65_535:
+            raise ValueError(f"{PREFIX}API_PORT must be a port from 1 to 65535, got {self.api_port}")
         parse_retention(self.sample_retention_days, self.result_retention_days, self.hourly_retention)
         try:
             logs.check_format(self.log_format)

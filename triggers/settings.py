@@ -5,6 +5,7 @@ such a sender, any process or web page that reaches the port could store results
 """
 
 import ipaddress
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -77,10 +78,17 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raise `ValueError` unless exactly one way to authenticate events is configured and all settings are valid."""
-        logs.check_format(self.log_format)
-        for name in ("shards", "audit_delay_seconds"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"DROPZONE_{name.upper()} must be at least 1, got {getattr(self, name)}")
+        try:
+            logs.check_format(self.log_format)
+        except ValueError as error:
+            raise ValueError(f"DROPZONE_LOG_FORMAT: {error}") from None
+        if not math.isfinite(self.audit_delay_seconds):
+            raise ValueError(f"DROPZONE_AUDIT_DELAY_SECONDS must be a finite number, got {self.audit_delay_seconds}")
+        for name, minimum in {"shards": 1, "audit_delay_seconds": 1, "shutdown_seconds": 0}.items():
+            if getattr(self, name) < minimum:
+                raise ValueError(f"DROPZONE_{name.upper()} must be at least {minimum}, got {getattr(self, name)}")
+        if not 1 <= self.function_port <= 65_535:
+            raise ValueError(f"DROPZONE_FUNCTION_PORT must be a port from 1 to 65535, got {self.function_port}")
         has_identity = bool(self.event_audience and self.event_service_account)
         if bool(self.event_audience) != bool(self.event_service_account):
             raise ValueError("set both DROPZONE_EVENT_AUDIENCE and DROPZONE_EVENT_SERVICE_ACCOUNT")
