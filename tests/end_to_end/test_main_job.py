@@ -65,7 +65,8 @@ def test_the_greeting_prints_the_result_of_an_example_once_and_the_addresses(tmp
     for line in (
         r"example +COMPUTED",
         r" +mean 0\.9985282517566032, standard deviation 1\.01280885259315, 100 values at \d{4}-\d\d-\d\dT[0-9:]{8}Z",
-        rf"Dashboard +{stack.url}/#sign-in=.*",
+        rf"Dashboard +{stack.url}/",
+        rf"Sign in +{stack.url}/#sign-in=.*",
         rf"API +{stack.url}/graphql and {stack.url}/samples",
     ):
         assert re.search(f"^{line} *$", logs[0], re.MULTILINE), stack.log

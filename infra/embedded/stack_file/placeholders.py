@@ -12,7 +12,7 @@ Commands, addresses, environment values and texts may contain placeholders:
 - `{secret}`: a random text that is new at every start; only in the `environment` of a process, because other users of
   the machine can read commands
 - `{start_token}`: another random text that is new at every start; only in the `environment` of a process and in
-  `ready_message`
+  `ready_message`. If the log is JSON, lines of `ready_message` with this token are left out, because such logs are kept
 
 Note: path patterns of triggers contain braces too. In a trigger or schedule, placeholders are therefore replaced only
 in the `url`.
@@ -87,13 +87,19 @@ def _replace(path: Path, stack: Stack, environ: Mapping[str, str]) -> Stack:
     return msgspec.structs.replace(
         stack,
         check=command(stack.check),
-        ready_message=stack.ready_message.format_map({**values, "start_token": random["start_token"]}),
+        ready_message=_ready_message(stack).format_map({**values, "start_token": random["start_token"]}),
         environment=environment,
         processes=tuple(process(described) for described in stack.processes),
         triggers=tuple(map(addressed, stack.triggers)),
         schedules=tuple(map(addressed, stack.schedules)),
         greeting=stack.greeting and Greeting(command=command(stack.greeting.command)),
     )
+
+
+def _ready_message(stack: Stack) -> str:
+    if stack.log_format == "text":
+        return stack.ready_message
+    return "\n".join(line for line in stack.ready_message.splitlines() if "{start_token}" not in line)
 
 
 def _url(stack: Stack, process: Process) -> str:

@@ -57,6 +57,26 @@ def test_the_ready_message_follows_the_greeting(start: Start, two_servers: str) 
     assert run.text.index("\nhello\n") < run.text.index("\nFirst")
 
 
+@pytest.mark.parametrize(("log_format", "count"), [("text", 2), ("json", 1)])
+def test_a_json_log_contains_no_start_token(tmp_path: Path, log_format: str, count: int) -> None:
+    """Programs store such a log, and the token lets its readers sign in. A user reads the text on a terminal."""
+    file = tmp_path / "stack.toml"
+    file.write_text(
+        """
+environment_prefix = "TEST_"
+log_setting = "log_format"
+ready_message = "Page\\nLink {start_token}"
+[settings]
+log_format = ""
+"""
+    )
+
+    lines = reader.read(file, {"TEST_LOG_FORMAT": log_format}).ready_message.splitlines()
+
+    assert lines[0] == "Page"
+    assert len(lines) == count
+
+
 @pytest.mark.parametrize(
     ("host", "url"),
     [("0.0.0.0", "http://127.0.0.1:7"), ("::", "http://[::1]:7"), ("192.0.2.1", "http://192.0.2.1:7")],
