@@ -52,3 +52,4 @@ def test_firestore_sends_events_and_audits_to_the_service_of_the_function(monkey
     assert str(parsed.data.parent) in container.writable_folders
     assert container.environment["FIRESTORE_EMULATOR_HOST"] == f"firestore:{parsed.port}"
     assert container.startup_probe == f"{parsed.http_port}/healthz"
+    assert parsed.log_format == "json"  # as the API and the function
