@@ -33,7 +33,8 @@ Document = Mapping[str, Any]
 def check() -> list[str]:
     """Return the problems of all overlays, each with and without the optional components."""
     overlays = sorted(path.parent.name for path in FOLDER.glob("overlays/*/kustomization.yaml"))
-    problems = list(schema_problems(namespace()))
+    separate = [*manifest("namespace.yaml"), *manifest("maintenance.yaml")]
+    problems = [*schema_problems(separate), *policy_problems(separate)]
     for overlay in overlays:
         build(overlay)
         documents = build(overlay, COMPONENTS)
@@ -59,9 +60,9 @@ def build(overlay: str, components: Iterable[str] = ()) -> list[Document]:
     return list(yaml.safe_load_all(ran.stdout))
 
 
-def namespace() -> list[Document]:
-    """Return the manifest of the namespace. It is not part of an overlay."""
-    return list(yaml.safe_load_all((FOLDER / "namespace.yaml").read_text()))
+def manifest(name: str) -> list[Document]:
+    """Return the content of a manifest that is not part of an overlay."""
+    return list(yaml.safe_load_all((FOLDER / name).read_text()))
 
 
 def schema_problems(documents: Iterable[Document]) -> Iterator[str]:
@@ -90,7 +91,7 @@ def policy_problems(documents: Iterable[Document]) -> Iterator[str]:
             yield f"{name}: has no seccomp profile"
         if pod.get("automountServiceAccountToken") is not False:
             yield f"{name}: gets a token of the Kubernetes API, which it does not need"
-        probes = () if document["kind"] == "CronJob" else PROBES
+        probes = () if document["kind"] in ("CronJob", "Pod") else PROBES
         for container in pod["containers"]:
             yield from (f"{name}: {problem}" for problem in _container_problems(container, probes))
 
@@ -174,7 +175,9 @@ def selects(selector: Document, labels: Mapping[str, str]) -> bool:
 
 
 def pod_template(document: Document) -> Document | None:
-    """Return the template of the pods that an object starts, or None."""
+    """Return the template of the pods that an object starts, or None. A pod is its own template."""
+    if document["kind"] == "Pod":
+        return document
     spec = document.get("spec", {})
     template: Document | None = spec.get("jobTemplate", {}).get("spec", spec).get("template")
     return template

@@ -102,12 +102,28 @@ def test_an_overlay_does_not_contain_its_namespace(overlay: str) -> None:
 
 def test_the_manifest_of_the_namespace_is_checked() -> None:
     """It belongs to no overlay. The policy `restricted` would otherwise be lost with a misspelled field."""
-    [namespace] = manifests.namespace()
+    [namespace] = manifests.manifest("namespace.yaml")
 
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     assert {document["metadata"]["namespace"] for document in manifests.build("standalone")} == {
         namespace["metadata"]["name"]
     }
+
+
+def test_the_pod_for_maintenance_replaces_the_pod_of_firestore(built: Documents) -> None:
+    """It has the volume, the user and the image of Firestore. The policy `restricted` accepts it."""
+    [maintenance] = manifests.manifest("maintenance.yaml")
+    firestore = built["StatefulSet firestore"]["spec"]
+    template = firestore["template"]["spec"]
+    [claim] = firestore["volumeClaimTemplates"]
+
+    assert not [*manifests.policy_problems([maintenance]), *manifests.schema_problems([maintenance])]
+    assert maintenance["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] == (
+        f"{claim['metadata']['name']}-firestore-0"
+    )
+    assert maintenance["spec"]["securityContext"] == template["securityContext"]
+    assert maintenance["spec"]["containers"][0]["image"] == template["containers"][0]["image"]
+    assert maintenance["spec"]["containers"][0]["volumeMounts"] == template["containers"][0]["volumeMounts"]
 
 
 def of_kind(documents: Documents, kind: str) -> list[Any]:
