@@ -4,10 +4,11 @@ If `PROMETHEUS_MULTIPROC_DIR` names a folder, all instances of a process write t
 returns the metrics of all instances. `prometheus_client` reads this variable when it is imported.
 
 A source is another process with metrics, such as `http://127.0.0.1:8081/metrics` or `unix:/run/firestore:/metrics`. Its
-metrics get the label `process`. A source that does not respond does not affect other sources. Its `dropzone_source_up`
-is 0.
+metrics get the label `process`. A source that does not respond with metrics does not affect other sources. Its
+`dropzone_source_up` is 0.
 """
 
+import contextlib
 import http.client
 import os
 import socket
@@ -61,10 +62,10 @@ def exposition(sources: Mapping[str, str] = {}, more: Iterable[Metric] = ()) -> 
         )
         families[up.name] = up
         with ThreadPoolExecutor(len(sources)) as threads:
-            texts = dict(zip(sources, threads.map(_read, sources.values()), strict=True))
-        for name, text in texts.items():
-            up.add_metric([name], 0 if text is None else 1)
-            for family in text_string_to_metric_families(text or ""):
+            read = dict(zip(sources, threads.map(_read, sources.values()), strict=True))
+        for name, metrics in read.items():
+            up.add_metric([name], 0 if metrics is None else 1)
+            for family in metrics or ():
                 known = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
                 for sample in family.samples:
                     known.samples.append(sample._replace(labels={**sample.labels, PROCESS_LABEL: name}))
@@ -90,22 +91,26 @@ def _own() -> Iterable[Metric]:
     return [*registry.collect(), *PROCESS_COLLECTOR.collect()]
 
 
-def _read(address: str) -> str | None:
-    """Return the metrics at an address, or None if it does not respond in time."""
+def _read(address: str) -> list[Metric] | None:
+    """Return the metrics at an address, or None if it does not respond in time or returns something else."""
+    try:
+        connection, route = _target(address)
+        with contextlib.closing(connection):
+            connection.request("GET", route)
+            response = connection.getresponse()
+            if response.status != 200:
+                return None
+            return list(text_string_to_metric_families(response.read().decode()))
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+
+
+def _target(address: str) -> tuple[http.client.HTTPConnection, str]:
     if address.startswith("unix:"):
         path, _, route = address.removeprefix("unix:").partition(":")
-        connection: http.client.HTTPConnection = _UnixConnection(path)
-    else:
-        url = urlsplit(address)
-        connection, route = http.client.HTTPConnection(url.netloc, timeout=SOURCE_TIMEOUT_SECONDS), url.path
-    try:
-        connection.request("GET", route)
-        response = connection.getresponse()
-        return response.read().decode() if response.status == 200 else None
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
+        return _UnixConnection(path), route
+    url = urlsplit(address)
+    return http.client.HTTPConnection(url.netloc, timeout=SOURCE_TIMEOUT_SECONDS), url.path
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -18,6 +18,9 @@ example_total{code="OK"} 3.0
 process_open_fds 7.0
 """
 
+OTHER_TEXTS = {"/page": b"<html>Sign in</html>\n", "/binary": b"\xff 1\n", "/part": b'example_total{code="'}
+"""What another server responds with the status 200, by path."""
+
 
 @pytest.fixture
 def source() -> Iterator[str]:
@@ -25,9 +28,9 @@ def source() -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200 if self.path == "/metrics" else 404)
+            self.send_response(404 if self.path == "/nothing" else 200)
             self.end_headers()
-            self.wfile.write(TEXT)
+            self.wfile.write(OTHER_TEXTS.get(self.path, TEXT))
 
         def log_message(self, *_: object) -> None:
             pass
@@ -67,6 +70,19 @@ def test_a_source_that_does_not_respond_does_not_affect_the_others(source: str, 
         'dropzone_source_up{process="gone"} 0.0',
         'dropzone_source_up{process="wrong"} 0.0',
     ]
+
+
+def test_a_source_that_returns_no_metrics_does_not_affect_the_others(source: str) -> None:
+    """A wrong address can lead to the page of a proxy. Its port may be no number."""
+    wrong = {path: f"{source}{path}" for path in OTHER_TEXTS} | {"/port": "http://127.0.0.1:port/metrics"}
+
+    lines = exposition({"up": f"{source}/metrics", **wrong}).decode().splitlines()
+
+    assert [line for line in lines if line.startswith("dropzone_source_up")] == [
+        'dropzone_source_up{process="up"} 1.0',
+        *(f'dropzone_source_up{{process="{name}"}} 0.0' for name in wrong),
+    ]
+    assert 'example_total{code="OK",process="up"} 3.0' in lines
 
 
 def test_sources_are_named_in_a_setting() -> None:
