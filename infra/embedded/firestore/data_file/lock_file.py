@@ -3,6 +3,8 @@
 import fcntl
 from pathlib import Path
 
+from infra.embedded.firestore.data_file.file_format import UnusableFile
+
 
 class StorageInUse(Exception):
     """Another process uses the data file."""
@@ -12,8 +14,12 @@ class LockFile:
     """Locks a data file against other processes until `close` is called."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.with_name(path.name + ".lock").open("w")
+        """Lock the file. Raises `StorageInUse`, and `UnusableFile` if the folder cannot be used."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.with_name(path.name + ".lock").open("w")
+        except OSError as error:
+            raise UnusableFile(f"{path} cannot be opened: the folder {path.parent} cannot be used: {error}") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

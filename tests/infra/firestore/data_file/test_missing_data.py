@@ -104,3 +104,11 @@ def test_another_database_is_refused(own: FirestoreProcess, ended: Path, tmp_pat
     with sqlite3.connect(own.data) as connection:
         connection.execute("CREATE TABLE users (name TEXT)")
     assert "is an SQLite database of another program" in refusal(own)
+
+
+def test_a_folder_that_cannot_be_used_is_named(own: FirestoreProcess, tmp_path: Path) -> None:
+    """For example a volume with wrong permissions. A file in place of the folder fails for root too."""
+    (tmp_path / "volume").touch()
+    own.data = tmp_path / "volume" / "firestore.sqlite"
+
+    assert f"the folder {tmp_path / 'volume'} cannot be used: " in refusal(own)
