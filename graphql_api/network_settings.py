@@ -1,9 +1,10 @@
-"""Settings that name other machines: reverse proxies, and web origins whose pages may use the API."""
+"""Settings that name machines: the API itself, reverse proxies, and web origins whose pages may use the API."""
 
 import re
 from ipaddress import ip_network
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*]+")
+_URL = re.compile(r"https?://[^/?#@*\s]+(/[^?#\s]*)?", re.IGNORECASE)
 
 
 def parse_origins(text: str) -> frozenset[str]:
@@ -24,6 +25,12 @@ def check_proxies(text: str) -> None:
             ip_network(address)
         except ValueError:
             raise ValueError(f"expected addresses such as 10.0.0.0/8, got {address}") from None
+
+
+def check_url(text: str) -> None:
+    """Raise `ValueError` if a text is not the URL of a web site. It can be empty."""
+    if text and not _URL.fullmatch(text):
+        raise ValueError(f"expected a URL such as https://example.org, got {text}")
 
 
 def _parts(text: str) -> list[str]:

@@ -18,10 +18,10 @@ from starlette.config import Config
 from graphql_api.certificate import Certificate
 from graphql_api.identity_providers import parse_issuers, parse_scopes
 from graphql_api.limits import Limits
-from graphql_api.network_settings import check_proxies, parse_origins
+from graphql_api.network_settings import check_proxies, check_url, parse_origins
 from graphql_api.retention_settings import parse_retention
 from observability import logs
-from storage.documents import Retention
+from storage.documents import Retention, document_paths
 
 PREFIX = "DROPZONE_"
 FIXTURE = Path(__file__).parent.parent / "fixture" / "sample.json"
@@ -176,6 +176,8 @@ class Settings:
                 raise ValueError(f"{PREFIX}{name.upper()} must be a finite number, got {value}")
             if value < minimum:
                 raise ValueError(f"{PREFIX}{name.upper()} must be at least {minimum}, got {value}")
+        if self.shards > document_paths.MAX_SHARDS:
+            raise ValueError(f"{PREFIX}SHARDS must be at most {document_paths.MAX_SHARDS}, got {self.shards}")
         if not 1 <= self.api_port <= 65_535:
             raise ValueError(f"{PREFIX}API_PORT must be a port from 1 to 65535, got {self.api_port}")
         parse_retention(self.sample_retention_days, self.result_retention_days, self.hourly_retention)
@@ -193,6 +195,7 @@ class Settings:
         parsers: Mapping[str, Callable[[str], object]] = {
             "allowed_origins": parse_origins,
             "trusted_proxies": check_proxies,
+            "public_url": check_url,
             "oidc_issuers": parse_issuers,
             "oidc_scopes": parse_scopes,
         }

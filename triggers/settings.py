@@ -14,6 +14,7 @@ from typing import Any
 from starlette.config import Config
 
 from observability import logs
+from storage.documents import document_paths
 
 MIN_SECRET_CHARACTERS = 32
 
@@ -87,6 +88,8 @@ class Settings:
         for name, minimum in {"shards": 1, "audit_delay_seconds": 1, "shutdown_seconds": 0}.items():
             if getattr(self, name) < minimum:
                 raise ValueError(f"DROPZONE_{name.upper()} must be at least {minimum}, got {getattr(self, name)}")
+        if self.shards > document_paths.MAX_SHARDS:
+            raise ValueError(f"DROPZONE_SHARDS must be at most {document_paths.MAX_SHARDS}, got {self.shards}")
         if not 1 <= self.function_port <= 65_535:
             raise ValueError(f"DROPZONE_FUNCTION_PORT must be a port from 1 to 65535, got {self.function_port}")
         has_identity = bool(self.event_audience and self.event_service_account)

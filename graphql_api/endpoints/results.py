@@ -212,14 +212,14 @@ def _value(field: str, text: str) -> datetime | float | int:
     if field == "timestamp":
         return timestamps.parse(text)
     is_integer = field in STATISTICS and STATISTICS[field].value_type is int
-    number_type, adjective, limit = (int, "whole", 2**63) if is_integer else (float, "finite", math.inf)
     number = math.nan
     if _NUMBER.fullmatch(text):
         with contextlib.suppress(ValueError):
-            number = number_type(text)
-    if abs(number) < limit:  # false for NaN
+            number = int(text) if is_integer else float(text)
+    if -(2**63) <= number < 2**63 if is_integer else math.isfinite(number):  # false for NaN
         return number
-    raise ValueError(f"expected a {adjective} number, got {shorten(text, 40)}")
+    expected = "a whole number of 64 bits" if is_integer else "a finite number"
+    raise ValueError(f"expected {expected}, got {shorten(text, 40)}")
 
 
 def _order(parameters: Mapping[str, str]) -> Order:

@@ -193,6 +193,10 @@ def is_idempotency_key(text: str) -> bool:
     return 1 <= len(text) <= MAX_IDEMPOTENCY_KEY_CHARACTERS and text.isprintable()
 
 
+MAX_SHARDS = 512
+"""More shards than any deployment needs. Their number can never be reduced, so a typing error would be permanent."""
+
+
 def shard(sample_id: str, shards: int) -> int:
     """Return the shard of a sample, from 0 to `shards` - 1. Ids are random, so samples spread evenly."""
     return int(sample_id.replace("-", ""), 16) % shards if shards > 1 else 0

@@ -34,6 +34,8 @@ def test_the_port_of_cloud_run_is_the_default(environment: dict[str, str], port:
         ("API_PORT", "65536", " must be a port from 1 to 65535, got 65536"),
         ("MAX_CONNECTIONS", "0", " must be at least 1, got 0"),
         ("SHARDS", "-1", " must be at least 1, got -1"),
+        ("SHARDS", "513", " must be at most 512, got 513"),
+        ("PUBLIC_URL", "api.example.org", ": expected a URL such as https://example.org, got api.example.org"),
         ("KEY_CACHE_SECONDS", "-1", " must be at least 0, got -1.0"),
         ("MAX_BUFFERED_RESULTS", "0", " must be at least 1, got 0"),
         ("ALLOWED_ORIGINS", "https://a.example, *", r": expected origins such as https://example.org, got \*"),

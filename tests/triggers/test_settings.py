@@ -9,6 +9,7 @@ from triggers.settings import Settings
     ("name", "value", "message"),
     [
         ("SHARDS", "0", " must be at least 1, got 0"),
+        ("SHARDS", "513", " must be at most 512, got 513"),
         ("AUDIT_DELAY_SECONDS", "0.5", " must be at least 1, got 0.5"),
         ("AUDIT_DELAY_SECONDS", "nan", " must be a finite number, got nan"),
         ("AUDIT_DELAY_SECONDS", "inf", " must be a finite number, got inf"),
