@@ -7,7 +7,8 @@
 # - The dead-letter topic. Otherwise Eventarc drops an event after 24 hours. 100 attempts, with pauses that grow to
 #   10 minutes, take about 15 hours.
 #
-# `set` can be repeated. With AUDIENCES, `check` also compares the audience of Eventarc's identity tokens.
+# TRIGGER is the name of the trigger, by default dropzone-sample-written. `set` can be repeated. With AUDIENCES, `check`
+# also compares the audience of Eventarc's identity tokens.
 set -eu
 . infra/gcp/tools.sh
 COMMAND=smoke
@@ -16,18 +17,19 @@ require_tools gcloud
 
 deadline=600
 attempts=100
+trigger=${TRIGGER:-dropzone-sample-written}
 topic=projects/$PROJECT/topics/dropzone-dead-letters
 
 subscription=$(gcloud eventarc triggers list --project="$PROJECT" --location=- \
-  --filter='name~/dropzone-sample-written$' --format='value(transport.pubsub.subscription)')
-[ -n "$subscription" ] || fail "the project $PROJECT has no Eventarc trigger dropzone-sample-written; run: make deploy"
+  --filter="name~/$trigger\$" --format='value(transport.pubsub.subscription)')
+[ -n "$subscription" ] || fail "the project $PROJECT has no Eventarc trigger $trigger; run: make deploy"
 
 describe() {
   gcloud pubsub subscriptions describe "$subscription" --project="$PROJECT" --format="value($1)"
 }
 
 check() {
-  [ "$2" = "$3" ] || fail "$subscription: expected $1 $3, got ${2:-none}; run: PROJECT=$PROJECT sh infra/gcp/subscription.sh set"
+  [ "$2" = "$3" ] || fail "$subscription: expected $1 $3, got ${2:-none}; run: PROJECT=$PROJECT TRIGGER=$trigger sh infra/gcp/subscription.sh set"
 }
 
 case ${1:-} in

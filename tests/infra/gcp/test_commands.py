@@ -262,11 +262,13 @@ def test_an_interrupted_destruction_continues(machine: Machine, answer: str, is_
     assert ("terraform -chdir=infra/gcp/deployment destroy" in machine.calls) is is_destroyed
 
 
-def test_the_second_step_sets_deadline_and_dead_letters(machine: Machine) -> None:
-    """It can be repeated: `update` sets the same values again."""
-    run = machine.run("subscription.sh", "set", PROJECT="example")
+@pytest.mark.parametrize("named", [{}, {"TRIGGER": "dropzone"}])
+def test_the_second_step_sets_deadline_and_dead_letters(machine: Machine, named: dict[str, str]) -> None:
+    """It can be repeated: `update` sets the same values again. The function on GKE has a trigger of its own."""
+    run = machine.run("subscription.sh", "set", PROJECT="example", **named)
 
     assert run.returncode == 0, run.stderr
+    assert f"name~/{named.get('TRIGGER', 'dropzone-sample-written')}$" in machine.calls[0]
     [update] = [call for call in machine.calls if "subscriptions update" in call]
     assert "--ack-deadline=600" in update
     assert "--dead-letter-topic=projects/example/topics/dropzone-dead-letters" in update
