@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import httpx
+
 from tests.stack import FIXTURE, Stack
 
 LARGE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%s]}' % b", ".join([b"0.123456789"] * 100_000)
@@ -29,6 +31,20 @@ def test_samples_and_results_that_are_as_stored_have_no_problems(stack: Stack) -
 
     assert (done.stdout, done.returncode) == ("", 0), done.stderr
     assert done.stderr == "4 samples, 0 of them without a result yet; 3 results, 3 of them computed again; 0 problems\n"
+
+
+def test_the_tombstone_of_an_earlier_sample_is_not_a_result(stack: Stack) -> None:
+    """A client deletes a sample, and sends an invalid sample with the same idempotency key."""
+    key = stack.new_key("stored-again", "submit,read,admin")
+    first = stack.post_sample(FIXTURE.read_bytes(), x_api_key=key, idempotency_key="one").json()["id"]
+    stack.wait_for(first, key=key)
+    assert httpx.delete(f"{stack.url}/samples/{first}", headers={"x-api-key": key}).status_code == 204
+    assert stack.post_sample(REJECTED, x_api_key=key, idempotency_key="one").json()["id"] == first
+
+    done = verify(stack, "--submitter", "stored-again")
+
+    assert (done.stdout, done.returncode) == ("", 0)
+    assert done.stderr == "1 samples, 0 of them without a result yet; 0 results, 0 of them computed again; 0 problems\n"
 
 
 def test_a_damaged_sample_and_a_wrong_result_are_named(stack: Stack) -> None:

@@ -18,6 +18,7 @@ from storage.documents import (
     Result,
     Status,
     document_paths,
+    is_of_sample,
 )
 from storage.documents.statistics import STATISTICS_VERSION
 from storage.firestore import encoding
@@ -112,6 +113,8 @@ class Verifier:
         except InvalidSample as error:
             yield error.problems[0].message
             return
+        if stored is not None and not _is_result_of(header, stored):
+            stored = None
         if header.arrival is Arrival.REJECTED:
             if stored is not None:
                 yield "a REJECTED sample has a result"
@@ -141,6 +144,11 @@ class Verifier:
         expected = await asyncio.to_thread(computation.compute, header, update_time, chunks)
         for problem in _differences(result, expected):
             yield problem
+
+
+def _is_result_of(header: Header, stored: Any) -> bool:
+    """Return False for the tombstone or the result of an earlier sample with the same idempotency key."""
+    return header.submitted_at is None or is_of_sample(encoding.from_document(stored), header.submitted_at)
 
 
 def _differences(stored: Result, expected: Result) -> Iterator[str]:
