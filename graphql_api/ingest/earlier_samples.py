@@ -1,14 +1,14 @@
 """Earlier samples to which a new sample refers: by the same idempotency key, or because it corrects them."""
 
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime, tzinfo
 from functools import partial
 from typing import Any
 
 from graphql_api.ingest.fair_executor import FairExecutor
 from graphql_api.ingest.uploads import ReadHeaders
-from storage.documents import BadRequest, Conflict, Header, NotFound, Sample, Unavailable, document_paths
+from storage.documents import Arrival, BadRequest, Conflict, Header, NotFound, Sample, Unavailable, document_paths
 from storage.documents.server_time import SERVER_TIME
 from storage.documents.validation import payload
 from storage.firestore import encoding
@@ -39,13 +39,32 @@ class EarlierSamples:
         self._validators = validators
         self._zone = zone
 
-    async def find(
-        self, submitter: str, earlier_id: str, raw: bytes, idempotency_key: str | None
-    ) -> tuple[Header | None, bool]:
-        """Return the sample that `raw` supersedes, and whether the request is repeated.
+    async def correct(
+        self,
+        submitter: str,
+        earlier_id: str,
+        raw: bytes,
+        idempotency_key: str | None,
+        store: Callable[[], Awaitable[Header]],
+    ) -> Header:
+        """Store the sample `raw` with `store`, and mark the sample that it corrects.
+
+        The mark triggers the function, which writes the earlier result again. If the process stops before the mark is
+        written, the client repeats the request with the same idempotency key.
+
+        Raises `NotFound`, `Conflict` or `BadRequest` if the sample cannot replace the earlier sample.
+        """
+        earlier = await self._find(submitter, earlier_id, raw, idempotency_key)
+        stored = await store()
+        if earlier is not None and stored.arrival is Arrival.ACCEPTED:
+            await self._supersede(earlier, stored)
+        return stored
+
+    async def _find(self, submitter: str, earlier_id: str, raw: bytes, idempotency_key: str | None) -> Header | None:
+        """Return the sample that `raw` supersedes.
 
         A request is repeated if a sample with the idempotency key, or with the member `idempotency_key` of `raw`, is
-        stored. The earlier sample can have been deleted since the first request. It is then None.
+        stored. The earlier sample can have been deleted since the first request. This method then returns None.
 
         Raises `NotFound` if the earlier sample is not stored, and `Conflict` if another sample supersedes it.
         """
@@ -63,15 +82,16 @@ class EarlierSamples:
         if earlier is not None and earlier.superseded_by is not None and earlier.superseded_by != keyed_id:
             other = earlier.superseded_by
             if other in await self._read_existing(submitter, {other}):  # lists would contain both corrections
+                if keyed_id in headers:
+                    await self._supersede_correction(earlier, headers[keyed_id], other)
                 raise _superseded(other)
-        return earlier, keyed_id in headers
+        return earlier
 
-    async def supersede(self, earlier: Header, sample: Header, *, is_new: bool) -> None:
-        """Mark a sample as superseded. This triggers the function, which writes the result of this sample again.
+    async def _supersede(self, earlier: Header, sample: Header) -> None:
+        """Mark a sample as superseded.
 
         Raises `BadRequest` or `Conflict` if `sample` was stored before and cannot replace the earlier sample. Raises
-        `Conflict` if another sample has superseded the earlier sample in the meantime. A new `sample` is then
-        superseded by this sample too, because lists would contain both.
+        `Conflict` if another sample has superseded the earlier sample in the meantime.
         """
         if earlier.superseded_by == sample.id:
             return
@@ -92,14 +112,23 @@ class EarlierSamples:
             if current == sample.id:
                 return
             if current is not None and current != earlier.superseded_by:
-                if is_new:
-                    await self._writer.write(self._mark(sample, current), sample.submitter)
+                await self._supersede_correction(earlier, sample, current)
                 raise _superseded(current)
             write.current_document.update_time.CopyFrom(document.update_time)
             with contextlib.suppress(PreconditionFailed):
                 await self._writer.write(write, earlier.submitter)
                 return
         raise Unavailable("the sample to supersede changes all the time; retry later - at `supersedes`")
+
+    async def _supersede_correction(self, earlier: Header, sample: Header, other: str) -> None:
+        """Mark a correction as superseded by another correction of the same sample. Lists would contain both.
+
+        This request, or an interrupted earlier attempt, has stored the correction. If `sample` was stored for another
+        purpose, it does not change.
+        """
+        if sample.supersedes == earlier.id and sample.superseded_by is None and sample.arrival is Arrival.ACCEPTED:
+            with contextlib.suppress(PreconditionFailed):  # deleted in the meantime
+                await self._writer.write(self._mark(sample, other), sample.submitter)
 
     def _mark(self, header: Header, superseded_by: str) -> Any:
         """Return the write that marks a sample as superseded."""

@@ -24,7 +24,6 @@ from graphql_api.ingest.submitter_settings import SubmitterSettings
 from graphql_api.ingest.uploads import ReadHeaders
 from observability import request_context
 from storage.documents import (
-    Arrival,
     BadRequest,
     ContentKey,
     DropzoneError,
@@ -110,23 +109,26 @@ class Receiver:
         does not exist, and `Unavailable`.
         """
         with count_failures(1):
-            if supersedes is not None:
-                return await self._supersede(raw, supersedes, sender, idempotency_key, labels)
-            return await self._receive(raw, sender, idempotency_key, labels)
+            store = partial(self._receive, raw, sender, idempotency_key, labels, supersedes)
+            if supersedes is None:
+                return await store()
+            return await self._earlier.correct(sender.submitter, supersedes, raw, idempotency_key, store)
 
-    async def _receive(self, raw: bytes, sender: Sender, idempotency_key: str | None, labels: Labels | None) -> Header:
+    async def _receive(
+        self, raw: bytes, sender: Sender, idempotency_key: str | None, labels: Labels | None, supersedes: str | None
+    ) -> Header:
         if idempotency_key is not None and not document_paths.is_idempotency_key(idempotency_key):
             limit = document_paths.MAX_IDEMPOTENCY_KEY_CHARACTERS
             raise BadRequest(f"expected an idempotency key of 1 to {limit} printable characters")
         self._budgets.admit_samples(sender, 1, len(raw))
         if len(raw) > MAX_INLINE_BYTES:
-            return await self._receive_large(raw, sender, idempotency_key, labels)
+            return await self._receive_large(raw, sender, idempotency_key, labels, supersedes)
         started, submitter = time.perf_counter(), sender.submitter
         if len(raw) > _MIN_TURN_BYTES:
             await self._budgets.turns.wait(submitter)
         report = payload.validate_quickly(raw, self._zone) or await self._validate_thoroughly(raw, submitter)
         sample = self._sample(raw, submitter, idempotency_key, labels, report=report)
-        (outcome,) = await self._write_headers([sample], sender)
+        (outcome,) = await self._write_headers([sample], sender, supersedes=supersedes)
         if isinstance(outcome, Exception):
             raise outcome
         count_stored(outcome, started)
@@ -194,21 +196,13 @@ class Receiver:
         await self._large_samples.close()
         self.validators.close()
 
-    async def _supersede(
-        self, raw: bytes, earlier_id: str, sender: Sender, idempotency_key: str | None, labels: Labels | None
-    ) -> Header:
-        """Store a sample, and mark the sample that it corrects. The function then writes the earlier result again.
-
-        If the process stops before the mark is written, the client repeats the request with the same idempotency key.
-        """
-        earlier, is_repeated = await self._earlier.find(sender.submitter, earlier_id, raw, idempotency_key)
-        stored = await self._receive(raw, sender, idempotency_key, labels)
-        if earlier is not None and stored.arrival is Arrival.ACCEPTED:
-            await self._earlier.supersede(earlier, stored, is_new=not is_repeated)
-        return stored
-
     async def _receive_large(
-        self, raw: bytes, sender: Sender, idempotency_key: str | ContentKey | None, labels: Labels | None
+        self,
+        raw: bytes,
+        sender: Sender,
+        idempotency_key: str | ContentKey | None,
+        labels: Labels | None,
+        supersedes: str | None = None,
     ) -> Header:
         if len(raw) > self.max_sample_bytes:
             raise TooLarge(f"expected a sample of at most {self.max_sample_bytes:,} bytes, got {len(raw):,} bytes")
@@ -223,7 +217,7 @@ class Receiver:
                 async with self._large_samples.write_chunks(
                     raw, submitter, idempotency_key, validate, settings.expiry.sample
                 ) as sample:
-                    (outcome,) = await self._write_headers([sample], sender, settings.expiry)
+                    (outcome,) = await self._write_headers([sample], sender, settings.expiry, supersedes)
                     if isinstance(outcome, Exception):
                         raise outcome
             except MemoryError:
@@ -265,7 +259,7 @@ class Receiver:
         )
 
     async def _write_headers(
-        self, samples: Sequence[Sample], sender: Sender, expiry: Expiry | None = None
+        self, samples: Sequence[Sample], sender: Sender, expiry: Expiry | None = None, supersedes: str | None = None
     ) -> list[Outcome]:
         """Write headers. Set `submitted_at`, `submitted_by` and times of expiry, by default the current ones.
 
@@ -275,7 +269,7 @@ class Receiver:
         outcomes: list[Outcome] = []
         expiry = expiry or (await self._settings.current(sender.submitter)).expiry
         for sample in samples:
-            sample.header.submitted_by = sender.label
+            sample.header.submitted_by, sample.header.supersedes = sender.label, supersedes
             sample.header.expire_at, sample.header.result_expire_at, sample.header.archiving = expiry
         writes = [self._header_write(sample) for sample in samples]
         results = await self._writer.write_all(writes, sender.submitter)

@@ -41,6 +41,7 @@ HEADER_FIELDS = (
     "labels",
     "superseded_by",
     "superseded_at",
+    "supersedes",
     "submitted_by",
     "missing_count",
     "expire_at",

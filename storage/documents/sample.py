@@ -60,6 +60,8 @@ class Header:
     superseded_by: str | None = None
     """The id of the sample that corrects this sample, since `superseded_at`."""
     superseded_at: datetime | None = None
+    supersedes: str | None = None
+    """The id of the sample that this sample was sent to correct."""
     missing_count: int = 0
     """The number of skipped nulls. If it is not 0, readers skip nulls."""
     submitted_by: str | None = None
@@ -91,6 +93,8 @@ class Header:
             fields["missing_count"] = self.missing_count
         if self.superseded_by is not None:
             fields["superseded_by"] = self.superseded_by
+        if self.supersedes is not None:
+            fields["supersedes"] = self.supersedes
         if self.submitted_by is not None:
             fields["submitted_by"] = self.submitted_by
         if self.expire_at is not None:
@@ -118,7 +122,7 @@ class Header:
         requested_at = fields.get("recompute_requested_at")
         submitted_at, time_stamp, time_zone = (fields.get(key) for key in ("submitted_at", "time_stamp", "time_zone"))
         superseded_by, superseded_at = fields.get("superseded_by"), fields.get("superseded_at")
-        submitted_by = fields.get("submitted_by")
+        supersedes, submitted_by = fields.get("supersedes"), fields.get("submitted_by")
         expire_at, result_expire_at = fields.get("expire_at"), fields.get("result_expire_at")
         upload_id = fields.get("upload_id")
         if not isinstance(problems, Iterable):
@@ -142,6 +146,7 @@ class Header:
             labels=labels.from_fields(fields) if "labels" in fields else {},
             superseded_by=None if superseded_by is None else str(superseded_by),
             superseded_at=superseded_at if isinstance(superseded_at, datetime) else None,
+            supersedes=None if supersedes is None else str(supersedes),
             missing_count=int(str(fields.get("missing_count", 0))),
             submitted_by=None if submitted_by is None else str(submitted_by),
             expire_at=expire_at if isinstance(expire_at, datetime) else None,

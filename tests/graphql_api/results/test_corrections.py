@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from google.cloud.firestore import DELETE_FIELD
 
 from tests.graphql_api.results.operator import COUNTS, SAMPLE, Operator
 from tests.stack import Stack, eventually
@@ -128,3 +129,26 @@ def test_one_of_many_corrections_at_the_same_time_remains(stack: Stack) -> None:
     listed = "{ results { edges { node { id } } } pending: samples(filter: {state: PENDING}) { totalCount } }"
     only = {"results": {"edges": [{"node": {"id": accepted}}]}, "pending": {"totalCount": 0}}
     eventually(lambda: operator.query(listed) == only, lambda: stack.log)
+
+
+def test_a_correction_whose_request_was_interrupted_does_not_remain_next_to_another_one(stack: Stack) -> None:
+    """The repeated request is refused, and its sample is superseded. A sample that corrects nothing does not change."""
+    operator = Operator(stack, "interrupted", [SAMPLE])
+    (wrong,) = operator.ids
+    interrupted = operator.query(SUBMIT, sample={**SAMPLE, "data": [5]}, id=wrong, key="interrupted")["submit"]["id"]
+    unmarked = {"superseded_by": DELETE_FIELD, "superseded_at": DELETE_FIELD}
+    stack.firestore().document(f"submitters/interrupted/samples/{wrong}").update(unmarked)
+    other = operator.query(SUBMIT, sample={**SAMPLE, "data": [6]}, id=wrong)["submit"]["id"]
+    separate = operator.query(SUBMIT, sample={**SAMPLE, "data": [7]}, key="separate")["submit"]["id"]
+
+    refused = [
+        operator.error(SUBMIT, sample={**SAMPLE, "data": [value]}, id=wrong, key=key)["extensions"]["code"]
+        for value, key in ((5, "interrupted"), (7, "separate"))
+    ]
+
+    assert refused == ["CONFLICT", "CONFLICT"]
+    stack.wait_for(interrupted, "SUPERSEDED", key=operator.key)
+    for sample_id in (other, separate):
+        stack.wait_for(sample_id, key=operator.key)
+    listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
+    assert {edge["node"]["id"] for edge in listed} == {other, separate}
