@@ -15,7 +15,7 @@ a read for each new sample would reduce the rate of the function by 11 %.
 import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -140,7 +140,7 @@ class ResultStore:
         write = encoding.to_write(self._firestore.name(path), fields)
         write.update_mask.field_paths.extend(fields)
         write.current_document.update_time.FromDatetime(result.sample_update_time)
-        await self._try_write(write, result.submitter)
+        await self._try_write([write], result.submitter)
 
     async def write(self, result: Result) -> bool:
         """Write `result`. Return False if a result exists that it must not replace.
@@ -158,37 +158,36 @@ class ResultStore:
         except FirestoreError as error:
             raise Unavailable(str(error)) from error
         path = document_paths.result(result.submitter, result.sample_id)
-        write = self._new(path, result)
-        while not await self._try_write(write, result.submitter):
+        writes = [self._new(path, result)]
+        while not await self._try_write(writes, result.submitter):
             existing = (await self._read([path], *_REPLACED_FIELDS)).get(path)
             if existing is None:  # deleted since the attempt
-                write = self._new(path, result)
+                writes = [self._new(path, result)]
                 continue
             fields = encoding.from_document(existing)
             is_of_same_sample = result.submitted_at is None or is_of_sample(fields, result.submitted_at)
             if _is_final(fields, result.sample_update_time) or (is_of_same_sample and _is_kept(fields, result)):
                 return False
+            writes = [self._new(path, replace(result, first_computed_at=_first_computed_at(fields)))]
+            writes[0].current_document.update_time.CopyFrom(existing.update_time)
             if not is_of_same_sample and fields.get("status") == Status.COMPUTED.value:
-                await self._keep_result_of_expired_sample(path, existing.update_time, result)
-            write = self._new(path, replace(result, first_computed_at=_first_computed_at(fields)))
-            write.current_document.update_time.CopyFrom(existing.update_time)
+                writes += await self._kept_result(path, result)
         return True
 
-    async def _keep_result_of_expired_sample(self, path: str, update_time: Any, result: Result) -> None:
-        """Store the existing result with a new id, because a sample with the same idempotency key replaces it.
+    async def _kept_result(self, path: str, result: Result) -> list[Any]:
+        """Return the write of the existing result with a new id, or no write if the result was deleted.
 
-        The result is kept longer than its sample. It stays in lists and summaries until it expires. Nothing is stored
-        if the existing result has changed since `update_time`. It then belongs to the new sample.
+        A sample with the same idempotency key replaces the sample of the existing result, which is kept longer than its
+        sample. It stays in lists and summaries until it expires. The same Commit replaces it, so that it never counts
+        twice: the function may move it into the hourly archive at any time.
         """
         existing = (await self._read([path])).get(path)
-        if existing is None or existing.update_time != update_time:
-            return
+        if existing is None:
+            return []
         fields = encoding.from_document(existing)
         kept_id = document_paths.kept_result_id(result.sample_id, str(fields["sample_update_time"]))
         kept = fields | {"computed_at": SERVER_TIME, "first_computed_at": _first_computed_at(fields)}
-        write = encoding.to_write(self._firestore.name(document_paths.result(result.submitter, kept_id)), kept)
-        write.current_document.exists = False
-        await self._try_write(write, result.submitter)  # an earlier attempt may have stored it
+        return [encoding.to_write(self._firestore.name(document_paths.result(result.submitter, kept_id)), kept)]
 
     def _new(self, path: str, result: Result) -> Any:
         """Return the write that stores a result, on the condition that none exists."""
@@ -198,10 +197,13 @@ class ResultStore:
         write.current_document.exists = False
         return write
 
-    async def _try_write(self, write: Any, submitter: str) -> bool:
-        """Write once; return False if the precondition failed."""
+    async def _try_write(self, writes: Sequence[Any], submitter: str) -> bool:
+        """Write once, all documents together; return False if a precondition failed."""
         try:
-            await self._writer.write(write, submitter)
+            if len(writes) == 1:
+                await self._writer.write(writes[0], submitter)
+            else:
+                await self._firestore.commit(writes)
         except PreconditionFailed:
             return False
         except InvalidWrite:

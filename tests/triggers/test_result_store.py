@@ -76,19 +76,37 @@ async def test_only_the_result_of_the_expired_sample_is_kept(
         for age, submitted in ((0, 0), (10, 10), (11, 10))
     )
     await stores[0].write(earlier)
-    keep = stores[0]._keep_result_of_expired_sample
+    keep = stores[0]._kept_result
 
-    async def keep_later(*arguments: Any) -> None:
+    async def keep_later(*arguments: Any) -> list[Any]:
         monkeypatch.undo()
         assert await stores[1].write(later)
-        await keep(*arguments)
+        return await keep(*arguments)
 
-    monkeypatch.setattr(stores[0], "_keep_result_of_expired_sample", keep_later)
+    monkeypatch.setattr(stores[0], "_kept_result", keep_later)
 
     assert await stores[0].write(latest)
 
     stored = [document async for document in machine.client.collection(path).stream()]
     assert sorted((document.id == sample_id, document.get("mean")) for document in stored) == [(False, 0), (True, 11)]
+
+
+async def test_the_result_of_the_expired_sample_is_kept_and_replaced_in_one_commit(
+    machine: Machine, stores: list[ResultStore], submitter: str
+) -> None:
+    """If only one of the writes was stored, the hourly archive could count the earlier result twice."""
+    sample_id, path = str(uuid.uuid4()), f"{document_paths.submitter(submitter)}/{document_paths.RESULTS}"
+    earlier, later = (
+        replace(new_result(sample_id, age), submitter=submitter, submitted_at=START + timedelta(seconds=age))
+        for age in (0, 10)
+    )
+    await stores[0].write(earlier)
+
+    await stores[0].write(later)
+
+    stored = {each.get("mean"): each async for each in machine.client.collection(path).stream()}
+    assert stored.keys() == {0, 10}
+    assert stored[0].create_time == stored[10].update_time
 
 
 async def test_the_results_of_a_submitter_do_not_use_the_share_of_others(
