@@ -168,7 +168,8 @@ class ResultStore:
             is_of_same_sample = result.submitted_at is None or is_of_sample(fields, result.submitted_at)
             if _is_final(fields, result.sample_update_time) or (is_of_same_sample and _is_kept(fields, result)):
                 return False
-            writes = [self._new(path, replace(result, first_computed_at=_first_computed_at(fields)))]
+            first_computed_at = _first_computed_at(fields) if is_of_same_sample else None
+            writes = [self._new(path, replace(result, first_computed_at=first_computed_at))]
             writes[0].current_document.update_time.CopyFrom(existing.update_time)
             if not is_of_same_sample and fields.get("status") == Status.COMPUTED.value:
                 writes += await self._kept_result(path, result)

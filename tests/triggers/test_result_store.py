@@ -107,6 +107,8 @@ async def test_the_result_of_the_expired_sample_is_kept_and_replaced_in_one_comm
     stored = {each.get("mean"): each async for each in machine.client.collection(path).stream()}
     assert stored.keys() == {0, 10}
     assert stored[0].create_time == stored[10].update_time
+    assert "first_computed_at" in stored[0].to_dict()
+    assert "first_computed_at" not in stored[10].to_dict()
 
 
 async def test_the_results_of_a_submitter_do_not_use_the_share_of_others(
