@@ -1,14 +1,25 @@
 """Earlier samples to which a new sample refers: by the same idempotency key, or because it corrects them."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from functools import partial
 from typing import Any
 
 from graphql_api.ingest.fair_executor import FairExecutor
 from graphql_api.ingest.uploads import ReadHeaders
-from storage.documents import Arrival, BadRequest, Conflict, Header, NotFound, Sample, Unavailable, document_paths
+from storage.documents import (
+    Arrival,
+    BadRequest,
+    Conflict,
+    Header,
+    NotFound,
+    Sample,
+    Status,
+    Unavailable,
+    document_paths,
+    is_of_sample,
+)
 from storage.documents.server_time import SERVER_TIME
 from storage.documents.validation import payload
 from storage.firestore import encoding
@@ -141,16 +152,22 @@ class EarlierSamples:
     async def resolve(self, samples: Sequence[Sample], writes: Sequence[Any], results: Sequence[Any]) -> list[Any]:
         """Replace each `PreconditionFailed` in the results of the writes of headers.
 
-        If a sample with this id is stored, return its header, or `Conflict` if its content differs. If it has expired,
-        replace it, and return the result of this write. One read gets all stored headers.
+        If a sample with this id is stored, return its header, or `Conflict` if its content differs. If it is being
+        deleted, return `Unavailable`, because it must be stored again after the deletion. If it has expired, replace
+        it, and return the result of this write. One read gets all stored headers.
         """
         resolved = list(results)
         existing = [index for index, result in enumerate(results) if isinstance(result, PreconditionFailed)]
         try:
             headers = [samples[index].header for index in existing]
             stored = await self._read_existing(headers[0].submitter, {header.id for header in headers})
+            deleted = await self._deleted(stored)
             for index, header in zip(existing, headers, strict=True):
-                if header.id in stored:
+                if header.id in deleted:
+                    resolved[index] = Unavailable(
+                        "an earlier sample with this idempotency key is being deleted; send this sample again later"
+                    )
+                elif header.id in stored:
                     resolved[index] = _resolve(header, stored[header.id])
             expired = [index for index in existing if samples[index].header.id not in stored]
             if expired:
@@ -165,6 +182,18 @@ class EarlierSamples:
         """Return the headers that are stored and have not expired. Firestore deletes expired headers later."""
         headers = await self._read_headers(submitter, ids)
         return {sample_id: header for sample_id, header in headers.items() if not _has_expired(header.expire_at)}
+
+    async def _deleted(self, headers: Mapping[str, Header]) -> set[str]:
+        """Return the ids of samples that have a tombstone. Their headers are not deleted yet."""
+        paths = {document_paths.result(header.submitter, sample_id): header for sample_id, header in headers.items()}
+        results = await self._firestore.batch_get(paths, mask=("status", "sample_update_time"))
+        found = set()
+        for path, document in results.items():
+            fields, header = encoding.from_document(document), paths[path]
+            is_tombstone = fields.get("status") == Status.DELETED.value
+            if is_tombstone and header.submitted_at is not None and is_of_sample(fields, header.submitted_at):
+                found.add(header.id)
+        return found
 
     async def _replace_expired(self, writes: Sequence[Any], submitter: str) -> list[Any]:
         """Write headers in the place of expired headers, which Firestore may have deleted since.

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import grpc.aio
 import pytest
@@ -137,13 +138,14 @@ async def test_a_sample_that_is_deleted_during_its_upload_is_stored_again(
 async def test_a_sample_that_is_uploaded_during_its_deletion_leaves_nothing(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sample is uploaded again before its header is deleted. The chunks of both uploads are removed."""
+    """The upload before the header is deleted is refused. The chunks of both uploads are removed."""
     first = await api.submit(LARGE)
     write = api.deletions._write
 
     async def upload_before_header(submitter: str, writes: list[Any]) -> list[Any]:
         if writes and writes[0].delete.endswith(first.id):
-            assert (await api.submit(LARGE)).id == first.id
+            with pytest.raises(Unavailable):
+                await api.submit(LARGE)
         return await write(submitter, writes)
 
     monkeypatch.setattr(api.deletions, "_write", upload_before_header)
@@ -151,6 +153,25 @@ async def test_a_sample_that_is_uploaded_during_its_deletion_leaves_nothing(
     assert await api.delete(first) == 1
     assert await api.headers() == {}
     await api.wait_for_chunks(None)
+
+
+@pytest.mark.parametrize("raw", [SMALL, OTHER], ids=["same", "other"])
+async def test_a_sample_is_not_acknowledged_while_an_earlier_sample_is_deleted(
+    api: Api, monkeypatch: pytest.MonkeyPatch, raw: bytes
+) -> None:
+    """The deletion is interrupted between its writes. It would later delete the new sample."""
+    first = await api.submit(SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr(encoding, "to_delete", Mock(side_effect=Unavailable("Firestore restarts")))
+        with pytest.raises(Unavailable):
+            await api.delete(first)
+
+    with pytest.raises(Unavailable, match="is being deleted"):
+        await api.submit(raw)
+
+    assert await api.delete(first) == 1
+    again = await api.submit(raw)
+    assert (await api.store.raw(SUBMITTER, again.id))[1] == raw
 
 
 async def test_a_sample_that_is_submitted_after_a_deletion_is_not_deleted(
