@@ -70,6 +70,11 @@ class Dashboard(Browser):
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2, mobile=False
         )
 
+    def throttle(self, *, bytes_per_second: int) -> None:
+        """Limit how fast the page sends. The limit -1 is none."""
+        limits = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_per_second}
+        self.command("Network.emulateNetworkConditions", **limits)
+
     def replace_responses(self, words: str, response: object) -> None:
         """While `isReplaced` is set, let pages receive this response to operations that contain these words."""
         script = """

@@ -13,6 +13,7 @@ import { open as openSession } from './session.ts';
 import { start as startStates } from './states.ts';
 import { start as startSummary } from './summary.ts';
 import { start as startTheme } from './theme.ts';
+import { start as startUploads } from './uploads.ts';
 
 startTheme();
 startPresets(() => bounds.value.last);
@@ -25,5 +26,6 @@ startSamples();
 startOverview();
 startSummary();
 startRows();
+startUploads();
 startAnnouncements();
 render(<Page />, document.getElementById('page') as HTMLElement);

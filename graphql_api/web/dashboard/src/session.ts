@@ -1,6 +1,6 @@
 // Who is signed in. The server keeps the session, and the browser keeps its secret in a cookie that scripts cannot read.
 // The page never holds a key. It sends an entered key once, in exchange for a session.
-import { signal } from '@preact/signals';
+import { batch, signal } from '@preact/signals';
 
 export interface Session {
   submitter: string;
@@ -10,6 +10,7 @@ export interface Session {
 
 const LINK = '#sign-in=';
 const FAILED = '#sign-in-failed';
+const tabs = new BroadcastChannel('dropzone:session'); // the cookie of the session applies to all tabs
 const PAGE = { 'x-requested-with': 'dropzone' }; // no page of another origin can send it
 const start = JSON.parse(document.getElementById('start')?.textContent ?? 'null') as {
   sample: string;
@@ -25,8 +26,13 @@ export const session = signal<Session | null | undefined>(undefined);
 /** The reason why the server refused the session, the link or the key, or null. */
 export const refusal = signal<string | null>(null);
 
-/** Uses the link in the address, if it is a sign-in link. Otherwise asks the server for the session. */
+let submitter: string | null = null; // of the last session
+
+/** Uses the link in the address, if it is a sign-in link. Otherwise asks the server for the session. Follows other tabs. */
 export async function open(): Promise<void> {
+  tabs.onmessage = ({ data }: MessageEvent<Session | null>) => {
+    if (refusal.peek() !== null || JSON.stringify(data) !== JSON.stringify(session.peek())) change(data);
+  };
   const { hash } = location;
   if (hash.startsWith(LINK) || hash === FAILED) history.replaceState(null, '', location.pathname + location.search);
   if (!hash.startsWith(LINK)) {
@@ -49,8 +55,17 @@ export async function signOut(): Promise<void> {
 }
 
 function change(next: Session | null): void {
-  if (next !== null) refusal.value = null;
-  session.value = next;
+  if (next === null) {
+    session.value = null;
+    return;
+  }
+  const isSame = submitter === null || submitter === next.submitter;
+  submitter = next.submitter;
+  batch(() => {
+    refusal.value = null;
+    session.value = isSame ? next : undefined;
+  });
+  if (!isSame) location.reload(); // nothing of the previous submitter remains, such as files that were not sent
 }
 
 async function request(method: string, headers: Record<string, string> = {}, body: string | null = null): Promise<Session | null> {
@@ -58,7 +73,11 @@ async function request(method: string, headers: Record<string, string> = {}, bod
   try {
     const response = await fetch('/session', { method, headers: { ...PAGE, ...headers }, body });
     const answer = await response.json();
-    if (response.ok) return answer.submitter === null ? null : answer;
+    if (response.ok) {
+      const next = answer.submitter === null ? null : answer;
+      tabs.postMessage(next);
+      return next;
+    }
     refusal.value = headers['x-api-key'] ? 'The key is unknown, expired or revoked.' : sentence(answer.error.message);
   } catch {
     refusal.value = 'The server does not respond.';

@@ -2,11 +2,12 @@
 //
 // Each sample has an idempotency key: a line's key derives from its bytes, and a file with one sample has a key of its own.
 // If the connection breaks, a retry therefore stores each sample once. It sends only the parts without a response.
-import { signal } from '@preact/signals';
+import { effect, signal } from '@preact/signals';
 import { announce } from './announcements.ts';
 import { CsvError, toNdjson } from './csv.ts';
 import { integer } from './format.ts';
 import { parts, post, randomKey, type PostResponse } from './sending.ts';
+import { session } from './session.ts';
 import { refreshSoon } from './states.ts';
 import { Tracker, type Counts, type Line } from './tracking.ts';
 import type { Problem, SampleState } from './types.ts';
@@ -48,6 +49,13 @@ export const uploads = signal<readonly Upload[]>([]); // the newest first
 let lastId = 0;
 let queue = Promise.resolve();
 const sources = new Map<number, Source>();
+
+/** Stops sending when the session ends: another user may sign in. */
+export function start(): void {
+  effect(() => {
+    if (!session.value) for (const { stop } of sources.values()) stop.abort();
+  });
+}
 
 /** Submits files, one after another. */
 export function submit(files: Iterable<File>): void {

@@ -4,7 +4,7 @@
 // holds a key: it sends an entered key once, in exchange for a session.
 import { createFetcher } from './fetcher.js';
 import { readLink } from './link.js';
-import { endSession, openSession, startSession } from './session.js';
+import { endSession, followTabs, openSession, startSession } from './session.js';
 import { openStorage } from './storage.js';
 import { tabs } from './tabs.js';
 
@@ -69,7 +69,10 @@ export function open({ React, createRoot, GraphiQL, createClient, parse, plugins
 
   function Page() {
     const [state, setState] = useState({ session: undefined, refusal: null });
-    useEffect(() => void opening.then(setState), []);
+    useEffect(() => {
+      void opening.then(setState);
+      followTabs(setState);
+    }, []);
     return createElement(
       React.Fragment,
       null,

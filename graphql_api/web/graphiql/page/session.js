@@ -1,5 +1,6 @@
 // The session of the page. Each function returns `{ session, refusal }`: the session or null, and why it was refused.
 const LINK = '#sign-in=';
+const tabs = new BroadcastChannel('dropzone:session'); // the cookie of the session applies to all tabs
 const PAGE = { 'x-requested-with': 'dropzone' }; // no page of another origin can send it
 
 /** Uses the link in the address, if it is a sign-in link. Otherwise asks the server for the session. */
@@ -15,11 +16,20 @@ export const startSession = (headers) => request('POST', headers);
 
 export const endSession = () => request('DELETE');
 
+/** Calls `onChange` when another tab signs in or out. */
+export function followTabs(onChange) {
+  tabs.onmessage = ({ data }) => onChange({ session: data, refusal: null });
+}
+
 async function request(method, headers = {}, body = undefined) {
   try {
     const response = await fetch('/session', { method, headers: { ...PAGE, ...headers }, body });
     const answer = await response.json();
-    if (response.ok) return { session: answer.submitter === null ? null : answer, refusal: null };
+    if (response.ok) {
+      const session = answer.submitter === null ? null : answer;
+      tabs.postMessage(session);
+      return { session, refusal: null };
+    }
     return { session: null, refusal: answer.error.message };
   } catch {
     return { session: null, refusal: `${location.host} does not respond` };
