@@ -81,3 +81,16 @@ def test_a_csv_file_has_one_sample_per_time_stamp_and_labels(
     file.write_text("value\n1\n")
     dashboard.drop(file)
     dashboard.wait_for(lambda: "expected a column time_stamp in the first row" in (dashboard.text(".outcome") or ""))
+
+
+def test_a_csv_file_in_another_encoding_is_not_stored(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
+    """Its labels would contain replacement characters. The Python client refuses such rows too."""
+    key = stack.new_key("encoding-on-page")
+    file = tmp_path / "samples.csv"
+    file.write_bytes("time_stamp,label.site,value\n2026-11-24T01:02:03Z,zürich,1\n".encode("latin-1"))
+    dashboard.open(stack, key=key)
+
+    dashboard.drop(file)
+
+    dashboard.wait_for(lambda: dashboard.text(".outcome") == "expected text in UTF-8")
+    assert stack.graphql(SAMPLES, key=key)["samples"]["totalCount"] == 0

@@ -135,12 +135,22 @@ async function sendFile(id: number, source: Source, tracker: Tracker, stop: Abor
 }
 
 async function sendTable(id: number, source: Source, tracker: Tracker, stop: AbortSignal): Promise<string | null> {
-  const { ndjson, badRows } = toNdjson(await source.file.text());
+  const { ndjson, badRows } = toNdjson(await textOf(source.file));
   const lines = new Blob([ndjson]);
   change(id, { size: lines.size });
   const error = await sendLines(id, source, lines, tracker, stop);
   if (error === null && !stop.aborted) tracker.add(badRows.map(({ line, message }) => toLine({ error: { message } }, line)));
   return error;
+}
+
+/** Returns the text of a file. `File.text` would replace bytes that are not UTF-8. Throws `CsvError`. */
+async function textOf(file: File): Promise<string> {
+  const bytes = await file.arrayBuffer();
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw new CsvError('expected text in UTF-8');
+  }
 }
 
 /** Sends the parts without a response. */
