@@ -72,8 +72,11 @@ class Dashboard(Browser):
 
     def throttle(self, *, bytes_per_second: int) -> None:
         """Limit how fast the page sends. The limit -1 is none."""
-        limits = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_per_second}
-        self.command("Network.emulateNetworkConditions", **limits)
+        self._limit_network(uploadThroughput=bytes_per_second)
+
+    def set_offline(self, is_offline: bool) -> None:
+        """Disconnect the page from the network. Open WebSockets stay open."""
+        self._limit_network(offline=is_offline)
 
     def replace_responses(self, words: str, response: object) -> None:
         """While `isReplaced` is set, let pages receive this response to operations that contain these words."""
@@ -99,3 +102,7 @@ class Dashboard(Browser):
             if each["impact"] in SERIOUS
             for node in each["nodes"]
         ]
+
+    def _limit_network(self, **limits: object) -> None:
+        unlimited = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.command("Network.emulateNetworkConditions", **unlimited | limits)

@@ -1,5 +1,8 @@
 """Signing in to the dashboard, in a real browser against the running stack."""
 
+import os
+import signal
+
 from tests.graphql_api.web.dashboard import Dashboard
 from tests.stack import Stack
 
@@ -48,3 +51,34 @@ def test_a_sign_in_link_works_once(stack: Stack, dashboard: Dashboard) -> None:
     dashboard.go_to("about:blank")
     dashboard.go_to(link)
     dashboard.wait_for(lambda: "was used or has expired" in (dashboard.text(".key .fault") or ""))
+
+
+def test_an_outage_is_not_reported_as_a_wrong_key(own_stack: Stack, dashboard: Dashboard) -> None:
+    """The API cannot read a key without Firestore."""
+    stack = own_stack
+    key = stack.new_key("sign-in-without-firestore")
+    dashboard.go_to(stack.url)
+    dashboard.wait_for(lambda: dashboard.text("h1") == "Enter an API key")
+    os.kill(stack.firestore_pid(), signal.SIGSTOP)
+    try:
+        dashboard.write("#key", key)
+        dashboard.press(".key button[type=submit]")
+        fault = dashboard.wait_for(lambda: dashboard.text(".key .fault"))
+    finally:
+        os.kill(stack.firestore_pid(), signal.SIGCONT)
+
+    assert "key" not in fault
+
+
+def test_a_failed_sign_out_is_reported(stack: Stack, dashboard: Dashboard) -> None:
+    """The session goes on, and the page says so."""
+    dashboard.open(stack)
+    dashboard.set_offline(True)
+
+    dashboard.press("nav button", "Sign out")
+
+    fault = "You are still signed in. The server does not respond. Reload the page and sign out again."
+    dashboard.wait_for(lambda: dashboard.text(".key .fault") == fault)
+    dashboard.set_offline(False)
+    dashboard.go_to(stack.url)
+    dashboard.wait_until_live()

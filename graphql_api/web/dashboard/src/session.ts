@@ -51,6 +51,7 @@ export async function signIn(key: string): Promise<void> {
 
 export async function signOut(): Promise<void> {
   await request('DELETE');
+  if (refusal.value !== null) refusal.value = `You are still signed in. ${refusal.value} Reload the page and sign out again.`;
   change(null);
 }
 
@@ -78,7 +79,8 @@ async function request(method: string, headers: Record<string, string> = {}, bod
       tabs.postMessage(next);
       return next;
     }
-    refusal.value = headers['x-api-key'] ? 'The key is unknown, expired or revoked.' : sentence(answer.error.message);
+    const isKeyRefused = headers['x-api-key'] !== undefined && response.status === 401;
+    refusal.value = isKeyRefused ? 'The key is unknown, expired or revoked.' : sentence(answer.error.message);
   } catch {
     refusal.value = 'The server does not respond.';
   }
