@@ -155,6 +155,42 @@ def test_columns_are_selected(stack: Stack, dashboard: Dashboard, key: str) -> N
     assert "site bern, unit V" in (dashboard.text(".results tbody tr") or "")
 
 
+def test_an_incomplete_time_does_not_disable_the_filter(stack: Stack, dashboard: Dashboard, key: str) -> None:
+    """The field is marked, and the other fields apply. A click on Clear empties it."""
+    dashboard.open(stack, "/?label.site=zurich", key=key)
+    dashboard.wait_for(lambda: len(dashboard.results()) >= 3)
+
+    dashboard.write("[name='timestamp.gte']", "11242026")
+    dashboard.write("[name='mean.lte']", "0")
+
+    dashboard.wait_for(lambda: len(dashboard.results()) == 1)
+    invalid = ".filter input:invalid"
+    assert dashboard.attributes(invalid, "name") == ["timestamp.gte"]
+    dashboard.press(".filter button[type=reset]")
+    dashboard.wait_for(lambda: dashboard.attributes(invalid, "name") == [])
+    dashboard.wait_for(lambda: dashboard.address == f"{stack.url}/")
+
+
+def test_a_link_in_another_notation_fills_the_fields(stack: Stack, dashboard: Dashboard, key: str) -> None:
+    """A time without an offset is in UTC for users in all time zones. Bounds that no result can have are ignored."""
+    dashboard.command("Emulation.setTimezoneOverride", timezoneId="Asia/Tokyo")
+    link = (
+        "/?timestamp.gte=2026-11-24T01:02:02.5&mean.lte=0x2&count.gte=-5&timestamp.lt=%2B012026-01-01&label.site=bern"
+    )
+    dashboard.open(stack, link, key=key)
+    dashboard.wait_for(lambda: len(dashboard.results()) == 3)
+
+    dashboard.write("[name='mean.gte']", "1")
+
+    dashboard.wait_for(lambda: len(dashboard.results()) == 2)
+    assert dict(parse_qsl(urlsplit(dashboard.address).query)) == {
+        "timestamp.gte": "2026-11-24T01:02:02.5Z",
+        "mean.gte": "1",
+        "mean.lte": "2",
+        "label.site": "bern",
+    }
+
+
 def first_means(dashboard: Dashboard) -> list[str]:
     """Return the displayed means, from the first row on."""
     return (dashboard.text(".results tbody td:nth-child(2)") or "").split()

@@ -18,6 +18,7 @@ export const FIELDS: readonly Field[] = [
   ...inFilter.map(({ name, label }) => ({ name, label, kind: 'number', upper: 'lte' }) as const),
 ];
 export const STATES = ['PENDING', 'COMPUTED', 'FAILED', 'REJECTED', 'SUPERSEDED'] as const satisfies readonly SampleState[];
+export const TIME_LIMITS = { min: '0001-01-01T00:00', max: '9999-12-31T23:59' } as const; // in UTC
 export const MAX_LABELS = 4;
 
 /** The texts of the form's fields by their names in the address: `mean.gte`, `label.site`, `state`, `last`. */
@@ -103,12 +104,18 @@ function fromAddress(): Bounds {
   const valid = parameters.filter(([name, value]) => value && isValid(name, value));
   const labels = valid.filter(([name]) => LABEL.test(name)).slice(0, MAX_LABELS);
   const others = valid.filter(([name]) => !LABEL.test(name));
-  return toBounds([...others.map(([name, value]) => [name, inUTC(name, value)] as const), ...labels]);
+  return toBounds([...others.map(([name, value]) => [name, toFieldText(name, value)] as const), ...labels]);
 }
 
-/** Converts a time to the UTC text of a form field. */
-function inUTC(name: string, value: string): string {
-  return name.startsWith('timestamp.') ? new Date(value).toISOString().replace('.000', '') : value;
+/** Converts a value in the address to the text of its form field. */
+function toFieldText(name: string, value: string): string {
+  if (name.startsWith('timestamp.')) return new Date(timeOf(value)).toISOString().replace('.000', '');
+  return names.includes(name) ? String(Number(value)) : value;
+}
+
+/** Returns a time in milliseconds, or NaN. A time without an offset is in UTC, so that a link shows the same to all users. */
+function timeOf(text: string): number {
+  return Date.parse(/[T ][\d:.]+$/i.test(text) ? `${text}Z` : text);
 }
 
 function isValid(name: string, value: string): boolean {
@@ -116,6 +123,6 @@ function isValid(name: string, value: string): boolean {
   if (name === 'last') return PRESETS.some((preset) => preset.name === value);
   if (name === 'state') return STATES.some((state) => state === value);
   if (!names.includes(name)) return false;
-  if (name.startsWith('timestamp.')) return !Number.isNaN(Date.parse(value));
-  return Number.isFinite(Number(value)) && (!name.startsWith('count.') || Number.isInteger(Number(value)));
+  if (name.startsWith('timestamp.')) return timeOf(value) >= timeOf(TIME_LIMITS.min) && timeOf(value) <= timeOf(TIME_LIMITS.max);
+  return Number.isFinite(Number(value)) && (!name.startsWith('count.') || (Number.isInteger(Number(value)) && Number(value) >= 0));
 }

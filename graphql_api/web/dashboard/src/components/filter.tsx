@@ -10,6 +10,7 @@ import {
   selectPreset,
   setBounds,
   STATES,
+  TIME_LIMITS,
   type Field,
 } from '../filter.ts';
 import { knownLabels } from '../labels.ts';
@@ -24,8 +25,12 @@ export function FilterForm() {
   const isOpen = useSignal(Object.keys(bounds.peek()).some((name) => name !== 'last'));
   const apply = () => {
     clearTimeout(timer.current);
-    if (!form.current?.checkValidity()) return;
-    const values = [...new FormData(form.current)].map(([name, value]) => [name, withZone(name, String(value))] as const);
+    const fields = form.current as HTMLFormElement;
+    // A field that is not valid, such as a time that is not complete, keeps its bound.
+    const isValid = (name: string) => (fields.elements.namedItem(name) as HTMLInputElement).validity.valid;
+    const values = [...new FormData(fields)].map(([name, value]) => {
+      return [name, isValid(name) ? withZone(name, String(value)) : (bounds.value[name] ?? '')] as const;
+    });
     setBounds({ last: bounds.value.last ?? '', ...Object.fromEntries(values) });
   };
   useEffect(() => () => clearTimeout(timer.current), []);
@@ -42,10 +47,7 @@ export function FilterForm() {
         clearTimeout(timer.current);
         timer.current = setTimeout(apply, TYPING_MILLISECONDS);
       }}
-      onReset={(event) => {
-        event.preventDefault();
-        setBounds({});
-      }}
+      onReset={() => setBounds({})}
     >
       <button
         type="button"
@@ -74,17 +76,20 @@ export function FilterForm() {
 
 function RangeField({ field: { name, label, kind, upper } }: { field: Field }) {
   const isCount = name === 'count';
-  const common =
-    kind === 'time'
-      ? ({ type: 'datetime-local', step: 1, min: '0001-01-01T00:00', max: '9999-12-31T23:59' } as const)
-      : ({ type: 'number', step: isCount ? 1 : 'any', ...(isCount && { min: 0 }) } as const);
-  const value = (side: string) => (bounds.value[`${name}.${side}`] ?? '').replace(/Z$/, '');
+  const input = (side: 'gte' | 'lt' | 'lte') => {
+    const value = (bounds.value[`${name}.${side}`] ?? '').replace(/Z$/, '');
+    const type =
+      kind === 'time'
+        ? ({ type: 'datetime-local', step: value.includes('.') ? 0.001 : 1, ...TIME_LIMITS } as const)
+        : ({ type: 'number', step: isCount ? 1 : 'any', ...(isCount && { min: 0 }) } as const);
+    return { name: `${name}.${side}`, value, ...type };
+  };
   return (
     <fieldset class={kind}>
       <legend>{label}</legend>
-      <input name={`${name}.gte`} aria-label={`${label}, from`} placeholder="from" {...common} value={value('gte')} />
+      <input aria-label={`${label}, from`} placeholder="from" {...input('gte')} />
       <span aria-hidden="true">–</span>
-      <input name={`${name}.${upper}`} aria-label={`${label}, to`} placeholder="to" {...common} value={value(upper)} />
+      <input aria-label={`${label}, to`} placeholder="to" {...input(upper)} />
     </fieldset>
   );
 }
