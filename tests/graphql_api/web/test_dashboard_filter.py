@@ -194,3 +194,23 @@ def test_a_link_in_another_notation_fills_the_fields(stack: Stack, dashboard: Da
 def first_means(dashboard: Dashboard) -> list[str]:
     """Return the displayed means, from the first row on."""
     return (dashboard.text(".results tbody td:nth-child(2)") or "").split()
+
+
+def test_an_error_disappears_when_the_server_responds_again(stack: Stack, dashboard: Dashboard, key: str) -> None:
+    """The page reads ordered rows again by itself, although no result arrives. A download is repeated by the user."""
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: len(dashboard.results()) == 25)
+    dashboard.set_offline(True)
+    dashboard.press(".results thead button", "Mean")
+    dashboard.wait_for(lambda: dashboard.text("[role=alert]") == "The server does not respond.")
+
+    dashboard.set_offline(False)
+
+    dashboard.wait_for(lambda: dashboard.text("[role=alert]") is None)
+    assert "309" in first_means(dashboard)[:2]
+    dashboard.set_offline(True)
+    dashboard.press(".downloads button", "CSV")
+    dashboard.wait_for(lambda: dashboard.text("[role=alert]") == "The server does not respond.")
+    dashboard.set_offline(False)
+    dashboard.press(".downloads button", "CSV")
+    dashboard.wait_for(lambda: dashboard.text("[role=alert]") is None)

@@ -27,7 +27,7 @@ def lines(folder: Path, count: int) -> Path:
 def test_an_outage_loses_neither_the_selection_nor_a_file(
     own_stack: Stack, dashboard: Dashboard, tmp_path: Path
 ) -> None:
-    """The sample that is selected meanwhile is displayed afterwards. A retry stores each sample once."""
+    """The sample that is selected meanwhile is displayed afterwards, and no error. A retry stores each sample once."""
     stack = own_stack
     for _ in range(2):
         stack.wait_for(stack.submit_fixture()["id"])
@@ -40,12 +40,15 @@ def test_an_outage_loses_neither_the_selection_nor_a_file(
     dashboard.press(".results tbody tr:nth-child(2) button")
     dashboard.wait_for(lambda: "The server does not respond." in (dashboard.text(".sample") or ""))
     assert dashboard.attributes(displayed, "title") == []
+    dashboard.press(".downloads button", "CSV")
+    dashboard.wait_for(lambda: dashboard.text("[role=alert]") == "The server does not respond.")
     dashboard.drop(lines(tmp_path, 25))
     dashboard.wait_for(lambda: "the connection was lost" in (dashboard.text(".outcome") or ""))
     stack.start()
 
     dashboard.wait_for(lambda: dashboard.attributes(displayed, "title") == [older])
     assert "does not respond" not in (dashboard.text(".sample") or "")
+    assert dashboard.text("[role=alert]") is None
     dashboard.press(".retry", "Retry")
     dashboard.wait_for(lambda: dashboard.text(".outcome") == "25 computed")
     assert (dashboard.text(".line-number") or "").split() == [str(number) for number in range(1, 26)]

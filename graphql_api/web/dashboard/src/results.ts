@@ -55,6 +55,7 @@ export function start(): void {
 /** Loads the next page of older results. */
 export async function loadOlder(): Promise<void> {
   const opened = view;
+  fault.value = null;
   try {
     const { edges } = await readPage(filter.peek(), olderCursor);
     if (opened !== view) return;
@@ -143,6 +144,7 @@ function open(filter: ResultFilter): void {
       remove(id);
     },
     onState: (state: ConnectionState) => {
+      if (state.name === 'live' && connection.peek().name === 'waiting') fault.value = null;
       connection.value = state;
     },
     onRefused: (error: ServerError) => {

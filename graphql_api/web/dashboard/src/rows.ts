@@ -11,6 +11,7 @@ import type { Result, ResultPage } from './types.ts';
 const STEP = 25;
 const MAX_ORDERED = 500; // the largest page of the server
 const REFRESH_MILLISECONDS = 1_000;
+const RETRY_MILLISECONDS = 4_000;
 
 const limit = signal(STEP);
 const ordered = signal<{ results: readonly Result[]; isMore: boolean } | null>(null);
@@ -22,6 +23,7 @@ export const isMore = computed(() => {
 });
 
 let timer: ReturnType<typeof setTimeout> | undefined;
+let hasFailed = false; // whether the last attempt to read the rows failed, and the page tries again
 let view = 0; // increases when the order or the filter changes
 
 /** Reads ordered rows again when results arrive or leave, at most once a second. */
@@ -32,6 +34,7 @@ export function start(): void {
       view += 1;
       clearTimeout(timer);
       timer = undefined;
+      hasFailed = false;
       batch(() => {
         limit.value = STEP;
         ordered.value = null;
@@ -59,9 +62,14 @@ async function read(): Promise<void> {
   try {
     const { results: page } = await runQuery<{ results: ResultPage }>(resultsQuery, variables);
     if (opened !== view) return;
+    if (hasFailed) fault.value = null;
+    hasFailed = false;
     ordered.value = { results: page.edges.map(({ node }) => node), isMore: page.pageInfo.hasNextPage };
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
-    if (opened === view) fault.value = error.message;
+    if (opened !== view) return;
+    fault.value = error.message;
+    hasFailed = !error.isFinal;
+    if (hasFailed) timer ??= setTimeout(() => void read(), RETRY_MILLISECONDS);
   }
 }

@@ -156,6 +156,7 @@ function Empty() {
 }
 
 async function download(format: Format): Promise<void> {
+  fault.value = null;
   try {
     await downloadResults(format);
   } catch (error) {
