@@ -140,6 +140,34 @@ def test_the_server_orders_the_table(stack: Stack, dashboard: Dashboard, key: st
     assert dashboard.attributes(".results thead button[disabled]", "title")[0].startswith("If the filter has labels")
 
 
+def test_new_results_with_labels_take_their_place_in_the_order_of_time_stamps(
+    stack: Stack, dashboard: Dashboard
+) -> None:
+    """The heading says that the table has this order. A result of an older page is displayed once, later."""
+    key = stack.new_key("order-with-labels")
+    labels = {"site": "bern"}
+    times = [f"2026-11-24T01:{number // 60:02d}:{number % 60:02d}Z" for number in range(330)]
+    submit_lines(stack, key, [{"time_stamp": time, "data": [1], "labels": labels} for time in times])
+    dashboard.open(stack, "/?label.site=bern", key=key)
+    dashboard.wait_for(lambda: tiles(dashboard)[:2] == ["0", "330"])
+    dashboard.go_to(dashboard.address)
+    dashboard.wait_until_live()
+
+    new = ["2026-11-24T01:05:28.5Z", "2026-11-24T01:00:05.5Z", "2026-11-24T02:00:00Z"]
+    submit_lines(stack, key, [{"time_stamp": time, "data": [1], "labels": labels} for time in new])
+
+    dashboard.wait_for(lambda: dashboard.arrived() == 3)
+    shown = (dashboard.text(".results tbody th") or "").replace("2026-11-24 ", "").split()
+    assert shown[:4] == ["02:00:00", "01:05:29", "01:05:28", "01:05:28"]
+    assert dashboard.attributes("th[aria-sort]", "aria-sort") == ["descending"]
+    dashboard.wait_for(lambda: "of 333" in (dashboard.text(".results .hint") or ""))
+    more = "const more = document.querySelector('.results .more'); more?.click(); return more === null"
+    dashboard.wait_for(lambda: dashboard.run(more))
+    titles = dashboard.attributes(".results tbody th button", "title")
+    assert len(set(dashboard.results())) == len(titles) == 333
+    assert titles == sorted(titles, reverse=True)
+
+
 def test_columns_are_selected(stack: Stack, dashboard: Dashboard, key: str) -> None:
     """The browser keeps the selection."""
     dashboard.open(stack, key=key)

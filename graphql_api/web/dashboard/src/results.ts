@@ -1,4 +1,5 @@
-// The displayed results: the newest results that match the filter, in the order in which they were stored.
+// The displayed results: the newest results that match the filter, in the order in which they were stored. With labels,
+// the server can order by time stamp only, so these are the results with the latest time stamps.
 //
 // Thousands of results can arrive per second, so the page collects them and displays them a few times per second.
 //
@@ -113,7 +114,7 @@ function open(filter: ResultFilter): void {
     batch(() => {
       arrived.value += added.length;
       fresh.value = ids;
-      results.value = [...added.reverse(), ...results.value.filter(({ id }) => !ids.has(id))].slice(0, MAX_RESULTS);
+      results.value = merge(added.reverse(), results.value.filter(({ id }) => !ids.has(id))).slice(0, MAX_RESULTS);
     });
     countSoon();
   };
@@ -153,6 +154,15 @@ function open(filter: ResultFilter): void {
     },
   };
   void streamResults(handlers, filter, stop);
+}
+
+/** Returns the newest results first. In the order of time stamps, leaves out results of the pages that are not loaded. */
+function merge(added: readonly Result[], loaded: readonly Result[]): readonly Result[] {
+  const merged = [...added, ...loaded];
+  if (newestFirst.peek().field === 'COMPUTED_AT') return merged;
+  const last = loaded.at(-1);
+  merged.sort((one, other) => Date.parse(other.timestamp) - Date.parse(one.timestamp));
+  return hasOlder.peek() && last ? merged.slice(0, merged.indexOf(last) + 1) : merged;
 }
 
 async function readPage(filter: ResultFilter, after: string | null): Promise<ResultPage> {
