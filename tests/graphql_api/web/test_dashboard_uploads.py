@@ -1,6 +1,8 @@
 """Files that are submitted on the dashboard: repeated uploads and CSV, in a real browser."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 from tests.graphql_api.web.dashboard import Dashboard
@@ -97,3 +99,24 @@ def test_a_csv_file_in_another_encoding_is_not_stored(stack: Stack, dashboard: D
 
     dashboard.wait_for(lambda: dashboard.text(".outcome") == "expected text in UTF-8")
     assert stack.graphql(SAMPLES, key=key)["samples"]["totalCount"] == 0
+
+
+def test_the_page_is_live_after_a_change_of_the_filter_while_a_result_is_missing(
+    own_stack: Stack, dashboard: Dashboard, tmp_path: Path
+) -> None:
+    """The page has one connection. The upload still uses it when the page subscribes again."""
+    stack = own_stack
+    os.kill(stack.function_pid(), signal.SIGSTOP)
+    file = tmp_path / "sample.json"
+    file.write_text('{"time_stamp": "2026-11-24T01:02:03Z", "data": [1]}')
+    dashboard.open(stack, "/?last=week")
+    dashboard.drop(file)
+    dashboard.wait_for(lambda: dashboard.text(".outcome") == "1 pending")
+
+    dashboard.press(".presets button", "All")
+
+    dashboard.wait_for(lambda: dashboard.text(".presets [aria-pressed=true]") == "All")
+    dashboard.wait_until_live()
+    assert dashboard.text(".outcome") == "1 pending"
+    os.kill(stack.function_pid(), signal.SIGCONT)
+    dashboard.wait_for(lambda: dashboard.text(".outcome") == "1 computed")

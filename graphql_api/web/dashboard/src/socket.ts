@@ -9,6 +9,7 @@ const PING_MILLISECONDS = 10_000;
 const PONG_MILLISECONDS = 5_000;
 
 let current: { session: Session | null | undefined; client: Client } | null = null;
+let connected: Client | null = null; // the client whose connection the server has acknowledged
 
 /** Returns the client for the current session. */
 function client(): Client {
@@ -24,7 +25,11 @@ function client(): Client {
         if (!isReceived) pongTimer = setTimeout(() => created.terminate(), PONG_MILLISECONDS);
       },
       pong: () => clearTimeout(pongTimer),
-      closed: () => clearTimeout(pongTimer),
+      connected: () => (connected = created),
+      closed: () => {
+        clearTimeout(pongTimer);
+        if (connected === created) connected = null;
+      },
     },
   });
   current = { session: session.peek(), client: created };
@@ -46,6 +51,7 @@ export function subscribe<T>(
   return new Promise((resolve, reject) => {
     const source = client();
     const removeListener = source.on('connected', () => handlers.onStart());
+    if (source === connected) handlers.onStart(); // an upload that waits for results keeps the connection
     const end = (error?: ServerError) => {
       removeListener();
       if (error) reject(error);
