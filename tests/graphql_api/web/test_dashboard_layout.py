@@ -24,7 +24,7 @@ def key(stack: Stack) -> str:
             "time_stamp": (START + timedelta(minutes=minute)).isoformat(),
             "data": [minute, None, -1234.5678 * minute],
             "missing": "skip",
-            "labels": {"sensor": f"sensor-number-{minute % 12}", "unit": "mV"[minute % 2 :]},
+            "labels": {"sensor": f"sensor-{'number' * 9}-{minute % 12}", "unit": "mV"[minute % 2 :]},
         }
         for minute in range(320)
     ]
@@ -39,7 +39,7 @@ def key(stack: Stack) -> str:
 def test_everything_fits_and_is_accessible(
     stack: Stack, dashboard: Dashboard, key: str, tmp_path: Path, width: int, scheme: str
 ) -> None:
-    """Filter, chips, overview, statistics per line, a failed upload and the question before a deletion."""
+    """Filter, long labels, chips, overview, statistics per line, a failed upload and the question before a deletion."""
     dashboard.resize(width)
     dashboard.prefer(scheme)
     dashboard.open(stack, f"/?{RANGE}", key=key)

@@ -35,7 +35,7 @@ export function SeriesChips() {
           onClick={() => toggle(value)}
         >
           <span class="dot" style={{ color: `var(${color})` }} aria-hidden="true" />
-          {value || `no ${labelName.value}`}
+          <span class="name">{value || `no ${labelName.value}`}</span>
         </button>
       ))}
       {chosen.value.size > 0 && (

@@ -58,7 +58,7 @@ export function SummaryTable() {
 function SummaryRow({ row: { value, color, statistics, latest }, hasLatest }: { row: Row; hasLatest: boolean }) {
   return (
     <tr>
-      <th scope="row">
+      <th scope="row" title={value ?? ''}>
         {color && <span class="dot" style={{ color: `var(${color})` }} aria-hidden="true" />}
         {value === null ? 'all results' : value || `no ${labelName.value}`}
       </th>
