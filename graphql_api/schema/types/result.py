@@ -102,6 +102,12 @@ class Result:
     id: strawberry.ID = strawberry.field(description="The id of the result. It is also the id of the sample.")
     timestamp: datetime = strawberry.field(description="The time stamp of the sample in UTC.")
     computed_at: datetime = strawberry.field(description="The time when Firestore stored the result.")
+    first_computed_at: datetime = strawberry.field(
+        description=(
+            "The time when Firestore stored the first statistics of the sample. It differs from `computedAt` if the "
+            "sample was recomputed or superseded."
+        )
+    )
     statistics_version: int = strawberry.field(
         description=(
             "The version of the statistics in this result. The version increases when a release adds a statistic or "
@@ -126,6 +132,7 @@ class Result:
             id=strawberry.ID(result.sample_id),
             timestamp=result.timestamp,
             computed_at=result.computed_at,
+            first_computed_at=result.first_computed_at or result.computed_at,
             statistics_version=result.statistics_version,
             stored_labels=result.labels,
             missing_count=result.missing_count,

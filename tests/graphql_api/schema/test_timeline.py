@@ -11,7 +11,7 @@ from tests.stack import Stack, eventually
 
 CORRECT = "mutation ($sample: RawSample!, $id: ID!) { submit(sample: $sample, supersedes: $id) { id } }"
 RECOMPUTE = "mutation ($ids: [ID!]) { recompute(ids: $ids) { id } }"
-COMPUTED_AT = "query ($id: ID!) { result(id: $id) { computedAt } }"
+COMPUTED_AT = "query ($id: ID!) { result(id: $id) { computedAt firstComputedAt } }"
 STATE = "query ($id: ID!) { recomputation(id: $id) { state } }"
 SAMPLE = "query ($id: ID!) { sample(id: $id) { submittedAt timeline { at event detail } } }"
 
@@ -30,9 +30,9 @@ def time_of(stack: Stack, key: str, sample_id: str, event: str) -> str:
     return str(at)
 
 
-def computed_at(stack: Stack, key: str, sample_id: str) -> str:
-    """Return the time of the stored result."""
-    return str(stack.graphql(COMPUTED_AT, {"id": sample_id}, key=key)["result"]["computedAt"])
+def computed_at(stack: Stack, key: str, sample_id: str, field: str = "computedAt") -> str:
+    """Return the time of the stored result, or with `firstComputedAt`, of the first result."""
+    return str(stack.graphql(COMPUTED_AT, {"id": sample_id}, key=key)["result"][field])
 
 
 def correct(stack: Stack, key: str, sample_id: str) -> str:
@@ -106,6 +106,7 @@ def test_a_recomputed_sample_shows_its_first_and_its_last_computation(stack: Sta
     sample_id = stack.submit_fixture(key=key)["id"]
     stack.wait_for(sample_id, key=key)
     first = computed_at(stack, key, sample_id)
+    first_before = computed_at(stack, key, sample_id, "firstComputedAt")
 
     _, last = (recompute(stack, key, sample_id) for _ in range(2))
     recomputed = timeline(stack, key, sample_id)
@@ -114,6 +115,7 @@ def test_a_recomputed_sample_shows_its_first_and_its_last_computation(stack: Sta
 
     assert recomputed == [("STORED", None), ("COMPUTED", None), ("RECOMPUTATION_REQUESTED", None), ("RECOMPUTED", None)]
     assert times == [first, last]
+    assert first_before == computed_at(stack, key, sample_id, "firstComputedAt") == first
     assert timeline(stack, key, sample_id) == [*recomputed[:3], ("SUPERSEDED", correction)]
     assert time_of(stack, key, sample_id, "COMPUTED") == first
 

@@ -25,6 +25,7 @@ NOT_STATISTICS = {
     "id",
     "timestamp",
     "computedAt",
+    "firstComputedAt",
     "statisticsVersion",
     "sample",
     "histogram",

@@ -28,7 +28,7 @@ interface Counted {
 }
 
 interface Delays {
-  results: { edges: { node: { id: string; computedAt: string; sample: { submittedAt: string } | null } }[] };
+  results: { edges: { node: { id: string; firstComputedAt: string; sample: { submittedAt: string } | null } }[] };
 }
 
 export const counts = signal<Counts | null>(null);
@@ -138,8 +138,8 @@ async function count(before: Counts | null, { labels }: SampleFilter): Promise<C
 async function readDelays({ labels }: SampleFilter): Promise<number[]> {
   const variables = { filter: { labels }, orderBy: newestFirst.peek() };
   const { results } = await runQuery<Delays>(delaysQuery, variables, { allowsMissing: true }); // the sample of a result may have been deleted
-  return results.edges.flatMap(({ node: { computedAt, sample } }) =>
-    sample === null ? [] : [Date.parse(computedAt) - Date.parse(sample.submittedAt)],
+  return results.edges.flatMap(({ node: { firstComputedAt, sample } }) =>
+    sample === null ? [] : [Date.parse(firstComputedAt) - Date.parse(sample.submittedAt)],
   );
 }
 
