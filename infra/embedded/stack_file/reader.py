@@ -15,6 +15,9 @@ from infra.embedded.stack_file import placeholders
 from infra.embedded.stack_file.stack import Stack, StackError
 from observability import logs
 
+MAX_INSTANCES = 64
+"""Instances of a process. Hundreds of them, for example after a typing error, would use all memory of the machine."""
+
 
 def read(path: Path, environ: Mapping[str, str]) -> Stack:
     """Read a stack file, apply the environment and replace placeholders. Raises `StackError`."""
@@ -84,6 +87,9 @@ def _validate(path: Path, stack: Stack) -> None:
                 f"{path}: {process.name!r} has a count_setting: use {{sockets}} in its command, "
                 f"and set {process.count_setting!r} to a number in [settings]"
             )
+        if process.count_setting is not None and stack.count(process) > MAX_INSTANCES:
+            variable = stack.variable(process.count_setting)
+            raise StackError(f"{variable} must be {MAX_INSTANCES} or less, not {stack.count(process)}")
         if process.port_setting is None:
             continue
         if not isinstance(stack.settings.get(process.port_setting), int):

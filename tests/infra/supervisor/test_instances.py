@@ -164,14 +164,17 @@ def test_instances_are_stopped_together(start: Start, stack: str) -> None:
     assert run.text.count("stopped gracefully") == 3
 
 
-@pytest.mark.parametrize("count", ["0", "-1"])
-def test_a_count_below_one_is_a_clear_error(start: Start, stack: str, count: str) -> None:
-    """Nothing is started."""
+@pytest.mark.parametrize(
+    ("count", "problem"),
+    [("0", "must be 1 or more, not 0"), ("-1", "must be 1 or more, not -1"), ("65", "must be 64 or less, not 65")],
+)
+def test_an_impossible_count_is_a_clear_error(start: Start, stack: str, count: str, problem: str) -> None:
+    """Nothing is started. Hundreds of instances would use all memory of the machine."""
     run = start(stack, TEST_COUNT=count)
 
     assert run.wait() == 1
 
-    assert f"TEST_COUNT must be 1 or more, not {count}" in run.text
+    assert f"TEST_COUNT {problem}" in run.text
 
 
 def test_a_count_without_a_port_is_a_clear_error(start: Start, stack: str) -> None:
