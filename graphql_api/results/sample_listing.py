@@ -8,7 +8,7 @@ states.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
@@ -19,9 +19,10 @@ from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.results.filters import EVERYTHING, Bound, Order, Selection
 from graphql_api.results.ordered_query import OrderedQuery
 from graphql_api.results.pagination import Page, PageRequest
-from graphql_api.results.result_listing import are_within, results_of_status
+from graphql_api.results.result_listing import results_of_status
 from graphql_api.results.sharded_query import DocumentFilter, ShardedQuery
-from storage.documents import Arrival, Header, SampleState, Status, document_paths, is_of_sample, state_of
+from graphql_api.results.state_counts import OUTCOMES, StateCounts, by_submission
+from storage.documents import Arrival, Header, SampleState, document_paths, is_of_sample, state_of
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 
@@ -47,9 +48,6 @@ HEADER_FIELDS = (
     "expire_at",
 )
 """The fields of a header without the raw document."""
-
-_OUTCOMES = (Status.COMPUTED, Status.SUPERSEDED, Status.FAILED)
-"""The outcomes of samples that exist. A tombstone has no sample."""
 
 _NEWEST_FIRST = Order("submitted_at", descending=True)
 
@@ -85,56 +83,11 @@ class SampleListing:
         if state is None:
             counts = (self._headers(submitter, arrival, selection, ("shard",)).count() for arrival in Arrival)
             return sum(await asyncio.gather(*counts))
-        if state is SampleState.PENDING or state.value in _OUTCOMES:
-            counted = await self._count_by_results(submitter, state, selection)
+        if state is SampleState.PENDING or state.value in OUTCOMES:
+            counted = await StateCounts(self._firestore, submitter, self._shards).count(state, selection)
             if counted is not None:
                 return max(0, counted)
         return await self._samples(submitter, state, selection, ("shard",)).count()
-
-    async def _count_by_results(self, submitter: str, state: SampleState, selection: Selection) -> int | None:
-        """Return the number of accepted samples in `state`, from the number of results with this status.
-
-        The number of PENDING samples is the number of accepted samples minus the number of their results. It is
-        negative if samples have expired before earlier samples, and their results are kept.
-
-        Return None if some results cannot be counted, or if a read of the samples is faster. Results of earlier
-        releases and tombstones lack the time of submission, so the index with this time does not contain them.
-        Results can be kept longer than samples, so results from before the earliest sample do not count.
-        """
-        accepted = {"state_on_arrival": Arrival.ACCEPTED.value}
-        earliest = await self._query(submitter, _by_submission(document_paths.SAMPLES, accepted, selection)).first()
-        if earliest is None:
-            return 0
-        since = Bound("submitted_at", ">=", _time(earliest, "submitted_at"))
-        selected = replace(selection, bounds=[*selection.bounds, since])
-        statuses = _OUTCOMES if state is SampleState.PENDING else (Status(state.value),)
-        conditions = [{"status": each.value} for each in statuses] if selection.labels else [{}]
-        queries = [
-            self._headers(submitter, Arrival.ACCEPTED, selection, ("shard",)),
-            self._query(submitter, _by_submission(document_paths.RESULTS, {}, EVERYTHING)),
-            *(self._query(submitter, results_of_status(each)) for each in _OUTCOMES),
-            *(self._query(submitter, _by_submission(document_paths.RESULTS, each, selected)) for each in conditions),
-        ]
-        read_time = await self._firestore.now()
-        stored, timed, *counts = await asyncio.gather(*(query.count(read_time) for query in queries))
-        outcomes, found = dict(zip(_OUTCOMES, counts, strict=False)), sum(counts[len(_OUTCOMES) :])
-        if selection.is_everything and state is not SampleState.PENDING and found == timed:
-            return outcomes[Status(state.value)]  # no result is kept longer than its sample
-        if timed != sum(outcomes.values()):
-            is_difference = selection.is_everything and state is SampleState.PENDING
-            return stored - sum(outcomes.values()) if is_difference else None
-        if state is SampleState.PENDING:
-            return stored - found
-        if selection.labels:
-            return found
-        # No index has the state and the time of submission. Few results are FAILED or SUPERSEDED, so these are read.
-        read = [each for each in _OUTCOMES if (each.value == state.value) != (state is SampleState.COMPUTED)]
-        if sum(outcomes[each] for each in read) > stored:
-            return None
-        within = partial(are_within, selected.bounds)
-        queries = [self._query(submitter, results_of_status(each, ("submitted_at",)), within) for each in read]
-        others = sum(await asyncio.gather(*(query.count() for query in queries)))
-        return found - others if state is SampleState.COMPUTED else others
 
     async def ids(
         self, submitter: str, state: SampleState | None, selection: Selection, batch_size: int
@@ -173,15 +126,15 @@ class SampleListing:
         until: datetime,
         batch_size: int,
     ) -> AsyncGenerator[Sequence[str], None]:
-        statuses = [status for status in _OUTCOMES if state is None or status.value == state.value]
+        statuses = [status for status in OUTCOMES if state is None or status.value == state.value]
         if not statuses:
             return
         earlier = replace(selection, bounds=[*selection.bounds, Bound("submitted_at", "<=", until)])
         select = ("status", "submitted_at")
         if selection.labels:
-            queries = [_by_submission(document_paths.RESULTS, {"status": each}, earlier, select) for each in statuses]
+            queries = [by_submission(document_paths.RESULTS, {"status": each}, earlier, select) for each in statuses]
         elif selection.bounds:
-            queries = [_by_submission(document_paths.RESULTS, {}, earlier, select)]
+            queries = [by_submission(document_paths.RESULTS, {}, earlier, select)]
         else:
             queries = [results_of_status(each, select) for each in statuses]
         for query in queries:
@@ -202,7 +155,8 @@ class SampleListing:
         First counts the PENDING samples, and reads no samples if there are none. If samples expire, the number can be
         wrong, so all samples are read.
         """
-        counted = await self._count_by_results(submitter, SampleState.PENDING, EVERYTHING)
+        counts = StateCounts(self._firestore, submitter, self._shards)
+        counted = await counts.count(SampleState.PENDING, EVERYTHING)
         if counted == 0 and not await self._may_expire(submitter):
             return
         earlier = Selection([Bound("submitted_at", "<", before)])
@@ -258,13 +212,6 @@ class SampleListing:
 def decode_header(submitter: str, document: Any) -> Header:
     """Return the header in a protocol `Document`. Damaged fields have default values."""
     return Header.from_damaged_fields(submitter, document.name.rpartition("/")[2], encoding.from_document(document))
-
-
-def _by_submission(
-    collection: str, equal: Mapping[str, str], selection: Selection, select: Sequence[str] = ()
-) -> OrderedQuery:
-    """Return a query of samples or results, the earliest submission first."""
-    return OrderedQuery(collection, Order("submitted_at"), equal=equal, selection=selection, select=select)
 
 
 def _state(header: Any, result: Any) -> str:

@@ -171,6 +171,30 @@ async def test_results_that_outlive_their_samples_are_not_counted(firestore: Fir
         assert await listing.count(SUBMITTER, state, Selection()) == len(page.edges)
 
 
+@pytest.mark.parametrize("labels", [{}, SITE])
+@pytest.mark.parametrize("days", [None, (2, 4), (3, 6)])
+async def test_counts_equal_lists_although_later_samples_have_expired(
+    firestore: Firestore, labels: Labels, days: tuple[int, int] | None
+) -> None:
+    """The retention was set after day 2. The samples of days 3, 4 and 5 have expired, and one of today is PENDING."""
+    statuses = (Status.FAILED, Status.COMPUTED, Status.FAILED, Status.SUPERSEDED, Status.SUPERSEDED)
+    for number, status in enumerate(statuses, 2):
+        await store_result(firestore, number, status, submitted_at=day(number), labels=SITE)
+    await delete_samples(firestore, 3, 4, 5)
+    header = Sample.receive(b"{}", submitter=SUBMITTER, default_labels=SITE).header
+    today = header.fields() | {"state_on_arrival": "ACCEPTED", "submitted_at": await firestore.now()}
+    await store(
+        firestore, {document_paths.sample(SUBMITTER, IDS[7]): today, document_paths.sample(SUBMITTER, IDS[1]): today}
+    )
+    await store_result(firestore, 1, submitted_at=today["submitted_at"], labels=SITE)
+    listing = SampleListing(firestore, LoopTurns(), shards=1)
+    selection = Selection(labels=labels) if days is None else between(*days, labels)
+
+    for state in (SampleState.PENDING, SampleState.COMPUTED, SampleState.FAILED, SampleState.SUPERSEDED):
+        page = await listing.page(SUBMITTER, state, selection, PageRequest(50))
+        assert (state, await listing.count(SUBMITTER, state, selection)) == (state, len(page.edges))
+
+
 async def test_pending_samples_are_found_if_later_samples_expire_first(firestore: Firestore) -> None:
     """The sample of day 2 never expires. Those of days 3 and 4 have expired, and their results are kept.
 
