@@ -74,8 +74,10 @@ class NdjsonSamples:
                 "the header Idempotency-Key applies to a body with one sample; in an NDJSON body, set the member "
                 f"`idempotency_key` of each line, or send the value `{_CONTENT}` to derive the keys from the lines"
             )
-        turn = self._services.budgets.turns.of(caller.submitter)
-        body = stream_body(request, turn=turn)
+        budgets = self._services.budgets
+        turn = budgets.turns.of(caller.submitter)
+        decoding = budgets.memory.reserve(budgets.submitter(caller.submitter).request_bytes)
+        body = stream_body(request, turn=turn, reservation=decoding)
         receive = partial(
             self._services.receiver.receive_admitted,
             sender=caller,

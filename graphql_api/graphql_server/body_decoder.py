@@ -17,6 +17,7 @@ from storage.documents.errors import BadRequest
 _OUTPUT_BYTES = 256 * KIB
 _INPUT_BYTES = 16 * KIB  # the input for one piece of output
 _MAX_ZSTD_WINDOW_BYTES = 8 * MIB  # RFC 9659
+_GZIP_BYTES = 40 * KIB  # the window of zlib and its tables
 
 
 class Decoder(Protocol):
@@ -28,6 +29,10 @@ class Decoder(Protocol):
     @property
     def is_complete(self) -> bool:
         """Whether the last member or frame has ended."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """The memory of the decoder. It uses at most as much of this memory as it has decoded."""
 
     def decode(self, part: bytes) -> Iterator[bytes]:
         """Yield the decoded part in pieces of limited size. Raises `BadRequest`."""
@@ -53,6 +58,7 @@ class GzipDecoder:
     """Decodes the members of a gzip body."""
 
     input_bytes = 4 * KIB
+    memory_bytes = _GZIP_BYTES
 
     def __init__(self) -> None:
         self._member = zlib.decompressobj(wbits=31)
@@ -88,6 +94,10 @@ class ZstdDecoder:
     @property
     def is_complete(self) -> bool:
         return self._has_begun and self._frame.eof
+
+    @property
+    def memory_bytes(self) -> int:
+        return int(self._decompressor.memory_size())
 
     def decode(self, part: bytes) -> Iterator[bytes]:
         self._has_begun = True

@@ -2,6 +2,9 @@
 
 The decoded body may have up to `MAX_RATIO` times the received bytes. Without this limit, the server could work for days
 on a few kilobytes. While the server works, it can check whether the client has disconnected.
+
+A zstd decoder keeps the last 8 MiB that it has decoded, and 400 bytes can decode to 8 MiB. The stream therefore
+reserves the memory of its decoder.
 """
 
 from collections.abc import AsyncGenerator
@@ -10,6 +13,7 @@ from contextlib import aclosing
 from starlette.requests import Request
 
 from graphql_api.budgets.loop_turns import LoopTurn
+from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, MemoryBudget, Reservation
 from graphql_api.graphql_server.body_decoder import Decoder
 from graphql_api.graphql_server.http_request import DEFAULTS, Source, any_turn, decode, decoder_of
 from graphql_api.graphql_server.settings import MIB, GraphQLSettings
@@ -22,21 +26,29 @@ MIN_RATIO_BYTES = 64 * MIB
 """The ratio is checked only above this number of decoded bytes, because a body of equal samples has a high ratio."""
 
 
-def stream_body(request: Request, settings: GraphQLSettings = DEFAULTS, turn: LoopTurn | None = None) -> "BodyStream":
+def stream_body(
+    request: Request,
+    settings: GraphQLSettings = DEFAULTS,
+    turn: LoopTurn | None = None,
+    reservation: Reservation | None = None,
+) -> "BodyStream":
     """Return the decoded body, which may be endless, in pieces of at most a few MiB.
+
+    `reservation` holds the memory of the decoder until the stream is closed. By default, this memory has no limit.
 
     This function raises errors in the headers at once, so that the response can have the status of the error. The
     iterator raises all other errors while it reads the body; see `read_body`.
     """
-    return BodyStream(Source(request, None, settings), decoder_of(request), turn or any_turn())
+    source = Source(request, None, settings)
+    return BodyStream(source, decoder_of(request), turn or any_turn(), reservation or MemoryBudget(0).reserve())
 
 
 class BodyStream:
     """An iterator over the pieces of a decoded body."""
 
-    def __init__(self, source: Source, decoder: Decoder | None, turn: LoopTurn) -> None:
+    def __init__(self, source: Source, decoder: Decoder | None, turn: LoopTurn, reservation: Reservation) -> None:
         self._source = source
-        self._pieces = _stream(source, decoder, turn)
+        self._pieces = _stream(source, decoder, turn, reservation)
 
     @property
     def received_bytes(self) -> int:
@@ -55,14 +67,19 @@ class BodyStream:
         await self._pieces.aclose()
 
 
-async def _stream(source: Source, decoder: Decoder | None, turn: LoopTurn) -> AsyncGenerator[bytes, None]:
-    def check_ratio(decoded_bytes: int) -> None:
+async def _stream(
+    source: Source, decoder: Decoder | None, turn: LoopTurn, reservation: Reservation
+) -> AsyncGenerator[bytes, None]:
+    def check(decoded_bytes: int) -> None:
         if decoded_bytes > MIN_RATIO_BYTES + MAX_RATIO * source.received_bytes:
             raise TooLarge(
                 f"expected a body that decompresses to at most {MIN_RATIO_BYTES // MIB} MiB plus {MAX_RATIO} times its "
                 "compressed size, got more; send it in several requests"
             )
+        size = 0 if decoder is None else min(decoder.memory_bytes, decoded_bytes)
+        reservation.resize(size if size > MIN_RESERVED_BYTES else 0)
 
-    async with aclosing(decode(source, decoder, await source.receive(), turn, check_ratio)) as pieces:
-        async for piece in pieces:
-            yield piece
+    with reservation:
+        async with aclosing(decode(source, decoder, await source.receive(), turn, check)) as pieces:
+            async for piece in pieces:
+                yield piece

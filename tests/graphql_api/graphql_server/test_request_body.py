@@ -13,8 +13,9 @@ import zstandard
 from starlette.requests import Request
 from starlette.types import Message
 
+from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.graphql_server import GraphQLSettings, body_stream, read_body, stream_body
-from storage.documents.errors import TooLarge
+from storage.documents.errors import TooLarge, Unavailable
 from tests.graphql_api.graphql_server.service import KEY, Service, error_of, running
 from tests.graphql_api.turns import counted_turns
 
@@ -260,3 +261,25 @@ async def test_the_ratio_of_a_stream_is_limited(monkeypatch: pytest.MonkeyPatch,
         _ = [piece async for piece in stream_body(request_of(compress(bytes(20_000_000)), encoding))]
 
     assert b"".join([piece async for piece in stream_body(request_of(compress(usual), encoding))]) == usual
+
+
+async def test_a_stream_reserves_the_memory_of_its_decoder() -> None:
+    """A few hundred bytes of zstd make the decoder keep 8 MiB, and thousands of streams can be open."""
+    window = zstandard.ZstdCompressionParameters(window_log=23)
+    large = zstandard.ZstdCompressor(compression_params=window).compress(bytes(12_000_000))
+    budget = MemoryBudget(12_000_000)
+
+    def stream(body: bytes) -> body_stream.BodyStream:
+        return stream_body(request_of(body, "zstd"), reservation=budget.reserve())
+
+    first, second, small = stream(large), stream(large), stream(zstandard.compress(b"{}\n" * 100))
+    pieces = aiter(first)
+    decoded_bytes = 0
+    while decoded_bytes < 9_000_000:
+        decoded_bytes += len(await anext(pieces))
+    with pytest.raises(Unavailable, match="too many large requests"):
+        _ = [piece async for piece in second]
+    assert b"".join([piece async for piece in small]) == b"{}\n" * 100
+
+    await first.aclose()
+    assert len(b"".join([piece async for piece in stream(large)])) == 12_000_000
