@@ -20,6 +20,7 @@ from graphql import (
     FragmentDefinitionNode,
     GraphQLError,
     GraphQLSchema,
+    Node,
     OperationDefinitionNode,
     OperationType,
     Visitor,
@@ -199,19 +200,23 @@ class Operations:
             if problems:
                 raise InvalidOperation(partial(errors.describe_request_errors, problems, errors.VALIDATION_FAILED))
         await turn.start()
-        operations = {
-            (definition.name.value if definition.name else None): Operation(
+        operations: dict[str | None, Operation] = {}
+        fragments = [each for each in document.definitions if isinstance(each, FragmentDefinitionNode)]
+        have_variables = _has_variables(*fragments)
+        for definition in document.definitions:
+            if not isinstance(definition, OperationDefinitionNode):
+                continue
+            await turn.pause()  # a document can have 300 operations
+            name = definition.name.value if definition.name else None
+            operations[name] = Operation(
                 document,
-                definition.name.value if definition.name else None,
+                name,
                 definition.operation,
                 VariableReader(definition, self._settings),
                 compile_plan(self._schema, definition),
                 OperationCost(self._schema, document, definition),
-                _uses_variables_below_root(document, definition),
+                have_variables or _uses_variables_below_root(definition),
             )
-            for definition in document.definitions
-            if isinstance(definition, OperationDefinitionNode)
-        }
         # A long document probably contains values, so it is rarely sent again. It would evict many other documents.
         if len(text) <= self._settings.max_cached_length // 16:
             value = hash(text)
@@ -254,19 +259,22 @@ def _invalid(error: DropzoneError) -> InvalidOperation:
     return InvalidOperation(lambda: [errors.describe(error)])
 
 
-def _uses_variables_below_root(document: DocumentNode, operation: OperationDefinitionNode) -> bool:
-    """Return whether an operation uses variables outside of the arguments of its root fields."""
-    finder = _VariableFinder()
-    for definition in document.definitions:
-        if isinstance(definition, FragmentDefinitionNode):
-            visit(definition, finder)
+def _uses_variables_below_root(operation: OperationDefinitionNode) -> bool:
+    """Return whether an operation uses variables outside of its fragments and of the arguments of its root fields."""
+    parts: list[Node | None] = []
     for selection in operation.selection_set.selections:
         if isinstance(selection, FieldNode):
-            for part in (*(selection.directives or ()), selection.selection_set):
-                if part is not None:
-                    visit(part, finder)
+            parts += (*(selection.directives or ()), selection.selection_set)
         else:
-            visit(selection, finder)
+            parts.append(selection)
+    return _has_variables(*(part for part in parts if part is not None))
+
+
+def _has_variables(*nodes: Node) -> bool:
+    """Return whether one of the nodes of a document contains a variable."""
+    finder = _VariableFinder()
+    for node in nodes:
+        visit(node, finder)
     return finder.has_found
 
 

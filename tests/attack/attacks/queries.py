@@ -74,6 +74,39 @@ async def distinct_documents(target: Target) -> None:
 add("query_of_distinct_documents", distinct_documents)
 
 
+@attack()
+async def distinct_variables(target: Target) -> None:
+    """Send documents with 270 variables, whose names no other document has."""
+    numbers = iter(range(10**9))
+    async with target.client(64) as client:
+
+        async def act() -> None:
+            names = [f"$v{next(numbers)}{'x' * 100}" for _ in range(270)]
+            declared = " ".join(f"{name}: ID!" for name in names)
+            query = f"mutation ({declared}) {{ recompute(ids: [{' '.join(names)}]) {{ id }} }}"
+            variables = {name[1:]: "a" for name in names}
+            await client.post("/graphql", json={"query": query, "variables": variables})
+
+        await repeat(target, 64, act)
+
+
+@attack()
+async def many_operations_and_a_long_fragment(target: Target) -> None:
+    """Send documents with 160 operations, and with a fragment that has 900 values."""
+    numbers = iter(range(10**9))
+    values = '"a" ' * 900
+    summary = f"resultsSummary(groupBy: [{values}]) {{ __typename }}"
+    async with target.client(64) as client:
+
+        async def act() -> None:
+            first = next(numbers) * 160
+            names = " ".join(f"query q{first + number} {{ __typename }}" for number in range(160))
+            query = f"{names} query a {{ ...f }} fragment f on Query {{ {summary} }}"
+            await client.post("/graphql", json={"query": query, "operationName": f"q{first}"})
+
+        await repeat(target, 64, act)
+
+
 async def exports(target: Target) -> None:
     """Export all results over 32 connections as fast as possible."""
     await target.fill(_SAMPLES)

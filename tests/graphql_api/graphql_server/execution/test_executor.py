@@ -9,9 +9,10 @@ import weakref
 from contextlib import aclosing
 
 import pytest
-from graphql import Token
+from graphql import FragmentDefinitionNode, Node, Token, Visitor, visit
 
 from graphql_api.budgets.memory_budget import MemoryBudget
+from graphql_api.graphql_server.execution import operations
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
 from graphql_api.graphql_server.execution.operations import InvalidOperation, Operation
@@ -72,6 +73,22 @@ async def test_operations_with_many_fields_do_not_start_in_the_same_iteration(ex
 
     assert all(response.is_executed for response in responses)
     assert turns.count - before >= 50
+
+
+def test_each_fragment_is_searched_for_variables_once(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document can have 160 operations, and a fragment with 900 values. To search it 160 times would take 0.1 s."""
+    searched: list[object] = []
+
+    def count(node: Node, visitor: Visitor) -> object:
+        searched.append(node)
+        return visit(node, visitor)
+
+    monkeypatch.setattr(operations, "visit", count)
+    names = " ".join(f"query A{number} {{ ...F }}" for number in range(50))
+
+    prepare(executor, f"{names} fragment F on Query {{ hello }}", "A1")
+
+    assert sum(isinstance(node, FragmentDefinitionNode) for node in searched) == 1
 
 
 def test_the_operation_name_selects_an_operation(executor: Executor) -> None:
