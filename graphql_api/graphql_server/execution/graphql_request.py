@@ -7,7 +7,7 @@ of a raw scalar. All other variables are decoded when the operation of the reque
 import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -155,15 +155,13 @@ class VariableReader:
         """Return the value of each declared variable that is in `variables`. Raises `BadRequest` or `TooLarge`."""
         if variables is None or self._decoder is None:
             return {}
-        decoded = decode(self._decoder, variables, "`variables`")
-        spans: dict[str, msgspec.Raw] = {}
+        spans = decode(self._decoder, variables, "`variables`")
         plain_bytes = commas = 0
         values: dict[str, Any] = {}
-        for name, field, depth in zip(self._names, decoded.__struct_fields__, self._list_depths, strict=True):
-            span = getattr(decoded, field)
-            if span is msgspec.UNSET:
+        for name, depth in zip(self._names, self._list_depths, strict=True):
+            span = spans.get(name)
+            if span is None:
                 continue
-            spans[name] = span
             if depth is not None:
                 values[name] = self._raw(span, depth, name, placeholders)
                 continue
@@ -233,12 +231,14 @@ def _list_depth(type_node: TypeNode, raw_scalars: frozenset[str]) -> int | None:
     return depth if type_node.name.value in raw_scalars else None
 
 
-@lru_cache(maxsize=256)
-def _span_decoder(names: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
-    """Return a decoder for the spans of the variables `names`. The decoder skips all other variables."""
-    fields = {f"field{number}": name for number, name in enumerate(names)}
-    spans = [(field, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for field in fields]
-    return msgspec.json.Decoder(msgspec.defstruct("Variables", spans, rename=fields))
+@lru_cache(maxsize=64)
+def _span_decoder(names: tuple[str, ...]) -> msgspec.json.Decoder[dict[str, msgspec.Raw]]:
+    """Return a decoder for the spans of the variables `names`. The decoder skips all other variables.
+
+    A decoder of 300 variables needs 40 KiB. With `defstruct`, it would need 180 KiB.
+    """
+    variables: Any = TypedDict("variables", dict.fromkeys(names, msgspec.Raw), total=False)  # type: ignore[misc]
+    return msgspec.json.Decoder(variables)
 
 
 @cache

@@ -1,9 +1,11 @@
 """A request in JSON: invalid requests are refused, and raw samples keep their bytes."""
 
 import contextlib
+import gc
 import hashlib
 import json
 import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -26,6 +28,24 @@ def read_variables(body: bytes, query: str = "query($s: RawSample, $x: Int, $l: 
     assert isinstance(operation, OperationDefinitionNode)
     request = read_json(body)
     return VariableReader(operation, GraphQLSettings()).read(request.variables, request.placeholders)
+
+
+def test_documents_with_many_variables_keep_little_memory() -> None:
+    """A client can send any number of such documents, with new names in each of them."""
+    tracemalloc.start()
+    try:
+        for document in range(300):
+            variables = [f"v{document}_{number}" for number in range(250)]
+            declared = ", ".join(f"${name}: Int" for name in variables)
+            assert read_variables(
+                b'{"query": "", "variables": {"%b": 1}}' % variables[0].encode(), f"query({declared}) {{ a }}"
+            )
+        gc.collect()
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept_bytes < 5_000_000
 
 
 @pytest.mark.parametrize(
