@@ -89,7 +89,7 @@ def index_terms(labels: Labels) -> list[str]:
     return list(_index_terms(tuple(labels.items())))
 
 
-@lru_cache(maxsize=1_000)
+@lru_cache(maxsize=200)  # the terms of four long labels need 15 KiB
 def _index_terms(labels: tuple[tuple[str, str], ...]) -> list[str]:
     """Return the terms of `index_terms`. Clients repeat their labels, and the cache is four times as fast."""
     pairs = [f"{name}={value}" for name, value in sorted(labels)]

@@ -61,6 +61,22 @@ async def rejected_samples(target: Target) -> None:
 
 
 @attack(is_valid_work=True)
+async def long_labels(target: Target) -> None:
+    """Stream samples with four long labels, whose values no other sample has, over 4 connections."""
+    numbers = iter(range(10**9))
+
+    def line() -> bytes:
+        labels = {f"{letter}{'x' * 31}": f"{next(numbers):09}{chr(0x1F600) * 55}" for letter in "abcd"}
+        return orjson.dumps({"time_stamp": "2019-05-01T06:00:00Z", "data": [1], "labels": labels}) + b"\n"
+
+    async with target.client(4) as client:
+        headers = {"content-type": NDJSON}
+        await repeat(
+            target, 4, lambda: client.post("/samples", content=b"".join(line() for _ in range(500)), headers=headers)
+        )
+
+
+@attack(is_valid_work=True)
 async def one_idempotency_key(target: Target) -> None:
     """Submit one sample with the same idempotency key over 64 connections."""
     headers = {"idempotency-key": os.urandom(8).hex()}

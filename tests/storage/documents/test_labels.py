@@ -1,6 +1,7 @@
 """Labels of a sample: what is valid, what is reported with a path, and the terms that find a sample."""
 
 import json
+import tracemalloc
 from itertools import combinations
 
 import pytest
@@ -122,3 +123,16 @@ def test_a_label_of_a_sample_takes_precedence_over_that_of_its_request() -> None
     assert (accepted.arrival, accepted.labels) == (Arrival.ACCEPTED, {"site": "bern", "unit": "V"})
     assert (rejected.arrival, rejected.labels) == (Arrival.REJECTED, {"site": "bern"})
     assert [problem.path for problem in rejected.problems] == ["$.labels"]
+
+
+def test_the_terms_of_many_labels_keep_little_memory() -> None:
+    """A client can send any number of long labels, with new values in each sample."""
+    tracemalloc.start()
+    try:
+        for number in range(1_000):
+            labels.index_terms({f"{letter}{'x' * 31}": f"{number:04}{'😀' * 60}" for letter in "abcd"})
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept_bytes < 5_000_000
