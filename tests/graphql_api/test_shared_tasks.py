@@ -90,6 +90,24 @@ async def test_an_error_is_raised_for_each_caller_and_not_kept() -> None:
     assert await tasks.run("a", work.do) == "done"
 
 
+async def test_a_task_that_needs_callers_ends_with_its_last_caller() -> None:
+    """The next caller starts another task."""
+    tasks, work, later = SharedTasks[str, str](end_without_callers=True), Work(), Work()
+    first, second = await begin(tasks, work.do), await begin(tasks, work.do)
+    first.cancel()
+    await asyncio.wait({first})
+    assert not work.outcome.cancelled()
+
+    second.cancel()
+    await asyncio.wait({second})
+    third = await begin(tasks, later.do)
+    assert work.outcome.cancelled()
+    later.outcome.set_result("done")
+
+    assert await third == "done"
+    assert (work.starts, later.starts) == (1, 1)
+
+
 async def test_an_error_that_no_caller_waits_for_is_not_reported() -> None:
     """All callers were cancelled before the task failed."""
     reported: list[object] = []

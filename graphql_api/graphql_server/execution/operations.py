@@ -126,7 +126,7 @@ class Operations:
         self._documents: LRUCache[str, _Document] = LRUCache(
             settings.max_cached_length, getsizeof=lambda document: document.size
         )
-        self._readings = SharedTasks[tuple[str, str], Mapping[str | None, Operation]]()
+        self._readings = SharedTasks[tuple[str, str], Mapping[str | None, Operation]](end_without_callers=True)
         """The readings in progress, by the name of the submitter and the text of the document.
 
         Thousands of subscribers can connect at the same time, for example after a restart. If each read the document,

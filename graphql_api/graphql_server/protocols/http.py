@@ -133,8 +133,11 @@ class HTTPEndpoint:
     ) -> Response:
         if accept.single is None and accept.stream is None:
             raise NotAcceptable("expected application/graphql-response+json or application/json in the header `Accept`")
+        preparation = self._executor.prepare(request, context)
+        if not self._executor.is_prepared(request):  # the document can wait, and takes long to read
+            preparation = while_connected(http_request.receive, preparation)
         try:
-            operation = await self._executor.prepare(request, context)
+            operation = await preparation
         except InvalidOperation as invalid:
             if accept.prefers_stream:
                 return self._stream(_once(invalid.response), credential)

@@ -11,6 +11,7 @@ from tests.attack.target import JSON, NDJSON, SAMPLE, Target, frame, repeat
 
 _WATCH = "subscription { results { cursor node { id } } }"
 _UNKNOWN = "00000000-0000-4000-8000-000000000000"
+_NUMBERS = iter(range(10**9))
 
 Act = Callable[[Target, httpx.AsyncClient], Awaitable[object]]
 
@@ -31,6 +32,12 @@ async def _abandoned(method: str, path: str, body: bytes, target: Target, client
     async with target.connection() as (_, writer):
         writer.write(target.head(path, f"content-type: {JSON}", f"content-length: {len(body)}", method=method) + body)
         await writer.drain()
+
+
+async def _abandoned_document(target: Target, client: httpx.AsyncClient) -> None:
+    """Send a long document that no other request has, and reset the connection before the response."""
+    fields = " ".join(f"a{next(_NUMBERS)}: __typename" for _ in range(340))
+    await _abandoned("POST", "/graphql", b'{"query": "{ %b }"}' % fields.encode(), target, client)
 
 
 async def _abandoned_stream(target: Target, client: httpx.AsyncClient) -> None:
@@ -81,6 +88,7 @@ _ROUNDS: dict[str, Act] = {
     "abandoned_queries": partial(
         _abandoned, "POST", "/graphql", b'{"query": "{ results(first: 500) { totalCount } }"}'
     ),
+    "abandoned_documents": _abandoned_document,
     "abandoned_exports": partial(_abandoned, "GET", "/results?format=csv", b""),
     "abandoned_samples": partial(_abandoned, "POST", "/samples", SAMPLE),
     "abandoned_event_streams": _abandoned_stream,

@@ -7,6 +7,7 @@ import pytest
 from graphql_api.graphql_server import GraphQLSettings
 from storage.documents.errors import Unavailable
 from tests.graphql_api.graphql_server.service import GRAPHQL_RESPONSE, KEY, OTHER_KEY, Service, error_of, running
+from tests.stack import eventually
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -256,3 +257,19 @@ def test_an_operation_that_takes_too_long_is_cancelled() -> None:
 def test_a_subscription_needs_an_event_stream(service: Service) -> None:
     """A single response cannot carry it."""
     assert error_of(service.post("subscription { count(to: 1) }")) == (406, "NOT_ACCEPTABLE")
+
+
+def test_the_document_of_a_client_that_has_gone_is_not_read(service: Service) -> None:
+    """500 documents can wait, and reading them would take half a minute."""
+    budget = service.budgets.submitter(KEY).heavy_cost
+    body = b'{"query": "{ unread: hello }"}'
+    head = b"POST /graphql HTTP/1.1\r\nhost: x\r\nx-api-key: %b\r\ncontent-type: application/json\r\n" % KEY.encode()
+    budget.used += budget.max_amount
+    try:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+            client.sendall(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+            eventually(lambda: budget.waiting == 1)
+
+        eventually(lambda: budget.waiting == 0)
+    finally:
+        budget.used -= budget.max_amount
