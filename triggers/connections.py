@@ -5,6 +5,10 @@ descriptors of the process, and no event would arrive. A connection without comp
 while, and earlier if too many connections are open. If a request is not authentic, its response closes the connection
 (see `app.py`).
 
+Clients of the function wait for each response. If a connection sends another request before the response, the response
+closes the connection, and the other request is not parsed. uvicorn would parse all requests that arrive together, and
+use a hundred times the memory of their data.
+
 `HttpToolsProtocol` is a private interface of uvicorn. requirements.lock pins the exact version; see
 docs/architecture.md.
 """
@@ -12,6 +16,7 @@ docs/architecture.md.
 import asyncio
 from typing import Any, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_CONNECTIONS = 1_000
@@ -39,6 +44,8 @@ class EventConnection(HttpToolsProtocol):
     header_seconds: float
     _header_timer: asyncio.TimerHandle
     _header_bytes = 0
+    _is_discarding = False
+    """Whether data is not parsed, because it belongs to a request that arrived too early."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(Any, transport))
@@ -48,6 +55,8 @@ class EventConnection(HttpToolsProtocol):
             next(iter(self.silent))._abort()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_discarding:
+            return
         if self in self.silent:
             self._header_bytes += len(data)
             if self._header_bytes > MAX_HEADER_BYTES:
@@ -57,6 +66,17 @@ class EventConnection(HttpToolsProtocol):
 
     def _get_upgrade(self) -> bytes | None:
         return None  # uvicorn would split the header `Connection`, several times
+
+    def on_message_begin(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._is_discarding = True
+            self.cycle.keep_alive = False
+            raise httptools.HttpParserError  # stops parsing
+        super().on_message_begin()
+
+    def send_400_response(self, msg: str) -> None:
+        if not self._is_discarding:
+            super().send_400_response(msg)
 
     def on_headers_complete(self) -> None:
         self._end_silence()

@@ -97,3 +97,16 @@ async def test_a_connection_is_closed_if_its_headers_do_not_end() -> None:
 
         assert await is_closed(endless)
         assert await request(await connect()) == b"HTTP/1.1 200 OK"
+
+
+async def test_a_request_that_does_not_wait_for_the_previous_response_is_not_parsed() -> None:
+    """Thousands of requests that arrive together would need a hundred times the memory of their data."""
+    async with serving() as connect:
+        reader, writer = await connect()
+        writer.write(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n" * 1_000)
+
+        response = await reader.read()
+
+        assert response.count(b"HTTP/1.1 ") == response.count(b"HTTP/1.1 200 ") == 1
+        connection = await connect()
+        assert [await request(connection) for _ in range(3)] == [b"HTTP/1.1 200 OK"] * 3

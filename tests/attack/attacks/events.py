@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from functools import partial
 
 import httpx
@@ -94,6 +95,17 @@ async def huge_event(target: Target) -> None:
                 pass
 
     await asyncio.gather(*(send() for _ in range(4)))
+
+
+@attack()
+async def pipelined_to_the_function(target: Target) -> None:
+    """Open 300 connections to the function, and send thousands of requests over each at the same time."""
+    data = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n" * 40_000
+    async with AsyncExitStack() as opened:
+        connections = [await opened.enter_async_context(target.connection(target.function_port)) for _ in range(300)]
+        for _, writer in connections:
+            writer.write(data)
+        await asyncio.sleep(target.seconds)
 
 
 @attack()
