@@ -18,7 +18,7 @@ from typing import Any
 from graphql_api.results.deletion.deletion import Deletion
 from graphql_api.results.jobs.job_records import JobRecords
 from graphql_api.results.sample_listing import HEADER_FIELDS, decode_header
-from storage.documents import Header, Status, Tombstone, document_paths
+from storage.documents import Header, Status, Tombstone, Unavailable, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed
@@ -53,6 +53,8 @@ class DeletionStore(JobRecords[Deletion]):
         """Delete the samples `ids`, or their results if only these exist. Return the number of samples that existed.
 
         If one exists, `entry` is stored before the first change: an entry of the audit log.
+
+        Raises `Unavailable` if some samples were not deleted because they change all the time.
         """
         remaining, deleted = set(filter(document_paths.is_sample_id, ids)), 0
         started_at: datetime | None = None
@@ -79,6 +81,8 @@ class DeletionStore(JobRecords[Deletion]):
             remaining = await self._delete_as_read(submitter, as_read, results, now, reason)
             remaining |= await self._replace_results(submitter, expired, now, reason)
             deleted += len(as_read) + len(expired) - len(remaining)
+        if remaining:
+            raise Unavailable("the samples to delete change all the time; repeat the deletion")
         return deleted
 
     async def _read(self, paths: Iterable[str], mask: Collection[str], read_time: datetime) -> dict[str, Any]:

@@ -192,6 +192,24 @@ async def test_a_sample_that_is_submitted_after_a_deletion_is_not_deleted(
     assert stored.sha256 != first.sha256
 
 
+async def test_a_deletion_of_a_sample_that_changes_all_the_time_is_not_a_success(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The header changes before each attempt, so no attempt deletes it."""
+    first = await api.submit(SMALL)
+    write = api.deletions._write
+
+    async def touch_before(submitter: str, writes: list[Any]) -> list[Any]:
+        await trigger_again(api.firestore, api.writer, SUBMITTER, [first.id])
+        return await write(submitter, writes)
+
+    monkeypatch.setattr(api.deletions, "_write", touch_before)
+
+    with pytest.raises(Unavailable, match="change all the time"):
+        await api.delete(first)
+    assert list(await api.headers()) == [first.id]
+
+
 @pytest.mark.parametrize("raw", [SMALL, OTHER, LARGE], ids=["small", "other", "large"])
 async def test_the_key_of_an_expired_sample_can_be_used_again(api: Api, raw: bytes) -> None:
     """Firestore may delete the expired sample a day later."""
