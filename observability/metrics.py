@@ -101,7 +101,7 @@ def _read(address: str) -> list[Metric] | None:
             if response.status != 200:
                 return None
             return list(text_string_to_metric_families(response.read().decode()))
-    except (OSError, http.client.HTTPException, ValueError):
+    except (OSError, http.client.HTTPException, ValueError, IndexError):  # the parser raises the last two
         return None
 
 

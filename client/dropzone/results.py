@@ -31,6 +31,8 @@ class Result(Statistics, _Identity):
 
     # A dataclass orders fields by base class, the last base first: id, timestamp, statistics, then the fields below.
     computed_at: datetime
+    first_computed_at: datetime
+    """When the sample was computed for the first time: before recomputations and corrections."""
     statistics_version: int
     labels: dict[str, str]
     missing_count: int
@@ -40,7 +42,7 @@ class Result(Statistics, _Identity):
     def parse(cls, values: Mapping[str, Any]) -> Self:
         """Return the result for its GraphQL object."""
         read: dict[str, Any] = {each.name: values.get(camel_case(each.name)) for each in fields(cls)}
-        for name in ("timestamp", "computed_at"):
+        for name in ("timestamp", "computed_at", "first_computed_at"):
             read[name] = parse_time(read[name])
         read["labels"] = parse_labels(read["labels"])
         if (histogram := read["histogram"]) is not None:

@@ -81,15 +81,13 @@ class AuditLog:
     def entry(self, submitter: str | None, *, actor: str, action: str, facts: AuditFacts) -> Any:
         """Return the `Write` of an entry about a change. Send it together with the writes of the change.
 
-        Otherwise, a client could prevent the entry if it ends its request after the change. The entry never replaces an
-        earlier entry.
+        Otherwise, a client could prevent the entry if it ends its request after the change. The entry has a random id
+        and no precondition, so it can be sent again if the response of Firestore is lost.
         """
         now = datetime.now(UTC)
         name = self._firestore.name(document_paths.audit_entry(submitter, str(uuid4())))
         entry = {"at": now, "actor": actor, "action": action, "details": facts.sentence, "expires": now + RETENTION}
-        write = encoding.to_write(name, entry | facts.fields())
-        write.current_document.exists = False
-        return write
+        return encoding.to_write(name, entry | facts.fields())
 
     async def read(self, submitter: str | None, first: int, before: datetime | None = None) -> list[AuditEntry]:
         """Return the newest entries of a submitter. With `before`, return the newest entries before this time."""

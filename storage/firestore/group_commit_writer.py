@@ -82,7 +82,8 @@ class GroupCommitWriter:
     async def write_together(self, writes: Sequence[Any], submitter: str = "") -> None:
         """Return after Firestore has committed all writes. Raises the first error, as in `write`.
 
-        A caller that is cancelled cannot prevent a later write without an earlier one.
+        The writes are not one transaction, but they are queued together: a caller that is cancelled cannot stop some of
+        them.
         """
         for outcome in await self.write_all(writes, submitter):
             if isinstance(outcome, Exception):

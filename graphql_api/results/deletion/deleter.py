@@ -13,7 +13,7 @@ from graphql_api.results.filters import Selection
 from graphql_api.results.jobs.job_records import EntryOf
 from graphql_api.results.jobs.job_runner import JobRunner, batches_of
 from graphql_api.results.store import Store
-from storage.documents import BadRequest, NotFound, SampleState, Tombstone
+from storage.documents import BadRequest, NotFound, SampleState, Tombstone, Unavailable
 from storage.documents.tombstone import MAX_REASON_CHARACTERS
 
 MAX_IDS = 1_000
@@ -33,12 +33,15 @@ class Deleter:
         await self._runner.close()
 
     async def delete_one(self, submitter: str, sample_id: str, reason: str, entry: Any) -> None:
-        """Delete a sample, and return after the deletion. Raises `NotFound` if the sample does not exist.
+        """Delete a sample, and return after the deletion. If the sample exists, the audit log gets `entry` first.
 
-        If it exists, the entry of the audit log is stored first.
+        Raises `NotFound` if the sample does not exist, and `Unavailable` if it changes all the time.
         """
         _check(reason)
-        if not await self._records.delete(submitter, [sample_id], reason, entry):
+        deleted, remaining = await self._records.delete(submitter, [sample_id], reason, entry)
+        if remaining:
+            raise Unavailable("the sample changes all the time; repeat the deletion")
+        if not deleted:
             raise NotFound("no sample has this id")
 
     async def delete_ids(self, submitter: str, ids: Sequence[str], reason: str, entry_of: EntryOf) -> Deletion:
@@ -97,13 +100,15 @@ class _Run:
         await self._records.write(self._submitter, self._current, *entries)
 
     async def work(self) -> DeletionState:
-        """Delete batch by batch."""
+        """Delete batch by batch. Return INTERRUPTED if samples remain that changed before each attempt."""
+        are_all_deleted = True
         async with aclosing(self._batches) as batches:
             async for ids in batches:
-                deleted = await self._records.delete(self._submitter, ids, self._current.reason)
+                deleted, remaining = await self._records.delete(self._submitter, ids, self._current.reason)
+                are_all_deleted = are_all_deleted and not remaining
                 self._current = replace(self._current, deleted=self._current.deleted + deleted)
                 await self.record()
-        return DeletionState.FINISHED
+        return DeletionState.FINISHED if are_all_deleted else DeletionState.INTERRUPTED
 
 
 def _check(reason: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from graphql_api.results.deletion.deletion import Deletion
 from graphql_api.results.jobs.job_records import JobRecords
 from graphql_api.results.sample_listing import HEADER_FIELDS, decode_header
-from storage.documents import Header, Status, Tombstone, Unavailable, document_paths
+from storage.documents import Header, Status, Tombstone, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed
@@ -49,12 +49,14 @@ class DeletionStore(JobRecords[Deletion]):
         submitted_at = encoding.to_datetime(documents[sample].fields["submitted_at"].timestamp_value)
         return tombstone if tombstone.deleted_at >= submitted_at else None
 
-    async def delete(self, submitter: str, ids: Collection[str], reason: str, entry: Any = None) -> int:
-        """Delete the samples `ids`, or their results if only these exist. Return the number of samples that existed.
+    async def delete(
+        self, submitter: str, ids: Collection[str], reason: str, entry: Any = None
+    ) -> tuple[int, Collection[str]]:
+        """Delete the samples `ids`, or their results if only these exist.
 
         If one exists, `entry` is stored before the first change: an entry of the audit log.
 
-        Raises `Unavailable` if some samples were not deleted because they change all the time.
+        Return the number of samples that were deleted, and the ids of samples that changed before each attempt.
         """
         remaining, deleted = set(filter(document_paths.is_sample_id, ids)), 0
         started_at: datetime | None = None
@@ -73,7 +75,7 @@ class DeletionStore(JobRecords[Deletion]):
                 if sample_id not in headers and not _is_tombstone(result)
             }
             as_read = [
-                header for header in headers.values() if encoding.to_datetime(header.create_time) <= started_at
+                header for header in headers.values() if _submitted_at(header) <= started_at
             ]  # another deletion was faster if a sample was submitted again in the meantime
             if entry is not None and (as_read or expired):
                 await self._writer.write(entry, submitter)
@@ -81,9 +83,7 @@ class DeletionStore(JobRecords[Deletion]):
             remaining = await self._delete_as_read(submitter, as_read, results, now, reason)
             remaining |= await self._replace_results(submitter, expired, now, reason)
             deleted += len(as_read) + len(expired) - len(remaining)
-        if remaining:
-            raise Unavailable("the samples to delete change all the time; repeat the deletion")
-        return deleted
+        return deleted, remaining
 
     async def _read(self, paths: Iterable[str], mask: Collection[str], read_time: datetime) -> dict[str, Any]:
         """Return the documents that exist by their ids."""
@@ -155,6 +155,11 @@ class DeletionStore(JobRecords[Deletion]):
             if isinstance(outcome, Exception) and not isinstance(outcome, PreconditionFailed):
                 raise outcome
         return outcomes
+
+
+def _submitted_at(header: Any) -> datetime:
+    """Return the time of submission. The create time is earlier if the sample has replaced an expired sample."""
+    return encoding.to_datetime(header.fields["submitted_at"].timestamp_value)
 
 
 def _is_tombstone(result: Any) -> bool:

@@ -14,8 +14,8 @@ _STATES = {
     DeletionState.RUNNING: "The API is deleting the samples.",
     DeletionState.FINISHED: "All selected samples are deleted.",
     DeletionState.INTERRUPTED: (
-        "The API process that ran the deletion stopped, or Firestore was unavailable. To continue the deletion, "
-        "request it again."
+        "The API process that ran the deletion stopped, Firestore was unavailable, or some samples changed all the "
+        "time. To continue the deletion, request it again."
     ),
 }
 

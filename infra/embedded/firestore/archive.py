@@ -7,10 +7,13 @@
 import argparse
 import asyncio
 import contextlib
+import fcntl
 import json
+import os
 import signal
 import sqlite3
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -40,29 +43,46 @@ class ArchiveError(Exception):
 
 
 def backup(source: Path, target: Path) -> None:
-    """Copy the data file `source` to the new file `target`. The server may run.
-
-    The copy has another name until it is complete. A failed backup leaves no file, and a killed one does not prevent
-    the next.
-    """
-    if target.exists():
-        raise ArchiveError(f"{target} already exists; choose another file")
-    partial = target.with_name(target.name + ".partial")
+    """Copy the data file `source` to the new file `target`. The server may run."""
     try:
-        with contextlib.closing(_open(source)) as live:
-            partial.unlink(missing_ok=True)
-            partial.touch(0o600)
-            with contextlib.closing(sqlite3.connect(partial)) as copy:
-                copy.execute("PRAGMA journal_mode = OFF")  # a copy that fails is deleted
-                live.execute("BEGIN")  # all pages are copied from this state, even if commits follow
-                live.execute("SELECT 1 FROM documents").fetchone()
-                live.backup(copy, pages=BACKUP_PAGES_PER_STEP)
-        partial.rename(target)
+        with (
+            contextlib.closing(_open(source)) as live,
+            _new_file(target) as unfinished,
+            contextlib.closing(sqlite3.connect(unfinished)) as copy,
+        ):
+            copy.execute("PRAGMA journal_mode = OFF")  # a copy that fails is deleted
+            live.execute("BEGIN")  # all pages are copied from this state, even if commits follow
+            live.execute("SELECT 1 FROM documents").fetchone()
+            live.backup(copy, pages=BACKUP_PAGES_PER_STEP)
         sync_folder(target.parent)
     except sqlite3.Error as error:
         raise ArchiveError(f"{source} cannot be copied to {target}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _new_file(target: Path) -> Iterator[Path]:
+    """Create a file that only its owner can read. It has another name, which is returned, until it is complete.
+
+    A failed attempt leaves no file, and a killed one does not prevent the next.
+    """
+    if target.exists():
+        raise ArchiveError(f"{target} already exists; choose another file")
+    path = target.with_name(target.name + ".partial")
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_own = os.path.samestat(path.stat(), os.fstat(file.fileno()))
+        except OSError:
+            is_own = False
+        if not is_own:  # also if another backup has renamed or deleted the file after it was opened
+            raise ArchiveError(f"another backup to {target} is running")
+        try:
+            file.truncate()  # a killed backup leaves an incomplete copy
+            yield path
+        except BaseException:
+            path.unlink()
+            raise
+        path.rename(target)
 
 
 def export_documents(source: Path, target: TextIO) -> int:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+import grpc
 import pytest
 
 from graphql_api.auth.audit_entry import AuditFacts
@@ -25,6 +26,7 @@ from graphql_api.results.recomputation.recomputer import Recomputer
 from graphql_api.results.store import Store
 from storage.documents import Retention
 from storage.firestore.client import Firestore
+from storage.firestore.errors import FirestoreUnavailable
 from storage.firestore.group_commit_writer import GroupCommitWriter
 from tests.stack import Stack
 
@@ -52,6 +54,7 @@ class Administration:
 
     def __init__(self, firestore: Firestore, writer: InterruptedWriter) -> None:
         turns = LoopTurns()
+        self.firestore = firestore
         self.writer = writer
         self.audit_log = AuditLog(firestore, writer, turns)
         self.keys = KeyManager(KeyStore(firestore, writer, self.audit_log, turns), self.audit_log)
@@ -107,6 +110,29 @@ async def test_each_change_of_a_key_has_an_entry(administration: Administration)
         await administration.interrupt(change())
         assert (await administration.actions())[0] == action
     assert (await manager.select_one(selected[0]))[1].revoked is not None
+
+
+async def test_a_change_is_repeated_if_the_response_of_firestore_is_lost(
+    administration: Administration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer sends the change and its entry again. Otherwise, the secret of a stored key would be lost."""
+    write, calls = administration.firestore.batch_write, 0
+
+    async def lose_first_response(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        response = await write(*arguments)
+        if calls == 1:
+            raise FirestoreUnavailable(grpc.StatusCode.UNAVAILABLE, "the connection was reset")
+        return response
+
+    before = await administration.actions()
+    monkeypatch.setattr(administration.firestore, "batch_write", lose_first_response)
+
+    _, (digest, _) = await administration.keys.create(SUBMITTER, SCOPES)
+
+    assert (await administration.keys.select_one(digest))[1].revoked is None
+    assert await administration.actions() == ["key.created", *before]
 
 
 async def test_a_rotation_that_ends_early_has_an_entry_of_its_new_key(administration: Administration) -> None:

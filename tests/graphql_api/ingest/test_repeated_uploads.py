@@ -19,6 +19,8 @@ from graphql_api.budgets.budgets import Budgets
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.ingest.submitter_settings import SubmitterSettings
 from graphql_api.limits import Limits
+from graphql_api.results.deletion.deleter import Deleter
+from graphql_api.results.deletion.deletion import DeletionState
 from graphql_api.results.deletion.deletion_store import DeletionStore
 from graphql_api.results.store import Store
 from storage.documents import Conflict, Header, Retention, Unavailable, document_paths
@@ -47,10 +49,10 @@ class Api:
     store: Store
     deletions: DeletionStore
 
-    async def submit(self, raw: bytes) -> Header:
+    async def submit(self, raw: bytes, key: str = "key") -> Header:
         """Store a sample with an idempotency key."""
         sender: Any = SimpleNamespace(submitter=SUBMITTER, operator="", limits=None, label="key")
-        return await self.receiver.receive(raw, sender=sender, idempotency_key="key")
+        return await self.receiver.receive(raw, sender=sender, idempotency_key=key)
 
     async def headers(self) -> dict[str, Header]:
         """Return the stored header of the sample with the key, if there is one."""
@@ -65,7 +67,9 @@ class Api:
 
     async def delete(self, header: Header) -> int:
         """Delete a sample. Return the number of samples that existed."""
-        return await self.deletions.delete(SUBMITTER, [header.id], "wrong")
+        deleted, remaining = await self.deletions.delete(SUBMITTER, [header.id], "wrong")
+        assert not remaining
+        return deleted
 
     async def _names(self, collection: str) -> list[str]:
         query = StructuredQuery(from_=[{"collection_id": collection, "all_descendants": True}])
@@ -182,7 +186,7 @@ async def test_a_sample_that_is_submitted_after_a_deletion_is_not_deleted(
     faster = DeletionStore(api.firestore, api.writer)
 
     async def delete_and_submit(*_: Any) -> None:
-        assert await faster.delete(SUBMITTER, [first.id], "wrong") == 1
+        assert await faster.delete(SUBMITTER, [first.id], "wrong") == (1, set())
         await api.submit(OTHER)
 
     before(monkeypatch, api.deletions, "_delete_as_read", delete_and_submit)
@@ -192,11 +196,12 @@ async def test_a_sample_that_is_submitted_after_a_deletion_is_not_deleted(
     assert stored.sha256 != first.sha256
 
 
-async def test_a_deletion_of_a_sample_that_changes_all_the_time_is_not_a_success(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The header changes before each attempt, so no attempt deletes it."""
+async def test_a_deletion_without_all_of_its_samples_is_not_finished(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A header that changes before each attempt remains. The other sample is deleted and counted."""
     first = await api.submit(SMALL)
+    other = await api.submit(OTHER, "other key")
+    deleter = Deleter(api.store, api.deletions)
+    entry = encoding.to_write(api.firestore.name("submitters/station/audit/entry"), {})
     write = api.deletions._write
 
     async def touch_before(submitter: str, writes: list[Any]) -> list[Any]:
@@ -205,8 +210,14 @@ async def test_a_deletion_of_a_sample_that_changes_all_the_time_is_not_a_success
 
     monkeypatch.setattr(api.deletions, "_write", touch_before)
 
-    with pytest.raises(Unavailable, match="change all the time"):
-        await api.delete(first)
+    with pytest.raises(Unavailable, match="changes all the time"):
+        await deleter.delete_one(SUBMITTER, first.id, "wrong", entry)
+    started = await deleter.delete_ids(SUBMITTER, [first.id, other.id], "wrong", lambda _: entry)
+    await asyncio.gather(*deleter._runner._running.values())
+
+    ended = await deleter.get(SUBMITTER, started.id)
+    assert ended is not None
+    assert (ended.state, ended.deleted) == (DeletionState.INTERRUPTED, 1)
     assert list(await api.headers()) == [first.id]
 
 
@@ -226,6 +237,20 @@ async def test_the_key_of_an_expired_sample_can_be_used_again(api: Api, raw: byt
     assert again.submitted_at > first.submitted_at
     assert repeated.submitted_at == again.submitted_at
     assert (await api.store.raw(SUBMITTER, again.id))[1] == raw
+
+
+async def test_a_sample_that_replaces_an_expired_sample_is_not_deleted_with_it(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The expired sample is deleted at the same time. The new header replaces its header before that is deleted."""
+    first = await api.submit(SMALL)
+    await api.expire(first)
+    before(monkeypatch, api.deletions, "_delete_as_read", lambda *_: api.submit(OTHER))
+
+    await api.delete(first)
+
+    (stored,) = (await api.headers()).values()
+    assert (await api.store.raw(SUBMITTER, stored.id))[1] == OTHER
 
 
 async def test_only_one_of_two_samples_replaces_an_expired_sample(api: Api) -> None:

@@ -1,5 +1,6 @@
 """`archive backup` creates a complete copy that only its owner can read, or no file."""
 
+import fcntl
 import resource
 import signal
 from pathlib import Path
@@ -54,13 +55,32 @@ def test_a_backup_that_was_killed_is_made_again(own: FirestoreProcess, copy: Pat
     assert archive("check", "--data", copy) == "no problems found\n"
 
 
-def test_a_file_that_cannot_be_written_is_named(
-    own: FirestoreProcess, copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_two_backups_do_not_write_the_same_file(own: FirestoreProcess, copy: Path) -> None:
+    """The second backup is refused, and does not delete the file of the first."""
+    unfinished = copy.with_name("copy.sqlite.partial")
+    with unfinished.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        message = archive("backup", "--data", own.data, "--output", copy, code=1)
+
+        assert "another backup" in message
+        assert unfinished.exists()
+    assert not copy.exists()
+
+
+def test_a_file_that_cannot_be_written_is_named(own: FirestoreProcess, copy: Path) -> None:
     """Commands print one line, without a traceback."""
     missing = copy.parent / "missing" / "copy.sqlite"
+
     assert str(missing.parent) in archive("backup", "--data", own.data, "--output", missing, code=1)
 
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full, as Linux has one")
+@pytest.mark.usefixtures("copy")
+def test_a_full_disk_is_an_error_of_an_export(
+    own: FirestoreProcess, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Commands print one line, without a traceback."""
     with Path("/dev/full").open("w") as full:
         monkeypatch.setattr("sys.argv", ["archive", "export", "--data", str(own.data)])
         monkeypatch.setattr("sys.stdout", full)
