@@ -5,8 +5,8 @@ other events through functions-framework. functions-framework would parse any re
 The endpoint in this module therefore checks the token, the media type and the length of a request before it reads the
 body. It also refuses requests from browsers. The same checks apply to `/dead-letters`, `/audit` and `/rollups`.
 
-A refusal closes the connection, so that the rest of the body is not read. The response to a liveness probe closes the
-connection too. Otherwise, uvicorn would hold thousands of pipelined requests in memory.
+A refusal closes the connection, so that the rest of the body is not read. The response to a probe closes the connection
+too, because each probe opens a new one.
 """
 
 import asyncio

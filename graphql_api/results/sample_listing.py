@@ -59,6 +59,7 @@ class SampleListing:
         self._firestore = firestore
         self._turns = turns
         self._shards = shards
+        self._state_counts = StateCounts(firestore, shards=shards)
 
     async def page(
         self, submitter: str, state: SampleState | None, selection: Selection, request: PageRequest
@@ -84,7 +85,7 @@ class SampleListing:
             counts = (self._headers(submitter, arrival, selection, ("shard",)).count() for arrival in Arrival)
             return sum(await asyncio.gather(*counts))
         if state is SampleState.PENDING or state.value in OUTCOMES:
-            counted = await StateCounts(self._firestore, submitter, self._shards).count(state, selection)
+            counted = await self._state_counts.count(submitter, state, selection)
             if counted is not None:
                 return max(0, counted)
         return await self._samples(submitter, state, selection, ("shard",)).count()
@@ -155,8 +156,7 @@ class SampleListing:
         First counts the PENDING samples, and reads no samples if there are none. If samples expire, the number can be
         wrong, so all samples are read.
         """
-        counts = StateCounts(self._firestore, submitter, self._shards)
-        counted = await counts.count(SampleState.PENDING, EVERYTHING)
+        counted = await self._state_counts.count(submitter, SampleState.PENDING, EVERYTHING)
         if counted == 0 and not await self._may_expire(submitter):
             return
         earlier = Selection([Bound("submitted_at", "<", before)])

@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
+
+from cachetools import TTLCache
 
 from graphql_api.results.filters import EVERYTHING, Bound, Order, Selection
 from graphql_api.results.ordered_query import OrderedQuery
@@ -26,138 +28,162 @@ OUTCOMES = (Status.COMPUTED, Status.SUPERSEDED, Status.FAILED)
 """The outcomes of samples that exist. A tombstone has no sample."""
 
 _FEW_OUTCOMES = (Status.SUPERSEDED, Status.FAILED)
+_ACCEPTED = {"state_on_arrival": Arrival.ACCEPTED.value}
 _RECENT = timedelta(hours=1)
 """No sample expires within a day, so the samples of this time all exist. The start is a full hour, because the embedded
 Firestore remembers the count of a query.
 """
-
-
-class _Counts(NamedTuple):
-    """Numbers of documents at one read time."""
-
-    accepted: int
-    """Selected samples that are accepted."""
-    found: int
-    """Selected results since the earliest of these samples."""
-    recent_pending: int
-    """Selected samples of the last hours without a result."""
-    outcomes: Mapping[Status, int]
-    """All results of the submitter by status."""
-    timed: int
-    """All results of the submitter that have a time of submission. Results of earlier releases lack it."""
-
-    @property
-    def has_expired_samples(self) -> bool:
-        """Whether some of the results found belong to samples that have expired."""
-        return self.accepted - self.found < self.recent_pending
+_CHECK_SECONDS = 60.0
+"""For how long the API remembers whether samples of a submitter have expired before earlier samples."""
+_MAX_REMEMBERED_SUBMITTERS = 10_000
 
 
 class StateCounts:
-    """Counts the samples of one submitter."""
+    """Counts samples. Callers pass the submitter of the authenticated credential."""
 
-    def __init__(self, firestore: Firestore, submitter: str, shards: int) -> None:
+    def __init__(self, firestore: Firestore, *, shards: int) -> None:
         self._firestore = firestore
-        self._submitter = submitter
         self._shards = shards
+        self._expired: TTLCache[str, bool] = TTLCache(_MAX_REMEMBERED_SUBMITTERS, _CHECK_SECONDS)
 
-    async def count(self, state: SampleState, selection: Selection) -> int | None:
+    async def count(self, submitter: str, state: SampleState, selection: Selection) -> int | None:
         """Return the number of accepted samples in `state`, which is PENDING or an outcome.
 
-        Return None if some results cannot be counted, or if a read of the samples is faster.
+        Return None if some results cannot be counted, or if a read of the samples is faster. Results of earlier
+        releases and tombstones lack the time of submission, so the index with this time does not contain them.
         """
-        accepted = {"state_on_arrival": Arrival.ACCEPTED.value}
-        earliest = await self._query(by_submission(document_paths.SAMPLES, accepted, selection)).first()
-        if earliest is None:
+        since = await self._since_earliest(submitter, selection)
+        if since is None:
             return 0
-        since = Bound("submitted_at", ">=", encoding.to_datetime(earliest.fields["submitted_at"].timestamp_value))
-        selected = replace(selection, bounds=[*selection.bounds, since])
-        counts = await self._count(selection, selected)
-        if counts.has_expired_samples:
-            return await self._count_existing(state, selection, counts)
-        if state is SampleState.PENDING:
-            if counts.timed == sum(counts.outcomes.values()):
-                return counts.accepted - counts.found
-            return counts.accepted - sum(counts.outcomes.values()) if selection.is_everything else None
-        if selection.is_everything and counts.found == counts.timed:
-            return counts.outcomes[Status(state.value)]  # no result is kept longer than its sample
-        if counts.timed != sum(counts.outcomes.values()):
-            return None
-        if selection.labels:
-            return await self._count_results(selected, Status(state.value))
-        # No index has the state and the time of submission. Few results are FAILED or SUPERSEDED, so these are read.
-        read = _FEW_OUTCOMES if state is SampleState.COMPUTED else (Status(state.value),)
-        if sum(counts.outcomes[each] for each in read) > counts.accepted:
-            return None
-        within = partial(are_within, selected.bounds)
-        queries = [self._query(results_of_status(each, ("submitted_at",)), within) for each in read]
-        others = sum(await asyncio.gather(*(query.count() for query in queries)))
-        return counts.found - others if state is SampleState.COMPUTED else others
-
-    async def _count(self, selection: Selection, selected: Selection) -> _Counts:
-        """Return the counts of a selection. `selected` is the selection since its earliest sample."""
-        read_time = await self._firestore.now()
-        started = (read_time - _RECENT).replace(minute=0, second=0, microsecond=0)
-        recent = replace(selection, bounds=[*selection.bounds, Bound("submitted_at", ">=", started)])
+        if await self._have_later_samples_expired(submitter):
+            return await self._count_existing(submitter, state, selection)
+        statuses = OUTCOMES if state is SampleState.PENDING else (Status(state.value),)
         queries = [
-            [self._query(by_submission(document_paths.RESULTS, {}, EVERYTHING))],
-            *([self._query(results_of_status(each))] for each in OUTCOMES),
-            *([self._accepted(each)] for each in (selection, recent)),
-            *(self._results(each) for each in (selected, recent)),
+            [self._accepted(submitter, selection)],
+            [self._query(submitter, by_submission(document_paths.RESULTS, {}, EVERYTHING))],
+            *([self._query(submitter, results_of_status(each))] for each in OUTCOMES),
+            self._results(submitter, since, statuses),
         ]
+        accepted, timed, *counts, found = await self._count_all(queries)
+        outcomes = dict(zip(OUTCOMES, counts, strict=True))
+        if selection.is_everything and state is not SampleState.PENDING and found == timed:
+            return outcomes[Status(state.value)]  # no result is kept longer than its sample
+        if timed != sum(counts):
+            is_difference = selection.is_everything and state is SampleState.PENDING
+            return accepted - sum(counts) if is_difference else None
+        if state is SampleState.PENDING:
+            return accepted - found
+        if selection.labels:
+            return found
+        # No index has the state and the time of submission. Few results are FAILED or SUPERSEDED, so these are read.
+        others = await self._read_few(submitter, state, outcomes, accepted, partial(are_within, since.bounds))
+        return others if others is None or state is not SampleState.COMPUTED else found - others
+
+    async def _since_earliest(self, submitter: str, selection: Selection) -> Selection | None:
+        """Return the selection since its earliest accepted sample, or None if it contains no sample."""
+        earliest = await self._query(submitter, by_submission(document_paths.SAMPLES, _ACCEPTED, selection)).first()
+        if earliest is None:
+            return None
+        since = Bound("submitted_at", ">=", encoding.to_datetime(earliest.fields["submitted_at"].timestamp_value))
+        return replace(selection, bounds=[*selection.bounds, since])
+
+    async def _have_later_samples_expired(self, submitter: str) -> bool:
+        """Return whether results are kept of samples that have expired before earlier samples."""
+        if (known := self._expired.get(submitter)) is not None:
+            return known
+        if (since := await self._since_earliest(submitter, EVERYTHING)) is None:
+            return False
+        recent = await self._recent(EVERYTHING)
+        accepted, found, recent_accepted, recent_found = await self._count_all(
+            [
+                [self._accepted(submitter, EVERYTHING)],
+                self._results(submitter, since),
+                [self._accepted(submitter, recent)],
+                self._results(submitter, recent),
+            ]
+        )
+        self._expired[submitter] = has_expired = accepted - found < recent_accepted - recent_found
+        return has_expired
+
+    async def _count_existing(self, submitter: str, state: SampleState, selection: Selection) -> int | None:
+        """Return the number of samples in a state, although results of expired samples are found too."""
+        recent = await self._recent(selection)
+        queries = [
+            [self._accepted(submitter, selection)],
+            [self._accepted(submitter, recent)],
+            self._results(submitter, recent),
+            *([self._query(submitter, results_of_status(each))] for each in _FEW_OUTCOMES),
+        ]
+        accepted, recent_accepted, recent_found, *counts = await self._count_all(queries)
+        pending = max(0, recent_accepted - recent_found)
+        if state is SampleState.PENDING:
+            return pending
+        have_samples = partial(self._have_samples, submitter, selection)
+        outcomes = dict(zip(_FEW_OUTCOMES, counts, strict=True))
+        others = await self._read_few(submitter, state, outcomes, accepted, have_samples)
+        return others if others is None or state is not SampleState.COMPUTED else accepted - pending - others
+
+    async def _read_few(
+        self,
+        submitter: str,
+        state: SampleState,
+        outcomes: Mapping[Status, int],
+        max_results: int,
+        document_filter: DocumentFilter,
+    ) -> int | None:
+        """Return the number of results in `state` that pass the filter. For COMPUTED: in all other states.
+
+        Return None if more than `max_results` results had to be read.
+        """
+        read = _FEW_OUTCOMES if state is SampleState.COMPUTED else (Status(state.value),)
+        if sum(outcomes[each] for each in read) > max_results:
+            return None
+        select = ("status", "submitted_at", "sample_update_time", "label_terms")
+        queries = [self._query(submitter, results_of_status(each, select), document_filter) for each in read]
+        return sum(await asyncio.gather(*(query.count() for query in queries)))
+
+    async def _have_samples(self, submitter: str, selection: Selection, results: Sequence[Any]) -> list[bool]:
+        """Return whether each of these results is selected, and belongs to a sample that exists."""
+        paths = [document_paths.sample(submitter, result.name.rpartition("/")[2]) for result in results]
+        headers = await self._firestore.batch_get(paths, mask=("submitted_at",))
+        within = await are_within(selection.bounds, results)
+        return [
+            is_within and path in headers and _has_labels(result, selection) and _belongs_to(result, headers[path])
+            for is_within, result, path in zip(within, results, paths, strict=True)
+        ]
+
+    async def _recent(self, selection: Selection) -> Selection:
+        """Return the selection since a full hour."""
+        started = (await self._firestore.now() - _RECENT).replace(minute=0, second=0, microsecond=0)
+        return replace(selection, bounds=[*selection.bounds, Bound("submitted_at", ">=", started)])
+
+    def _accepted(self, submitter: str, selection: Selection) -> ShardedQuery:
+        order = Order("submitted_at", descending=True)
+        query = OrderedQuery(document_paths.SAMPLES, order, equal=_ACCEPTED, selection=selection, select=("shard",))
+        return self._query(submitter, query)
+
+    def _results(
+        self, submitter: str, selection: Selection, statuses: Sequence[Status] = OUTCOMES
+    ) -> list[ShardedQuery]:
+        """Return the queries of the selected results. Only the index of labels has the status: without labels, this
+        is one query of all results.
+        """
+        conditions = [{"status": each.value} for each in statuses] if selection.labels else [{}]
+        return [self._query(submitter, by_submission(document_paths.RESULTS, each, selection)) for each in conditions]
+
+    async def _count_all(self, queries: Sequence[Sequence[ShardedQuery]]) -> list[int]:
+        """Return the sums of the counts, at one read time."""
+        read_time = await self._firestore.now()
 
         async def count(parts: Sequence[ShardedQuery]) -> int:
             return sum(await asyncio.gather(*(part.count(read_time) for part in parts)))
 
-        timed, computed, superseded, failed, accepted, recent_accepted, found, recent_found = await asyncio.gather(
-            *map(count, queries)
-        )
-        outcomes = dict(zip(OUTCOMES, (computed, superseded, failed), strict=True))
-        return _Counts(accepted, found, max(0, recent_accepted - recent_found), outcomes, timed)
+        return await asyncio.gather(*map(count, queries))
 
-    async def _count_results(self, selected: Selection, status: Status) -> int:
-        return await self._query(by_submission(document_paths.RESULTS, {"status": status.value}, selected)).count()
-
-    async def _count_existing(self, state: SampleState, selection: Selection, counts: _Counts) -> int | None:
-        """Return the number of samples in a state, although results of expired samples are found too."""
-        if state is SampleState.PENDING:
-            return counts.recent_pending
-        read = _FEW_OUTCOMES if state is SampleState.COMPUTED else (Status(state.value),)
-        if sum(counts.outcomes[each] for each in read) > counts.accepted:
-            return None
-        existing = partial(self._have_samples, selection.bounds)
-        select = ("status", "submitted_at", "sample_update_time")
-        queries = [
-            by_submission(document_paths.RESULTS, {"status": each.value}, selection, select)
-            if selection.labels
-            else results_of_status(each, select)
-            for each in read
-        ]
-        others = sum(await asyncio.gather(*(self._query(query, existing).count() for query in queries)))
-        return counts.accepted - counts.recent_pending - others if state is SampleState.COMPUTED else others
-
-    async def _have_samples(self, bounds: Sequence[Bound], results: Sequence[Any]) -> list[bool]:
-        """Return whether each of these results is within the bounds, and belongs to a sample that exists."""
-        paths = [document_paths.sample(self._submitter, result.name.rpartition("/")[2]) for result in results]
-        headers = await self._firestore.batch_get(paths, mask=("submitted_at",))
-        within = await are_within(bounds, results)
-        return [
-            is_within and path in headers and _belongs_to(result, headers[path])
-            for is_within, result, path in zip(within, results, paths, strict=True)
-        ]
-
-    def _accepted(self, selection: Selection) -> ShardedQuery:
-        accepted = {"state_on_arrival": Arrival.ACCEPTED.value}
-        order = Order("submitted_at", descending=True)
-        query = OrderedQuery(document_paths.SAMPLES, order, equal=accepted, selection=selection, select=("shard",))
-        return self._query(query)
-
-    def _results(self, selection: Selection) -> list[ShardedQuery]:
-        """Return the queries of all selected results. The index of labels has a status."""
-        conditions = [{"status": each.value} for each in OUTCOMES] if selection.labels else [{}]
-        return [self._query(by_submission(document_paths.RESULTS, each, selection)) for each in conditions]
-
-    def _query(self, query: OrderedQuery, document_filter: DocumentFilter | None = None) -> ShardedQuery:
-        return ShardedQuery(self._firestore, self._submitter, self._shards, query, document_filter)
+    def _query(
+        self, submitter: str, query: OrderedQuery, document_filter: DocumentFilter | None = None
+    ) -> ShardedQuery:
+        return ShardedQuery(self._firestore, submitter, self._shards, query, document_filter)
 
 
 def by_submission(
@@ -165,6 +191,11 @@ def by_submission(
 ) -> OrderedQuery:
     """Return a query of samples or results, the earliest submission first."""
     return OrderedQuery(collection, Order("submitted_at"), equal=equal, selection=selection, select=select)
+
+
+def _has_labels(result: Any, selection: Selection) -> bool:
+    terms = result.fields["label_terms"].array_value.values if "label_terms" in result.fields else ()
+    return selection.label_term is None or any(term.string_value == selection.label_term for term in terms)
 
 
 def _belongs_to(result: Any, header: Any) -> bool:
