@@ -29,7 +29,7 @@ resource "google_cloud_scheduler_job" "rollups" {
   region           = var.region
   name             = "dropzone-rollups"
   description      = "Keeps the hourly statistics of results"
-  schedule         = "* * * * *"
+  schedule         = "*/5 * * * *"
   time_zone        = "Etc/UTC"
   attempt_deadline = "300s"
 

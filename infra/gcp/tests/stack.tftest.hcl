@@ -270,10 +270,10 @@ run "an_audit_that_does_not_run_raises_an_alert" {
   }
 }
 
-run "the_rollups_are_kept_every_minute" {
+run "the_rollups_are_kept_every_five_minutes" {
   assert {
-    condition     = google_cloud_scheduler_job.rollups.schedule == "* * * * *" && google_cloud_scheduler_job.rollups.http_target[0].uri == "${google_cloud_run_v2_service.function.uri}/rollups"
-    error_message = "Cloud Scheduler calls /rollups of the function every minute."
+    condition     = google_cloud_scheduler_job.rollups.schedule == "*/5 * * * *" && google_cloud_scheduler_job.rollups.http_target[0].uri == "${google_cloud_run_v2_service.function.uri}/rollups"
+    error_message = "Cloud Scheduler calls /rollups of the function every five minutes."
   }
 }
 

@@ -37,7 +37,7 @@ MUTATIONS = {
         "function_environment = merge({}, {",
     ),
     "an_audit_that_does_not_run_raises_an_alert": ("monitoring.tf", " or vector(0)) < 1", ") < 1"),
-    "the_rollups_are_kept_every_minute": ("scheduler.tf", "function.uri}/rollups", "function.uri}/audit"),
+    "the_rollups_are_kept_every_five_minutes": ("scheduler.tf", "function.uri}/rollups", "function.uri}/audit"),
     "workflows_of_one_repository_sign_in": ("github.tf", ":environment:${var.environment}", ":environment:production"),
     "without_a_repository_no_workflow_signs_in": (
         "github.tf",

@@ -97,7 +97,7 @@ async def test_submitters_share_a_run_and_the_rest_of_it_goes_to_those_who_need_
     report = await rollups.run(b"")
 
     parts = [(submitter, round(seconds)) for submitter, seconds in clock.parts]
-    assert parts == [("busy", 15), ("a", 0), ("b", 0), ("busy", 30)]
+    assert parts == [("busy", 60), ("a", 0), ("b", 0), ("busy", 120)]
     assert rollups.archived == ["busy", "a", "b"]
     assert report["finished"] is False
 
