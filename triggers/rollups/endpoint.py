@@ -20,7 +20,7 @@ from triggers.rollups.rollup_builder import MIN_RESULTS, RollupBuilder
 
 TIMEOUT_SECONDS = 30.0
 MAX_RUN_SECONDS = 180.0
-"""A run ends after this time. The next run does the rest. Schedulers wait for 300 s, and the last step can take longer."""
+"""A run ends after this time, when its current step is done. Schedulers wait for 300 s. The next run does the rest."""
 MIN_SUBMITTER_SECONDS = 5.0
 """A submitter with much work gets this time, or more if few submitters follow in the run."""
 MAX_ARCHIVE_SECONDS = 20.0
