@@ -20,6 +20,7 @@ from graphql_api.results.filters import EVERYTHING, Bound, Order, Selection
 from graphql_api.results.ordered_query import OrderedQuery
 from graphql_api.results.result_listing import are_within, results_of_status
 from graphql_api.results.sharded_query import DocumentFilter, ShardedQuery
+from graphql_api.shared_tasks import SharedTasks
 from storage.documents import Arrival, SampleState, Status, document_paths, is_of_sample
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
@@ -45,6 +46,8 @@ class StateCounts:
         self._firestore = firestore
         self._shards = shards
         self._expired: TTLCache[str, bool] = TTLCache(_MAX_REMEMBERED_SUBMITTERS, _CHECK_SECONDS)
+        self._checks = SharedTasks[str, bool]()
+        """The checks in progress. The dashboard counts several states at the same time."""
 
     async def count(self, submitter: str, state: SampleState, selection: Selection) -> int | None:
         """Return the number of accepted samples in `state`, which is PENDING or an outcome.
@@ -55,7 +58,10 @@ class StateCounts:
         since = await self._since_earliest(submitter, selection)
         if since is None:
             return 0
-        if await self._have_later_samples_expired(submitter):
+        has_expired = self._expired.get(submitter)
+        if has_expired is None:
+            has_expired = await self._checks.run(submitter, partial(self._have_later_samples_expired, submitter))
+        if has_expired:
             return await self._count_existing(submitter, state, selection)
         statuses = OUTCOMES if state is SampleState.PENDING else (Status(state.value),)
         queries = [
@@ -88,9 +94,7 @@ class StateCounts:
         return replace(selection, bounds=[*selection.bounds, since])
 
     async def _have_later_samples_expired(self, submitter: str) -> bool:
-        """Return whether results are kept of samples that have expired before earlier samples."""
-        if (known := self._expired.get(submitter)) is not None:
-            return known
+        """Return whether results are kept of samples that have expired before earlier samples. Remember the answer."""
         if (since := await self._since_earliest(submitter, EVERYTHING)) is None:
             return False
         recent = await self._recent(EVERYTHING)
@@ -165,9 +169,7 @@ class StateCounts:
     def _results(
         self, submitter: str, selection: Selection, statuses: Sequence[Status] = OUTCOMES
     ) -> list[ShardedQuery]:
-        """Return the queries of the selected results. Only the index of labels has the status: without labels, this
-        is one query of all results.
-        """
+        """Return the queries of the selected results: with labels, one of each status, otherwise one of all results."""
         conditions = [{"status": each.value} for each in statuses] if selection.labels else [{}]
         return [self._query(submitter, by_submission(document_paths.RESULTS, each, selection)) for each in conditions]
 

@@ -1,11 +1,12 @@
 """Fixtures for tests of the API over the shared stack."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from google.cloud.firestore import Client
 
+from storage.firestore.client import Firestore
 from tests.graphql_api.results.measured import Measured
 from tests.stack import Stack
 
@@ -16,6 +17,16 @@ def firestore(stack: Stack) -> Iterator[Client]:
     client: Any = stack.firestore()  # `close` has no type hints
     yield client
     client.close()
+
+
+@pytest.fixture
+async def own_firestore(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Firestore]:
+    """Return the API's own client of the Firestore of the shared stack."""
+    for name, value in stack.firestore_environment.items():
+        monkeypatch.setenv(name, value)
+    firestore = Firestore.connect(timeout_seconds=30)
+    yield firestore
+    await firestore.close()
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,6 @@ from storage.documents import Retention
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreUnavailable
 from storage.firestore.group_commit_writer import GroupCommitWriter
-from tests.stack import Stack
 
 SUBMITTER = "interrupted"
 SCOPES = frozenset({Scope.READ})
@@ -79,20 +78,13 @@ class Administration:
 
 
 @pytest.fixture
-async def administration(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Administration]:
+async def administration(own_firestore: Firestore) -> AsyncIterator[Administration]:
     """The administration of a stack."""
-    for name, value in stack.firestore_environment.items():
-        monkeypatch.setenv(name, value)
-    firestore = Firestore.connect(timeout_seconds=30)
-    writer = InterruptedWriter(firestore, timeout_seconds=30)
-    administration = Administration(firestore, writer)
-    try:
-        yield administration
-    finally:
-        await administration.recomputer.close()
-        await administration.deleter.close()
-        await writer.close()
-        await firestore.close()
+    administration = Administration(own_firestore, InterruptedWriter(own_firestore, timeout_seconds=30))
+    yield administration
+    await administration.recomputer.close()
+    await administration.deleter.close()
+    await administration.writer.close()
 
 
 async def test_each_change_of_a_key_has_an_entry(administration: Administration) -> None:

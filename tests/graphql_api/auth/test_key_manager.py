@@ -16,7 +16,6 @@ from graphql_api.budgets.loop_turns import LoopTurns
 from storage.documents import RateLimited
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
-from tests.stack import Stack
 
 SCOPES = frozenset({Scope.READ})
 EXPIRED = timedelta(days=-1)
@@ -31,19 +30,13 @@ class Keys(NamedTuple):
 
 
 @pytest.fixture
-async def keys(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Keys]:
+async def keys(own_firestore: Firestore) -> AsyncIterator[Keys]:
     """The keys of a stack."""
-    for name, value in stack.firestore_environment.items():
-        monkeypatch.setenv(name, value)
-    firestore = Firestore.connect(timeout_seconds=30)
-    writer = GroupCommitWriter(firestore, timeout_seconds=30)
-    try:
-        audit_log = AuditLog(firestore, writer, LoopTurns())
-        store = KeyStore(firestore, writer, audit_log, LoopTurns())
-        yield Keys(store, KeyManager(store, audit_log), audit_log)
-    finally:
-        await writer.close()
-        await firestore.close()
+    writer = GroupCommitWriter(own_firestore, timeout_seconds=30)
+    audit_log = AuditLog(own_firestore, writer, LoopTurns())
+    store = KeyStore(own_firestore, writer, audit_log, LoopTurns())
+    yield Keys(store, KeyManager(store, audit_log), audit_log)
+    await writer.close()
 
 
 @pytest.mark.parametrize("lifetime", [None, timedelta(days=30)])
