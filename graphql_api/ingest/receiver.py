@@ -86,7 +86,7 @@ class Receiver:
         self.max_sample_bytes = max_sample_bytes
         self._time_zone = time_zone
         self._zone = None if time_zone is None else ZoneInfo(time_zone)
-        self._earlier = EarlierSamples(firestore, writer, read_headers, self.validators, self._zone)
+        self._earlier = EarlierSamples(firestore, writer, read_headers)
         self._shards = shards
         self._budgets = budgets
 
@@ -105,34 +105,26 @@ class Receiver:
         `supersedes`.
 
         Raises `NotJson` or `TooLarge` for bytes that cannot be stored, `BadRequest` for an invalid
-        `idempotency_key`, `Conflict` if that key was used for other content, `NotFound` if the sample to supersede
-        does not exist, and `Unavailable`.
+        `idempotency_key`, `Conflict` if that key was used for other content or another sample supersedes the sample
+        `supersedes`, `NotFound` if that sample does not exist, and `Unavailable`.
         """
         with count_failures(1):
-            store = partial(self._receive, raw, sender, idempotency_key, labels, supersedes)
-            if supersedes is None:
-                return await store()
-            return await self._earlier.correct(sender.submitter, supersedes, raw, idempotency_key, store)
-
-    async def _receive(
-        self, raw: bytes, sender: Sender, idempotency_key: str | None, labels: Labels | None, supersedes: str | None
-    ) -> Header:
-        if idempotency_key is not None and not document_paths.is_idempotency_key(idempotency_key):
-            limit = document_paths.MAX_IDEMPOTENCY_KEY_CHARACTERS
-            raise BadRequest(f"expected an idempotency key of 1 to {limit} printable characters")
-        self._budgets.admit_samples(sender, 1, len(raw))
-        if len(raw) > MAX_INLINE_BYTES:
-            return await self._receive_large(raw, sender, idempotency_key, labels, supersedes)
-        started, submitter = time.perf_counter(), sender.submitter
-        if len(raw) > _MIN_TURN_BYTES:
-            await self._budgets.turns.wait(submitter)
-        report = payload.validate_quickly(raw, self._zone) or await self._validate_thoroughly(raw, submitter)
-        sample = self._sample(raw, submitter, idempotency_key, labels, report=report)
-        (outcome,) = await self._write_headers([sample], sender, supersedes=supersedes)
-        if isinstance(outcome, Exception):
-            raise outcome
-        count_stored(outcome, started)
-        return outcome
+            if idempotency_key is not None and not document_paths.is_idempotency_key(idempotency_key):
+                limit = document_paths.MAX_IDEMPOTENCY_KEY_CHARACTERS
+                raise BadRequest(f"expected an idempotency key of 1 to {limit} printable characters")
+            self._budgets.admit_samples(sender, 1, len(raw))
+            if len(raw) > MAX_INLINE_BYTES:
+                return await self._receive_large(raw, sender, idempotency_key, labels, supersedes)
+            started, submitter = time.perf_counter(), sender.submitter
+            if len(raw) > _MIN_TURN_BYTES:
+                await self._budgets.turns.wait(submitter)
+            report = payload.validate_quickly(raw, self._zone) or await self._validate_thoroughly(raw, submitter)
+            sample = self._sample(raw, submitter, idempotency_key, labels, report=report)
+            (outcome,) = await self._write_headers([sample], sender, supersedes=supersedes)
+            if isinstance(outcome, Exception):
+                raise outcome
+            count_stored(outcome, started)
+            return outcome
 
     async def receive_all(self, raws: Sequence[bytes], *, sender: Sender) -> list[Outcome]:
         """Store each sample of `raws`. Return, for each sample, its header or the exception that `receive` raises.
@@ -263,6 +255,8 @@ class Receiver:
     ) -> list[Outcome]:
         """Write headers. Set `submitted_at`, `submitted_by` and times of expiry, by default the current ones.
 
+        With `supersedes`, the only sample in `samples` corrects the sample with this id.
+
         If a sample with the same id is already stored, the outcome is the stored header if the content is equal.
         Otherwise the outcome is `Conflict`. An expired sample is replaced.
         """
@@ -272,7 +266,10 @@ class Receiver:
             sample.header.submitted_by, sample.header.supersedes = sender.label, supersedes
             sample.header.expire_at, sample.header.result_expire_at, sample.header.archiving = expiry
         writes = [self._header_write(sample) for sample in samples]
-        results = await self._writer.write_all(writes, sender.submitter)
+        if supersedes is not None:
+            results = [await self._earlier.correct(samples[0], writes[0], supersedes)]
+        else:
+            results = await self._writer.write_all(writes, sender.submitter)
         if any(isinstance(result, PreconditionFailed) for result in results):
             results = await self._earlier.resolve(samples, writes, results)
         new = []

@@ -86,17 +86,20 @@ class Database:
             if span is not None:
                 spans.end(span)
 
-    async def commit(self, writes: Iterable[Any]) -> None:
-        """Apply all writes together, or none of them. At most 10 MiB.
+    async def commit(self, writes: Iterable[Any]) -> Sequence[Any]:
+        """Apply all writes together, or none of them. At most 10 MiB. Return the `WriteResult` of each write.
 
         Raises `PreconditionFailed` if a precondition fails. Does not retry. After `Unavailable`, the writes may have
         been applied.
         """
         request = CommitRequest(database=self.database, writes=writes)
         try:
-            await self._commit(request, timeout=self._timeout_seconds, metadata=self._metadata, wait_for_ready=True)
+            response = await self._commit(
+                request, timeout=self._timeout_seconds, metadata=self._metadata, wait_for_ready=True
+            )
         except grpc.aio.AioRpcError as error:
             raise commit_error(error) from error
+        return tuple(response.write_results)
 
     async def check_writes(self, timeout_seconds: float) -> None:
         """Commit the deletion of a document that does not exist, without retries.
