@@ -170,7 +170,7 @@ class _Services:
         self.authenticator = Authenticator(
             sources, self.budgets, self.audit_log, cache_seconds=settings.key_cache_seconds
         )
-        self.submitter_settings = SubmitterSettings(self._firestore, writer, settings.retention)
+        self.submitter_settings = SubmitterSettings(self._firestore, settings.retention)
         self.receiver = Receiver(
             self._firestore,
             writer,

@@ -79,10 +79,10 @@ class AuditLog:
         await self._writer.write(self.entry(submitter, actor=actor, action=action, facts=facts), submitter or "")
 
     def entry(self, submitter: str | None, *, actor: str, action: str, facts: AuditFacts) -> Any:
-        """Return the `Write` of an entry about a change. Send it together with the writes of the change.
+        """Return the `Write` of an entry about a change. One Commit contains it and the writes of the change.
 
         Otherwise, a client could prevent the entry if it ends its request after the change. The entry has a random id
-        and no precondition, so it can be sent again if the response of Firestore is lost.
+        and no precondition, so the Commit can be sent again if the response of Firestore is lost.
         """
         now = datetime.now(UTC)
         name = self._firestore.name(document_paths.audit_entry(submitter, str(uuid4())))

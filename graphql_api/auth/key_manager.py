@@ -51,16 +51,16 @@ class KeyManager:
 
         Raises `RateLimited` if the submitter has too many valid keys.
         """
-        if self._max_keys is not None and await self._store.count(submitter) >= self._max_keys:
-            await self._delete_ended(submitter, self._max_keys)
-        key, now = new_key(), datetime.now(UTC)
-        expires = None if lifetime is None else now + lifetime
-        stored = ApiKey(submitter, scopes, label, now, expires, limits=limits)
+        await self._make_room(submitter)
+        key, stored = _generate(submitter, scopes, label, lifetime, limits)
         await self.store(key, stored, actor=actor)
         return key, (digest(key), stored)
 
-    async def _delete_ended(self, submitter: str, max_keys: int) -> None:
+    async def _make_room(self, submitter: str) -> None:
         """Delete the oldest revoked and expired keys of a submitter, so that it has fewer than `max_keys` keys."""
+        max_keys = self._max_keys
+        if max_keys is None or await self._store.count(submitter) < max_keys:
+            return
         keys, now = await self._store.read_all(submitter), datetime.now(UTC)
         ended = sorted(
             (api_key.created, key_digest) for key_digest, api_key in keys.items() if not api_key.is_valid_at(now)
@@ -73,8 +73,11 @@ class KeyManager:
 
     async def store(self, key: str, stored: ApiKey, *, actor: str = OPERATOR) -> None:
         """Store a key that the caller has generated."""
+        await self._store.commit(self._creation(key, stored, actor))
+
+    def _creation(self, key: str, stored: ApiKey, actor: str) -> Sequence[Any]:
         entry = self._entry(stored, digest(key), "key.created", actor, _description(stored))
-        await self._store.write(digest(key), stored, entry)
+        return entry, self._store.creation(digest(key), stored)
 
     async def rotate(self, selected: StoredKey, overlap: timedelta, *, actor: str = OPERATOR) -> tuple[str, StoredKey]:
         """Replace the selected key with a new key that has the same label, scopes, limits and lifetime.
@@ -84,15 +87,16 @@ class KeyManager:
         key_digest, old = selected
         if not old.is_valid_at(datetime.now(UTC)):
             raise BadRequest("the key is revoked or expired; create a new one")
-        created = await self.create(old.submitter, old.scopes, old.label, old.lifetime, limits=old.limits, actor=actor)
-        now = datetime.now(UTC)
-        ends = now + overlap
-        entry = self._entry(old, key_digest, "key.rotated", actor, f"replaced by {created[1][0][:SHOWN_DIGITS]}")
+        await self._make_room(old.submitter)
+        key, stored = _generate(old.submitter, old.scopes, old.label, old.lifetime, old.limits)
+        writes = [*self._creation(key, stored, actor)]
+        ends = stored.created + overlap
+        entry = self._entry(old, key_digest, "key.rotated", actor, f"replaced by {digest(key)[:SHOWN_DIGITS]}")
         changed: dict[str, object] = {"expires": ends if old.expires is None else min(ends, old.expires)}
         if old.rotated is None:
-            changed |= {"rotated": now, "expires_before_rotation": old.expires}
-        await self._store.update(key_digest, entry, **changed)
-        return created
+            changed |= {"rotated": stored.created, "expires_before_rotation": old.expires}
+        await self._store.commit([*writes, entry, self._store.change(key_digest, **changed)])
+        return key, (digest(key), stored)
 
     async def set_limits(
         self, selected: StoredKey, values: Mapping[str, int], *, actor: str = OPERATOR
@@ -107,13 +111,14 @@ class KeyManager:
             raise BadRequest("the key is revoked or expired; create a new one")
         name = key_digest[:SHOWN_DIGITS] if old.limits is None else old.limits.name
         limits = KeyLimits(name=name, **values) if values else None
-        changed = []
+        changed, writes = [], []
         for other_digest, other in await self.select(submitter=old.submitter):
             if other_digest == key_digest or (other.limits is not None and other.limits.name == name):
                 change = "limits of the submitter" if limits is None else f"limits {limits.description}"
                 entry = self._entry(other, other_digest, "key.limits_changed", actor, change)
-                await self._store.update(other_digest, entry, limits=limits_fields(limits))
+                writes += [entry, self._store.change(other_digest, limits=limits_fields(limits))]
                 changed.append((other_digest, replace(other, limits=limits)))
+        await self._store.commit(writes)
         return changed
 
     async def current_limits(self, submitter: str, known: KeyLimits | None) -> KeyLimits | None:
@@ -129,7 +134,7 @@ class KeyManager:
         if stored.revoked is None:
             now = datetime.now(UTC)
             entry = self._entry(stored, key_digest, "key.revoked", actor)
-            await self._store.update(key_digest, entry, revoked=now)
+            await self._store.commit([entry, self._store.change(key_digest, revoked=now)])
             stored = replace(stored, revoked=now)
         return key_digest, stored
 
@@ -157,6 +162,14 @@ class KeyManager:
     def _entry(self, stored: ApiKey, key_digest: str, action: str, actor: str, change: str | None = None) -> Any:
         facts = AuditFacts(key_digest=key_digest, label=stored.label, change=change)
         return self._audit_log.entry(stored.submitter, actor=actor, action=action, facts=facts)
+
+
+def _generate(
+    submitter: str, scopes: frozenset[Scope], label: str, lifetime: timedelta | None, limits: KeyLimits | None
+) -> tuple[str, ApiKey]:
+    """Return a new key and its document."""
+    now = datetime.now(UTC)
+    return new_key(), ApiKey(submitter, scopes, label, now, None if lifetime is None else now + lifetime, limits=limits)
 
 
 def _description(stored: ApiKey) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -72,7 +72,7 @@ class KeyStore:
         today = _today()
         if today not in (api_key.last_used, self._noted_uses.get(key_digest)):
             self._noted_uses[key_digest] = today
-            task = asyncio.create_task(_without_errors(self.update(key_digest, last_used=today)))
+            task = asyncio.create_task(_without_errors(self._writer.write(self.change(key_digest, last_used=today))))
             self._writes.add(task)
             task.add_done_callback(self._writes.discard)
 
@@ -106,27 +106,30 @@ class KeyStore:
         """Return the number of API keys of a submitter, including revoked and expired keys."""
         return await self._firestore.count("", _query(submitter))
 
-    async def write(self, key_digest: str, api_key: ApiKey, entry: Any) -> None:
-        """Store an API key under its digest, with an entry of the audit log.
+    async def commit(self, writes: Sequence[Any]) -> None:
+        """Apply changes of keys and the entries of the audit log about them, or none of them."""
+        await self._firestore.commit(writes)
 
-        This replaces a key that is already stored under the digest.
+    def creation(self, key_digest: str, api_key: ApiKey) -> Any:
+        """Return the `Write` that stores an API key under its digest.
+
+        It replaces a key that is already stored under the digest.
         """
-        name = self._firestore.name(document_paths.api_key(key_digest))
-        await self._writer.write_together([entry, encoding.to_write(name, api_key.fields())], api_key.submitter)
+        return encoding.to_write(self._firestore.name(document_paths.api_key(key_digest)), api_key.fields())
 
-    async def delete(self, key_digest: str) -> None:
-        """Delete an API key. A request with this key is then a request with an unknown key."""
-        await self._writer.write(encoding.to_delete(self._firestore.name(document_paths.api_key(key_digest))))
-
-    async def update(self, key_digest: str, *entries: Any, **fields: object) -> None:
-        """Replace some fields of a stored API key, with entries of the audit log.
+    def change(self, key_digest: str, **fields: object) -> Any:
+        """Return the `Write` that replaces some fields of a stored API key.
 
         A concurrent change of another field is kept.
         """
         write = encoding.to_write(self._firestore.name(document_paths.api_key(key_digest)), fields)
         write.update_mask.field_paths.extend(fields)
         write.current_document.exists = True
-        await self._writer.write_together([*entries, write])
+        return write
+
+    async def delete(self, key_digest: str) -> None:
+        """Delete an API key. A request with this key is then a request with an unknown key."""
+        await self._writer.write(encoding.to_delete(self._firestore.name(document_paths.api_key(key_digest))))
 
 
 def _query(submitter: str | None) -> Any:

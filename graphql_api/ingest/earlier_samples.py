@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from graphql_api.ingest.uploads import ReadHeaders
@@ -21,13 +22,14 @@ from storage.documents import (
 from storage.documents.server_time import SERVER_TIME
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.errors import FirestoreUnavailable, PreconditionFailed
+from storage.firestore.errors import PreconditionFailed
 from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.retry import backoff
 
 Outcome = Header | Exception
 """The header of a stored sample, or the reason why it was not stored."""
 
+_MAX_ATTEMPTS = 8
 _MARK_FIELDS = ("superseded_by", "expire_at")
 
 
@@ -52,25 +54,17 @@ class EarlierSamples:
         """
         if sample.header.id == earlier_id:
             raise BadRequest("a sample cannot supersede itself; send a new idempotency key - at `supersedes`")
-        problem = "the sample to supersede changes all the time"
-        try:
-            async with asyncio.timeout(self._writer.timeout_seconds):
-                for pause in backoff():
-                    stored = await self._corrected_before(sample.header, earlier_id)
-                    if stored is not None:
-                        return stored
-                    writes = [write, *await self._marks(sample.header, earlier_id)]
-                    await self._replace_if_expired([write])
-                    try:
-                        return (await self._firestore.commit(writes))[0]
-                    except PreconditionFailed:  # one of the samples has changed
-                        await asyncio.sleep(pause)
-                    except FirestoreUnavailable as error:  # the sample may have been stored
-                        problem = str(error)
-                        await asyncio.sleep(pause)
-        except TimeoutError:
-            pass
-        raise Unavailable(f"{problem}; retry later - at `supersedes`")
+        for pause in islice(backoff(), _MAX_ATTEMPTS):
+            stored = await self._corrected_before(sample.header, earlier_id)
+            if stored is not None:
+                return stored
+            writes = [write, *await self._marks(sample.header, earlier_id)]
+            await self._replace_if_expired([write])
+            try:
+                return (await self._firestore.commit(writes))[0]
+            except PreconditionFailed:  # one of the samples has changed, or the response of an attempt was lost
+                await asyncio.sleep(pause)
+        raise Unavailable("the sample to supersede changes all the time; retry later - at `supersedes`")
 
     async def _corrected_before(self, header: Header, earlier_id: str) -> Header | None:
         """Return the stored header of a repeated correction. Raises `Conflict` if it does not correct this sample.

@@ -18,7 +18,6 @@ from graphql_api.shared_tasks import SharedTasks
 from storage.documents import Expiry, Retention, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
 
 CACHE_SECONDS = 10.0
 """How long a change may take until all processes apply it."""
@@ -46,9 +45,8 @@ class _Cached(NamedTuple):
 class SubmitterSettings:
     """Reads and changes the settings of submitters. `default_retention` applies if a submitter has no retention."""
 
-    def __init__(self, firestore: Firestore, writer: GroupCommitWriter, default_retention: Retention) -> None:
+    def __init__(self, firestore: Firestore, default_retention: Retention) -> None:
         self._firestore = firestore
-        self._writer = writer
         self.default_retention = default_retention
         self._cache: LRUCache[str, _Cached] = LRUCache(_MAX_CACHED_SUBMITTERS)
         self._reads = SharedTasks[str, _Cached]()
@@ -94,7 +92,7 @@ class SubmitterSettings:
         """Store `fields` and `entry`. Remove the fields in `names` that are not in `fields`."""
         write = encoding.to_write(self._firestore.name(document_paths.settings(submitter)), fields)
         write.update_mask.field_paths.extend(names)
-        await self._writer.write_together([entry, write], submitter)
+        await self._firestore.commit([entry, write])
         self._cache.pop(submitter, None)
         self._reads.replace(submitter)  # this read may return the earlier settings
 

@@ -91,7 +91,7 @@ class Context:
         )
 
     def entry(self, action: str, facts: AuditFacts) -> Any:
-        """Return the `Write` of an entry of the submitter's audit log. It is sent together with the change."""
+        """Return the `Write` of an entry of the submitter's audit log. One Commit stores it and the change."""
         caller = self.caller
         return self.audit_log.entry(caller.submitter, actor=caller.credential, action=action, facts=facts)
 

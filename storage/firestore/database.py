@@ -4,6 +4,8 @@
 CPU time of a submission. This module uses the protobuf messages of the same library directly. `client.py` adds reads.
 """
 
+import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -12,7 +14,7 @@ import grpc.aio
 
 from observability import tracing
 from storage.firestore import spans
-from storage.firestore.errors import call_error, commit_error, write_error
+from storage.firestore.errors import FirestoreUnavailable, call_error, commit_error, write_error
 from storage.firestore.messages import (
     BatchWriteRequest,
     BatchWriteResponse,
@@ -21,6 +23,7 @@ from storage.firestore.messages import (
     ListenRequest,
     ListenResponse,
 )
+from storage.firestore.retry import backoff
 from storage.firestore.spans import Spans
 
 _SERVICE = "/google.firestore.v1.Firestore/"
@@ -89,17 +92,24 @@ class Database:
     async def commit(self, writes: Iterable[Any]) -> Sequence[Any]:
         """Apply all writes together, or none of them. At most 10 MiB. Return the `WriteResult` of each write.
 
-        Raises `PreconditionFailed` if a precondition fails. Does not retry. After `Unavailable`, the writes may have
-        been applied.
+        Retry transient errors within the timeout. If the response to a successful attempt is lost, the writes are
+        applied again, or their preconditions no longer hold.
+
+        Raises `PreconditionFailed` if a precondition fails. After `Unavailable`, the writes may have been applied.
         """
         request = CommitRequest(database=self.database, writes=writes)
-        try:
-            response = await self._commit(
-                request, timeout=self._timeout_seconds, metadata=self._metadata, wait_for_ready=True
-            )
-        except grpc.aio.AioRpcError as error:
-            raise commit_error(error) from error
-        return tuple(response.write_results)
+        deadline, pauses = time.monotonic() + self._timeout_seconds, backoff()
+        while True:
+            remaining, pause = deadline - time.monotonic(), next(pauses)
+            try:
+                response = await self._commit(request, timeout=remaining, metadata=self._metadata, wait_for_ready=True)
+            except grpc.aio.AioRpcError as error:
+                failure = commit_error(error)
+                if not isinstance(failure, FirestoreUnavailable) or remaining < pause:
+                    raise failure from error
+                await asyncio.sleep(pause)
+            else:
+                return tuple(response.write_results)
 
     async def check_writes(self, timeout_seconds: float) -> None:
         """Commit the deletion of a document that does not exist, without retries.

@@ -79,16 +79,6 @@ class GroupCommitWriter:
             raise outcome
         return outcome
 
-    async def write_together(self, writes: Sequence[Any], submitter: str = "") -> None:
-        """Return after Firestore has committed all writes. Raises the first error, as in `write`.
-
-        The writes are not one transaction, but they are queued together: a caller that is cancelled cannot stop some of
-        them.
-        """
-        for outcome in await self.write_all(writes, submitter):
-            if isinstance(outcome, Exception):
-                raise outcome
-
     async def write_all(self, writes: Sequence[Any], submitter: str = "") -> list[Any]:
         """Return one outcome per `Write`: the value that `write` returns, or the exception that `write` raises."""
         if not writes:

@@ -60,7 +60,7 @@ class JobRecords(Generic[J]):
     async def write(self, submitter: str, job: J, *entries: Any) -> None:
         """Store a job, with entries of the audit log. This replaces an earlier record with the same id."""
         name = self._firestore.name(self._path(submitter, job.id))
-        await self._writer.write_together([*entries, encoding.to_write(name, job.fields())], submitter)
+        await self._firestore.commit([*entries, encoding.to_write(name, job.fields())])
 
 
 def stored_progress(states: type[S], fields: Mapping[str, object]) -> tuple[S, datetime, datetime]:

@@ -99,7 +99,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
                 firestore,
                 writer,
                 store.headers,
-                SubmitterSettings(firestore, writer, Retention()),
+                SubmitterSettings(firestore, Retention()),
                 max_sample_bytes=2**26,
                 time_zone=None,
                 shards=1,

@@ -9,7 +9,6 @@ from graphql_api.ingest.submitter_settings import SubmitterSettings
 from storage.documents import Retention
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import Document, Write
 
 pytestmark = pytest.mark.anyio
@@ -34,18 +33,15 @@ class SlowFirestore:
         await self.may_end.wait()
         return found
 
-    async def write_together(self, writes: list[Any], submitter: str) -> None:
+    async def commit(self, writes: list[Any]) -> None:
         """Store the document after the entry of the audit log."""
-        del submitter
         self.document = Document(fields=writes[-1].update.fields)
 
 
 async def test_a_change_during_a_read_applies_to_the_next_sample() -> None:
     """The read may return the earlier settings. They must not be cached after the change is stored."""
     firestore = SlowFirestore()
-    settings = SubmitterSettings(
-        cast(Firestore, firestore), cast(GroupCommitWriter, firestore), default_retention=Retention()
-    )
+    settings = SubmitterSettings(cast(Firestore, firestore), default_retention=Retention())
     reading = asyncio.create_task(settings.current("local"))
     await firestore.started.wait()
     await settings.set_skips_missing("local", Write(), skips_missing=True)

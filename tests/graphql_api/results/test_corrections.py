@@ -4,7 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from google.cloud.firestore import DELETE_FIELD
 
 from tests.graphql_api.results.operator import COUNTS, SAMPLE, Operator
 from tests.stack import Stack, eventually

@@ -1,5 +1,7 @@
-"""A Commit is sent once, and its error says whether its writes may have been applied."""
+"""A Commit sends all writes together, and repeats them after a transient error."""
 
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -23,20 +25,57 @@ Code = grpc.StatusCode
         (Code.FAILED_PRECONDITION, PreconditionFailed),
         (Code.NOT_FOUND, PreconditionFailed),
         (Code.ALREADY_EXISTS, PreconditionFailed),
-        (Code.ABORTED, Unavailable),
-        (Code.UNAVAILABLE, Unavailable),
         (Code.PERMISSION_DENIED, FirestoreError),
     ],
 )
 async def test_a_commit_is_sent_once_with_all_writes(code: grpc.StatusCode, expected: type[Exception] | None) -> None:
-    """The caller reads the documents again before it sends another one."""
-    requests: list[Any] = []
+    """The caller reads the documents again if a precondition fails."""
+    async with _server([code]) as (firestore, requests):
+        writes = _writes(firestore)
+        if expected is None:
+            assert len(await firestore.commit(writes)) == len(writes)
+        else:
+            with pytest.raises(expected) as raised:
+                await firestore.commit(writes)
+            assert isinstance(raised.value, PreconditionFailed) == (expected is PreconditionFailed)
+
+    assert requests == [writes]
+
+
+@pytest.mark.parametrize("code", [Code.ABORTED, Code.UNAVAILABLE])
+async def test_a_commit_is_sent_again_after_a_transient_error(code: grpc.StatusCode) -> None:
+    """Otherwise, a new key would be lost if the response of Firestore is lost."""
+    async with _server([code, code, Code.OK]) as (firestore, requests):
+        writes = _writes(firestore)
+        await firestore.commit(writes)
+
+    assert requests == [writes] * 3
+
+
+async def test_a_commit_is_unavailable_after_its_timeout() -> None:
+    """The first pause is longer than the remaining time."""
+    async with _server([Code.UNAVAILABLE], timeout_seconds=0.005) as (firestore, requests):
+        with pytest.raises(Unavailable):
+            await firestore.commit(_writes(firestore))
+
+    assert len(requests) <= 1
+
+
+def _writes(firestore: Firestore) -> list[Any]:
+    return [encoding.to_delete(firestore.name(f"things/{number}")) for number in range(2)]
+
+
+@contextlib.asynccontextmanager
+async def _server(codes: list[grpc.StatusCode], timeout_seconds: float = 30) -> AsyncIterator[tuple[Firestore, Any]]:
+    """Run a server that responds to Commit calls with these codes. Yield a client, and the writes of each call."""
+    requests: list[list[Any]] = []
 
     async def commit(request: Any, context: Any) -> Any:
-        requests.append(request)
+        code = codes[len(requests)]
+        requests.append(list(request.writes))
         if code is not Code.OK:
             await context.abort(code, "on purpose")
-        return CommitResponse()
+        return CommitResponse(write_results=[{}] * len(request.writes))
 
     server = grpc.aio.server()
     method = grpc.unary_unary_rpc_method_handler(commit, CommitRequest.FromString, CommitResponse.SerializeToString)
@@ -44,17 +83,9 @@ async def test_a_commit_is_sent_once_with_all_writes(code: grpc.StatusCode, expe
     server.add_generic_rpc_handlers((handler,))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    firestore = Firestore(grpc.aio.insecure_channel(f"127.0.0.1:{port}"), DATABASE, timeout_seconds=30)
-    writes = [encoding.to_delete(firestore.name(f"things/{number}")) for number in range(2)]
+    firestore = Firestore(grpc.aio.insecure_channel(f"127.0.0.1:{port}"), DATABASE, timeout_seconds=timeout_seconds)
     try:
-        if expected is None:
-            await firestore.commit(writes)
-        else:
-            with pytest.raises(expected) as raised:
-                await firestore.commit(writes)
-            assert isinstance(raised.value, PreconditionFailed) == (expected is PreconditionFailed)
+        yield firestore, requests
     finally:
         await firestore.close()
         await server.stop(None)
-
-    assert [list(request.writes) for request in requests] == [writes]
