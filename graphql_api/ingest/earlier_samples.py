@@ -1,7 +1,7 @@
 """Earlier samples to which a new sample refers: by the same idempotency key, or because it corrects them."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -14,10 +14,8 @@ from storage.documents import (
     Header,
     NotFound,
     Sample,
-    Status,
     Unavailable,
     document_paths,
-    is_of_sample,
 )
 from storage.documents.server_time import SERVER_TIME
 from storage.firestore import encoding
@@ -111,9 +109,8 @@ class EarlierSamples:
     async def resolve(self, samples: Sequence[Sample], writes: Sequence[Any], results: Sequence[Any]) -> list[Any]:
         """Replace each `PreconditionFailed` in the results of the writes of headers.
 
-        If a sample with this id is stored, return its header, or `Conflict` if its content differs. If it is being
-        deleted, return `Unavailable`, because it must be stored again after the deletion. If it has expired, replace
-        it, and return the result of this write. One read gets all stored headers.
+        If a sample with this id is stored, return its header, or `Conflict` if its content differs. If it has expired,
+        replace it, and return the result of this write. One read gets all stored headers.
         """
         resolved = list(results)
         existing = [index for index, result in enumerate(results) if isinstance(result, PreconditionFailed)]
@@ -134,33 +131,12 @@ class EarlierSamples:
     async def _outcomes(self, headers: Sequence[Header]) -> dict[str, Outcome]:
         """Return the outcomes of the samples among `headers` that are stored, by id."""
         stored = await self._read_existing(headers[0].submitter, {header.id for header in headers})
-        deleted = await self._deleted(stored)
-        outcomes: dict[str, Outcome] = {}
-        for header in headers:
-            if header.id in deleted:
-                outcomes[header.id] = Unavailable(
-                    "an earlier sample with this idempotency key is being deleted; send this sample again later"
-                )
-            elif header.id in stored:
-                outcomes[header.id] = _resolve(header, stored[header.id])
-        return outcomes
+        return {header.id: _resolve(header, stored[header.id]) for header in headers if header.id in stored}
 
     async def _read_existing(self, submitter: str, ids: Collection[str]) -> dict[str, Header]:
         """Return the headers that are stored and have not expired. Firestore deletes expired headers later."""
         headers = await self._read_headers(submitter, ids)
         return {sample_id: header for sample_id, header in headers.items() if not _has_expired(header.expire_at)}
-
-    async def _deleted(self, headers: Mapping[str, Header]) -> set[str]:
-        """Return the ids of samples that have a tombstone. Their headers are not deleted yet."""
-        paths = {document_paths.result(header.submitter, sample_id): header for sample_id, header in headers.items()}
-        results = await self._firestore.batch_get(paths, mask=("status", "sample_update_time"))
-        found = set()
-        for path, document in results.items():
-            fields, header = encoding.from_document(document), paths[path]
-            is_tombstone = fields.get("status") == Status.DELETED.value
-            if is_tombstone and header.submitted_at is not None and is_of_sample(fields, header.submitted_at):
-                found.add(header.id)
-        return found
 
     async def _replace_expired(self, writes: Sequence[Any], submitter: str) -> list[Any]:
         """Write headers in the place of expired headers, which Firestore may have deleted since.

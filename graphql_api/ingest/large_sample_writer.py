@@ -14,8 +14,17 @@ from functools import partial
 from typing import Any
 
 from graphql_api.ingest.fair_executor import FairExecutor, started_threads
-from graphql_api.ingest.uploads import ReadHeaders, Upload, Uploads
-from storage.documents import ContentKey, Identity, RetryLater, Sample, chunk_count, chunk_fields, compress_chunk
+from graphql_api.ingest.uploads import ReadHeaders, Uploads
+from storage.documents import (
+    ContentKey,
+    Identity,
+    RetryLater,
+    Sample,
+    Upload,
+    chunk_count,
+    chunk_fields,
+    compress_chunk,
+)
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError

@@ -4,7 +4,7 @@ This package is the contract between the API and the trigger functions, which ar
 each other. It opens no connections.
 """
 
-from storage.documents.chunks import chunk_count, chunk_fields, compress_chunk
+from storage.documents.chunks import Upload, chunk_count, chunk_fields, compress_chunk
 from storage.documents.document_paths import ContentKey, Identity
 from storage.documents.errors import (
     BadRequest,
@@ -65,6 +65,7 @@ __all__ = [
     "TooLarge",
     "Unauthenticated",
     "Unavailable",
+    "Upload",
     "chunk_count",
     "chunk_fields",
     "compress_chunk",

@@ -3,15 +3,22 @@
 Firestore stores at most 1 MiB per document, and Eventarc drops events over 512 KB. A raw document of more than
 `MAX_INLINE_BYTES` is therefore stored as chunks at `samples/{id}/chunks/{upload_id}-{number}`. Each chunk is compressed
 separately, so several threads can compress a sample, and a reader needs memory for one chunk at a time.
+
+Each upload has chunks of its own. If a sample is uploaded twice with the same idempotency key, its header refers to the
+chunks of one upload, and the chunks of the other upload are deleted. The deletion of an earlier sample with the same
+key therefore never deletes chunks of a new sample.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import zstandard
 
+from storage.documents import document_paths
 from storage.documents.errors import InvalidSample
 from storage.documents.problems import Problem, ProblemCode
+from storage.documents.server_time import SERVER_TIME
 
 MAX_INLINE_BYTES = 240 * 1024
 """The largest raw document in a header. The event of a change contains the header before and after the change."""
@@ -28,6 +35,47 @@ is Huffman coding.
 Measured with values of 17 digits: half of the time of level 1, and 12 % more bytes. Constant values are as small as
 with level 1.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An upload of `chunks` chunks of a sample.
+
+    A document `uploads/{id}` exists while no header refers to the chunks: before the header is written, and after it is
+    deleted. If the process stops in the meantime, the API finds this document and deletes the chunks.
+    """
+
+    submitter: str
+    sample_id: str
+    chunks: int
+    id: str = field(default_factory=document_paths.new_upload_id)
+
+    @property
+    def path(self) -> str:
+        """The path of this document."""
+        return document_paths.upload(self.id)
+
+    def fields(self) -> dict[str, object]:
+        """Return the fields of this document."""
+        return {
+            "submitter": self.submitter,
+            "sample": self.sample_id,
+            "chunks": self.chunks,
+            "started_at": SERVER_TIME,
+        }
+
+    @classmethod
+    def from_fields(cls, upload_id: str, fields: Mapping[str, object]) -> "Upload":
+        """Return the upload that is stored as `fields`."""
+        return cls(str(fields["submitter"]), str(fields["sample"]), int(str(fields["chunks"])), upload_id)
+
+    def chunk_path(self, number: int) -> str:
+        """Return the path of chunk `number`, from 0."""
+        return document_paths.chunk(self.submitter, self.sample_id, self.id, number)
+
+    def chunk_paths(self) -> list[str]:
+        """Return the paths of the chunks in order."""
+        return [self.chunk_path(number) for number in range(self.chunks)]
 
 
 def chunk_count(raw: bytes) -> int:

@@ -14,7 +14,7 @@ from hashlib import sha256
 from zoneinfo import ZoneInfo
 
 from storage.documents import document_paths, labels
-from storage.documents.chunks import MAX_INLINE_BYTES, chunk_count, chunk_fields, compress_chunk, join
+from storage.documents.chunks import MAX_INLINE_BYTES, Upload, chunk_count, chunk_fields, compress_chunk, join
 from storage.documents.document_paths import ContentKey, Document, Identity
 from storage.documents.errors import InvalidSample
 from storage.documents.labels import Labels
@@ -187,10 +187,14 @@ class Header:
         """Return the zone that applies to a time stamp without a UTC offset, or None if the header names no zone."""
         return None if self.time_zone is None else ZoneInfo(self.time_zone)
 
+    @property
+    def upload(self) -> Upload:
+        """The upload that has written the chunks, if there are chunks."""
+        return Upload(self.submitter, self.id, self.chunks, self.upload_id or self.sha256[:16])
+
     def chunk_paths(self) -> list[str]:
         """Return the paths of the chunks in order."""
-        upload_id = self.upload_id or self.sha256[:16]
-        return [document_paths.chunk(self.submitter, self.id, upload_id, number) for number in range(self.chunks)]
+        return self.upload.chunk_paths()
 
     def assemble(self, chunks: Iterable[bytes]) -> bytes:
         """Return the raw document: `raw` if the header has it, otherwise the decompressed `chunks` in order.

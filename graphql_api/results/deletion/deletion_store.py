@@ -1,16 +1,16 @@
 """The documents of a deletion: its record, and the samples, chunks and results that it removes.
 
-A tombstone is written first, then the chunks are deleted, and the header last. If the process stops in between, the
-header still exists, so a repeated deletion finds the sample again. The header is deleted only if it was not changed
-after it was read. Otherwise, a recomputation could write a result after its tombstone.
+One Commit replaces the result of a sample with a tombstone and deletes its header, or does neither. It succeeds only if
+both documents have not changed since they were read. Otherwise, a recomputation could write a result after the
+tombstone, or a sample that was submitted again could be deleted. If the sample has chunks, the Commit stores a record
+of them. They are deleted afterwards. If the process stops in the meantime, the API finds the record
+(`ingest/uploads.py`).
 
-A tombstone is written only if the result was not changed after it was read, because the sample can be deleted and
-submitted again in the meantime. All documents are read at the time of the deletion. A sample that is submitted later is
-therefore newer than the tombstone, and is not deleted. A result can be kept longer than its sample. Then only its
-tombstone is written.
+A result can be kept longer than its sample. Then only its tombstone is written.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -18,15 +18,26 @@ from typing import Any
 from graphql_api.results.deletion.deletion import Deletion
 from graphql_api.results.jobs.job_records import JobRecords
 from graphql_api.results.sample_listing import HEADER_FIELDS, decode_header
-from storage.documents import Header, Status, Tombstone, document_paths
+from storage.documents import Header, Status, Tombstone, Upload, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed
 from storage.firestore.group_commit_writer import GroupCommitWriter
 
 _MAX_ATTEMPTS = 5
+_COMMIT_SIZE = 25
+"""The number of samples that one Commit removes. Writes of other submitters wait for the Commit."""
 _TOMBSTONE_FIELDS = ("status", "shard", "sample_update_time", "sha256", "reason", "submitted_at")
 """The fields of a tombstone, and the time at which the sample was submitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Removal:
+    """The writes that remove one sample, and the upload of its chunks, which are deleted afterwards."""
+
+    sample_id: str
+    writes: Sequence[Any]
+    upload: Upload | None = None
 
 
 class DeletionStore(JobRecords[Deletion]):
@@ -54,107 +65,92 @@ class DeletionStore(JobRecords[Deletion]):
     ) -> tuple[int, Collection[str]]:
         """Delete the samples `ids`, or their results if only these exist.
 
-        If one exists, `entry` is stored before the first change: an entry of the audit log.
+        Each Commit that deletes samples also stores `entry`, an entry of the audit log.
 
         Return the number of samples that were deleted, and the ids of samples that changed before each attempt.
         """
         remaining, deleted = set(filter(document_paths.is_sample_id, ids)), 0
+        entries = [] if entry is None else [entry]
         started_at: datetime | None = None
         for _ in range(_MAX_ATTEMPTS):
             if not remaining:
                 break
             now = await self._firestore.now()
             started_at = started_at or now
-            headers = await self._read(map(partial(document_paths.sample, submitter), remaining), HEADER_FIELDS, now)
-            results = await self._read(
-                map(partial(document_paths.result, submitter), remaining), ("status", "shard"), now
-            )
-            expired = {
-                sample_id: result
-                for sample_id, result in results.items()
-                if sample_id not in headers and not _is_tombstone(result)
-            }
-            as_read = [
-                header for header in headers.values() if _submitted_at(header) <= started_at
-            ]  # another deletion was faster if a sample was submitted again in the meantime
-            if entry is not None and (as_read or expired):
-                await self._writer.write(entry, submitter)
-                entry = None
-            remaining = await self._delete_as_read(submitter, as_read, results, now, reason)
-            remaining |= await self._replace_results(submitter, expired, now, reason)
-            deleted += len(as_read) + len(expired) - len(remaining)
+            removals = await self._removals(submitter, remaining, started_at, now, reason)
+            remaining = set()
+            for start in range(0, len(removals), _COMMIT_SIZE):
+                remaining |= await self._commit(removals[start : start + _COMMIT_SIZE], entries)
+            deleted += len(removals) - len(remaining)
         return deleted, remaining
+
+    async def _removals(
+        self, submitter: str, ids: Collection[str], started_at: datetime, now: datetime, reason: str
+    ) -> list[_Removal]:
+        """Return the removals of the samples that exist `now`, and of results whose samples have expired.
+
+        A sample that was submitted after `started_at` is not removed: another deletion has removed the earlier one.
+        """
+        headers = await self._read(map(partial(document_paths.sample, submitter), ids), HEADER_FIELDS, now)
+        results = await self._read(map(partial(document_paths.result, submitter), ids), ("status", "shard"), now)
+        removals = []
+        for sample_id, document in headers.items():
+            header = decode_header(submitter, document)
+            if _submitted_at(document) <= started_at:
+                tombstone = Tombstone(submitter, sample_id, header.sha256, header.shard, now, reason)
+                removals.append(self._removal(header, document, results.get(sample_id), tombstone))
+        for sample_id, result in results.items():
+            if sample_id not in headers and not _is_tombstone(result):
+                tombstone = Tombstone(submitter, sample_id, "", result.fields["shard"].integer_value, now, reason)
+                removals.append(_Removal(sample_id, [self._tombstone_write(tombstone, result)]))
+        return removals
 
     async def _read(self, paths: Iterable[str], mask: Collection[str], read_time: datetime) -> dict[str, Any]:
         """Return the documents that exist by their ids."""
         documents = await self._firestore.batch_get(paths, mask=mask, read_time=read_time)
         return {path.rpartition("/")[2]: document for path, document in documents.items()}
 
-    async def _replace_results(
-        self, submitter: str, results: Mapping[str, Any], deleted_at: datetime, reason: str
-    ) -> set[str]:
-        """Replace results whose samples have expired. Return the ids of results that changed after they were read."""
-        tombstones = [
-            Tombstone(submitter, sample_id, "", result.fields["shard"].integer_value, deleted_at, reason)
-            for sample_id, result in results.items()
-        ]
-        return await self._write_tombstones(tombstones, results)
+    def _removal(self, header: Header, document: Any, result: Any, tombstone: Tombstone) -> _Removal:
+        """Return the removal of a sample, on the condition that its header and its result have not changed."""
+        deletion = encoding.to_delete(document.name)
+        deletion.current_document.update_time.CopyFrom(document.update_time)
+        writes = [self._tombstone_write(tombstone, result), deletion]
+        if not header.chunks:
+            return _Removal(header.id, writes)
+        record = encoding.to_write(self._firestore.name(header.upload.path), header.upload.fields())
+        return _Removal(header.id, [*writes, record], header.upload)
 
-    async def _delete_as_read(
-        self, submitter: str, documents: Collection[Any], results: Mapping[str, Any], deleted_at: datetime, reason: str
-    ) -> set[str]:
-        """Delete samples whose documents have not changed since they were read. Return the ids of the others."""
-        headers = {document.name: decode_header(submitter, document) for document in documents}
-        tombstones = [
-            Tombstone(submitter, header.id, header.sha256, header.shard, deleted_at, reason)
-            for header in headers.values()
-        ]
-        changed = await self._write_tombstones(tombstones, results)
-        unchanged = [document for document in documents if headers[document.name].id not in changed]
-        chunks = [write for document in unchanged for write in self._chunk_deletions(headers[document.name])]
-        await self._write(submitter, chunks)
-        deletions = []
-        for document in unchanged:
-            write = encoding.to_delete(document.name)
-            write.current_document.update_time.CopyFrom(document.update_time)
-            deletions.append(write)
-        outcomes = await self._write(submitter, deletions)
-        return changed | {
-            headers[document.name].id
-            for document, outcome in zip(unchanged, outcomes, strict=True)
-            if isinstance(outcome, PreconditionFailed)
-        }
+    def _tombstone_write(self, tombstone: Tombstone, result: Any) -> Any:
+        name = self._firestore.name(document_paths.result(tombstone.submitter, tombstone.sample_id))
+        write = encoding.to_write(name, tombstone.fields())
+        if result is None:
+            write.current_document.exists = False
+        else:
+            write.current_document.update_time.CopyFrom(result.update_time)
+        return write
 
-    async def _write_tombstones(self, tombstones: Sequence[Tombstone], results: Mapping[str, Any]) -> set[str]:
-        """Write tombstones in the place of results. Return the ids of results that changed after they were read."""
-        if not tombstones:
-            return set()
-        writes = []
-        for tombstone in tombstones:
-            name = self._firestore.name(document_paths.result(tombstone.submitter, tombstone.sample_id))
-            write = encoding.to_write(name, tombstone.fields())
-            if tombstone.sample_id in results:
-                write.current_document.update_time.CopyFrom(results[tombstone.sample_id].update_time)
-            else:
-                write.current_document.exists = False
-            writes.append(write)
-        outcomes = await self._write(tombstones[0].submitter, writes)
-        return {
-            tombstone.sample_id
-            for tombstone, outcome in zip(tombstones, outcomes, strict=True)
-            if isinstance(outcome, PreconditionFailed)
-        }
+    async def _commit(self, removals: Sequence[_Removal], entries: Sequence[Any]) -> set[str]:
+        """Remove samples and store `entries` in one Commit, or in several if some of the samples have changed.
 
-    def _chunk_deletions(self, header: Header) -> list[Any]:
-        return [encoding.to_delete(self._firestore.name(path)) for path in header.chunk_paths()]
+        Return the ids of the samples that have changed.
+        """
+        try:
+            await self._firestore.commit([*entries, *(write for removal in removals for write in removal.writes)])
+        except PreconditionFailed:
+            if len(removals) == 1:
+                return {removals[0].sample_id}
+            half = len(removals) // 2
+            return await self._commit(removals[:half], entries) | await self._commit(removals[half:], entries)
+        for upload in filter(None, (removal.upload for removal in removals)):
+            await self._delete(upload.submitter, upload.chunk_paths())
+            await self._delete(upload.submitter, [upload.path])
+        return set()
 
-    async def _write(self, submitter: str, writes: list[Any]) -> list[Any]:
-        """Write in turn with other submitters. Return the outcomes. Raises every error except a failed precondition."""
-        outcomes = await self._writer.write_all(writes, submitter) if writes else []
-        for outcome in outcomes:
-            if isinstance(outcome, Exception) and not isinstance(outcome, PreconditionFailed):
+    async def _delete(self, submitter: str, paths: Iterable[str]) -> None:
+        deletions = [encoding.to_delete(self._firestore.name(path)) for path in paths]
+        for outcome in await self._writer.write_all(deletions, submitter):
+            if isinstance(outcome, Exception):
                 raise outcome
-        return outcomes
 
 
 def _submitted_at(header: Any) -> datetime:

@@ -18,6 +18,7 @@ import pytest
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.ingest.submitter_settings import SubmitterSettings
+from graphql_api.ingest.uploads import Uploads
 from graphql_api.limits import Limits
 from graphql_api.results.deletion.deleter import Deleter
 from graphql_api.results.deletion.deletion import DeletionState
@@ -139,43 +140,34 @@ async def test_a_sample_that_is_deleted_during_its_upload_is_stored_again(
     await api.wait_for_chunks(again)
 
 
-async def test_a_sample_that_is_uploaded_during_its_deletion_leaves_nothing(
-    api: Api, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("method", "is_stored"), [("_commit", False), ("_delete", True)])
+async def test_a_sample_that_is_uploaded_during_its_deletion_leaves_no_unused_chunks(
+    api: Api, monkeypatch: pytest.MonkeyPatch, method: str, is_stored: bool
 ) -> None:
-    """The upload before the header is deleted is refused. The chunks of both uploads are removed."""
+    """Before the Commit of the deletion, the upload is a repetition. Afterwards, it stores a new sample."""
     first = await api.submit(LARGE)
-    write = api.deletions._write
-
-    async def upload_before_header(submitter: str, writes: list[Any]) -> list[Any]:
-        if writes and writes[0].delete.endswith(first.id):
-            with pytest.raises(Unavailable):
-                await api.submit(LARGE)
-        return await write(submitter, writes)
-
-    monkeypatch.setattr(api.deletions, "_write", upload_before_header)
+    before(monkeypatch, api.deletions, method, lambda *_: api.submit(LARGE))
 
     assert await api.delete(first) == 1
-    assert await api.headers() == {}
-    await api.wait_for_chunks(None)
+
+    headers = await api.headers()
+    assert bool(headers) == is_stored
+    await api.wait_for_chunks(headers.get(first.id))
 
 
-@pytest.mark.parametrize("raw", [SMALL, OTHER], ids=["same", "other"])
-async def test_a_sample_is_not_acknowledged_while_an_earlier_sample_is_deleted(
-    api: Api, monkeypatch: pytest.MonkeyPatch, raw: bytes
-) -> None:
-    """The deletion is interrupted between its writes. It would later delete the new sample."""
-    first = await api.submit(SMALL)
+async def test_the_chunks_of_an_interrupted_deletion_are_removed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sample is deleted and can be submitted again."""
+    first = await api.submit(LARGE)
     with monkeypatch.context() as patch:
-        patch.setattr(encoding, "to_delete", Mock(side_effect=Unavailable("Firestore restarts")))
+        patch.setattr(api.deletions, "_delete", Mock(side_effect=Unavailable("Firestore restarts")))
         with pytest.raises(Unavailable):
             await api.delete(first)
+    assert await api.headers() == {}
 
-    with pytest.raises(Unavailable, match="is being deleted"):
-        await api.submit(raw)
+    again = await api.submit(LARGE)
+    await Uploads(api.firestore, api.writer, api.store.headers).sweep(timedelta(0))
 
-    assert await api.delete(first) == 1
-    again = await api.submit(raw)
-    assert (await api.store.raw(SUBMITTER, again.id))[1] == raw
+    await api.wait_for_chunks(again)
 
 
 async def test_a_sample_that_is_submitted_after_a_deletion_is_not_deleted(
@@ -189,7 +181,7 @@ async def test_a_sample_that_is_submitted_after_a_deletion_is_not_deleted(
         assert await faster.delete(SUBMITTER, [first.id], "wrong") == (1, set())
         await api.submit(OTHER)
 
-    before(monkeypatch, api.deletions, "_delete_as_read", delete_and_submit)
+    before(monkeypatch, api.deletions, "_commit", delete_and_submit)
 
     assert await api.delete(first) == 0
     (stored,) = (await api.headers()).values()
@@ -202,13 +194,13 @@ async def test_a_deletion_without_all_of_its_samples_is_not_finished(api: Api, m
     other = await api.submit(OTHER, "other key")
     deleter = Deleter(api.store, api.deletions)
     entry = encoding.to_write(api.firestore.name("submitters/station/audit/entry"), {})
-    write = api.deletions._write
+    commit = api.firestore.commit
 
-    async def touch_before(submitter: str, writes: list[Any]) -> list[Any]:
+    async def touch_before(writes: list[Any]) -> Any:
         await trigger_again(api.firestore, api.writer, SUBMITTER, [first.id])
-        return await write(submitter, writes)
+        return await commit(writes)
 
-    monkeypatch.setattr(api.deletions, "_write", touch_before)
+    monkeypatch.setattr(api.firestore, "commit", touch_before)
 
     with pytest.raises(Unavailable, match="changes all the time"):
         await deleter.delete_one(SUBMITTER, first.id, "wrong", entry)
@@ -245,7 +237,7 @@ async def test_a_sample_that_replaces_an_expired_sample_is_not_deleted_with_it(
     """The expired sample is deleted at the same time. The new header replaces its header before that is deleted."""
     first = await api.submit(SMALL)
     await api.expire(first)
-    before(monkeypatch, api.deletions, "_delete_as_read", lambda *_: api.submit(OTHER))
+    before(monkeypatch, api.deletions, "_commit", lambda *_: api.submit(OTHER))
 
     await api.delete(first)
 

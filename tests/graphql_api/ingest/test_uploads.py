@@ -13,8 +13,9 @@ import pytest
 
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.ingest import uploads as uploads_module
-from graphql_api.ingest.uploads import MIN_AGE, Upload, Uploads
+from graphql_api.ingest.uploads import MIN_AGE, Uploads
 from graphql_api.results.store import Store
+from storage.documents import Upload
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
