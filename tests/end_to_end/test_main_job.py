@@ -11,8 +11,8 @@ from pathlib import Path
 import anyio
 import httpx
 import pytest
-from websockets.asyncio.client import connect
 
+from tests.graphql_api.schema.subscriber import receive, subscribe, watching
 from tests.stack import FIXTURE, Stack, eventually, needs_embedded_firestore
 
 RESULT = json.loads(Path("fixture/result.json").read_text())
@@ -78,20 +78,12 @@ def test_the_greeting_prints_the_result_of_an_example_once_and_the_addresses(tmp
 @needs_embedded_firestore
 async def test_a_subscription_delivers_each_result_exactly_once(stack: Stack) -> None:
     """It uses graphql-transport-ws, and stays open without further messages."""
-    uri = stack.url.replace("http", "ws") + "/graphql"
     key = await anyio.to_thread.run_sync(stack.new_key, "watched")
-    async with connect(uri, subprotocols=["graphql-transport-ws"]) as socket:  # type: ignore[list-item]
-        await socket.send(json.dumps({"type": "connection_init", "payload": {"x-api-key": key}}))
-        assert json.loads(await socket.recv())["type"] == "connection_ack"
-        watch = "subscription { results { cursor node { id sample { state } } } }"
-        await socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": {"query": watch}}))
-        # The response to a later operation shows that the earlier one has started.
-        await socket.send(json.dumps({"id": "2", "type": "subscribe", "payload": {"query": "{ __typename }"}}))
-        assert json.loads(await socket.recv())["id"] == "2"
-        assert json.loads(await socket.recv())["type"] == "complete"
+    async with watching(stack, key) as socket:
+        await subscribe(socket, "subscription { results { cursor node { id sample { state } } } }")
 
         ids = [(await anyio.to_thread.run_sync(lambda: stack.submit_fixture(key=key)))["id"] for _ in range(5)]
-        delivered = [json.loads(await socket.recv())["payload"]["data"]["results"]["node"] for _ in ids]
+        delivered = [edge["node"] for edge in await receive(socket, len(ids))]
         await socket.send(json.dumps({"type": "ping"}))
 
         assert json.loads(await socket.recv())["type"] == "pong"

@@ -1,19 +1,17 @@
 """Two API processes and two function processes share their ports, and clients notice no difference."""
 
 import asyncio
-import json
 import os
 import re
 import signal
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from typing import Any
 
 import anyio.to_thread
 import httpx
 import pytest
-from websockets.asyncio.client import connect
 
+from tests.graphql_api.schema.subscriber import WATCH, receive, subscribe, watching
 from tests.stack import Stack, eventually
 
 CLIENTS = 16  # the probability that one of two processes gets all of them is 1 in 32,768
@@ -45,13 +43,13 @@ async def test_every_subscriber_gets_the_results_of_all_processes(stack: Stack) 
     key = await anyio.to_thread.run_sync(stack.new_key, "watched-side-by-side")
 
     async with AsyncExitStack() as opened:
-        subscribers = [await opened.enter_async_context(watching(stack)) for _ in range(CLIENTS)]
+        subscribers = [await opened.enter_async_context(watching(stack, key)) for _ in range(CLIENTS)]
         for subscriber in subscribers:
-            await subscribe(subscriber, key)
+            await subscribe(subscriber, WATCH)
         ids = await submit(stack, key, CLIENTS)
-        delivered = [await received(subscriber, len(ids)) for subscriber in subscribers]
+        delivered = [await receive(subscriber, len(ids)) for subscriber in subscribers]
 
-    assert all(sorted(each) == sorted(filter(None, ids)) for each in delivered)
+    assert all(sorted(edge["node"]["id"] for edge in each) == sorted(filter(None, ids)) for each in delivered)
     assert len(set(ids)) == CLIENTS
 
 
@@ -131,26 +129,3 @@ async def metrics(stack: Stack) -> str:
     """Request the metrics over a new connection."""
     async with httpx.AsyncClient(base_url=stack.url, timeout=60) as client:
         return (await client.get("/metrics")).text
-
-
-def watching(stack: Stack) -> connect:
-    """Open a WebSocket."""
-    uri = stack.url.replace("http", "ws") + "/graphql"
-    return connect(uri, subprotocols=["graphql-transport-ws"])  # type: ignore[list-item]
-
-
-async def subscribe(socket: Any, key: str) -> None:
-    """Subscribe to all results; return when the subscription has started."""
-    await socket.send(json.dumps({"type": "connection_init", "payload": {"x-api-key": key}}))
-    assert json.loads(await socket.recv())["type"] == "connection_ack"
-    for number, query in enumerate(("subscription { results { node { id } } }", "{ __typename }")):
-        await socket.send(json.dumps({"id": str(number), "type": "subscribe", "payload": {"query": query}}))
-    # The response to the later operation shows that the earlier one has started.
-    assert json.loads(await socket.recv())["id"] == "1"
-    assert json.loads(await socket.recv())["type"] == "complete"
-
-
-async def received(socket: Any, count: int) -> list[str]:
-    """Return the ids of the next results."""
-    async with asyncio.timeout(60):
-        return [json.loads(await socket.recv())["payload"]["data"]["results"]["node"]["id"] for _ in range(count)]

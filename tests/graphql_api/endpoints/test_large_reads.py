@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.graphql_api.schema.subscriber import watching
+from tests.graphql_api.schema.subscriber import subscribe, watching
 from tests.stack import PATIENCE_SECONDS, Stack, eventually
 
 SUBSCRIPTION = "subscription { results { node { sample { raw } } } }"
@@ -76,7 +76,7 @@ def test_a_stream_that_waits_for_its_next_event_holds_nothing(narrow_stack: Stac
     headers = {"x-api-key": narrow_stack.key, "accept": "text/event-stream"}
     with narrow_stack.stream("POST", "/graphql", json={"query": SUBSCRIPTION}, headers=headers) as response:
         lines = response.iter_lines()
-        next(lines)
+        eventually(lambda: "\ndropzone_subscriptions 1.0\n" in narrow_stack.get("/metrics").text)  # it has started
         sample_id = narrow_stack.submit(MEDIUM)["id"]
         assert '"raw"' in next(line for line in lines if line.startswith("data:"))
 
@@ -86,9 +86,7 @@ def test_a_stream_that_waits_for_its_next_event_holds_nothing(narrow_stack: Stac
 async def test_a_subscription_over_a_websocket_that_waits_holds_nothing(narrow_stack: Stack) -> None:
     """Its client has received the large document of the last event."""
     async with watching(narrow_stack, narrow_stack.key) as websocket:
-        await websocket.send(json.dumps({"id": "1", "type": "subscribe", "payload": {"query": SUBSCRIPTION}}))
-        await websocket.send(json.dumps({"type": "ping"}))
-        assert json.loads(await websocket.recv())["type"] == "pong"
+        await subscribe(websocket, SUBSCRIPTION)
         sample_id = (await asyncio.to_thread(narrow_stack.submit, MEDIUM))["id"]
         assert json.loads(await websocket.recv())["type"] == "next"
 

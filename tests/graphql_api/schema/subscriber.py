@@ -16,6 +16,7 @@ WATCH = (
     "subscription ($filter: ResultFilter, $after: String) "
     "{ results(filter: $filter, after: $after) { cursor node { id count } } }"
 )
+UNKNOWN_SAMPLE = 'subscription { sample(id: "00000000-0000-4000-8000-000000000000") { id } }'
 
 
 @contextlib.asynccontextmanager
@@ -46,13 +47,17 @@ _early: WeakKeyDictionary[ClientConnection, list[dict[str, Any]]] = WeakKeyDicti
 
 
 async def subscribe(socket: ClientConnection, query: str, **variables: Any) -> None:
-    """Subscribe, and wait for the response to a query: it shows that the server has started the subscription."""
+    """Subscribe, and wait until the server has started the subscription.
+
+    A subscription without a cursor starts at the time that the server reads from Firestore. A later subscription to an
+    unknown sample waits for the same read, and then fails.
+    """
     await socket.send(
         json.dumps({"id": "watch", "type": "subscribe", "payload": {"query": query, "variables": variables}})
     )
-    await socket.send(json.dumps({"id": "probe", "type": "subscribe", "payload": {"query": "{ __typename }"}}))
+    await socket.send(json.dumps({"id": "probe", "type": "subscribe", "payload": {"query": UNKNOWN_SAMPLE}}))
     early = _early.setdefault(socket, [])
-    while (message := json.loads(await socket.recv())) != {"id": "probe", "type": "complete"}:
+    while (message := json.loads(await socket.recv())).get("id") != "probe":
         if message.get("id") == "watch":
             early.append(message)
 
