@@ -75,7 +75,7 @@ def test_a_correction_can_restore_earlier_values(stack: Stack) -> None:
         third = client.submit(SAMPLE, supersedes=second).id
         repeated = client.submit(SAMPLE, supersedes=second).id
         list(client.wait([third]))
-        eventually(lambda: client.sample(second).state is SampleState.SUPERSEDED)
+        eventually(lambda: {client.sample(each).state for each in (first, second)} == {SampleState.SUPERSEDED})
 
         assert repeated == third
         assert len({first, second, third}) == 3
