@@ -122,11 +122,13 @@ def test_a_query_has_the_spans_of_its_reads(stack: Stack, receiver: Receiver) ->
 
 def test_a_repeated_event_is_computed_twice_in_one_trace(stack: Stack, receiver: Receiver) -> None:
     """The first acknowledgement was lost, so both attempts reach the function. The failed attempt says why."""
-    trace_ids = [submit(stack, number) for number in range(100, 110)]
+    trace_ids: list[str] = []
 
-    repeated = eventually(
-        lambda: [each for each in trace_ids if len(attempts(receiver, each)) >= 2], lambda: str(receiver.trace_ids())
-    )[0]
+    def find_repeated() -> list[str]:
+        trace_ids.append(submit(stack, 1_000 + len(trace_ids)))
+        return [each for each in trace_ids if len(attempts(receiver, each)) >= 2]
+
+    repeated = eventually(find_repeated, lambda: str(receiver.trace_ids()))[0]
     *failed, acknowledged = finished_attempts(receiver, repeated)
     computed = computations(receiver, repeated, len(failed) + 1)
 
@@ -199,6 +201,7 @@ def test_a_result_that_reaches_subscribers_is_a_span_of_the_trace(stack: Stack, 
     body = {"query": "subscription { results { node { id } } }"}
     with stack.stream("POST", "/graphql", json=body, headers=headers) as response:
         assert response.status_code == 200
+        eventually(lambda: "\ndropzone_subscriptions 1.0\n" in stack.get("/metrics").text)  # it has started
         trace_id = submit(stack, 200)
         spans = trace(receiver, trace_id, "compute", "fan out")
 
