@@ -127,11 +127,6 @@ class Stack(AbstractContextManager["Stack"]):
         """Everything that the stack has printed."""
         return self._log.read_text()
 
-    @property
-    def events(self) -> list[str]:
-        """The lines of the log without those of the access log."""
-        return [line for line in self.log.splitlines() if " access INFO " not in line]
-
     def new_key(self, submitter: str, scopes: str = "submit,read", *options: str, label: str = "") -> str:
         """Create a key: with the keys command if there are `options` of it, and otherwise without another process."""
         if options:

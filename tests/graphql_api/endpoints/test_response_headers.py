@@ -87,3 +87,8 @@ def test_a_refused_method_is_told_every_supported_method(stack: Stack, path: str
     assert response.status_code == 405
     assert response.headers["allow"] == allowed
     assert f"{path} does not support PUT; use {allowed}" in response.text
+
+
+def test_no_redirect_follows_the_host_header(stack: Stack) -> None:
+    """A path with a slash at its end does not exist."""
+    assert stack.get("/healthz/", host="other.example").status_code == 404

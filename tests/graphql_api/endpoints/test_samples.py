@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -102,13 +103,6 @@ def test_an_idempotency_key_that_is_not_utf_8_is_refused(client: httpx.Client) -
 
     assert code_of(response) == (400, "BAD_REQUEST")
     assert "UTF-8" in response.json()["error"]["message"]
-
-
-def test_no_redirect_follows_the_host_header(client: httpx.Client) -> None:
-    """A path with a slash at its end does not exist."""
-    response = client.get("/healthz/", headers={"host": "other.example"})
-
-    assert response.status_code == 404
 
 
 def test_a_missing_content_type_is_refused_with_the_header_to_send(client: httpx.Client) -> None:
@@ -221,17 +215,26 @@ def test_a_disconnect_is_logged_with_the_last_line(stack: Stack) -> None:
     eventually(lambda: "after line 7" in stack.log)
 
 
+def logged(stack: Stack, disconnect: Callable[[], None]) -> list[str]:
+    """Return the lines that are logged while a client disconnects and another submits, without the access log."""
+    start, request_id = len(stack.log), uuid4().hex
+    disconnect()
+    for _ in range(3):
+        assert stack.post_sample(LINE, x_request_id=request_id).status_code == 201
+    lines: list[str] = eventually(lambda: (log := stack.log[start:]).count(request_id) == 3 and log.splitlines())
+    return [line for line in lines if " access INFO " not in line]
+
+
 def test_a_disconnect_before_the_first_response_is_not_logged(stack: Stack) -> None:
     """A client can disconnect a thousand times a second."""
     head = f"POST /samples HTTP/1.1\r\nhost: x\r\nx-api-key: {stack.key}\r\ncontent-type: application/x-ndjson\r\n"
-    before = stack.events
-    with socket.create_connection(("127.0.0.1", stack.api_port), timeout=PATIENCE_SECONDS) as connection:
-        connection.sendall(head.encode() + b"content-length: 100000\r\n\r\n" + LINE[:20])
-        assert connection.recv(12) == b"HTTP/1.1 200"
 
-    for _ in range(3):
-        assert stack.post_sample(LINE).status_code == 201
-    assert stack.events == before
+    def disconnect() -> None:
+        with socket.create_connection(("127.0.0.1", stack.api_port), timeout=PATIENCE_SECONDS) as connection:
+            connection.sendall(head.encode() + b"content-length: 100000\r\n\r\n" + LINE[:20])
+            assert connection.recv(12) == b"HTTP/1.1 200"
+
+    assert [] in (logged(stack, disconnect) for _ in range(3))  # other processes can log a line at the same time
 
 
 @pytest.mark.parametrize("compress", [zstandard.compress, pytest.param(bytes, marks=ONLY_ON_LINUX)])
@@ -268,16 +271,15 @@ def test_a_stream_with_too_many_compressed_lines_ends_with_an_error(stack: Stack
 def test_a_disconnect_within_a_sample_is_not_logged(stack: Stack, path: str) -> None:
     """Nothing was acknowledged, so nothing is lost."""
     head = f"POST {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {stack.key}\r\ncontent-type: application/json\r\n"
-    before = stack.events
-    with socket.create_connection(("127.0.0.1", stack.api_port), timeout=PATIENCE_SECONDS) as connection:
-        connection.sendall(head.encode() + b'content-length: 100\r\n\r\n{"data')
-    with socket.create_connection(("127.0.0.1", stack.api_port), timeout=PATIENCE_SECONDS) as connection:
-        connection.sendall(head.encode() + b'transfer-encoding: chunked\r\n\r\n6\r\n{"data\r\n')
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset
 
-    for _ in range(3):
-        assert stack.post_sample(LINE).status_code == 201
-    assert stack.events == before
+    def disconnect() -> None:
+        with socket.create_connection(("127.0.0.1", stack.api_port), timeout=PATIENCE_SECONDS) as connection:
+            connection.sendall(head.encode() + b'content-length: 100\r\n\r\n{"data')
+        with socket.create_connection(("127.0.0.1", stack.api_port), timeout=PATIENCE_SECONDS) as connection:
+            connection.sendall(head.encode() + b'transfer-encoding: chunked\r\n\r\n6\r\n{"data\r\n')
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset
+
+    assert [] in (logged(stack, disconnect) for _ in range(3))  # other processes can log a line at the same time
 
 
 def test_a_damaged_sample_does_not_affect_others_of_the_same_operation(stack: Stack) -> None:
