@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import inspect
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -9,10 +10,11 @@ from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.stack import Stack
+from tests.stack import PATIENCE_SECONDS, Stack
 
 # A background shell makes its processes ignore SIGINT, and `nohup` SIGHUP. Processes that tests start would inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -23,6 +25,10 @@ collect_ignore = ["infra/check"]  # `make infra-check` runs these tests, in the 
 # On a busy machine, examples are generated slowly. A test must not fail because of the time that it takes.
 settings.register_profile("dropzone", deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("dropzone")
+
+# On a busy machine, a response can take longer than the 5 s for which httpx waits by default.
+httpx_timeout: httpx.Timeout = inspect.signature(httpx.Client).parameters["timeout"].default
+httpx_timeout.connect = httpx_timeout.read = httpx_timeout.write = httpx_timeout.pool = PATIENCE_SECONDS
 
 
 SYSTEM = (

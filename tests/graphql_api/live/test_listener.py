@@ -13,10 +13,10 @@ from google.cloud.firestore_v1.types import firestore as _protocol
 from graphql_api.live.listener import Listener, ListenTarget, WrittenResult
 from storage.firestore.client import Firestore
 from storage.firestore.messages import ListenRequest, ListenResponse
+from tests.stack import PATIENCE_SECONDS
 
 Kind = _protocol.TargetChange.TargetChangeType
 START = datetime(2026, 1, 1, tzinfo=UTC)
-PATIENCE_SECONDS = 20
 
 
 def at(seconds: float) -> datetime:

@@ -7,9 +7,9 @@ from typing import Any
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.limits import Limits
 from graphql_api.live.live_results import LiveResults
+from tests.stack import PATIENCE_SECONDS
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-PATIENCE_SECONDS = 20
 
 
 class Clock:

@@ -9,8 +9,8 @@ from google.cloud.firestore_v1.types import document
 from graphql_api.live.listener import WrittenResult
 from graphql_api.live.live_results import ResultLog
 from storage.documents import Unavailable
+from tests.stack import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 20
 _Document = document.Document.pb()
 
 

@@ -16,11 +16,10 @@ from graphql_api.live.listener import Position
 from graphql_api.live.live_results import LiveResults
 from storage.firestore.client import Firestore
 from tests.graphql_api.live.written_results import SHARDS, write
-from tests.stack import Stack, eventually
+from tests.stack import PATIENCE_SECONDS, Stack, eventually
 
 BEGINNING: Position = (datetime(2020, 1, 1, tzinfo=UTC), "")
 RESULTS = 65
-PATIENCE_SECONDS = 20
 
 
 @pytest.fixture
