@@ -54,7 +54,7 @@ async def test_results_of_samples_that_take_turns_share_calls(
     server: ScriptedFirestore, firestore: Firestore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call for each result would take Firestore and the function more time than the result."""
-    monkeypatch.setattr(main, "MEDIUM_WRITE_SECONDS", 0.5)
+    monkeypatch.setattr(main, "MEDIUM_WRITE_SECONDS", 2.0)
 
     await compute(firestore, SAMPLES)
 
