@@ -173,21 +173,21 @@ async def test_only_an_invalid_result_is_rejected_for_good(code: grpc.StatusCode
 
 
 @pytest.mark.parametrize(
-    ("code", "message"),
+    ("code", "timeout_seconds", "message"),
     [
-        (grpc.StatusCode.PERMISSION_DENIED, "on purpose"),
-        (grpc.StatusCode.INVALID_ARGUMENT, "on purpose"),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, "did not confirm the write within"),
+        (grpc.StatusCode.PERMISSION_DENIED, 30, "on purpose"),
+        (grpc.StatusCode.INVALID_ARGUMENT, 30, "on purpose"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, 0.2, "did not confirm the write within"),
     ],
 )
-async def test_a_failed_call_is_unavailable(code: grpc.StatusCode, message: str) -> None:
+async def test_a_failed_call_is_unavailable(code: grpc.StatusCode, timeout_seconds: float, message: str) -> None:
     """A call carries results of several events, so its status says nothing about a single result."""
     scripted = ScriptedFirestore()
     for _ in range(1000):
         scripted.fail(code)
     async with serve(scripted) as firestore:
         with pytest.raises(Unavailable, match=message):
-            await new_store(firestore, timeout_seconds=0.2).write(new_result(str(uuid.uuid4()), 1))
+            await new_store(firestore, timeout_seconds).write(new_result(str(uuid.uuid4()), 1))
 
 
 async def test_a_transient_status_is_retried_before_the_event_fails() -> None:
