@@ -13,8 +13,8 @@ async def test_a_suspect_that_is_acknowledged_during_the_read_is_not_sent_again(
     firestore: Firestore, function: Function, on_written: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its row does not exist any more, and loading it stopped the delivery of all events."""
-    both_arrived, outdated = asyncio.Event(), asyncio.Event()
-    read = Deliveries.suspects
+    both_arrived, has_read, outdated = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    read, save = Deliveries.suspects, Deliveries.save
 
     async def break_first_connections(_: Event) -> int | None:
         if len(function.events) > 2:
@@ -27,11 +27,18 @@ async def test_a_suspect_that_is_acknowledged_during_the_read_is_not_sent_again(
     async def read_slowly(self: Deliveries, limit: int) -> list[Suspect]:
         suspects = await read(self, limit)
         if len(suspects) == 2 and len(function.events) > 2 and not outdated.is_set():
+            has_read.set()
             await firestore.until_rows("eventarc_undelivered", "sequence", [(2,)])
             outdated.set()
         return suspects
 
+    async def save_after_read(self: Deliveries, *arguments: Any) -> None:
+        if len(function.events) > 2:
+            await has_read.wait()
+        await save(self, *arguments)
+
     monkeypatch.setattr(Deliveries, "suspects", read_slowly)
+    monkeypatch.setattr(Deliveries, "save", save_after_read)
     function.respond = break_first_connections
     await firestore.start(on_written)
     await firestore.write("samples/a", "samples/b")
