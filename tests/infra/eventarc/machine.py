@@ -16,6 +16,7 @@ from infra.embedded.eventarc import trigger
 from infra.embedded.eventarc.dispatcher import Dispatcher
 from infra.embedded.firestore.api.firestore_server import FirestoreServer
 from infra.embedded.firestore.storage.storage import Storage
+from tests import asyncio_server
 from tests.ports import free_port
 
 WRITTEN = "google.cloud.firestore.document.v1.written"
@@ -89,7 +90,7 @@ class Function:
     async def stop(self) -> None:
         """Stop listening and break every connection, like a killed process."""
         assert self._server is not None
-        self._server.close()
+        await asyncio_server.close(self._server)
         for writer in self._writers:
             writer.transport.abort()
         await self._server.wait_closed()

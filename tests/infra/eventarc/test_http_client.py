@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from infra.embedded.eventarc.http_client import BrokenConnection, HttpClient, Response, Unreachable
+from tests import asyncio_server
 from tests.ports import free_port
 
 HEADERS = {"ce-id": "1"}
@@ -44,8 +45,9 @@ class Server:
 async def server() -> AsyncIterator[Server]:
     """A server whose responses the test chooses."""
     server = Server()
-    async with await asyncio.start_server(server.serve, "127.0.0.1", server.port):
+    async with await asyncio.start_server(server.serve, "127.0.0.1", server.port) as listening:
         yield server
+        await asyncio_server.close(listening)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 
 from infra.embedded.probes import wait_until_ready, wait_until_silent
 from infra.embedded.stack_file.stack import Liveness
+from tests import asyncio_server
 from tests.infra.supervisor.run import Run, is_running
 from tests.ports import free_port
 
@@ -85,6 +86,7 @@ async def served(handler: Handler) -> AsyncIterator[str]:
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        await asyncio_server.close(server)
         await asyncio.gather(*filter(None, handling))
 
 
