@@ -42,7 +42,7 @@ audit: setup .venv/developer ## run GraphQL audits, a schema linter, a certified
 	@$(BIN)/python -m pytest tests/graphql_api/audit tests/clients tests/identity_provider
 
 conformance: setup .venv/developer ## run Google's own system tests against the embedded Firestore
-	@$(BIN)/python tests/conformance/google.py
+	@$(BIN)/python -m tests.conformance.google
 
 differential: setup .venv/developer ## compare the embedded Firestore with Google's emulator, if the emulator is installed
 	@$(BIN)/python -m pytest tests/differential

@@ -4,7 +4,7 @@ The tests are in the source distribution of google-cloud-firestore. pip download
 into a temporary virtual environment, which is deleted afterwards. The tests that apply to an emulator must pass.
 So must the tests of update, get_all and partition, which Google skips for its own emulator.
 
-    python tests/conformance/google.py [-k EXPRESSION] [other pytest arguments]
+    python -m tests.conformance.google [-k EXPRESSION] [other pytest arguments]
 """
 
 import os
@@ -18,6 +18,8 @@ import time
 import venv
 from importlib.metadata import version
 from pathlib import Path
+
+from tests.ports import free_port
 
 CLIENT = f"google-cloud-firestore=={version('google-cloud-firestore')}"
 REQUIREMENTS = (CLIENT, "google-cloud-testutils", "mock", "pytest", "pytest-asyncio", "pytest-timeout", "PyYAML", "six")
@@ -56,9 +58,7 @@ def make_environment(folder: Path) -> Path:
 
 def start_server(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     """Start the embedded Firestore on a free port; return its process and address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "infra.embedded.firestore", "--port", str(port)]
     process = subprocess.Popen([*command, "--data", str(folder / "firestore.sqlite")])
     for _ in range(10 * START_TIMEOUT_SECONDS):

@@ -3,12 +3,13 @@
 import contextlib
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from tests.ports import free_port
 
 _START_TIMEOUT_SECONDS = 60.0
 
@@ -16,9 +17,9 @@ _START_TIMEOUT_SECONDS = 60.0
 @contextlib.contextmanager
 def emulator(folder: Path) -> Iterator[str]:
     """Run Google's emulator and yield its address."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [sys.executable, "-m", "tests.google_emulator.firestore", address.rpartition(":")[2]]
+    port = free_port()
+    address = f"127.0.0.1:{port}"
+    command = [sys.executable, "-m", "tests.google_emulator.firestore", str(port)]
     environment = os.environ | {"FIRESTORE_EMULATOR_HOST": address, "GOOGLE_CLOUD_PROJECT": "first-write"}
     with _running(command, folder / "emulator.log", r"Dev App Server is now running"):
         subprocess.run([sys.executable, "-m", "tests.google_emulator.first_write"], env=environment, check=True)

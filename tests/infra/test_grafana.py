@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from dropzone import Client
-from tests.stack import Stack
+from tests.stack import PATIENCE_SECONDS, Stack
 
 DASHBOARD = json.loads(Path("infra/grafana/dashboard.json").read_text())
 PANELS = {panel["title"]: panel["targets"][0] for panel in DASHBOARD["panels"]}
@@ -58,9 +58,12 @@ def test_each_column_of_a_panel_is_in_the_response(stack: Stack, key: str, title
 
     if target["type"] == "graphql":
         body = {"query": substitute(target["url_options"]["body_graphql_query"], stack.url)}
-        rows = select(httpx.post(url, json=body, headers=headers).json(), target["root_selector"])
+        rows = select(
+            httpx.post(url, json=body, headers=headers, timeout=PATIENCE_SECONDS).json(), target["root_selector"]
+        )
     else:
-        rows = list(csv.DictReader(io.StringIO(httpx.get(url, headers=headers).text)))
+        text = httpx.get(url, headers=headers, timeout=PATIENCE_SECONDS).text
+        rows = list(csv.DictReader(io.StringIO(text)))
 
     assert len(rows) == 2
     for row in rows:

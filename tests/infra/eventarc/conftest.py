@@ -28,7 +28,7 @@ async def firestore(tmp_path: Path) -> AsyncIterator[Firestore]:
 
 @pytest.fixture
 def on_written(function: Function) -> dict[str, Any]:
-    """A trigger that calls the function for every sample and retries quickly."""
+    """A trigger that calls the function for every sample and retries quickly. A function can hang for a whole test."""
     return {
         "name": "on_written",
         "event_type": WRITTEN,
@@ -36,4 +36,5 @@ def on_written(function: Function) -> dict[str, Any]:
         "url": function.url,
         "min_backoff_seconds": 0.02,
         "max_backoff_seconds": 0.1,
+        "acknowledgement_deadline_seconds": 600.0,
     }

@@ -179,12 +179,12 @@ async def test_a_function_that_crashes_gets_its_unacknowledged_events_again(
     firestore: Firestore, function: Function, on_written: dict[str, Any]
 ) -> None:
     """Acknowledged events are not sent again."""
-    arrived = asyncio.Event()
+    arrived, release = asyncio.Event(), asyncio.Event()
 
     async def work(event: Event) -> int:
         if event.document == "samples/b":
             arrived.set()
-            await asyncio.sleep(30)
+            await release.wait()
         return 200
 
     function.respond = work
@@ -194,6 +194,7 @@ async def test_a_function_that_crashes_gets_its_unacknowledged_events_again(
     await until(lambda: len(function.events) == 2)
 
     await function.stop()
+    release.set()
     function.respond = function.acknowledge
     await function.start()
     await until(lambda: len(function.events) == 3)

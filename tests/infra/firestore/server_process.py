@@ -151,7 +151,7 @@ class FirestoreProcess:
     def converse(self, method: str, requests: Requests, request: Any, response: Any) -> Any:
         """Open a bidirectional stream."""
         call = self._channel.stream_stream(SERVICE + method, request.SerializeToString, response.FromString)
-        return call(requests, timeout=30)
+        return call(requests, timeout=PATIENCE_SECONDS)
 
 
 def call_count(http_port: int, method: str = "") -> int:

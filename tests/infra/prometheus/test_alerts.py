@@ -6,11 +6,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.alerts.rules import scaled
-from tests.stack import Stack
+from tests.stack import Stack, eventually
 
 FOLDER = Path("infra/prometheus")
 ALERTS = (FOLDER / "alerts.yaml").read_text()
@@ -21,8 +20,6 @@ RUNBOOK = Path("docs/operating.md").read_text()
 
 def test_alerts_and_panels_use_metrics_that_exist(stack: Stack) -> None:
     """A renamed metric would silence an alert."""
-    text = httpx.get(f"{stack.url}/metrics").text
-    names = set(re.findall(r"^(\w+)[{ ]", text, re.MULTILINE)) | set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
     panels = json.loads((FOLDER / "dashboard.json").read_text())["panels"]
     expressions = [target["expr"] for panel in panels for target in panel["targets"]]
     expressions += re.findall(r"expr: ((?:\|\n(?: {10}.*\n)+|.*))", ALERTS)
@@ -30,7 +27,13 @@ def test_alerts_and_panels_use_metrics_that_exist(stack: Stack) -> None:
     used = {name for expression in expressions for name in METRIC.findall(expression)}
 
     assert len(used) > 15
-    assert used <= names, f"unknown metrics: {used - names}"
+    eventually(lambda: used <= names(stack), lambda: f"unknown metrics: {used - names(stack)}")
+
+
+def names(stack: Stack) -> set[str]:
+    """Return the names of all metrics. Those of a process that responds too late are not among them."""
+    text = stack.get("/metrics").text
+    return set(re.findall(r"^(\w+)[{ ]", text, re.MULTILINE)) | set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -65,7 +68,7 @@ def test_each_alert_fires_and_is_silent() -> None:
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 def test_metrics_are_clean(stack: Stack) -> None:
     """Names, units and texts follow the rules of Prometheus."""
-    text = httpx.get(f"{stack.url}/metrics").text
+    text = stack.get("/metrics").text
 
     checked = subprocess.run(["promtool", "check", "metrics"], input=text, check=False, text=True, capture_output=True)
 

@@ -35,7 +35,7 @@ from infra.embedded.firestore.writes import commits, document_write
 from tests.infra.eventarc.machine import until
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess, write_indexes
 from tests.ports import free_port
-from tests.stack import eventually
+from tests.stack import PATIENCE_SECONDS, eventually
 
 ASCENDING, CONTAINS, COLLECTION, GROUP = "ASCENDING", "CONTAINS", "COLLECTION", "COLLECTION_GROUP"
 
@@ -287,7 +287,7 @@ def test_a_build_continues_after_kill_9(own: FirestoreProcess, tmp_path: Path) -
     (done,) = re.findall(r"group t: ([\d,]+) of 20,000", own.log.read_text())[:1]
     assert 0 < int(done.replace(",", "")) < 20_000, "the last start continues where the one before was killed"
     metrics = f"http://127.0.0.1:{port}/metrics"
-    eventually(lambda: "\nfirestore_index_builds 0" in httpx.get(metrics).text)
+    eventually(lambda: "\nfirestore_index_builds 0" in httpx.get(metrics, timeout=PATIENCE_SECONDS).text)
     command = [sys.executable, "-m", "infra.embedded.firestore.archive", "check", "--data", str(own.data)]
     checked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert (checked.stdout, checked.returncode) == ("", 0)
