@@ -23,15 +23,24 @@ _escaped = re.compile(r"\\(.)", re.DOTALL)
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> FieldPath:
-    """Return the names of a field path, or raise `StatusError`."""
+    """Return the names of a field path in a request, or raise `StatusError`."""
+    path = split(text)
+    if len(text.encode()) > MAX_PATH_BYTES:
+        raise invalid_argument(f"The property path is longer than {MAX_PATH_BYTES} bytes.")
+    return path
+
+
+def split(text: str) -> FieldPath:
+    """Return the names of a field path of any length, or raise `StatusError`. Reverses `to_text`.
+
+    The quotes of stored names can make a path longer than a path in a request.
+    """
     segments = []
     start = 0
     while match := _segment.match(text, start):
         segments.append(match[1] or _escaped.sub(r"\1", match[2]))
         start = match.end() + 1
         if match.end() == len(text):
-            if len(text.encode()) > MAX_PATH_BYTES:
-                raise invalid_argument(f"The property path is longer than {MAX_PATH_BYTES} bytes.")
             return tuple(segments)
         if text[match.end()] != ".":
             break
@@ -42,7 +51,7 @@ def parse(text: str) -> FieldPath:
 
 
 def to_text(path: FieldPath) -> str:
-    """Return the text of a path, with quotes where they are necessary. Reverses `parse`."""
+    """Return the text of a path, with quotes where they are necessary."""
     return ".".join(name if _simple.fullmatch(name) else _quote(name) for name in path)
 
 

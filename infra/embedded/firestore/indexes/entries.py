@@ -51,7 +51,7 @@ def composite_number(prefix: bytes) -> int | None:
 
 def field_of_prefix(prefix: bytes) -> tuple[FieldPath, tuple[bool, str]]:
     """Return the field of a single-field index, and the kind of its entries."""
-    path = field_paths.parse(path_encoding.decode_text(prefix[1:-1]))
+    path = field_paths.split(path_encoding.decode_text(prefix[1:-1]))
     scope = definitions.COLLECTION_GROUP if prefix[-1:] == _IN_GROUP else definitions.COLLECTION
     return path, (prefix[:1] == _BY_ELEMENT, scope)
 

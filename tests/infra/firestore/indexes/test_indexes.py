@@ -44,6 +44,18 @@ def test_a_query_without_its_index_is_rejected_with_the_definition_to_add(own: F
             list(sharded.order_by(missing).stream())
 
 
+def test_a_long_field_name_does_not_prevent_an_index(own: FirestoreProcess) -> None:
+    """The build reads the path of each stored field. Quotes make this path longer than a path in a request can be."""
+    own.start()
+    collection = own.client().collection("c")
+    for number in range(3):
+        collection.document(str(number)).set({"a": number, "b": -number, "-" + "x" * 1499: number})
+
+    found = collection.order_by("a").order_by("b").get(retry=None, timeout=30)
+
+    assert [each.id for each in found] == ["0", "1", "2"]
+
+
 def test_a_transaction_that_begins_with_a_rejected_query_blocks_no_writes(own: FirestoreProcess, indexes: Path) -> None:
     """Its client does not know its id, so it cannot end the transaction."""
     own.options = ["--indexes", str(indexes)]
