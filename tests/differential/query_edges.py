@@ -13,6 +13,7 @@ from tests.differential.requests import (
     average,
     find,
     get,
+    get_with_mask,
     near,
     pages_of,
     partitions,
@@ -84,6 +85,8 @@ REFUSED: dict[str, Step] = {
     "a search with an offset": find({**near(), "offset": 1}),
     "a search with a cursor": find({**near(), "start_at": {"values": []}}),
     "a read of a collection": get("a"),
+    "a mask of a missing document with a double dot": get("a/none", mask={"field_paths": ["a..b"]}),
+    "a mask of missing documents with a double dot": get_with_mask("a/none", "a..b"),
     "a read in the future": get("a/x", read_time="2999-01-01T00:00:00Z"),
 }
 ACCEPTED: dict[str, tuple[Step, Any]] = {

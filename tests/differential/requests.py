@@ -110,6 +110,17 @@ def transform(path: str, *transforms: Any) -> Callable[[ComparedServer], Any]:
     return update(path, {}, update_mask={"field_paths": []}, update_transforms=list(transforms))
 
 
+def get_with_mask(path: str, field_path: str) -> Step:
+    """Return a BatchGetDocuments of one document with a mask; its result is the number of responses."""
+
+    def step(server: ComparedServer) -> Any:
+        mask = {"field_paths": [field_path]}
+        request = {"database": server.database, "documents": [server.name_of(path)], "mask": mask}
+        return len(list(server.api.batch_get_documents(request=request, retry=None)))
+
+    return step
+
+
 def find(query: Any, parent: str = "") -> Step:
     """Return a RunQuery; its result is the number of documents."""
 

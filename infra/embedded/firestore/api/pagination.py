@@ -14,7 +14,7 @@ from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.api import partitions
 from infra.embedded.firestore.api.consistent_read import ConsistentRead
 from infra.embedded.firestore.encoding import path_encoding, resource_names, values
-from infra.embedded.firestore.encoding.field_paths import apply_mask
+from infra.embedded.firestore.encoding.field_paths import apply_mask, read_mask
 from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.queries import collection_listing, sort_order, structured_query
 from infra.embedded.firestore.storage import versions
@@ -29,7 +29,7 @@ async def list_documents(storage: Storage, read: ConsistentRead, request: Any) -
     query = structured_query.read(
         request.parent, m.StructuredQuery(from_=[selector], order_by=_orders(request.order_by))
     )
-    size = _page_size(request)
+    size, mask = _page_size(request), read_mask(request)
     position = _resume(storage, read, request.page_token)
     if position:
         query = query.starting_after(position)
@@ -41,7 +41,7 @@ async def list_documents(storage: Storage, read: ConsistentRead, request: Any) -
         found = read.query(replace(query, limit=size))
     response = m.ListDocumentsResponse()
     async for key, document in found:
-        response.documents.append(apply_mask(document, request))
+        response.documents.append(apply_mask(document, mask))
         if len(response.documents) == size:
             response.next_page_token = _page_token(read.read_time, key)
     return response

@@ -12,7 +12,7 @@ from infra.embedded.firestore.api import pagination
 from infra.embedded.firestore.api.consistent_read import ConsistentRead
 from infra.embedded.firestore.api.rpc import Call
 from infra.embedded.firestore.encoding import limits, resource_names
-from infra.embedded.firestore.encoding.field_paths import apply_mask
+from infra.embedded.firestore.encoding.field_paths import apply_mask, read_mask
 from infra.embedded.firestore.errors import StatusError, invalid_argument, not_found, unimplemented
 from infra.embedded.firestore.listen.stream import ListenStream
 from infra.embedded.firestore.queries import aggregations, structured_query
@@ -59,15 +59,15 @@ class Service:
 
     async def get_document(self, request: Any, call: Call) -> Any:
         """Handle GetDocument."""
-        name = _document(request.name)
+        name, mask = _document(request.name), read_mask(request)
         (stored,) = await self._read(request, name.database).documents([name])
         if stored is None:
             raise not_found(f'Document "{request.name}" not found.')
-        return apply_mask(m.Document.FromString(stored.document), request)
+        return apply_mask(m.Document.FromString(stored.document), mask)
 
     async def batch_get_documents(self, request: Any, call: Call) -> None:
         """Handle BatchGetDocuments: send each document once, existing documents before missing documents."""
-        database = resource_names.parse_database(request.database)
+        database, mask = resource_names.parse_database(request.database), read_mask(request)
         requested = {name: resource_names.parse_document(name, database) for name in request.documents}
         read = self._read(request, database)
         started = read.started_transaction
@@ -79,7 +79,7 @@ class Service:
             if stored is None:
                 response.missing = name
             else:
-                response.found.CopyFrom(apply_mask(m.Document.FromString(stored.document), request))
+                response.found.CopyFrom(apply_mask(m.Document.FromString(stored.document), mask))
             await call.write(response)
         if started:
             await call.write(m.BatchGetDocumentsResponse(transaction=started, read_time=read_time))
@@ -110,12 +110,12 @@ class Service:
         return await self._commit_one(write, request.document.name, request)
 
     async def _commit_one(self, write: Any, full_name: str, request: Any) -> Any:
-        name = _document(full_name)
+        name, mask = _document(full_name), read_mask(request)
         committed = await self._transactions.commit([document_write.prepare(write, name.database)], None)
         read = self._read(None, name.database)
         read.set_read_time(m.microseconds(committed.commit_time))
         (stored,) = await read.documents([name])
-        return apply_mask(m.Document.FromString(stored.document if stored else b""), request)
+        return apply_mask(m.Document.FromString(stored.document if stored else b""), mask)
 
     async def delete_document(self, request: Any, call: Call) -> Any:
         """Handle DeleteDocument."""

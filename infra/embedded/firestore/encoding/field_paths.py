@@ -12,6 +12,7 @@ from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.messages import Document
 
 FieldPath = tuple[str, ...]
+Mask = tuple[FieldPath, ...] | None
 
 DOCUMENT_ID: FieldPath = ("__name__",)
 MAX_PATH_BYTES = 1500
@@ -101,10 +102,15 @@ def project(source: Any, paths: tuple[FieldPath, ...], target: Any) -> None:
             get_or_create(target, path).CopyFrom(value)
 
 
-def apply_mask(document: Any, request: Any) -> Any:
-    """Return a document with the fields that the mask of a request selects. Without a mask, return all fields."""
-    if not request.HasField("mask") or not document.HasField("update_time"):
+def read_mask(request: Any) -> Mask:
+    """Return the paths of the mask in a request, None without a mask, or raise `StatusError`."""
+    return tuple(map(parse, request.mask.field_paths)) if request.HasField("mask") else None
+
+
+def apply_mask(document: Any, mask: Mask) -> Any:
+    """Return a document with the fields that a mask selects. Without a mask, return all fields."""
+    if mask is None or not document.HasField("update_time"):
         return document
     selected = Document(name=document.name, create_time=document.create_time, update_time=document.update_time)
-    project(document.fields, tuple(map(parse, request.mask.field_paths)), selected.fields)
+    project(document.fields, mask, selected.fields)
     return selected

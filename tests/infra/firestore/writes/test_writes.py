@@ -271,3 +271,20 @@ def test_unsupported_requests_return_unimplemented(firestore: FirestoreProcess) 
             firestore.stream(method, request, response)
 
         assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("method", ["CreateDocument", "UpdateDocument"])
+def test_a_write_with_an_invalid_response_mask_stores_nothing(firestore: FirestoreProcess, method: str) -> None:
+    """The mask is checked before the commit, so an error means that nothing is stored."""
+    name = f"{ROOT}/masked/{method}"
+    requests = {
+        "CreateDocument": m.CreateDocumentRequest(parent=ROOT, collection_id="masked", document_id=method),
+        "UpdateDocument": m.UpdateDocumentRequest(document=m.Document(name=name)),
+    }
+    requests[method].mask.field_paths.append("a..b")
+
+    with pytest.raises(grpc.RpcError, match="Invalid property path"):
+        firestore.call(method, requests[method], m.Document)
+
+    with pytest.raises(grpc.RpcError, match="not found"):
+        firestore.call("GetDocument", m.GetDocumentRequest(name=name), m.Document)
