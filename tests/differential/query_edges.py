@@ -21,6 +21,8 @@ from tests.differential.requests import (
     where,
 )
 
+BY_NUMBER = [{"field": {"field_path": "a"}}]
+
 REFUSED: dict[str, Step] = {
     "a query without a collection": find({}),
     "a query of two collections": find({"from_": [{"collection_id": "a"}, {"collection_id": "b"}]}),
@@ -110,6 +112,14 @@ ACCEPTED: dict[str, tuple[Step, Any]] = {
     "in NaN": (find(where(path="nan", op="IN", value=array(NAN))), 0),
     "not in NaN, of NaN": (find(where(path="nan", op="NOT_IN", value=array(NAN))), 1),
     "contains NaN": (find(where(path="list", op="ARRAY_CONTAINS", value=NAN)), 0),
+    "contains, inside a vector": (
+        find({**where(path="vector.value", op="ARRAY_CONTAINS", value={"double_value": 2}), "order_by": BY_NUMBER}),
+        0,
+    ),
+    "an order by a field inside a vector": (
+        find({**EVERYTHING, "order_by": [{"field": {"field_path": "vector.value"}}]}),
+        0,
+    ),
     "an array with NaN": (find(where(path="list", op="EQUAL", value=array(ONE, NULL, NAN))), 1),
     "at most null": (find(where(path="null", op="LESS_THAN_OR_EQUAL", value=NULL)), 0),
     "equal to null": (find(where(path="null", op="EQUAL", value=NULL)), 0),

@@ -50,6 +50,17 @@ def update_times(*writes: Callable[[ComparedServer], Any]) -> Step:
     ]
 
 
+def members_of(field: str, write: Callable[[ComparedServer], Any]) -> Step:
+    """Return a Commit; its result is the names in a map of the document afterwards."""
+
+    def step(server: ComparedServer) -> Any:
+        server.api.commit(request=_writes(server, (write,)), retry=None, metadata=OWNER)
+        stored = server.api.get_document(request={"name": write(server)["update"]["name"]}, retry=None)
+        return sorted(stored.fields[field].map_value.fields)
+
+    return step
+
+
 def create(collection_id: str, document_id: str) -> Step:
     """Return a CreateDocument at the root."""
     target = {"collection_id": collection_id, "document_id": document_id}

@@ -12,6 +12,7 @@ from tests.differential.requests import (
     commit_of,
     create,
     delete,
+    members_of,
     nested,
     rollback,
     several,
@@ -19,6 +20,8 @@ from tests.differential.requests import (
     update,
     update_times,
 )
+
+MAP = {"map_value": {"fields": {"a": ONE}}}
 
 REFUSED: dict[str, Step] = {
     "a write without an operation": commit(lambda _: {}),
@@ -79,6 +82,18 @@ ACCEPTED: dict[str, tuple[Step, Any]] = {
     "a mask with a field that is not sent": (commit(update("a/x", {}, update_mask={"field_paths": ["a"]})), 1),
     "a mask without a field that is sent": (commit(update("a/x", {"b": ONE}, update_mask={"field_paths": ["a"]})), 1),
     "a mask with a path and its parent": (commit(update("a/x", {}, update_mask={"field_paths": ["a", "a.b"]})), 1),
+    "a field inside a vector": (
+        members_of("vector", update("a/x", {"vector": MAP}, update_mask={"field_paths": ["vector.a"]})),
+        ["a"],
+    ),
+    "a transform inside a vector": (
+        members_of("vector", transform("a/x", {"field_path": "vector.a", "increment": ONE})),
+        ["a"],
+    ),
+    "a deleted field inside a vector": (
+        members_of("vector", update("a/x", {}, update_mask={"field_paths": ["vector.value"]})),
+        ["__type__", "value"],
+    ),
     "a mask with a path twice": (commit(update("a/x", {}, update_mask={"field_paths": ["a", "a"]})), 1),
     "a mask with the name": (commit(update("a/x", {}, update_mask={"field_paths": ["__name__"]})), 1),
     "a transform twice": (

@@ -1,5 +1,8 @@
 """Field paths: functions that parse field paths, and that read, write and remove the fields of a document.
 
+A path does not lead into a vector or a BSON value, although these values are maps in messages. To write a path below
+such a value, replace the value by a map, as with a number.
+
 A parsed path is a tuple of names. In the text of a path, names are quoted if they contain characters other than
 letters, digits and `_`: `` a.`b.c`.d ``. A quoted name may contain dots, so use `parse` and do not split the text.
 """
@@ -8,6 +11,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from infra.embedded.firestore.encoding import values
 from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.messages import Document
 
@@ -65,6 +69,8 @@ def get(fields: Any, path: FieldPath) -> Any | None:
     value = None
     for name in path:
         if value is not None:
+            if values.is_typed_map(value):
+                return None
             fields = value.map_value.fields
         if name not in fields:
             return None
@@ -77,7 +83,8 @@ def get_or_create(fields: Any, path: FieldPath) -> Any:
     *parents, last = path
     for name in parents:
         value = fields[name]
-        if value.WhichOneof("value_type") != "map_value":
+        if value.WhichOneof("value_type") != "map_value" or values.is_typed_map(value):
+            value.Clear()
             value.map_value.SetInParent()
         fields = value.map_value.fields
     return fields[last]
@@ -87,7 +94,7 @@ def remove(fields: Any, path: FieldPath) -> None:
     """Remove the value at a path, if it exists."""
     *parents, last = path
     for name in parents:
-        if name not in fields:
+        if name not in fields or values.is_typed_map(fields[name]):
             return
         fields = fields[name].map_value.fields
     if last in fields:
