@@ -14,6 +14,8 @@ from tests.differential.requests import (
     find,
     get,
     get_with_mask,
+    name_cursor,
+    name_filter,
     near,
     pages_of,
     partitions,
@@ -48,6 +50,13 @@ REFUSED: dict[str, Step] = {
     ),
     "the name compared with null": find(where(path="__name__", op="EQUAL", value={"null_value": 0})),
     "the name contains": find(where(path="__name__", op="ARRAY_CONTAINS", value=ONE)),
+    "the name compared with a collection": name_filter("a"),
+    "the name compared with a reserved id": name_filter("a/__x__"),
+    "a reference to a collection in a filter": find(
+        where(op="EQUAL", value={"reference_value": "projects/p/databases/(default)/documents/a"})
+    ),
+    "a cursor at a collection": name_cursor("a"),
+    "a cursor at a reserved id": name_cursor("a/__x__"),
     "a composite filter without filters": find({**EVERYTHING, "where": {"composite_filter": {"op": "AND"}}}),
     "a composite filter without an operator": find(
         {**EVERYTHING, "where": {"composite_filter": {"filters": [where(op="EQUAL", value=ONE)["where"]]}}}
@@ -129,6 +138,8 @@ ACCEPTED: dict[str, tuple[Step, Any]] = {
     "contains null": (find(where(path="list", op="ARRAY_CONTAINS", value=NULL)), 0),
     "an order without a direction": (find({**EVERYTHING, "order_by": [{"field": {"field_path": "a"}}]}), 1),
     "a cursor without values": (find({**EVERYTHING, "start_at": {}}), 0),
+    "the name after the first possible id": (name_filter("a/__id-9223372036854775808__"), 1),
+    "a cursor at the first possible id": (name_cursor("a/__id-9223372036854775808__"), 1),
     "a search": (find(near()), 1),
     "a search in a map": (find(near("map.vector")), 1),
     "a search of all descendants": (find({**near(), "from_": [{"collection_id": "a", "all_descendants": True}]}), 2),

@@ -175,6 +175,21 @@ def where(**condition: Any) -> Any:
     return {"from_": [{"collection_id": "a"}], "where": {"field_filter": {"field": {"field_path": path}, **condition}}}
 
 
+def name_filter(path: str) -> Step:
+    """Return a RunQuery of the documents in collection `a` after a name; its result is the number of documents."""
+    return lambda server: find(
+        where(path="__name__", op="GREATER_THAN", value={"reference_value": server.name_of(path)})
+    )(server)
+
+
+def name_cursor(path: str) -> Step:
+    """Return a RunQuery of the documents in collection `a` from a name; its result is the number of documents."""
+    order = [{"field": {"field_path": "__name__"}}]
+    return lambda server: find(
+        {**EVERYTHING, "order_by": order, "start_at": {"values": [{"reference_value": server.name_of(path)}]}}
+    )(server)
+
+
 def near(path: str = "vector", **options: Any) -> Any:
     """Return a vector search in collection `a` near [1]. Options replace a part, or remove it if None."""
     search = {

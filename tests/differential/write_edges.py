@@ -21,6 +21,7 @@ from tests.differential.requests import (
     update_times,
 )
 
+OTHER_DOCUMENTS = "projects/p/databases/(default)/documents"
 MAP = {"map_value": {"fields": {"a": ONE}}}
 
 REFUSED: dict[str, Step] = {
@@ -32,6 +33,9 @@ REFUSED: dict[str, Step] = {
     "an id that is two dots": commit(update("a/..", {})),
     "a reserved id": commit(update("a/__x__", {})),
     "a reserved collection": commit(update("__x__/x", {})),
+    "a collection with a numeric id": commit(update("__id7__/x", {})),
+    "a numeric id that is zero": commit(update("a/__id0__", {})),
+    "a numeric id of more than 64 bits": commit(update("a/__id9223372036854775808__", {})),
     "a document of another database": commit(lambda _: {"delete": "projects/p/databases/other/documents/a/x"}),
     "a path for a collection": create("a/x/b", "y"),
     "a path for a document": create("a", "y/b/z"),
@@ -43,6 +47,8 @@ REFUSED: dict[str, Step] = {
     "an unset value": commit(update("a/x", {"a": {}})),
     "a latitude out of range": commit(update("a/x", {"a": {"geo_point_value": {"latitude": 91}}})),
     "a longitude out of range": commit(update("a/x", {"a": {"geo_point_value": {"longitude": -181}}})),
+    "a reference to a collection": commit(update("a/x", {"a": {"reference_value": OTHER_DOCUMENTS + "/a"}})),
+    "a reference to a reserved id": commit(update("a/x", {"a": {"reference_value": OTHER_DOCUMENTS + "/a/__x__"}})),
     "an invalid reference": commit(update("a/x", {"a": {"reference_value": "a/x"}})),
     "a mask with an unquoted dash": commit(update("a/x", {}, update_mask={"field_paths": ["a-b"]})),
     "a mask with an empty path": commit(update("a/x", {}, update_mask={"field_paths": [""]})),
@@ -73,6 +79,8 @@ ACCEPTED: dict[str, tuple[Step, Any]] = {
     "no write": (commit(), 0),
     "an id that begins like a reserved one": (commit(update("a/__x", {})), 1),
     "an id of the greatest length": (commit(update("a/" + "x" * MAX_ID_LENGTH, {})), 1),
+    "a numeric id of 64 bits": (commit(update("a/__id-9223372036854775808__", {})), 1),
+    "a reference to another database": (commit(update("a/x", {"a": {"reference_value": OTHER_DOCUMENTS + "/a/x"}})), 1),
     "a NUL in an id": (commit(update("a/x\0", {})), 1),
     "an array in a map in an array": (
         commit(update("a/x", {"a": {"array_value": {"values": [{"map_value": {"fields": {"a": several(1)}}}]}}})),

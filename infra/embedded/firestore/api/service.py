@@ -93,8 +93,8 @@ class Service:
         """Handle CreateDocument."""
         parent = resource_names.parse_parent(request.parent)
         document_id = request.document_id or "".join(secrets.choice(_ID_CHARACTERS) for _ in range(GENERATED_ID_LENGTH))
-        for segment in (request.collection_id, document_id):
-            resource_names.check_id(segment)
+        resource_names.check_collection_id(request.collection_id)
+        resource_names.check_document_id(document_id)
         name = f"{parent}/{request.collection_id}/{document_id}"
         write = m.Write(update=m.Document(name=name, fields=request.document.fields))
         write.current_document.exists = False

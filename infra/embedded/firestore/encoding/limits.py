@@ -92,7 +92,7 @@ def value_size(value: Any, value_type: str | None, name: str, depth: int = 1) ->
             raise invalid_argument(f'Property "{name}" is nested deeper than {MAX_VALUE_DEPTH} levels.')
         return _map_size(value, name, depth) if value_type == "map_value" else _array_size(value, name, depth)
     if value_type == "reference_value":
-        return name_size(resource_names.parse(value.reference_value).segments)
+        return name_size(resource_names.parse_reference(value.reference_value).segments)
     if value_type == "geo_point_value":
         point = value.geo_point_value
         if not (-90 <= point.latitude <= 90 and -180 <= point.longitude <= 180):

@@ -19,6 +19,7 @@ AFTER_ALL = b"\xff"
 
 _TEXT_TAG = b"\x02"
 TEXT_END = b"\x00\x01"
+_MIN_NUMBER, _MAX_NUMBER = -(1 << 63), (1 << 63) - 1
 _ESCAPED_NUL = b"\x00\xff"
 
 _numeric_id = re.compile(r"__id(0|-?[1-9][0-9]{0,18})__")  # one text for each number, so that paths are unambiguous
@@ -45,16 +46,17 @@ def decode_text(encoded: bytes) -> str:
 
 
 def is_numeric_id(segment: str) -> bool:
-    """Return whether an id has the form `__id7__`."""
-    return _numeric_id.fullmatch(segment) is not None
+    """Return whether an id has the form `__id7__`, with a number of 64 bits that is not zero."""
+    numeric = _numeric_id.fullmatch(segment)
+    return numeric is not None and int(numeric[1]) != 0 and _MIN_NUMBER <= int(numeric[1]) <= _MAX_NUMBER
 
 
 def encode_segment(segment: str) -> bytes:
     """Return the encoding of one segment."""
     if segment.startswith("__id"):
         numeric = _numeric_id.fullmatch(segment)
-        if numeric and -(1 << 63) <= (number := int(numeric[1])) < 1 << 63:
-            return NUMERIC_TAG + (number + (1 << 63)).to_bytes(8, "big")
+        if numeric and _MIN_NUMBER <= (number := int(numeric[1])) <= _MAX_NUMBER:
+            return NUMERIC_TAG + (number - _MIN_NUMBER).to_bytes(8, "big")
     return _TEXT_TAG + encode_text(segment)
 
 
@@ -74,7 +76,7 @@ def decode_path(encoded: bytes) -> tuple[str, ...]:
     start = 0
     while start < len(encoded):
         if encoded[start : start + 1] == NUMERIC_TAG:
-            number = int.from_bytes(encoded[start + 1 : start + 9], "big") - (1 << 63)
+            number = int.from_bytes(encoded[start + 1 : start + 9], "big") + _MIN_NUMBER
             segments.append(f"__id{number}__")
             start += 9
         else:

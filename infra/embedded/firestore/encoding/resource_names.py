@@ -52,7 +52,7 @@ def parse_database(name: str) -> str:
 
 
 def parse(name: str) -> ResourceName:
-    """Split a full name. Do not validate its ids, because cursors and filters may contain reserved ids."""
+    """Split a full name. Do not validate its ids."""
     parts = name.split("/")
     for index, expected in ((0, "projects"), (2, "databases"), (4, "documents")):
         if len(parts) <= index or parts[index] != expected:
@@ -78,7 +78,7 @@ def parse_document(name: str, database: str) -> ResourceName:
     collection = _parse_collection(parent, database) if len(name) <= MAX_NAME_BYTES else None
     if collection is None or not document_id:
         return _parse_document(name, database)
-    check_id(document_id)
+    check_document_id(document_id)
     _check_length(name)
     return ResourceName(database, (*collection, document_id))
 
@@ -100,10 +100,16 @@ def _parse_document(name: str, database: str) -> ResourceName:
         raise invalid_argument(f'Document name "{name}" lacks "/" at index {len(name)}.')
     if len(document.segments) > 2 * MAX_COLLECTION_DEPTH:
         raise invalid_argument(f'Document name "{name}" has more than {MAX_COLLECTION_DEPTH} collections.')
-    for segment in document.segments:
-        check_id(segment)
+    for collection_id, document_id in zip(document.segments[::2], document.segments[1::2], strict=True):
+        check_collection_id(collection_id)
+        check_document_id(document_id)
     _check_length(name)
     return document
+
+
+def parse_reference(name: str) -> ResourceName:
+    """Return the name of a document of any database, or raise if production would reject the name."""
+    return parse_document(name, parse(name).database)
 
 
 def _check_length(name: str) -> None:
@@ -111,12 +117,23 @@ def _check_length(name: str) -> None:
         raise invalid_argument(f"The document name is longer than {MAX_NAME_BYTES} bytes.")
 
 
-def check_id(segment: str) -> None:
-    """Raise if the id of a collection or document is not valid."""
+def check_document_id(document_id: str) -> None:
+    """Raise if the id of a document is not valid. Ids such as `__id7__` are valid."""
+    _check_id(document_id)
+    if document_id.startswith("__") and _reserved_id.fullmatch(document_id) and not is_numeric_id(document_id):
+        raise invalid_argument(f'Resource id "{document_id}" is invalid because it is reserved.')
+
+
+def check_collection_id(collection_id: str) -> None:
+    """Raise if the id of a collection is not valid."""
+    _check_id(collection_id)
+    if collection_id.startswith("__") and _reserved_id.fullmatch(collection_id):
+        raise invalid_argument(f'Collection id "{collection_id}" is invalid because it is reserved.')
+
+
+def _check_id(segment: str) -> None:
     if segment in (".", ".."):
         raise invalid_argument(f'Resource id "{segment}" is invalid because it is "." or "..".')
-    if segment.startswith("__") and _reserved_id.fullmatch(segment) and not is_numeric_id(segment):
-        raise invalid_argument(f'Resource id "{segment}" is invalid because it is reserved.')
     if len(segment) * 4 > MAX_ID_BYTES and len(segment.encode()) > MAX_ID_BYTES:
         raise invalid_argument(f"Resource id is longer than {MAX_ID_BYTES} bytes.")
     if "/" in segment:

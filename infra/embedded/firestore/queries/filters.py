@@ -224,7 +224,7 @@ def _read_name(value: Any, parent: resource_names.ResourceName) -> resource_name
         raise invalid_argument(
             f"The request was for database '{parent.database}' but was attempting to access database '{name.database}'"
         )
-    return name
+    return resource_names.parse_document(value.reference_value, parent.database)
 
 
 def _read_unary(message: Any) -> FieldFilter:

@@ -91,6 +91,7 @@ def read_cursor(cursor: Any, orders: Sequence[Order], parent: resource_names.Res
             name = resource_names.parse(value.reference_value)
             if name.database != parent.database:
                 raise invalid_argument("The cursor key is in a different database than the query")
+            resource_names.parse_document(value.reference_value, parent.database)
             encoded = name.path + values.END
         else:
             limits.check_operand(value, field_paths.to_text(order.field))

@@ -103,7 +103,7 @@ def read(parent_name: str, message: Any, aggregated: Sequence[FieldPath] = ()) -
     restrictions.check(message, [field_paths.to_text(path) for path in aggregated])
     source = message.from_[0]
     if source.collection_id:
-        resource_names.check_id(source.collection_id)
+        resource_names.check_collection_id(source.collection_id)
     where = filters.read(message.where, parent) if message.HasField("where") else None
     orders = sort_order.complete(sort_order.read(message.order_by), where, aggregated)
     if message.offset < 0:
