@@ -98,6 +98,8 @@ REFUSED: dict[str, Step] = {
     "a read of a collection": get("a"),
     "a mask of a missing document with a double dot": get("a/none", mask={"field_paths": ["a..b"]}),
     "a mask of missing documents with a double dot": get_with_mask("a/none", "a..b"),
+    "a read before the epoch": get("a/x", read_time="1969-12-31T00:00:00Z"),
+    "a read with nanoseconds": get("a/x", read_time="2020-01-01T00:00:00.000000001Z"),
     "a read in the future": get("a/x", read_time="2999-01-01T00:00:00Z"),
 }
 ACCEPTED: dict[str, tuple[Step, Any]] = {

@@ -73,6 +73,12 @@ REFUSED: dict[str, Step] = {
     "maps that are too deep": commit(update("a/y", {"a": nested(21)})),
     "an array with too many index entries": commit(update("a/y", {"a": several(40_001)})),
     "a batch of too many writes": batch_write(*(update(f"a/{number}", {}) for number in range(501))),
+    "an update time before the epoch": commit(
+        update("a/x", {}, current_document={"update_time": "1969-12-31T00:00:00Z"})
+    ),
+    "an update time with nanoseconds": commit(
+        update("a/x", {}, current_document={"update_time": "2020-01-01T00:00:00.000000001Z"})
+    ),
     "an update time in the future": commit(update("a/x", {}, current_document={"update_time": "2999-01-01T00:00:00Z"})),
 }
 ACCEPTED: dict[str, tuple[Step, Any]] = {
@@ -81,6 +87,10 @@ ACCEPTED: dict[str, tuple[Step, Any]] = {
     "an id of the greatest length": (commit(update("a/" + "x" * MAX_ID_LENGTH, {})), 1),
     "a numeric id of 64 bits": (commit(update("a/__id-9223372036854775808__", {})), 1),
     "a reference to another database": (commit(update("a/x", {"a": {"reference_value": OTHER_DOCUMENTS + "/a/x"}})), 1),
+    "the update time of a missing document": (
+        commit(update("a/none", {}, current_document={"update_time": "1970-01-01T00:00:00Z"})),
+        1,
+    ),
     "a NUL in an id": (commit(update("a/x\0", {})), 1),
     "an array in a map in an array": (
         commit(update("a/x", {"a": {"array_value": {"values": [{"map_value": {"fields": {"a": several(1)}}}]}}})),

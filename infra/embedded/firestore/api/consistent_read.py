@@ -8,8 +8,8 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
-from infra.embedded.firestore.encoding import resource_names
-from infra.embedded.firestore.messages import Document, microseconds
+from infra.embedded.firestore.encoding import limits, resource_names
+from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.queries import result_pages, sort_order
 from infra.embedded.firestore.queries.counts import Counts
 from infra.embedded.firestore.queries.scanner import StoredResult
@@ -37,7 +37,7 @@ class ConsistentRead:
         if request is None or selector is None:
             return
         if selector == "read_time":
-            self.set_read_time(storage.check_read_time(microseconds(request.read_time)))
+            self.set_read_time(storage.check_read_time(limits.version_time(request.read_time)))
         elif selector == "transaction":
             self._transaction = transactions.get(request.transaction, database)
         else:

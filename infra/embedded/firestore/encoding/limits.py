@@ -11,6 +11,7 @@ from typing import Any
 
 from infra.embedded.firestore.encoding import bson, resource_names, values
 from infra.embedded.firestore.errors import invalid_argument
+from infra.embedded.firestore.messages import microseconds
 
 MAX_DOCUMENT_BYTES = 1_048_576
 MAX_VALUE_BYTES = MAX_DOCUMENT_BYTES - 89
@@ -133,6 +134,15 @@ def _array_size(value: Any, name: str, depth: int) -> int:
             raise invalid_argument("Cannot convert a vector value in an array value.")
         size += _FIXED_SIZES.get(value_type) or value_size(element, value_type, name, depth + 1)
     return size
+
+
+def version_time(timestamp: Any) -> int:
+    """Return the microseconds since the epoch of a time of a version in a request, or raise `StatusError`."""
+    if not (0 <= timestamp.seconds <= _MAX_SECONDS and 0 <= timestamp.nanos < 1_000_000_000):
+        raise invalid_argument("Only timestamps past epoch are supported.")
+    if timestamp.nanos % 1000:
+        raise invalid_argument("timestamp cannot have more than microseconds precision")
+    return microseconds(timestamp)
 
 
 def server_times_size(transforms: Iterable[Any]) -> int | None:

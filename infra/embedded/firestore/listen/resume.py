@@ -7,9 +7,9 @@ depend on the clock.
 import struct
 from typing import Any
 
+from infra.embedded.firestore.encoding import limits
 from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.listen.targets import Target
-from infra.embedded.firestore.messages import microseconds
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.change_feed import ParsedChange
 from infra.embedded.firestore.storage.clock import Snapshot
@@ -39,7 +39,7 @@ async def resume_position(storage: Storage, message: Any, latest: Snapshot) -> S
             raise invalid_argument("The resume token is invalid.")
         sequence, read_time = _TOKEN.unpack(message.resume_token)
     elif resume_type == "read_time":
-        read_time = microseconds(message.read_time)
+        read_time = limits.version_time(message.read_time)
         if not storage.clock.reserve(read_time):
             raise invalid_argument("The requested 'read_time' cannot be in the future.")
         sequence = await storage.read(lambda connection: versions.sequence_at(connection, read_time))

@@ -138,7 +138,7 @@ def prepare(write: Any, database: str) -> PreparedWrite:
         mask=mask,
         transforms=tuple(field_transforms),
         exists=write.current_document.exists if condition == "exists" else None,
-        update_time=microseconds(write.current_document.update_time) if condition == "update_time" else None,
+        update_time=limits.version_time(write.current_document.update_time) if condition == "update_time" else None,
         is_within_limits=is_within_limits,
     )
 

@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from infra.embedded.firestore.encoding import resource_names
+from infra.embedded.firestore.encoding import limits, resource_names
 from infra.embedded.firestore.errors import StatusError, aborted, invalid_argument
-from infra.embedded.firestore.messages import microseconds
 from infra.embedded.firestore.queries.sort_order import SortKey
 from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.storage import versions
@@ -121,7 +120,7 @@ class Transactions:
             transaction.snapshot = self._storage.snapshot()
             if options.read_only.HasField("read_time"):
                 transaction.snapshot = Snapshot(
-                    self._storage.check_read_time(microseconds(options.read_only.read_time)), 0
+                    self._storage.check_read_time(limits.version_time(options.read_only.read_time)), 0
                 )
         self._active[transaction.id] = transaction
         self._ages[transaction.id] = age
