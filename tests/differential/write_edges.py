@@ -50,6 +50,8 @@ REFUSED: dict[str, Step] = {
     "a reference to a collection": commit(update("a/x", {"a": {"reference_value": OTHER_DOCUMENTS + "/a"}})),
     "a reference to a reserved id": commit(update("a/x", {"a": {"reference_value": OTHER_DOCUMENTS + "/a/__x__"}})),
     "an invalid reference": commit(update("a/x", {"a": {"reference_value": "a/x"}})),
+    "a mask with a reserved name": commit(update("a/x", {}, update_mask={"field_paths": ["__x__"]})),
+    "a mask with the name inside": commit(update("a/x", {}, update_mask={"field_paths": ["a.__name__"]})),
     "a mask with an unquoted dash": commit(update("a/x", {}, update_mask={"field_paths": ["a-b"]})),
     "a mask with an empty path": commit(update("a/x", {}, update_mask={"field_paths": [""]})),
     "a mask with a double dot": commit(update("a/x", {}, update_mask={"field_paths": ["a..b"]})),
@@ -70,6 +72,10 @@ REFUSED: dict[str, Step] = {
     "a document that is too large": commit(update("a/y", {"a": {"bytes_value": b"x" * (1 << 20)}})),
     "an id that is too long": commit(update("a/" + "x" * (MAX_ID_LENGTH + 1), {})),
     "a field name that is too long": commit(update("a/y", {"x" * (MAX_ID_LENGTH + 1): ONE})),
+    "a path that is too long": commit(update("a/y", {"x" * 800: {"map_value": {"fields": {"x" * 700: ONE}}}})),
+    "a path in an array that is too long": commit(
+        update("a/y", {"x" * 800: {"array_value": {"values": [{"map_value": {"fields": {"x" * 700: ONE}}}]}}})
+    ),
     "maps that are too deep": commit(update("a/y", {"a": nested(21)})),
     "an array with too many index entries": commit(update("a/y", {"a": several(40_001)})),
     "a batch of too many writes": batch_write(*(update(f"a/{number}", {}) for number in range(501))),
@@ -89,6 +95,10 @@ ACCEPTED: dict[str, tuple[Step, Any]] = {
     "a reference to another database": (commit(update("a/x", {"a": {"reference_value": OTHER_DOCUMENTS + "/a/x"}})), 1),
     "the update time of a missing document": (
         commit(update("a/none", {}, current_document={"update_time": "1970-01-01T00:00:00Z"})),
+        1,
+    ),
+    "a path of the greatest length": (
+        commit(update("a/y", {"x" * 800: {"map_value": {"fields": {"x" * 699: ONE}}}})),
         1,
     ),
     "a NUL in an id": (commit(update("a/x\0", {})), 1),

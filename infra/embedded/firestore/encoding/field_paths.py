@@ -23,6 +23,7 @@ MAX_PATH_BYTES = 1500
 
 _segment = re.compile(r"([a-zA-Z_][a-zA-Z_0-9]*)|`((?:[^`\\]|\\.)+)`", re.DOTALL)
 _simple = re.compile(r"[a-zA-Z_][a-zA-Z_0-9]*")
+_reserved = re.compile(r"__.*__", re.DOTALL)
 _escaped = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -32,6 +33,9 @@ def parse(text: str) -> FieldPath:
     path = split(text)
     if len(text.encode()) > MAX_PATH_BYTES:
         raise invalid_argument(f"The property path is longer than {MAX_PATH_BYTES} bytes.")
+    for name in path:
+        if _reserved.fullmatch(name) and path != DOCUMENT_ID:
+            raise invalid_argument(f"Invalid reserved name in field path {name}")
     return path
 
 

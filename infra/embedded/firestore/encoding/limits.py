@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from infra.embedded.firestore.encoding import bson, resource_names, values
+from infra.embedded.firestore.encoding import bson, field_paths, resource_names, values
 from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.messages import microseconds
 
@@ -36,7 +36,7 @@ def name_size(segments: tuple[str, ...]) -> int:
 
 def check_document(name: resource_names.ResourceName, fields: Any) -> int:
     """Return the billed bytes of a document, or raise `StatusError` if it cannot be stored."""
-    size = name_size(name.segments) + _DOCUMENT_OVERHEAD + _fields_size(fields, 1)
+    size = name_size(name.segments) + _DOCUMENT_OVERHEAD + _fields_size(fields, 1, 0)
     if size > MAX_DOCUMENT_BYTES:
         raise invalid_argument(
             f"Document '{name}' cannot be written because its size ({size:,} bytes) exceeds the maximum "
@@ -69,17 +69,25 @@ def check_operand(value: Any, name: str) -> None:
     value_size(value, value_type, name)
 
 
-def _fields_size(fields: Any, depth: int) -> int:
+def _fields_size(fields: Any, depth: int, parent_bytes: int) -> int:
+    """Return the billed bytes of the fields of a map. `parent_bytes` is the length of its path, with a dot after it."""
     size = 0
     for name in fields:  # `items` takes twice as long
         value = fields[name]
         value_type = value.WhichOneof("value_type")
-        size += check_field_name(name) + (_FIXED_SIZES.get(value_type) or value_size(value, value_type, name, depth))
+        name_bytes = check_field_name(name)  # one byte more than the name, which stands for the dot
+        path_bytes = parent_bytes + name_bytes
+        if path_bytes > field_paths.MAX_PATH_BYTES + 1:
+            raise invalid_argument(f'The path of property "{name}" is longer than {field_paths.MAX_PATH_BYTES} bytes.')
+        size += name_bytes + (_FIXED_SIZES.get(value_type) or value_size(value, value_type, name, depth, path_bytes))
     return size
 
 
-def value_size(value: Any, value_type: str | None, name: str, depth: int = 1) -> int:
-    """Return the billed bytes of a value, or raise `StatusError`. `name` is the property, for errors."""
+def value_size(value: Any, value_type: str | None, name: str, depth: int = 1, path_bytes: int = 0) -> int:
+    """Return the billed bytes of a value, or raise `StatusError`. `name` is the property, for errors.
+
+    `path_bytes` is the length of the path of the value, with a dot at its end.
+    """
     if value_type == "string_value" or value_type == "bytes_value":
         size = len(value.string_value.encode()) + 1 if value_type == "string_value" else len(value.bytes_value)
         if size > MAX_VALUE_BYTES:
@@ -91,7 +99,8 @@ def value_size(value: Any, value_type: str | None, name: str, depth: int = 1) ->
     if value_type == "map_value" or value_type == "array_value":
         if depth > MAX_VALUE_DEPTH:
             raise invalid_argument(f'Property "{name}" is nested deeper than {MAX_VALUE_DEPTH} levels.')
-        return _map_size(value, name, depth) if value_type == "map_value" else _array_size(value, name, depth)
+        container_size = _map_size if value_type == "map_value" else _array_size
+        return container_size(value, name, depth, path_bytes)
     if value_type == "reference_value":
         return name_size(resource_names.parse_reference(value.reference_value).segments)
     if value_type == "geo_point_value":
@@ -104,7 +113,7 @@ def value_size(value: Any, value_type: str | None, name: str, depth: int = 1) ->
     raise invalid_argument(f'Property "{name}" holds a value of a type that cannot be stored.')
 
 
-def _map_size(value: Any, name: str, depth: int) -> int:
+def _map_size(value: Any, name: str, depth: int, path_bytes: int) -> int:
     fields = value.map_value.fields
     if values.is_vector(value):
         if len(fields) > 2:
@@ -118,10 +127,10 @@ def _map_size(value: Any, name: str, depth: int) -> int:
     key = bson.type_key(fields)
     if key is not None:
         return bson.check_value(key, fields[key], name)
-    return _fields_size(fields, depth + 1)
+    return _fields_size(fields, depth + 1, path_bytes)
 
 
-def _array_size(value: Any, name: str, depth: int) -> int:
+def _array_size(value: Any, name: str, depth: int, path_bytes: int) -> int:
     size = 0
     elements = value.array_value.values
     if {element.WhichOneof("value_type") for element in elements} <= _NUMBERS:
@@ -132,7 +141,7 @@ def _array_size(value: Any, name: str, depth: int) -> int:
             raise invalid_argument("Cannot convert an array value in an array value.")
         if value_type == "map_value" and values.is_vector(element):
             raise invalid_argument("Cannot convert a vector value in an array value.")
-        size += _FIXED_SIZES.get(value_type) or value_size(element, value_type, name, depth + 1)
+        size += _FIXED_SIZES.get(value_type) or value_size(element, value_type, name, depth + 1, path_bytes)
     return size
 
 
