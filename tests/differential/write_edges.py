@@ -62,6 +62,9 @@ REFUSED: dict[str, Step] = {
     "a transform without an operation": commit(transform("a/x", {"field_path": "a"})),
     "a transform without a path": commit(transform("a/x", {"increment": ONE})),
     "an unknown server value": commit(transform("a/x", {"field_path": "a", "set_to_server_value": 0})),
+    "a transform and another inside of its field": commit(
+        transform("a/x", {"field_path": "a.b.c", "increment": ONE}, {"field_path": "a", "increment": ONE})
+    ),
     "an increment by a string": commit(transform("a/x", {"field_path": "a", "increment": {"string_value": "1"}})),
     "a maximum with null": commit(transform("a/x", {"field_path": "a", "maximum": {"null_value": 0}})),
     "a legacy transform without transforms": commit(lambda server: {"transform": {"document": server.name_of("a/x")}}),
@@ -99,6 +102,10 @@ ACCEPTED: dict[str, tuple[Step, Any]] = {
     ),
     "a path of the greatest length": (
         commit(update("a/y", {"x" * 800: {"map_value": {"fields": {"x" * 699: ONE}}}})),
+        1,
+    ),
+    "transforms of fields with similar names": (
+        commit(transform("a/x", {"field_path": "a", "increment": ONE}, {"field_path": "ab.c", "increment": ONE})),
         1,
     ),
     "a NUL in an id": (commit(update("a/x\0", {})), 1),

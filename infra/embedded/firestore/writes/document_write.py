@@ -126,8 +126,7 @@ def prepare(write: Any, database: str) -> PreparedWrite:
         raise invalid_argument("A delete cannot have a mask or transforms.")
     if operation == "transform" and not field_transforms:
         raise invalid_argument("The list of FieldTransform must not be empty.")
-    for transform in field_transforms:
-        transforms.check(transform)
+    transforms.check_all(field_transforms)
     condition = write.current_document.WhichOneof("condition_type")
     return PreparedWrite(
         name=name,

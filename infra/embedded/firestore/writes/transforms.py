@@ -8,7 +8,8 @@ A transform is applied after the update mask and after earlier transforms. Fires
 - Two array elements are equal if their encodings are equal: 1 equals 1.0.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from infra.embedded.firestore.encoding import field_paths, limits, number_encoding, values
@@ -28,7 +29,16 @@ def apply(document_fields: Any, transform: Any, commit_time: int) -> Any:
     return result
 
 
-def check(transform: Any) -> field_paths.FieldPath:
+def check_all(field_transforms: Sequence[Any]) -> None:
+    """Raise StatusError unless the field transforms of a write are valid."""
+    paths = sorted({_check(transform) for transform in field_transforms})
+    for path, following in pairwise(paths):  # a path that is nested in `path` would be the following path
+        if following[: len(path)] == path:
+            name = field_paths.to_text(path)
+            raise invalid_argument(f"Cannot transform property {name} and its nested property at the same time.")
+
+
+def _check(transform: Any) -> field_paths.FieldPath:
     """Return the field path of a transform. Raise StatusError if the transform is not valid."""
     operation = transform.WhichOneof("transform_type")
     path = field_paths.parse(transform.field_path)
