@@ -69,6 +69,7 @@ REFUSED: dict[str, Step] = {
         {**EVERYTHING, "order_by": [{"field": {"field_path": "a"}}, {"field": {"field_path": "a"}}]}
     ),
     "a cursor with too many values": find({**EVERYTHING, "start_at": {"values": [ONE, ONE]}}),
+    "a cursor with a value for the order by name": name_cursor("a/x", []),
     "a cursor without an order": find({**EVERYTHING, "start_at": {"values": [ONE]}}),
     "a cursor at a document elsewhere": find(
         {

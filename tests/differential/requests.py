@@ -182,9 +182,11 @@ def name_filter(path: str) -> Step:
     )(server)
 
 
-def name_cursor(path: str) -> Step:
+BY_NAME = [{"field": {"field_path": "__name__"}}]
+
+
+def name_cursor(path: str, order: Any = BY_NAME) -> Step:
     """Return a RunQuery of the documents in collection `a` from a name; its result is the number of documents."""
-    order = [{"field": {"field_path": "__name__"}}]
     return lambda server: find(
         {**EVERYTHING, "order_by": order, "start_at": {"values": [{"reference_value": server.name_of(path)}]}}
     )(server)

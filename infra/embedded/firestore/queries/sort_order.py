@@ -79,9 +79,12 @@ def complete(
     return tuple(orders[: last + 1])  # names are unique, so fields after the name have no effect
 
 
-def read_cursor(cursor: Any, orders: Sequence[Order], parent: resource_names.ResourceName) -> Bound:
-    """Return the bound that a Cursor message describes, or raise `StatusError`."""
-    if len(cursor.values) > len(orders):
+def read_cursor(cursor: Any, orders: Sequence[Order], requested: int, parent: resource_names.ResourceName) -> Bound:
+    """Return the bound that a Cursor message describes, or raise `StatusError`.
+
+    `requested` is the number of orders in the request. The cursor has no values for other orders.
+    """
+    if len(cursor.values) > requested:
         raise invalid_argument("Cursor has too many values.")
     parts = []
     for order, value in zip(orders, cursor.values, strict=False):

@@ -112,7 +112,12 @@ def read(parent_name: str, message: Any, aggregated: Sequence[FieldPath] = ()) -
         raise invalid_argument("The limit cannot be negative.")
     if source.collection_id and source.all_descendants and parent.segments:
         raise invalid_argument("collection group queries are only allowed at the root parent")
-    has_start, has_end = message.HasField("start_at"), message.HasField("end_at")
+    lower, upper = (
+        sort_order.read_cursor(getattr(message, cursor), orders, len(message.order_by), parent)
+        if message.HasField(cursor)
+        else None
+        for cursor in ("start_at", "end_at")
+    )
     return Query(
         parent=parent,
         collection_id=source.collection_id or None,
@@ -120,8 +125,8 @@ def read(parent_name: str, message: Any, aggregated: Sequence[FieldPath] = ()) -
         where=where,
         disjunctions=tuple(filters.disjunctive_normal_form(where)),
         orders=orders,
-        lower=sort_order.read_cursor(message.start_at, orders, parent) if has_start else None,
-        upper=sort_order.read_cursor(message.end_at, orders, parent) if has_end else None,
+        lower=lower,
+        upper=upper,
         offset=message.offset,
         limit=message.limit.value if message.HasField("limit") else None,
         projection=_projection(message),
