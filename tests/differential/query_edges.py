@@ -30,6 +30,8 @@ REFUSED: dict[str, Step] = {
     "a query of two collections": find({"from_": [{"collection_id": "a"}, {"collection_id": "b"}]}),
     "a query of a path": find({"from_": [{"collection_id": "a/b/c"}]}),
     "a query of a reserved collection": find({"from_": [{"collection_id": "__x__"}]}),
+    "a filter on a field of all collections": find({**where(op="EQUAL", value=ONE), "from_": [{}]}),
+    "an order by a field of all collections": find({"from_": [{"all_descendants": True}], "order_by": BY_NUMBER}),
     "a group beneath a document": find({"from_": [{"collection_id": "a", "all_descendants": True}]}, "a/x"),
     "a query beneath a collection": find(EVERYTHING, "a"),
     "a negative page": pages_of("a", -1),

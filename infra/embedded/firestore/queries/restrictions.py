@@ -24,6 +24,8 @@ def check(message: Any, aggregated: Sequence[str]) -> None:
     """Raise `StatusError` if the parts of a StructuredQuery conflict. `aggregated` are the fields of aggregations."""
     conditions = list(_conditions(message.where)) if message.HasField("where") else []
     unequal = {field for field, operator in conditions if operator in _INEQUALITIES}
+    if len(message.from_) == 1 and not message.from_[0].collection_id:
+        _check_all_collections(message.order_by, conditions)
     _check_filters(conditions, unequal)
     _check_orders(message.order_by, conditions, unequal)
     _check_aggregated(message.order_by, conditions, unequal, aggregated)
@@ -31,6 +33,15 @@ def check(message: Any, aggregated: Sequence[str]) -> None:
 
 Condition = tuple[str, str]
 """A field path and the name of an operator. For an OR, the field path is empty."""
+
+
+def _check_all_collections(order_by: Sequence[Any], conditions: Sequence[Condition]) -> None:
+    for field, operator in conditions:
+        if field != _NAME and operator != "OR":
+            raise invalid_argument(f"kind is required for filter: {field}")
+    descending = StructuredQuery.Direction.DESCENDING
+    if any(order.field.field_path != _NAME or order.direction == descending for order in order_by):
+        raise invalid_argument("kind is required for all orders except __key__ ascending")
 
 
 def _check_filters(conditions: Sequence[Condition], unequal: set[str]) -> None:
