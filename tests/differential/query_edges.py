@@ -20,6 +20,7 @@ from tests.differential.requests import (
     pages_of,
     partitions,
     several,
+    text,
     where,
 )
 
@@ -100,6 +101,9 @@ REFUSED: dict[str, Step] = {
     "a search with a cursor": find({**near(), "start_at": {"values": []}}),
     "a mask with a reserved name inside": get("a/x", mask={"field_paths": ["a.__x__"]}),
     "a projection of a reserved name": find({**EVERYTHING, "select": {"fields": [{"field_path": "__x__"}]}}),
+    "a filter with a string that is too long": find(where(op="EQUAL", value=text(1500))),
+    "a filter with an array that is too long": find(where(op="LESS_THAN", value=array(text(800), text(800)))),
+    "in with a string that is too long": find(where(op="IN", value=array(text(1), text(1500)))),
     "a filter on a reserved name": find(where(path="__x__", op="EQUAL", value=ONE)),
     "an order by a reserved name": find({**EVERYTHING, "order_by": [{"field": {"field_path": "a.__name__"}}]}),
     "a read of a collection": get("a"),
@@ -149,6 +153,7 @@ ACCEPTED: dict[str, tuple[Step, Any]] = {
     "a cursor without values": (find({**EVERYTHING, "start_at": {}}), 0),
     "the name after the first possible id": (name_filter("a/__id-9223372036854775808__"), 1),
     "a cursor at the first possible id": (name_cursor("a/__id-9223372036854775808__"), 1),
+    "a filter with a string of the greatest length": (find(where(op="EQUAL", value=text(1499))), 0),
     "a search": (find(near()), 1),
     "a search in a map": (find(near("map.vector")), 1),
     "a search of all descendants": (find({**near(), "from_": [{"collection_id": "a", "all_descendants": True}]}), 2),

@@ -214,6 +214,11 @@ def several(count: int) -> Any:
     return array(*({"integer_value": number} for number in range(count)))
 
 
+def text(length: int) -> Any:
+    """Return a string."""
+    return {"string_value": "x" * length}
+
+
 def nested(depth: int) -> Any:
     """Return an integer inside `depth` nested maps."""
     return {"integer_value": 1} if depth == 0 else {"map_value": {"fields": {"a": nested(depth - 1)}}}

@@ -58,15 +58,17 @@ def check_field_name(name: str) -> int:
     return size + 1
 
 
-def check_operand(value: Any, name: str) -> None:
-    """Raise `StatusError` if a value that a query or a transform compares with is not valid. Truncate its timestamps.
+def check_operand(value: Any, name: str) -> int:
+    """Return the billed bytes of a value that a query or a transform compares with. Truncate its timestamps.
+
+    Raise `StatusError` if the value is not valid.
 
     `name` is the property, for errors.
     """
     value_type = value.WhichOneof("value_type")
     if value_type is None:
         raise invalid_argument("Cannot convert firestore.v1.Value with type unset.")
-    value_size(value, value_type, name)
+    return value_size(value, value_type, name)
 
 
 def _fields_size(fields: Any, depth: int, parent_bytes: int) -> int:

@@ -185,7 +185,8 @@ def _read_field(message: Any, parent: resource_names.ResourceName) -> FieldFilte
         encoded = tuple(_encode_name(_read_name(each, parent)) for each in operands)
     else:
         for operand in operands:
-            limits.check_operand(operand, message.field.field_path)
+            if limits.check_operand(operand, message.field.field_path) > values.MAX_INDEXED_BYTES:
+                raise invalid_argument(f"value for {message.field.field_path} is too large to be used in a query")
         encoded = tuple(map(values.encode, operands))
     matches_nothing = FieldFilter(field, IN, ())
     if operator in (NOT_EQUAL, NOT_IN):
