@@ -106,6 +106,8 @@ REFUSED: dict[str, Step] = {
     "in with a string that is too long": find(where(op="IN", value=array(text(1), text(1500)))),
     "a filter on a reserved name": find(where(path="__x__", op="EQUAL", value=ONE)),
     "an order by a reserved name": find({**EVERYTHING, "order_by": [{"field": {"field_path": "a.__name__"}}]}),
+    "an average of the name": average("__name__"),
+    "an average with a reserved alias": average("a", "__x__"),
     "a read of a collection": get("a"),
     "a mask of a missing document with a double dot": get("a/none", mask={"field_paths": ["a..b"]}),
     "a mask of missing documents with a double dot": get_with_mask("a/none", "a..b"),

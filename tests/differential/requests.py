@@ -142,15 +142,15 @@ def find(query: Any, parent: str = "") -> Step:
     return step
 
 
-def average(path: str) -> Step:
+def average(path: str, alias: str = "average") -> Step:
     """Return a RunAggregationQuery; its result is the type of the average."""
 
     def step(server: ComparedServer) -> Any:
-        average = {"alias": "average", "avg": {"field": {"field_path": path}}}
+        average = {"alias": alias, "avg": {"field": {"field_path": path}}}
         query = {"structured_query": EVERYTHING, "aggregations": [average]}
         request = {"parent": server.name_of("").rstrip("/"), "structured_aggregation_query": query}
         responses = server.api.run_aggregation_query(request=request, retry=None)
-        return [Value.pb(each.result.aggregate_fields["average"]).WhichOneof("value_type") for each in responses]
+        return [Value.pb(each.result.aggregate_fields[alias]).WhichOneof("value_type") for each in responses]
 
     return step
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from infra.embedded.firestore.encoding import field_paths
-from infra.embedded.firestore.encoding.field_paths import FieldPath
+from infra.embedded.firestore.encoding import field_paths, limits
+from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
 from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.messages import Value
 
@@ -95,7 +95,9 @@ def read(message: Any) -> list[Aggregation]:
     unnamed = 0
     for each in message.aggregations:
         alias = each.alias
-        if not alias:
+        if alias:
+            limits.check_field_name(alias)
+        else:
             unnamed += 1
             alias = f"field_{unnamed}"
         aggregations.append(_read_one(each, alias))
@@ -110,6 +112,8 @@ def _read_one(message: Any, alias: str) -> Aggregation:
         raise invalid_argument("An aggregation must have an operator.")
     if operator != "count":
         field = field_paths.parse(getattr(message, operator).field.field_path)
+        if field == DOCUMENT_ID:
+            raise invalid_argument("Aggregations are not supported for the property: __key__")
         return Aggregation(alias, operator, field, up_to=None)
     up_to = message.count.up_to.value if message.count.HasField("up_to") else None
     if up_to is not None and up_to <= 0:
