@@ -71,12 +71,17 @@ def create(collection_id: str, document_id: str) -> Step:
     )
 
 
-def pages_of(collection_id: str, size: int) -> Step:
+def pages_of(collection_id: str, size: int = 0, order_by: str = "") -> Step:
     """Return a ListDocuments at the root; its result is the names."""
     return lambda server: [
         document.name
         for document in server.api.list_documents(
-            request={"parent": f"{server.database}/documents", "collection_id": collection_id, "page_size": size},
+            request={
+                "parent": f"{server.database}/documents",
+                "collection_id": collection_id,
+                "page_size": size,
+                "order_by": order_by,
+            },
             retry=None,
             metadata=OWNER,
         )

@@ -5,6 +5,7 @@ time, so they show the same state.
 """
 
 import base64
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -21,6 +22,9 @@ from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.storage import Storage
 
 MAX_PAGE_SIZE = 300
+
+_order = re.compile(r"\s*((?:[^\s,`]|`(?:[^`\\]|\\.)*`)+)(?:\s+(asc|desc))?\s*(,|\Z)", re.DOTALL | re.IGNORECASE)
+"""A field path, a direction and a comma or the end. Quotes in the path can contain spaces and commas."""
 
 
 async def list_documents(storage: Storage, read: ConsistentRead, request: Any) -> Any:
@@ -113,13 +117,18 @@ def _page_size(request: Any) -> int:
 
 
 def _orders(text: str) -> Sequence[Any]:
-    """Return the orders of an `order_by` text such as `a, b desc`."""
+    """Return the orders of an `order_by` text such as ``a, `b c` desc``, or raise `StatusError`."""
     orders = []
-    for part in filter(None, (each.strip() for each in text.split(","))):
-        path, _, direction = part.partition(" ")
-        order = m.StructuredQuery.Order(direction=2 if direction.strip().lower() == "desc" else 1)
+    position, separator = 0, "," if text else ""
+    while separator:
+        match = _order.match(text, position)
+        if match is None:
+            raise invalid_argument(f'Invalid order by clause "{text}".')
+        path, direction, separator = match.groups("asc")
+        order = m.StructuredQuery.Order(direction=2 if direction.lower() == "desc" else 1)
         order.field.field_path = path
         orders.append(order)
+        position = match.end()
     return orders
 
 
