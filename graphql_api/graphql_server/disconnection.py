@@ -26,6 +26,7 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         working.cancel()
         disconnected.cancel()
         await asyncio.gather(working, disconnected, return_exceptions=True)
+        del working  # the error of the task refers to this frame
 
 
 async def wait_until_disconnected(receive: Receive) -> None:
