@@ -25,7 +25,6 @@ from graphql import (
     OperationType,
     Visitor,
     VisitorAction,
-    parse,
     validate,
     visit,
 )
@@ -37,6 +36,7 @@ from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.client_text import shorten
 from graphql_api.errors import TooComplex
 from graphql_api.graphql_server.execution import operation_limits
+from graphql_api.graphql_server.execution.document_parser import parse
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, VariableReader
 from graphql_api.graphql_server.execution.operation_cost import OperationCost
 from graphql_api.graphql_server.execution.plans import Plan, compile_plan
@@ -187,7 +187,7 @@ class Operations:
         if known is not None:  # meanwhile, another request has read the same document
             return known.operations
         try:
-            document = _parse(text, self._settings.max_tokens)
+            document = parse(text, self._settings.max_tokens)
         except GraphQLError as error:
             raise InvalidOperation(partial(errors.describe_request_errors, [error], errors.PARSE_FAILED)) from None
         try:
@@ -224,17 +224,6 @@ class Operations:
                 self._documents[text] = _Document(max(len(text), self._min_size), operations)
             self._seen[value % _SEEN_DOCUMENTS] = value
         return operations
-
-
-def _parse(text: str, max_tokens: int) -> DocumentNode:
-    """Parse a document. Its tokens are not linked: links in both directions are reference cycles."""
-    document = parse(text, max_lexical_tokens=max_tokens, max_comments=max_tokens)
-    token = None if document.loc is None else document.loc.start_token
-    while token is not None:
-        following = token.next
-        token.prev = token.next = None
-        token = following
-    return document
 
 
 def _validate(

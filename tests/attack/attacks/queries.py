@@ -74,6 +74,26 @@ async def distinct_documents(target: Target) -> None:
 add("query_of_distinct_documents", distinct_documents)
 
 
+_INVALID = {"syntax_errors": "{ %s", "too_many_fields": "{ %s }"}
+"""Texts of documents that are not valid."""
+
+
+async def invalid_documents(text: str, target: Target) -> None:
+    """Send long documents that are not valid, each of them once. The server must not keep them."""
+    numbers = iter(range(10**9))
+    async with target.client(64) as client:
+
+        async def act() -> None:
+            fields = f"a{next(numbers)} " * 1_900
+            await client.post("/graphql", json={"query": text % fields})
+
+        await repeat(target, 64, act)
+
+
+for _name, _text in _INVALID.items():
+    add(f"query_of_documents_with_{_name}", partial(invalid_documents, _text), is_short=_name == "syntax_errors")
+
+
 @attack()
 async def distinct_variables(target: Target) -> None:
     """Send documents with 270 variables, whose names no other document has."""

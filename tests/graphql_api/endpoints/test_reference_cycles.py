@@ -29,6 +29,7 @@ EXCHANGES = {
     "abandoned lines": Exchange("/samples", 200, LINES, (NDJSON,), is_abandoned=True, is_complete=False),
     "a query": Exchange("/graphql", 200, b'{"query": "{ results(first: 5) { edges { node { id } } } }"}', (JSON,)),
     "a query with an error": Exchange("/graphql", 200, b'{"query": "{ result(id: \\"x\\") { id } }"}', (JSON,)),
+    "a document with a syntax error": Exchange("/graphql", 200, b'{"query": "{ %b"}' % (b"a " * 200), (JSON,)),
     "a document with too many fields": Exchange("/graphql", 200, b'{"query": "{ %b }"}' % (b"a " * 900), (JSON,)),
     "a body that is not JSON": Exchange("/graphql", 400, b"{", (JSON,)),
     "an abandoned subscription": Exchange("/graphql", 200, SUBSCRIPTION, (JSON, EVENTS), is_abandoned=True),
