@@ -23,7 +23,7 @@ from graphql_api.graphql_server.http_request import headers_by_name
 from graphql_api.graphql_server.server.closing_connection import ClosingConnection, DelayedCloseTransport
 from graphql_api.graphql_server.server.header_rules import HTTP2_TOKEN, offers_websocket, violation, without_http2
 from graphql_api.graphql_server.server.open_connections import OpenConnection, OpenConnections
-from graphql_api.graphql_server.server.sequential_requests import END_OF_HEADERS
+from graphql_api.graphql_server.server.sequential_requests import END_OF_HEADERS, END_OF_LINE
 from graphql_api.graphql_server.server.stall_timer import StallTimer
 from graphql_api.graphql_server.settings import ServerSettings
 from graphql_api.graphql_server.tcp_state import TRANSPORT
@@ -92,7 +92,7 @@ class HTTPConnection(ClosingConnection):
             and (cycle is None or cycle.response_complete)
             and len(data) <= _MAX_WHOLE_BYTES
             and (end := data.find(END_OF_HEADERS)) >= 0
-            and data.find(END_OF_HEADERS, end + len(END_OF_HEADERS)) < 0
+            and data.find(END_OF_LINE, end + len(END_OF_HEADERS)) < 0
             and data.find(HTTP2_TOKEN, 0, end) < 0
         ):
             self._parse_whole(data)
@@ -144,6 +144,7 @@ class HTTPConnection(ClosingConnection):
         self.content_end = None if is_chunked else self.received_body_bytes + int(headers.get(b"content-length", 0))
         self.is_in_headers = self.has_begun = False
         self.header_bytes = self._bytes_without_content = 0
+        self.parsing_seconds = 0.0
         self.body_flow.is_wanted = False
         self._upgrade = b"websocket" if offers_websocket(headers) else None
         self._cancel_header_timer()

@@ -21,15 +21,17 @@ from graphql_api.graphql_server.server.open_connections import OpenConnections
 from graphql_api.graphql_server.server.unparsed_data import UnparsedData
 from graphql_api.graphql_server.tcp_state import has_unread_end
 
+END_OF_LINE = b"\r\n"
+"""Chunks end with these bytes too."""
+
 END_OF_HEADERS = b"\r\n\r\n"
 """A chunked body ends with these bytes too."""
 
-_MAX_CHUNKED_PART_BYTES = 32 * 1024
+_MAX_CHUNKED_PART_BYTES = 8 * 1024
+"""The chunks of a body may have one byte each. The parser may then need 2 ms for a part."""
+
 _MAX_EARLY_BYTES = 16 * 1024
 """Data of a body up to this size is parsed before the application reads the body."""
-
-_MAX_SECONDS_PER_TURN = 0.002
-"""The chunks of a body may have one byte each. The parser may then need several milliseconds for a part."""
 
 _END_CHECK_SECONDS = 0.5
 """Time between two checks whether the client has disconnected, while its next request or its body waits."""
@@ -58,7 +60,11 @@ class SequentialRequests(HttpToolsProtocol):
     unparsed: UnparsedData | None = None
     """The data that cannot be parsed yet. None until there is such data."""
 
+    parsing_seconds = 0.0
+    """The processor time for parsing the body of the current request."""
+
     _end_timer: asyncio.TimerHandle | None = None
+    _waits_for_turn = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
@@ -99,26 +105,34 @@ class SequentialRequests(HttpToolsProtocol):
         self.body_flow.release()
 
     def parse_held(self) -> None:
-        """Parse the data that is not parsed yet, in the next iteration of the event loop."""
-        self.loop.call_soon(self._parse_held)
+        """Parse the data that is not parsed yet, in a later iteration of the event loop."""
+        if not self._waits_for_turn:
+            self._waits_for_turn = True
+            self.open_connections.parsing.wait(self._parse_held, self.parsing_seconds)
 
     def handle_websocket_upgrade(self) -> None:
         self.is_upgraded = True
         self.body_flow.forget()
         super().handle_websocket_upgrade()
 
-    def _parse(self, data: bytes, start: int) -> None:
-        deadline = time.monotonic() + _MAX_SECONDS_PER_TURN
+    def _parse(self, data: bytes, start: int, *, has_turn: bool = False) -> None:
+        turns = self.open_connections.parsing
         while start < len(data):
-            if self._must_wait(len(data) - start) or time.monotonic() > deadline:
+            if self._must_wait(len(data) - start) or not (has_turn or turns.may_parse(self.parsing_seconds)):
                 if self.unparsed is None:
                     self.unparsed = UnparsedData(self.open_connections.unparsed)
                 self.unparsed.set(data, start)
                 self._hold(self.unparsed)
                 return
             end = self._end_of_part(data, start)
-            if not self.parse_part(data[start:end]):
+            started_at = time.thread_time()  # wall-clock time would include other processes on a busy machine
+            is_open = self.parse_part(data[start:end])
+            seconds = time.thread_time() - started_at
+            self.parsing_seconds += seconds
+            turns.use(seconds)
+            if not is_open:
                 return
+            has_turn = False
             start = end
             if self.is_upgraded:
                 self.pass_on(data[start:])
@@ -155,7 +169,7 @@ class SequentialRequests(HttpToolsProtocol):
             return
         self.body_flow.hold()
         if not self._must_wait(unparsed.size):
-            self.loop.call_soon(self._parse_held)
+            self.parse_held()
         elif self._end_timer is None:
             self._end_timer = self.loop.call_later(_END_CHECK_SECONDS, self._check_end)
 
@@ -170,9 +184,14 @@ class SequentialRequests(HttpToolsProtocol):
             self._end_timer = self.loop.call_later(_END_CHECK_SECONDS, self._check_end)
 
     def _parse_held(self) -> None:
-        if self.unparsed and not self.transport.is_closing():
+        self._waits_for_turn = False
+        if not self.unparsed or self.transport.is_closing():
+            return
+        if has_unread_end(self.transport):
+            self.transport.abort()
+        else:
             data, start = self.unparsed.data, self.unparsed.start
             self.unparsed.clear()
-            self._parse(data, start)
+            self._parse(data, start, has_turn=True)
             if not self.unparsed:
                 self.body_flow.release()

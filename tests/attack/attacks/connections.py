@@ -117,6 +117,25 @@ async def one_byte_chunks(target: Target) -> None:
         await send(streams, b"1\r\n \r\n" * 2_000_000, target.seconds)
 
 
+async def chunks_of_many_clients(path: str, key: bool, target: Target) -> None:
+    """Send bodies in chunks of one byte over 100 connections. Each connection is reset after 1 MB."""
+    head = target.head(path, "content-type: application/json", "transfer-encoding: chunked", key=key)
+
+    async def act() -> None:
+        async with target.connection() as streams:
+            await send(streams, head + b"1\r\n \r\n" * 160_000, target.seconds)
+
+    await repeat(target, 100, act)
+
+
+for _name, _path, _has_key in (("sample", "/samples", True), ("query", "/graphql", True), ("request", "/x", False)):
+    add(
+        f"{_name}_in_tiny_chunks_of_100_clients",
+        partial(chunks_of_many_clients, _path, _has_key),
+        is_short=_name == "sample",
+    )
+
+
 @attack()
 async def clients_that_vanish(target: Target) -> None:
     """Reset the connection in the middle of 2,000 uploads."""
