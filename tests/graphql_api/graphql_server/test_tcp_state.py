@@ -1,6 +1,7 @@
 """The end of a connection is known before the connection is read."""
 
 import asyncio
+import gzip
 import struct
 import sys
 from collections.abc import Callable
@@ -9,8 +10,10 @@ from socket import SHUT_WR, SO_LINGER, SOL_SOCKET, create_connection, create_ser
 import pytest
 import uvloop
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
 from graphql_api.graphql_server.body_stream import BodyStream, stream_body
+from graphql_api.graphql_server.http_request import read_body
 from graphql_api.graphql_server.tcp_state import TRANSPORT, has_unread_end
 
 
@@ -91,3 +94,22 @@ def test_a_body_knows_that_its_connection_is_closed() -> None:
             body.check_client()
 
     with_unread_connection(check)
+
+
+async def test_a_body_is_not_decoded_for_a_client_that_is_gone() -> None:
+    """A few megabytes of empty members take seconds. The work would be in vain."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": gzip.compress(b"[]"), "more_body": False}
+
+    with create_server(("127.0.0.1", 0)) as listening, create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(asyncio.Protocol, accepted)
+        headers = [(b"content-encoding", b"gzip")]
+        request = Request({"type": "http", "headers": headers, "state": {TRANSPORT: transport}}, receive)
+        assert await read_body(request, 100) == b"[]"
+
+        transport.abort()
+
+        with pytest.raises(ClientDisconnect):
+            await read_body(request, 100)
