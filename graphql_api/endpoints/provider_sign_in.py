@@ -15,6 +15,7 @@ from graphql_api.budgets.budgets import Budgets
 from graphql_api.client_text import shorten
 from graphql_api.credential_errors import InvalidCredential
 from graphql_api.endpoints.endpoint import Endpoint, public
+from graphql_api.endpoints.query_parameters import query_parameters
 from graphql_api.endpoints.sessions import set_session
 from graphql_api.graphql_server.http_request import Credential, cookie, session_cookie
 from storage.documents import NotFound, Unauthenticated
@@ -50,7 +51,7 @@ class ProviderSignInEndpoints:
         return [public(Route(path, handler, methods=["GET"])) for path, handler in handlers.items()]
 
     async def _start(self, request: Request) -> Response:
-        address, value = await self._flow().start(request.query_params.get("page", ""))
+        address, value = await self._flow().start(query_parameters(request).get("page", ""))
         response = RedirectResponse(address, 303, {"cache-control": "no-store"})
         _set_cookie(response, request, value, _SECONDS)
         return response
@@ -63,7 +64,7 @@ class ProviderSignInEndpoints:
         try:
             async with budget.token_checks.hold(1):
                 budget.failed_authentications.take(0)
-                token, page = await flow.finish(request.query_params, cookie(request.scope, _name(request)))
+                token, page = await flow.finish(query_parameters(request), cookie(request.scope, _name(request)))
             caller = await self._services.authenticator.authenticate(Credential(token, address))
         except Unauthenticated as error:
             budget.failed_authentications.take(1)

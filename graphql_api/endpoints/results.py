@@ -29,6 +29,7 @@ from graphql_api.budgets.budget import RETRY_SECONDS, refusal
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.client_text import shorten
 from graphql_api.endpoints.endpoint import Endpoint, endpoint
+from graphql_api.endpoints.query_parameters import query_parameters
 from graphql_api.errors import NotAcceptable
 from graphql_api.graphql_server import http_request
 from graphql_api.graphql_server.disconnection import while_connected
@@ -99,7 +100,7 @@ class ResultEndpoints:
         return [endpoint("/results", self._get, method="GET", scope=Scope.READ, services=self._services)]
 
     async def _get(self, request: Request, caller: Caller) -> Response:
-        parameters = _parameters(request.query_params)
+        parameters = _parameters(query_parameters(request, _MAX_PARAMETERS))
         selection, order = _selection(parameters), _order(parameters)
         export = _export(parameters.get("format"), request.headers.get("accept", ""))
         headers = {
@@ -175,10 +176,7 @@ async def _batches(results: AsyncGenerator[list[Any], None]) -> AsyncGenerator[l
 
 
 def _parameters(query: QueryParams) -> dict[str, str]:
-    """Return the query parameters by name. Raises `BadRequest` for an unknown or repeated parameter, or for many."""
-    given = len(query.multi_items())
-    if given > _MAX_PARAMETERS:
-        raise BadRequest(f"expected at most {_MAX_PARAMETERS} parameters, got {given:,}")
+    """Return the query parameters by name. Raises `BadRequest` for an unknown or repeated parameter."""
     for name in query:
         if name not in _PARAMETERS and not name.startswith(_LABEL_PREFIX):
             known = (

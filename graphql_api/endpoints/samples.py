@@ -24,6 +24,7 @@ from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.large_read import LargeRead
 from graphql_api.endpoints.endpoint import Endpoint, endpoint, public
 from graphql_api.endpoints.ndjson_samples import NDJSON, NDJSON_TYPES, NdjsonSamples
+from graphql_api.endpoints.query_parameters import query_parameters
 from graphql_api.errors import UnsupportedMediaType, describe_unexpected
 from graphql_api.graphql_server import http_request
 from graphql_api.graphql_server.disconnection import while_connected
@@ -144,7 +145,7 @@ class SampleEndpoints:
             return LargeResponse(raw, media_type=_JSON, headers=_response_headers(stored), held=held.pop_all())
 
     async def _delete(self, request: Request, caller: Caller) -> Response:
-        reason = request.query_params.get("reason", "")
+        reason = query_parameters(request).get("reason", "")
         sample_id = request.path_params["id"]
         facts = facts_of_samples([sample_id], reason=reason)
         entry = self._services.audit_log.entry(

@@ -92,6 +92,15 @@ async def exports_with_3000_parameters(target: Target) -> None:
 
 
 @attack()
+async def exports_with_4600_escaped_parameters(target: Target) -> None:
+    """Request the results with as many parameters as the headers have room for."""
+    path = "/results?" + "&".join(["a=%41"] * 4_600)
+
+    async with target.client(64) as client:
+        await repeat(target, 64, lambda: client.get(path))
+
+
+@attack()
 async def bodies_of_2000_clients_without_a_key(target: Target) -> None:
     """Open 2,000 connections, and send the start of a large body over all of them at the same time."""
     head = target.head("/samples", f"content-type: {JSON}", f"content-length: {2 * _WAITING_BYTES}", key=False)
