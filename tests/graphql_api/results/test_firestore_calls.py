@@ -52,7 +52,9 @@ def _store(client: Client) -> str:
         ):
             batch.set(client.document(path), stored)
     key = new_key()
-    created = ApiKey(SUBMITTER, frozenset({Scope.READ}), "reader", datetime.now(UTC))
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    # The API stores the day of the first use of a key in the background. This key was used today.
+    created = ApiKey(SUBMITTER, frozenset({Scope.READ}), "reader", today, last_used=today)
     batch.set(client.document(document_paths.api_key(digest(key))), created.fields())
     batch.commit()
     return key
