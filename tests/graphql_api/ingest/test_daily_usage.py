@@ -67,7 +67,7 @@ async def test_an_unexpected_error_is_logged_and_the_usage_is_stored_later(caplo
         assert writer.writes == number + 1
         assert len(budgets.changed_quotas) == 0
 
-    (record,) = [each for each in caplog.records if each.levelno == logging.WARNING]
+    (record,) = [each for each in caplog.records if each.name == "graphql_api" and each.levelno == logging.WARNING]
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], RuntimeError)
     await usage.close()

@@ -228,7 +228,7 @@ async def test_what_stays_without_a_result_raises_an_alert(
 
     assert report is not None
     assert report.missing == 2
-    (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]
+    (record,) = [each for each in caplog.records if each.name == "triggers" and each.levelno == logging.ERROR]
     assert record.getMessage().startswith("audit: 2 samples of one have no result ")
     assert all(sample.id in record.getMessage() for sample in samples[1:])
 
