@@ -11,7 +11,7 @@ from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.stack import Stack
+from tests.stack import PATIENCE_SECONDS, Stack
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ class Browser:
 
     def wait_for(self, condition: Callable[[], T | None]) -> T:
         """Poll a condition until it returns a true value, and return that value."""
-        wait = WebDriverWait(self._driver, 30, 0.1, [StaleElementReferenceException])
+        wait = WebDriverWait(self._driver, PATIENCE_SECONDS, 0.1, [StaleElementReferenceException])
         try:
             return wait.until(lambda _: condition() or False)
         except Exception as error:
