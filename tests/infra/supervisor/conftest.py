@@ -14,8 +14,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     """A function that starts the supervisor with a stack file. The supervisor ends with the test."""
     runs: list[Run] = []
 
-    def start(stack: str, *arguments: str, **environment: str) -> Run:
-        runs.append(Run(tmp_path, stack, *arguments, **environment))
+    def start(stack: str, *arguments: str, is_patient: bool = False, **environment: str) -> Run:
+        runs.append(Run(tmp_path, stack, *arguments, is_patient=is_patient, **environment))
         return runs[-1]
 
     yield start

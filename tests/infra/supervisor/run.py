@@ -53,16 +53,24 @@ def until(condition: Callable[[], bool], problem: str, seconds: float = PATIENCE
         time.sleep(0.01)
 
 
+# Runs the supervisor. It kills no process that stops late, so that a test on a busy machine sees each process stop.
+PATIENT = (
+    "import sys; from infra.embedded import __main__, supervisor; "
+    f"supervisor.STOP_SECONDS = {PATIENCE_SECONDS}; sys.exit(__main__.main())"
+)
+
+
 class Run:
     """One run of `python -m infra.embedded`."""
 
-    def __init__(self, folder: Path, stack: str, *arguments: str, **environment: str) -> None:
+    def __init__(self, folder: Path, stack: str, *arguments: str, is_patient: bool = False, **environment: str) -> None:
         """Start the supervisor with the text of a stack file."""
         file = folder / "stack.toml"
         file.write_text(stack)
         (folder / "server.py").write_text(SERVER)
+        program = ("-c", PATIENT) if is_patient else ("-m", "infra.embedded")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "infra.embedded", "--stack", str(file), *arguments],
+            [sys.executable, *program, "--stack", str(file), *arguments],
             cwd=ROOT,
             env=os.environ | environment,
             stdout=subprocess.PIPE,

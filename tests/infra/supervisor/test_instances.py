@@ -155,7 +155,7 @@ def test_no_other_program_can_listen_on_the_port(
 
 def test_instances_are_stopped_together(start: Start, stack: str) -> None:
     """All receive SIGTERM before the first one has stopped."""
-    run = start(stack, TEST_COUNT="3", TEST_TOGETHER="3")
+    run = start(stack, is_patient=True, TEST_COUNT="3", TEST_TOGETHER="3")
     run.until("everything is ready")
 
     code = run.stop()

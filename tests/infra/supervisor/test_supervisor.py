@@ -60,7 +60,7 @@ after = ["prepare"]
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_everything_in_reverse_order(start: Start, two_servers: str, number: int) -> None:
     """Each process gets SIGTERM once, but not the signal of the terminal. The exit code is 0."""
-    run = start(two_servers)
+    run = start(two_servers, is_patient=True)
     run.until("everything is ready")
 
     code = run.stop(number)
@@ -99,7 +99,7 @@ def test_a_process_that_exits_is_restarted(start: Start, two_servers: str) -> No
 
 def test_a_process_that_exits_during_its_start_ends_the_stack(start: Start, two_servers: str) -> None:
     """The error shows its last lines, the other processes are stopped, and the exit code is 1."""
-    run = start(two_servers.replace('"{slow}"', '"x"'))
+    run = start(two_servers.replace('"{slow}"', '"x"'), is_patient=True)
 
     assert run.wait() == 1
 
