@@ -29,20 +29,23 @@ class Outcome:
     """When each process had nothing left to do after the attack. None: it still worked when the patience ended."""
     ended: list[str]
     harms: list[str] = field(default_factory=list)
+    calm_submit_seconds: float = 0.0
+    """How long a submit took before the attack."""
 
     def faults(self, tolerance: float = 1.0) -> list[str]:
         """Return the bounds that were exceeded. Bounds on times are multiplied by `tolerance`."""
-        submits = MAX_SUBMIT_SECONDS_BESIDE_VALID_WORK if self.is_valid_work else MAX_SUBMIT_SECONDS
-        return [*self.harms, *self._time_faults(submits, tolerance), *self._state_faults(), *self._memory_faults()]
+        return [*self.harms, *self.time_faults(tolerance), *self._state_faults(), *self._memory_faults()]
 
-    def _time_faults(self, max_submit_seconds: float, tolerance: float) -> Iterable[str]:
+    def time_faults(self, tolerance: float) -> Iterable[str]:
+        """Yield the bounds on times that were exceeded."""
+        max_submit_seconds = MAX_SUBMIT_SECONDS_BESIDE_VALID_WORK if self.is_valid_work else MAX_SUBMIT_SECONDS
         for what, times, limit in (
             ("submit", self.experience.submits, max_submit_seconds),
             ("health check", self.experience.health_checks, max_submit_seconds),
             ("result", self.experience.results, MAX_RESULT_SECONDS),
         ):
-            if (value := percentile_99(times)) > limit * tolerance:
-                yield f"another tenant's {what} took {value:.2f} s (99th percentile), the limit is {limit:g} s"
+            if (value := percentile_99(times)) > (allowed := limit * tolerance):
+                yield f"another tenant's {what} took {value:.2f} s (99th percentile), the limit is {allowed:.3g} s"
 
     def _state_faults(self) -> Iterable[str]:
         if self.experience.failures:

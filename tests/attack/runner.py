@@ -30,7 +30,7 @@ _BYSTANDER_LEAD_SECONDS = 1.0
 def run(attack: Attack, seconds: float) -> Outcome:
     """Run an attack on a stack of its own, and return what it achieved."""
     with tempfile.TemporaryDirectory(prefix="dropzone-attack-") as folder, Stack(Path(folder)) as stack:
-        _warm_up(stack)
+        calm_submit_seconds = _warm_up(stack)
         target = Target(
             stack.api_port,
             stack.function_port,
@@ -61,20 +61,24 @@ def run(attack: Attack, seconds: float) -> Outcome:
             idle_after,
             monitor.ended(),
             harms,
+            calm_submit_seconds,
         )
 
 
-def _warm_up(stack: Stack) -> None:
-    """Use each part, so that memory before the attack is that of a stack in use."""
+def _warm_up(stack: Stack) -> float:
+    """Use each part, so that memory before the attack is that of a stack in use. Return the mean time of a submit."""
     lines = (SAMPLE + b"\n") * _WARM_UP_LINES
     stack.post_sample(lines, content_type=NDJSON)
+    started = time.monotonic()
     for _ in range(_WARM_UP_REQUESTS):
         stack.submit({"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]})
+    submit_seconds = (time.monotonic() - started) / _WARM_UP_REQUESTS
     stack.wait_for(stack.submit_fixture()["id"])  # the results of all other samples come before
     stack.get("/healthz")
     stack.get("/metrics")
     stack.post_graphql(_QUERY)
     stack.post_graphql(SUBMIT, {"sample": {"time_stamp": "2019-05-01T06:00:00Z", "data": [0.5] * 500_000}})
+    return submit_seconds
 
 
 def _start_bystander(stack: Stack) -> "subprocess.Popen[str]":
