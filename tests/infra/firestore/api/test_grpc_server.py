@@ -168,6 +168,22 @@ async def test_stopping_cancels_calls_after_the_grace_period(serve: Serve) -> No
     assert cancelled.is_set()
 
 
+async def test_messages_arrive_while_the_handler_waits(serve: Serve) -> None:
+    """The last of several messages is sent without the next one."""
+
+    async def write_some(request: Any, call: Call) -> None:
+        for number in range(3):
+            await call.write(m.Document(name=str(number)))
+        await asyncio.Event().wait()
+
+    async with serve(write_some, streams_responses=True) as (_, channel), asyncio.timeout(DEADLINE_SECONDS):
+        call = channel.unary_stream("/test/Call", response_deserializer=m.Document.FromString)(b"")
+        read = [(await call.read()).name for _ in range(3)]
+        call.cancel()
+
+    assert read == ["0", "1", "2"]
+
+
 async def test_a_client_that_does_not_read_suspends_the_handler(serve: Serve) -> None:
     """Responses wait in the handler, not in memory. All arrive in order as the client reads them."""
     written = 0
