@@ -140,7 +140,7 @@ class Service:
         read = self._read(request, query.parent.database)
         started, is_empty = read.started_transaction, True
         project = query.projector()
-        response = m.RunQueryResponse(skipped_results=query.offset)
+        response = m.QueryResponse(skipped_results=query.offset)
         async for page in read.pages(query):
             for _, document in page:
                 if started:

@@ -76,11 +76,11 @@ class Query:
         return selected
 
     def projector(self) -> Callable[[Any], None]:
-        """Return a function that removes the fields that the query does not select from a document."""
+        """Return a function that removes the fields that the query does not select from the document of a response."""
         if self.projection is None:
             return lambda document: None
         if any(len(path) > 1 for path in self.projection):
-            return lambda document: document.CopyFrom(self.projected(document))
+            return self._project_nested
         selected = frozenset(name for (name,) in self.projection)
 
         def project(document: Any) -> None:  # in half the time of `projected`
@@ -89,6 +89,9 @@ class Query:
                 del fields[name]
 
         return project
+
+    def _project_nested(self, document: Any) -> None:
+        document.ParseFromString(self.projected(Document.FromString(document.SerializeToString())).SerializeToString())
 
 
 def read(parent_name: str, message: Any, aggregated: Sequence[FieldPath] = ()) -> Query:
