@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from infra.embedded.stack_file import placeholders
-from infra.embedded.stack_file.stack import Stack, StackError
+from infra.embedded.stack_file.stack import Process, Stack, StackError
 from observability import logs
 
 MAX_INSTANCES = 64
@@ -52,53 +52,57 @@ def _setting(stack: Stack, name: str, environ: Mapping[str, str]) -> str | int:
 def _validate(path: Path, stack: Stack) -> None:
     names: set[str] = set()
     ports: dict[int, str] = {}
-    if stack.data_setting is not None and stack.data_setting not in stack.settings:
-        raise StackError(f"{path}: data_setting is {stack.data_setting!r}, which is not a setting")
-    if stack.log_setting is not None and stack.log_setting not in stack.settings:
-        raise StackError(f"{path}: log_setting is {stack.log_setting!r}, which is not a setting")
-    if stack.log_format not in logs.FORMATS:
-        raise StackError(f"{stack.variable(stack.log_setting or '')} must be text or json, not {stack.log_format!r}")
+    _validate_settings(path, stack)
     for process in stack.processes:
-        if not process.command:
-            raise StackError(f"{path}: process {process.name!r} has an empty command")
         if process.name in names:
             raise StackError(f"{path}: two processes are named {process.name!r}")
         for name in process.after:
             if name not in names:
                 raise StackError(f"{path}: {process.name!r} starts after {name!r}, which is not listed above it")
         names.add(process.name)
-        if process.proof_variable is not None and process.proof_variable not in process.environment:
-            raise StackError(
-                f"{path}: {process.name!r} has no variable {process.proof_variable!r} for its proof_variable"
-            )
-        if process.inherits_sockets and process.port_setting is None:
-            raise StackError(f"{path}: {process.name!r} uses {{sockets}}: add a port_setting")
-        if process.host_setting is not None and process.host_setting not in stack.settings:
-            raise StackError(
-                f"{path}: {process.name!r} has host_setting {process.host_setting!r}, which is not a setting"
-            )
-        for setting in (process.tls_setting, process.public_url_setting):
-            if setting is not None and setting not in stack.settings:
-                raise StackError(f"{path}: {process.name!r} refers to {setting!r}, which is not a setting")
-        if process.count_setting is not None and not (
-            process.inherits_sockets and isinstance(stack.settings.get(process.count_setting), int)
-        ):
-            raise StackError(
-                f"{path}: {process.name!r} has a count_setting: use {{sockets}} in its command, "
-                f"and set {process.count_setting!r} to a number in [settings]"
-            )
-        if process.count_setting is not None and stack.count(process) > MAX_INSTANCES:
-            variable = stack.variable(process.count_setting)
-            raise StackError(f"{variable} must be {MAX_INSTANCES} or less, not {stack.count(process)}")
-        if process.port_setting is None:
-            continue
-        if not isinstance(stack.settings.get(process.port_setting), int):
-            raise StackError(
-                f"{path}: {process.name!r} has a port_setting: set {process.port_setting!r} to a number in [settings]"
-            )
-        variable, port = stack.variable(process.port_setting), int(stack.settings[process.port_setting])
-        if not 1 <= port <= 65_535:
-            raise StackError(f"{variable} must be a port from 1 to 65535, not {port}")
-        if port in ports:
-            raise StackError(f"{variable} and {ports[port]} are both {port}: each process needs its own port")
-        ports[port] = variable
+        _validate_process(path, stack, process)
+        if process.port_setting is not None:
+            _validate_port(path, stack, process, process.port_setting, ports)
+
+
+def _validate_settings(path: Path, stack: Stack) -> None:
+    for option, setting in (("data_setting", stack.data_setting), ("log_setting", stack.log_setting)):
+        if setting is not None and setting not in stack.settings:
+            raise StackError(f"{path}: {option} is {setting!r}, which is not a setting")
+    if stack.log_format not in logs.FORMATS:
+        raise StackError(f"{stack.variable(stack.log_setting or '')} must be text or json, not {stack.log_format!r}")
+
+
+def _validate_process(path: Path, stack: Stack, process: Process) -> None:
+    """Check one process, without its place among the other processes and without its port."""
+    if not process.command:
+        raise StackError(f"{path}: process {process.name!r} has an empty command")
+    if process.proof_variable is not None and process.proof_variable not in process.environment:
+        raise StackError(f"{path}: {process.name!r} has no variable {process.proof_variable!r} for its proof_variable")
+    if process.inherits_sockets and process.port_setting is None:
+        raise StackError(f"{path}: {process.name!r} uses {{sockets}}: add a port_setting")
+    for setting in (process.host_setting, process.tls_setting, process.public_url_setting):
+        if setting is not None and setting not in stack.settings:
+            raise StackError(f"{path}: {process.name!r} refers to {setting!r}, which is not a setting")
+    if process.count_setting is None:
+        return
+    if not (process.inherits_sockets and isinstance(stack.settings.get(process.count_setting), int)):
+        raise StackError(
+            f"{path}: {process.name!r} has a count_setting: use {{sockets}} in its command, "
+            f"and set {process.count_setting!r} to a number in [settings]"
+        )
+    if stack.count(process) > MAX_INSTANCES:
+        variable = stack.variable(process.count_setting)
+        raise StackError(f"{variable} must be {MAX_INSTANCES} or less, not {stack.count(process)}")
+
+
+def _validate_port(path: Path, stack: Stack, process: Process, setting: str, ports: dict[int, str]) -> None:
+    """Check and add the port of a process. `ports` are the variables of the processes above it, by port."""
+    if not isinstance(stack.settings.get(setting), int):
+        raise StackError(f"{path}: {process.name!r} has a port_setting: set {setting!r} to a number in [settings]")
+    variable, port = stack.variable(setting), int(stack.settings[setting])
+    if not 1 <= port <= 65_535:
+        raise StackError(f"{variable} must be a port from 1 to 65535, not {port}")
+    if port in ports:
+        raise StackError(f"{variable} and {ports[port]} are both {port}: each process needs its own port")
+    ports[port] = variable
