@@ -31,8 +31,8 @@ class GraphQLEndpoint:
         challenges: Challenges = FOR_KEYS,
     ) -> None:
         executor = Executor(schema, settings, memory_budget)
-        self._http = HTTPEndpoint(executor, authenticate, settings, page, challenges)
-        self._websocket = WebSocketEndpoint(executor, authenticate, settings, memory_budget)
+        self._http = HTTPEndpoint(executor, authenticate, page, challenges)
+        self._websocket = WebSocketEndpoint(executor, authenticate)
         self._path = path
 
     @property

@@ -34,12 +34,12 @@ _MAX_SHARED_BYTES = 16 * 1024  # of these responses
 
 
 class Executor:
-    """Executes requests against one schema."""
+    """Executes requests against one schema. The protocols read the same `settings`."""
 
     def __init__(self, schema: GraphQLSchema, settings: GraphQLSettings, memory_budget: MemoryBudget) -> None:
         self._memory_budget = memory_budget
         self._schema = schema
-        self._settings = settings
+        self.settings = settings
         self._operations = Operations(schema, settings)
 
     def is_prepared(self, request: GraphQLRequest) -> bool:
@@ -50,13 +50,17 @@ class Executor:
         """Return the operation of a request. Raises `InvalidOperation`, or `RateLimited` if too many requests wait."""
         return await self._operations.find(request, context.budget)
 
+    def check_memory(self) -> None:
+        """Raise `Unavailable` if the process has no memory for further operations now."""
+        self._memory_budget.check_resident()
+
     def reserve(self, context: OperationContext) -> Reservation:
         """Return an empty reservation for the memory of a request. It counts towards the share of the submitter."""
         return self._memory_budget.reserve(context.budget.request_bytes)
 
     def check_room(self, context: OperationContext) -> None:
         """Raise `RateLimited` or `Unavailable` if no further subscription can start now."""
-        self._memory_budget.check_resident()
+        self.check_memory()
         with context.budget.subscriptions.hold():
             pass
 
@@ -70,12 +74,12 @@ class Executor:
         variables = await self._read_variables(operation, request)
         cost = operation.cost.of(variables)
         try:
-            operation.cost.check(cost, self._settings.max_operation_cost)
+            operation.cost.check(cost, self.settings.max_operation_cost)
             document_cost = self._operations.document_cost(request)
             budget, held = context.budget.cost(cost + document_cost)
             if cost >= HEAVY_COST:
-                self._memory_budget.check_resident()
-            async with asyncio.timeout(self._settings.execution_timeout_seconds):
+                self.check_memory()
+            async with asyncio.timeout(self.settings.execution_timeout_seconds):
                 if not budget.take_if_free(held):
                     # Otherwise, all waiting documents would be read and kept in memory before the first is executed.
                     await budget.take(held, is_urgent=document_cost > 0)
@@ -89,7 +93,7 @@ class Executor:
         except DropzoneError as error:
             return responses.from_error(error)
         except TimeoutError:
-            seconds = self._settings.execution_timeout_seconds
+            seconds = self.settings.execution_timeout_seconds
             return responses.from_error(
                 Unavailable(f"the operation did not finish within {seconds:g} s; its changes may still be stored")
             )
@@ -127,7 +131,7 @@ class Executor:
             if operation.type is not OperationType.SUBSCRIPTION:
                 yield await self.execute(operation, request, context)
                 return
-            self._memory_budget.check_resident()
+            self.check_memory()
             resources.enter_context(context.budget.subscriptions.hold())
             key = operation.selection_key(request)  # before the variables are read, because reading may release them
             executor, events = await self._open(operation, request, context)
@@ -168,11 +172,11 @@ class Executor:
         if isinstance(executor, list):
             return None, ExecutionResult(None, errors=executor)
         try:
-            async with asyncio.timeout(self._settings.execution_timeout_seconds):
+            async with asyncio.timeout(self.settings.execution_timeout_seconds):
                 events = create_source_event_stream(executor)
                 return executor, await events if is_awaitable(events) else events
         except TimeoutError:
-            seconds = self._settings.execution_timeout_seconds
+            seconds = self.settings.execution_timeout_seconds
             raise Unavailable(f"the subscription did not start within {seconds:g} s; subscribe again") from None
 
     def _build(

@@ -39,7 +39,6 @@ from graphql_api.graphql_server.protocols.transport_ws_messages import (
     too_slow,
 )
 from graphql_api.graphql_server.revocation import Authenticate, wait_until_refused
-from graphql_api.graphql_server.settings import GraphQLSettings
 from graphql_api.graphql_server.slow_reader_notice import SlowReaderNotice
 from graphql_api.graphql_server.tcp_state import wait_until_sent
 from graphql_api.graphql_server.websocket_trust import grant_trust
@@ -55,7 +54,6 @@ class GraphQLWebSocket:
         self,
         executor: Executor,
         authenticate: Authenticate,
-        settings: GraphQLSettings,
         credential: Credential,
         scope: Scope,
         receive: Receive,
@@ -63,7 +61,7 @@ class GraphQLWebSocket:
     ) -> None:
         self._executor = executor
         self._authenticate = authenticate
-        self._settings = settings
+        self._settings = executor.settings
         self._credential = credential
         self._scope = scope
         self._receive = receive
@@ -79,12 +77,12 @@ class GraphQLWebSocket:
         self._place = contextlib.ExitStack()
         """The place of this WebSocket in the budget of its submitter."""
 
-    async def run(self, is_protocol_offered: bool) -> None:
+    async def run(self) -> None:
         """Accept the WebSocket and serve its messages until it ends.
 
         If the client does not offer the subprotocol, close the WebSocket with a code.
         """
-        if not is_protocol_offered:
+        if SUBPROTOCOL not in self._scope["subprotocols"]:
             await self._send_event({"type": "websocket.accept"})
             await self._close(SUBPROTOCOL_NOT_ACCEPTABLE, f"expected the subprotocol {SUBPROTOCOL}")
             return

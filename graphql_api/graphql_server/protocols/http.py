@@ -33,7 +33,7 @@ from graphql_api.graphql_server.media_types import JSON, Accepted, accepted, is_
 from graphql_api.graphql_server.operation_context import OperationContext
 from graphql_api.graphql_server.protocols.server_sent_events import EventStreamResponse
 from graphql_api.graphql_server.revocation import Authenticate, wait_until_refused
-from graphql_api.graphql_server.settings import MIB, YIELD_SECONDS, GraphQLSettings
+from graphql_api.graphql_server.settings import MIB, YIELD_SECONDS
 from storage.documents.errors import DropzoneError, RetryLater
 
 _METHODS = "GET, POST"
@@ -48,17 +48,10 @@ Page = Callable[[Request], Awaitable[Response]]
 class HTTPEndpoint:
     """The ASGI application that serves one schema over HTTP."""
 
-    def __init__(
-        self,
-        executor: Executor,
-        authenticate: Authenticate,
-        settings: GraphQLSettings,
-        page: Page,
-        challenges: Challenges,
-    ) -> None:
+    def __init__(self, executor: Executor, authenticate: Authenticate, page: Page, challenges: Challenges) -> None:
         self._executor = executor
         self._authenticate = authenticate
-        self._settings = settings
+        self._settings = executor.settings
         self._page = page
         self._challenges = challenges
         self._stopping = asyncio.Event()
@@ -92,13 +85,14 @@ class HTTPEndpoint:
         allowance = context.allowance
         announce(request.scope, allowance)
         allowance.admit_request()
-        if request.method == "POST":
-            graphql_request = await self._read_body(request, context, reserved)
-            return await self._execute(request, graphql_request, credential, context, accept)
-        if request.method == "GET":
-            graphql_request = read_query_string(request["query_string"])
-            return await self._execute(request, graphql_request, credential, context, accept, is_read_only=True)
-        raise MethodNotAllowed(f"this path does not support {request.method}; use {_METHODS}", allow=_METHODS)
+        match request.method:
+            case "POST":
+                graphql_request = await self._read_body(request, context, reserved)
+            case "GET":
+                graphql_request = read_query_string(request["query_string"])
+            case method:
+                raise MethodNotAllowed(f"this path does not support {method}; use {_METHODS}", allow=_METHODS)
+        return await self._execute(request, graphql_request, credential, context, accept)
 
     async def _read_body(self, request: Request, context: OperationContext, reserved: ExitStack) -> GraphQLRequest:
         if not is_json(header(request, b"content-type")):
@@ -123,36 +117,34 @@ class HTTPEndpoint:
 
     async def _execute(
         self,
-        http_request: Request,
-        request: GraphQLRequest,
+        request: Request,
+        graphql_request: GraphQLRequest,
         credential: Credential,
         context: OperationContext,
         accept: Accepted,
-        *,
-        is_read_only: bool = False,
     ) -> Response:
         if accept.single is None and accept.stream is None:
             raise NotAcceptable("expected application/graphql-response+json or application/json in the header `Accept`")
-        preparation = self._executor.prepare(request, context)
-        if not self._executor.is_prepared(request):  # the document can wait, and takes long to read
-            preparation = while_connected(http_request.receive, preparation)
+        preparation = self._executor.prepare(graphql_request, context)
+        if not self._executor.is_prepared(graphql_request):  # the document can wait, and takes long to read
+            preparation = while_connected(request.receive, preparation)
         try:
             operation = await preparation
         except InvalidOperation as invalid:
             if accept.prefers_stream:
                 return self._stream(_once(invalid.response), credential)
             return _single(invalid.response, accept.single)
-        if is_read_only and operation.type is OperationType.MUTATION:
+        if request.method == "GET" and operation.type is OperationType.MUTATION:
             raise MethodNotAllowed("a mutation must be sent by POST", allow="POST")
         if operation.type is OperationType.SUBSCRIPTION or accept.prefers_stream:
             if accept.stream is None:
                 raise NotAcceptable("a subscription needs text/event-stream in the header `Accept`")
             if operation.type is OperationType.SUBSCRIPTION:
                 self._executor.check_room(context)  # the response can still have the status of the error
-            return self._stream(self._executor.subscribe(operation, request, context), credential)
-        execution = self._executor.execute(operation, request, context)
+            return self._stream(self._executor.subscribe(operation, graphql_request, context), credential)
+        execution = self._executor.execute(operation, graphql_request, context)
         if operation.is_long_query:
-            execution = while_connected(http_request.receive, execution)
+            execution = while_connected(request.receive, execution)
         return _single(await execution, accept.single)
 
     def _stream(self, responses: AsyncGenerator[GraphQLResponse, None], credential: Credential) -> Response:

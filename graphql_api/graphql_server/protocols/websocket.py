@@ -4,27 +4,21 @@ import contextlib
 
 from starlette.types import Receive, Scope, Send
 
-from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.errors import HTTP_STATUS
 from graphql_api.graphql_server import http_request
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.responses import from_error
-from graphql_api.graphql_server.protocols.graphql_transport_ws import SUBPROTOCOL, GraphQLWebSocket
+from graphql_api.graphql_server.protocols.graphql_transport_ws import GraphQLWebSocket
 from graphql_api.graphql_server.revocation import Authenticate
-from graphql_api.graphql_server.settings import GraphQLSettings
 from storage.documents.errors import DropzoneError, Forbidden, RetryLater
 
 
 class WebSocketEndpoint:
     """The ASGI application that serves one schema over WebSockets."""
 
-    def __init__(
-        self, executor: Executor, authenticate: Authenticate, settings: GraphQLSettings, memory_budget: MemoryBudget
-    ) -> None:
+    def __init__(self, executor: Executor, authenticate: Authenticate) -> None:
         self._executor = executor
         self._authenticate = authenticate
-        self._settings = settings
-        self._memory_budget = memory_budget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
@@ -32,16 +26,14 @@ class WebSocketEndpoint:
             if not self._is_allowed_origin(scope):
                 raise Forbidden("this origin is not allowed to open a WebSocket; ask the operator to allow it")
             credential = http_request.credential(scope)
-            self._memory_budget.check_resident()
+            self._executor.check_memory()
         except DropzoneError as error:
             with contextlib.suppress(OSError):
                 await _deny(send, error)
             return
-        websocket = GraphQLWebSocket(
-            self._executor, self._authenticate, self._settings, credential, scope, receive, send
-        )
+        websocket = GraphQLWebSocket(self._executor, self._authenticate, credential, scope, receive, send)
         with contextlib.suppress(OSError):  # the client has disconnected
-            await websocket.run(SUBPROTOCOL in scope["subprotocols"])
+            await websocket.run()
 
     def _is_allowed_origin(self, scope: Scope) -> bool:
         """Return whether the Origin header is allowed.
@@ -49,7 +41,7 @@ class WebSocketEndpoint:
         Browsers open WebSockets to other origins without a preflight request, so the server has to check the origin.
         """
         origin = http_request.headers_by_name(scope).get(b"origin")
-        if origin is None or origin.decode("latin-1").lower() in self._settings.allowed_origins:
+        if origin is None or origin.decode("latin-1").lower() in self._executor.settings.allowed_origins:
             return True
         return http_request.is_same_origin(scope)
 
