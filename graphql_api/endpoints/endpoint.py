@@ -120,80 +120,41 @@ class RequestRecorder:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        started_at = time.perf_counter()
-        route = self._route(scope["path"])
-        method = scope.get("method", "GET")  # the handshake of a WebSocket is a GET request
-        if method not in _METHODS:
-            method = _OTHER
-        headers = http_request.headers_by_name(scope)
-        context = RequestContext(headers.get(b"x-request-id", b""), headers.get(b"traceparent", b""))
-        request_context.enter(context)
-        request_id = b"x-request-id", context.request_id.encode()
-        is_https = scope["scheme"] in ("https", "wss")
+        exchange = _Exchange(scope, receive, send, self._route(scope["path"]))
+        request_context.enter(exchange.context)
         span = None
-        if tracing.is_on and route not in _UNLOGGED_ROUTES:
-            span = tracing.start(f"{method} {route}", "SERVER", parent=context.traceparent)
-            tracing.continue_request(context, span)
-        has_websocket = False
-        response_status = received = sent = 0
-
-        def count(status: int) -> None:
-            nonlocal response_status
-            response_status = status
-            metrics.http_requests(route, method, status).inc()
-            metrics.http_request_duration(route, method).observe(time.perf_counter() - started_at)
-
-        async def receive_and_count() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body") or message.get("text") or message.get("bytes") or b"")
-            return message
-
-        async def send_and_count(message: Message) -> None:
-            nonlocal has_websocket, sent
-            kind = message["type"]
-            if kind == "http.response.body":
-                sent += len(message.get("body", b""))
-            elif kind == "http.response.start" or kind == "websocket.http.response.start":
-                count(message["status"])
-                message["headers"] = [*_extended(message.get("headers", ()), is_https), request_id]
-                if (allowance := announced(scope)) is not None:
-                    message["headers"] += allowance.headers
-            elif kind == "websocket.accept":
-                has_websocket = True
-                count(_SWITCHING_PROTOCOLS)
-                metrics.WEBSOCKETS.inc()
-                message["headers"] = [*message.get("headers", ()), request_id]
-            elif kind == "websocket.send":
-                sent += len(message.get("text") or message.get("bytes") or b"")
-            await send(message)
-
+        if tracing.is_on and exchange.route not in _UNLOGGED_ROUTES:
+            name = f"{exchange.method} {exchange.route}"
+            span = tracing.start(name, "SERVER", parent=exchange.context.traceparent)
+            tracing.continue_request(exchange.context, span)
         try:
             await self._services.budgets.request_turns.wait(partial(self._sender, scope))
-            await self._app(scope, receive_and_count, send_and_count)
+            await self._app(scope, exchange.receive, exchange.send)
         except Exception:
-            if response_status != _SERVER_ERROR:  # a response has started, or none could be sent
-                count(_SERVER_ERROR)
+            if exchange.status != _SERVER_ERROR:  # a response has started, or none could be sent
+                exchange.count(_SERVER_ERROR)
             raise
         finally:
-            if has_websocket:
-                metrics.WEBSOCKETS.dec()
+            exchange.end()
             if span is not None:
-                attributes = {"http.request.method": method, "http.route": route}
-                problem = f"HTTP {response_status}" if response_status >= _SERVER_ERROR else None
-                tracing.end(span, problem, **attributes, **{"http.response.status_code": response_status})
-            if response_status and route not in _UNLOGGED_ROUTES:
-                client = scope.get("client")
-                self._access_log.write(
-                    context,
-                    method=method,
-                    route=route,
-                    status=response_status,
-                    seconds=time.perf_counter() - started_at,
-                    request_bytes=received,
-                    response_bytes=sent,
-                    address=client[0] if client else "",
-                )
+                status = exchange.status
+                attributes = {"http.request.method": exchange.method, "http.route": exchange.route}
+                problem = f"HTTP {status}" if status >= _SERVER_ERROR else None
+                tracing.end(span, problem, **attributes, **{"http.response.status_code": status})
+            if exchange.status and exchange.route not in _UNLOGGED_ROUTES:
+                self._log(exchange)
+
+    def _log(self, exchange: "_Exchange") -> None:
+        self._access_log.write(
+            exchange.context,
+            method=exchange.method,
+            route=exchange.route,
+            status=exchange.status,
+            seconds=exchange.seconds,
+            request_bytes=exchange.received_bytes,
+            response_bytes=exchange.sent_bytes,
+            address=exchange.address,
+        )
 
     def _sender(self, scope: ASGIScope) -> str:
         """Return the submitter of a request, as far as it is known (see `known_submitter`)."""
@@ -209,6 +170,87 @@ class RequestRecorder:
             if pattern.match(path):
                 return template
         return _OTHER
+
+
+class _Exchange:
+    """One request with its response: counts both, and adds headers to the response."""
+
+    __slots__ = (
+        "_has_websocket",
+        "_receive",
+        "_scope",
+        "_send",
+        "_started_at",
+        "context",
+        "method",
+        "received_bytes",
+        "route",
+        "sent_bytes",
+        "status",
+    )
+
+    def __init__(self, scope: ASGIScope, receive: Receive, send: Send, route: str) -> None:
+        self._started_at = time.perf_counter()
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._has_websocket = False
+        method = scope.get("method", "GET")  # the handshake of a WebSocket is a GET request
+        self.method = method if method in _METHODS else _OTHER
+        self.route = route
+        headers = http_request.headers_by_name(scope)
+        self.context = RequestContext(headers.get(b"x-request-id", b""), headers.get(b"traceparent", b""))
+        self.status = self.received_bytes = self.sent_bytes = 0
+        """`status` is 0 until the response starts."""
+
+    @property
+    def seconds(self) -> float:
+        """The time since the request arrived."""
+        return time.perf_counter() - self._started_at
+
+    @property
+    def address(self) -> str:
+        """The address of the client. Empty if it is not known."""
+        client = self._scope.get("client")
+        return client[0] if client else ""
+
+    def count(self, status: int) -> None:
+        """Count the response in the metrics, when it starts."""
+        self.status = status
+        metrics.http_requests(self.route, self.method, status).inc()
+        metrics.http_request_duration(self.route, self.method).observe(self.seconds)
+
+    def end(self) -> None:
+        """Note that the request has ended."""
+        if self._has_websocket:
+            metrics.WEBSOCKETS.dec()
+
+    async def receive(self) -> Message:
+        """Receive a message from the client, and count its bytes."""
+        message = await self._receive()
+        self.received_bytes += len(message.get("body") or message.get("text") or message.get("bytes") or b"")
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a message to the client, and count its bytes. Add headers to the first message."""
+        kind = message["type"]
+        if kind == "http.response.body":
+            self.sent_bytes += len(message.get("body", b""))
+        elif kind == "http.response.start" or kind == "websocket.http.response.start":
+            self.count(message["status"])
+            is_https = self._scope["scheme"] in ("https", "wss")
+            request_id = b"x-request-id", self.context.request_id.encode()
+            message["headers"] = [*_extended(message.get("headers", ()), is_https), request_id]
+            if (allowance := announced(self._scope)) is not None:
+                message["headers"] += allowance.headers
+        elif kind == "websocket.accept":
+            self._has_websocket = True
+            self.count(_SWITCHING_PROTOCOLS)
+            metrics.WEBSOCKETS.inc()
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.context.request_id.encode())]
+        elif kind == "websocket.send":
+            self.sent_bytes += len(message.get("text") or message.get("bytes") or b"")
+        await self._send(message)
 
 
 def _extended(headers: Iterable[tuple[bytes, bytes]], is_https: bool) -> list[tuple[bytes, bytes]]:
