@@ -9,6 +9,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -86,17 +87,16 @@ class Storage:
         self._changed = asyncio.Event()
         self._readers = Readers(self._connect)
         checkpoints = AutomaticCheckpoints(self._connection, path, max_log_bytes)
+        own_admission = None if admission is None else admission(self._registry)
         self._writer = Writer(
             self._connection,
-            self.catalog,
+            partial(Group, self._connection, self.catalog, self.clock, self._registry.indexer, own_admission),
             self.clock,
-            self._registry.indexer,
-            None if admission is None else admission(self._registry),
-            self._load_catalog_and_indexes,
-            self._marker.record,
-            self._publish,
             self.health,
             checkpoints,
+            record_commit=self._marker.record,
+            on_commit=self._publish,
+            on_rollback=self._load_catalog_and_indexes,
         )
         self._checkpointer = Checkpointer(self._connect(), path, checkpoints.limit_log)
         self._index_builder = IndexBuilder(

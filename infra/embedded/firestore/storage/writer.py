@@ -25,12 +25,11 @@ from typing import Any, TypeVar
 
 from infra.embedded.firestore import metrics
 from infra.embedded.firestore.errors import StatusError, disk_failure, unavailable
-from infra.embedded.firestore.indexes.catalog import Catalog
-from infra.embedded.firestore.indexes.entries import DocumentIndexer
 from infra.embedded.firestore.indexes.entry_merges import EntryMerges
+from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.storage.checkpoints import AutomaticCheckpoints
 from infra.embedded.firestore.storage.clock import Clock
-from infra.embedded.firestore.storage.commit_group import Admission, Group
+from infra.embedded.firestore.storage.commit_group import Group
 from infra.embedded.firestore.storage.disk_health import DISK_TEST, DiskHealth
 from infra.embedded.firestore.storage.versions import Change
 
@@ -59,32 +58,32 @@ class _Job:
 class Writer:
     """Runs submitted jobs in the order of submission.
 
+    `begin_group` returns the next group. The writer's thread calls `record_commit` with the sequence of each group that
+    has changed documents, and `on_rollback` after each rollback. The event loop calls `on_commit` after each group.
+
     If an exception stops the writer's thread, `failed` gets this exception. No later write can then succeed.
     """
 
     def __init__(
         self,
         connection: sqlite3.Connection,
-        catalog: Catalog,
+        begin_group: Callable[[EntryTables], Group],
         clock: Clock,
-        indexer: Callable[[str], DocumentIndexer],
-        admission: Admission | None,
-        on_rollback: Callable[[sqlite3.Connection], None],
-        record_commit: Callable[[int], None],
-        on_commit: Callable[[list[Change]], None],
         health: DiskHealth,
         checkpoints: AutomaticCheckpoints,
+        *,
+        record_commit: Callable[[int], None],
+        on_commit: Callable[[list[Change]], None],
+        on_rollback: Callable[[sqlite3.Connection], None],
     ) -> None:
         self._connection = connection
-        self._catalog = catalog
+        self._begin_group = begin_group
         self._clock = clock
-        self._indexer = indexer
-        self._admission = admission
-        self._on_rollback = on_rollback
-        self._record_commit = record_commit
-        self._on_commit = on_commit
         self._health = health
         self._checkpoints = checkpoints
+        self._record_commit = record_commit
+        self._on_commit = on_commit
+        self._on_rollback = on_rollback
         self._merges = EntryMerges(connection)
         self._must_reload = False
         self._loop = asyncio.get_running_loop()
@@ -210,8 +209,7 @@ class Writer:
         if self._must_reload:
             self._reload()
         changed_rows = self._connection.total_changes
-        entry_tables = self._merges.tables
-        group = Group(self._connection, self._catalog, self._clock, self._indexer, self._admission, entry_tables)
+        group = self._begin_group(self._merges.tables)
         sequence = None
         self._clock.begin_commit()
         try:
