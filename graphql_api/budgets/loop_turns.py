@@ -1,20 +1,105 @@
-"""Turns: long work on the event loop is cut into steps, and each iteration of the loop runs one step.
+"""Turns on the event loop: submitters take turns to start requests, and to run the steps of long work.
 
-Without turns, 40 requests that each work for 2 ms in the same iteration of the event loop delay every other request by
-80 ms. Submitters take turns, so a submitter with 64 requests gets as many steps as a submitter with a single request.
+`RequestTurns` starts in each iteration of the event loop only as many requests as fit into a few milliseconds. A
+request needs about ten iterations. If 1,500 clients send a request each, and one iteration starts all of them, then
+each iteration takes half a second, and a request of another submitter takes several seconds. With turns, the requests
+of the 1,500 clients wait in a queue, and a request of another submitter starts in the next iteration. All requests with
+an unknown key count as one submitter, and all requests without a key as another one, for example health checks.
+
+`LoopTurns` cuts long work into steps, and runs one step in each iteration. Without turns, 40 requests that each work
+for 2 ms in the same iteration delay every other request by 80 ms. A submitter with 64 requests gets as many steps as a
+submitter with a single request.
 """
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TypeVar
-
-from graphql_api.budgets.fair_queue import FairQueue
 
 T = TypeVar("T")
 U = TypeVar("U")
 
+MAX_START_SECONDS = 0.004
+"""Requests start at once in this part of an iteration. Later requests wait for the next iterations."""
+
+MIN_STARTS = 8
+"""The waiting requests that one iteration starts. They take 1 to 8 ms."""
+
+_STARTED_SHARE = 1 / 64
+"""The share of the waiting requests that one iteration starts. Otherwise, their number would grow without limit if
+clients open connections faster than requests start.
+"""
+
 MAX_STEP_SECONDS = 0.002
+
+
+class FairQueue:
+    """Requests that wait for a turn, by submitter. A single request does not wait for hundreds of another submitter."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        """The queues that are not empty. The first submitter has the next turn."""
+
+    def __len__(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no request waits."""
+        return not self._waiting
+
+    async def wait(self, submitter: str) -> None:
+        """Wait for a turn of `submitter`."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(submitter, deque()).append(turn)
+        await turn
+
+    def grant(self) -> bool:
+        """Give the next request its turn. Return whether there was one."""
+        while self._waiting:
+            submitter = next(iter(self._waiting))
+            queue = self._waiting.pop(submitter)
+            turn = queue.popleft()
+            while turn.done() and queue:  # a waiting request can be cancelled
+                turn = queue.popleft()
+            if queue:
+                self._waiting[submitter] = queue  # after all other submitters
+            if not turn.done():
+                turn.set_result(None)
+                return True
+        return False
+
+
+class RequestTurns:
+    """Lets requests start. Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._queue = FairQueue()
+        self._ends_at: float | None = None
+        """When requests of the current iteration no longer start at once. None before its first request."""
+
+    async def wait(self, submitter: Callable[[], str]) -> None:
+        """Return when a request of `submitter` may start. Call `submitter` only if the request has to wait."""
+        if not self._may_start():
+            await self._queue.wait(submitter())
+
+    def _may_start(self) -> bool:
+        if not self._queue.is_empty:
+            return False
+        now = time.perf_counter()
+        if self._ends_at is None:
+            self._ends_at = now + MAX_START_SECONDS
+            asyncio.get_running_loop().call_soon(self._next_iteration)
+        return now < self._ends_at
+
+    def _next_iteration(self) -> None:
+        """Let waiting requests start in this iteration and, if there are more, in the next one."""
+        for _ in range(max(MIN_STARTS, int(len(self._queue) * _STARTED_SHARE))):
+            if not self._queue.grant():
+                self._ends_at = None
+                return
+        asyncio.get_running_loop().call_soon(self._next_iteration)
 
 
 class LoopTurns:

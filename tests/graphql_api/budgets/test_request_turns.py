@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from graphql_api.budgets import request_turns
-from graphql_api.budgets.request_turns import MIN_STARTS, RequestTurns
+from graphql_api.budgets import loop_turns
+from graphql_api.budgets.loop_turns import MIN_STARTS, RequestTurns
 
 
 def _named(submitter: str) -> Callable[[], str]:
@@ -16,7 +16,7 @@ def _named(submitter: str) -> Callable[[], str]:
 @pytest.fixture
 def no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """No request starts at once."""
-    monkeypatch.setattr(request_turns, "MAX_START_SECONDS", 0)
+    monkeypatch.setattr(loop_turns, "MAX_START_SECONDS", 0)
 
 
 async def _start(turns: RequestTurns, submitters: str) -> list[list[str]]:
@@ -60,7 +60,7 @@ async def test_more_requests_start_if_very_many_wait() -> None:
 
 async def test_requests_start_at_once_while_the_iteration_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server with few clients does not let them wait."""
-    monkeypatch.setattr(request_turns, "MAX_START_SECONDS", 60)
+    monkeypatch.setattr(loop_turns, "MAX_START_SECONDS", 60)
 
     assert await _start(RequestTurns(), "a" * 10 * MIN_STARTS) == [["a"] * 10 * MIN_STARTS]
 

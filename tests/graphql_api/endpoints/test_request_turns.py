@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from graphql_api.budgets import request_turns
+from graphql_api.budgets import loop_turns
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import RequestRecorder
 from graphql_api.limits import Limits
@@ -21,7 +21,7 @@ async def test_the_request_of_another_submitter_does_not_wait_for_all_requests_o
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The submitter is the one whose key was valid a short time ago. Here, a key is the name of its submitter."""
-    monkeypatch.setattr(request_turns, "MAX_START_SECONDS", 0)
+    monkeypatch.setattr(loop_turns, "MAX_START_SECONDS", 0)
     started = []
 
     async def handle(request: Request) -> Response:
@@ -38,4 +38,4 @@ async def test_the_request_of_another_submitter_does_not_wait_for_all_requests_o
         await asyncio.gather(*requests)
 
     assert len(started) == 101
-    assert started.index("another") < 2 * request_turns.MIN_STARTS
+    assert started.index("another") < 2 * loop_turns.MIN_STARTS
