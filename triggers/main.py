@@ -15,7 +15,6 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import cache, partial
-from typing import Any
 
 import functions_framework.aio
 from cloudevents.abstract import CloudEvent
@@ -28,6 +27,7 @@ from storage.documents import Arrival, Header, Problem, ProblemCode, Result, Sta
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.messages import Document
 from storage.firestore.throttled_log import ThrottledLog
 from triggers import computation, sample_event
 from triggers.result_store import ResultStore
@@ -226,7 +226,7 @@ async def _write_given_up(store: ResultStore, event: SampleEvent, notice: Notice
     return result.status
 
 
-def _failed(event: SampleEvent, document: Any, update_time: datetime, problem: Problem) -> Result:
+def _failed(event: SampleEvent, document: Document, update_time: datetime, problem: Problem) -> Result:
     """Return the result of a sample that cannot be computed. Its header may be damaged."""
     shard, submitted_at, expire_at = map(document.fields.get, ("shard", "submitted_at", "result_expire_at"))
     header = Header.from_damaged_fields(event.submitter, event.sample_id, encoding.from_document(document))

@@ -18,7 +18,6 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from observability import request_context
 from storage.documents import (
@@ -37,6 +36,7 @@ from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, InvalidWrite, PreconditionFailed
 from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.messages import Document, Write
 from storage.firestore.reads.grouped_reader import GroupedReader
 from triggers.sample_event import SampleEvent
 
@@ -60,7 +60,7 @@ class ResultStore:
         self._states = GroupedReader(firestore, _STATE_FIELDS)
         self._series = _SeriesRegistry(firestore, writer)
 
-    async def read_header(self, event: SampleEvent) -> Any:
+    async def read_header(self, event: SampleEvent) -> Document | None:
         """Return the header of a sample as a protocol `Document`, or None if the sample does not exist.
 
         The header comes from the event. If the event has none, this method reads the current header.
@@ -175,7 +175,7 @@ class ResultStore:
                 writes += await self._kept_result(path, result)
         return True
 
-    async def _kept_result(self, path: str, result: Result) -> list[Any]:
+    async def _kept_result(self, path: str, result: Result) -> list[Write]:
         """Return the write of the existing result with a new id, or no write if the result was deleted.
 
         A sample with the same idempotency key replaces the sample of the existing result, which is kept longer than its
@@ -190,7 +190,7 @@ class ResultStore:
         kept = fields | {"computed_at": SERVER_TIME, "first_computed_at": _first_computed_at(fields)}
         return [encoding.to_write(self._firestore.name(document_paths.result(result.submitter, kept_id)), kept)]
 
-    def _new(self, path: str, result: Result) -> Any:
+    def _new(self, path: str, result: Result) -> Write:
         """Return the write that stores a result, on the condition that none exists."""
         write = encoding.to_write(self._firestore.name(path), result.fields())
         if trace := request_context.traceparent():
@@ -198,7 +198,7 @@ class ResultStore:
         write.current_document.exists = False
         return write
 
-    async def _try_write(self, writes: Sequence[Any], submitter: str) -> bool:
+    async def _try_write(self, writes: Sequence[Write], submitter: str) -> bool:
         """Write once, all documents together; return False if a precondition failed."""
         try:
             if len(writes) == 1:
@@ -213,7 +213,7 @@ class ResultStore:
             raise Unavailable(str(error)) from error
         return True
 
-    async def _read(self, paths: list[str], *mask: str) -> dict[str, Any]:
+    async def _read(self, paths: list[str], *mask: str) -> dict[str, Document]:
         try:
             return await self._firestore.batch_get(paths, mask=mask)
         except FirestoreError as error:

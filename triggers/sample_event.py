@@ -28,6 +28,7 @@ from google.events.cloud.firestore_v1 import DocumentEventData
 from google.protobuf.message import DecodeError
 
 from storage.documents import document_paths
+from storage.firestore.messages import Document
 
 _TYPE_PREFIX = "google.cloud.firestore.document.v1."
 _SOURCE_PREFIX = "//firestore.googleapis.com/"
@@ -68,7 +69,7 @@ class SampleEvent:
     database: str
     submitter: str
     sample_id: str
-    header: Any = field(default=None, repr=False)
+    header: Document | None = field(default=None, repr=False)
     is_deletion: bool = False
     written_at: datetime | None = None
     """The time of the write. Only notices have it."""

@@ -7,7 +7,6 @@ token. Entries are never changed. Firestore deletes an entry after 400 days (tim
 import asyncio
 from collections.abc import Coroutine
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 from uuid import uuid4
 
 from cachetools import LRUCache
@@ -19,7 +18,7 @@ from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
 from storage.firestore.group_commit_writer import GroupCommitWriter
-from storage.firestore.messages import StructuredQuery
+from storage.firestore.messages import Document, StructuredQuery, Write
 
 RETENTION = timedelta(days=400)
 MAX_ENTRIES = 500
@@ -78,7 +77,7 @@ class AuditLog:
         """Store an entry."""
         await self._writer.write(self.entry(submitter, actor=actor, action=action, facts=facts), submitter or "")
 
-    def entry(self, submitter: str | None, *, actor: str, action: str, facts: AuditFacts) -> Any:
+    def entry(self, submitter: str | None, *, actor: str, action: str, facts: AuditFacts) -> Write:
         """Return the `Write` of an entry about a change. One Commit contains it and the writes of the change.
 
         Otherwise, a client could prevent the entry if it ends its request after the change. The entry has a random id
@@ -102,7 +101,7 @@ class AuditLog:
         return await self._turns.of(submitter or "").map(_entry, documents)
 
 
-def _entry(document: Any) -> AuditEntry:
+def _entry(document: Document) -> AuditEntry:
     fields = encoding.from_document(document)
     at = fields["at"]
     assert isinstance(at, datetime)

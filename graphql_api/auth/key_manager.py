@@ -6,7 +6,6 @@ The command line and the API use this module.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from graphql_api.auth.api_keys import ApiKey, limits_fields, new_key
 from graphql_api.auth.audit_entry import AuditFacts
@@ -17,6 +16,7 @@ from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
 from graphql_api.budgets.budget import RETRY_SECONDS, refusal
 from graphql_api.limits import KeyLimits
 from storage.documents import BadRequest, NotFound
+from storage.firestore.messages import Write
 
 MIN_DIGITS = 8
 OPERATOR = "operator"
@@ -75,7 +75,7 @@ class KeyManager:
         """Store a key that the caller has generated."""
         await self._store.commit(self._creation(key, stored, actor))
 
-    def _creation(self, key: str, stored: ApiKey, actor: str) -> Sequence[Any]:
+    def _creation(self, key: str, stored: ApiKey, actor: str) -> Sequence[Write]:
         entry = self._entry(stored, digest(key), "key.created", actor, _description(stored))
         return entry, self._store.creation(digest(key), stored)
 
@@ -159,7 +159,7 @@ class KeyManager:
             raise BadRequest(f"{digest_prefix} is the prefix of {len(selected)} digests; give a longer prefix")
         return selected[0]
 
-    def _entry(self, stored: ApiKey, key_digest: str, action: str, actor: str, change: str | None = None) -> Any:
+    def _entry(self, stored: ApiKey, key_digest: str, action: str, actor: str, change: str | None = None) -> Write:
         facts = AuditFacts(key_digest=key_digest, label=stored.label, change=change)
         return self._audit_log.entry(stored.submitter, actor=actor, action=action, facts=facts)
 

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from cachetools import LRUCache
 
@@ -21,7 +20,7 @@ from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
 from storage.firestore.group_commit_writer import GroupCommitWriter
-from storage.firestore.messages import StructuredQuery
+from storage.firestore.messages import Document, StructuredQuery, Write
 from storage.firestore.reads.query_conditions import add_condition, add_name_condition
 
 _MAX_NOTED = 10_000
@@ -106,18 +105,18 @@ class KeyStore:
         """Return the number of API keys of a submitter, including revoked and expired keys."""
         return await self._firestore.count("", _query(submitter))
 
-    async def commit(self, writes: Sequence[Any]) -> None:
+    async def commit(self, writes: Sequence[Write]) -> None:
         """Apply changes of keys and the entries of the audit log about them, or none of them."""
         await self._firestore.commit(writes)
 
-    def creation(self, key_digest: str, api_key: ApiKey) -> Any:
+    def creation(self, key_digest: str, api_key: ApiKey) -> Write:
         """Return the `Write` that stores an API key under its digest.
 
         It replaces a key that is already stored under the digest.
         """
         return encoding.to_write(self._firestore.name(document_paths.api_key(key_digest)), api_key.fields())
 
-    def change(self, key_digest: str, **fields: object) -> Any:
+    def change(self, key_digest: str, **fields: object) -> Write:
         """Return the `Write` that replaces some fields of a stored API key.
 
         A concurrent change of another field is kept.
@@ -132,7 +131,7 @@ class KeyStore:
         await self._writer.write(encoding.to_delete(self._firestore.name(document_paths.api_key(key_digest))))
 
 
-def _query(submitter: str | None) -> Any:
+def _query(submitter: str | None) -> StructuredQuery:
     query = StructuredQuery()
     query.from_.add(collection_id=document_paths.API_KEYS)
     if submitter is not None:
@@ -140,7 +139,7 @@ def _query(submitter: str | None) -> Any:
     return query
 
 
-def _digest_and_key(document: Any) -> tuple[str, ApiKey]:
+def _digest_and_key(document: Document) -> tuple[str, ApiKey]:
     return document.name.rpartition("/")[2], ApiKey.from_fields(encoding.from_document(document))
 
 
@@ -148,6 +147,6 @@ def _today() -> datetime:
     return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-async def _without_errors(writing: Coroutine[None, None, None]) -> None:
+async def _without_errors(writing: Coroutine[None, None, object]) -> None:
     with contextlib.suppress(DropzoneError, FirestoreError):  # the use is stored on the next day
         await writing

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cachetools import LRUCache
 
@@ -18,6 +18,7 @@ from graphql_api.shared_tasks import SharedTasks
 from storage.documents import Expiry, Retention, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
+from storage.firestore.messages import Write
 
 CACHE_SECONDS = 10.0
 """How long a change may take until all processes apply it."""
@@ -56,7 +57,7 @@ class SubmitterSettings:
         own = Retention.from_fields(await self._stored(submitter))
         return (self.default_retention, True) if own is None else (own, False)
 
-    async def set_retention(self, submitter: str, retention: Retention | None, entry: Any) -> None:
+    async def set_retention(self, submitter: str, retention: Retention | None, entry: Write) -> None:
         """Store the retention of a submitter, with an entry of the audit log. None: use the default.
 
         Raises `BadRequest` if the retention is not allowed.
@@ -69,7 +70,7 @@ class SubmitterSettings:
         """Return whether nulls are skipped in all samples of a submitter."""
         return _SKIPS_MISSING in await self._stored(submitter)
 
-    async def set_skips_missing(self, submitter: str, entry: Any, *, skips_missing: bool) -> None:
+    async def set_skips_missing(self, submitter: str, entry: Write, *, skips_missing: bool) -> None:
         """Store whether nulls are skipped in all samples of a submitter, with an entry of the audit log."""
         await self._change(submitter, {_SKIPS_MISSING: True} if skips_missing else {}, [_SKIPS_MISSING], entry)
 
@@ -88,7 +89,7 @@ class SubmitterSettings:
         document = (await self._firestore.batch_get([path])).get(path)
         return {} if document is None else encoding.from_document(document)
 
-    async def _change(self, submitter: str, fields: dict[str, object], names: Iterable[str], entry: Any) -> None:
+    async def _change(self, submitter: str, fields: dict[str, object], names: Iterable[str], entry: Write) -> None:
         """Store `fields` and `entry`. Remove the fields in `names` that are not in `fields`."""
         write = encoding.to_write(self._firestore.name(document_paths.settings(submitter)), fields)
         write.update_mask.field_paths.extend(names)

@@ -7,14 +7,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import timedelta
-from typing import Any
 
 from storage.documents import Header, RetryLater, Upload, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
 from storage.firestore.group_commit_writer import GroupCommitWriter
-from storage.firestore.messages import StructuredQuery
+from storage.firestore.messages import Document, StructuredQuery
 
 MIN_AGE = timedelta(hours=1)
 """The minimum age of an upload that a sweep removes. An upload takes seconds."""
@@ -81,7 +80,7 @@ class Uploads:
             logger.info("removed the chunks of %d uploads that were interrupted", removed)
         return removed
 
-    async def _page(self, after: str) -> list[Any]:
+    async def _page(self, after: str) -> list[Document]:
         query = StructuredQuery(from_=[{"collection_id": document_paths.UPLOADS}], limit={"value": _PAGE_SIZE})
         query.order_by.add(direction=1).field.field_path = "__name__"
         if after:

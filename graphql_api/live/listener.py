@@ -13,7 +13,7 @@ report, because it caches no results and a deletion does not affect other result
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -25,7 +25,7 @@ from storage.documents import Result, Status, Tombstone, Unavailable, document_p
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import status_code
-from storage.firestore.messages import ListenRequest, TargetChange
+from storage.firestore.messages import Document, DocumentChange, ListenRequest, ListenResponse, TargetChange
 from storage.firestore.metrics import count_error
 from storage.firestore.retry import TRANSIENT, backoff
 
@@ -44,14 +44,14 @@ class WrittenResult:
 
     __slots__ = ("_document", "_result", "_submitter", "_tombstone", "event", "position", "span")
 
-    def __init__(self, submitter: str, document: Any) -> None:
+    def __init__(self, submitter: str, document: Document) -> None:
         self.position: Position = encoding.to_datetime(document.update_time), document.name.rpartition("/")[2]
         self.span: Any = None
         """If traces are on: the span from the arrival of the document until subscribers can read the result."""
         self.event: object = None
         """The event that subscribers receive. The first subscription sets it for all subscriptions."""
         self._submitter = submitter
-        self._document = document
+        self._document: Document | None = document
         self._result: Result | None = None
         self._tombstone: Tombstone | None = None
 
@@ -223,7 +223,7 @@ class Listener:
             if self._stream is not None and target.added_to is self._stream:
                 await _write(self._stream, ListenRequest(database=self._firestore.database, remove_target=target.id))
 
-    def _process(self, response: Any) -> bool:
+    def _process(self, response: ListenResponse) -> bool:
         """Apply a response. Return whether the response completed a snapshot."""
         kind = response.WhichOneof("response_type")
         if kind == "target_change":
@@ -235,7 +235,7 @@ class Listener:
             self._discard(deletion.document, deletion.removed_target_ids)
         return False
 
-    def _process_document_change(self, change: Any) -> None:
+    def _process_document_change(self, change: DocumentChange) -> None:
         self._discard(change.document.name, change.removed_target_ids)
         for target in self._find_targets(change.target_ids):
             written = WrittenResult(target.submitter, change.document)
@@ -245,11 +245,11 @@ class Listener:
                     written.span = tracing.start("fan out", "PRODUCER", parent=parent)
                 target.buffer[change.document.name] = written
 
-    def _discard(self, document_name: str, target_ids: Any) -> None:
+    def _discard(self, document_name: str, target_ids: Iterable[int]) -> None:
         for target in self._find_targets(target_ids):
             target.buffer.pop(document_name, None)
 
-    def _process_target_change(self, change: Any) -> bool:
+    def _process_target_change(self, change: TargetChange) -> bool:
         targets = self._find_targets(change.target_ids) if change.target_ids else list(self._targets.values())
         kind = change.target_change_type
         if kind == TargetChange.REMOVE:
@@ -280,7 +280,7 @@ class Listener:
             return True
         return False
 
-    def _find_targets(self, target_ids: Any) -> list[ListenTarget]:
+    def _find_targets(self, target_ids: Iterable[int]) -> list[ListenTarget]:
         return [target for target_id in target_ids if (target := self._targets.get(target_id)) is not None]
 
     def _forget(self, target: ListenTarget) -> None:
@@ -294,7 +294,7 @@ async def _read(stream: Any) -> Any:
         return await stream.read()
 
 
-async def _write(stream: Any, request: Any) -> None:
+async def _write(stream: Any, request: ListenRequest) -> None:
     """Write to the stream. Ignore errors here, because reading from a broken stream raises the same errors."""
     with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
         await stream.write(request)

@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack, aclosing, contextmanager
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zlib import crc32
 
 from graphql_api.live.listener import Position, WrittenResult
@@ -27,6 +27,7 @@ from graphql_api.results.pagination import Cursor
 from storage.documents import document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
+from storage.firestore.messages import Document
 
 _PAGE_SIZE = 100  # larger pages need too much memory: docs/performance.md#under-attack
 _MAX_CACHED_PAGES = 12
@@ -184,5 +185,5 @@ async def _first_rows(shards: Sequence[AsyncGenerator[_Row, None]]) -> dict[int,
     return {index: row for index, row in enumerate(rows) if isinstance(row, _Row)}
 
 
-def _computed_at(document: Any) -> datetime:
+def _computed_at(document: Document) -> datetime:
     return encoding.to_datetime(document.fields["computed_at"].timestamp_value)

@@ -17,6 +17,7 @@ from graphql_api.results.result_listing import ResultListing
 from graphql_api.results.series_listing import SeriesListing
 from storage.documents import Labels, labels
 from storage.firestore.client import Firestore
+from storage.firestore.messages import Document
 from storage.rollups.checkpoint import Checkpoint
 from storage.rollups.checkpoint_store import CheckpointStore
 from storage.rollups.later_results import LaterResults, changes_since, ranges, verify
@@ -222,7 +223,7 @@ def has_stored_hours(selection: Selection) -> bool:
     return all(bound.field == "timestamp" for bound in selection.bounds)
 
 
-def group_of(document: Any, names: Sequence[str]) -> Group:
+def group_of(document: Document, names: Sequence[str]) -> Group:
     """Return the group of a result, a protocol `Document` that has its labels."""
     if not names:
         return ()

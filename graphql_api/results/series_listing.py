@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 from weakref import WeakValueDictionary
 
 from graphql_api.errors import TooComplex
@@ -19,7 +18,7 @@ from graphql_api.shared_tasks import SharedTasks
 from storage.documents import BadRequest, Labels, Result, document_paths, labels
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.messages import StructuredQuery
+from storage.firestore.messages import Document, StructuredQuery
 
 MAX_SERIES = 10_000
 MAX_GROUPS = 1_000
@@ -160,5 +159,5 @@ def too_many_groups() -> TooComplex:
     )
 
 
-def _labels_of(document: Any) -> Labels:
+def _labels_of(document: Document) -> Labels:
     return labels.from_fields(encoding.from_document(document))

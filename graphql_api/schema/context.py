@@ -11,7 +11,7 @@ collector.
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import strawberry
 from strawberry.dataloader import DataLoader
@@ -34,6 +34,7 @@ from graphql_api.results.store import Store
 from observability import request_context
 from storage.documents import FailedAttempts, Header, Result, TooLarge
 from storage.documents.validation import payload
+from storage.firestore.messages import Write
 
 T = TypeVar("T")
 
@@ -90,7 +91,7 @@ class Context:
             services.submitter_settings,
         )
 
-    def entry(self, action: str, facts: AuditFacts) -> Any:
+    def entry(self, action: str, facts: AuditFacts) -> Write:
         """Return the `Write` of an entry of the submitter's audit log. One Commit stores it and the change."""
         caller = self.caller
         return self.audit_log.entry(caller.submitter, actor=caller.credential, action=action, facts=facts)

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Iterable
 from datetime import datetime
-from typing import Any
+from typing import TypeVar
 
 import grpc.aio
 
@@ -17,15 +17,20 @@ from storage.firestore.errors import call_error
 from storage.firestore.messages import (
     BatchGetDocumentsRequest,
     BatchGetDocumentsResponse,
+    Document,
     ListDocumentsRequest,
     ListDocumentsResponse,
+    Message,
     RunAggregationQueryRequest,
     RunAggregationQueryResponse,
     RunQueryRequest,
     RunQueryResponse,
+    StructuredQuery,
 )
 from storage.firestore.reads.page_reader import PageReader
 from storage.firestore.retry import TRANSIENT, backoff
+
+ResponseT = TypeVar("ResponseT")
 
 
 class Firestore(Database):
@@ -82,7 +87,7 @@ class Firestore(Database):
 
     async def batch_get(
         self, paths: Iterable[str], *, mask: Collection[str] = (), read_time: datetime | None = None
-    ) -> dict[str, Any]:
+    ) -> dict[str, Document]:
         """Return the existing documents among `paths`, by path, at `read_time` or now.
 
         A `mask` limits the fields that are read.
@@ -117,30 +122,32 @@ class Firestore(Database):
                 return ids
             request.page_token = response.next_page_token
 
-    async def run_query(self, parent: str, query: Any, read_time: datetime | None = None) -> AsyncIterator[Any]:
+    async def run_query(
+        self, parent: str, query: StructuredQuery, read_time: datetime | None = None
+    ) -> AsyncIterator[RunQueryResponse]:
         """Yield each `RunQueryResponse` of a `StructuredQuery` on collections of `parent`, at `read_time`."""
         async for response in self._read(self._run_query, self._query_request(parent, query, read_time)):
             yield response
 
-    async def documents(self, parent: str, query: Any, read_time: datetime | None = None) -> list[Any]:
+    async def documents(self, parent: str, query: StructuredQuery, read_time: datetime | None = None) -> list[Document]:
         """Return the documents that match a `StructuredQuery` on collections of `parent`, at `read_time`."""
         responses = self.run_query(parent, query, read_time)
         return [response.document async for response in responses if response.HasField("document")]
 
-    async def page(self, parent: str, query: Any, read_time: datetime | None = None) -> list[Any]:
+    async def page(self, parent: str, query: StructuredQuery, read_time: datetime | None = None) -> list[Document]:
         """Return the same documents as `documents`. For many documents, this takes less processor time."""
         if self._page_reader is None:
             return await self.documents(parent, query, read_time)
         pages = self._read(self._page_reader.run_query, self._query_request(parent, query, read_time))
         return [document async for page in pages for document in page]
 
-    def _query_request(self, parent: str, query: Any, read_time: datetime | None) -> Any:
+    def _query_request(self, parent: str, query: StructuredQuery, read_time: datetime | None) -> RunQueryRequest:
         request = RunQueryRequest(parent=self.name(parent), structured_query=query)
         if read_time is not None:
             request.read_time.FromDatetime(read_time)
         return request
 
-    async def count(self, parent: str, query: Any, read_time: datetime | None = None) -> int:
+    async def count(self, parent: str, query: StructuredQuery, read_time: datetime | None = None) -> int:
         """Return the number of documents that match a `StructuredQuery` on collections of `parent`."""
         request = RunAggregationQueryRequest(parent=self.name(parent))
         aggregation = request.structured_aggregation_query
@@ -175,7 +182,7 @@ class Firestore(Database):
         except grpc.aio.AioRpcError as error:
             raise call_error(error) from error
 
-    async def _read(self, call: Any, request: Any) -> AsyncIterator[Any]:
+    async def _read(self, call: Callable[..., AsyncIterable[ResponseT]], request: Message) -> AsyncIterator[ResponseT]:
         """Yield the responses to a read. Retry a transient error before the first response, within the timeout."""
         deadline = time.monotonic() + self._timeout_seconds
         span = self._spans.start_read(request) if tracing.is_on else None

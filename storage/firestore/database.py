@@ -6,8 +6,8 @@ CPU time of a submission. This module uses the protobuf messages of the same lib
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import grpc.aio
@@ -22,9 +22,14 @@ from storage.firestore.messages import (
     CommitResponse,
     ListenRequest,
     ListenResponse,
+    Message,
+    Write,
+    WriteResult,
 )
 from storage.firestore.retry import backoff
 from storage.firestore.spans import Spans
+
+MessageT = TypeVar("MessageT", bound=Message)
 
 _SERVICE = "/google.firestore.v1.Firestore/"
 PING_PATH = "clock/now"
@@ -70,7 +75,7 @@ class Database:
         """Return the path of a full document name."""
         return name[len(self._root) + 1 :]
 
-    async def batch_write(self, writes: Iterable[Any], commits_of_writes: Sequence[Any] = ()) -> Any:
+    async def batch_write(self, writes: Iterable[Write], commits_of_writes: Sequence[Any] = ()) -> BatchWriteResponse:
         """Apply each write independently. Return a `BatchWriteResponse` with one result and one status per write.
 
         The span of this call is linked to the spans in `commits_of_writes`.
@@ -89,7 +94,7 @@ class Database:
             if span is not None:
                 spans.end(span)
 
-    async def commit(self, writes: Iterable[Any]) -> Sequence[Any]:
+    async def commit(self, writes: Iterable[Write]) -> Sequence[WriteResult]:
         """Apply all writes together, or none of them. At most 10 MiB. Return the `WriteResult` of each write.
 
         Retry transient errors within the timeout. If the response to a successful attempt is lost, the writes are
@@ -129,16 +134,22 @@ class Database:
         """Open a Listen stream: write `ListenRequest`s to it, read `ListenResponse`s from it."""
         return self._listen(metadata=self._metadata)
 
-    def _unary(self, method: str, request: Any, response: Any) -> Any:
-        return self._channel.unary_unary(
+    def _unary(
+        self, method: str, request: type[Message], response: type[MessageT]
+    ) -> Callable[..., Awaitable[MessageT]]:
+        call: Callable[..., Awaitable[MessageT]] = self._channel.unary_unary(
             f"{_SERVICE}{method}",
             request_serializer=request.SerializeToString,
             response_deserializer=response.FromString,
         )
+        return call
 
-    def _stream(self, method: str, request: Any, response: Any) -> Any:
-        return self._channel.unary_stream(
+    def _stream(
+        self, method: str, request: type[Message], response: type[MessageT]
+    ) -> Callable[..., AsyncIterable[MessageT]]:
+        call: Callable[..., AsyncIterable[MessageT]] = self._channel.unary_stream(
             f"{_SERVICE}{method}",
             request_serializer=request.SerializeToString,
             response_deserializer=response.FromString,
         )
+        return call

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from storage.documents.server_time import SERVER_TIME
-from storage.firestore.messages import Value, Write
+from storage.firestore.messages import Document, Value, Write
 
 _REQUEST_TIME = (
     Write.DESCRIPTOR.file.pool.FindEnumTypeByName("google.firestore.v1.DocumentTransform.FieldTransform.ServerValue")
@@ -26,7 +26,7 @@ _SCALARS = {
 }
 
 
-def to_write(name: str, fields: Mapping[str, object]) -> Any:
+def to_write(name: str, fields: Mapping[str, object]) -> Write:
     """Return a `Write` that replaces the fields of the document with the full name `name`.
 
     Fields with the value `SERVER_TIME` become server-time transforms. The write has no precondition.
@@ -42,7 +42,7 @@ def to_write(name: str, fields: Mapping[str, object]) -> Any:
     return write
 
 
-def to_conditional_write(name: str, fields: Mapping[str, object], update_time: datetime | None) -> Any:
+def to_conditional_write(name: str, fields: Mapping[str, object], update_time: datetime | None) -> Write:
     """Return a write that requires that the document has this update time, or does not exist if it is None."""
     write = to_write(name, fields)
     if update_time is None:
@@ -52,25 +52,25 @@ def to_conditional_write(name: str, fields: Mapping[str, object], update_time: d
     return write
 
 
-def to_delete(name: str) -> Any:
+def to_delete(name: str) -> Write:
     """Return a `Write` that deletes the document with the full name `name`."""
     return Write(delete=name)
 
 
-def to_value(value: object) -> Any:
+def to_value(value: object) -> Value:
     """Return a protocol `Value`, for a filter or a cursor."""
     message = Value()
     _fill(message, value)
     return message
 
 
-def from_document(document: Any) -> dict[str, object]:
+def from_document(document: Document) -> dict[str, object]:
     """Return the fields of a protocol `Document` as Python values. Times are in UTC."""
     fields = document.fields
     return {key: from_value(fields[key]) for key in fields}  # `items` is slow
 
 
-def from_value(value: Any) -> object:
+def from_value(value: Value) -> object:
     """Return a protocol `Value` as a Python value. Times are in UTC."""
     if value.double_value:  # most values of a result are doubles, and only a double has this field
         return value.double_value
@@ -90,7 +90,7 @@ def to_datetime(timestamp: Any) -> datetime:
     return _EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1_000)
 
 
-def _fill(message: Any, value: object) -> None:
+def _fill(message: Value, value: object) -> None:
     if (field := _SCALARS.get(type(value))) is not None:
         setattr(message, field, value)
         return

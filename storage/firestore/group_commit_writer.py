@@ -27,6 +27,7 @@ from storage.documents import RateLimited, Unavailable
 from storage.firestore import metrics, spans
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, FirestoreUnavailable, write_error
+from storage.firestore.messages import Write, WriteResult
 from storage.firestore.retry import backoff
 from storage.firestore.write_queue import PendingWrite, Submitter, WriteGroup, WriteQueue, WriteShare
 
@@ -66,7 +67,7 @@ class GroupCommitWriter:
         """When Firestore last accepted a batch. Not known at the start, and not after Firestore has refused one."""
         self._try: asyncio.Task[Unavailable | FirestoreError | None] | None = None
 
-    async def write(self, write: Any, submitter: str = "") -> Any:
+    async def write(self, write: Write, submitter: str = "") -> WriteResult:
         """Return the `WriteResult` of a `Write` after Firestore has committed it.
 
         Raises `PreconditionFailed`, `InvalidWrite` or another `FirestoreError` if Firestore rejects the
@@ -77,9 +78,10 @@ class GroupCommitWriter:
         (outcome,) = await self.write_all([write], submitter)
         if isinstance(outcome, Exception):
             raise outcome
-        return outcome
+        result: WriteResult = outcome
+        return result
 
-    async def write_all(self, writes: Sequence[Any], submitter: str = "") -> list[Any]:
+    async def write_all(self, writes: Sequence[Write], submitter: str = "") -> list[Any]:
         """Return one outcome per `Write`: the value that `write` returns, or the exception that `write` raises."""
         if not writes:
             return []

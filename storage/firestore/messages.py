@@ -4,12 +4,15 @@ Importing `google.cloud.firestore_v1` imports the whole client, which takes half
 process. The messages are in its subpackage `types`. This module therefore replaces the parent with an empty package
 while it imports `types`, and removes the empty package afterwards. A later import of the client gets the real package
 with the same message classes.
+
+The library defines these classes when it is imported, so type checkers do not know them. They see the declarations in
+this module instead.
 """
 
 import importlib
 import sys
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 _CLIENT = "google.cloud.firestore_v1"
 
@@ -26,24 +29,83 @@ def _import_types() -> ModuleType:
         del sys.modules[_CLIENT]
 
 
-_types = _import_types()
+if TYPE_CHECKING:
 
-BatchGetDocumentsRequest: Any = _types.BatchGetDocumentsRequest.pb()
-BatchGetDocumentsResponse: Any = _types.BatchGetDocumentsResponse.pb()
-BatchWriteRequest: Any = _types.BatchWriteRequest.pb()
-BatchWriteResponse: Any = _types.BatchWriteResponse.pb()
-CommitRequest: Any = _types.CommitRequest.pb()
-CommitResponse: Any = _types.CommitResponse.pb()
-Document: Any = _types.Document.pb()
-ListDocumentsRequest: Any = _types.ListDocumentsRequest.pb()
-ListDocumentsResponse: Any = _types.ListDocumentsResponse.pb()
-ListenRequest: Any = _types.ListenRequest.pb()
-ListenResponse: Any = _types.ListenResponse.pb()
-RunAggregationQueryRequest: Any = _types.RunAggregationQueryRequest.pb()
-RunAggregationQueryResponse: Any = _types.RunAggregationQueryResponse.pb()
-RunQueryRequest: Any = _types.RunQueryRequest.pb()
-RunQueryResponse: Any = _types.RunQueryResponse.pb()
-StructuredQuery: Any = _types.StructuredQuery.pb()
-TargetChange: Any = _types.TargetChange.pb()
-Value: Any = _types.Value.pb()
-Write: Any = _types.Write.pb()
+    class _MessageClass(type):
+        def __getattr__(cls, name: str) -> Any: ...
+
+    class Message(metaclass=_MessageClass):
+        """A message, whose fields have no types. It keeps one message from being passed in place of another."""
+
+        def __init__(self, **fields: Any) -> None: ...
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
+    class BatchGetDocumentsRequest(Message): ...
+
+    class BatchGetDocumentsResponse(Message): ...
+
+    class BatchWriteRequest(Message): ...
+
+    class BatchWriteResponse(Message): ...
+
+    class CommitRequest(Message): ...
+
+    class CommitResponse(Message): ...
+
+    class Document(Message): ...
+
+    class DocumentChange(Message): ...
+
+    class ListDocumentsRequest(Message): ...
+
+    class ListDocumentsResponse(Message): ...
+
+    class ListenRequest(Message): ...
+
+    class ListenResponse(Message): ...
+
+    class RunAggregationQueryRequest(Message): ...
+
+    class RunAggregationQueryResponse(Message): ...
+
+    class RunQueryRequest(Message): ...
+
+    class RunQueryResponse(Message): ...
+
+    class StructuredQuery(Message): ...
+
+    class TargetChange(Message): ...
+
+    class Value(Message): ...
+
+    class Write(Message): ...
+
+    class WriteResult(Message): ...
+
+else:
+    from google.protobuf.message import Message as Message
+
+    _types = _import_types()
+
+    BatchGetDocumentsRequest = _types.BatchGetDocumentsRequest.pb()
+    BatchGetDocumentsResponse = _types.BatchGetDocumentsResponse.pb()
+    BatchWriteRequest = _types.BatchWriteRequest.pb()
+    BatchWriteResponse = _types.BatchWriteResponse.pb()
+    CommitRequest = _types.CommitRequest.pb()
+    CommitResponse = _types.CommitResponse.pb()
+    Document = _types.Document.pb()
+    DocumentChange = _types.DocumentChange.pb()
+    ListDocumentsRequest = _types.ListDocumentsRequest.pb()
+    ListDocumentsResponse = _types.ListDocumentsResponse.pb()
+    ListenRequest = _types.ListenRequest.pb()
+    ListenResponse = _types.ListenResponse.pb()
+    RunAggregationQueryRequest = _types.RunAggregationQueryRequest.pb()
+    RunAggregationQueryResponse = _types.RunAggregationQueryResponse.pb()
+    RunQueryRequest = _types.RunQueryRequest.pb()
+    RunQueryResponse = _types.RunQueryResponse.pb()
+    StructuredQuery = _types.StructuredQuery.pb()
+    TargetChange = _types.TargetChange.pb()
+    Value = _types.Value.pb()
+    Write = _types.Write.pb()
+    WriteResult = _types.WriteResult.pb()

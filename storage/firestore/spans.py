@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from observability import request_context, tracing
+from storage.firestore.messages import BatchWriteRequest, Message
 
 ErrorT = TypeVar("ErrorT", bound=Exception)
 
@@ -26,7 +27,7 @@ class Spans:
             if port.isdecimal():
                 self._attributes["server.port"] = int(port)
 
-    def start_read(self, request: Any) -> Any:
+    def start_read(self, request: Message) -> Any:
         """Start the span of a read in the trace of the current request, or return None."""
         parent = _recorded_trace()
         if not parent:
@@ -37,7 +38,7 @@ class Spans:
         query = (request.structured_aggregation_query if is_aggregation else request).structured_query
         return self._start(request, query.from_[0].collection_id, 1, parent)
 
-    def start_batch_write(self, request: Any, commits_of_writes: Sequence[Any]) -> Any:
+    def start_batch_write(self, request: BatchWriteRequest, commits_of_writes: Sequence[Any]) -> Any:
         """Start the span of a BatchWrite, and link it to the commits of all its writes.
 
         `commits_of_writes` has the span of the commit of each write, or None. If all of them are None, return None.
@@ -53,7 +54,7 @@ class Spans:
                 tracing.link(commit, span)
         return span
 
-    def _start(self, request: Any, collection: str, size: int, parent: str, links: Sequence[str] = ()) -> Any:
+    def _start(self, request: Message, collection: str, size: int, parent: str, links: Sequence[str] = ()) -> Any:
         operation = request.DESCRIPTOR.name.removesuffix("Request")
         attributes = self._attributes | {"db.operation.name": operation}
         if collection:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from storage.documents import Unavailable
+from storage.firestore.messages import Write, WriteResult
 
 MAX_BATCH_BYTES = 9 * 2**20
 
@@ -47,7 +48,7 @@ class WriteGroup:
 
     __slots__ = ("deadline", "done", "last_problem", "outcomes", "span", "unresolved")
 
-    def __init__(self, count: int, deadline: float, done: "asyncio.Future[list[Any]]") -> None:
+    def __init__(self, count: int, deadline: float, done: "asyncio.Future[list[WriteResult | Exception]]") -> None:
         self.deadline = deadline
         self.done = done
         self.outcomes: list[Any] = [None] * count
@@ -73,7 +74,7 @@ class PendingWrite:
 
     __slots__ = ("group", "index", "pauses", "size", "submitter", "write")
 
-    def __init__(self, write: Any, size: int, submitter: Submitter, group: WriteGroup, index: int) -> None:
+    def __init__(self, write: Write, size: int, submitter: Submitter, group: WriteGroup, index: int) -> None:
         self.write = write
         self.size = size
         self.submitter = submitter
@@ -82,7 +83,7 @@ class PendingWrite:
         self.pauses: Iterator[float] | None = None
         """The backoff, shared with the other writes of the failed call. None before the first failure."""
 
-    def resolve(self, outcome: Any) -> None:
+    def resolve(self, outcome: WriteResult | Exception) -> None:
         """Set the outcome. The group is done when all its writes have one."""
         group = self.group
         group.outcomes[self.index] = outcome
@@ -101,7 +102,7 @@ class WriteQueue:
     def __bool__(self) -> bool:
         return bool(self._queues)
 
-    def add(self, submitter: Submitter, writes: Sequence[Any], sizes: Sequence[int], group: WriteGroup) -> None:
+    def add(self, submitter: Submitter, writes: Sequence[Write], sizes: Sequence[int], group: WriteGroup) -> None:
         """Add the writes of a group."""
         queue = self._queues.get(submitter)
         if queue is None:

@@ -2,12 +2,11 @@
 
 from collections.abc import AsyncGenerator, Collection
 from datetime import date, datetime
-from typing import Any
 
 from storage.documents import Labels, document_paths, labels
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.messages import StructuredQuery
+from storage.firestore.messages import Document, StructuredQuery, Write
 from storage.firestore.reads.query_conditions import add_condition, add_name_condition
 from storage.hourly_archive.archived_day import ArchivedDay
 from storage.rollups.rollup import Resolution
@@ -60,12 +59,12 @@ class ArchiveStore:
             query.start_at.values.add(reference_value=documents[-1].name)
             query.start_at.before = False
 
-    def write(self, day: ArchivedDay) -> Any:
+    def write(self, day: ArchivedDay) -> Write:
         """Return the write that stores a day. The write fails if the document has changed after it was read."""
         name = self._firestore.name(self.path(day.day, day.labels))
         return encoding.to_conditional_write(name, day.fields(), day.update_time)
 
-    def _query(self, first: date, last: date, having: Labels | None) -> Any:
+    def _query(self, first: date, last: date, having: Labels | None) -> StructuredQuery:
         collection = document_paths.HOURLY_ARCHIVE if having is None else document_paths.HOURLY_ARCHIVE_SERIES
         parent = document_paths.submitter(self._submitter)
         query = StructuredQuery()
@@ -82,7 +81,7 @@ class ArchiveStore:
         return query
 
 
-def _decode(document: Any, *, is_series: bool) -> ArchivedDay:
+def _decode(document: Document, *, is_series: bool) -> ArchivedDay:
     name = document.name.rpartition("/")[2]
     return ArchivedDay.from_fields(
         date.fromisoformat(name[: len("2026-11-28")]),

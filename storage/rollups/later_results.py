@@ -3,9 +3,9 @@
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from storage.firestore import encoding
+from storage.firestore.messages import Document
 from storage.rollups.checkpoint import Checkpoint
 from storage.rollups.day_rollups import Pause
 from storage.rollups.difference_search import Count, Span, find_differences
@@ -32,7 +32,7 @@ def changes_since(
     end: datetime,
     read_time: datetime,
     until: datetime = LATEST,
-) -> AsyncGenerator[Sequence[Any], None]:
+) -> AsyncGenerator[Sequence[Document], None]:
     """Yield batches of the results with a time stamp from `start` to `end` that the rollups may not contain.
 
     Results that were written after `until` may be left out.
@@ -60,7 +60,7 @@ class LaterResults:
         self._resolution = resolution
         self._until = until
 
-    def add(self, document: Any, series: Series) -> None:
+    def add(self, document: Document, series: Series) -> None:
         """Add a result of a series, a protocol `Document`, unless a snapshot contains it."""
         written_at = encoding.to_datetime(document.update_time)
         if not self._checkpoint.as_of < written_at <= self._until:

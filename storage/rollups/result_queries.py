@@ -12,7 +12,7 @@ from storage.documents import Status, document_paths
 from storage.documents.statistics import INDEXED_FIELDS, STATISTICS_VERSION
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.messages import StructuredQuery
+from storage.firestore.messages import Document, StructuredQuery
 from storage.firestore.reads.query_conditions import add_condition
 from storage.rollups.merged_statistics import FIELDS, MergedStatistics, ResultStatistics
 from storage.rollups.rollup import EARLIEST, LATEST
@@ -94,7 +94,9 @@ class ResultQueries:
         found = await asyncio.gather(*(self._firestore.documents(self._parent, each, read_time) for each in queries))
         return min((timestamp_of(document) for documents in found for document in documents), default=None)
 
-    async def results(self, start: datetime, end: datetime, read_time: datetime) -> AsyncGenerator[Sequence[Any], None]:
+    async def results(
+        self, start: datetime, end: datetime, read_time: datetime
+    ) -> AsyncGenerator[Sequence[Document], None]:
         """Yield the results with a time stamp in a range as protocol `Document`s, shard by shard, in batches."""
         for shard in self._shards:
             query = _query(shard, "timestamp", _range("timestamp", start, end))
@@ -109,7 +111,7 @@ class ResultQueries:
         read_time: datetime,
         select: Sequence[str] = _SELECTED,
         until: datetime = LATEST,
-    ) -> AsyncGenerator[Sequence[Any], None]:
+    ) -> AsyncGenerator[Sequence[Document], None]:
         """Yield the results that were computed from `since` up to and including `until`, in batches.
 
         Their time stamps are in a range.
@@ -119,12 +121,12 @@ class ResultQueries:
             async for documents in self._batches(_query(shard, "computed_at", bounds), read_time, select):
                 yield documents
 
-    async def _count(self, queries: Sequence[Any], read_time: datetime | None) -> int:
+    async def _count(self, queries: Sequence[StructuredQuery], read_time: datetime | None) -> int:
         return sum(await asyncio.gather(*(self._firestore.count(self._parent, each, read_time) for each in queries)))
 
     async def _batches(
-        self, query: Any, read_time: datetime, select: Sequence[str] = _SELECTED
-    ) -> AsyncGenerator[Sequence[Any], None]:
+        self, query: StructuredQuery, read_time: datetime, select: Sequence[str] = _SELECTED
+    ) -> AsyncGenerator[Sequence[Document], None]:
         query.limit.value = _BATCH_SIZE
         order = [each.field.field_path for each in query.order_by][:-1]
         for field in (*order, *select):
@@ -142,14 +144,14 @@ class ResultQueries:
             query.start_at.before = False
 
 
-def add_result(merged: MergedStatistics, document: Any) -> None:
+def add_result(merged: MergedStatistics, document: Document) -> None:
     """Add a result, a protocol `Document`, to merged statistics."""
     fields: Any = document.fields
     statistics = ResultStatistics(*(encoding.from_value(fields[name]) for name in FIELDS))  # type: ignore[arg-type]
     merged.add(statistics, fields["sketch"].bytes_value or None)
 
 
-def timestamp_of(document: Any) -> datetime:
+def timestamp_of(document: Document) -> datetime:
     """Return the time stamp of a result."""
     return encoding.to_datetime(document.fields["timestamp"].timestamp_value)
 
@@ -164,7 +166,7 @@ def _computed_within(since: datetime, until: datetime) -> list[tuple[str, int, d
     return [("computed_at", _Operator.GREATER_THAN_OR_EQUAL, since), *bounds]
 
 
-def _query(shard: int, order: str, bounds: Sequence[tuple[str, int, datetime]] = ()) -> Any:
+def _query(shard: int, order: str, bounds: Sequence[tuple[str, int, datetime]] = ()) -> StructuredQuery:
     """Return a query of the computed results of a shard in the order of a composite index."""
     query = _query_of_each_status(shard, bounds)
     add_condition(query, "status", _Operator.EQUAL, Status.COMPUTED.value)
@@ -173,7 +175,7 @@ def _query(shard: int, order: str, bounds: Sequence[tuple[str, int, datetime]] =
     return query
 
 
-def _query_of_each_status(shard: int, bounds: Sequence[tuple[str, int, datetime]]) -> Any:
+def _query_of_each_status(shard: int, bounds: Sequence[tuple[str, int, datetime]]) -> StructuredQuery:
     query = StructuredQuery()
     query.from_.add(collection_id=document_paths.RESULTS)
     add_condition(query, "shard", _Operator.EQUAL, shard)

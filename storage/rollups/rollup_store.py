@@ -5,13 +5,12 @@ from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequ
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
 
 from storage.documents import document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
-from storage.firestore.messages import StructuredQuery
+from storage.firestore.messages import Document, StructuredQuery, Write
 from storage.firestore.reads.query_conditions import add_name_condition
 from storage.rollups.checkpoint import FORMAT_VERSION
 from storage.rollups.day_rollups import DayRollups, Pause, RollupDocument
@@ -145,14 +144,14 @@ class RollupStore:
                     if isinstance(outcome, Exception):
                         raise outcome
 
-    def _write(self, rollups: DayRollups, document: RollupDocument) -> Any:
+    def _write(self, rollups: DayRollups, document: RollupDocument) -> Write:
         suffix = f"-{document.number}" if document.number else ""
         path = document_paths.rollup(self._submitter, f"{rollups.day.isoformat()}{suffix}", self.kind.collection)
         return encoding.to_conditional_write(self._firestore.name(path), rollups.fields(document), document.update_time)
 
     async def _documents(
         self, first: date, end: datetime, read_time: datetime, select: Sequence[str] = ()
-    ) -> AsyncGenerator[tuple[date, Any], None]:
+    ) -> AsyncGenerator[tuple[date, Document], None]:
         """Yield each document of the days that start at or after `first` and before `end`, with its day."""
         query = self._query(first, end, select)
         while True:
@@ -165,7 +164,7 @@ class RollupStore:
             query.start_at.values.add(reference_value=page[-1].name)
             query.start_at.before = False
 
-    def _query(self, first: date, end: datetime, select: Sequence[str]) -> Any:
+    def _query(self, first: date, end: datetime, select: Sequence[str]) -> StructuredQuery:
         query = StructuredQuery()
         query.from_.add(collection_id=self.kind.collection)
         query.limit.value = self.kind.batch_size
@@ -199,13 +198,13 @@ def _quoted(series: Series) -> str:
     return f"`{escaped}`"
 
 
-def _day(document: Any) -> date:
+def _day(document: Document) -> date:
     return date.fromisoformat(_name(document)[: len("2026-11-28")])
 
 
-def _number(document: Any) -> int:
+def _number(document: Document) -> int:
     return int(_name(document)[len("2026-11-28-") :] or 0)
 
 
-def _name(document: Any) -> str:
+def _name(document: Document) -> str:
     return str(document.name.rpartition("/")[2])

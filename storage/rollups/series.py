@@ -7,9 +7,9 @@ This module opens no connection.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from storage.documents import Labels, document_paths, labels
+from storage.firestore.messages import Document
 
 Series = str
 """The index term of the labels of a series, or one of the two names below. Each index term contains `=`."""
@@ -26,12 +26,12 @@ class RollupKind:
     """The kind of rollups: their collection, the series of a result, and the number of documents in one read."""
 
     collection: str
-    series_of: Callable[[Any], Series]
+    series_of: Callable[[Document], Series]
     batch_size: int
     """Documents per read. A document of all results usually has 20 KiB, one of 50 series 200 KiB, and at most 1 MiB."""
 
 
-def series_of(document: Any) -> Series:
+def series_of(document: Document) -> Series:
     """Return the series of a result, a protocol `Document`."""
     fields = document.fields
     if "labels" not in fields:

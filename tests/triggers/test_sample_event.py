@@ -33,6 +33,7 @@ def test_an_event_contains_the_header() -> None:
     event = parse(new_event(event_body(new_document())))
 
     assert event is not None
+    assert event.header is not None
     assert (event.database, event.submitter, event.sample_id) == (DATABASE, "local", SAMPLE.header.id)
     assert encoding.from_document(event.header)["sha256"] == SAMPLE.header.sha256
     assert not event.is_deletion
@@ -46,6 +47,7 @@ def test_an_update_contains_the_header_after_the_write() -> None:
     event = parse(new_event(event_body(new, old)))
 
     assert event is not None
+    assert event.header is not None
     assert event.header.fields["raw"].string_value == SAMPLE.raw.decode()
 
 

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from storage.documents import Arrival, Status, document_paths, is_of_sample
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
-from storage.firestore.messages import StructuredQuery
+from storage.firestore.messages import Document, StructuredQuery
 from storage.firestore.reads.query_conditions import add_condition
 from storage.firestore.retriggering import trigger_again
 from triggers.audit.audit_documents import AuditState, Finding
@@ -144,7 +144,7 @@ class AuditStore:
         self.reads += max(1, -(-count // _ENTRIES_PER_READ))
         return count
 
-    async def _samples(self, partition: Partition, window: Window | None, limit: int | None = None) -> list[Any]:
+    async def _samples(self, partition: Partition, window: Window | None, limit: int | None = None) -> list[Document]:
         query = _query_of(document_paths.SAMPLES, partition.shard, window)
         for name in ("submitted_at", "expire_at"):
             query.select.fields.add(field_path=name)
@@ -156,9 +156,9 @@ class AuditStore:
         self.reads += max(1, len(documents))
         return documents
 
-    async def _existing(self, paths: Collection[str], *mask: str) -> dict[str, Any]:
+    async def _existing(self, paths: Collection[str], *mask: str) -> dict[str, Document]:
         self.reads += len(paths)
-        found: dict[str, Any] = {}
+        found: dict[str, Document] = {}
         for part in parts(list(paths), _BATCH_SIZE):
             found |= await self._firestore.batch_get(part, mask=mask)
         return found
@@ -169,15 +169,15 @@ def parts(items: Sequence[T], size: int) -> list[Sequence[T]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def _is_expired(sample: Any) -> bool:
+def _is_expired(sample: Document) -> bool:
     return "expire_at" in sample.fields and _time(sample, "expire_at") <= datetime.now(UTC)
 
 
-def _time(document: Any, field: str) -> datetime:
+def _time(document: Document, field: str) -> datetime:
     return encoding.to_datetime(document.fields[field].timestamp_value)
 
 
-def _query_of(collection: str, shard: int, window: Window | None) -> Any:
+def _query_of(collection: str, shard: int, window: Window | None) -> StructuredQuery:
     """Return a query for the accepted samples or for the results of a shard that were submitted in a window."""
     query = StructuredQuery()
     query.from_.add(collection_id=collection)

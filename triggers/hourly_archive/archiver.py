@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any
 
 from storage.documents import Archiving, Labels, labels
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed
+from storage.firestore.messages import Document, Write
 from storage.hourly_archive.archive_store import ArchiveStore
 from storage.rollups.merged_statistics import MergedStatistics
 from storage.rollups.result_queries import add_result, timestamp_of
@@ -42,7 +42,7 @@ class _Group:
     day: date
     labels: Labels
     archiving: Archiving
-    results: list[Any] = field(default_factory=list)
+    results: list[Document] = field(default_factory=list)
     hours: dict[datetime, MergedStatistics] = field(default_factory=lambda: defaultdict(MergedStatistics))
 
 
@@ -86,7 +86,7 @@ class Archiver:
         self.is_finished = False
         return True
 
-    async def _groups(self, documents: Iterable[Any]) -> list[_Group]:
+    async def _groups(self, documents: Iterable[Document]) -> list[_Group]:
         """Return results in groups of up to `MAX_RESULTS`, ordered by day and labels."""
         groups: dict[tuple[str, Archiving], list[_Group]] = defaultdict(list)
         for document in documents:
@@ -145,7 +145,7 @@ def _parts(groups: Iterable[_Group]) -> Iterator[list[_Group]]:
         yield part
 
 
-def _deletion(result: Any) -> Any:
+def _deletion(result: Document) -> Write:
     write = encoding.to_delete(result.name)
     write.current_document.update_time.CopyFrom(result.update_time)
     return write

@@ -7,12 +7,11 @@ then, each attempt that has read the sample has ended. Otherwise, a result could
 
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from storage.documents import document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.messages import StructuredQuery
+from storage.firestore.messages import Document, StructuredQuery
 from storage.firestore.reads.query_conditions import add_condition
 from storage.rollups.merged_statistics import FIELDS
 
@@ -35,7 +34,7 @@ class DueResults:
         self.waiting_since: datetime | None = None
         """The earliest expiry of the results that wait for the deletion of their samples. None if no result waits."""
 
-    async def batches(self) -> AsyncGenerator[Sequence[Any], None]:
+    async def batches(self) -> AsyncGenerator[Sequence[Document], None]:
         """Yield the due results as protocol `Document`s, shard by shard. A shard is in the order of expiry.
 
         A batch can be empty. A result can be moved or replaced by another instance after it was read.
@@ -53,7 +52,7 @@ class DueResults:
                 query.start_at.values.add(reference_value=documents[-1].name)
                 query.start_at.before = False
 
-    async def _without_sample(self, results: Sequence[Any]) -> list[Any]:
+    async def _without_sample(self, results: Sequence[Document]) -> list[Document]:
         """Return the results whose samples do not exist, and did not exist `SETTLED` ago."""
         samples = [document_paths.sample(self._submitter, each.name.rpartition("/")[2]) for each in results]
         settled = await self._firestore.now() - SETTLED
@@ -69,7 +68,7 @@ class DueResults:
         return due
 
 
-def _query(shard: int, now: datetime) -> Any:
+def _query(shard: int, now: datetime) -> StructuredQuery:
     query = StructuredQuery()
     query.from_.add(collection_id=document_paths.RESULTS)
     add_condition(query, "shard", _Operator.EQUAL, shard)

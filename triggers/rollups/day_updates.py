@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequenc
 from contextlib import aclosing
 from datetime import date, datetime
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.messages import Document
 from storage.rollups.checkpoint import Checkpoint
 from storage.rollups.day_rollups import DayRollups, Pause
 from storage.rollups.later_results import READ_MARGIN, Key, LaterResults, Verified, changes_since, verify
@@ -128,7 +129,7 @@ class DayUpdates:
         return changed, stale
 
     async def _update_group(
-        self, first: date, last: date, loaded: Mapping[date, Sequence[Any]] | None, changes: _Changes
+        self, first: date, last: date, loaded: Mapping[date, Sequence[Document]] | None, changes: _Changes
     ) -> tuple[int, set[datetime]]:
         """Update the days from `first` to `last`. Read their changes, unless they are loaded."""
         start, end = midnight_of(first), min(end_of(last), changes.checkpoint.covered_until)
@@ -148,9 +149,9 @@ class DayUpdates:
             stale |= await self._write(store, rollups, earlier, added, changes)
         return len({hour for hour, _ in later[0].statistics}), stale
 
-    async def _load(self, first: date, last: date, changes: _Changes) -> dict[date, list[Any]]:
+    async def _load(self, first: date, last: date, changes: _Changes) -> dict[date, list[Document]]:
         """Return the changes with a time stamp from one day to another, by day."""
-        found: dict[date, list[Any]] = defaultdict(list)
+        found: dict[date, list[Document]] = defaultdict(list)
         end = min(end_of(last), changes.checkpoint.covered_until)
         async with aclosing(self._read(midnight_of(first), end, changes)) as batches:
             async for documents in batches:
@@ -172,12 +173,12 @@ class DayUpdates:
             async for documents in batches:
                 await self._add(stores, later, documents)
 
-    def _read(self, start: datetime, end: datetime, changes: _Changes) -> AsyncGenerator[Sequence[Any], None]:
+    def _read(self, start: datetime, end: datetime, changes: _Changes) -> AsyncGenerator[Sequence[Document], None]:
         """Yield the changes with a time stamp in a range, in batches."""
         return changes_since(self._queries, changes.checkpoint, start, end, changes.now, changes.until)
 
     async def _add(
-        self, stores: Sequence[RollupStore], later: Sequence[LaterResults], documents: Iterable[Any]
+        self, stores: Sequence[RollupStore], later: Sequence[LaterResults], documents: Iterable[Document]
     ) -> None:
         for document in documents:
             await self._pause()

@@ -6,9 +6,6 @@ Opens no connection of its own, and writes nothing.
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from google.cloud.firestore_v1.types import query as _protocol
 
 from storage.documents import (
     Arrival,
@@ -23,11 +20,11 @@ from storage.documents import (
 from storage.documents.statistics import STATISTICS_VERSION
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
+from storage.firestore.messages import Document, StructuredQuery
 from triggers import computation
 
 PAGE_SIZE = 100
 
-_StructuredQuery: Any = _protocol.StructuredQuery.pb()
 _NOT_REPEATABLE = frozenset({ProblemCode.GIVEN_UP, ProblemCode.NOT_COMPUTABLE, ProblemCode.OVER_BUDGET})
 """Problems of an attempt, not of the sample. Another attempt can therefore have another result."""
 
@@ -54,8 +51,8 @@ class Totals:
 class _Page:
     """Some stored headers, and those of their results that exist, by path."""
 
-    headers: list[Any]
-    results: dict[str, Any]
+    headers: list[Document]
+    results: dict[str, Document]
 
 
 class Verifier:
@@ -87,9 +84,9 @@ class Verifier:
     async def _page(self, after: str | None) -> _Page:
         """Read the next headers in the order of their names, and their results."""
         parent = "" if self._submitter is None else document_paths.submitter(self._submitter)
-        query = _StructuredQuery()
+        query = StructuredQuery()
         query.from_.add(collection_id=document_paths.SAMPLES, all_descendants=self._submitter is None)
-        query.order_by.add(direction=_StructuredQuery.ASCENDING).field.field_path = "__name__"
+        query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = "__name__"
         query.limit.value = PAGE_SIZE
         if after is not None:
             query.start_at.values.add(reference_value=after)
@@ -97,7 +94,7 @@ class Verifier:
         paths = [_result_path(self._firestore.path(header.name)) for header in headers]
         return _Page(headers, await self._firestore.batch_get(paths))
 
-    async def _verify(self, document: Any, stored: Any) -> AsyncIterator[str]:
+    async def _verify(self, document: Document, stored: Document | None) -> AsyncIterator[str]:
         self.totals.samples += 1
         submitter, sample_id = _ids(self._firestore.path(document.name))
         try:
@@ -125,7 +122,7 @@ class Verifier:
                 yield problem
 
     async def _verify_result(
-        self, header: Header, document: Any, chunks: Sequence[bytes], stored: Any
+        self, header: Header, document: Document, chunks: Sequence[bytes], stored: Document
     ) -> AsyncIterator[str]:
         self.totals.results += 1
         try:
@@ -146,7 +143,7 @@ class Verifier:
             yield problem
 
 
-def _is_result_of(header: Header, stored: Any) -> bool:
+def _is_result_of(header: Header, stored: Document) -> bool:
     """Return False for the tombstone or the result of an earlier sample with the same idempotency key."""
     return header.submitted_at is None or is_of_sample(encoding.from_document(stored), header.submitted_at)
 

@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 from uuid import uuid4
 
 from graphql_api.results.deletion.deletion import Deletion, DeletionState
@@ -15,6 +14,7 @@ from graphql_api.results.jobs.job_runner import JobRunner, batches_of
 from graphql_api.results.store import Store
 from storage.documents import BadRequest, NotFound, SampleState, Tombstone, Unavailable
 from storage.documents.tombstone import MAX_REASON_CHARACTERS
+from storage.firestore.messages import Write
 
 MAX_IDS = 1_000
 _BATCH_SIZE = 100
@@ -32,7 +32,7 @@ class Deleter:
         """Stop. Store all running deletions as INTERRUPTED."""
         await self._runner.close()
 
-    async def delete_one(self, submitter: str, sample_id: str, reason: str, entry: Any) -> None:
+    async def delete_one(self, submitter: str, sample_id: str, reason: str, entry: Write) -> None:
         """Delete a sample, and return after the deletion. If the sample exists, the audit log gets `entry` first.
 
         Raises `NotFound` if the sample does not exist, and `Unavailable` if it changes all the time.
@@ -94,7 +94,7 @@ class _Run:
         self._current = started
         self._batches = batches
 
-    async def record(self, state: DeletionState | None = None, *entries: Any) -> None:
+    async def record(self, state: DeletionState | None = None, *entries: Write) -> None:
         """Store the progress, with entries of the audit log."""
         self._current = replace(self._current, state=state or self._current.state)
         await self._records.write(self._submitter, self._current, *entries)

@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from graphql_api.results.deletion.deletion import Deletion
 from graphql_api.results.jobs.job_records import JobRecords
@@ -23,6 +22,7 @@ from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed
 from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.messages import Document, Write
 
 _MAX_ATTEMPTS = 5
 _COMMIT_SIZE = 25
@@ -36,7 +36,7 @@ class _Removal:
     """The writes that remove one sample, and the upload of its chunks, which are deleted afterwards."""
 
     sample_id: str
-    writes: Sequence[Any]
+    writes: Sequence[Write]
     upload: Upload | None = None
 
 
@@ -61,7 +61,7 @@ class DeletionStore(JobRecords[Deletion]):
         return tombstone if tombstone.deleted_at >= submitted_at else None
 
     async def delete(
-        self, submitter: str, ids: Collection[str], reason: str, entry: Any = None
+        self, submitter: str, ids: Collection[str], reason: str, entry: Write | None = None
     ) -> tuple[int, Collection[str]]:
         """Delete the samples `ids`, or their results if only these exist.
 
@@ -105,12 +105,12 @@ class DeletionStore(JobRecords[Deletion]):
                 removals.append(_Removal(sample_id, [self._tombstone_write(tombstone, result)]))
         return removals
 
-    async def _read(self, paths: Iterable[str], mask: Collection[str], read_time: datetime) -> dict[str, Any]:
+    async def _read(self, paths: Iterable[str], mask: Collection[str], read_time: datetime) -> dict[str, Document]:
         """Return the documents that exist by their ids."""
         documents = await self._firestore.batch_get(paths, mask=mask, read_time=read_time)
         return {path.rpartition("/")[2]: document for path, document in documents.items()}
 
-    def _removal(self, header: Header, document: Any, result: Any, tombstone: Tombstone) -> _Removal:
+    def _removal(self, header: Header, document: Document, result: Document | None, tombstone: Tombstone) -> _Removal:
         """Return the removal of a sample, on the condition that its header and its result have not changed."""
         deletion = encoding.to_delete(document.name)
         deletion.current_document.update_time.CopyFrom(document.update_time)
@@ -120,7 +120,7 @@ class DeletionStore(JobRecords[Deletion]):
         record = encoding.to_write(self._firestore.name(header.upload.path), header.upload.fields())
         return _Removal(header.id, [*writes, record], header.upload)
 
-    def _tombstone_write(self, tombstone: Tombstone, result: Any) -> Any:
+    def _tombstone_write(self, tombstone: Tombstone, result: Document | None) -> Write:
         name = self._firestore.name(document_paths.result(tombstone.submitter, tombstone.sample_id))
         write = encoding.to_write(name, tombstone.fields())
         if result is None:
@@ -129,7 +129,7 @@ class DeletionStore(JobRecords[Deletion]):
             write.current_document.update_time.CopyFrom(result.update_time)
         return write
 
-    async def _commit(self, removals: Sequence[_Removal], entries: Sequence[Any]) -> set[str]:
+    async def _commit(self, removals: Sequence[_Removal], entries: Sequence[Write]) -> set[str]:
         """Remove samples and store `entries` in one Commit, or in several if some of the samples have changed.
 
         Return the ids of the samples that have changed.
@@ -153,10 +153,10 @@ class DeletionStore(JobRecords[Deletion]):
                 raise outcome
 
 
-def _submitted_at(header: Any) -> datetime:
+def _submitted_at(header: Document) -> datetime:
     """Return the time of submission. The create time is earlier if the sample has replaced an expired sample."""
     return encoding.to_datetime(header.fields["submitted_at"].timestamp_value)
 
 
-def _is_tombstone(result: Any) -> bool:
+def _is_tombstone(result: Document) -> bool:
     return bool(result.fields["status"].string_value == Status.DELETED)

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from storage.documents import document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.messages import Write
 
 _INTERRUPTED_AFTER = timedelta(seconds=30)
 
@@ -24,7 +25,7 @@ class Job(Protocol):
         """Return the fields of the stored record."""
 
 
-EntryOf = Callable[[str], Any]
+EntryOf = Callable[[str], Write]
 """Returns the `Write` of an entry of the audit log about the start of a job. Its argument is the id of the job."""
 
 J = TypeVar("J", bound=Job)
@@ -57,7 +58,7 @@ class JobRecords(Generic[J]):
         documents = await self._firestore.batch_get([path])
         return self._decode(job_id, encoding.from_document(documents[path])) if documents else None
 
-    async def write(self, submitter: str, job: J, *entries: Any) -> None:
+    async def write(self, submitter: str, job: J, *entries: Write) -> None:
         """Store a job, with entries of the audit log. This replaces an earlier record with the same id."""
         name = self._firestore.name(self._path(submitter, job.id))
         await self._firestore.commit([*entries, encoding.to_write(name, job.fields())])

@@ -8,9 +8,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from storage.documents import RateLimited
+from storage.firestore.messages import Write
 
 logger = logging.getLogger("graphql_api")
 
@@ -24,7 +25,7 @@ class Run(Protocol[S]):
     def id(self) -> str:
         """The id of the job."""
 
-    async def record(self, state: S | None = None, *entries: Any) -> None:
+    async def record(self, state: S | None = None, *entries: Write) -> None:
         """Store the progress, with entries of the audit log. If `state` is set, change the state of the job."""
 
     async def work(self) -> S:
@@ -48,7 +49,7 @@ class JobRunner(Generic[S]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def start(self, submitter: str, run: Run[S], entry: Any) -> None:
+    async def start(self, submitter: str, run: Run[S], entry: Write) -> None:
         """Store the record of a job with an entry of the audit log, and start the job.
 
         Raises `RateLimited` if another job of this submitter is running.

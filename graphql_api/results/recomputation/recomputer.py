@@ -17,7 +17,6 @@ from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
 from uuid import uuid4
 
 from graphql_api.results.filters import Selection
@@ -28,6 +27,7 @@ from graphql_api.results.recomputation.recomputation_store import RecomputationS
 from graphql_api.results.store import Store
 from graphql_api.shared_tasks import SharedTasks
 from storage.documents import STATISTICS_VERSION, Arrival, NotFound
+from storage.firestore.messages import Write
 from storage.firestore.retry import backoff
 
 MAX_IDS = 1_000
@@ -131,7 +131,7 @@ class _Run:
         self._batches = batches
         self._recorded = time.monotonic()
 
-    async def record(self, state: RecomputationState | None = None, *entries: Any) -> None:
+    async def record(self, state: RecomputationState | None = None, *entries: Write) -> None:
         """Store the progress, with entries of the audit log."""
         self._current = replace(self._current, state=state or self._current.state)
         self._recorded = time.monotonic()

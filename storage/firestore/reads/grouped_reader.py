@@ -7,9 +7,9 @@ single read does not wait for other reads.
 import asyncio
 from collections.abc import Collection
 from contextvars import Context
-from typing import Any
 
 from storage.firestore.client import Firestore
+from storage.firestore.messages import Document
 
 MAX_CALL_DOCUMENTS = 300
 
@@ -20,12 +20,12 @@ class GroupedReader:
     def __init__(self, firestore: Firestore, mask: Collection[str]) -> None:
         self._firestore = firestore
         self._mask = mask
-        self._queue: list[tuple[tuple[str, ...], asyncio.Future[dict[str, Any]]]] = []
+        self._queue: list[tuple[tuple[str, ...], asyncio.Future[dict[str, Document]]]] = []
         self._sending: asyncio.Task[None] | None = None
 
-    async def read(self, *paths: str) -> dict[str, Any]:
+    async def read(self, *paths: str) -> dict[str, Document]:
         """Return the existing documents among `paths`, by path. Raises the errors of `Firestore.batch_get`."""
-        done: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[dict[str, Document]] = asyncio.get_running_loop().create_future()
         self._queue.append((paths, done))
         if self._sending is None:
             self._sending = asyncio.create_task(self._send_queue(), context=Context())  # it serves many requests

@@ -8,13 +8,13 @@ then needs 55 us per message.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 
-from storage.firestore.messages import RunQueryRequest, RunQueryResponse
+from storage.firestore.messages import Document, RunQueryRequest, RunQueryResponse
 
 MAX_THREADS = 4
 OPTIONS = (
@@ -39,7 +39,7 @@ class PageReader:
             self._channel.close()
         await asyncio.to_thread(self._threads.shutdown)
 
-    async def run_query(self, request: Any, **options: Any) -> AsyncIterator[list[Any]]:
+    async def run_query(self, request: RunQueryRequest, **options: Any) -> AsyncIterator[list[Document]]:
         """Yield the documents that match a query, all in one list. `options` are options of a call of grpcio."""
         if self._run_query is None:
             self._channel = self._connect()
@@ -55,5 +55,5 @@ class PageReader:
             call.cancel()  # without effect on a call that has ended
 
 
-def _documents(call: Any) -> list[Any]:
+def _documents(call: Iterable[RunQueryResponse]) -> list[Document]:
     return [response.document for response in call if response.HasField("document")]

@@ -12,6 +12,7 @@ import numpy as np
 
 from storage.documents import Header, Result, Sample, Status, document_paths, labels
 from storage.firestore import encoding
+from storage.firestore.messages import Write
 from tests.load import samples, stack_processes, wrk
 from tests.load.firestore_client import Firestore
 from tests.load.http_client import Connection
@@ -171,7 +172,7 @@ async def _store_samples(address: str, count: int) -> None:
             await firestore.batch_write(writes)
 
 
-def _result(firestore: Firestore, key: str, second: int, given: labels.Labels) -> object:
+def _result(firestore: Firestore, key: str, second: int, given: labels.Labels) -> Write:
     moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=second)
     sample_id = document_paths.keyed_sample_id(SUBMITTER, key)
     result = Result(

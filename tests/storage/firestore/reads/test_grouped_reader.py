@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Collection
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
 from storage.documents import Unavailable
 from storage.firestore.client import Firestore
+from storage.firestore.messages import Document, Value
 from storage.firestore.reads.grouped_reader import GroupedReader
 
 
@@ -19,13 +20,18 @@ class Recorded:
         self.returns = asyncio.Event()
         self.error: Exception | None = None
 
-    async def batch_get(self, paths: Collection[str], *, mask: Collection[str]) -> dict[str, Any]:
+    async def batch_get(self, paths: Collection[str], *, mask: Collection[str]) -> dict[str, Document]:
         """Return a document for each path."""
         self.calls.append(list(paths))
         await self.returns.wait()
         if self.error is not None:
             raise self.error
-        return {path: (path, *mask) for path in paths if path != "missing"}
+        return {path: new_document(path, *mask) for path in paths if path != "missing"}
+
+
+def new_document(path: str, *mask: str) -> Document:
+    """Return a document with the fields in `mask`."""
+    return Document(name=path, fields=dict.fromkeys(mask, Value()))
 
 
 def new_reader(recorded: Recorded) -> GroupedReader:
@@ -44,10 +50,10 @@ async def test_reads_of_the_same_time_share_a_call_and_each_has_its_documents() 
     recorded.returns.set()
 
     assert await asyncio.gather(*tasks) == [
-        {"one": ("one", "a"), "two": ("two", "a")},
-        {"two": ("two", "a")},
-        {"three": ("three", "a")},
-        {"four": ("four", "a")},
+        {"one": new_document("one", "a"), "two": new_document("two", "a")},
+        {"two": new_document("two", "a")},
+        {"three": new_document("three", "a")},
+        {"four": new_document("four", "a")},
     ]
     assert recorded.calls == [["one", "two", "missing"], ["three", "four"]]
 
@@ -64,7 +70,7 @@ async def test_every_read_of_a_failed_call_has_its_error() -> None:
 
     assert isinstance(outcomes[0], Unavailable)
     assert outcomes[1] is outcomes[0]
-    assert await reader.read("one") == {"one": ("one", "a")}
+    assert await reader.read("one") == {"one": new_document("one", "a")}
 
 
 async def test_a_read_that_was_cancelled_is_not_sent() -> None:
@@ -78,8 +84,8 @@ async def test_a_read_that_was_cancelled_is_not_sent() -> None:
     cancelled.cancel()
     recorded.returns.set()
 
-    assert await first == {"one": ("one", "a")}
-    assert await kept == {"three": ("three", "a")}
+    assert await first == {"one": new_document("one", "a")}
+    assert await kept == {"three": new_document("three", "a")}
     with pytest.raises(asyncio.CancelledError):
         await cancelled
     assert recorded.calls == [["one"], ["three"]]
