@@ -7,16 +7,17 @@ a request may end. It keeps the rest, and reads no more data until it has parsed
 uvicorn also parses a body before the application reads the body. Many requests can wait for their turn, so this module
 keeps all but the start of a body, and parses it when the application reads the body.
 
-Most requests are small and arrive whole, after the response to the previous one. They do not need this module.
+Most requests are small and arrive whole, after the response to the previous one. Their data is parsed at once.
 """
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import cast
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from graphql_api.graphql_server.server.body_flow import BodyFlow
 from graphql_api.graphql_server.server.open_connections import OpenConnections
 from graphql_api.graphql_server.server.unparsed_data import UnparsedData
 from graphql_api.graphql_server.tcp_state import has_unread_end
@@ -35,6 +36,43 @@ _MAX_EARLY_BYTES = 16 * 1024
 
 _END_CHECK_SECONDS = 0.5
 """Time between two checks whether the client has disconnected, while its next request or its body waits."""
+
+
+class BodyFlow(FlowControl):
+    """uvicorn's flow control. While data is held, the application cannot resume reading."""
+
+    is_wanted = True
+    """Whether the application has started to read the body of the current request."""
+
+    _is_held = False
+
+    def __init__(self, transport: asyncio.Transport, on_wanted: Callable[[], None]) -> None:
+        super().__init__(transport)
+        self._on_wanted: Callable[[], None] | None = on_wanted
+
+    def forget(self) -> None:
+        """Forget the connection, because it refers to this object too."""
+        self._on_wanted = None
+
+    def hold(self) -> None:
+        """Stop reading until `release`."""
+        self._is_held = True
+        self.pause_reading()
+
+    def release(self) -> None:
+        """Allow reading again."""
+        self._is_held = False
+        if not self._transport.is_closing():
+            super().resume_reading()
+
+    def resume_reading(self) -> None:
+        """Read more data, unless data is held. uvicorn calls this method when the application reads the body."""
+        if not self.is_wanted:
+            self.is_wanted = True
+            if self._on_wanted is not None:
+                self._on_wanted()
+        if not self._is_held:
+            super().resume_reading()
 
 
 class SequentialRequests(HttpToolsProtocol):
