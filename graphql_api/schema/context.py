@@ -9,7 +9,6 @@ collector.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Protocol, TypeVar
 
@@ -54,21 +53,21 @@ class Services(Protocol):
     submitter_settings: SubmitterSettings
 
 
-@dataclass
 class Context:
     """The caller, the services, and loaders that read the caller's documents by sample id."""
 
-    caller: Caller
-    store: Store
-    live: LiveResults
-    receiver: Receiver
-    deleter: Deleter
-    recomputer: Recomputer
-    budgets: Budgets
-    keys: KeyManager
-    audit_log: AuditLog
-    submitter_settings: SubmitterSettings
-    _large_read: LargeRead | None = field(default=None, init=False)
+    def __init__(self, caller: Caller, services: Services) -> None:
+        self.caller = caller
+        self.store = services.store
+        self.live = services.live
+        self.receiver = services.receiver
+        self.deleter = services.deleter
+        self.recomputer = services.recomputer
+        self.budgets = services.budgets
+        self.keys = services.key_manager
+        self.audit_log = services.audit_log
+        self.submitter_settings = services.submitter_settings
+        self._large_read: LargeRead | None = None
 
     @classmethod
     async def create(cls, services: Services, credential: Credential) -> "Context":
@@ -78,18 +77,7 @@ class Context:
         """
         caller = await services.authenticator.authenticate(credential)
         request_context.set_submitter(caller.submitter)
-        return cls(
-            caller,
-            services.store,
-            services.live,
-            services.receiver,
-            services.deleter,
-            services.recomputer,
-            services.budgets,
-            services.key_manager,
-            services.audit_log,
-            services.submitter_settings,
-        )
+        return cls(caller, services)
 
     def entry(self, action: str, facts: AuditFacts) -> Write:
         """Return the `Write` of an entry of the submitter's audit log. One Commit stores it and the change."""
