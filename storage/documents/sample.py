@@ -24,6 +24,9 @@ from storage.documents.server_time import SERVER_TIME
 from storage.documents.validation import payload
 from storage.documents.validation.validation_report import ValidationReport
 
+_OPTIONAL_FIELDS = ("time_zone", "superseded_by", "supersedes", "submitted_by", "expire_at", "result_expire_at")
+"""The fields of a header that are stored as they are, unless they are None."""
+
 
 class Arrival(StrEnum):
     """The outcome of validation on arrival. It is stored in the header and never changes."""
@@ -85,22 +88,13 @@ class Header:
         }
         if self.problems:
             fields["problems"] = [problem.fields() for problem in self.problems]
-        if self.time_zone is not None:
-            fields["time_zone"] = self.time_zone
         if self.labels:
             fields |= labels.stored_fields(self.labels)
         if self.missing_count:
             fields["missing_count"] = self.missing_count
-        if self.superseded_by is not None:
-            fields["superseded_by"] = self.superseded_by
-        if self.supersedes is not None:
-            fields["supersedes"] = self.supersedes
-        if self.submitted_by is not None:
-            fields["submitted_by"] = self.submitted_by
-        if self.expire_at is not None:
-            fields["expire_at"] = self.expire_at
-        if self.result_expire_at is not None:
-            fields["result_expire_at"] = self.result_expire_at
+        for name in _OPTIONAL_FIELDS:
+            if (value := getattr(self, name)) is not None:
+                fields[name] = value
         if self.archiving is not None:
             fields |= self.archiving.fields()
         if self.raw is None:
@@ -117,14 +111,7 @@ class Header:
 
         Raises `AttributeError`, `KeyError`, `TypeError` or `ValueError` if the fields do not describe a header.
         """
-        raw = fields.get("raw")
-        problems = fields.get("problems", ())
-        requested_at = fields.get("recompute_requested_at")
-        submitted_at, time_stamp, time_zone = (fields.get(key) for key in ("submitted_at", "time_stamp", "time_zone"))
-        superseded_by, superseded_at = fields.get("superseded_by"), fields.get("superseded_at")
-        supersedes, submitted_by = fields.get("supersedes"), fields.get("submitted_by")
-        expire_at, result_expire_at = fields.get("expire_at"), fields.get("result_expire_at")
-        upload_id = fields.get("upload_id")
+        raw, problems = fields.get("raw"), fields.get("problems", ())
         if not isinstance(problems, Iterable):
             raise TypeError(f"expected a list of problems, got {problems!r}")
         return cls(
@@ -132,25 +119,25 @@ class Header:
             id=sample_id,
             arrival=Arrival(str(fields["state_on_arrival"])),
             problems=tuple(Problem.from_fields(problem) for problem in problems),
-            time_stamp=None if time_stamp is None else str(time_stamp),
+            time_stamp=_text(fields, "time_stamp"),
             count=int(str(fields["count"])),
             byte_count=int(str(fields["bytes"])),
             sha256=str(fields["sha256"]),
             shard=int(str(fields["shard"])),
-            time_zone=None if time_zone is None else str(time_zone),
+            time_zone=_text(fields, "time_zone"),
             raw=raw.encode() if isinstance(raw, str) else None,
             chunks=int(str(fields.get("chunks", 0))),
-            upload_id=None if upload_id is None else str(upload_id),
-            submitted_at=submitted_at if isinstance(submitted_at, datetime) else None,
-            recompute_requested_at=requested_at if isinstance(requested_at, datetime) else None,
+            upload_id=_text(fields, "upload_id"),
+            submitted_at=_time(fields, "submitted_at"),
+            recompute_requested_at=_time(fields, "recompute_requested_at"),
             labels=labels.from_fields(fields) if "labels" in fields else {},
-            superseded_by=None if superseded_by is None else str(superseded_by),
-            superseded_at=superseded_at if isinstance(superseded_at, datetime) else None,
-            supersedes=None if supersedes is None else str(supersedes),
+            superseded_by=_text(fields, "superseded_by"),
+            superseded_at=_time(fields, "superseded_at"),
+            supersedes=_text(fields, "supersedes"),
             missing_count=int(str(fields.get("missing_count", 0))),
-            submitted_by=None if submitted_by is None else str(submitted_by),
-            expire_at=expire_at if isinstance(expire_at, datetime) else None,
-            result_expire_at=result_expire_at if isinstance(result_expire_at, datetime) else None,
+            submitted_by=_text(fields, "submitted_by"),
+            expire_at=_time(fields, "expire_at"),
+            result_expire_at=_time(fields, "result_expire_at"),
             archiving=Archiving.from_fields(fields) if "archiving" in fields else None,
         )
 
@@ -163,7 +150,7 @@ class Header:
         try:
             return cls.from_fields(submitter, sample_id, fields)
         except (AttributeError, KeyError, TypeError, ValueError):
-            count, size, submitted_at = (fields.get(key) for key in ("count", "bytes", "submitted_at"))
+            count, size = fields.get("count"), fields.get("bytes")
             rejected = fields.get("state_on_arrival") == Arrival.REJECTED.value
             damaged = Problem(
                 "$", "the stored header of this sample is damaged; submit the sample again", ProblemCode.NOT_COMPUTABLE
@@ -180,7 +167,7 @@ class Header:
                 shard=0,
                 time_zone=None,
                 raw=None,
-                submitted_at=submitted_at if isinstance(submitted_at, datetime) else datetime.fromtimestamp(0, UTC),
+                submitted_at=_time(fields, "submitted_at") or datetime.fromtimestamp(0, UTC),
             )
 
     def default_time_zone(self) -> tzinfo | None:
@@ -285,3 +272,13 @@ class Sample:
     def document(self) -> Document:
         """Return the path and the fields of the header."""
         return document_paths.sample(self.header.submitter, self.header.id), self.header.fields()
+
+
+def _text(fields: Mapping[str, object], name: str) -> str | None:
+    value = fields.get(name)
+    return None if value is None else str(value)
+
+
+def _time(fields: Mapping[str, object], name: str) -> datetime | None:
+    value = fields.get(name)
+    return value if isinstance(value, datetime) else None
