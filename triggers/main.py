@@ -13,6 +13,7 @@ import time
 import traceback
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from functools import cache, partial
 
@@ -168,27 +169,16 @@ async def _write_result(store: ResultStore, event: SampleEvent) -> str:
     """Write the result of the sample. Return the status of the result, or IGNORED if none was needed."""
     if event.notice is not None:
         return await _write_given_up(store, event, event.notice)
-    document = await store.read_header(event)
+    document = await _header_without_result(store, event)
     if document is None:
         return IGNORED
-    if "state_on_arrival" not in document.fields:
-        logger.warning("sample %s/%s: event ignored, not a sample header", event.submitter, event.sample_id)
-        return IGNORED
     update_time = encoding.to_datetime(document.update_time)
-    is_new = 0 <= time.time() - update_time.timestamp() <= MAX_NEW_SECONDS
-    if not (is_new and "chunks" not in document.fields) and not await store.is_needed(event, update_time):
-        return IGNORED
     failed = partial(_failed, event, document, update_time)
     try:
         header = Header.from_fields(event.submitter, event.sample_id, encoding.from_document(document))
         if header.arrival is Arrival.REJECTED:
             return IGNORED
-        if header.chunks:
-            result = await _compute_large(store, header, update_time)
-        elif header.byte_count > MAX_SMALL_BYTES:
-            result = await _compute_medium(header, update_time)
-        else:
-            result = computation.compute(header, update_time)
+        result = await _compute(store, header, update_time)
         if result.labels and not header.labels:
             await store.add_labels(result)
             return IGNORED
@@ -207,6 +197,21 @@ async def _write_result(store: ResultStore, event: SampleEvent) -> str:
         await store.write(result)
     _log(result)
     return result.status
+
+
+async def _header_without_result(store: ResultStore, event: SampleEvent) -> Document | None:
+    """Return the header of the event, or None if it needs no result."""
+    document = await store.read_header(event)
+    if document is None:
+        return None
+    if "state_on_arrival" not in document.fields:
+        logger.warning("sample %s/%s: event ignored, not a sample header", event.submitter, event.sample_id)
+        return None
+    update_time = encoding.to_datetime(document.update_time)
+    is_new = 0 <= time.time() - update_time.timestamp() <= MAX_NEW_SECONDS
+    if is_new and "chunks" not in document.fields:
+        return document
+    return document if await store.is_needed(event, update_time) else None
 
 
 async def _write_given_up(store: ResultStore, event: SampleEvent, notice: Notice) -> str:
@@ -228,20 +233,18 @@ async def _write_given_up(store: ResultStore, event: SampleEvent, notice: Notice
 
 def _failed(event: SampleEvent, document: Document, update_time: datetime, problem: Problem) -> Result:
     """Return the result of a sample that cannot be computed. Its header may be damaged."""
-    shard, submitted_at, expire_at = map(document.fields.get, ("shard", "submitted_at", "result_expire_at"))
-    header = Header.from_damaged_fields(event.submitter, event.sample_id, encoding.from_document(document))
-    return Result(
-        event.submitter,
-        event.sample_id,
-        update_time,
-        shard.integer_value if shard else 0,
-        Status.FAILED,
-        problem=problem,
-        submitted_at=encoding.to_datetime(submitted_at.timestamp_value) if submitted_at else update_time,
-        labels=header.labels,
-        superseded_by=header.superseded_by,
-        expire_at=encoding.to_datetime(expire_at.timestamp_value) if expire_at else None,
-    )
+    fields = encoding.from_document(document)
+    failed = Result.failed(event.submitter, event.sample_id, update_time, fields, problem)
+    header = Header.from_damaged_fields(event.submitter, event.sample_id, fields)
+    return replace(failed, labels=header.labels, superseded_by=header.superseded_by)
+
+
+async def _compute(store: ResultStore, header: Header, update_time: datetime) -> Result:
+    if header.chunks:
+        return await _compute_large(store, header, update_time)
+    if header.byte_count > MAX_SMALL_BYTES:
+        return await _compute_medium(header, update_time)
+    return computation.compute(header, update_time)
 
 
 async def _compute_medium(header: Header, update_time: datetime) -> Result:

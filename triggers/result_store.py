@@ -108,18 +108,11 @@ class ResultStore:
             return None
         update_time = encoding.to_datetime(document.update_time)
         fields = encoding.from_document(document)
-        shard, submitted_at, expire_at = (fields.get(name) for name in ("shard", "submitted_at", "result_expire_at"))
-        result = Result(
-            submitter,
-            sample_id,
-            update_time if written_at is None else min(written_at, update_time),
-            shard if isinstance(shard, int) else 0,
-            Status.FAILED,
-            problem=Problem("$", reason, ProblemCode.GIVEN_UP),
-            submitted_at=submitted_at if isinstance(submitted_at, datetime) else update_time,
-            labels=labels.from_fields(fields),
-            expire_at=expire_at if isinstance(expire_at, datetime) else None,
-        )
+        version = update_time if written_at is None else min(written_at, update_time)
+        problem = Problem("$", reason, ProblemCode.GIVEN_UP)
+        fields.setdefault("submitted_at", update_time)
+        failed = Result.failed(submitter, sample_id, version, fields, problem)
+        result = replace(failed, labels=labels.from_fields(fields))
         return result if await self.write(result) else None
 
     async def read_chunks(self, header: Header) -> list[bytes]:

@@ -99,6 +99,23 @@ class Result:
     delete it.
     """
 
+    @classmethod
+    def failed(
+        cls, submitter: str, sample_id: str, update_time: datetime, header: Mapping[str, object], problem: Problem
+    ) -> "Result":
+        """Return the FAILED result of a sample. `header` are the fields of its stored header, which may be damaged."""
+        shard, submitted_at, expire_at = map(header.get, ("shard", "submitted_at", "result_expire_at"))
+        return cls(
+            submitter,
+            sample_id,
+            update_time,
+            shard if isinstance(shard, int) else 0,
+            Status.FAILED,
+            problem=problem,
+            submitted_at=submitted_at if isinstance(submitted_at, datetime) else update_time,
+            expire_at=expire_at if isinstance(expire_at, datetime) else None,
+        )
+
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored document."""
         fields: dict[str, object] = {
