@@ -7,9 +7,7 @@ keys and asks for confirmation.
 import argparse
 import asyncio
 import json
-import math
 import os
-import re
 import secrets
 import sys
 from collections.abc import Sequence
@@ -23,29 +21,18 @@ from graphql_api.auth import key_file
 from graphql_api.auth.api_keys import ApiKey, new_key
 from graphql_api.auth.audit_entry import AuditEntry
 from graphql_api.auth.audit_log import AuditLog
-from graphql_api.auth.key_manager import MIN_DIGITS, KeyManager
+from graphql_api.auth.key_arguments import LIMITS, parser
+from graphql_api.auth.key_manager import KeyManager
 from graphql_api.auth.key_store import KeyStore
-from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
 from graphql_api.auth.sessions import SessionStore
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.limits import KeyLimits
-from storage.documents import BadRequest, DropzoneError, NotFound, document_paths, timestamps
+from storage.documents import BadRequest, DropzoneError, NotFound, timestamps
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
 
 _TIMEOUT_SECONDS = 10.0
-_MAX_DAYS = 36_500
-_MAX_COUNT = 10**9
-
-_LIMITS = {
-    "requests_per_second": "requests per second and API process",
-    "samples_per_second": "samples per second and API process",
-    "sample_mib_per_second": "size of samples in MiB per second and API process",
-    "samples_per_day": "samples per UTC day",
-    "sample_mib_per_day": "size of samples in MiB per UTC day",
-}
-"""The limits that a key can have, with their descriptions."""
 
 _TOKEN_VARIABLE = "SIGN_IN_TOKEN"  # noqa: S105 - the name of a variable
 """The variable with the token of the sign-in link that the stack prints. `ensure` stores the token."""
@@ -53,68 +40,11 @@ _TOKEN_VARIABLE = "SIGN_IN_TOKEN"  # noqa: S105 - the name of a variable
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command. Exits with status 1 and prints an error message if the command fails."""
-    options = _parser().parse_args(arguments)
+    options = parser(__doc__).parse_args(arguments)
     try:
         asyncio.run(_run(options))
     except (DropzoneError, DefaultCredentialsError, OSError) as error:
         sys.exit(f"error: {error}")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m graphql_api.auth.keys", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    create = commands.add_parser("create", help="create a key and print it")
-    ensure = commands.add_parser(
-        "ensure", help="create a key and write it to a file, unless the file already contains a valid key"
-    )
-    ensure.add_argument("--file", type=Path, required=True, help="the file; only its owner can read it")
-    for command in (create, ensure):
-        command.add_argument("--submitter", type=_submitter, required=True, help="the submitter that owns the key")
-        command.add_argument(
-            "--scopes",
-            type=_scopes,
-            default="submit,read",
-            help=f"comma-separated scopes: {', '.join(Scope)}; default: %(default)s",
-        )
-        command.add_argument("--label", default="", help="a text by which you recognize the key in `list`")
-        command.add_argument("--expires-in-days", type=_days, help="the lifetime of the key; default: unlimited")
-    limits = commands.add_parser(
-        "limits", help="replace the limits of a key and of all keys that share its limits, and print these keys"
-    )
-    for command in (create, limits):
-        for name, meaning in _LIMITS.items():
-            command.add_argument(
-                f"--{name.replace('_', '-')}",
-                type=_count,
-                help=f"maximum {meaning}; default: the limit of the submitter",
-            )
-    listing = commands.add_parser("list", help="list all keys")
-    listing.add_argument("--submitter", type=_submitter, help="list only keys of this submitter")
-    listing.add_argument("--json", action="store_true", help="print one JSON object per line")
-    rotate = commands.add_parser("rotate", help="replace a key with a new key, and print the new key")
-    for command in (limits, rotate):
-        command.add_argument(
-            "--digest", type=_digest_prefix, required=True, help="the digest of the key, or its first digits"
-        )
-    rotate.add_argument("--overlap-days", type=_days, default=7.0, help="how long both keys work; default: %(default)g")
-    revoke = commands.add_parser("revoke", help="revoke keys")
-    revoke.add_argument(
-        "--digest",
-        type=_digest_prefix,
-        help="revoke the key with this digest, or with a digest that starts with these digits",
-    )
-    revoke.add_argument("--submitter", type=_submitter, help="revoke keys of this submitter")
-    revoke.add_argument("--label", help="revoke only keys with this label")
-    revoke.add_argument("--yes", action="store_true", help="revoke without asking for confirmation")
-    audit = commands.add_parser("audit", help="print the newest entries of an audit log, one JSON object per line")
-    audit.add_argument("--submitter", type=_submitter, help="the submitter; default: the log of the operator")
-    audit.add_argument("--first", type=_count, default=100, help="number of entries, up to 500; default: %(default)s")
-    link = commands.add_parser("sign-in-link", help="print a sign-in link that works once, within a day")
-    link.add_argument(
-        "--file", type=Path, required=True, help="a file that contains an API key with at least the scope read"
-    )
-    link.add_argument("--url", default="http://127.0.0.1:8000", help="the URL of the dashboard; default: %(default)s")
-    return parser
 
 
 async def _run(options: argparse.Namespace) -> None:
@@ -123,41 +53,62 @@ async def _run(options: argparse.Namespace) -> None:
     audit_log = AuditLog(firestore, writer, LoopTurns())
     store = KeyStore(firestore, writer, audit_log, LoopTurns())
     manager = KeyManager(store, audit_log)
+    sessions = SessionStore(firestore, writer, store, audit_log)
     try:
         match options.command:
             case "create":
-                key = new_key()
-                limits = KeyLimits(name=digest(key)[:SHOWN_DIGITS], **_limits(options))
-                await manager.store(key, replace(_api_key(options), limits=limits if limits.values else None))
-                print(key)
+                await _create(manager, options)
             case "ensure":
-                key = await _ensure(store, manager, options)
-                if token := os.environ.get(_TOKEN_VARIABLE):
-                    await SessionStore(firestore, writer, store, audit_log).add_token(token, digest(key))
+                await _ensure(store, manager, sessions, options)
             case "list":
-                for key_digest, api_key in await manager.select(submitter=options.submitter):
-                    print(_json_line(key_digest, api_key) if options.json else _line(key_digest, api_key))
+                await _list(manager, options)
             case "limits":
-                selected = await manager.select_one(options.digest)
-                for key_digest, api_key in await manager.set_limits(selected, _limits(options)):
-                    print(_line(key_digest, api_key))
+                await _set_limits(manager, options)
             case "rotate":
-                selected = await manager.select_one(options.digest)
-                print((await manager.rotate(selected, timedelta(days=options.overlap_days)))[0])
+                await _rotate(manager, options)
             case "revoke":
                 await _revoke(manager, options)
             case "audit":
-                for entry in await audit_log.read(options.submitter, options.first):
-                    print(_audit_line(entry))
+                await _print_audit_log(audit_log, options)
             case "sign-in-link":
-                print(await _sign_in_link(SessionStore(firestore, writer, store, audit_log), options))
+                await _print_sign_in_link(sessions, options)
     finally:
         await writer.close()
         await firestore.close()
 
 
-async def _ensure(store: KeyStore, manager: KeyManager, options: argparse.Namespace) -> str:
-    """Make sure that the file holds a valid key, and that Firestore has stored the key. Return the key.
+async def _create(manager: KeyManager, options: argparse.Namespace) -> None:
+    key = new_key()
+    limits = KeyLimits(name=digest(key)[:SHOWN_DIGITS], **_limits(options))
+    await manager.store(key, replace(_api_key(options), limits=limits if limits.values else None))
+    print(key)
+
+
+async def _list(manager: KeyManager, options: argparse.Namespace) -> None:
+    for key_digest, api_key in await manager.select(submitter=options.submitter):
+        print(_json_line(key_digest, api_key) if options.json else _line(key_digest, api_key))
+
+
+async def _set_limits(manager: KeyManager, options: argparse.Namespace) -> None:
+    selected = await manager.select_one(options.digest)
+    for key_digest, api_key in await manager.set_limits(selected, _limits(options)):
+        print(_line(key_digest, api_key))
+
+
+async def _rotate(manager: KeyManager, options: argparse.Namespace) -> None:
+    selected = await manager.select_one(options.digest)
+    print((await manager.rotate(selected, timedelta(days=options.overlap_days)))[0])
+
+
+async def _print_audit_log(audit_log: AuditLog, options: argparse.Namespace) -> None:
+    for entry in await audit_log.read(options.submitter, options.first):
+        print(_audit_line(entry))
+
+
+async def _ensure(store: KeyStore, manager: KeyManager, sessions: SessionStore, options: argparse.Namespace) -> None:
+    """Make sure that the file holds a valid key, and that Firestore has stored the key.
+
+    If the environment contains the token of a sign-in link, store the token too.
 
     The file is written first. After a crash between these steps, the next run stores the key. A revoked or expired key
     does not become valid again: the file gets a new key.
@@ -173,16 +124,17 @@ async def _ensure(store: KeyStore, manager: KeyManager, options: argparse.Namesp
         key_file.write(file, key)
     if stored is None:
         await manager.store(key, _api_key(options))
-    return key
+    if token := os.environ.get(_TOKEN_VARIABLE):
+        await sessions.add_token(token, digest(key))
 
 
-async def _sign_in_link(sessions: SessionStore, options: argparse.Namespace) -> str:
+async def _print_sign_in_link(sessions: SessionStore, options: argparse.Namespace) -> None:
     key = key_file.read(options.file)
     if key is None:
         raise NotFound(f"{options.file} does not contain an API key")
     token = secrets.token_urlsafe()
     await sessions.add_token(token, digest(key))
-    return f"{options.url.rstrip('/')}/#sign-in={token}"
+    print(f"{options.url.rstrip('/')}/#sign-in={token}")
 
 
 async def _read_or_none(store: KeyStore, key_digest: str) -> ApiKey | None:
@@ -257,43 +209,7 @@ def _api_key(options: argparse.Namespace) -> ApiKey:
 
 
 def _limits(options: argparse.Namespace) -> dict[str, int]:
-    return {name: value for name in _LIMITS if (value := getattr(options, name)) is not None}
-
-
-def _submitter(text: str) -> str:
-    if not document_paths.is_submitter(text):
-        raise argparse.ArgumentTypeError(f"expected 1 to 100 letters, digits, _, ., @, | and -, got {text!r}")
-    return text
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= _MAX_COUNT:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {_MAX_COUNT:,}, got {text!r}")
-    return int(text)
-
-
-def _days(text: str) -> float:
-    try:
-        days = float(text)
-    except ValueError:
-        days = math.nan
-    if not 0 <= days <= _MAX_DAYS:
-        raise argparse.ArgumentTypeError(f"expected a number of days from 0 to {_MAX_DAYS:,}, got {text!r}")
-    return days
-
-
-def _digest_prefix(text: str) -> str:
-    if re.fullmatch(rf"[0-9a-f]{{{MIN_DIGITS},64}}", text) is None:
-        message = f"expected {MIN_DIGITS} to 64 hexadecimal digits from the start of a digest, got {text!r}"
-        raise argparse.ArgumentTypeError(message)
-    return text
-
-
-def _scopes(text: str) -> frozenset[Scope]:
-    try:
-        return frozenset(Scope(scope.strip()) for scope in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected one or more of {', '.join(Scope)}, got {text!r}") from None
+    return {name: value for name in LIMITS if (value := getattr(options, name)) is not None}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,116 @@
+"""The arguments of the command that manages API keys (`keys.py`)."""
+
+import argparse
+import math
+import re
+from pathlib import Path
+
+from graphql_api.auth.key_manager import MIN_DIGITS
+from graphql_api.auth.scopes import Scope
+from storage.documents import document_paths
+
+_MAX_DAYS = 36_500
+_MAX_COUNT = 10**9
+
+LIMITS = {
+    "requests_per_second": "requests per second and API process",
+    "samples_per_second": "samples per second and API process",
+    "sample_mib_per_second": "size of samples in MiB per second and API process",
+    "samples_per_day": "samples per UTC day",
+    "sample_mib_per_day": "size of samples in MiB per UTC day",
+}
+"""The limits that a key can have, with their descriptions."""
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Return the parser. The option `command` is the name of the command."""
+    root = argparse.ArgumentParser(prog="python -m graphql_api.auth.keys", description=description)
+    commands = root.add_subparsers(dest="command", required=True)
+    create = commands.add_parser("create", help="create a key and print it")
+    ensure = commands.add_parser(
+        "ensure", help="create a key and write it to a file, unless the file already contains a valid key"
+    )
+    ensure.add_argument("--file", type=Path, required=True, help="the file; only its owner can read it")
+    for command in (create, ensure):
+        command.add_argument("--submitter", type=_submitter, required=True, help="the submitter that owns the key")
+        command.add_argument(
+            "--scopes",
+            type=_scopes,
+            default="submit,read",
+            help=f"comma-separated scopes: {', '.join(Scope)}; default: %(default)s",
+        )
+        command.add_argument("--label", default="", help="a text by which you recognize the key in `list`")
+        command.add_argument("--expires-in-days", type=_days, help="the lifetime of the key; default: unlimited")
+    limits = commands.add_parser(
+        "limits", help="replace the limits of a key and of all keys that share its limits, and print these keys"
+    )
+    for command in (create, limits):
+        for name, meaning in LIMITS.items():
+            command.add_argument(
+                f"--{name.replace('_', '-')}",
+                type=_count,
+                help=f"maximum {meaning}; default: the limit of the submitter",
+            )
+    listing = commands.add_parser("list", help="list all keys")
+    listing.add_argument("--submitter", type=_submitter, help="list only keys of this submitter")
+    listing.add_argument("--json", action="store_true", help="print one JSON object per line")
+    rotate = commands.add_parser("rotate", help="replace a key with a new key, and print the new key")
+    for command in (limits, rotate):
+        command.add_argument(
+            "--digest", type=_digest_prefix, required=True, help="the digest of the key, or its first digits"
+        )
+    rotate.add_argument("--overlap-days", type=_days, default=7.0, help="how long both keys work; default: %(default)g")
+    revoke = commands.add_parser("revoke", help="revoke keys")
+    revoke.add_argument(
+        "--digest",
+        type=_digest_prefix,
+        help="revoke the key with this digest, or with a digest that starts with these digits",
+    )
+    revoke.add_argument("--submitter", type=_submitter, help="revoke keys of this submitter")
+    revoke.add_argument("--label", help="revoke only keys with this label")
+    revoke.add_argument("--yes", action="store_true", help="revoke without asking for confirmation")
+    audit = commands.add_parser("audit", help="print the newest entries of an audit log, one JSON object per line")
+    audit.add_argument("--submitter", type=_submitter, help="the submitter; default: the log of the operator")
+    audit.add_argument("--first", type=_count, default=100, help="number of entries, up to 500; default: %(default)s")
+    link = commands.add_parser("sign-in-link", help="print a sign-in link that works once, within a day")
+    link.add_argument(
+        "--file", type=Path, required=True, help="a file that contains an API key with at least the scope read"
+    )
+    link.add_argument("--url", default="http://127.0.0.1:8000", help="the URL of the dashboard; default: %(default)s")
+    return root
+
+
+def _submitter(text: str) -> str:
+    if not document_paths.is_submitter(text):
+        raise argparse.ArgumentTypeError(f"expected 1 to 100 letters, digits, _, ., @, | and -, got {text!r}")
+    return text
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MAX_COUNT:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {_MAX_COUNT:,}, got {text!r}")
+    return int(text)
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = math.nan
+    if not 0 <= days <= _MAX_DAYS:
+        raise argparse.ArgumentTypeError(f"expected a number of days from 0 to {_MAX_DAYS:,}, got {text!r}")
+    return days
+
+
+def _digest_prefix(text: str) -> str:
+    if re.fullmatch(rf"[0-9a-f]{{{MIN_DIGITS},64}}", text) is None:
+        message = f"expected {MIN_DIGITS} to 64 hexadecimal digits from the start of a digest, got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return text
+
+
+def _scopes(text: str) -> frozenset[Scope]:
+    try:
+        return frozenset(Scope(scope.strip()) for scope in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected one or more of {', '.join(Scope)}, got {text!r}") from None
