@@ -147,6 +147,28 @@ class _Reader:
         self, start: datetime, window: Window, resolution: Resolution
     ) -> AsyncGenerator[Piece, None]:
         turn = self.listing.turns.of(self.submitter)
+        later = await self._later_results(start, window, resolution)
+        verified = await verify(self._count, window.snapshots, later, resolution, turn.pause)
+        series_of_span: dict[datetime, list[Series]] = defaultdict(list)
+        for span, series in {**window.snapshots, **later.statistics}:
+            series_of_span[span].append(series)
+        unusable = dict(ranges(verified.unusable, resolution))
+        for span in sorted({*verified.usable, *unusable}):
+            if span in verified.usable:
+                groups = await self._merged(span, series_of_span[span], window, later)
+                for piece in _sorted(span, groups):
+                    yield piece
+                continue
+            end = unusable[span]
+            is_day = resolution is Resolution.DAY
+            pieces = self._verified(span, end, Resolution.HOUR) if is_day else self._scanned(span, end)
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    yield piece
+
+    async def _later_results(self, start: datetime, window: Window, resolution: Resolution) -> LaterResults:
+        """Return the selected results of a window that were written after its rollups."""
+        turn = self.listing.turns.of(self.submitter)
         later = LaterResults(self.checkpoint, window.snapshots, resolution)
         changes = changes_since(self.queries, self.checkpoint, start, window.end, self.read_time)
         async with aclosing(changes):
@@ -155,35 +177,24 @@ class _Reader:
                     await turn.pause()
                     if self._is_selected(series := self.rollups.kind.series_of(document)):
                         later.add(document, series)
-        verified = await verify(self._count, window.snapshots, later, resolution, turn.pause)
-        by_start: dict[datetime, list[Series]] = defaultdict(list)
-        for span, series in {**window.snapshots, **later.statistics}:
-            by_start[span].append(series)
-        unusable = dict(ranges(verified.unusable, resolution))
-        for span in sorted({*verified.usable, *unusable}):
-            if span in verified.usable:
-                groups: dict[Group, MergedStatistics] = {}
-                for series in by_start[span]:
-                    await turn.pause()
-                    group, key = _group_of(labels_of(series), self.names), (span, series)
-                    stored, added = window.snapshots.pop(key, None), later.statistics.pop(key, None)
-                    for merged in (None if stored is None else stored.statistics(), added):
-                        if merged is not None and group in groups:
-                            groups[group].merge(merged)
-                        elif merged is not None:
-                            groups[group] = merged
-                for piece in _sorted(span, groups):
-                    yield piece
-            elif resolution is Resolution.DAY:
-                hours = self._verified(span, unusable[span], Resolution.HOUR)
-                async with aclosing(hours):
-                    async for piece in hours:
-                        yield piece
-            else:
-                scanned = self._scanned(span, unusable[span])
-                async with aclosing(scanned):
-                    async for piece in scanned:
-                        yield piece
+        return later
+
+    async def _merged(
+        self, span: datetime, all_series: Sequence[Series], window: Window, later: LaterResults
+    ) -> Mapping[Group, MergedStatistics]:
+        """Remove the statistics of a span from `window` and `later`, and return them by group."""
+        turn = self.listing.turns.of(self.submitter)
+        groups: dict[Group, MergedStatistics] = {}
+        for series in all_series:
+            await turn.pause()
+            group, key = _group_of(labels_of(series), self.names), (span, series)
+            stored, added = window.snapshots.pop(key, None), later.statistics.pop(key, None)
+            for merged in (None if stored is None else stored.statistics(), added):
+                if merged is not None and group in groups:
+                    groups[group].merge(merged)
+                elif merged is not None:
+                    groups[group] = merged
+        return groups
 
     async def _count(self, start: datetime, end: datetime) -> int:
         return await self.queries.count(start, end, self.read_time, self.selection.label_term)
