@@ -27,7 +27,7 @@ from storage.documents import RateLimited, Unavailable
 from storage.firestore import metrics, spans
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, FirestoreUnavailable, write_error
-from storage.firestore.messages import Write, WriteResult
+from storage.firestore.messages import BatchWriteResponse, Write, WriteResult
 from storage.firestore.retry import backoff
 from storage.firestore.write_queue import PendingWrite, Submitter, WriteGroup, WriteQueue, WriteShare
 
@@ -87,26 +87,47 @@ class GroupCommitWriter:
             return []
         sizes = [write.ByteSize() for write in writes]
         size = sum(sizes)
-        if self._pending_bytes and self._pending_bytes + size > self._max_pending_bytes:
-            full = Unavailable("too many writes are waiting for Firestore; retry later")
-            return [full] * len(writes)
         own = self._submitters.get(submitter)
+        if (refusal := self._refusal(own, size)) is not None:
+            return [refusal] * len(writes)
         if own is None:
             own = self._submitters[submitter] = Submitter(submitter)
-        elif own.writes > MAX_PENDING_WRITES or own.bytes + size > self._max_pending_bytes // 2:
-            return [RateLimited("too many writes of this submitter are waiting for Firestore; retry later")] * len(
-                writes
-            )
+        self._count(own, len(writes), size)
+        group = self._enqueue(own, writes, sizes)
+        try:
+            return await group.done
+        finally:
+            if group.span is not None:
+                spans.end_commit(group.span, group.outcomes)
+            self._count(own, -len(writes), -size)
+            if not own.writes:
+                self._submitters.pop(submitter, None)
+            while self._groups and self._groups[0].done.done():
+                self._groups.popleft()
+
+    def _refusal(self, own: Submitter | None, size: int) -> Unavailable | RateLimited | None:
+        """Return the error for writes of `size` bytes if too many writes are pending."""
+        if self._pending_bytes and self._pending_bytes + size > self._max_pending_bytes:
+            return Unavailable("too many writes are waiting for Firestore; retry later")
+        if own is not None and (own.writes > MAX_PENDING_WRITES or own.bytes + size > self._max_pending_bytes // 2):
+            return RateLimited("too many writes of this submitter are waiting for Firestore; retry later")
+        return None
+
+    def _count(self, own: Submitter, writes: int, size: int) -> None:
+        """Add to the number and the bytes of the pending writes."""
+        self._pending_writes += writes
+        self._pending_bytes += size
+        own.writes += writes
+        own.bytes += size
+
+    def _enqueue(self, own: Submitter, writes: Sequence[Write], sizes: Sequence[int]) -> WriteGroup:
+        """Add writes to the queue, and start a call that sends them."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        self._share.note(submitter, now)
+        self._share.note(own.name, now)
         group = WriteGroup(len(writes), now + self.timeout_seconds, loop.create_future())
         if tracing.is_on:
             group.span = spans.start_commit()
-        self._pending_writes += len(writes)
-        self._pending_bytes += size
-        own.writes += len(writes)
-        own.bytes += size
         self._queue.add(own, writes, sizes, group)
         self._groups.append(group)
         if self._timer is None:
@@ -114,19 +135,7 @@ class GroupCommitWriter:
         self._start_call()
         if self._sent_writes and not own.sent:
             self._start_additional_call()
-        try:
-            return await group.done
-        finally:
-            if group.span is not None:
-                spans.end_commit(group.span, group.outcomes)
-            self._pending_writes -= len(writes)
-            self._pending_bytes -= size
-            own.writes -= len(writes)
-            own.bytes -= size
-            if not own.writes:
-                self._submitters.pop(submitter, None)
-            while self._groups and self._groups[0].done.done():
-                self._groups.popleft()
+        return group
 
     @property
     def pending(self) -> tuple[int, int]:
@@ -241,21 +250,25 @@ class GroupCommitWriter:
         else:
             self._accepted_at = loop.time()
             self._share.adjust(self._accepted_at - started, len(batch))
-            transient: list[PendingWrite] = []
-            for pending, result, status in zip(batch, response.write_results, response.status, strict=True):
-                if status.code == 0:
-                    pending.resolve(result)
-                elif isinstance(rejection := write_error(status), FirestoreUnavailable):
-                    transient.append(pending)
-                    last_error = rejection
-                else:
-                    pending.resolve(rejection)
-            if transient:
-                self._retry_later(transient, last_error)
+            self._resolve(batch, response)
         finally:
             self._sent_writes -= len(batch)
             for pending in batch:
                 pending.submitter.sent -= 1
+
+    def _resolve(self, batch: list[PendingWrite], response: BatchWriteResponse) -> None:
+        """Set the outcomes of writes by their statuses. Send writes with transient errors again."""
+        transient: list[PendingWrite] = []
+        for pending, result, status in zip(batch, response.write_results, response.status, strict=True):
+            if status.code == 0:
+                pending.resolve(result)
+            elif isinstance(rejection := write_error(status), FirestoreUnavailable):
+                transient.append(pending)
+                last_error = rejection
+            else:
+                pending.resolve(rejection)
+        if transient:
+            self._retry_later(transient, last_error)
 
     def _retry_later(self, batch: list[PendingWrite], error: FirestoreUnavailable) -> None:
         """Put `batch` back at the front of the queue after a pause. Writes are retried until their deadlines."""
