@@ -49,76 +49,91 @@ class RollupsEndpoint:
             return {"running": True}
         async with self._running:
             try:
-                report, failures = await self._run()
+                run = await self._run()
             except (Unavailable, FirestoreError) as error:
                 raise HTTPException(503, f"the rollups continue at the next call: {error}") from error
-        if failures:
-            raise HTTPException(503, f"the rollups continue at the next call: {'; '.join(failures)}")
-        return report.values()
+        if run.failures:
+            raise HTTPException(503, f"the rollups continue at the next call: {'; '.join(run.failures)}")
+        return run.report.values()
 
-    async def _run(self) -> tuple[Report, list[str]]:
-        """Return the report of the run and the failures."""
+    async def _run(self) -> "_Run":
         if self._connection is None:  # the channel belongs to the running event loop
             firestore = Firestore.connect(timeout_seconds=TIMEOUT_SECONDS)
             self._connection = firestore, GroupCommitWriter(firestore, timeout_seconds=TIMEOUT_SECONDS)
         firestore, writer = self._connection
-        report = Report()
-        deadline = time.monotonic() + MAX_RUN_SECONDS
-        submitters = await firestore.document_ids(document_paths.SUBMITTERS)
-        waiting = deque(submitters)
+        run = _Run(firestore, writer, shards=self._shards, min_results=self._min_results)
+        submitters = deque(await firestore.document_ids(document_paths.SUBMITTERS))
         if submitters:
-            waiting.rotate(-(self._next % len(submitters)))  # each submitter is the first one in turn
+            submitters.rotate(-(self._next % len(submitters)))  # each submitter is the first one in turn
         self._next += 1
-        archived: set[str] = set()
-        failures = []
+        await run.serve(submitters)
+        return run
+
+
+class _Run:
+    """One run for all submitters: its report, and the failures of submitters."""
+
+    def __init__(self, firestore: Firestore, writer: GroupCommitWriter, *, shards: int, min_results: int) -> None:
+        self.report = Report()
+        self.failures: list[str] = []
+        self._firestore = firestore
+        self._writer = writer
+        self._shards = shards
+        self._min_results = min_results
+        self._deadline = time.monotonic() + MAX_RUN_SECONDS
+        self._archived: set[str] = set()
+
+    async def serve(self, waiting: deque[str]) -> None:
+        """Work for each submitter in turn, until everything is done or the time of the run is over."""
         while waiting:
-            if time.monotonic() >= deadline:
-                report.is_finished = False
+            if time.monotonic() >= self._deadline:
+                self.report.is_finished = False
                 break
             submitter = waiting.popleft()
-            try:
-                if submitter not in archived:
-                    archived.add(submitter)
-                    await self._archive(firestore, submitter, report, deadline)
-                if await self._build(firestore, writer, submitter, report, deadline, len(waiting)):
-                    waiting.append(submitter)
-            except PreconditionFailed:
-                report.is_finished = False
-                logger.info("rollups of %s: another instance builds them", submitter)
-            except (Unavailable, FirestoreError) as error:
-                failures.append(f"{submitter}: {error}")
-            except Exception:  # for example a document with damaged fields
-                logger.exception("rollups of %s failed", submitter)
-                failures.append(f"{submitter}: internal error, see the log")
-        return report, failures
+            if await self._serve(submitter, others=len(waiting)):
+                waiting.append(submitter)
 
-    async def _build(
-        self,
-        firestore: Firestore,
-        writer: GroupCommitWriter,
-        submitter: str,
-        report: Report,
-        deadline: float,
-        others: int,
-    ) -> bool:
+    async def _serve(self, submitter: str, others: int) -> bool:
+        """Work for one submitter. Return whether its part of the time was too short."""
+        try:
+            if submitter not in self._archived:
+                self._archived.add(submitter)
+                await self._archive(submitter)
+            return await self._build(submitter, others)
+        except PreconditionFailed:
+            self.report.is_finished = False
+            logger.info("rollups of %s: another instance builds them", submitter)
+        except (Unavailable, FirestoreError) as error:
+            self.failures.append(f"{submitter}: {error}")
+        except Exception:  # for example a document with damaged fields
+            logger.exception("rollups of %s failed", submitter)
+            self.failures.append(f"{submitter}: internal error, see the log")
+        return False
+
+    async def _archive(self, submitter: str) -> None:
+        """Move the expired results of a submitter, before its rollups are compared with the remaining results."""
+        deadline = min(self._deadline, time.monotonic() + MAX_ARCHIVE_SECONDS)
+        archiver = Archiver(self._firestore, submitter, shards=self._shards, deadline=deadline)
+        await archiver.run()
+        self.report.archived += archiver.moved
+        self.report.is_finished = self.report.is_finished and archiver.is_finished
+
+    async def _build(self, submitter: str, others: int) -> bool:
         """Build rollups of a submitter for its part of the remaining time. Return whether its part was too short."""
         started = time.monotonic()
-        ends = min(deadline, started + max(MIN_SUBMITTER_SECONDS, (deadline - started) / (others + 1)))
+        ends = min(self._deadline, started + max(MIN_SUBMITTER_SECONDS, (self._deadline - started) / (others + 1)))
         builder = RollupBuilder(
-            firestore, writer, submitter, shards=self._shards, deadline=ends, min_results=self._min_results
+            self._firestore,
+            self._writer,
+            submitter,
+            shards=self._shards,
+            deadline=ends,
+            min_results=self._min_results,
         )
         built = Report()
         await builder.run(built)
-        is_stopped = not built.is_finished and ends <= time.monotonic() < deadline
-        report.results += built.results
-        report.hours += built.hours
-        report.is_finished = report.is_finished and (built.is_finished or is_stopped)
+        is_stopped = not built.is_finished and ends <= time.monotonic() < self._deadline
+        self.report.results += built.results
+        self.report.hours += built.hours
+        self.report.is_finished = self.report.is_finished and (built.is_finished or is_stopped)
         return is_stopped
-
-    async def _archive(self, firestore: Firestore, submitter: str, report: Report, deadline: float) -> None:
-        """Move the expired results of a submitter, before its rollups are compared with the remaining results."""
-        deadline = min(deadline, time.monotonic() + MAX_ARCHIVE_SECONDS)
-        archiver = Archiver(firestore, submitter, shards=self._shards, deadline=deadline)
-        await archiver.run()
-        report.archived += archiver.moved
-        report.is_finished = report.is_finished and archiver.is_finished

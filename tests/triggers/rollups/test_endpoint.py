@@ -92,13 +92,14 @@ async def test_submitters_share_a_run_and_the_rest_of_it_goes_to_those_who_need_
     clock = Clock()
     monkeypatch.setattr(endpoint, "time", clock)
     monkeypatch.setattr(endpoint, "RollupBuilder", partial(Builder, clock))
-    rollups = Run(shards=1)
+    archived: list[str] = []
+    monkeypatch.setattr(endpoint, "Archiver", partial(Archiver, archived))
 
-    report = await rollups.run(b"")
+    report = await Submitters().run(b"")
 
     parts = [(submitter, round(seconds)) for submitter, seconds in clock.parts]
     assert parts == [("busy", 60), ("a", 0), ("b", 0), ("busy", 120)]
-    assert rollups.archived == ["busy", "a", "b"]
+    assert archived == ["busy", "a", "b"]
     assert report["finished"] is False
 
 
@@ -130,17 +131,26 @@ class Builder:
         self._clock.parts.append((self._submitter, self._clock.now - started))
 
 
-class Run(RollupsEndpoint):
-    """A run over three submitters, without Firestore."""
+class Archiver:
+    """Records the submitter, and finds nothing to move."""
 
-    def __init__(self, *, shards: int) -> None:
-        super().__init__(shards=shards)
-        self.archived: list[str] = []
+    moved = 0
+    is_finished = True
+
+    def __init__(self, archived: list[str], _firestore: object, submitter: str, **_options: object) -> None:
+        archived.append(submitter)
+
+    async def run(self) -> None:
+        """Do nothing."""
+
+
+class Submitters(RollupsEndpoint):
+    """The endpoint with three submitters, without Firestore."""
+
+    def __init__(self) -> None:
+        super().__init__(shards=1)
         self._connection = cast(Any, (self, None))
 
     async def document_ids(self, _: str) -> list[str]:
         """Return the submitters."""
         return ["busy", "a", "b"]
-
-    async def _archive(self, _firestore: object, submitter: str, _report: Report, _deadline: float) -> None:
-        self.archived.append(submitter)
