@@ -33,7 +33,7 @@ STACK_SETTINGS = (
     "data_dir",
     "api_processes",
     "function_processes",
-    "firestore_max_log_mib",
+    "firestore_max_wal_mib",
     "firestore_rate_limits",
     "firestore_token",
 )

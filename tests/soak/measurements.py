@@ -19,8 +19,8 @@ MAX_PENDING_SECONDS = 10
 MAX_SAMPLE_KIB = 8.0
 """What the data file may grow by for each sample of 100 values with its result. Measured: 5.7 to 7.8."""
 
-MAX_LOG_MIB = 64 * 1.25
-"""A quarter above the default of `DROPZONE_FIRESTORE_MAX_LOG_MIB`: the last commit may exceed it."""
+MAX_WAL_MIB = 64 * 1.25
+"""A quarter above the default of `DROPZONE_FIRESTORE_MAX_WAL_MIB`: the last commit may exceed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def _longest_life(measurements: Sequence[Measurement], name: str) -> Sequence[Me
 def long_log(measurements: Sequence[Measurement]) -> list[str]:
     """Return a sentence if the write-ahead log was longer than its setting allows."""
     longest = max((each.log_mib or 0.0 for each in measurements), default=0.0)
-    return [f"the log of Firestore reached {longest:.0f} MiB"] if longest > MAX_LOG_MIB else []
+    return [f"the log of Firestore reached {longest:.0f} MiB"] if longest > MAX_WAL_MIB else []
 
 
 def file_growth(measurements: Sequence[Measurement]) -> list[str]:

@@ -37,7 +37,7 @@ from observability import logs, tracing
 from runtime import memory_release
 
 MIB = 1024 * 1024
-MIN_LOG_MIB, MAX_LOG_MIB = 32, 1024
+MIN_WAL_MIB, MAX_WAL_MIB = 32, 1024
 
 SHORT_BUILD_SECONDS = 2.0
 """How long the server waits for index builds before it opens the port. Longer builds continue while the server runs."""
@@ -72,8 +72,8 @@ def parse_arguments() -> argparse.Namespace:
         help="maximum age of a read time; older document versions are deleted (default: 3600)",
     )
     parser.add_argument(
-        "--max-log-mib",
-        type=parse_log_mib,
+        "--max-wal-mib",
+        type=parse_wal_mib,
         default=MAX_LOG_BYTES // MIB,
         help="size limit of SQLite's write-ahead log under load, in MiB (default: %(default)s)",
     )
@@ -111,10 +111,10 @@ def parse_sockets(descriptors: str) -> list[socket.socket]:
     return [socket.socket(fileno=int(descriptor)) for descriptor in descriptors.split(",")]
 
 
-def parse_log_mib(text: str) -> int:
-    """Return a size of the log in MiB."""
-    if not (text.isascii() and text.isdecimal() and MIN_LOG_MIB <= int(text) <= MAX_LOG_MIB):
-        raise argparse.ArgumentTypeError(f"expected a whole number from {MIN_LOG_MIB} to {MAX_LOG_MIB}, got {text!r}")
+def parse_wal_mib(text: str) -> int:
+    """Return a size of the write-ahead log in MiB."""
+    if not (text.isascii() and text.isdecimal() and MIN_WAL_MIB <= int(text) <= MAX_WAL_MIB):
+        raise argparse.ArgumentTypeError(f"expected a whole number from {MIN_WAL_MIB} to {MAX_WAL_MIB}, got {text!r}")
     return int(text)
 
 
@@ -158,7 +158,7 @@ def open_storage(arguments: argparse.Namespace) -> Storage:
         definitions=index_definitions,
         creates_indexes=index_definitions is None or arguments.create_indexes,
         admission=partial(rate_limits.RateLimits, limits=limits) if limits else None,
-        max_log_bytes=arguments.max_log_mib * MIB,
+        max_log_bytes=arguments.max_wal_mib * MIB,
     )
 
 

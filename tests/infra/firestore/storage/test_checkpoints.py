@@ -123,7 +123,7 @@ def test_a_server_checkpoints_its_file(own: FirestoreProcess) -> None:
 @pytest.mark.parametrize("size", ["31", "large"])
 def test_a_size_of_the_log_that_cannot_be_kept_is_refused(own: FirestoreProcess, size: str) -> None:
     """The message says what is expected."""
-    own.options = ["--max-log-mib", size]
+    own.options = ["--max-wal-mib", size]
 
     with pytest.raises(AssertionError, match=f"expected a whole number from 32 to 1024, got '{size}'"):
         own.start()
