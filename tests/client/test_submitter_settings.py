@@ -95,6 +95,8 @@ def test_missing_values_of_a_submitter_are_skipped(stack: Stack, start: Start) -
         found = [client.sample(settled.id) for settled in client.wait([receipt.id for receipt in receipts])]
         values = stack.graphql("query ($id: ID!) { sample(id: $id) { data } }", {"id": receipts[0].id}, key=key)
         client.skip_missing_values(False)
+        unchanged = start(stack, key, "missing-values", "reject")
+        assert json.loads(unchanged.communicate(timeout=100)[0]) == {"missing_values": "reject"}
         problem_again = client.submit(small, idempotency_key="again")
 
     assert [problem.state, problem_again.state] == ["REJECTED", "REJECTED"]

@@ -18,10 +18,10 @@ Days = Annotated[
 
 
 class MissingValues(StrEnum):
-    """The meaning of a null in the data of a sample."""
+    """What happens to a sample with a null in its data."""
 
     SKIP = "skip"
-    PROBLEM = "problem"
+    REJECT = "reject"
 
 
 def retention(
@@ -64,7 +64,7 @@ def missing_values(
     change: Annotated[
         MissingValues | None,
         typer.Argument(
-            help="skip: the statistics leave out nulls. problem: a sample with a null is rejected, unless it has the "
+            help="skip: the statistics leave out nulls. reject: a sample with a null is rejected, unless it has the "
             'member `"missing": "skip"`. A change applies to samples that are submitted later.',
             show_default=False,
         ),
@@ -73,7 +73,7 @@ def missing_values(
     url: Url = DEFAULT_URL,
     key: Key = "",
 ) -> None:
-    """Print whether a null in a sample is skipped or is a problem. To change this, use a key with the scope admin."""
+    """Print whether nulls in samples are skipped or rejected. To change this, use a key with the scope admin."""
     run(_missing_values(connect(url, key), change))
 
 
@@ -82,7 +82,7 @@ async def _missing_values(client: AsyncClient, change: MissingValues | None) -> 
         if change is not None:
             await client.skip_missing_values(change is MissingValues.SKIP)
         skips = await client.skips_missing_values()
-    output.print_line({"missing_values": MissingValues.SKIP if skips else MissingValues.PROBLEM})
+    output.print_line({"missing_values": MissingValues.SKIP if skips else MissingValues.REJECT})
     return ExitCode.DONE
 
 
