@@ -37,14 +37,9 @@ async def in_batches(
         following = asyncio.ensure_future(anext(source))
         try:
             while True:
-                if batch:
-                    remaining = started + _MAX_BATCH_SECONDS - time.monotonic()
-                    await asyncio.sleep(0)  # starts the read of the next sample
-                    if remaining > 0 and len(batch) < _MAX_BATCH_SAMPLES:
-                        await asyncio.wait([following], timeout=remaining)
-                    if not following.done() or remaining <= 0:
-                        yield batch
-                        batch = []
+                if batch and await _is_due(batch, started, following):
+                    yield batch
+                    batch = []
                 try:
                     sample = await following
                 except StopAsyncIteration:
@@ -69,6 +64,15 @@ async def in_batches(
         yield batch
     if failure is not None:
         raise failure
+
+
+async def _is_due(batch: list[bytes], started: float, following: "asyncio.Future[bytes | UnusableSample]") -> bool:
+    """Wait for the next sample if `batch` may wait. Return whether to send `batch` without this sample."""
+    remaining = started + _MAX_BATCH_SECONDS - time.monotonic()
+    await asyncio.sleep(0)  # starts the read of the next sample
+    if remaining > 0 and len(batch) < _MAX_BATCH_SAMPLES:
+        await asyncio.wait([following], timeout=remaining)
+    return not following.done() or remaining <= 0
 
 
 def size(batch: Batch) -> int:
