@@ -3,7 +3,7 @@
 The composition root creates one `Budgets` and passes it to each part with limits.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 from graphql_api import metrics
@@ -176,20 +176,11 @@ class SubmitterBudget:
     @property
     def is_unused(self) -> bool:
         """Whether this budget is the same as a new one."""
-        in_use = (
-            self.light_cost,
-            self.heavy_cost,
-            self.event_cost,
-            self.request_bytes,
-            self.uploads,
-            self.exports,
-            self.replays,
-            self.large_reads,
-            self.pending_samples,
-            self.websockets,
-            self.subscriptions,
-        )
-        return not any(budget.used for budget in in_use)
+        return not any(getattr(self, name).used for name in _USED_BUDGETS)
+
+
+_USED_BUDGETS = [each.name for each in fields(SubmitterBudget) if each.type in (Budget, WaitingBudget)]
+"""The fields of `SubmitterBudget` with an amount in use."""
 
 
 def _charged_submitter(sender: Sender) -> str:
