@@ -8,8 +8,9 @@ removes the empty package afterwards. A later import of the client gets the real
 import importlib
 import importlib.util
 import sys
+from collections.abc import MutableMapping
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
@@ -31,6 +32,8 @@ __all__ = [
     "Empty",
     "ExecutePipelineRequest",
     "ExecutePipelineResponse",
+    "FieldTransform",
+    "Fields",
     "GetDocumentRequest",
     "ListCollectionIdsRequest",
     "ListCollectionIdsResponse",
@@ -87,7 +90,39 @@ def _message(name: str) -> Any:
 # Import these modules by name, because they have no type information.
 Empty: Any = importlib.import_module("google.protobuf.empty_pb2").Empty
 Status: Any = importlib.import_module("google.rpc.status_pb2").Status
-Timestamp: Any = importlib.import_module("google.protobuf.timestamp_pb2").Timestamp
+
+if TYPE_CHECKING:  # the library defines its classes when it is imported, so type checkers do not know them
+
+    class _MessageClass(type):
+        def __getattr__(cls, name: str) -> Any: ...
+
+    class _Message(metaclass=_MessageClass):
+        def __init__(self, **fields: Any) -> None: ...
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
+    class Document(_Message): ...
+
+    class FieldTransform(_Message): ...
+
+    class Timestamp(_Message): ...
+
+    class Value(_Message): ...
+
+    class Write(_Message): ...
+
+    class WriteResult(_Message): ...
+
+else:
+    Document = _message("Document")
+    FieldTransform = _message("DocumentTransform").FieldTransform
+    Timestamp = importlib.import_module("google.protobuf.timestamp_pb2").Timestamp
+    Value = _message("Value")
+    Write = _message("Write")
+    WriteResult = _message("WriteResult")
+
+Fields = MutableMapping[str, Value]
+"""The fields of a document or of a map. Reading a field that does not exist creates it."""
 
 ArrayValue: Any = _message("ArrayValue")
 BatchGetDocumentsRequest: Any = _message("BatchGetDocumentsRequest")
@@ -101,7 +136,6 @@ CommitResponse: Any = _message("CommitResponse")
 CreateDocumentRequest: Any = _message("CreateDocumentRequest")
 Cursor: Any = _message("Cursor")
 DeleteDocumentRequest: Any = _message("DeleteDocumentRequest")
-Document: Any = _message("Document")
 ExecutePipelineRequest: Any = _message("ExecutePipelineRequest")
 ExecutePipelineResponse: Any = _message("ExecutePipelineResponse")
 GetDocumentRequest: Any = _message("GetDocumentRequest")
@@ -122,11 +156,8 @@ RunQueryResponse: Any = _message("RunQueryResponse")
 StructuredQuery: Any = _message("StructuredQuery")
 TargetChange: Any = _message("TargetChange")
 UpdateDocumentRequest: Any = _message("UpdateDocumentRequest")
-Value: Any = _message("Value")
-Write: Any = _message("Write")
 WriteRequest: Any = _message("WriteRequest")
 WriteResponse: Any = _message("WriteResponse")
-WriteResult: Any = _message("WriteResult")
 
 
 def _query_response() -> Any:
@@ -156,12 +187,12 @@ def _query_response() -> Any:
 QueryResponse: Any = _query_response()
 
 
-def timestamp(microseconds: int) -> Any:
+def timestamp(microseconds: int) -> Timestamp:
     """Return the Timestamp message for a time in microseconds since the epoch."""
     seconds, remainder = divmod(microseconds, 1_000_000)
     return Timestamp(seconds=seconds, nanos=remainder * 1000)
 
 
-def microseconds(timestamp: Any) -> int:
+def microseconds(timestamp: Timestamp) -> int:
     """Return the microseconds since the epoch of a Timestamp message, rounded down."""
     return int(timestamp.seconds) * 1_000_000 + int(timestamp.nanos) // 1000

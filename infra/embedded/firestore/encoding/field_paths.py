@@ -13,7 +13,7 @@ from typing import Any
 
 from infra.embedded.firestore.encoding import values
 from infra.embedded.firestore.errors import invalid_argument
-from infra.embedded.firestore.messages import Document
+from infra.embedded.firestore.messages import Document, Fields, Value
 
 FieldPath = tuple[str, ...]
 Mask = tuple[FieldPath, ...] | None
@@ -68,7 +68,7 @@ def _quote(name: str) -> str:
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
-def get(fields: Any, path: FieldPath) -> Any | None:
+def get(fields: Fields, path: FieldPath) -> Value | None:
     """Return the value at a path, or None if the document has no such field."""
     value = None
     for name in path:
@@ -82,7 +82,7 @@ def get(fields: Any, path: FieldPath) -> Any | None:
     return value
 
 
-def get_or_create(fields: Any, path: FieldPath) -> Any:
+def get_or_create(fields: Fields, path: FieldPath) -> Value:
     """Return the value at a path for writing. Create the value and its parent maps if they are missing."""
     *parents, last = path
     for name in parents:
@@ -94,7 +94,7 @@ def get_or_create(fields: Any, path: FieldPath) -> Any:
     return fields[last]
 
 
-def remove(fields: Any, path: FieldPath) -> None:
+def remove(fields: Fields, path: FieldPath) -> None:
     """Remove the value at a path, if it exists."""
     *parents, last = path
     for name in parents:
@@ -105,7 +105,7 @@ def remove(fields: Any, path: FieldPath) -> None:
         del fields[last]
 
 
-def project(source: Any, paths: tuple[FieldPath, ...], target: Any) -> None:
+def project(source: Fields, paths: tuple[FieldPath, ...], target: Fields) -> None:
     """Copy the values at `paths` from the fields `source` to the fields `target`."""
     for path in paths:
         value = get(source, path)
@@ -118,7 +118,7 @@ def read_mask(request: Any) -> Mask:
     return tuple(map(parse, request.mask.field_paths)) if request.HasField("mask") else None
 
 
-def apply_mask(document: Any, mask: Mask) -> Any:
+def apply_mask(document: Document, mask: Mask) -> Document:
     """Return a document with the fields that a mask selects. Without a mask, return all fields."""
     if mask is None or not document.HasField("update_time"):
         return document

@@ -7,11 +7,10 @@ One pass over the fields computes the billed bytes, which differ from the protob
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
 
 from infra.embedded.firestore.encoding import bson, field_paths, resource_names, values
 from infra.embedded.firestore.errors import invalid_argument
-from infra.embedded.firestore.messages import microseconds
+from infra.embedded.firestore.messages import Fields, FieldTransform, Timestamp, Value, microseconds
 
 MAX_DOCUMENT_BYTES = 1_048_576
 MAX_VALUE_BYTES = MAX_DOCUMENT_BYTES - 89
@@ -34,7 +33,7 @@ def name_size(segments: tuple[str, ...]) -> int:
     return len("/".join((*segments, "")).encode()) + _NAME_OVERHEAD
 
 
-def check_document(name: resource_names.ResourceName, fields: Any) -> int:
+def check_document(name: resource_names.ResourceName, fields: Fields) -> int:
     """Return the billed bytes of a document, or raise `StatusError` if it cannot be stored."""
     size = name_size(name.segments) + _DOCUMENT_OVERHEAD + _fields_size(fields, 1, 0)
     if size > MAX_DOCUMENT_BYTES:
@@ -58,7 +57,7 @@ def check_field_name(name: str) -> int:
     return size + 1
 
 
-def check_operand(value: Any, name: str) -> int:
+def check_operand(value: Value, name: str) -> int:
     """Return the billed bytes of a value that a query or a transform compares with. Truncate its timestamps.
 
     Raise `StatusError` if the value is not valid.
@@ -71,7 +70,7 @@ def check_operand(value: Any, name: str) -> int:
     return value_size(value, value_type, name)
 
 
-def _fields_size(fields: Any, depth: int, parent_bytes: int) -> int:
+def _fields_size(fields: Fields, depth: int, parent_bytes: int) -> int:
     """Return the billed bytes of the fields of a map. `parent_bytes` is the length of its path, with a dot after it."""
     size = 0
     for name in fields:  # `items` takes twice as long
@@ -85,7 +84,7 @@ def _fields_size(fields: Any, depth: int, parent_bytes: int) -> int:
     return size
 
 
-def value_size(value: Any, value_type: str | None, name: str, depth: int = 1, path_bytes: int = 0) -> int:
+def value_size(value: Value, value_type: str | None, name: str, depth: int = 1, path_bytes: int = 0) -> int:
     """Return the billed bytes of a value, or raise `StatusError`. `name` is the property, for errors.
 
     `path_bytes` is the length of the path of the value, with a dot at its end.
@@ -115,7 +114,7 @@ def value_size(value: Any, value_type: str | None, name: str, depth: int = 1, pa
     raise invalid_argument(f'Property "{name}" holds a value of a type that cannot be stored.')
 
 
-def _map_size(value: Any, name: str, depth: int, path_bytes: int) -> int:
+def _map_size(value: Value, name: str, depth: int, path_bytes: int) -> int:
     fields = value.map_value.fields
     if values.is_vector(value):
         if len(fields) > 2:
@@ -132,7 +131,7 @@ def _map_size(value: Any, name: str, depth: int, path_bytes: int) -> int:
     return _fields_size(fields, depth + 1, path_bytes)
 
 
-def _array_size(value: Any, name: str, depth: int, path_bytes: int) -> int:
+def _array_size(value: Value, name: str, depth: int, path_bytes: int) -> int:
     size = 0
     elements = value.array_value.values
     if {element.WhichOneof("value_type") for element in elements} <= _NUMBERS:
@@ -147,7 +146,7 @@ def _array_size(value: Any, name: str, depth: int, path_bytes: int) -> int:
     return size
 
 
-def version_time(timestamp: Any) -> int:
+def version_time(timestamp: Timestamp) -> int:
     """Return the microseconds since the epoch of a time of a version in a request, or raise `StatusError`."""
     if not (0 <= timestamp.seconds <= _MAX_SECONDS and 0 <= timestamp.nanos < 1_000_000_000):
         raise invalid_argument("Only timestamps past epoch are supported.")
@@ -156,7 +155,7 @@ def version_time(timestamp: Any) -> int:
     return microseconds(timestamp)
 
 
-def server_times_size(transforms: Iterable[Any]) -> int | None:
+def server_times_size(transforms: Iterable[FieldTransform]) -> int | None:
     """Return the maximum billed bytes that server times add, or None if a transform is of another kind."""
     size = 0
     for transform in transforms:
@@ -167,7 +166,7 @@ def server_times_size(transforms: Iterable[Any]) -> int | None:
     return size
 
 
-def _check_timestamp(timestamp: Any, name: str) -> None:
+def _check_timestamp(timestamp: Timestamp, name: str) -> None:
     """Raise if a timestamp is out of range, and truncate it to microseconds."""
     if not (_MIN_SECONDS <= timestamp.seconds <= _MAX_SECONDS and 0 <= timestamp.nanos < 1_000_000_000):
         raise invalid_argument(f'Property "{name}" is a timestamp outside of the years 1 to 9999.')

@@ -6,10 +6,10 @@ another encoding, so encodings can be concatenated into a key. For a descending 
 
 import struct
 from collections.abc import Callable
-from typing import Any
 
 from infra.embedded.firestore.encoding import bson, number_encoding, path_encoding, resource_names
 from infra.embedded.firestore.errors import invalid_argument
+from infra.embedded.firestore.messages import Value
 
 MAX_INDEXED_BYTES = 1500
 
@@ -22,7 +22,7 @@ _SIGN = 1 << 63
 _inverted_bytes = bytes(255 - byte for byte in range(256))
 
 
-def encode(value: Any) -> bytes:
+def encode(value: Value) -> bytes:
     """Return a value as bytes that sort."""
     value_type = value.WhichOneof("value_type")
     if value_type is None:
@@ -30,7 +30,7 @@ def encode(value: Any) -> bytes:
     return _encoders[value_type](value)
 
 
-def encode_indexed(value: Any) -> bytes:
+def encode_indexed(value: Value) -> bytes:
     """Return a value in the form of an index: bytes that sort, truncated to `MAX_INDEXED_BYTES` as in production."""
     return encode(value)[:MAX_INDEXED_BYTES]
 
@@ -45,13 +45,13 @@ def type_prefix(encoded: bytes) -> bytes:
     return encoded[:2] if encoded.startswith(number_encoding.TAG) else encoded[:1]
 
 
-def is_vector(value: Any) -> bool:
+def is_vector(value: Value) -> bool:
     """Return whether a map is a vector."""
     fields = value.map_value.fields
     return "__type__" in fields and fields["__type__"].string_value == "__vector__" and "value" in fields
 
 
-def is_typed_map(value: Any) -> bool:
+def is_typed_map(value: Value) -> bool:
     """Return whether a map is a vector or a BSON value. Such a map has no nested fields."""
     return is_vector(value) or bson.type_key(value.map_value.fields) is not None
 
@@ -64,7 +64,7 @@ def encode_reference(name: str) -> bytes:
     return REFERENCE + prefix + reference.path + END
 
 
-def _encode_map(value: Any) -> bytes:
+def _encode_map(value: Value) -> bytes:
     fields = value.map_value.fields
     if is_vector(value):
         elements = fields["value"].array_value.values
@@ -76,12 +76,12 @@ def _encode_map(value: Any) -> bytes:
     return MAP + b"".join(entries) + END
 
 
-def _encode_timestamp(value: Any) -> bytes:
+def _encode_timestamp(value: Value) -> bytes:
     timestamp = value.timestamp_value
     return TIMESTAMP + _seconds_and_nanos.pack(timestamp.seconds + _SIGN, timestamp.nanos)
 
 
-def _encode_geo_point(value: Any) -> bytes:
+def _encode_geo_point(value: Value) -> bytes:
     point = value.geo_point_value
     return (
         GEO_POINT
@@ -90,7 +90,7 @@ def _encode_geo_point(value: Any) -> bytes:
     )
 
 
-_encoders: dict[str, Callable[[Any], bytes]] = {
+_encoders: dict[str, Callable[[Value], bytes]] = {
     "null_value": lambda value: NULL,
     "boolean_value": lambda value: BOOLEAN + (b"\x01" if value.boolean_value else b"\x00"),
     "integer_value": lambda value: number_encoding.encode_integer(value.integer_value),

@@ -18,6 +18,7 @@ from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
 from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.definitions import CompositeIndex, Definitions, EntryKinds, IndexField
+from infra.embedded.firestore.messages import Document, Fields
 
 MAX_ENTRIES = 40_000
 MAX_CACHED_FIELDS = 10_000
@@ -123,7 +124,7 @@ class DocumentIndexer:
         self._unindexed: set[str] = set()
         """Fields of the document, not of a map, that have no single-field index."""
 
-    def entries(self, path: bytes, document_id: str, document: Any) -> dict[bytes, int]:
+    def entries(self, path: bytes, document_id: str, document: Document) -> dict[bytes, int]:
         """Return the keys of a document. Each key maps to the size in bytes of the path at its end."""
         collection = path[: -len(path_encoding.encode_segment(document_id))]
         end = path + values.END
@@ -136,7 +137,7 @@ class DocumentIndexer:
             self._add_composite_keys(keys, collection, fields, end)
         return dict.fromkeys(keys, len(end))
 
-    def check_entry_count(self, document: Any, keys: Collection[bytes]) -> None:
+    def check_entry_count(self, document: Document, keys: Collection[bytes]) -> None:
         """Raise `StatusError` if a document to write has too many index entries."""
         if len(keys) > MAX_ENTRIES // 2 and self._count(document.fields) > MAX_ENTRIES:
             raise invalid_argument(
@@ -162,7 +163,7 @@ class DocumentIndexer:
         return found
 
     def _add_single_field_keys(
-        self, keys: list[bytes], collection: bytes, parent: FieldPath, fields: Mapping[str, Any], end: bytes
+        self, keys: list[bytes], collection: bytes, parent: FieldPath, fields: Fields, end: bytes
     ) -> None:
         for name in fields:
             path = (*parent, name)
@@ -184,7 +185,7 @@ class DocumentIndexer:
                     for prefix, in_collection in by_element:
                         keys.append(b"".join((prefix, collection if in_collection else b"", encoded, end)))
 
-    def _add_composite_keys(self, keys: list[bytes], collection: bytes, fields: Mapping[str, Any], end: bytes) -> None:
+    def _add_composite_keys(self, keys: list[bytes], collection: bytes, fields: Fields, end: bytes) -> None:
         parts = self._encoded_parts(fields, end)
         for key in self._composite_keys:
             prefix = key.prefix + collection if key.in_collection else key.prefix
@@ -197,7 +198,7 @@ class DocumentIndexer:
             else:
                 keys.append(b"".join((prefix, *chosen, end)))
 
-    def _encoded_parts(self, fields: Mapping[str, Any], end: bytes) -> list[Any]:
+    def _encoded_parts(self, fields: Fields, end: bytes) -> list[Any]:
         """Return the encoded value of each part: None if the field is missing, a set of all elements for an array."""
         found: list[bytes | set[bytes] | None] = []
         ascending: dict[FieldPath, bytes] = {DOCUMENT_ID: end}
@@ -216,7 +217,7 @@ class DocumentIndexer:
             found.append(values.invert(encoded) if mode == definitions.DESCENDING else encoded)
         return found
 
-    def _count(self, fields: Any) -> int:
+    def _count(self, fields: Fields) -> int:
         """Return the number of index entries as production counts: two for a value, one for an array element."""
         total = 0
         for value in fields.values():

@@ -140,7 +140,7 @@ class QueryTarget:
 Target = DocumentsTarget | QueryTarget
 
 
-def _document_response(target_id: int, full_name: str, document: Any | None, read_time: int) -> Any:
+def _document_response(target_id: int, full_name: str, document: Document | None, read_time: int) -> Any:
     response = ListenResponse()
     if document is None:
         response.document_delete.document = full_name

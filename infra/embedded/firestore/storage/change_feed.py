@@ -6,7 +6,7 @@ The stream then reads the changes after its position from the data file, so that
 
 from collections import defaultdict, deque
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.errors import data_loss
@@ -47,16 +47,16 @@ class ParsedChange:
         return self.name.path
 
     @cached_property
-    def old(self) -> Any | None:
+    def old(self) -> Document | None:
         """The document before the change, or None if it did not exist."""
         return self._parsed(self._change.old)
 
     @cached_property
-    def new(self) -> Any | None:
+    def new(self) -> Document | None:
         """The document after the change, or None if it was deleted."""
         return self._parsed(self._change.new)
 
-    def _parsed(self, document: bytes | None) -> Any | None:
+    def _parsed(self, document: bytes | None) -> Document | None:
         if document == b"":
             raise data_loss(self.full_name)
         return None if document is None else Document.FromString(document)

@@ -4,14 +4,13 @@ A write is parsed and validated before it is queued. `PreparedWrite.apply` is a 
 and the commit time, so the result depends only on the order of commits.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from infra.embedded.firestore.encoding import field_paths, limits, resource_names
 from infra.embedded.firestore.encoding.field_paths import FieldPath
 from infra.embedded.firestore.errors import already_exists, failed_precondition, invalid_argument, not_found
-from infra.embedded.firestore.messages import Document, WriteResult, microseconds, timestamp
+from infra.embedded.firestore.messages import Document, FieldTransform, Write, WriteResult, microseconds, timestamp
 from infra.embedded.firestore.writes import transforms
 
 
@@ -22,10 +21,10 @@ class PreparedWrite:
     name: resource_names.ResourceName
     full_name: str
     path: bytes
-    update: Any  # a Document; empty for a delete
+    update: Document  # empty for a delete
     is_delete: bool
     mask: tuple[FieldPath, ...] | None
-    transforms: tuple[Any, ...]
+    transforms: tuple[FieldTransform, ...]
     exists: bool | None
     update_time: int | None
     is_within_limits: bool = False  # true if every possible result is within the size limits
@@ -39,7 +38,7 @@ class PreparedWrite:
             return "upsert" if self.update_time is None else "update"
         return "update" if self.exists else "insert"
 
-    def check_precondition(self, current: Any | None, base: Any | None, now: int) -> None:
+    def check_precondition(self, current: Document | None, base: Document | None, now: int) -> None:
         """Raise StatusError unless the precondition holds.
 
         `current` is the document after the earlier writes of the commit. `base` is the document before the commit.
@@ -58,7 +57,7 @@ class PreparedWrite:
                     f"the stored version ({stored}) does not match the required base version ({self.update_time})"
                 )
 
-    def apply(self, current: Any | None, commit_time: int) -> tuple[Any | None, Any]:
+    def apply(self, current: Document | None, commit_time: int) -> tuple[Document | None, WriteResult]:
         """Return the document after this write, and the WriteResult."""
         if self.is_delete:
             return None, WriteResult()
@@ -74,7 +73,7 @@ class PreparedWrite:
         new.create_time.CopyFrom(time if current is None else current.create_time)
         return new, result
 
-    def _merged(self, current: Any | None) -> Any:
+    def _merged(self, current: Document | None) -> Document:
         """Return a copy of the current document, with the fields of the mask replaced or removed."""
         new = Document()
         if self.mask is None:
@@ -92,7 +91,7 @@ class PreparedWrite:
         return new
 
 
-def prepare_all(messages: Iterable[Any], database: str) -> list[PreparedWrite]:
+def prepare_all(messages: Iterable[Write], database: str) -> list[PreparedWrite]:
     """Parse the Write messages of one commit. Raise StatusError if the writes can never succeed together."""
     prepared = [prepare(message, database) for message in messages]
     latest: dict[str, PreparedWrite] = {}
@@ -110,7 +109,7 @@ def prepare_all(messages: Iterable[Any], database: str) -> list[PreparedWrite]:
     return prepared
 
 
-def prepare(write: Any, database: str) -> PreparedWrite:
+def prepare(write: Write, database: str) -> PreparedWrite:
     """Parse a Write message. Raise StatusError if the write can never succeed."""
     operation, full_name, update, field_transforms = _operation(write)
     name = resource_names.parse_document(full_name, database)
@@ -142,7 +141,7 @@ def prepare(write: Any, database: str) -> PreparedWrite:
     )
 
 
-def _operation(write: Any) -> tuple[str, str, Any, Any]:
+def _operation(write: Write) -> tuple[str, str, Document, Sequence[FieldTransform]]:
     """Return operation, document name, new document and field transforms of a Write message."""
     operation = write.WhichOneof("operation")
     if operation == "update":

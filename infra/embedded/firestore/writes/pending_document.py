@@ -4,9 +4,9 @@ Locks, rate limits and index limits are checked with pending documents before th
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from infra.embedded.firestore.encoding import resource_names
+from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.storage.versions import DocumentVersion
 
@@ -20,8 +20,8 @@ class PendingDocument:
     path: bytes
     collection_number: int | None
     stored: DocumentVersion | None
-    old: Any | None
-    new: Any | None
+    old: Document | None
+    new: Document | None
     old_entries: dict[bytes, int] = field(default_factory=dict)
     new_entries: dict[bytes, int] = field(default_factory=dict)
 
@@ -48,7 +48,7 @@ class PendingDocument:
         )
 
 
-def serialize(document: Any) -> bytes:
+def serialize(document: Document) -> bytes:
     """Serialize a document. Equal documents have equal bytes."""
     raw: bytes = document.SerializeToString(deterministic=True)
     return raw

@@ -22,6 +22,7 @@ from infra.embedded.firestore.encoding.field_paths import FieldPath
 from infra.embedded.firestore.errors import aborted
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.index_registry import IndexRegistry
+from infra.embedded.firestore.messages import Document, Fields
 from infra.embedded.firestore.writes.locks import CONTENTION
 from infra.embedded.firestore.writes.pending_document import PendingDocument
 
@@ -165,12 +166,12 @@ class RateLimits:
         return trend.is_monotonic
 
 
-def _leaves(document: Any | None) -> dict[FieldPath, bytes]:
+def _leaves(document: Document | None) -> dict[FieldPath, bytes]:
     """Return the encoded value of every field that is not a map, including fields inside maps."""
     return {} if document is None else dict(_members(document.fields, ()))
 
 
-def _members(members: Any, parent: FieldPath) -> Iterator[tuple[FieldPath, bytes]]:
+def _members(members: Fields, parent: FieldPath) -> Iterator[tuple[FieldPath, bytes]]:
     for name, value in members.items():
         if value.WhichOneof("value_type") == "map_value" and not values.is_typed_map(value):
             yield from _members(value.map_value.fields, (*parent, name))

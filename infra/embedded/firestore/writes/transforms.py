@@ -10,17 +10,17 @@ A transform is applied after the update mask and after earlier transforms. Fires
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TypeGuard
 
 from infra.embedded.firestore.encoding import field_paths, limits, number_encoding, values
 from infra.embedded.firestore.errors import invalid_argument
-from infra.embedded.firestore.messages import Value, timestamp
+from infra.embedded.firestore.messages import Fields, FieldTransform, Value, timestamp
 
 _MIN_INTEGER, _MAX_INTEGER = -(1 << 63), (1 << 63) - 1
 _NUMBERS = ("integer_value", "double_value")
 
 
-def apply(document_fields: Any, transform: Any, commit_time: int) -> Any:
+def apply(document_fields: Fields, transform: FieldTransform, commit_time: int) -> Value:
     """Apply a field transform to the fields of a document, in place. Return the transform result."""
     operation = transform.WhichOneof("transform_type")
     stored = field_paths.get(document_fields, field_paths.parse(transform.field_path))
@@ -29,7 +29,7 @@ def apply(document_fields: Any, transform: Any, commit_time: int) -> Any:
     return result
 
 
-def check_all(field_transforms: Sequence[Any]) -> None:
+def check_all(field_transforms: Sequence[FieldTransform]) -> None:
     """Raise StatusError unless the field transforms of a write are valid."""
     paths = sorted({_check(transform) for transform in field_transforms})
     for path, following in pairwise(paths):  # a path that is nested in `path` would be the following path
@@ -38,7 +38,7 @@ def check_all(field_transforms: Sequence[Any]) -> None:
             raise invalid_argument(f"Cannot transform property {name} and its nested property at the same time.")
 
 
-def _check(transform: Any) -> field_paths.FieldPath:
+def _check(transform: FieldTransform) -> field_paths.FieldPath:
     """Return the field path of a transform. Raise StatusError if the transform is not valid."""
     operation = transform.WhichOneof("transform_type")
     path = field_paths.parse(transform.field_path)
@@ -56,12 +56,12 @@ def _check(transform: Any) -> field_paths.FieldPath:
     return path
 
 
-def _request_time(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]:
+def _request_time(stored: Value | None, transform: FieldTransform, commit_time: int) -> tuple[Value, Value]:
     new = Value(timestamp_value=timestamp(commit_time))
     return new, new
 
 
-def _increment(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]:
+def _increment(stored: Value | None, transform: FieldTransform, commit_time: int) -> tuple[Value, Value]:
     operand = transform.increment
     if not _is_number(stored):
         return operand, operand
@@ -73,27 +73,27 @@ def _increment(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]
     return new, new
 
 
-def _maximum(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]:
+def _maximum(stored: Value | None, transform: FieldTransform, commit_time: int) -> tuple[Value, Value]:
     operand = transform.maximum
-    is_stored_larger = _is_number(stored) and _maximum_key(stored) >= _maximum_key(operand)
-    new = stored if is_stored_larger else operand
-    return new, new
+    if _is_number(stored) and _maximum_key(stored) >= _maximum_key(operand):
+        return stored, stored
+    return operand, operand
 
 
-def _maximum_key(number: Any) -> tuple[bool, bytes]:
+def _maximum_key(number: Value) -> tuple[bool, bytes]:
     """Return the sort key for a maximum. NaN sorts last here, and first in other orders."""
     encoded = values.encode(number)
     return encoded == number_encoding.NAN, encoded
 
 
-def _minimum(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]:
+def _minimum(stored: Value | None, transform: FieldTransform, commit_time: int) -> tuple[Value, Value]:
     operand = transform.minimum
-    is_stored_smaller = _is_number(stored) and values.encode(stored) <= values.encode(operand)
-    new = stored if is_stored_smaller else operand
-    return new, new
+    if _is_number(stored) and values.encode(stored) <= values.encode(operand):
+        return stored, stored
+    return operand, operand
 
 
-def _append_missing(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]:
+def _append_missing(stored: Value | None, transform: FieldTransform, commit_time: int) -> tuple[Value, Value]:
     new = _array(stored)
     present = set(map(values.encode, new.array_value.values))
     for element in transform.append_missing_elements.values:
@@ -104,7 +104,7 @@ def _append_missing(stored: Any, transform: Any, commit_time: int) -> tuple[Any,
     return new, Value(null_value=0)
 
 
-def _remove_all(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any]:
+def _remove_all(stored: Value | None, transform: FieldTransform, commit_time: int) -> tuple[Value, Value]:
     removed = set(map(values.encode, transform.remove_all_from_array.values))
     new = Value()
     new.array_value.SetInParent()
@@ -113,7 +113,7 @@ def _remove_all(stored: Any, transform: Any, commit_time: int) -> tuple[Any, Any
     return new, Value(null_value=0)
 
 
-def _array(stored: Any) -> Any:
+def _array(stored: Value | None) -> Value:
     """Return a new array with the elements of the stored array, or an empty array if `stored` is not an array."""
     new = Value()
     new.array_value.SetInParent()
@@ -122,16 +122,16 @@ def _array(stored: Any) -> Any:
     return new
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Value | None) -> TypeGuard[Value]:
     return value is not None and value.WhichOneof("value_type") in _NUMBERS
 
 
-def _number(value: Any) -> int | float:
+def _number(value: Value) -> int | float:
     number: int | float = getattr(value, value.WhichOneof("value_type"))
     return number
 
 
-_OPERATIONS: dict[str, Callable[[Any, Any, int], tuple[Any, Any]]] = {
+_OPERATIONS: dict[str, Callable[[Value | None, FieldTransform, int], tuple[Value, Value]]] = {
     "set_to_server_value": _request_time,
     "increment": _increment,
     "maximum": _maximum,
