@@ -16,7 +16,7 @@ from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, MemoryBudget, Reservation
 from graphql_api.graphql_server.body_decoder import Decoder
 from graphql_api.graphql_server.http_request import DEFAULTS, Source, any_turn, decode, decoder_of
-from graphql_api.graphql_server.settings import MIB, GraphQLSettings
+from graphql_api.graphql_server.settings import MIB
 from storage.documents.errors import TooLarge
 
 MAX_RATIO = 200
@@ -26,12 +26,7 @@ MIN_RATIO_BYTES = 64 * MIB
 """The ratio is checked only above this number of decoded bytes, because a body of equal samples has a high ratio."""
 
 
-def stream_body(
-    request: Request,
-    settings: GraphQLSettings = DEFAULTS,
-    turn: LoopTurn | None = None,
-    reservation: Reservation | None = None,
-) -> "BodyStream":
+def stream_body(request: Request, turn: LoopTurn | None = None, reservation: Reservation | None = None) -> "BodyStream":
     """Return the decoded body, which may be endless, in pieces of at most a few MiB.
 
     `reservation` holds the memory of the decoder until the stream is closed. By default, this memory has no limit.
@@ -39,7 +34,7 @@ def stream_body(
     This function raises errors in the headers at once, so that the response can have the status of the error. The
     iterator raises all other errors while it reads the body; see `read_body`.
     """
-    source = Source(request, None, settings)
+    source = Source(request, None, DEFAULTS)
     return BodyStream(source, decoder_of(request), turn or any_turn(), reservation or MemoryBudget(0).reserve())
 
 

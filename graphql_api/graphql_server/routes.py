@@ -11,9 +11,11 @@ from graphql_api.graphql_server.protocols.websocket import WebSocketEndpoint
 from graphql_api.graphql_server.revocation import Authenticate
 from graphql_api.graphql_server.settings import GraphQLSettings
 
+_PATH = "/graphql"
+
 
 class GraphQLEndpoint:
-    """Serves one schema at one path.
+    """Serves one schema at `/graphql`.
 
     `authenticate` is called for every operation and returns the context of this operation. The context may hold data
     loaders of this operation. While a stream or WebSocket is open, `authenticate` is also called every few seconds. If
@@ -27,18 +29,16 @@ class GraphQLEndpoint:
         settings: GraphQLSettings,
         page: Page,
         memory_budget: MemoryBudget,
-        path: str = "/graphql",
         challenges: Challenges = FOR_KEYS,
     ) -> None:
         executor = Executor(schema, settings, memory_budget)
         self._http = HTTPEndpoint(executor, authenticate, page, challenges)
         self._websocket = WebSocketEndpoint(executor, authenticate)
-        self._path = path
 
     @property
     def routes(self) -> list[BaseRoute]:
         """The routes for a Starlette application."""
-        return [Route(self._path, self._http), WebSocketRoute(self._path, self._websocket)]
+        return [Route(_PATH, self._http), WebSocketRoute(_PATH, self._websocket)]
 
     def end_streams(self) -> None:
         """End the open event streams, so that their clients reconnect. uvicorn closes the open WebSockets itself."""
