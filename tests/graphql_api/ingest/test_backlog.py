@@ -19,7 +19,7 @@ from storage.firestore.errors import DamagedDocument
 from tests.stack import Stack, eventually
 
 SAMPLE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}'
-MAX_PENDING = 20
+MAX_PENDING = 5
 
 
 @pytest.fixture(scope="module")
