@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.attack import __main__
 from tests.attack.attacks import ATTACKS
 from tests.attack.bystander import Experience
 from tests.attack.outcome import Outcome
@@ -69,6 +70,30 @@ def test_the_results_of_stored_samples_may_follow_an_attack() -> None:
     working = outcome(idle_after_seconds={"API": 1.0, "Firestore": None, "function": None}, stores_samples=True)
 
     assert working.faults() == []
+
+
+SLOW = outcome(replace(CALM, submits=[1.5]))
+ENDED = replace(SLOW, ended=["function"])
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code"),
+    [
+        ([SLOW, SLOW, outcome()], 0),
+        ([SLOW, SLOW, SLOW], 1),
+        ([ENDED], 1),
+        ([replace(SLOW, calm_submit_seconds=0.02)], 0),
+        ([replace(ENDED, calm_submit_seconds=0.02)], 1),
+    ],
+)
+def test_the_short_form_fails_only_if_times_are_too_long_for_the_machine_in_each_run(
+    monkeypatch: pytest.MonkeyPatch, outcomes: list[Outcome], code: int
+) -> None:
+    """On a slow machine, a submit takes longer before the attack too. Other faults are not measured again."""
+    monkeypatch.setattr(__main__, "run", lambda *_: outcomes.pop(0))
+
+    assert __main__.main(["--short", "keys_listed"]) == code
+    assert outcomes == []
 
 
 def test_the_short_form_has_an_attack_of_each_kind() -> None:
