@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests import asyncio_server
 from tests.chromium import open_browser
 from tests.ports import free_port
 from tests.triggers.machine import DATABASE, SECRET, Machine, event_body, event_headers
@@ -149,8 +150,10 @@ async def web_page() -> AsyncIterator[int]:
             await writer.wait_closed()
 
     port = free_port()
-    async with await asyncio.start_server(serve, "127.0.0.1", port):
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    async with server:
         yield port
+        await asyncio_server.close(server)
         tasks = [task for task in serving if task is not None]
         for task in tasks:
             task.cancel()
