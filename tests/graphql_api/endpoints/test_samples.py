@@ -223,7 +223,7 @@ def logged(stack: Stack, disconnect: Callable[[], None]) -> list[str]:
     disconnect()
     for _ in range(3):
         assert stack.post_sample(LINE, x_request_id=request_id).status_code == 201
-    lines: list[str] = eventually(lambda: (log := stack.log[start:]).count(request_id) == 3 and log.splitlines())
+    lines = eventually(lambda: log.splitlines() if (log := stack.log[start:]).count(request_id) == 3 else [])
     return [line for line in lines if " access INFO " not in line]
 
 
