@@ -90,9 +90,9 @@ class AsyncReader:
 
         The default order is by time stamp, the latest first.
         """
-        parameters = export_parameters(where, order_by)
+        parameters = export_parameters(where, order_by, limit)
         export = partial(self._retry, self._connection.get_results, parameters)
-        return AsyncResultQuery(self._results(where, order_by, limit), export, limit)
+        return AsyncResultQuery(self._results(where, order_by, limit), export)
 
     async def _results(
         self, where: ResultFilter | None, order_by: ResultOrder | None, limit: int | None

@@ -118,12 +118,9 @@ class Group:
 class AsyncResultQuery(AsyncIterator[Result]):
     """Results of `AsyncClient.results`. Iterate over it, or call one of the other methods."""
 
-    def __init__(
-        self, results: AsyncGenerator[Result, None], export: Callable[[], Awaitable[bytes]], limit: int | None
-    ) -> None:
+    def __init__(self, results: AsyncGenerator[Result, None], export: Callable[[], Awaitable[bytes]]) -> None:
         self._results = results
         self._export = export
-        self._limit = limit
 
     def __aiter__(self) -> Self:
         return self
@@ -136,10 +133,10 @@ class AsyncResultQuery(AsyncIterator[Result]):
         await self._results.aclose()
 
     async def to_arrow(self) -> "pyarrow.Table":
-        """Return the results as a `pyarrow.Table`, with the columns of `GET /results`. Reads all matching results."""
+        """Return the results as a `pyarrow.Table`, with the columns of `GET /results`."""
         ipc: Any = _load("pyarrow.ipc")
         table: pyarrow.Table = ipc.open_stream(await self._export()).read_all()
-        return table if self._limit is None else table.slice(0, self._limit)
+        return table
 
     async def to_pandas(self) -> Any:
         """Return the results as a `pandas.DataFrame`. Requires pandas."""
@@ -167,7 +164,7 @@ class ResultQuery(Iterator[Result]):
         return next(self._results)
 
     def to_arrow(self) -> "pyarrow.Table":
-        """Return the results as a `pyarrow.Table`, with the columns of `GET /results`. Reads all matching results."""
+        """Return the results as a `pyarrow.Table`, with the columns of `GET /results`."""
         table: pyarrow.Table = self._call(self._query.to_arrow)
         return table
 
@@ -180,7 +177,7 @@ class ResultQuery(Iterator[Result]):
         return self._call(self._query.to_polars)
 
 
-def export_parameters(where: ResultFilter | None, order_by: ResultOrder | None) -> dict[str, str]:
+def export_parameters(where: ResultFilter | None, order_by: ResultOrder | None, limit: int | None) -> dict[str, str]:
     """Return the query parameters of `GET /results` for an Arrow stream."""
     parameters = {"format": "arrow"}
     if where is not None:
@@ -191,6 +188,8 @@ def export_parameters(where: ResultFilter | None, order_by: ResultOrder | None) 
         parameters |= {f"label.{name}": value for name, value in where.labels.items()}
     if order_by is not None:
         parameters |= {"order_by": order_by.field.value, "direction": "desc" if order_by.descending else "asc"}
+    if limit is not None:
+        parameters["limit"] = str(limit)
     return parameters
 
 

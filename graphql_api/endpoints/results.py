@@ -1,4 +1,4 @@
-"""`GET /results`: exports all results that pass a filter as one file, in the requested order.
+"""`GET /results`: exports results that pass a filter as one file, in the requested order.
 
 The server reads all results at one read time, and as fast as the client reads the response. Memory use therefore does
 not depend on the number of results. Parquet is an exception: its writer holds a list of all row groups in memory.
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import math
 import re
+import sys
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ _MAX_WAIT_SECONDS = 10.0
 """An export that waits longer is refused, because other exports can be read slowly for hours."""
 
 _NUMBER = re.compile(r"[+-]?[\d.]+(?:[eE][+-]?\d+)?", re.ASCII)  # Python also accepts non-ASCII digits and 1_000
+_DIGITS = re.compile(r"[0-9]{1,19}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ _PARAMETERS = (
     "format",
     "order_by",
     "direction",
+    "limit",
     *(f"{field}.{limit}" for field in FILTER_FIELDS for limit in OPERATORS),
 )
 
@@ -101,7 +104,7 @@ class ResultEndpoints:
 
     async def _get(self, request: Request, caller: Caller) -> Response:
         parameters = _parameters(query_parameters(request, _MAX_PARAMETERS))
-        selection, order = _selection(parameters), _order(parameters)
+        selection, order, limit = _selection(parameters), _order(parameters), _limit(parameters)
         export = _export(parameters.get("format"), request.headers.get("accept", ""))
         headers = {
             "content-disposition": f'attachment; filename="{export.file_name}"',
@@ -114,9 +117,10 @@ class ResultEndpoints:
             return head
         self._services.budgets.memory.check_resident()
         credential = http_request.credential(request.scope)
-        columns = export.columns[1:]
-        results = self._services.store.result_listing.scan(caller.submitter, selection, order, columns, _PAGE_SIZE)
-        body = self._body(export, caller, credential, results)
+        results = self._services.store.result_listing.scan(
+            caller.submitter, selection, order, export.columns[1:], max(1, min(_PAGE_SIZE, limit))
+        )
+        body = self._body(export, caller, credential, _batches(results, limit))
         exports = self._services.budgets.charged(caller).exports
         async with contextlib.AsyncExitStack() as held:
             try:
@@ -131,7 +135,7 @@ class ResultEndpoints:
     ) -> AsyncGenerator[bytes, None]:
         budgets = self._services.budgets
         file = await asyncio.to_thread(export.open)  # importing pyarrow takes a moment
-        async with aclosing(_batches(results)) as batches:
+        async with aclosing(results) as batches:
             while True:
                 await self._services.authenticator.authenticate(credential)  # the key can be revoked during the export
                 budget, held = budgets.charged(caller).cost(_BATCH_COST)
@@ -167,12 +171,15 @@ class _FileResponse(StreamingResponse):
                 await while_connected(receive, self.stream_response(send))
 
 
-async def _batches(results: AsyncGenerator[list[Any], None]) -> AsyncGenerator[list[Any], None]:
-    """Yield the documents of large pages in batches that take only a few milliseconds to write."""
+async def _batches(results: AsyncGenerator[list[Any], None], limit: int) -> AsyncGenerator[list[Any], None]:
+    """Yield the first `limit` documents in batches that take only a few milliseconds to write."""
     async with aclosing(results) as pages:
         async for page in pages:
-            for start in range(0, len(page), _BATCH_SIZE):
-                yield page[start : start + _BATCH_SIZE]
+            for start in range(0, min(len(page), limit), _BATCH_SIZE):
+                yield page[start : min(start + _BATCH_SIZE, limit)]
+            limit -= len(page)
+            if limit <= 0:
+                return
 
 
 def _parameters(query: QueryParams) -> dict[str, str]:
@@ -180,7 +187,7 @@ def _parameters(query: QueryParams) -> dict[str, str]:
     for name in query:
         if name not in _PARAMETERS and not name.startswith(_LABEL_PREFIX):
             known = (
-                f"format, order_by, direction, {_LABEL_PREFIX}NAME, "
+                f"format, order_by, direction, limit, {_LABEL_PREFIX}NAME, "
                 f"and .gte, .gt, .lte or .lt after {', '.join(FILTER_FIELDS)}"
             )
             raise BadRequest(f"expected one of the parameters {known}, got `{shorten(name, 40)}`")
@@ -229,6 +236,15 @@ def _order(parameters: Mapping[str, str]) -> Order:
     default = "asc" if "order_by" in parameters else "desc"
     direction = _choice(parameters, "direction", default, [*Direction])
     return Order(field, descending=direction == "desc")
+
+
+def _limit(parameters: Mapping[str, str]) -> int:
+    """Return the maximum number of results. Without the parameter, all results are exported."""
+    text = parameters.get("limit", str(sys.maxsize))
+    limit = int(text) if _DIGITS.fullmatch(text) else -1
+    if not 0 <= limit <= sys.maxsize:
+        raise BadRequest(f"expected a whole number of 0 or more, got {shorten(text, 40)} - at `limit`")
+    return limit
 
 
 def _export(name: str | None, accept: str) -> _Export:

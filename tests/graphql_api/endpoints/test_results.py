@@ -5,13 +5,17 @@ import http.client
 import io
 import json
 import socket
+from collections.abc import AsyncGenerator
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from graphql_api.endpoints import results
 from storage.documents import STATISTICS
 from tests.graphql_api.results.measured import FIELDS, Measured, write_results
 from tests.stack import Stack
@@ -74,6 +78,31 @@ def test_filters_are_those_of_the_query(measured: Measured) -> None:
 
     assert [row["id"] for row in exported] == measured.pages(50, filter=ranges)
     assert 0 < len(exported) < 60
+
+
+@pytest.mark.parametrize("limit", [0, 1, 59, 60, 61])
+def test_a_limit_ends_the_export(measured: Measured, limit: int) -> None:
+    """The file has the first of the sixty results."""
+    everything = [row["id"] for row in rows(get(measured))]
+
+    assert [row["id"] for row in rows(get(measured, f"/results?limit={limit}"))] == everything[:limit]
+
+
+@given(st.lists(st.integers(0, 600), max_size=5), st.integers(0, 2_000))
+async def test_a_limit_ends_the_export_in_any_page(sizes: list[int], limit: int) -> None:
+    """Later pages are not read. No batch is so large that it delays other requests."""
+    read: list[int] = []
+
+    async def pages() -> AsyncGenerator[list[Any], None]:
+        for size in sizes:
+            read.append(size)
+            yield [object() for _ in range(size)]
+
+    batches = [len(batch) async for batch in results._batches(pages(), limit)]
+
+    assert sum(batches) == min(limit, sum(sizes))
+    assert all(0 < batch <= 250 for batch in batches)
+    assert sum(read[:-1]) < limit or len(read) <= 1
 
 
 def test_csv_has_a_header_line_and_all_digits(measured: Measured) -> None:
@@ -151,6 +180,9 @@ def test_the_header_accept_selects_the_format(measured: Measured) -> None:
         ("/results?timestamp.lt=2026-01-01", 400, ["`timestamp.lt`"]),
         ("/results?order_by=id", 400, ["`order_by`", "computed_at"]),
         ("/results?direction=down", 400, ["`direction`", "asc, desc"]),
+        ("/results?limit=-1", 400, ["`limit`", "0 or more"]),
+        ("/results?limit=ten", 400, ["`limit`", "got ten"]),
+        ("/results?limit=9223372036854775808", 400, ["`limit`"]),
         ("/results?format=xml", 400, ["`format`", "ndjson, csv"]),
     ],
 )
