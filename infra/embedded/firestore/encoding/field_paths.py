@@ -40,9 +40,10 @@ def parse(text: str) -> FieldPath:
 
 
 def split(text: str) -> FieldPath:
-    """Return the names of a field path of any length, or raise `StatusError`. Reverses `to_text`.
+    """Return the names of a field path, also of one that a request cannot contain, or raise `StatusError`.
 
-    The quotes of stored names can make a path longer than a path in a request.
+    Reverses `to_text`. The quotes of stored names can make a path longer than a path in a request. Index definitions of
+    earlier versions can contain reserved names.
     """
     segments = []
     start = 0

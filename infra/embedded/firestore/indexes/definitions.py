@@ -231,7 +231,7 @@ def _scope(content: Mapping[str, Any]) -> str:
 
 
 def _parse_path(text: str) -> FieldPath:
-    return ANY_FIELD if text == "*" else field_paths.parse(text)
+    return ANY_FIELD if text == "*" else field_paths.split(text)
 
 
 def _path_to_text(path: FieldPath) -> str:

@@ -56,6 +56,23 @@ def test_a_long_field_name_does_not_prevent_an_index(own: FirestoreProcess) -> N
     assert [each.id for each in found] == ["0", "1", "2"]
 
 
+def test_an_index_over_a_name_that_requests_cannot_contain_does_not_prevent_a_start(own: FirestoreProcess) -> None:
+    """Earlier versions created such an index for a query that is now refused."""
+    own.start()
+    collection = own.client().collection("c")
+    collection.document("0").set({"a": 1, "b": 2})
+    assert len(list(collection.order_by("a").order_by("b").stream())) == 1
+    own.end()
+    with contextlib.closing(sqlite3.connect(own.data)) as connection:
+        connection.execute("""UPDATE composites SET definition = replace(definition, '"a"', '"v.__type__"')""")
+        connection.commit()
+
+    own.start()
+
+    collection.document("1").set({"a": 1, "b": 3})
+    assert len(list(collection.order_by("a").order_by("b").stream())) == 2
+
+
 def test_a_transaction_that_begins_with_a_rejected_query_blocks_no_writes(own: FirestoreProcess, indexes: Path) -> None:
     """Its client does not know its id, so it cannot end the transaction."""
     own.options = ["--indexes", str(indexes)]
