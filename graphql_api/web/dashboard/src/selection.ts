@@ -23,7 +23,7 @@ export const fault = signal<string | null>(null);
 
 /**
  * Loads the displayed sample while the page is open, and after an outage. Loads the newest one at most once a second, and
- * one that is PENDING or being deleted every two seconds: if its result does not match the filter, it never arrives on this page.
+ * one that is PENDING or DELETED every two seconds: if its result does not match the filter, it never arrives on this page.
  */
 export function start(): void {
   let loadedAt = 0;
