@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+import grpc
 import pytest
 
 from graphql_api.auth.audit_entry import AuditFacts
@@ -101,6 +102,31 @@ async def test_each_change_of_a_key_has_an_entry(administration: Administration)
         await administration.interrupt(change())
         assert (await administration.actions())[0] == action
     assert (await manager.select_one(selected[0]))[1].revoked is not None
+
+
+async def test_a_change_is_repeated_if_the_response_of_firestore_is_lost(
+    administration: Administration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same writes are applied twice. Otherwise, the secret of a stored key would be lost."""
+    commit, calls = administration.firestore._commit, 0
+
+    async def lose_first_response(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        response = await commit(*arguments, **options)
+        if calls == 1:
+            raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
+        return response
+
+    before = await administration.actions()
+    monkeypatch.setattr(administration.firestore, "_commit", lose_first_response)
+
+    _, selected = await administration.keys.create(SUBMITTER, SCOPES)
+    _, following = await administration.keys.rotate(selected, timedelta())
+
+    assert calls == 3
+    assert (await administration.keys.select_one(following[0]))[1].revoked is None
+    assert await administration.actions() == ["key.rotated", "key.created", "key.created", *before]
 
 
 async def test_a_rotation_is_complete(administration: Administration) -> None:
