@@ -33,7 +33,7 @@ class Deleter:
         await self._runner.close()
 
     async def delete_one(self, submitter: str, sample_id: str, reason: str, entry: Write) -> None:
-        """Delete a sample, and return after the deletion. If the sample exists, the audit log gets `entry` first.
+        """Delete a sample, and return after the deletion. If the sample exists, the audit log gets `entry`.
 
         Raises `NotFound` if the sample does not exist, and `Unavailable` if it changes all the time.
         """

@@ -6,6 +6,9 @@ tombstone, or a sample that was submitted again could be deleted. If the sample 
 of them. They are deleted afterwards. If the process stops in the meantime, the API finds the record
 (`ingest/uploads.py`).
 
+If the response to a Commit is lost, the Commit is sent again, and its conditions fail. The tombstones of this deletion
+then show that it was applied.
+
 A result can be kept longer than its sample. Then only its tombstone is written.
 """
 
@@ -35,7 +38,7 @@ _TOMBSTONE_FIELDS = ("status", "shard", "sample_update_time", "sha256", "reason"
 class _Removal:
     """The writes that remove one sample, and the upload of its chunks, which are deleted afterwards."""
 
-    sample_id: str
+    tombstone: Tombstone
     writes: Sequence[Write]
     upload: Upload | None = None
 
@@ -102,7 +105,7 @@ class DeletionStore(JobRecords[Deletion]):
         for sample_id, result in results.items():
             if sample_id not in headers and not _is_tombstone(result):
                 tombstone = Tombstone(submitter, sample_id, "", result.fields["shard"].integer_value, now, reason)
-                removals.append(_Removal(sample_id, [self._tombstone_write(tombstone, result)]))
+                removals.append(_Removal(tombstone, [self._tombstone_write(tombstone, result)]))
         return removals
 
     async def _read(self, paths: Iterable[str], mask: Collection[str], read_time: datetime) -> dict[str, Document]:
@@ -116,9 +119,9 @@ class DeletionStore(JobRecords[Deletion]):
         deletion.current_document.update_time.CopyFrom(document.update_time)
         writes = [self._tombstone_write(tombstone, result), deletion]
         if not header.chunks:
-            return _Removal(header.id, writes)
+            return _Removal(tombstone, writes)
         record = encoding.to_write(self._firestore.name(header.upload.path), header.upload.fields())
-        return _Removal(header.id, [*writes, record], header.upload)
+        return _Removal(tombstone, [*writes, record], header.upload)
 
     def _tombstone_write(self, tombstone: Tombstone, result: Document | None) -> Write:
         name = self._firestore.name(document_paths.result(tombstone.submitter, tombstone.sample_id))
@@ -137,14 +140,23 @@ class DeletionStore(JobRecords[Deletion]):
         try:
             await self._firestore.commit([*entries, *(write for removal in removals for write in removal.writes)])
         except PreconditionFailed:
-            if len(removals) == 1:
-                return {removals[0].sample_id}
-            half = len(removals) // 2
-            return await self._commit(removals[:half], entries) | await self._commit(removals[half:], entries)
+            if not await self._is_stored(removals[0].tombstone):
+                if len(removals) == 1:
+                    return {removals[0].tombstone.sample_id}
+                half = len(removals) // 2
+                return await self._commit(removals[:half], entries) | await self._commit(removals[half:], entries)
         for upload in filter(None, (removal.upload for removal in removals)):
             await self._delete(upload.submitter, upload.chunk_paths())
             await self._delete(upload.submitter, [upload.path])
         return set()
+
+    async def _is_stored(self, tombstone: Tombstone) -> bool:
+        path = document_paths.result(tombstone.submitter, tombstone.sample_id)
+        document = (await self._firestore.batch_get([path], mask=_TOMBSTONE_FIELDS)).get(path)
+        if document is None:
+            return False
+        fields = encoding.from_document(document)
+        return Tombstone.from_fields(tombstone.submitter, tombstone.sample_id, fields) == tombstone
 
     async def _delete(self, submitter: str, paths: Iterable[str]) -> None:
         deletions = [encoding.to_delete(self._firestore.name(path)) for path in paths]
