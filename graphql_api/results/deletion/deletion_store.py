@@ -3,7 +3,7 @@
 One Commit replaces the result of a sample with a tombstone and deletes its header, or does neither. It succeeds only if
 both documents have not changed since they were read. Otherwise, a recomputation could write a result after the
 tombstone, or a sample that was submitted again could be deleted. If the sample has chunks, the Commit stores a record
-of them. They are deleted afterwards. If the process stops in the meantime, the API finds the record
+of them. They are deleted afterwards. If this fails, or if the process stops in the meantime, the API finds the record
 (`ingest/uploads.py`).
 
 If the response to a Commit is lost, the Commit is sent again, and its conditions fail. The tombstones of this deletion
@@ -12,6 +12,7 @@ then show that it was applied.
 A result can be kept longer than its sample. Then only its tombstone is written.
 """
 
+import logging
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,12 +21,14 @@ from functools import partial
 from graphql_api.results.deletion.deletion import Deletion
 from graphql_api.results.jobs.job_records import JobRecords
 from graphql_api.results.sample_listing import HEADER_FIELDS, decode_header
-from storage.documents import Header, Status, Tombstone, Upload, document_paths
+from storage.documents import Header, RetryLater, Status, Tombstone, Upload, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.errors import PreconditionFailed
+from storage.firestore.errors import FirestoreError, PreconditionFailed
 from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import Document, Write
+
+logger = logging.getLogger("graphql_api")
 
 _MAX_ATTEMPTS = 5
 _COMMIT_SIZE = 25
@@ -146,8 +149,11 @@ class DeletionStore(JobRecords[Deletion]):
                 half = len(removals) // 2
                 return await self._commit(removals[:half], entries) | await self._commit(removals[half:], entries)
         for upload in filter(None, (removal.upload for removal in removals)):
-            await self._delete(upload.submitter, upload.chunk_paths())
-            await self._delete(upload.submitter, [upload.path])
+            try:
+                await self._delete(upload.submitter, upload.chunk_paths())
+                await self._delete(upload.submitter, [upload.path])
+            except (RetryLater, FirestoreError) as error:  # the samples are deleted, so the deletion does not fail
+                logger.warning("could not remove chunks of %s/%s: %s", upload.submitter, upload.sample_id, error)
         return set()
 
     async def _is_stored(self, tombstone: Tombstone) -> bool:
