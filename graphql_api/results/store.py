@@ -10,7 +10,7 @@ from graphql_api.results.result_listing import ResultListing, decode_result
 from graphql_api.results.rolled_up_results import RolledUpResults
 from graphql_api.results.sample_listing import HEADER_FIELDS, SampleListing, decode_header
 from graphql_api.results.series_listing import SeriesListing
-from storage.documents import FailedAttempts, Header, NotFound, Result, document_paths
+from storage.documents import FailedAttempts, Header, InvalidSample, NotFound, Result, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 
@@ -75,7 +75,13 @@ class Store:
         if reserve is not None:
             await reserve(header.byte_count)
         chunks = [chunk async for chunk in self._chunks(header)]
-        return header, await asyncio.to_thread(header.assemble, chunks) if chunks else header.assemble(chunks)
+        try:
+            return header, await asyncio.to_thread(header.assemble, chunks) if chunks else header.assemble(chunks)
+        except InvalidSample:
+            current = (await self.headers(submitter, [sample_id])).get(sample_id)
+            if current is not None and current.upload_id == header.upload_id:
+                raise
+        return await self.raw(submitter, sample_id, reserve)  # its chunks were deleted while they were read
 
     async def _chunks(self, header: Header) -> AsyncIterator[bytes]:
         for path in header.chunk_paths():
