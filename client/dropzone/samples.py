@@ -14,8 +14,8 @@ from dropzone.statistics import Range, ResultOverview, label_variables, parse_la
 class SampleState(StrEnum):
     """The state of a sample. A submitted sample becomes COMPUTED, FAILED or REJECTED.
 
-    A COMPUTED sample becomes SUPERSEDED if another sample corrects it. A sample is DELETED if it has expired and has no
-    result.
+    A COMPUTED sample becomes SUPERSEDED if another sample corrects it. A sample is DELETED if it has just been deleted,
+    or if it has expired and has no result.
     """
 
     PENDING = "PENDING"
