@@ -1,4 +1,4 @@
-"""Uploads: a document `uploads/{id}` exists while no header refers to the chunks of an upload.
+"""Uploads: a document in `uploads` exists while no header refers to the chunks of an upload.
 
 `sweep` finds the documents of uploads and deletions that were interrupted, and removes their chunks.
 """
@@ -47,11 +47,14 @@ class Uploads:
 
     async def remove_chunks(self, upload: Upload) -> None:
         """Remove the chunks and the record of an upload. If a stored header refers to the chunks, keep the chunks."""
+        await self._remove_unused_chunks(upload)
+        await self.end(upload)
+
+    async def _remove_unused_chunks(self, upload: Upload) -> None:
         header = (await self._read_headers(upload.submitter, [upload.sample_id])).get(upload.sample_id)
         if header is None or header.upload_id != upload.id:
             for path in upload.chunk_paths():
                 await self._writer.write(encoding.to_delete(self._firestore.name(path)), upload.submitter)
-        await self.end(upload)
 
     async def sweep_regularly(self) -> None:
         """Sweep every ten minutes, until cancelled."""
@@ -72,8 +75,10 @@ class Uploads:
         while page := await self._page(after):
             for document in page:
                 if now - encoding.to_datetime(document.update_time) >= min_age:
-                    upload_id = document.name.rpartition("/")[2]
-                    await self.remove_chunks(Upload.from_fields(upload_id, encoding.from_document(document)))
+                    document_id = document.name.rpartition("/")[2]
+                    upload = Upload.from_fields(document_id, encoding.from_document(document))
+                    await self._remove_unused_chunks(upload)
+                    await self._writer.write(encoding.to_delete(document.name), upload.submitter)
                     removed += 1
             after = page[-1].name
         if removed:

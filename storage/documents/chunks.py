@@ -41,8 +41,10 @@ with level 1.
 class Upload:
     """An upload of `chunks` chunks of a sample.
 
-    A document `uploads/{id}` exists while no header refers to the chunks: before the header is written, and after it is
-    deleted. If the process stops in the meantime, the API finds this document and deletes the chunks.
+    A document in `uploads` exists while no header refers to the chunks: `uploads/{id}` before the header is written,
+    and `uploads/{id}-{sample_id}` after it is deleted. If the process stops in the meantime, the API finds this
+    document and deletes the chunks. There are two documents, because a sample can be deleted before the end of its
+    upload is recorded.
     """
 
     submitter: str
@@ -52,11 +54,16 @@ class Upload:
 
     @property
     def path(self) -> str:
-        """The path of this document."""
+        """The path of the document that exists before the header is written."""
         return document_paths.upload(self.id)
 
+    @property
+    def deletion_path(self) -> str:
+        """The path of the document that exists after the header is deleted."""
+        return document_paths.upload(f"{self.id}-{self.sample_id}")
+
     def fields(self) -> dict[str, object]:
-        """Return the fields of this document."""
+        """Return the fields of both documents."""
         return {
             "submitter": self.submitter,
             "sample": self.sample_id,
@@ -65,8 +72,9 @@ class Upload:
         }
 
     @classmethod
-    def from_fields(cls, upload_id: str, fields: Mapping[str, object]) -> "Upload":
-        """Return the upload that is stored as `fields`."""
+    def from_fields(cls, document_id: str, fields: Mapping[str, object]) -> "Upload":
+        """Return the upload that is stored as `fields` in one of its documents."""
+        upload_id = document_id.partition("-")[0]
         return cls(str(fields["submitter"]), str(fields["sample"]), int(str(fields["chunks"])), upload_id)
 
     def chunk_path(self, number: int) -> str:

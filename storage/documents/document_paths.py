@@ -77,9 +77,9 @@ def new_upload_id() -> str:
     return secrets.token_hex(8)
 
 
-def upload(upload_id: str) -> str:
-    """Return the path of the document that exists while the chunks of a sample are written."""
-    return f"{UPLOADS}/{upload_id}"
+def upload(document_id: str) -> str:
+    """Return the path of a document that exists while no header refers to the chunks of an upload."""
+    return f"{UPLOADS}/{document_id}"
 
 
 def result(submitter: str, sample_id: str) -> str:

@@ -123,7 +123,7 @@ class DeletionStore(JobRecords[Deletion]):
         writes = [self._tombstone_write(tombstone, result), deletion]
         if not header.chunks:
             return _Removal(tombstone, writes)
-        record = encoding.to_write(self._firestore.name(header.upload.path), header.upload.fields())
+        record = encoding.to_write(self._firestore.name(header.upload.deletion_path), header.upload.fields())
         return _Removal(tombstone, [*writes, record], header.upload)
 
     def _tombstone_write(self, tombstone: Tombstone, result: Document | None) -> Write:
@@ -151,7 +151,7 @@ class DeletionStore(JobRecords[Deletion]):
         for upload in filter(None, (removal.upload for removal in removals)):
             try:
                 await self._delete(upload.submitter, upload.chunk_paths())
-                await self._delete(upload.submitter, [upload.path])
+                await self._delete(upload.submitter, [upload.deletion_path])
             except (RetryLater, FirestoreError) as error:  # the samples are deleted, so the deletion does not fail
                 logger.warning("could not remove chunks of %s/%s: %s", upload.submitter, upload.sample_id, error)
         return set()
