@@ -15,6 +15,9 @@ from collections.abc import Callable
 _MAX_SECONDS = 0.002
 """Processor time for parsing in one iteration of the event loop. The last part may exceed it."""
 
+_MAX_HEAVY_SECONDS = 0.001
+"""The part of this time that one heavy request may use. It has one turn in each iteration."""
+
 _MAX_LIGHT_SECONDS = 0.0005
 """A request that has used more processor time waits in the queue of heavy requests."""
 
@@ -27,9 +30,12 @@ class ParsingTurns:
         self._light: deque[Callable[[], None]] = deque()
         self._heavy: deque[Callable[[], None]] = deque()
         self._is_turn_scheduled = False
+        self._is_heavy_turn = False
 
     def may_parse(self, request_seconds: float) -> bool:
         """Return whether a connection may parse now. Its request has already used `request_seconds`."""
+        if self._is_heavy_turn:  # otherwise, parts that take microseconds would wait as long as parts that take 2 ms
+            return self._used_seconds < _MAX_HEAVY_SECONDS
         is_first = not self._light and (request_seconds < _MAX_LIGHT_SECONDS or not self._heavy)
         return is_first and self._used_seconds < _MAX_SECONDS
 
@@ -54,7 +60,9 @@ class ParsingTurns:
         self._is_turn_scheduled = False
         self._used_seconds = 0.0
         if self._heavy:
+            self._is_heavy_turn = True
             self._heavy.popleft()()
+            self._is_heavy_turn = False
         for _ in range(len(self._light)):
             self._light.popleft()()
             if self._used_seconds >= _MAX_SECONDS:

@@ -54,6 +54,23 @@ async def test_a_request_that_took_long_does_not_delay_new_requests() -> None:
     assert connections.parsed == ["long 0", "new"]
 
 
+async def test_a_request_that_took_long_uses_the_time_of_its_turn() -> None:
+    """Otherwise, an upload in large chunks would wait as long for each part as one in chunks of one byte."""
+    turns = ParsingTurns()
+    may_continue = []
+
+    def parse_parts() -> None:
+        for _ in range(3):
+            turns.use(0.0004)
+            may_continue.append(turns.may_parse(LONG))
+
+    turns.wait(parse_parts, LONG)
+    turns.wait(Connections(turns).parse("other"), LONG)
+    await asyncio.sleep(0)
+
+    assert [*may_continue, turns.may_parse(LONG)] == [True, True, False, False]
+
+
 async def test_a_connection_parses_at_once_while_time_is_left() -> None:
     """Requests of a few clients do not wait for an iteration."""
     turns = ParsingTurns()
