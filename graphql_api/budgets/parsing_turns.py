@@ -59,13 +59,16 @@ class ParsingTurns:
         """Let light requests parse until the time is used, and in any case one heavy request."""
         self._is_turn_scheduled = False
         self._used_seconds = 0.0
-        if self._heavy:
-            self._is_heavy_turn = True
-            self._heavy.popleft()()
+        try:
+            if self._heavy:
+                self._is_heavy_turn = True
+                self._heavy.popleft()()
+                self._is_heavy_turn = False
+            for _ in range(len(self._light)):
+                self._light.popleft()()
+                if self._used_seconds >= _MAX_SECONDS:
+                    break
+        finally:  # the error of one connection, such as a MemoryError, must not stop the others
             self._is_heavy_turn = False
-        for _ in range(len(self._light)):
-            self._light.popleft()()
-            if self._used_seconds >= _MAX_SECONDS:
-                break
-        if self._light or self._heavy:
-            self._schedule_turn()
+            if self._light or self._heavy:
+                self._schedule_turn()

@@ -2,6 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from unittest.mock import Mock
+
+import pytest
 
 from graphql_api.budgets.parsing_turns import ParsingTurns
 
@@ -69,6 +72,24 @@ async def test_a_request_that_took_long_uses_the_time_of_its_turn() -> None:
     await asyncio.sleep(0)
 
     assert [*may_continue, turns.may_parse(LONG)] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("seconds", [NEW, LONG])
+async def test_an_error_of_one_connection_does_not_stop_the_others(seconds: float) -> None:
+    """The event loop reports the error."""
+    turns = ParsingTurns()
+    connections = Connections(turns)
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context["exception"]))
+    error = MemoryError()
+    turns.wait(Mock(side_effect=error), seconds)
+    turns.wait(connections.parse("other"), seconds)
+
+    for _ in range(2):
+        await asyncio.sleep(0)
+
+    assert errors == [error]
+    assert connections.parsed == ["other"]
 
 
 async def test_a_connection_parses_at_once_while_time_is_left() -> None:
