@@ -69,7 +69,7 @@ class EarlierSamples:
 
         The earlier sample can have been corrected again, or deleted, since the first request.
         """
-        outcome = (await self._outcomes([header])).get(header.id)
+        (outcome,) = await self._outcomes([header])
         if isinstance(outcome, Exception):
             raise outcome
         if outcome is not None and outcome.supersedes != earlier_id:
@@ -116,9 +116,8 @@ class EarlierSamples:
         existing = [index for index, result in enumerate(results) if isinstance(result, PreconditionFailed)]
         try:
             headers = [samples[index].header for index in existing]
-            outcomes = await self._outcomes(headers)
-            for index, header in zip(existing, headers, strict=True):
-                resolved[index] = outcomes.get(header.id)
+            for index, outcome in zip(existing, await self._outcomes(headers), strict=True):
+                resolved[index] = outcome
             expired = [index for index in existing if resolved[index] is None]
             if expired:
                 replaced = await self._replace_expired([writes[index] for index in expired], headers[0].submitter)
@@ -128,10 +127,13 @@ class EarlierSamples:
             return [error if isinstance(result, PreconditionFailed) else result for result in results]
         return resolved
 
-    async def _outcomes(self, headers: Sequence[Header]) -> dict[str, Outcome]:
-        """Return the outcomes of the samples among `headers` that are stored, by id."""
+    async def _outcomes(self, headers: Sequence[Header]) -> list[Outcome | None]:
+        """Return the outcome of each sample that is stored, and None for the others.
+
+        Samples of one request can have the same idempotency key, and different content.
+        """
         stored = await self._read_existing(headers[0].submitter, {header.id for header in headers})
-        return {header.id: _resolve(header, stored[header.id]) for header in headers if header.id in stored}
+        return [_resolve(header, stored[header.id]) if header.id in stored else None for header in headers]
 
     async def _read_existing(self, submitter: str, ids: Collection[str]) -> dict[str, Header]:
         """Return the headers that are stored and have not expired. Firestore deletes expired headers later."""
