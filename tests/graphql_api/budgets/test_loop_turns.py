@@ -1,6 +1,7 @@
 """Each turn of the event loop runs one step of long work, and submitters take turns."""
 
 import asyncio
+import time
 
 from graphql_api.budgets import loop_turns
 from graphql_api.budgets.loop_turns import LoopTurns
@@ -32,6 +33,30 @@ async def test_one_step_runs_in_each_turn_of_the_loop() -> None:
 
     assert steps == 20
     assert max(steps_by_turn) == 1
+
+
+async def test_other_work_has_several_turns_after_a_long_step() -> None:
+    """A submit needs about ten turns of the loop. It would wait for as many long steps."""
+    turns = LoopTurns()
+    others = 0
+    others_before_steps = []
+
+    async def count() -> None:
+        nonlocal others
+        while True:
+            others += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    turn = turns.of("many")
+    for _ in range(3):
+        await turn.start()
+        others_before_steps.append(others)
+        time.sleep(0.05)  # noqa: ASYNC251 - the step blocks the event loop
+    counting.cancel()
+
+    first, second, third = others_before_steps
+    assert min(second - first, third - second) >= 10
 
 
 async def test_submitters_take_turns() -> None:
