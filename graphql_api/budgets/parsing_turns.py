@@ -4,8 +4,8 @@ The chunks of a body may have one byte each. A megabyte of such a body takes hal
 of the event loop, all connections together parse data for a few milliseconds. If more data has arrived, the connections
 wait in a queue, and other work runs between their turns.
 
-The data of most requests takes microseconds. A request that has used much more waits in a queue of its own, so it does
-not delay them.
+The data of most requests takes microseconds. A request that has used much more, or whose body has chunks, waits in a
+queue of its own, so it does not delay them.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ _MAX_SECONDS = 0.002
 _MAX_HEAVY_SECONDS = 0.001
 """The part of this time that one heavy request may use. It has one turn in each iteration."""
 
-_MAX_LIGHT_SECONDS = 0.0005
-"""A request that has used more processor time waits in the queue of heavy requests."""
+MAX_LIGHT_SECONDS = 0.0005
+"""A request that has used as much processor time waits in the queue of heavy requests."""
 
 
 class ParsingTurns:
@@ -36,7 +36,7 @@ class ParsingTurns:
         """Return whether a connection may parse now. Its request has already used `request_seconds`."""
         if self._is_heavy_turn:  # otherwise, parts that take microseconds would wait as long as parts that take 2 ms
             return self._used_seconds < _MAX_HEAVY_SECONDS
-        is_first = not self._light and (request_seconds < _MAX_LIGHT_SECONDS or not self._heavy)
+        is_first = not self._light and (request_seconds < MAX_LIGHT_SECONDS or not self._heavy)
         return is_first and self._used_seconds < _MAX_SECONDS
 
     def use(self, seconds: float) -> None:
@@ -46,7 +46,7 @@ class ParsingTurns:
 
     def wait(self, parse: Callable[[], None], request_seconds: float) -> None:
         """Call `parse` once, in a later iteration of the event loop."""
-        queue = self._light if request_seconds < _MAX_LIGHT_SECONDS else self._heavy
+        queue = self._light if request_seconds < MAX_LIGHT_SECONDS else self._heavy
         queue.append(parse)
         self._schedule_turn()
 

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import httptools
 
+from graphql_api.budgets.parsing_turns import MAX_LIGHT_SECONDS
 from graphql_api.errors import HTTP_STATUS
 from graphql_api.graphql_server.http_request import headers_by_name
 from graphql_api.graphql_server.server.closing_connection import ClosingConnection, DelayedCloseTransport
@@ -144,7 +145,7 @@ class HTTPConnection(ClosingConnection):
         self.content_end = None if is_chunked else self.received_body_bytes + int(headers.get(b"content-length", 0))
         self.is_in_headers = self.has_begun = False
         self.header_bytes = self._bytes_without_content = 0
-        self.parsing_seconds = 0.0
+        self.parsing_seconds = MAX_LIGHT_SECONDS if is_chunked else 0.0  # its chunks may have one byte each
         self.body_flow.is_wanted = False
         self._upgrade = b"websocket" if offers_websocket(headers) else None
         self._cancel_header_timer()
