@@ -99,7 +99,9 @@ class SequentialRequests(HttpToolsProtocol):
     """The data that cannot be parsed yet. None until there is such data."""
 
     parsing_seconds = 0.0
-    """The processor time for parsing the body of the current request."""
+    """The processor time for parsing the body of the current request. It starts at the limit of light requests if the
+    body has chunks.
+    """
 
     _end_timer: asyncio.TimerHandle | None = None
     _waits_for_turn = False
