@@ -1,7 +1,7 @@
 """The functions that Eventarc calls: returning acknowledges an event, raising requests redelivery.
 
-The function raises only if a retry can succeed: if Firestore is unavailable, or if the process lacks memory, threads or
-time. Any other failure would repeat, so the function stores a FAILED result.
+The function raises only if a retry can succeed: if Firestore is unavailable, if too many results wait for it, or if the
+process lacks memory, threads or time. Any other failure would repeat, so the function stores a FAILED result.
 
 functions-framework logs a traceback for every exception except `HTTPException`. While Firestore is unavailable, every
 event fails. For each of these events, the function responds with status 503 and logs one line.
@@ -24,7 +24,7 @@ from starlette.exceptions import HTTPException
 
 from observability import tracing
 from runtime import memory_release
-from storage.documents import Arrival, Header, Problem, ProblemCode, Result, Status, Unavailable, timestamps
+from storage.documents import Arrival, Header, Problem, ProblemCode, Result, RetryLater, Status, Unavailable, timestamps
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
@@ -136,7 +136,7 @@ async def _process(event: SampleEvent) -> None:
     outcome = UNAVAILABLE
     try:
         outcome = await _write_result(_connect(event.database), event)
-    except Unavailable as error:
+    except RetryLater as error:
         _responses_503.warning(
             "sample %s/%s: responded 503, so Eventarc sends the event again: %s",
             event.submitter,
@@ -182,19 +182,21 @@ async def _write_result(store: ResultStore, event: SampleEvent) -> str:
         if result.labels and not header.labels:
             await store.add_labels(result)
             return IGNORED
-        await store.write(result)
-    except Unavailable:
+        is_written = await store.write(result)
+    except RetryLater:
         raise
     except MemoryError as error:
         traceback.clear_frames(error.__traceback__)  # the frames hold the numbers of the sample in memory
         if "chunks" not in document.fields or not _has_no_more_attempts(f"{event.submitter}/{event.sample_id}"):
             raise Unavailable("too little memory", retry_after=MEMORY_RETRY_SECONDS) from None
         result = failed(_OUT_OF_MEMORY)
-        await store.write(result)
+        is_written = await store.write(result)
     except Exception:  # no retry can fix this
         logger.exception("sample %s/%s: cannot compute the statistics", event.submitter, event.sample_id)
         result = failed(_NOT_COMPUTABLE)
-        await store.write(result)
+        is_written = await store.write(result)
+    if not is_written and not await store.is_needed(event, update_time):  # it was deleted or computed in the meantime
+        return IGNORED
     _log(result)
     return result.status
 

@@ -144,7 +144,8 @@ class ResultStore:
           result. Exception: the FAILED result of a superseded sample replaces them, so that lists do not contain the
           results of both samples.
 
-        Raises `InvalidWrite` if Firestore does not accept the result. A retry then fails too.
+        Raises `InvalidWrite` if Firestore does not accept the result. A retry then fails too. Raises `RateLimited` if
+        too many results of the submitter wait for Firestore.
         """
         try:
             await self._series.register(result)
