@@ -38,6 +38,11 @@ def encode_double(number: float) -> bytes:
     return _NUMBER + encode_coordinate(number) + _EXACT
 
 
+def is_exact(encoded: bytes) -> bool:
+    """Return whether a value is a number whose encoding has no fraction. All these encodings have the same size."""
+    return encoded.startswith(_NUMBER) and encoded[len(_NUMBER) + _double.size :] == _EXACT
+
+
 def encode_integer(number: int) -> bytes:
     """Return a 64-bit integer as bytes that sort."""
     if -_MAX_EXACT_INTEGER <= number <= _MAX_EXACT_INTEGER:

@@ -26,7 +26,7 @@ Entry = tuple[int, bytes, int]
 """Collection number, key, and the number of bytes of the path at the end of the key."""
 
 _TABLES = "SELECT number, state, level, target, collection_number, position FROM entry_tables ORDER BY level, number"
-_RANGE = "SELECT key, size FROM {} WHERE collection_number = ? AND key >= ? AND key < ?"
+_RANGE = "SELECT key, size FROM {} WHERE collection_number = ? AND key >= ? AND key < ?{}"
 _KEYS = "SELECT key FROM {} WHERE collection_number = ? AND key >= ?"
 _COUNT = "SELECT count(*) FROM {} WHERE collection_number = ? AND key >= ? AND key < ?"
 _COUNT_UP_TO = "SELECT count(*) FROM (SELECT 1 FROM {} WHERE collection_number = ? AND key >= ? AND key < ? LIMIT ?)"
@@ -71,6 +71,13 @@ class EntryTable(NamedTuple):
         return name_of(self.number)
 
 
+class KeyCondition(NamedTuple):
+    """A condition on the column `key`: an SQL expression and its parameters."""
+
+    sql: str
+    parameters: tuple[bytes, ...]
+
+
 def name_of(number: int) -> str:
     """Return the name of the table with a number."""
     return f"entries_{number}" if number else "entries"
@@ -102,14 +109,24 @@ class EntryTables:
     # Reading
 
     def scan(
-        self, collection_number: int, low: bytes, high: bytes, reverse: bool = False, limit: int = -1
+        self,
+        collection_number: int,
+        low: bytes,
+        high: bytes,
+        reverse: bool = False,
+        limit: int = -1,
+        skipped: KeyCondition | None = None,
     ) -> Iterator[tuple[bytes, int]]:
-        """Yield the keys from `low` up to but not including `high` in order, with their sizes. -1 means no limit."""
+        """Yield the keys from `low` up to but not including `high` in order, with their sizes. -1 means no limit.
+
+        Keys that meet the condition `skipped` are left out.
+        """
         lows = list(self._lows(collection_number, low))
         if not lows:
             return iter(())
-        sql = _ordered(tuple(name for name, _ in lows), reverse)
-        parameters = [value for _, first in lows for value in (collection_number, first, high)]
+        skip, skip_parameters = ("", ()) if skipped is None else (f" AND NOT ({skipped.sql})", skipped.parameters)
+        sql = _ordered(tuple(name for name, _ in lows), reverse, skip)
+        parameters = [value for _, first in lows for value in (collection_number, first, high, *skip_parameters)]
         return self._connection.execute(sql, (*parameters, limit))
 
     def count(self, collection_number: int, low: bytes, high: bytes) -> int:
@@ -209,10 +226,11 @@ class EntryTables:
 
 
 @lru_cache(maxsize=256)
-def _ordered(names: tuple[str, ...], reverse: bool) -> str:
-    """Return the statement that merges a range of several tables."""
+def _ordered(names: tuple[str, ...], reverse: bool, skip: str) -> str:
+    """Return the statement that merges a range of several tables. `skip` is a further condition of each table."""
     order = "DESC" if reverse else "ASC"
-    return f"{' UNION ALL '.join(map(_RANGE.format, names))} ORDER BY key {order} LIMIT ?"
+    ranges = (_RANGE.format(name, skip) for name in names)
+    return f"{' UNION ALL '.join(ranges)} ORDER BY key {order} LIMIT ?"
 
 
 @lru_cache(maxsize=256)

@@ -4,18 +4,28 @@ The key of an index entry contains the values of all sorted fields and the path 
 fields therefore needs no document. This saves reads if a range has many entries but few of them match.
 
 In a key, the end of an array, of a map, or of a truncated value cannot be found. The caller then reads the document.
+
+Filters can match so few documents that most keys of a range are rejected. After the first rejected key, SQLite
+therefore compares the values in the keys, as far as it can, and returns few of the keys that do not match. Measured
+with three ranges: 0.6 us per rejected key instead of 2 us.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import chain
+from typing import NamedTuple
 
 from infra.embedded.firestore.encoding import number_encoding, path_encoding, values
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID
+from infra.embedded.firestore.indexes.entry_tables import EntryTables, KeyCondition
 from infra.embedded.firestore.queries import filters
 from infra.embedded.firestore.queries.planner import KeyRange
 from infra.embedded.firestore.queries.sort_order import SortKey
 from infra.embedded.firestore.queries.structured_query import Query
+
+KEYS_PER_PLACE = 1_000
+"""After about this number of rejected keys, a search yields a place without a result."""
 
 _VALUE = b"|".join(
     (
@@ -26,6 +36,9 @@ _VALUE = b"|".join(
         b"[" + re.escape(values.STRING + values.BYTES) + rb"].*?" + re.escape(path_encoding.TEXT_END),
     )
 )
+
+_Mark = tuple[int, bytes]
+"""A place in a key, and the bytes at this place."""
 
 
 class KeyFilter:
@@ -81,6 +94,33 @@ class KeyFilter:
                 return False
         return all(condition.matches_value(parts[index]) for index, condition in self._conditions)
 
+    def mismatch(self, parts: Sequence[bytes], one_in: int) -> KeyCondition | None:
+        """Return an SQL condition that only keys without a match meet, or None. `parts` are those of any key.
+
+        The condition can use only keys whose values have the same places as in `parts`. It excludes a random one of
+        `one_in` of these keys, so that the caller sees the progress of a search.
+        """
+        place = self._start + 1  # SQL counts from 1
+        checks, marks, parameters = list[tuple[str, str]](), list[_Mark](), list[bytes]()
+        for index, part in enumerate(parts):
+            fixed = _marks(part, place)
+            if not fixed:
+                break
+            marks += fixed
+            limits = [(low, high) for field, low, high in self._ranges if field == index > 0]  # the scan limits field 0
+            if limits:
+                value = f"substr(key, {place}, {len(part)})"
+                checks.append((_at_places(marks), " AND ".join([f"{value} >= ? AND {value} < ?"] * len(limits))))
+                parameters += chain.from_iterable(limits)
+                marks = []
+            place += len(part)
+        if not checks:
+            return None
+        sql = "FALSE"
+        for is_readable, is_within in reversed(checks):
+            sql = f"{is_readable} AND (NOT ({is_within}) OR {sql})"
+        return KeyCondition(f"{sql} AND random() % {one_in}", tuple(parameters))
+
     def sort_key(self, parts: Sequence[bytes], key: bytes, size: int) -> SortKey | None:
         """Return the sort key of the document of a key, or None if the document does not match the query."""
         return self.place(parts, key, size) if self.matches(parts) else None
@@ -98,6 +138,60 @@ class KeyFilter:
         )
 
 
+class FoundKey(NamedTuple):
+    """A key, or a place in the order of the query at which no document matches."""
+
+    key: bytes
+    size: int
+    """The number of bytes of the path at the end of the key."""
+    sort_key: SortKey | None
+    """The sort key of the matching document. None if the key does not show whether the document matches."""
+    place: SortKey | None
+    """The place, or None if this is a key."""
+    rejected: int
+    """About how many keys before this one were rejected."""
+
+
+def keys_in(
+    tables: EntryTables,
+    collection_number: int,
+    key_range: KeyRange,
+    after: bytes | None = None,
+    skipped: KeyCondition | None = None,
+) -> Iterator[tuple[bytes, int]]:
+    """Yield the keys of a range with one prefix, each with the size of its path.
+
+    Start after the key `after`, and leave out the keys that meet the condition `skipped`.
+    """
+    (prefix,) = key_range.prefixes
+    low, high = prefix + key_range.low, prefix + key_range.high
+    if after is not None:
+        low, high = (low, after) if key_range.reverse else (after + b"\0", high)
+    return tables.scan(collection_number, low, high, key_range.reverse, skipped=skipped)
+
+
+def search(
+    tables: EntryTables, collection_number: int, key_range: KeyRange, key_filter: KeyFilter
+) -> Iterator[FoundKey]:
+    """Yield the keys of a range that match or may match, and some places between them."""
+    rejected, weight, next_place = 0, 1, KEYS_PER_PLACE
+    keys = keys_in(tables, collection_number, key_range)
+    while (entry := next(keys, None)) is not None:
+        key, size = entry
+        parts = key_filter.parts(key, size)
+        sort_key = None if parts is None else key_filter.sort_key(parts, key, size)
+        if parts is None or sort_key is not None:
+            yield FoundKey(key, size, sort_key, None, rejected)
+            continue
+        rejected += weight
+        if rejected >= next_place and (place := key_filter.place(parts, key, size)) is not None:
+            next_place = rejected + KEYS_PER_PLACE
+            yield FoundKey(key, size, None, place, rejected)
+        if rejected == 1 and (skipped := key_filter.mismatch(parts, KEYS_PER_PLACE)) is not None:
+            weight = KEYS_PER_PLACE
+            keys = keys_in(tables, collection_number, key_range, key, skipped)
+
+
 def split_values(key: bytes, start: int, end: int, count: int) -> Sequence[bytes] | None:
     """Return the `count` encoded values between two positions of a key, or None if the end of a value is unknown."""
     found = _values(count).fullmatch(key, start, end)
@@ -107,6 +201,29 @@ def split_values(key: bytes, start: int, end: int, count: int) -> Sequence[bytes
     if end - start >= values.MAX_INDEXED_BYTES and any(len(part) >= values.MAX_INDEXED_BYTES for part in parts):
         return None  # the value may be truncated, and the end that was found may belong to a later value
     return parts
+
+
+def _marks(part: bytes, place: int) -> list[_Mark]:
+    """Return bytes of a value that determine its size, each with its place in the key. `place` is that of the value.
+
+    Return an empty list if the size does not depend on a few bytes.
+    """
+    if part.startswith(values.TIMESTAMP):
+        return [(place, values.TIMESTAMP)]
+    if number_encoding.is_exact(part):
+        return [(place, part[:2]), (place + len(part) - 1, part[-1:])]
+    return []
+
+
+def _at_places(marks: Sequence[_Mark]) -> str:
+    """Return the SQL condition that a key has these marks. Adjacent marks are compared together."""
+    joined: list[_Mark] = []
+    for place, mark in marks:
+        if joined and joined[-1][0] + len(joined[-1][1]) == place:
+            joined[-1] = joined[-1][0], joined[-1][1] + mark
+        else:
+            joined.append((place, mark))
+    return " AND ".join(f"substr(key, {place}, {len(mark)}) = x'{mark.hex()}'" for place, mark in joined)
 
 
 @cache

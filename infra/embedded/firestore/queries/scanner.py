@@ -19,7 +19,7 @@ from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.indexes.index_registry import ReadableIndexes
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.queries import planner
-from infra.embedded.firestore.queries.index_keys import KeyFilter
+from infra.embedded.firestore.queries.index_keys import KeyFilter, keys_in, search
 from infra.embedded.firestore.queries.planner import KeyRange
 from infra.embedded.firestore.queries.sort_order import SortKey
 from infra.embedded.firestore.queries.structured_query import Query
@@ -30,8 +30,6 @@ MAX_CHANGES_READ_ONE_BY_ONE = 2_000
 MAX_CHANGED_PATHS = 10_000
 """Up to this number of changes after the read time, a scan of keys remembers them instead of reading each document."""
 
-KEYS_PER_PLACE = 1_000
-"""After this number of keys that do not match, the search for results can end, or continue in another range."""
 MAX_SORTED_KEYS = 4_000
 """Up to this number of keys of another range are read and sorted."""
 
@@ -134,26 +132,21 @@ class Scan:
     def _results_by_keys(self, collection_number: int, key_range: KeyRange, key_filter: KeyFilter) -> Iterator[_Found]:
         """Yield the documents whose keys match the query. Read a document only if its key is not sufficient.
 
-        Filters can match so few documents that most keys of the range would be read. The rest of the results is then
-        read from another range and sorted: as soon as twice as many keys were rejected as the other range has. A key
-        of the other range takes about twice the time of a rejected key.
+        Filters can match so few documents that most keys of the range are rejected. The rest of the results is then
+        read from another range and sorted: as soon as twice as many keys were rejected as the other range has.
         """
-        rejected, other_keys, other = 0, None, None
-        for key, size in self._entries(collection_number, key_range):
-            parts = key_filter.parts(key, size)
-            sort_key = None if parts is None else key_filter.sort_key(parts, key, size)
-            if parts is not None and sort_key is None:
-                rejected += 1
-                if rejected % KEYS_PER_PLACE == 0 and (place := key_filter.place(parts, key, size)) is not None:
-                    yield place, None
-                    if other_keys is None:
-                        other_keys, other = self._fewest_keys(collection_number, key_range)
-                    if other is not None and rejected >= 2 * other_keys:
-                        rest = self._sorted_results(collection_number, other)
-                        if rest is not None:
-                            yield from (found for found in rest if found[0] > place)
-                            return
-                        other = None
+        other_keys, other = None, None
+        for key, size, sort_key, place, rejected in search(self._tables, collection_number, key_range, key_filter):
+            if place is not None:
+                yield place, None
+                if other_keys is None:
+                    other_keys, other = self._fewest_keys(collection_number, key_range)
+                if other is not None and rejected >= 2 * other_keys:
+                    rest = self._sorted_results(collection_number, other)
+                    if rest is not None:
+                        yield from (found for found in rest if found[0] > place)
+                        return
+                    other = None
                 continue
             path = entries.path_of(key, size)
             if sort_key is not None and self._keys_only and self._changed_paths is not None:
@@ -183,7 +176,7 @@ class Scan:
     def _sorted_results(self, collection_number: int, key_range: KeyRange) -> list[_Found] | None:
         """Return all results of a range in the order of the query, or None if a key is not sufficient."""
         key_filter, results = KeyFilter(self._query, key_range), list[_Found]()
-        for key, size in self._entries(collection_number, key_range):
+        for key, size in keys_in(self._tables, collection_number, key_range):
             parts = key_filter.parts(key, size)
             if parts is None:
                 return None
@@ -208,16 +201,10 @@ class Scan:
             for (path,) in self._connection.execute(_PATHS[key_range.reverse], parameters):
                 yield path
         elif len(key_range.prefixes) == 1:
-            for key, size in self._entries(collection_number, key_range):
+            for key, size in keys_in(self._tables, collection_number, key_range):
                 yield entries.path_of(key, size)
         else:
             yield from self._merge_join(collection_number, key_range)
-
-    def _entries(self, collection_number: int, key_range: KeyRange) -> Iterator[tuple[bytes, int]]:
-        """Yield the keys of a range with one prefix, each with the size of its path."""
-        (prefix,) = key_range.prefixes
-        low, high = prefix + key_range.low, prefix + key_range.high
-        return self._tables.scan(collection_number, low, high, key_range.reverse)
 
     def _merge_join(self, collection_number: int, key_range: KeyRange) -> Iterator[bytes]:
         """Yield the paths that exist with every prefix, by a zigzag merge join.

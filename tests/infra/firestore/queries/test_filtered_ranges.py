@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.indexes.definitions import ASCENDING, DESCENDING, CompositeIndex, Definitions, IndexField
-from infra.embedded.firestore.queries import result_pages, scanner, structured_query
+from infra.embedded.firestore.queries import index_keys, result_pages, scanner, structured_query
 from infra.embedded.firestore.queries.index_keys import KeyFilter
 from infra.embedded.firestore.storage.storage import Storage
 from tests.infra.firestore.queries.cases import ROOT, commit
@@ -95,7 +95,7 @@ async def check(
 
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(KeyFilter, "parts", counted)
-        patch.setattr(scanner, "KEYS_PER_PLACE", 1)
+        patch.setattr(index_keys, "KEYS_PER_PLACE", 1)
         patch.setattr(scanner, "MAX_SORTED_KEYS", 8)
         storage = Storage(Path(folder) / "data", definitions=DEFINED, creates_indexes=False)
         try:

@@ -1,14 +1,20 @@
 """The values in an index key are those of the document."""
 
+import sqlite3
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.encoding import path_encoding, values
-from infra.embedded.firestore.queries.index_keys import split_values
+from infra.embedded.firestore.queries import structured_query
+from infra.embedded.firestore.queries.filters import RANGES, FieldFilter
+from infra.embedded.firestore.queries.index_keys import KeyFilter, split_values
+from infra.embedded.firestore.queries.planner import KeyRange
+from tests.infra.firestore.queries.cases import ROOT
 
 MAX_KEPT = values.MAX_INDEXED_BYTES - 1
 """The longest encoding whose end is found."""
@@ -44,3 +50,63 @@ def test_the_end_of_an_array_is_not_found() -> None:
     array = values.encode(m.Value(array_value=m.ArrayValue(values=[m.Value(integer_value=1)])))
 
     assert split_values(array, 0, len(array), 1) is None
+
+
+FIELDS = (("a",), ("b",), ("c",))
+PREFIX = b"\x03prefix"
+NAME = path_encoding.encode_path(("t", "x")) + values.END
+_TEN = m.Value(integer_value=10)
+_usual = st.one_of(
+    st.integers(8, 12).map(lambda value: m.Value(integer_value=value)),
+    st.floats(8, 12).map(lambda value: m.Value(double_value=value)),
+    st.integers(8, 12).map(lambda value: m.Value(timestamp_value=datetime.fromtimestamp(value, UTC))),
+)
+_inexact = st.integers(2**62, 2**62 + 4).map(lambda value: m.Value(integer_value=value))
+_any = st.one_of(_usual, _inexact, _scalars)
+_conditions = st.lists(
+    st.tuples(st.sampled_from(FIELDS[1:]), st.sampled_from(sorted(RANGES)), st.one_of(_usual, _inexact)),
+    min_size=1,
+    max_size=2,
+)
+
+
+def key_filter(conditions: Any) -> KeyFilter:
+    """Return the filter of a range of keys with three values."""
+    message = m.StructuredQuery()
+    message.from_.add(collection_id="t")
+    found = tuple(FieldFilter(field, operator, (values.encode(operand),)) for field, operator, operand in conditions)
+    return KeyFilter(structured_query.read(ROOT, message), KeyRange("t", (PREFIX,), b"", b"\xff", False, found, FIELDS))
+
+
+def is_skipped(tested: KeyFilter, seen: Sequence[Any], stored: Sequence[Any]) -> tuple[bool, bool]:
+    """Return whether SQLite skips the key of the stored values, and whether their document matches."""
+    seen_parts, parts = ([values.encode_indexed(value) for value in each] for each in (seen, stored))
+    condition = tested.mismatch(seen_parts, 2**62)
+    if condition is None:
+        return False, tested.matches(parts)
+    key = b"".join((PREFIX, *parts, NAME))
+    select = f"SELECT {condition.sql} FROM (SELECT ? AS key)"
+    with sqlite3.connect(":memory:") as connection:
+        (skipped,) = connection.execute(select, (*condition.parameters, key)).fetchone()
+    return bool(skipped), tested.matches(parts)
+
+
+@settings(max_examples=500)
+@given(_conditions, st.lists(_usual, min_size=3, max_size=3), st.tuples(_any, _any, _any))
+def test_no_key_of_a_matching_document_is_skipped(conditions: Any, seen: list[Any], stored: Any) -> None:
+    """Even if its values have other types and sizes than those of the key from which the condition is made."""
+    skipped, matches = is_skipped(key_filter(conditions), seen, stored)
+
+    assert not (skipped and matches)
+
+
+@given(
+    st.sampled_from(FIELDS[1:]), st.sampled_from(sorted(RANGES)), st.lists(st.integers(8, 12), min_size=3, max_size=3)
+)
+def test_keys_of_usual_values_are_skipped_if_they_do_not_match(field: Any, operator: str, stored: list[int]) -> None:
+    """The range of the first value is not checked, because a scan reads only the keys in this range."""
+    numbers = [m.Value(integer_value=value) for value in stored]
+
+    skipped, matches = is_skipped(key_filter([(field, operator, _TEN)]), [_TEN] * 3, numbers)
+
+    assert skipped is not matches

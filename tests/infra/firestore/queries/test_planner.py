@@ -16,7 +16,7 @@ from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.definitions import CompositeIndex, Definitions, IndexField
 from infra.embedded.firestore.indexes.index_registry import ReadableIndexes
-from infra.embedded.firestore.queries import planner, result_pages, scanner, structured_query
+from infra.embedded.firestore.queries import index_keys, planner, result_pages, structured_query
 from infra.embedded.firestore.queries.counts import Counts
 from infra.embedded.firestore.storage.commit_group import Group
 from infra.embedded.firestore.storage.storage import Storage
@@ -166,7 +166,7 @@ async def _check(batches: list[Any], message: Any, strict: bool) -> None:
                 assert found == _expected(query, state)
                 with pytest.MonkeyPatch.context() as patch:  # a page ends at each place without a result
                     patch.setattr(result_pages, "MAX_SEARCH_SECONDS", 0.0)
-                    patch.setattr(scanner, "KEYS_PER_PLACE", 1)
+                    patch.setattr(index_keys, "KEYS_PER_PLACE", 1)
                     in_parts = [each.name async for _, each in result_pages.stream(storage, query, commit_time)]
                 assert in_parts == found
                 assert await Counts(storage).count(query, commit_time) in (None, len(found))
