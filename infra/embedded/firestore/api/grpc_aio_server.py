@@ -18,8 +18,9 @@ logger = logging.getLogger(__name__)
 class AioCall:
     """One call. `write` sends a message immediately. The status is sent when the handler returns."""
 
-    def __init__(self, context: Any) -> None:
+    def __init__(self, context: Any, request_bytes: int) -> None:
         self._context = context
+        self.request_bytes = request_bytes
         self.status: tuple[grpc.StatusCode, str] | None = None
 
     async def write(self, message: Any) -> None:
@@ -70,7 +71,7 @@ class GrpcAioServer:
         async def respond_once(request: Any, context: Any) -> Any:
             if self._token is not None and not self._token.is_in(context.invocation_metadata() or ()):
                 await context.abort(*NO_TOKEN)
-            call = AioCall(context)
+            call = AioCall(context, 0 if method.streams_requests else request.ByteSize())
             response = await self._run_handler(method, request, call)
             if call.status is not None:
                 await context.abort(*call.status)

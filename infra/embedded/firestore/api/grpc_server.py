@@ -82,11 +82,10 @@ class ServerCall:
     """
 
     def __init__(self, core: Any, loop: asyncio.AbstractEventLoop) -> None:
-        self._core = core
-        self._loop = loop
+        self.request_bytes = 0
+        self._core, self._loop = core, loop
         self._lock = threading.Lock()
-        self._unsent: deque[bytes] = deque()
-        self._unsent_bytes = 0
+        self._unsent, self._unsent_bytes = deque[bytes](), 0
         self._status: tuple[grpc.StatusCode, str] | None = None
         self._task: asyncio.Task[None] | None = None
         self._drained: asyncio.Future[None] | None = None  # set while the handler waits in `write`
@@ -191,6 +190,7 @@ class ServerCall:
             request = self._requests(method.request_class)
         else:
             try:
+                self.request_bytes = len(raw_request or b"")
                 request = method.request_class.FromString(raw_request)
             except Exception:  # noqa: BLE001 - no message arrived, or the bytes are not such a message
                 self.end(grpc.StatusCode.INTERNAL, "Exception deserializing request!")

@@ -14,6 +14,10 @@ import grpc
 class Call(Protocol):
     """One RPC, to which a handler sends its responses."""
 
+    @property
+    def request_bytes(self) -> int:
+        """The size of the request message. 0 if the client streams requests."""
+
     async def write(self, message: Any) -> None:
         """Send one response message. Wait if too many bytes are unsent."""
 

@@ -208,7 +208,7 @@ class Service:
     async def commit(self, request: Any, call: Call) -> Any:
         """Handle Commit."""
         database = resource_names.parse_database(request.database)
-        _check_size(request)
+        _check_size(call)
         transaction = None
         if request.transaction:
             transaction = self._transactions.get(request.transaction, database)
@@ -220,16 +220,14 @@ class Service:
         database = resource_names.parse_database(request.database)
         if len(request.writes) > limits.MAX_BATCH_WRITES:
             raise invalid_argument(f"maximum {limits.MAX_BATCH_WRITES} writes allowed per request")
-        _check_size(request)
-        response = m.BatchWriteResponse()
+        _check_size(call)
+        results, statuses = [m.WriteResult()] * len(request.writes), [m.Status()] * len(request.writes)
         valid: dict[str, tuple[int, document_write.PreparedWrite]] = {}  # by name, with the index in the request
         for index, write in enumerate(request.writes):
-            response.write_results.add()
-            status = response.status.add()
             try:
                 prepared = document_write.prepare(write, database)
             except StatusError as error:
-                status.code, status.message = error.code_number, error.message
+                statuses[index] = m.Status(code=error.code_number, message=error.message)
                 continue
             if prepared.full_name in valid:
                 raise invalid_argument(
@@ -239,10 +237,10 @@ class Service:
         outcomes = await self._transactions.batch_write([prepared for _, prepared in valid.values()])
         for (index, _), (result, failure) in zip(valid.values(), outcomes, strict=True):
             if failure is None:
-                response.write_results[index].CopyFrom(result)
+                results[index] = result
             else:
-                response.status[index].code, response.status[index].message = failure.code_number, failure.message
-        return response
+                statuses[index] = m.Status(code=failure.code_number, message=failure.message)
+        return m.BatchWriteResponse(write_results=results, status=statuses)
 
     async def write(self, requests: AsyncIterator[Any], call: Call) -> None:
         """Handle Write: one commit for each request of the stream, in order."""
@@ -277,8 +275,8 @@ class Service:
         return ConsistentRead(self._storage, self._transactions, request, database)
 
 
-def _check_size(request: Any) -> None:
-    if request.ByteSize() > limits.MAX_REQUEST_BYTES:
+def _check_size(call: Call) -> None:
+    if call.request_bytes > limits.MAX_REQUEST_BYTES:
         raise invalid_argument("Transaction too big. Decrease transaction size.")
 
 

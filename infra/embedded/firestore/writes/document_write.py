@@ -4,7 +4,7 @@ A write is parsed and validated before it is queued. `PreparedWrite.apply` is a 
 and the commit time, so the result depends only on the order of commits.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from infra.embedded.firestore.encoding import field_paths, limits, resource_names
@@ -125,7 +125,8 @@ def prepare(write: Write, database: str) -> PreparedWrite:
         raise invalid_argument("A delete cannot have a mask or transforms.")
     if operation == "transform" and not field_transforms:
         raise invalid_argument("The list of FieldTransform must not be empty.")
-    transforms.check_all(field_transforms)
+    if field_transforms:
+        transforms.check_all(field_transforms)
     condition = write.current_document.WhichOneof("condition_type")
     return PreparedWrite(
         name=name,
@@ -134,20 +135,20 @@ def prepare(write: Write, database: str) -> PreparedWrite:
         update=update,
         is_delete=operation == "delete",
         mask=mask,
-        transforms=tuple(field_transforms),
+        transforms=field_transforms,
         exists=write.current_document.exists if condition == "exists" else None,
         update_time=limits.version_time(write.current_document.update_time) if condition == "update_time" else None,
         is_within_limits=is_within_limits,
     )
 
 
-def _operation(write: Write) -> tuple[str, str, Document, Sequence[FieldTransform]]:
+def _operation(write: Write) -> tuple[str, str, Document, tuple[FieldTransform, ...]]:
     """Return operation, document name, new document and field transforms of a Write message."""
     operation = write.WhichOneof("operation")
     if operation == "update":
-        return operation, write.update.name, write.update, write.update_transforms
+        return operation, write.update.name, write.update, tuple(write.update_transforms)
     if operation == "delete":
         return operation, write.delete, Document(), ()
     if operation == "transform":
-        return operation, write.transform.document, Document(), write.transform.field_transforms
+        return operation, write.transform.document, Document(), tuple(write.transform.field_transforms)
     raise invalid_argument("A write must have an update, a delete or a transform.")

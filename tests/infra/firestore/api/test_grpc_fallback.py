@@ -86,6 +86,23 @@ def test_a_batch_is_committed_and_read_back(client: Client, collection: Collecti
     assert sum(snapshot.get("n") for snapshot in client.get_all(references)) == sum(range(500))
 
 
+@pytest.mark.parametrize("server", ["firestore", "fallback"])
+def test_a_commit_of_over_10_mib_is_refused(request: pytest.FixtureRequest, server: str) -> None:
+    """The largest request is 10 MiB. A commit that is slightly smaller succeeds."""
+    client: Client = request.getfixturevalue(server).client()
+    documents = [client.collection("large").document() for _ in range(11)]
+
+    def commit(mib: float) -> None:
+        batch = client.batch()
+        for document in documents:
+            batch.set(document, {"bytes": b"x" * int(mib * 2**20 / len(documents))})
+        batch.commit()
+
+    commit(9.9)
+    with pytest.raises(exceptions.InvalidArgument, match="Transaction too big"):
+        commit(10.1)
+
+
 def test_queries_stream_their_results(collection: CollectionReference) -> None:
     """A filter, an order, a limit, a count, pages and a query that is refused."""
     for number in range(10):
