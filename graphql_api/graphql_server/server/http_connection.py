@@ -17,38 +17,56 @@ import asyncio
 from typing import Any, cast
 
 import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from graphql_api.budgets.parsing_turns import MAX_LIGHT_SECONDS
-from graphql_api.errors import HTTP_STATUS
+from graphql_api.errors import HTTP_STATUS, RequestTimeout
 from graphql_api.graphql_server.http_request import headers_by_name
-from graphql_api.graphql_server.server.closing_connection import ClosingConnection, DelayedCloseTransport
-from graphql_api.graphql_server.server.header_rules import HTTP2_TOKEN, offers_websocket, violation, without_http2
+from graphql_api.graphql_server.server.early_end import (
+    CloseTransport,
+    LingeringClose,
+    disconnect_application,
+    end_stalled_response,
+    error_response,
+)
+from graphql_api.graphql_server.server.header_rules import offers_websocket, violation, without_http2
 from graphql_api.graphql_server.server.open_connections import OpenConnection, OpenConnections
-from graphql_api.graphql_server.server.sequential_requests import END_OF_HEADERS, END_OF_LINE
 from graphql_api.graphql_server.server.stall_timer import StallTimer
 from graphql_api.graphql_server.settings import ServerSettings
 from graphql_api.graphql_server.tcp_state import TRANSPORT
-from storage.documents.errors import BadRequest, RetryLater, TooLarge, Unavailable
+from storage.documents.errors import BadRequest, DropzoneError, RetryLater, TooLarge, Unavailable
 
-_MAX_WHOLE_BYTES = 4 * 1024
 _MAX_REFUSED_CONNECTIONS = 200
 """Refused connections that stay open for a moment, so that their clients can read the response."""
 
 
-def http_connection_class(settings: ServerSettings, open_connections: OpenConnections) -> type["HTTPConnection"]:
-    """Return a class of HTTP connections with these limits. uvicorn creates one instance per connection."""
-    members = {
-        "settings": settings,
-        "open_connections": open_connections,
-        "max_header_bytes": settings.max_header_bytes,
-    }
-    return type("ConfiguredHTTPConnection", (HTTPConnection,), members)
-
-
-class HTTPConnection(ClosingConnection):
+class HTTPConnection(HttpToolsProtocol):
     """One HTTP connection. `place` is its place among the open connections. A WebSocket keeps this place."""
 
+    settings: ServerSettings
+    open_connections: OpenConnections
     place: OpenConnection | None = None
+    is_upgraded = False
+
+    is_in_headers = True
+    """Whether the next data belongs to headers, and not to the body of the current request."""
+
+    _has_begun = False
+    """Whether the headers of a request are parsed in part."""
+
+    header_bytes = 0
+    """The bytes of the current request that are parsed, until its headers are complete."""
+
+    received_body_bytes = 0
+    """The bytes of all bodies on this connection."""
+
+    content_end: int | None = 0
+    """The value of `received_body_bytes` at the end of the current body, or None if the body is chunked."""
+
+    closing: LingeringClose | None = None
+    """Set after a response whose request is not complete, or was refused."""
+
+    _refusal: tuple[int, DropzoneError] | None = None
+    """The status and the error of the refused request. The connection reads no further request."""
 
     _bytes_without_content = 0
     """Bytes since the last bytes of body content."""
@@ -59,10 +77,11 @@ class HTTPConnection(ClosingConnection):
     _is_whole = False
     """Whether the data that is being parsed contains the end of one request."""
 
+    _header_timer: asyncio.TimerHandle | None = None
     _stall_timer: StallTimer | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, transport))
         try:
             self.place = self.open_connections.admit(self.client[0] if self.client else "", self._close_idle)
         except RetryLater as error:
@@ -80,34 +99,23 @@ class HTTPConnection(ClosingConnection):
         self._unset_keepalive_if_required()  # uvicorn keeps a connection that was reset until its timer has expired
         self.cycle = None  # type: ignore[assignment]  # it refers to this connection
 
-    def data_received(self, data: bytes) -> None:
-        if self.close_timer is not None:
-            self.count_discarded(data)
-            if self.refusal is not None:
-                return
-        cycle = self.cycle
-        if (
-            not self.unparsed
-            and self.is_in_headers
-            and not self.header_bytes
-            and (cycle is None or cycle.response_complete)
-            and len(data) <= _MAX_WHOLE_BYTES
-            and (end := data.find(END_OF_HEADERS)) >= 0
-            and data.find(END_OF_LINE, end + len(END_OF_HEADERS)) < 0
-            and data.find(HTTP2_TOKEN, 0, end) < 0
-        ):
-            self._parse_whole(data)
-            if self.is_upgraded:
-                self.pass_on(data[end + len(END_OF_HEADERS) :])
-        else:
-            self.receive(data)
+    @property
+    def is_responding(self) -> bool:
+        """Whether the response to a request is not complete."""
+        return self.cycle is not None and not self.cycle.response_complete
 
-    def _parse_whole(self, data: bytes) -> None:
+    def discards(self, data: bytes, closing: LingeringClose) -> bool:
+        """Return whether to discard data that is received after the response. If there is too much, stop reading."""
+        if not closing.accepts(data):
+            self.flow.pause_reading()
+        return self._refusal is not None
+
+    def parse_whole(self, data: bytes) -> None:
         """Parse data that contains the end of the headers of exactly one request. These headers need no timer."""
         self._is_whole = True
         super().data_received(data)
         self._is_whole = False
-        if (self.cycle is None or self.cycle.response_complete) and not self.is_upgraded and self.refusal is None:
+        if (self.cycle is None or self.cycle.response_complete) and not self.is_upgraded and self._refusal is None:
             self.header_bytes += len(data)  # blank lines, or a part of the headers
             self._start_header_timer()
 
@@ -122,31 +130,29 @@ class HTTPConnection(ClosingConnection):
             if self._bytes_without_content > self.settings.max_header_bytes + len(part):
                 self.refuse(400, BadRequest("the body has too many bytes in chunk extensions or trailers"))
                 return False
-        is_open = super().parse_part(part)
-        if self.header_bytes >= self.settings.max_header_bytes and self.refusal is None:
+        super().data_received(part)
+        if self.header_bytes >= self.settings.max_header_bytes and self._refusal is None:
             self.refuse(431, TooLarge(f"the headers may have up to {self.settings.max_header_bytes:,} bytes"))
-        return is_open and self.refusal is None
+        return self._refusal is None and not self.transport.is_closing()
 
     def on_message_begin(self) -> None:
-        self.has_begun = True
+        self._has_begun = True
         if not self._is_whole:
             self._start_header_timer()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         if len(self.headers) > self.settings.max_headers:
-            self.refusal = (431, TooLarge(f"a request may have up to {self.settings.max_headers} headers"))
+            self._refusal = (431, TooLarge(f"a request may have up to {self.settings.max_headers} headers"))
             raise httptools.HttpParserError  # stops parsing; uvicorn then calls `send_400_response`
         headers = headers_by_name(cast(dict[str, Any], self.scope))
         if wrong := violation(headers, self.parser.get_http_version):
-            self.refusal = (400, BadRequest(wrong))
+            self._refusal = (400, BadRequest(wrong))
             raise httptools.HttpParserError
         is_chunked = b"transfer-encoding" in headers
         self.content_end = None if is_chunked else self.received_body_bytes + int(headers.get(b"content-length", 0))
-        self.is_in_headers = self.has_begun = False
+        self.is_in_headers = self._has_begun = False
         self.header_bytes = self._bytes_without_content = 0
-        self.parsing_seconds = MAX_LIGHT_SECONDS if is_chunked else 0.0  # its chunks may have one byte each
-        self.body_flow.is_wanted = False
         self._upgrade = b"websocket" if offers_websocket(headers) else None
         self._cancel_header_timer()
         cast(dict[str, Any], self.scope)["state"][TRANSPORT] = self.transport
@@ -156,7 +162,7 @@ class HTTPConnection(ClosingConnection):
         if self.place is not None:
             self.place.is_busy = not self.cycle.response_complete
         if not self.cycle.keep_alive:
-            self.cycle.transport = cast(asyncio.Transport, DelayedCloseTransport(self))
+            self.cycle.transport = cast(asyncio.Transport, CloseTransport(self.transport, self._close_after_body))
 
     def on_body(self, body: bytes) -> None:
         self._bytes_without_content = 0
@@ -165,9 +171,8 @@ class HTTPConnection(ClosingConnection):
 
     def on_message_complete(self) -> None:
         self.is_in_headers = True
-        if self.close_timer is not None:
-            self.close_timer.cancel()
-            self.close_timer = None
+        if self.closing is not None:
+            self._cancel_close()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -175,27 +180,19 @@ class HTTPConnection(ClosingConnection):
         if self.place is not None:
             self.place.set_idle()
         if not self.is_in_headers:
-            self.close_later()
-            return
-        if self.has_begun:
+            self._close_later()
+        elif self._has_begun:
             self._start_header_timer()
-        if self.unparsed:
-            self.parse_held()
 
     def _get_upgrade(self) -> bytes | None:
         return self._upgrade  # uvicorn would split the header `Connection`, several times
 
-    def refuse_unparsed(self) -> None:
-        if self.is_in_headers:
-            super().refuse_unparsed()
-        else:
-            self.refuse(503, Unavailable("too many bodies wait in the memory of the server; send this request again"))
-
     def send_400_response(self, msg: str) -> None:
-        self.refuse(*(self.refusal or (400, BadRequest(msg))))
+        self.refuse(*(self._refusal or (400, BadRequest(msg))))
 
     def handle_websocket_upgrade(self) -> None:
         self._cancel_timers()
+        self.is_upgraded = True
         super().handle_websocket_upgrade()
         self.parser = self.cycle = None  # type: ignore[assignment]  # they refer to this connection
 
@@ -205,7 +202,7 @@ class HTTPConnection(ClosingConnection):
             self._stall_timer = StallTimer(
                 self.loop,
                 self.transport,
-                self.end_stalled_response,
+                lambda: end_stalled_response(self.cycle, self.transport, self.settings.stall_seconds),
                 seconds=self.settings.stall_seconds,
                 min_bytes_per_second=self.settings.min_read_bytes_per_second,
                 received_bytes=lambda: self.received_body_bytes,
@@ -221,6 +218,52 @@ class HTTPConnection(ClosingConnection):
         if self.place is not None:
             self.place.is_busy = self.is_responding
 
+    def shutdown(self) -> None:
+        """End this connection after the response to the current request. Refuse a request that is incomplete."""
+        if (self.header_bytes or self._has_begun) and not self.is_responding:
+            self.refuse(503, _stopping())
+        else:
+            super().shutdown()
+
+    def end_unfinished(self) -> None:
+        """Refuse the request that is still in progress, because the server stops."""
+        if self.is_responding:
+            self.refuse(503, _stopping())
+
+    def _close_after_body(self) -> None:
+        """Close the connection. If the body is not complete, receive the rest of the body first."""
+        if self.is_in_headers:
+            self.transport.close()
+        else:
+            self._close_later()
+
+    def _close_later(self) -> None:
+        """Close the connection after a delay, so that the client can read the response."""
+        if self.closing is None and not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            self.closing = LingeringClose(self.loop, self.transport, self.settings)
+
+    def refuse(self, status: int, error: DropzoneError) -> None:
+        """Respond without calling the application, and read no further request on this connection."""
+        self._refusal = (status, error)
+        self._cancel_header_timer()
+        if self.is_responding:
+            if self.cycle.response_started:
+                self.transport.close()
+                return
+            disconnect_application(self.cycle)
+        self.transport.write(error_response(status, error))
+        self._close_later()
+
+    def _end_late_headers(self) -> None:
+        """Refuse a request whose headers are incomplete, and close a connection without a request."""
+        self._header_timer = None
+        if self.header_bytes or self._has_begun:
+            seconds = self.settings.header_timeout_seconds
+            self.refuse(408, RequestTimeout(f"the headers were not complete after {seconds:g} s"))
+        else:
+            self.transport.close()
+
     def _close_idle(self) -> None:
         """Close this connection, because another connection needs its place."""
         if self.transport.get_write_buffer_size():
@@ -229,19 +272,26 @@ class HTTPConnection(ClosingConnection):
             self.transport.close()
 
     def _start_header_timer(self) -> None:
-        if self.header_timer is None:
-            self.header_timer = self.loop.call_later(self.settings.header_timeout_seconds, self.end_late_headers)
+        if self._header_timer is None:
+            self._header_timer = self.loop.call_later(self.settings.header_timeout_seconds, self._end_late_headers)
 
     def _cancel_header_timer(self) -> None:
-        if self.header_timer is not None:
-            self.header_timer.cancel()
-            self.header_timer = None
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def _cancel_close(self) -> None:
+        if self.closing is not None:
+            self.closing.cancel()
+            self.closing = None
 
     def _cancel_timers(self) -> None:
         self._cancel_header_timer()
+        self._cancel_close()
         if self._stall_timer is not None:
             self._stall_timer.close()
             self._stall_timer = None
-        if self.close_timer is not None:
-            self.close_timer.cancel()
-            self.close_timer = None
+
+
+def _stopping() -> Unavailable:
+    return Unavailable("the server is stopping; send this request again")

@@ -16,17 +16,24 @@ from collections.abc import Callable
 from typing import cast
 
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from graphql_api.budgets.parsing_turns import MAX_LIGHT_SECONDS
+from graphql_api.graphql_server.server.header_rules import HTTP2_TOKEN
+from graphql_api.graphql_server.server.http_connection import HTTPConnection
 from graphql_api.graphql_server.server.open_connections import OpenConnections
 from graphql_api.graphql_server.server.unparsed_data import UnparsedData
+from graphql_api.graphql_server.settings import ServerSettings
 from graphql_api.graphql_server.tcp_state import has_unread_end
+from storage.documents.errors import DropzoneError, Unavailable
 
-END_OF_LINE = b"\r\n"
+_END_OF_LINE = b"\r\n"
 """Chunks end with these bytes too."""
 
-END_OF_HEADERS = b"\r\n\r\n"
+_END_OF_HEADERS = b"\r\n\r\n"
 """A chunked body ends with these bytes too."""
+
+_MAX_WHOLE_BYTES = 4 * 1024
+"""Data up to this size is parsed at once if it contains exactly one request."""
 
 _MAX_CHUNKED_PART_BYTES = 8 * 1024
 """The chunks of a body may have one byte each. The parser may then need 2 ms for a part."""
@@ -36,6 +43,12 @@ _MAX_EARLY_BYTES = 16 * 1024
 
 _END_CHECK_SECONDS = 0.5
 """Time between two checks whether the client has disconnected, while its next request or its body waits."""
+
+
+def http_connection_class(settings: ServerSettings, open_connections: OpenConnections) -> type[HTTPConnection]:
+    """Return a class of HTTP connections with these limits. uvicorn creates one instance per connection."""
+    members = {"settings": settings, "open_connections": open_connections}
+    return type("ConfiguredHTTPConnection", (SequentialConnection,), members)
 
 
 class BodyFlow(FlowControl):
@@ -75,25 +88,8 @@ class BodyFlow(FlowControl):
             super().resume_reading()
 
 
-class SequentialRequests(HttpToolsProtocol):
-    """An HTTP connection that parses one request at a time.
-
-    The subclass keeps track of where in a request it is.
-    """
-
-    open_connections: OpenConnections
-    max_header_bytes: int
-
-    is_upgraded = False
-    is_in_headers = True
-    header_bytes = 0
-    """The bytes of the current request that are parsed, until its headers are complete."""
-
-    received_body_bytes = 0
-    """The bytes of all bodies on this connection."""
-
-    content_end: int | None = 0
-    """The value of `received_body_bytes` at the end of the current body, or None if the body is chunked."""
+class SequentialConnection(HTTPConnection):
+    """An HTTP connection that parses one request at a time."""
 
     unparsed: UnparsedData | None = None
     """The data that cannot be parsed yet. None until there is such data."""
@@ -107,8 +103,9 @@ class SequentialRequests(HttpToolsProtocol):
     _waits_for_turn = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(cast(asyncio.Transport, transport))
-        self.flow = self.body_flow = BodyFlow(self.transport, self._parse_body)
+        self.body_flow = BodyFlow(cast(asyncio.Transport, transport), self._parse_body)
+        super().connection_made(transport)
+        self.flow = self.body_flow
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.unparsed is not None:
@@ -116,46 +113,52 @@ class SequentialRequests(HttpToolsProtocol):
         super().connection_lost(exc)
         self.body_flow.forget()
 
-    def refuse_unparsed(self) -> None:
-        """End the connection, because all connections together keep too much data."""
-        self.transport.abort()
-
-    @property
-    def is_responding(self) -> bool:
-        """Whether the response to a request is not complete."""
-        return self.cycle is not None and not self.cycle.response_complete
-
-    def receive(self, data: bytes) -> None:
-        """Parse data that may contain a part of a request, or several requests."""
-        if self.unparsed:
+    def data_received(self, data: bytes) -> None:
+        if self.closing is not None and self.discards(data, self.closing):
+            return
+        cycle = self.cycle
+        if (
+            not self.unparsed
+            and self.is_in_headers
+            and not self.header_bytes
+            and (cycle is None or cycle.response_complete)
+            and len(data) <= _MAX_WHOLE_BYTES
+            and (end := data.find(_END_OF_HEADERS)) >= 0
+            and data.find(_END_OF_LINE, end + len(_END_OF_HEADERS)) < 0
+            and data.find(HTTP2_TOKEN, 0, end) < 0
+        ):
+            self.parse_whole(data)
+            if self.is_upgraded:
+                self._pass_on(data[end + len(_END_OF_HEADERS) :])
+        elif self.unparsed:
             self.unparsed.append(data)
             self._hold(self.unparsed)
         else:
             self._parse(data, 0)
 
-    def parse_part(self, part: bytes) -> bool:
-        """Parse data that belongs to at most one request. Return whether to parse more data."""
-        super().data_received(part)
-        return not self.transport.is_closing()
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self.parsing_seconds = MAX_LIGHT_SECONDS if self.content_end is None else 0.0  # chunks may have one byte each
+        self.body_flow.is_wanted = False
 
-    def discard(self) -> None:
-        """Discard the data that is not parsed yet, and read more."""
-        if self.unparsed is not None:
-            self.unparsed.clear()
-        self.body_flow.release()
-
-    def parse_held(self) -> None:
-        """Parse the data that is not parsed yet, in a later iteration of the event loop."""
-        if not self._waits_for_turn:
-            self._waits_for_turn = True
-            self.open_connections.parsing.wait(self._parse_held, self.parsing_seconds)
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.is_in_headers and self.unparsed:
+            self._wait_for_turn()
 
     def handle_websocket_upgrade(self) -> None:
-        self.is_upgraded = True
         self.body_flow.forget()
         super().handle_websocket_upgrade()
 
+    def refuse(self, status: int, error: DropzoneError) -> None:
+        """Respond without calling the application. Discard the data that is not parsed yet, and read more."""
+        if self.unparsed is not None:
+            self.unparsed.clear()
+        self.body_flow.release()
+        super().refuse(status, error)
+
     def _parse(self, data: bytes, start: int, *, has_turn: bool = False) -> None:
+        """Parse data that may contain a part of a request, or several requests."""
         turns = self.open_connections.parsing
         while start < len(data):
             if self._must_wait(len(data) - start) or not (has_turn or turns.may_parse(self.parsing_seconds)):
@@ -175,12 +178,8 @@ class SequentialRequests(HttpToolsProtocol):
             has_turn = False
             start = end
             if self.is_upgraded:
-                self.pass_on(data[start:])
+                self._pass_on(data[start:])
                 return
-
-    def _parse_body(self) -> None:
-        if self.unparsed:
-            self.parse_held()
 
     def _must_wait(self, size: int) -> bool:
         """Return whether data of this size waits for the end of the response, or until the application reads it."""
@@ -188,30 +187,33 @@ class SequentialRequests(HttpToolsProtocol):
             return self.is_responding
         return size > _MAX_EARLY_BYTES and not self.body_flow.is_wanted
 
-    def pass_on(self, data: bytes) -> None:
-        """Pass data that follows the handshake to the WebSocket."""
-        if data:
-            cast(asyncio.Protocol, self.transport.get_protocol()).data_received(data)
-
     def _end_of_part(self, data: bytes, start: int) -> int:
         if self.is_in_headers:
-            limit = start + self.max_header_bytes - self.header_bytes
+            limit = start + self.settings.max_header_bytes - self.header_bytes
         elif self.content_end is None:
             limit = start + _MAX_CHUNKED_PART_BYTES
         else:
             return start + self.content_end - self.received_body_bytes
-        end = data.find(END_OF_HEADERS, start, limit)
-        return limit if end < 0 else end + len(END_OF_HEADERS)
+        end = data.find(_END_OF_HEADERS, start, limit)
+        return limit if end < 0 else end + len(_END_OF_HEADERS)
+
+    def _pass_on(self, data: bytes) -> None:
+        """Pass data that follows the handshake to the WebSocket."""
+        if data:
+            cast(asyncio.Protocol, self.transport.get_protocol()).data_received(data)
 
     def _hold(self, unparsed: UnparsedData) -> None:
-        if unparsed.is_too_much:
-            self.refuse_unparsed()
-            return
-        self.body_flow.hold()
-        if not self._must_wait(unparsed.size):
-            self.parse_held()
-        elif self._end_timer is None:
-            self._end_timer = self.loop.call_later(_END_CHECK_SECONDS, self._check_end)
+        """Read no more data until the unparsed data is parsed. End the connection if there is too much of it."""
+        if unparsed.is_too_much and self.is_in_headers:
+            self.transport.abort()
+        elif unparsed.is_too_much:
+            self.refuse(503, Unavailable("too many bodies wait in the memory of the server; send this request again"))
+        else:
+            self.body_flow.hold()
+            if not self._must_wait(unparsed.size):
+                self._wait_for_turn()
+            elif self._end_timer is None:
+                self._end_timer = self.loop.call_later(_END_CHECK_SECONDS, self._check_end)
 
     def _check_end(self) -> None:
         """End the work on the current request if its client has disconnected."""
@@ -223,7 +225,17 @@ class SequentialRequests(HttpToolsProtocol):
         else:
             self._end_timer = self.loop.call_later(_END_CHECK_SECONDS, self._check_end)
 
-    def _parse_held(self) -> None:
+    def _parse_body(self) -> None:
+        if self.unparsed:
+            self._wait_for_turn()
+
+    def _wait_for_turn(self) -> None:
+        """Parse the data that is not parsed yet, in a later iteration of the event loop."""
+        if not self._waits_for_turn:
+            self._waits_for_turn = True
+            self.open_connections.parsing.wait(self._parse_in_turn, self.parsing_seconds)
+
+    def _parse_in_turn(self) -> None:
         self._waits_for_turn = False
         if not self.unparsed or self.transport.is_closing():
             return

@@ -11,8 +11,9 @@ from starlette.types import ASGIApp
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.certificate import Certificate
 from graphql_api.graphql_server.server.acceptor import Acceptor
-from graphql_api.graphql_server.server.http_connection import HTTPConnection, http_connection_class
+from graphql_api.graphql_server.server.http_connection import HTTPConnection
 from graphql_api.graphql_server.server.open_connections import OpenConnections
+from graphql_api.graphql_server.server.sequential_requests import http_connection_class
 from graphql_api.graphql_server.server.websocket_connection import websocket_connection_class
 from graphql_api.graphql_server.settings import ServerSettings
 
