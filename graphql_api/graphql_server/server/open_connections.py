@@ -14,8 +14,6 @@ from graphql_api import metrics
 from graphql_api.budgets.address_budgets import AddressBudget, network
 from graphql_api.budgets.budget import RETRY_SECONDS, Budget
 from graphql_api.budgets.budgets import Budgets
-from graphql_api.budgets.parsing_turns import ParsingTurns
-from graphql_api.graphql_server.server.unparsed_data import UnparsedTotal
 from storage.documents.errors import Unavailable
 
 
@@ -27,8 +25,6 @@ class OpenConnections:
         self._budget = budgets.connections
         self._connections: _Queue = {}
         self._clients: dict[str, _Client] = {}
-        self.unparsed = UnparsedTotal()
-        self.parsing = ParsingTurns()
 
     @property
     def count(self) -> int:

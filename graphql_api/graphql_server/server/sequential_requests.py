@@ -17,11 +17,11 @@ from typing import cast
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
-from graphql_api.budgets.parsing_turns import MAX_LIGHT_SECONDS
+from graphql_api.budgets.parsing_turns import MAX_LIGHT_SECONDS, ParsingTurns
 from graphql_api.graphql_server.server.header_rules import HTTP2_TOKEN
 from graphql_api.graphql_server.server.http_connection import HTTPConnection
 from graphql_api.graphql_server.server.open_connections import OpenConnections
-from graphql_api.graphql_server.server.unparsed_data import UnparsedData
+from graphql_api.graphql_server.server.unparsed_data import UnparsedData, UnparsedTotal
 from graphql_api.graphql_server.settings import ServerSettings
 from graphql_api.graphql_server.tcp_state import has_unread_end
 from storage.documents.errors import DropzoneError, Unavailable
@@ -45,9 +45,16 @@ _END_CHECK_SECONDS = 0.5
 """Time between two checks whether the client has disconnected, while its next request or its body waits."""
 
 
-def http_connection_class(settings: ServerSettings, open_connections: OpenConnections) -> type[HTTPConnection]:
+def http_connection_class(
+    settings: ServerSettings, open_connections: OpenConnections, unparsed_total: UnparsedTotal
+) -> type[HTTPConnection]:
     """Return a class of HTTP connections with these limits. uvicorn creates one instance per connection."""
-    members = {"settings": settings, "open_connections": open_connections}
+    members = {
+        "settings": settings,
+        "open_connections": open_connections,
+        "unparsed_total": unparsed_total,
+        "parsing_turns": ParsingTurns(),
+    }
     return type("ConfiguredHTTPConnection", (SequentialConnection,), members)
 
 
@@ -90,6 +97,9 @@ class BodyFlow(FlowControl):
 
 class SequentialConnection(HTTPConnection):
     """An HTTP connection that parses one request at a time."""
+
+    unparsed_total: UnparsedTotal
+    parsing_turns: ParsingTurns
 
     unparsed: UnparsedData | None = None
     """The data that cannot be parsed yet. None until there is such data."""
@@ -159,11 +169,11 @@ class SequentialConnection(HTTPConnection):
 
     def _parse(self, data: bytes, start: int, *, has_turn: bool = False) -> None:
         """Parse data that may contain a part of a request, or several requests."""
-        turns = self.open_connections.parsing
+        turns = self.parsing_turns
         while start < len(data):
             if self._must_wait(len(data) - start) or not (has_turn or turns.may_parse(self.parsing_seconds)):
                 if self.unparsed is None:
-                    self.unparsed = UnparsedData(self.open_connections.unparsed)
+                    self.unparsed = UnparsedData(self.unparsed_total)
                 self.unparsed.set(data, start)
                 self._hold(self.unparsed)
                 return
@@ -233,7 +243,7 @@ class SequentialConnection(HTTPConnection):
         """Parse the data that is not parsed yet, in a later iteration of the event loop."""
         if not self._waits_for_turn:
             self._waits_for_turn = True
-            self.open_connections.parsing.wait(self._parse_in_turn, self.parsing_seconds)
+            self.parsing_turns.wait(self._parse_in_turn, self.parsing_seconds)
 
     def _parse_in_turn(self) -> None:
         self._waits_for_turn = False

@@ -14,6 +14,7 @@ from graphql_api.graphql_server.server.acceptor import Acceptor
 from graphql_api.graphql_server.server.http_connection import HTTPConnection
 from graphql_api.graphql_server.server.open_connections import OpenConnections
 from graphql_api.graphql_server.server.sequential_requests import http_connection_class
+from graphql_api.graphql_server.server.unparsed_data import UnparsedTotal
 from graphql_api.graphql_server.server.websocket_connection import websocket_connection_class
 from graphql_api.graphql_server.settings import ServerSettings
 
@@ -45,14 +46,14 @@ class Server(uvicorn.Server):
         certificate: Certificate | None = None,
     ) -> None:
         """Create a server. Without a `certificate`, it uses plain HTTP."""
-        open_connections = OpenConnections(budgets)
+        unparsed_total = UnparsedTotal()
         config = uvicorn.Config(
             app,
             host=host,
             port=port,
             loop="uvloop",
-            http=http_connection_class(settings, open_connections),
-            ws=websocket_connection_class(settings, open_connections),
+            http=http_connection_class(settings, OpenConnections(budgets), unparsed_total),
+            ws=websocket_connection_class(settings, unparsed_total),
             ws_max_size=settings.max_message_bytes,
             ws_ping_interval=settings.ping_interval_seconds,
             ws_ping_timeout=settings.ping_interval_seconds,

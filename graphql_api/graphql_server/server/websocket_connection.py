@@ -31,9 +31,8 @@ from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES
 from graphql_api.graphql_server.server.frame_scanner import FrameScanner
 from graphql_api.graphql_server.server.frame_scheduler import FrameScheduler
 from graphql_api.graphql_server.server.http_connection import HTTPConnection
-from graphql_api.graphql_server.server.open_connections import OpenConnections
 from graphql_api.graphql_server.server.stall_timer import StallTimer
-from graphql_api.graphql_server.server.unparsed_data import UnparsedData
+from graphql_api.graphql_server.server.unparsed_data import UnparsedData, UnparsedTotal
 from graphql_api.graphql_server.settings import ServerSettings
 from graphql_api.graphql_server.slow_reader_notice import notice_of
 from graphql_api.graphql_server.tcp_state import WRITABLE, has_unread_end
@@ -49,16 +48,16 @@ logger = logging.getLogger("graphql_api")
 
 
 def websocket_connection_class(
-    settings: ServerSettings, open_connections: OpenConnections
+    settings: ServerSettings, unparsed_total: UnparsedTotal
 ) -> type[WebSocketsSansIOProtocol]:
     """Return a class of WebSocket connections with these limits. uvicorn creates one instance per connection."""
-    members = {"settings": settings, "open_connections": open_connections, "scheduler": FrameScheduler()}
+    members = {"settings": settings, "unparsed_total": unparsed_total, "scheduler": FrameScheduler()}
     return type("ConfiguredWebSocketConnection", (_WebSocketConnection,), members)
 
 
 class _WebSocketConnection(WebSocketsSansIOProtocol):
     settings: ServerSettings
-    open_connections: OpenConnections
+    unparsed_total: UnparsedTotal
     scheduler: FrameScheduler
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -70,7 +69,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         self._place.become_websocket()
         self._trust: WebSocketTrust | None = None
         self._scanner = FrameScanner()
-        self._unparsed = UnparsedData(self.open_connections.unparsed)
+        self._unparsed = UnparsedData(self.unparsed_total)
         self._is_waiting = False  # for its turn to parse frames
         self._is_discarding = False
         self._frames_without_trust = self._bytes_without_trust = 0
