@@ -84,8 +84,7 @@ class Receiver:
         self._daily_usage = DailyUsage(firestore, writer, budgets)
         self.admission = Admission(budgets, lambda: writer.share)
         self.max_sample_bytes = max_sample_bytes
-        self._time_zone = time_zone
-        self._zone = None if time_zone is None else ZoneInfo(time_zone)
+        self._time_zone = None if time_zone is None else ZoneInfo(time_zone)
         self._earlier = EarlierSamples(firestore, writer, read_headers)
         self._shards = shards
         self._budgets = budgets
@@ -118,8 +117,7 @@ class Receiver:
             started, submitter = time.perf_counter(), sender.submitter
             if len(raw) > _MIN_TURN_BYTES:
                 await self._budgets.turns.wait(submitter)
-            report = payload.validate_quickly(raw, self._zone) or await self._validate_thoroughly(raw, submitter)
-            sample = self._sample(raw, submitter, idempotency_key, labels, report=report)
+            sample = await self._validated(raw, submitter, idempotency_key, labels)
             (outcome,) = await self._write_headers([sample], sender, supersedes=supersedes)
             if isinstance(outcome, Exception):
                 raise outcome
@@ -160,10 +158,7 @@ class Receiver:
         for index, raw in enumerate(raws):
             try:
                 if len(raw) <= MAX_INLINE_BYTES:
-                    report = payload.validate_quickly(raw, self._zone)
-                    if report is None:
-                        report = await self._validate_thoroughly(raw, submitter)
-                    samples[index] = self._sample(raw, submitter, content_key, labels, report=report)
+                    samples[index] = await self._validated(raw, submitter, content_key, labels)
             except DropzoneError as error:
                 outcomes[index] = error.with_traceback(None)  # its traceback would hold all of `raws` in memory
             except MemoryError:
@@ -200,11 +195,14 @@ class Receiver:
             raise TooLarge(f"expected a sample of at most {self.max_sample_bytes:,} bytes, got {len(raw):,} bytes")
         started, submitter = time.perf_counter(), sender.submitter
         settings = await self._settings.current(submitter)
+
+        def validate(identity: Identity | None) -> Sample:
+            report = payload.validate(raw, self._time_zone, skips_missing=settings.skips_missing)
+            identity = identity or Identity.after_parsing(raw, submitter, idempotency_key, report.idempotency_key)
+            return self._sample(raw, report, identity, labels)
+
         with self._budgets.memory.reserve(self._budgets.submitter(submitter).request_bytes) as reservation:
             reservation.resize(len(raw))
-            validate = partial(
-                self._sample, raw, submitter, idempotency_key, labels, skips_missing=settings.skips_missing
-            )
             try:
                 async with self._large_samples.write_chunks(
                     raw, submitter, idempotency_key, validate, settings.expiry.sample
@@ -217,37 +215,27 @@ class Receiver:
         count_stored(outcome, started)
         return outcome
 
+    async def _validated(
+        self, raw: bytes, submitter: str, idempotency_key: str | ContentKey | None, labels: Labels | None
+    ) -> Sample:
+        """Return the sample of a small raw document."""
+        report = payload.validate_quickly(raw, self._time_zone) or await self._validate_thoroughly(raw, submitter)
+        identity = Identity.after_parsing(raw, submitter, idempotency_key, report.idempotency_key)
+        return self._sample(raw, report, identity, labels)
+
     async def _validate_thoroughly(self, raw: bytes, submitter: str) -> ValidationReport:
         """Return the report on a small raw document, from the event loop, or from a thread if it takes long."""
         skips_missing = (await self._settings.current(submitter)).skips_missing
-        validate = partial(payload.validate_thoroughly, raw, self._zone, skips_missing=skips_missing)
+        validate = partial(payload.validate_thoroughly, raw, self._time_zone, skips_missing=skips_missing)
         if len(raw) > _MAX_THOROUGH_BYTES:
             return await self.validators.run(submitter, validate)
         if len(raw) > _MIN_THOROUGH_TURN_BYTES:
             await self._budgets.turns.wait(submitter)
         return validate()
 
-    def _sample(
-        self,
-        raw: bytes,
-        submitter: str,
-        idempotency_key: str | ContentKey | None,
-        labels: Labels | None,
-        identity: Identity | None = None,
-        report: ValidationReport | None = None,
-        *,
-        skips_missing: bool = False,
-    ) -> Sample:
+    def _sample(self, raw: bytes, report: ValidationReport, identity: Identity, labels: Labels | None) -> Sample:
         return Sample.receive(
-            raw,
-            submitter=submitter,
-            idempotency_key=idempotency_key,
-            time_zone=self._time_zone,
-            shards=self._shards,
-            identity=identity,
-            report=report,
-            default_labels=labels,
-            skips_missing=skips_missing,
+            raw, report, identity, default_labels=labels, time_zone=self._time_zone, shards=self._shards
         )
 
     async def _write_headers(

@@ -242,6 +242,18 @@ class Identity:
         return cls(submitter, sample_id, sha256(raw).hexdigest(), idempotency_key is not None)
 
     @classmethod
+    def after_parsing(
+        cls, raw: bytes, submitter: str, idempotency_key: str | ContentKey | None, own_key: str | None
+    ) -> "Identity":
+        """Return the identity of `raw`, whose member `idempotency_key` is `own_key`, or None if it is missing.
+
+        A text `idempotency_key` of the request takes precedence over the member. A `ContentKey` does not.
+        """
+        return cls.of(
+            raw, submitter, idempotency_key if isinstance(idempotency_key, str) else own_key or idempotency_key
+        )
+
+    @classmethod
     def before_parsing(cls, raw: bytes, submitter: str, idempotency_key: str | ContentKey | None) -> "Identity | None":
         """Return the identity of `raw`, or None if `raw` may contain an idempotency key and must be parsed first."""
         if not isinstance(idempotency_key, str) and (b"\\" in raw or _contains_key(raw)):

@@ -15,13 +15,12 @@ from zoneinfo import ZoneInfo
 
 from storage.documents import document_paths, labels
 from storage.documents.chunks import MAX_INLINE_BYTES, Upload, chunk_count, chunk_fields, compress_chunk, join
-from storage.documents.document_paths import ContentKey, Document, Identity
+from storage.documents.document_paths import Document, Identity
 from storage.documents.errors import InvalidSample
 from storage.documents.labels import Labels
 from storage.documents.problems import Problem, ProblemCode
 from storage.documents.retention import Archiving
 from storage.documents.server_time import SERVER_TIME
-from storage.documents.validation import payload
 from storage.documents.validation.validation_report import ValidationReport
 
 _OPTIONAL_FIELDS = ("time_zone", "superseded_by", "supersedes", "submitted_by", "expire_at", "result_expire_at")
@@ -210,35 +209,18 @@ class Sample:
     def receive(
         cls,
         raw: bytes,
+        report: ValidationReport,
+        identity: Identity,
         *,
-        submitter: str,
-        idempotency_key: str | ContentKey | None = None,
-        time_zone: str | None = None,
-        shards: int = 1,
-        identity: Identity | None = None,
-        report: ValidationReport | None = None,
-        default_labels: Labels | None = None,
-        skips_missing: bool = False,
+        default_labels: Labels | None,
+        time_zone: ZoneInfo | None,
+        shards: int,
     ) -> "Sample":
-        """Return the sample with the raw document `raw`: accepted, or rejected with its problems.
+        """Return the sample with the raw document `raw`: accepted, or rejected with the problems in `report`.
 
-        `report` is the report of `payload.validate` on `raw`, if the caller has it.
-
-        The sample has `identity` if that argument is passed. Otherwise its id is derived from the text
-        `idempotency_key`, from the member `idempotency_key` of `raw`, or from its content if `idempotency_key` is a
-        `ContentKey`. Without an idempotency key, the id is random.
-
-        The sample has `default_labels` in addition to its own labels. If both have a name, the sample's own label
-        is used. If `skips_missing` is true, nulls in `data` are left out, even if the sample does not ask for it.
-
-        Raises `NotJson` if `raw` is not a JSON text.
+        The sample has `default_labels` in addition to its own labels. If both have a name, the sample's own label is
+        used. `report` was created with the default `time_zone`.
         """
-        if report is None:
-            zone = None if time_zone is None else ZoneInfo(time_zone)
-            report = payload.validate(raw, zone, skips_missing=skips_missing)
-        if identity is None:
-            key = idempotency_key if isinstance(idempotency_key, str) else report.idempotency_key or idempotency_key
-            identity = Identity.of(raw, submitter, key)
         chunks = chunk_count(raw) if len(raw) > MAX_INLINE_BYTES else 0
         problems, sample_labels = report.problems, report.labels
         if default_labels:
@@ -246,7 +228,7 @@ class Sample:
             if len(sample_labels) > labels.MAX_LABELS:
                 problems, sample_labels = (*problems, labels.too_many()), report.labels
         header = Header(
-            submitter=submitter,
+            submitter=identity.submitter,
             id=identity.id,
             arrival=Arrival.REJECTED if problems else Arrival.ACCEPTED,
             problems=problems,
@@ -255,7 +237,7 @@ class Sample:
             byte_count=len(raw),
             sha256=identity.sha256,
             shard=document_paths.shard(identity.id, shards),
-            time_zone=time_zone,
+            time_zone=None if time_zone is None else time_zone.key,
             raw=None if chunks else raw,
             chunks=chunks,
             labels=sample_labels,

@@ -6,12 +6,13 @@ import numpy as np
 
 from storage.documents import Sample
 from storage.documents.chunks import CHUNK_BYTES
+from tests.received import received_sample
 
 
 def new_sample(submitter: str, *values: float, time_stamp: str = "2019-05-01T06:00:00-04:00") -> Sample:
     """Return a sample of `values`, by default three."""
     raw = json.dumps({"time_stamp": time_stamp, "data": values or [1.0, 2.0, 4.5]}).encode()
-    return Sample.receive(raw, submitter=submitter)
+    return received_sample(raw, submitter=submitter)
 
 
 def new_large_sample(submitter: str) -> tuple[Sample, "np.typing.NDArray[np.float64]"]:

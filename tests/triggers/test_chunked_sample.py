@@ -12,9 +12,10 @@ import zstandard
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from storage.documents import Header, InvalidSample, Sample
+from storage.documents import Header, InvalidSample
 from storage.documents.validation import payload
 from storage.documents.validation.payload import Payload
+from tests.received import received_sample
 from triggers import chunked_sample
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -24,7 +25,7 @@ def cut(raw: bytes, offsets: Iterable[int]) -> tuple[Header, list[bytes]]:
     """Return the header and the chunks of a sample that is cut at some offsets."""
     edges = [0, *sorted(offset % (len(raw) + 1) for offset in offsets), len(raw)]
     chunks = [zstandard.compress(raw[start:end]) for start, end in pairwise(edges)]
-    header = Sample.receive(raw, submitter="one").header
+    header = received_sample(raw, submitter="one").header
     return replace(header, raw=None, chunks=len(chunks)), chunks
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from storage.documents import Sample
+from tests.received import received_sample
 from tests.triggers.machine import Machine
 from tests.triggers.samples import new_sample
 
@@ -18,7 +18,7 @@ async def test_an_unreadable_sample_has_a_failed_result(
     machine: Machine, submitter: str, raw: bytes, path: str, code: str
 ) -> None:
     """The event is acknowledged, although the header says that the sample was accepted."""
-    sample = Sample.receive(raw, submitter=submitter)
+    sample = received_sample(raw, submitter=submitter)
     header = await machine.store(sample, state_on_arrival="ACCEPTED")
 
     assert await machine.deliver(header) == 200
@@ -47,7 +47,7 @@ async def test_a_damaged_header_has_a_failed_result(
 ) -> None:
     """A retry would fail too. The log has the traceback."""
     raw = b'{"time_stamp": "2019-05-01T06:00:00", "data": [1]}'
-    sample = Sample.receive(raw, submitter=submitter, time_zone="Europe/Zurich")
+    sample = received_sample(raw, submitter=submitter, time_zone="Europe/Zurich")
     header = await machine.store(sample, **damage)
 
     assert await machine.deliver(header) == 200

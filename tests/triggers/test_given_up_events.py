@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from storage.documents import Sample, Tombstone, document_paths
 from storage.firestore import encoding
+from tests.received import received_sample
 from tests.triggers.machine import Machine, event_headers
 from tests.triggers.samples import new_sample
 
@@ -46,7 +47,7 @@ async def test_a_sample_whose_event_was_given_up_is_failed(machine: Machine, sub
 async def test_the_result_has_the_labels_of_the_sample(machine: Machine, submitter: str) -> None:
     """Otherwise the sample would be missing in lists of its series."""
     raw = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1], "labels": {"site": "roof"}}'
-    sample = Sample.receive(raw, submitter=submitter)
+    sample = received_sample(raw, submitter=submitter)
 
     await give_up(machine, await machine.store(sample))
 
@@ -131,7 +132,7 @@ async def test_control_characters_of_a_problem_are_escaped(machine: Machine, sub
 async def test_a_sample_that_was_submitted_again_is_failed(machine: Machine, submitter: str) -> None:
     """The tombstone of the earlier sample with the same idempotency key does not count as a result."""
     raw = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1], "idempotency_key": "again"}'
-    sample = Sample.receive(raw, submitter=submitter)
+    sample = received_sample(raw, submitter=submitter)
     earlier = await machine.store(sample)
     await machine.deliver(earlier)
     deleted_at = encoding.to_datetime(earlier.update_time) + timedelta(milliseconds=1)

@@ -10,7 +10,8 @@ import psutil
 import pytest
 import zstandard
 
-from storage.documents import Sample, compress_chunk
+from storage.documents import compress_chunk
+from tests.received import received_sample
 from tests.triggers.machine import Machine
 from tests.triggers.samples import new_large_sample, new_sample
 from triggers import computation
@@ -64,7 +65,7 @@ async def test_repeated_events_of_a_large_sample_compute_it_once(own_machine: Ma
 async def test_a_large_sample_that_exceeds_the_memory_fails_in_the_end(own_machine: Machine, submitter: str) -> None:
     """Its event is refused with 503 twice. The process survives, and computes other samples."""
     raw = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1%b]}' % (b",1" * 20_000_000)  # 160 MB of doubles
-    sample = Sample.receive(raw, submitter=submitter)
+    sample = received_sample(raw, submitter=submitter)
     header = await own_machine.store(sample)
     small = await own_machine.store(new_sample(submitter))
     await own_machine.deliver(small)
@@ -88,7 +89,7 @@ def test_a_sample_over_its_budget_has_a_failed_result(shape: str) -> None:
     """The computation checks its processor time itself, because a thread cannot be ended."""
     start = b'{"o": {}, ' if shape == "object before the numbers" else b"{"
     raw = b'%b"time_stamp": "2019-05-01T06:00:00Z", "data": [1%b]}' % (start, b",1" * 1_000_000)
-    sample = Sample.receive(raw, submitter="one")
+    sample = received_sample(raw, submitter="one")
     chunks = [compress_chunk(raw, number) for number in range(sample.header.chunks)]
 
     result = computation.compute(sample.header, datetime.now(UTC), chunks, max_seconds=0.001)
@@ -101,7 +102,7 @@ def test_a_sample_over_its_budget_has_a_failed_result(shape: str) -> None:
 def test_a_sample_of_many_numbers_needs_little_more_memory_than_its_numbers() -> None:
     """They are sorted in place."""
     raw = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1%b]}' % (b",1" * 2_000_000)
-    sample = Sample.receive(raw, submitter="one")
+    sample = received_sample(raw, submitter="one")
     chunks = [compress_chunk(raw, number) for number in range(sample.header.chunks)]
 
     tracemalloc.start()

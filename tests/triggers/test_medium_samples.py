@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from storage.documents import Sample
 from storage.documents.server_time import SERVER_TIME
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
+from tests.received import received_sample
 from tests.storage.firestore.scripted_firestore import DATABASE, ScriptedFirestore, serve
 from triggers import main
 from triggers.result_store import ResultStore
@@ -36,7 +36,7 @@ async def firestore(server: ScriptedFirestore) -> AsyncIterator[Firestore]:
 def new_event(number: int) -> SampleEvent:
     """Return the event of a new sample of 20 KB."""
     raw = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%d%b]}' % (number, b",1" * 10_000)
-    header = Sample.receive(raw, submitter="tenant").header
+    header = received_sample(raw, submitter="tenant").header
     fields = {name: value for name, value in header.fields().items() if value is not SERVER_TIME}
     document = encoding.to_write(f"{DATABASE}/documents/samples/{header.id}", fields).update
     document.update_time.GetCurrentTime()

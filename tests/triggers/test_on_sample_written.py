@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from storage.documents import Arrival, Sample, document_paths, timestamps
+from storage.documents import Arrival, document_paths, timestamps
 from storage.firestore import encoding
+from tests.received import received_sample
 from tests.triggers.machine import DATABASE, ROOT, Machine
 from tests.triggers.samples import new_sample
 
@@ -16,7 +17,7 @@ FIXTURE = ROOT / "fixture"
 
 async def test_the_result_of_the_fixture_is_the_published_one(machine: Machine, submitter: str) -> None:
     """The result of `fixture/sample.json` equals `fixture/result.json` to the last digit."""
-    sample = Sample.receive((FIXTURE / "sample.json").read_bytes(), submitter=submitter)
+    sample = received_sample((FIXTURE / "sample.json").read_bytes(), submitter=submitter)
     header = await machine.store(sample)
 
     assert await machine.deliver(header) == 200
@@ -71,7 +72,7 @@ async def test_a_deleted_sample_gets_no_result(machine: Machine, submitter: str)
 
 async def test_a_rejected_sample_gets_no_result(machine: Machine, submitter: str) -> None:
     """Its header contains the problems."""
-    sample = Sample.receive(b'{"time_stamp": "2019-05-01", "data": []}', submitter=submitter)
+    sample = received_sample(b'{"time_stamp": "2019-05-01", "data": []}', submitter=submitter)
     assert sample.header.arrival is Arrival.REJECTED
     header = await machine.store(sample)
 
@@ -134,7 +135,7 @@ async def test_a_small_sample_does_not_wait_for_the_samples_of_another_submitter
 ) -> None:
     """Each of these takes several milliseconds. The small sample is computed before most of them."""
     raw = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%d%b]}'
-    others = [Sample.receive(raw % (n, b",1" * 120_000), submitter=f"{submitter}-other") for n in range(60)]
+    others = [received_sample(raw % (n, b",1" * 120_000), submitter=f"{submitter}-other") for n in range(60)]
     headers = [await machine.store(sample) for sample in others]
     small = await machine.store(new_sample(submitter))
 

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from storage.documents import Sample, document_paths
+from storage.documents import document_paths
+from tests.received import received_sample
 from tests.triggers.machine import Machine
 from tests.triggers.samples import new_large_sample
 
@@ -42,7 +43,7 @@ async def test_a_result_is_kept_if_the_key_of_its_expired_sample_is_used_again(
     machine: Machine, submitter: str
 ) -> None:
     """It gets a new id, and stays in lists until it expires or is archived. A repeated event changes nothing."""
-    earlier, later = (Sample.receive(raw, submitter=submitter) for raw in (EARLIER, LATER))
+    earlier, later = (received_sample(raw, submitter=submitter) for raw in (EARLIER, LATER))
     due = datetime.now(UTC) + timedelta(days=50)
     await machine.deliver(await machine.store(earlier, result_expire_at=due, archiving={"expire_at": None}))
     computed = (await machine.result(earlier)).to_dict()
@@ -65,7 +66,7 @@ async def test_a_result_is_kept_if_the_key_of_its_expired_sample_is_used_again(
 async def test_a_failed_result_has_the_shard_of_its_sample(machine: Machine, submitter: str) -> None:
     """Otherwise a count of one shard would hide that another sample of the shard has no result."""
     raw = b'{"time_stamp": "2019-05-01T06:00:00", "data": [1]}'
-    samples = (Sample.receive(raw, submitter=submitter, shards=4, time_zone="Europe/Zurich") for _ in range(1_000))
+    samples = (received_sample(raw, submitter=submitter, shards=4, time_zone="Europe/Zurich") for _ in range(1_000))
     sample = next(each for each in samples if each.header.shard == 3)
 
     assert await machine.deliver(await machine.store(sample, time_zone="Mars/Base")) == 200

@@ -6,13 +6,14 @@ import pytest
 from cloudevents.conversion import from_http
 from cloudevents.http.event import CloudEvent
 
-from storage.documents import Sample, document_paths
+from storage.documents import document_paths
 from storage.documents.chunks import MAX_INLINE_BYTES
 from storage.firestore import encoding
+from tests.received import received_sample
 from tests.triggers.machine import DATABASE, event_body, event_headers
 from triggers.sample_event import SampleEvent, parse
 
-SAMPLE = Sample.receive(
+SAMPLE = received_sample(
     b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1.5]}', submitter="local", idempotency_key="one"
 )
 PATH = document_paths.sample("local", SAMPLE.header.id)
@@ -58,7 +59,7 @@ def test_the_event_of_a_change_is_small_enough_for_eventarc() -> None:
         {f"name{number}": "v" * 64 for number in range(4)},
     )
     raw = opening + b"1," * ((MAX_INLINE_BYTES - len(opening) - 3) // 2) + b"1]}"
-    sample = Sample.receive(raw, submitter="local", default_labels=labels)
+    sample = received_sample(raw, submitter="local", default_labels=labels)
     assert not sample.header.chunks
     document = encoding.to_write(f"{DATABASE}/documents/{PATH}", sample.header.fields()).update
 

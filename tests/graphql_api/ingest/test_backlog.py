@@ -13,9 +13,10 @@ from graphql_api.budgets.budgets import Budgets
 from graphql_api.ingest import backlog as backlog_module
 from graphql_api.ingest.backlog import Backlog
 from graphql_api.limits import Limits
-from storage.documents import Sample, document_paths
+from storage.documents import document_paths
 from storage.firestore.client import Firestore
 from storage.firestore.errors import DamagedDocument
+from tests.received import received_sample
 from tests.stack import Stack, eventually
 
 SAMPLE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}'
@@ -60,7 +61,7 @@ def test_a_submitter_with_a_full_backlog_is_refused_until_results_are_there(limi
 async def test_a_failed_check_does_not_end_the_checks(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """Of the samples whose results are read, the oldest one cannot be read. The backlog shrinks all the same."""
     monkeypatch.setattr(backlog_module, "_CHECK_SECONDS", 0.01)
-    headers = [Sample.receive(SAMPLE, submitter="station").header for _ in range(10)]
+    headers = [received_sample(SAMPLE, submitter="station").header for _ in range(10)]
     damaged = document_paths.result("station", headers[0].id)
     reads = 0
 

@@ -14,9 +14,10 @@ from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import digest
 from graphql_api.limits import Limits
 from graphql_api.settings import Settings
-from storage.documents import Result, Sample, Statistics, Status, document_paths
+from storage.documents import Result, Statistics, Status, document_paths
 from tests.infra.firestore.server_process import FirestoreProcess, call_count
 from tests.ports import free_port
+from tests.received import received_sample
 
 SUBMITTER = "station"
 RESULTS = 50
@@ -35,7 +36,7 @@ def _store(client: Client) -> str:
     batch = client.batch()
     for number in range(RESULTS):
         raw = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%d]}' % number
-        header = Sample.receive(raw, submitter=SUBMITTER).header
+        header = received_sample(raw, submitter=SUBMITTER).header
         instant = datetime(2019, 5, 1, tzinfo=UTC) + timedelta(hours=number)
         result = Result(
             SUBMITTER,

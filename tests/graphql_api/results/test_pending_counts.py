@@ -13,10 +13,11 @@ from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.results.filters import Bound, Selection
 from graphql_api.results.pagination import PageRequest
 from graphql_api.results.sample_listing import SampleListing
-from storage.documents import Labels, Result, Sample, SampleState, Statistics, Status, document_paths
+from storage.documents import Labels, Result, SampleState, Statistics, Status, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from tests.infra.firestore.server_process import FirestoreProcess
+from tests.received import received_sample
 
 SUBMITTER = "station"
 IDS = [str(uuid4()) for _ in range(8)]
@@ -42,7 +43,7 @@ async def firestore(tmp_path: Path) -> AsyncIterator[Firestore]:
     firestore = Firestore(channel, "projects/p/databases/(default)", timeout_seconds=30)
     try:
         raw = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1], "labels": {"site": "bern", "unit": "V"}}'
-        header = Sample.receive(raw, submitter=SUBMITTER).header
+        header = received_sample(raw, submitter=SUBMITTER).header
         paths = {number: document_paths.sample(SUBMITTER, IDS[number]) for number in range(2, 7)}
         await store(
             firestore, {path: header.fields() | {"submitted_at": day(number)} for number, path in paths.items()}
@@ -97,7 +98,7 @@ async def test_samples_with_labels_are_counted_and_not_read(
 ) -> None:
     """The results of days 1 and 2 have outlived their samples. That of day 6 has other labels."""
     unit = SITE | {"unit": "V"}
-    header = Sample.receive(b"{}", submitter=SUBMITTER, default_labels=SITE).header
+    header = received_sample(b"{}", submitter=SUBMITTER, default_labels=SITE).header
     rejected = document_paths.sample(SUBMITTER, IDS[7])
     await store(firestore, {rejected: header.fields() | {"submitted_at": day(7)}})
     await firestore.batch_write([encoding.to_delete(firestore.name(document_paths.sample(SUBMITTER, IDS[2])))])
@@ -181,7 +182,7 @@ async def test_counts_equal_lists_although_later_samples_have_expired(
     for number, status in enumerate(statuses, 2):
         await store_result(firestore, number, status, submitted_at=day(number), labels=SITE)
     await delete_samples(firestore, 3, 4, 5)
-    header = Sample.receive(b"{}", submitter=SUBMITTER, default_labels=SITE).header
+    header = received_sample(b"{}", submitter=SUBMITTER, default_labels=SITE).header
     today = header.fields() | {"state_on_arrival": "ACCEPTED", "submitted_at": await firestore.now()}
     await store(
         firestore, {document_paths.sample(SUBMITTER, IDS[7]): today, document_paths.sample(SUBMITTER, IDS[1]): today}
@@ -223,7 +224,7 @@ async def test_a_selection_for_deletion_leaves_out_samples_that_arrive_meanwhile
 
     async for ids in listing.ids_with_expired(SUBMITTER, None, Selection(labels=SITE), 2):
         if not selected:
-            header = Sample.receive(b"{}", submitter=SUBMITTER, default_labels=SITE).header
+            header = received_sample(b"{}", submitter=SUBMITTER, default_labels=SITE).header
             now = await firestore.now()
             await store(firestore, {document_paths.sample(SUBMITTER, IDS[7]): header.fields() | {"submitted_at": now}})
             await store_result(firestore, 7, submitted_at=now, labels=SITE)

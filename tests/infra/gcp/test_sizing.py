@@ -19,14 +19,12 @@ from infra.embedded.firestore.indexes.index_registry import IndexRegistry
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.writes.pending_document import PendingDocument
 from infra.embedded.firestore.writes.rate_limits import INDEXES, RateLimits
-from storage.documents import Sample
-from storage.documents.validation import payload
 from storage.firestore import encoding
+from tests.received import received_sample
 
 DATABASE = "projects/p/databases/(default)"
 BURST_SECONDS, MEASURED_SECONDS = 1.0, 0.25
 RAW = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}'
-REPORT = payload.validate(RAW, None)
 START = datetime(2026, 11, 27, tzinfo=UTC)
 
 
@@ -43,7 +41,7 @@ def registry() -> IndexRegistry:
 
 def header(shards: int, submitted_at: datetime) -> PendingDocument:
     """Return the write of a new header."""
-    path, fields = Sample.receive(RAW, submitter="station-7", shards=shards, report=REPORT).document()
+    path, fields = received_sample(RAW, submitter="station-7", shards=shards).document()
     full_name = f"{DATABASE}/documents/{path}"
     fields = {**fields, "submitted_at": submitted_at}
     document = Document(name=full_name)

@@ -6,13 +6,13 @@ from typing import Any
 
 from google.events.cloud.firestore_v1 import DocumentEventData
 
-from storage.documents import Sample
 from storage.firestore import encoding
 from tests.load import samples, stack_processes, wrk
 from tests.load.plan import Plan, repeat
 from tests.load.process import Busy
 from tests.load.table import Figure, Row
 from tests.load.wrk import Outcome, Target
+from tests.received import received_sample
 
 EVENT_VALUES = (100, 10_000)
 CONNECTIONS = 64
@@ -50,7 +50,7 @@ def events(plan: Plan) -> Iterator[Row]:
 
 def _body(values: int) -> bytes:
     """Return the event that Eventarc sends for a new sample."""
-    sample = Sample.receive(samples.sample(values), submitter=stack_processes.SUBMITTER)
+    sample = received_sample(samples.sample(values), submitter=stack_processes.SUBMITTER)
     (path, stored), *chunks = reversed(list(sample.documents()))
     if chunks:
         raise ValueError(f"{values} values do not fit into an event")

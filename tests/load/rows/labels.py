@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from storage.documents import Header, Result, Sample, Status, document_paths, labels
+from storage.documents import Header, Result, Status, document_paths, labels
 from storage.firestore import encoding
 from storage.firestore.messages import Write
 from tests.load import samples, stack_processes, wrk
@@ -21,6 +21,7 @@ from tests.load.process import Failed
 from tests.load.stack_processes import SUBMITTER
 from tests.load.table import Figure, Goal, Row
 from tests.load.wrk import Target
+from tests.received import received_sample
 from triggers.computation import summarize
 
 VALUES = 100
@@ -156,7 +157,7 @@ async def _store_series(address: str) -> None:
 async def _store_samples(address: str, count: int) -> None:
     """Store results, and the samples that are to be deleted, as API and function write them."""
     async with Firestore.connect(address, stack_processes.PROJECT) as firestore:
-        example = Sample.receive(samples.sample(VALUES), submitter=SUBMITTER, default_labels=LABELS).header
+        example = received_sample(samples.sample(VALUES), submitter=SUBMITTER, default_labels=LABELS).header
         for start in range(0, count, TOGETHER // 2):
             writes = []
             for number in range(start, min(count, start + TOGETHER // 2)):

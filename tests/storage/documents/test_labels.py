@@ -8,8 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from storage.documents import Arrival, Header, ProblemCode, Sample, labels
+from storage.documents import Arrival, Header, ProblemCode, labels
 from storage.documents.validation import payload
+from tests.received import received_sample
 
 names = st.from_regex(labels.NAME_PATTERN, fullmatch=True)
 printable = st.characters(exclude_categories=["C", "Z"], include_characters=" ")
@@ -106,7 +107,7 @@ def test_one_term_finds_the_samples_with_all_given_labels(stored: dict[str, str]
 @given(valid_labels)
 def test_labels_of_a_stored_header_round_trip(given_labels: dict[str, str]) -> None:
     """A header without labels has no field for them."""
-    header = Sample.receive(sample(labels=given_labels), submitter="alice").header
+    header = received_sample(sample(labels=given_labels), submitter="alice").header
 
     assert Header.from_fields("alice", header.id, header.fields() | {"submitted_at": None}).labels == given_labels
     assert ("label_terms" in header.fields()) == bool(given_labels)
@@ -117,8 +118,8 @@ def test_a_label_of_a_sample_takes_precedence_over_that_of_its_request() -> None
     """The labels of a request are defaults."""
     raw = sample(labels={"site": "bern"})
 
-    accepted = Sample.receive(raw, submitter="alice", default_labels={"site": "zurich", "unit": "V"}).header
-    rejected = Sample.receive(raw, submitter="alice", default_labels=dict.fromkeys("abcd", "x")).header
+    accepted = received_sample(raw, submitter="alice", default_labels={"site": "zurich", "unit": "V"}).header
+    rejected = received_sample(raw, submitter="alice", default_labels=dict.fromkeys("abcd", "x")).header
 
     assert (accepted.arrival, accepted.labels) == (Arrival.ACCEPTED, {"site": "bern", "unit": "V"})
     assert (rejected.arrival, rejected.labels) == (Arrival.REJECTED, {"site": "bern"})

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from storage.documents import Arrival, Header, InvalidSample, NotJson, Sample, document_paths
 from storage.documents.chunks import CHUNK_BYTES, MAX_INLINE_BYTES
 from storage.firestore import encoding
+from tests.received import received_sample
 
 RAW = b'{"time_stamp": "2019-05-01T06:00:00-04:00", "data": [0.1, -0.0, 1e-320, 9007199254740993]}'
 
@@ -38,7 +39,7 @@ def data(chunk: dict[str, object]) -> bytes:
 def test_a_raw_document_round_trips_byte_for_byte(size: int) -> None:
     """Small ones are in the header, larger ones in chunks."""
     raw = large(size)
-    sample = Sample.receive(raw, submitter="local")
+    sample = received_sample(raw, submitter="local")
 
     *chunks, header = stored(sample).values()
     read = Header.from_fields("local", sample.header.id, header)
@@ -52,7 +53,7 @@ def test_a_raw_document_round_trips_byte_for_byte(size: int) -> None:
 def test_any_json_text_is_stored(members: dict[str, object]) -> None:
     """Rejected samples are stored too."""
     raw = json.dumps(members).encode()
-    sample = Sample.receive(raw, submitter="local")
+    sample = received_sample(raw, submitter="local")
 
     (header,) = stored(sample).values()
 
@@ -62,7 +63,7 @@ def test_any_json_text_is_stored(members: dict[str, object]) -> None:
 
 def test_the_header_is_written_last() -> None:
     """A reader that finds a header can rely on all chunks."""
-    sample = Sample.receive(large(CHUNK_BYTES + 1), submitter="local")
+    sample = received_sample(large(CHUNK_BYTES + 1), submitter="local")
 
     paths = [path for path, _ in sample.documents()]
 
@@ -73,7 +74,7 @@ def test_the_header_is_written_last() -> None:
 
 def test_samples_spread_evenly_over_the_shards() -> None:
     """Ids are random, so all shards are equally likely."""
-    shards = Counter(Sample.receive(RAW, submitter="local", shards=4).header.shard for _ in range(400))
+    shards = Counter(received_sample(RAW, submitter="local", shards=4).header.shard for _ in range(400))
 
     assert sorted(shards) == [0, 1, 2, 3]
     assert min(shards.values()) > 50
@@ -84,7 +85,7 @@ def test_every_document_stays_below_the_limits_of_firestore_and_eventarc() -> No
     for size in (MAX_INLINE_BYTES, 2 * CHUNK_BYTES):
         sizes = [
             encoding.to_write(path, document).update.ByteSize()
-            for path, document in Sample.receive(large(size), submitter="local").documents()
+            for path, document in received_sample(large(size), submitter="local").documents()
         ]
 
         assert max(sizes) < 1_000_000
@@ -93,7 +94,7 @@ def test_every_document_stays_below_the_limits_of_firestore_and_eventarc() -> No
 
 def test_a_raw_document_with_other_bytes_is_rejected() -> None:
     """The digest reveals a lost chunk."""
-    sample = Sample.receive(large(2 * CHUNK_BYTES), submitter="local")
+    sample = received_sample(large(2 * CHUNK_BYTES), submitter="local")
     first, _second, _header = stored(sample).values()
 
     with pytest.raises(InvalidSample, match="got 921,600 bytes that differ"):
@@ -103,7 +104,7 @@ def test_a_raw_document_with_other_bytes_is_rejected() -> None:
 def test_text_that_is_not_json_raises_an_error() -> None:
     """It cannot be stored as a sample."""
     with pytest.raises(NotJson):
-        Sample.receive(b"[1, 2", submitter="local")
+        received_sample(b"[1, 2", submitter="local")
 
 
 def test_an_idempotency_key_determines_one_id_per_submitter() -> None:

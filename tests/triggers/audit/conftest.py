@@ -8,11 +8,12 @@ from typing import Any
 import grpc.aio
 import pytest
 
-from storage.documents import Header, Result, Sample, Statistics, Status, document_paths
+from storage.documents import Header, Result, Statistics, Status, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
 from tests.infra.firestore.server_process import FirestoreProcess
+from tests.received import received_sample
 from triggers.audit.audit import Audit
 from triggers.audit.audit_documents import AuditState, Finding
 from triggers.audit.audit_store import AuditStore
@@ -42,7 +43,7 @@ class Database:
         self, submitter: str, count: int, payload: bytes = PAYLOAD, expire_at: datetime | None = None
     ) -> list[Header]:
         """Store samples; return their headers with the time at which they were submitted."""
-        headers = [Sample.receive(payload, submitter=submitter, shards=self.shards).header for _ in range(count)]
+        headers = [received_sample(payload, submitter=submitter, shards=self.shards).header for _ in range(count)]
         for header in headers:
             header.expire_at = expire_at
         writes = [

@@ -8,9 +8,10 @@ import pytest
 from infra.embedded.firestore.encoding import path_encoding
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.entries import DocumentIndexer
-from storage.documents import Result, Sample, Statistics, Status
+from storage.documents import Result, Statistics, Status
 from storage.documents.server_time import SERVER_TIME
 from storage.firestore import encoding
+from tests.received import received_sample
 
 INDEXES = definitions.read(Path("infra/gcp/firestore.indexes.json"))
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -19,7 +20,7 @@ RAW = b'{"time_stamp": "2026-05-01T00:00:00Z", "data": [1.5]}'
 
 def count_entries(labels: dict[str, str], *, are_shared: bool) -> dict[str, int]:
     """Return the number of entries of a header and of a result. The embedded Firestore shares those of a direction."""
-    header = Sample.receive(RAW, submitter="alice", default_labels=labels).header
+    header = received_sample(RAW, submitter="alice", default_labels=labels).header
     statistics = Statistics(1, 1.5, 0, 1.5, 1.5)
     result = Result("alice", header.id, NOW, 0, Status.COMPUTED, NOW, statistics, submitted_at=NOW, labels=labels)
     counts = {}

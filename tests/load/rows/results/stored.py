@@ -11,11 +11,12 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from storage.documents import Header, Problem, ProblemCode, Result, Sample, Status, document_paths, labels
+from storage.documents import Header, Problem, ProblemCode, Result, Status, document_paths, labels
 from storage.firestore import encoding
 from tests.load import samples, stack_processes
 from tests.load.firestore_client import Firestore
 from tests.load.stack_processes import SUBMITTER
+from tests.received import received_sample
 from triggers.computation import summarize
 from triggers.distribution import sketch
 
@@ -30,8 +31,8 @@ _TOGETHER = 200
 _SEED = 1
 _VALUES = np.linspace(-1, 1, 10)
 _STATISTICS, _SKETCH = summarize(_VALUES), sketch(_VALUES.tolist())
-_ACCEPTED = Sample.receive(samples.sample(len(_VALUES)), submitter=SUBMITTER).header
-_REJECTED = Sample.receive(b'{"data": []}', submitter=SUBMITTER).header
+_ACCEPTED = received_sample(samples.sample(len(_VALUES)), submitter=SUBMITTER).header
+_REJECTED = received_sample(b'{"data": []}', submitter=SUBMITTER).header
 _FAILED = Problem("$.data", "the mean exceeds the largest double", ProblemCode.NOT_COMPUTABLE)
 
 _Documents = Iterator[tuple[str, Mapping[str, object]]]

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.documents import Arrival, ProblemCode, Sample
+from storage.documents import Arrival, ProblemCode
 from storage.documents.validation import json_scanner, payload
+from tests.received import received_sample
 
 values = st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-9, 9), min_size=1)
 
@@ -41,7 +42,7 @@ def test_nulls_are_counted_and_left_out(data: list[float | None]) -> None:
 def test_nulls_in_any_piece_of_a_large_sample_are_counted() -> None:
     """The values are decoded in pieces."""
     data = [0.5, None] * json_scanner.PIECE_BYTES
-    header = Sample.receive(sample(data, missing="skip"), submitter="alice").header
+    header = received_sample(sample(data, missing="skip"), submitter="alice").header
 
     assert (header.arrival, header.count, header.missing_count) == (Arrival.ACCEPTED, len(data) // 2, len(data) // 2)
     assert header.fields()["missing_count"] == len(data) // 2

@@ -1,0 +1,22 @@
+"""Samples as the API receives them."""
+
+from zoneinfo import ZoneInfo
+
+from storage.documents import Identity, Labels, Sample
+from storage.documents.validation import payload
+
+
+def received_sample(
+    raw: bytes,
+    *,
+    submitter: str,
+    idempotency_key: str | None = None,
+    default_labels: Labels | None = None,
+    time_zone: str | None = None,
+    shards: int = 1,
+) -> Sample:
+    """Return the sample with the raw document `raw`. Raises `NotJson` if `raw` is not a JSON text."""
+    zone = None if time_zone is None else ZoneInfo(time_zone)
+    report = payload.validate(raw, zone)
+    identity = Identity.after_parsing(raw, submitter, idempotency_key, report.idempotency_key)
+    return Sample.receive(raw, report, identity, default_labels=default_labels, time_zone=zone, shards=shards)
