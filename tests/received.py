@@ -1,8 +1,10 @@
 """Samples as the API receives them."""
 
+from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
-from storage.documents import Identity, Labels, Sample
+from storage.documents import Identity, Labels, Sample, chunk_fields, compress_chunk
+from storage.documents.document_paths import Document
 from storage.documents.validation import payload
 
 
@@ -20,3 +22,10 @@ def received_sample(
     report = payload.validate(raw, zone)
     identity = Identity.after_parsing(raw, submitter, idempotency_key, report.idempotency_key)
     return Sample.receive(raw, report, identity, default_labels=default_labels, time_zone=zone, shards=shards)
+
+
+def stored_documents(sample: Sample) -> Iterator[Document]:
+    """Yield the path and the fields of each chunk, and then of the header."""
+    for number, path in enumerate(sample.header.chunk_paths()):
+        yield path, chunk_fields(compress_chunk(sample.raw, number), sample.header.expire_at)
+    yield sample.document()

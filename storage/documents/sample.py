@@ -3,10 +3,10 @@
 A raw document of up to `MAX_INLINE_BYTES` is a string in the header. A larger raw document is split into chunks. The
 header is written last. If a header exists, the whole sample is therefore stored. Triggers listen to headers only.
 
-This module opens no connections. `Sample.documents()` returns the documents in write order.
+This module opens no connections.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
@@ -14,7 +14,7 @@ from hashlib import sha256
 from zoneinfo import ZoneInfo
 
 from storage.documents import document_paths, labels
-from storage.documents.chunks import MAX_INLINE_BYTES, Upload, chunk_count, chunk_fields, compress_chunk, join
+from storage.documents.chunks import MAX_INLINE_BYTES, Upload, chunk_count, join
 from storage.documents.document_paths import Document, Identity
 from storage.documents.errors import InvalidSample
 from storage.documents.labels import Labels
@@ -244,12 +244,6 @@ class Sample:
             missing_count=report.missing_count,
         )
         return cls(header, identity, raw)
-
-    def documents(self) -> Iterator[Document]:
-        """Yield the path and the fields of each document in write order. The header is last."""
-        for number, path in enumerate(self.header.chunk_paths()):
-            yield path, chunk_fields(compress_chunk(self.raw, number), self.header.expire_at)
-        yield self.document()
 
     def document(self) -> Document:
         """Return the path and the fields of the header."""

@@ -16,6 +16,7 @@ from storage.documents import Sample, document_paths
 from storage.documents.server_time import SERVER_TIME
 from storage.firestore import encoding
 from tests.ports import free_port
+from tests.received import stored_documents
 
 PROJECT = "dropzone-test"
 DATABASE = f"projects/{PROJECT}/databases/(default)"
@@ -108,7 +109,7 @@ class Machine:
 
     async def store(self, sample: Sample, **changes: object) -> Any:
         """Store `sample` as the API does, with `changes` to its header. Return the document of the header."""
-        *chunks, (path, header) = sample.documents()
+        *chunks, (path, header) = stored_documents(sample)
         for chunk_path, chunk in chunks:
             await self.client.document(chunk_path).set(dict(chunk))
         return await self.put(path, dict(header) | changes)

@@ -51,8 +51,8 @@ def events(plan: Plan) -> Iterator[Row]:
 def _body(values: int) -> bytes:
     """Return the event that Eventarc sends for a new sample."""
     sample = received_sample(samples.sample(values), submitter=stack_processes.SUBMITTER)
-    (path, stored), *chunks = reversed(list(sample.documents()))
-    if chunks:
+    path, stored = sample.document()
+    if sample.header.chunks:
         raise ValueError(f"{values} values do not fit into an event")
     now = datetime.now(UTC)
     data: Any = DocumentEventData.pb()()

@@ -1,4 +1,4 @@
-"""A sample is stored byte for byte, its header last."""
+"""A sample is stored byte for byte."""
 
 import json
 from collections import Counter
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from storage.documents import Arrival, Header, InvalidSample, NotJson, Sample, document_paths
 from storage.documents.chunks import CHUNK_BYTES, MAX_INLINE_BYTES
 from storage.firestore import encoding
-from tests.received import received_sample
+from tests.received import received_sample, stored_documents
 
 RAW = b'{"time_stamp": "2019-05-01T06:00:00-04:00", "data": [0.1, -0.0, 1e-320, 9007199254740993]}'
 
@@ -22,7 +22,7 @@ def large(size: int) -> bytes:
 
 def stored(sample: Sample) -> dict[str, dict[str, object]]:
     """Write the documents as protocol messages and read them back."""
-    written = [encoding.to_write(path, document).update for path, document in sample.documents()]
+    written = [encoding.to_write(path, document).update for path, document in stored_documents(sample)]
     return {message.name: encoding.from_document(message) for message in written}
 
 
@@ -61,15 +61,13 @@ def test_any_json_text_is_stored(members: dict[str, object]) -> None:
     assert Header.from_fields("local", sample.header.id, header).assemble([]) == raw
 
 
-def test_the_header_is_written_last() -> None:
-    """A reader that finds a header can rely on all chunks."""
+def test_chunks_are_below_the_header() -> None:
+    """The header of an earlier release does not name an upload. Its digest then stands for the upload."""
     sample = received_sample(large(CHUNK_BYTES + 1), submitter="local")
 
-    paths = [path for path, _ in sample.documents()]
-
-    header = f"submitters/local/samples/{sample.header.id}"
-    digest = sample.header.sha256[:16]
-    assert paths == [f"{header}/chunks/{digest}-0000", f"{header}/chunks/{digest}-0001", header]
+    header, digest = f"submitters/local/samples/{sample.header.id}", sample.header.sha256[:16]
+    assert sample.document()[0] == header
+    assert sample.header.chunk_paths() == [f"{header}/chunks/{digest}-0000", f"{header}/chunks/{digest}-0001"]
 
 
 def test_samples_spread_evenly_over_the_shards() -> None:
@@ -85,7 +83,7 @@ def test_every_document_stays_below_the_limits_of_firestore_and_eventarc() -> No
     for size in (MAX_INLINE_BYTES, 2 * CHUNK_BYTES):
         sizes = [
             encoding.to_write(path, document).update.ByteSize()
-            for path, document in received_sample(large(size), submitter="local").documents()
+            for path, document in stored_documents(received_sample(large(size), submitter="local"))
         ]
 
         assert max(sizes) < 1_000_000
