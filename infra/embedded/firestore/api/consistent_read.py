@@ -98,27 +98,23 @@ class ConsistentRead:
         self, document_names: Sequence[resource_names.ResourceName]
     ) -> list[versions.DocumentVersion | None]:
         """Return the documents in the order of `document_names`, with None for each document that does not exist."""
-        with self._running_call():
-            return await self._documents(document_names, self._transaction)
-
-    async def _documents(
-        self, document_names: Sequence[resource_names.ResourceName], transaction: Transaction | None
-    ) -> list[versions.DocumentVersion | None]:
-        if transaction is not None and transaction.takes_locks:
-            for name in sorted(document_names, key=lambda name: name.segments):
-                await self._transactions.locks.lock_document(transaction, str(name))
-        read_time = (await self.settle()).read_time
+        transaction = self._transaction
 
         def find(connection: sqlite3.Connection) -> list[versions.DocumentVersion | None]:
             if self._may_be_pruned:
                 versions.check_retained(connection, read_time)
             return [versions.find(connection, self._storage.catalog, name, read_time) for name in document_names]
 
-        on_loop = len(document_names) <= MAX_LOOKUPS_ON_LOOP
-        found = self._storage.read_blocking(find) if on_loop else await self._storage.read(find)
-        if transaction is not None and not transaction.is_read_only:
-            for name, stored in zip(document_names, found, strict=True):
-                transaction.record_read(str(name), name, 0 if stored is None else stored.sequence)
+        with self._running_call():
+            if transaction is not None and transaction.takes_locks:
+                for name in sorted(document_names, key=lambda name: name.segments):
+                    await self._transactions.locks.lock_document(transaction, str(name))
+            read_time = (await self.settle()).read_time
+            on_loop = len(document_names) <= MAX_LOOKUPS_ON_LOOP
+            found = self._storage.read_blocking(find) if on_loop else await self._storage.read(find)
+            if transaction is not None and not transaction.is_read_only:
+                for name, stored in zip(document_names, found, strict=True):
+                    transaction.record_read(str(name), name, 0 if stored is None else stored.sequence)
         return found
 
     async def count(self, query: Query, counts: Counts) -> int:
@@ -141,7 +137,7 @@ class ConsistentRead:
     async def pages(self, query: Query) -> AsyncIterator[list[StoredResult]]:
         """Yield the documents of `query` page by page, serialized."""
         with self._running_call():
-            pages = self._pages(query, self._transaction)
+            pages = self._pages(query)
             if query.find_nearest is None:
                 async for page in pages:
                     yield page
@@ -150,8 +146,9 @@ class ConsistentRead:
                 async for key, document in query.find_nearest.search(documents):
                     yield [(key, document.SerializeToString())]
 
-    async def _pages(self, query: Query, transaction: Transaction | None) -> AsyncIterator[list[StoredResult]]:
-        lock = None
+    async def _pages(self, query: Query) -> AsyncIterator[list[StoredResult]]:
+        """Yield the same pages, without a vector search. A transaction locks or records the query."""
+        transaction, lock = self._transaction, None
         if transaction is not None and transaction.takes_locks:
             lock = await self._transactions.locks.lock_query(transaction, query)
         snapshot = await self.settle()
