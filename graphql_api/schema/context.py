@@ -64,7 +64,7 @@ class Context:
         self.deleter = services.deleter
         self.recomputer = services.recomputer
         self.budgets = services.budgets
-        self.keys = services.key_manager
+        self.key_manager = services.key_manager
         self.audit_log = services.audit_log
         self.submitter_settings = services.submitter_settings
         self._large_read: LargeRead | None = None

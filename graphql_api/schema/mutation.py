@@ -134,8 +134,8 @@ class Mutation(SampleMutation):
         if expires_in_days is not None and not 1 <= expires_in_days <= MAX_DAYS:
             raise BadRequest(f"expected a number of days from 1 to {MAX_DAYS:,} - at `expiresInDays`")
         lifetime = None if expires_in_days is None else timedelta(days=expires_in_days)
-        limits = await info.context.keys.current_limits(caller.submitter, caller.limits)
-        created = await info.context.keys.create(
+        limits = await info.context.key_manager.current_limits(caller.submitter, caller.limits)
+        created = await info.context.key_manager.create(
             caller.submitter, frozenset(scopes), label, lifetime, limits=limits, actor=caller.credential
         )
         return CreatedApiKey.of(created)
@@ -160,7 +160,7 @@ class Mutation(SampleMutation):
         caller = info.context.caller
         if not 0 <= overlap_days <= MAX_OVERLAP_DAYS:
             raise BadRequest(f"expected a number of days from 0 to {MAX_OVERLAP_DAYS} - at `overlapDays`")
-        selected = await info.context.keys.select_one(digest, caller.submitter)
+        selected = await info.context.key_manager.select_one(digest, caller.submitter)
         if not selected[1].scopes <= caller.scopes:
             raise BadRequest(
                 "the key has scopes that the key or token of the request does not have; use a credential with all "
@@ -170,7 +170,7 @@ class Mutation(SampleMutation):
         if caller.limits is not None and caller.limits.name != name:
             raise BadRequest("expected a key with the same limits as the key of the request - at `digest`")
         overlap = timedelta(days=overlap_days)
-        return CreatedApiKey.of(await info.context.keys.rotate(selected, overlap, actor=caller.credential))
+        return CreatedApiKey.of(await info.context.key_manager.rotate(selected, overlap, actor=caller.credential))
 
     @strawberry.mutation(
         description=(
@@ -208,7 +208,7 @@ class Mutation(SampleMutation):
         ] = None,
     ) -> list[ApiKeyType]:
         """Lower the limits of a key of the submitter."""
-        caller, keys = info.context.caller, info.context.keys
+        caller, keys = info.context.caller, info.context.key_manager
         selected = await keys.select_one(digest, caller.submitter)
         given = {
             "requests_per_second": requests_per_second,
@@ -229,8 +229,8 @@ class Mutation(SampleMutation):
     async def revoke_api_key(self, info: Info, digest: Digest) -> ApiKeyType:
         """Revoke a key of the submitter."""
         caller = info.context.caller
-        selected = await info.context.keys.select_one(digest, caller.submitter)
-        return ApiKeyType.of(await info.context.keys.revoke(selected, actor=caller.credential))
+        selected = await info.context.key_manager.select_one(digest, caller.submitter)
+        return ApiKeyType.of(await info.context.key_manager.revoke(selected, actor=caller.credential))
 
 
 def _check_lower(limits: Limits, own: KeyLimits | None, values: Mapping[str, int]) -> None:

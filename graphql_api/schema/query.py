@@ -65,7 +65,7 @@ class Query(SampleQuery):
     )
     async def api_keys(self, info: Info) -> list[ApiKeyType]:
         """Return the keys of the submitter."""
-        keys = await info.context.keys.select(submitter=info.context.caller.submitter)
+        keys = await info.context.key_manager.select(submitter=info.context.caller.submitter)
         return [ApiKeyType.of(key) for key in sorted(keys, key=lambda key: key[1].created, reverse=True)]
 
     @strawberry.field(
