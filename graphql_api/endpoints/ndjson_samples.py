@@ -21,7 +21,7 @@ from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.errors import describe, describe_unexpected
 from graphql_api.graphql_server import http_request
-from graphql_api.graphql_server.body_stream import BodyStream, stream_body
+from graphql_api.graphql_server.body_stream import BodyStream
 from graphql_api.graphql_server.http_request import Credential
 from graphql_api.graphql_server.revocation import wait_until_refused
 from graphql_api.ingest import ndjson
@@ -77,7 +77,7 @@ class NdjsonSamples:
         budgets = self._services.budgets
         turn = budgets.turns.of(caller.submitter)
         decoding = budgets.memory.reserve(budgets.submitter(caller.submitter).request_bytes)
-        body = stream_body(request, turn=turn, reservation=decoding)
+        body = BodyStream(request, turn, decoding)
         receive = partial(
             self._services.receiver.receive_admitted,
             sender=caller,

@@ -1,8 +1,6 @@
 """GraphQL over HTTP, Server-Sent Events and WebSockets for any schema. This package is independent of samples."""
 
-from graphql_api.graphql_server.body_stream import stream_body
 from graphql_api.graphql_server.execution.responses import SharedEvent
-from graphql_api.graphql_server.http_request import read_body
 from graphql_api.graphql_server.routes import GraphQLEndpoint
 from graphql_api.graphql_server.server.uvicorn_server import Server
 from graphql_api.graphql_server.settings import GraphQLSettings, ServerSettings
@@ -13,6 +11,4 @@ __all__ = [
     "Server",
     "ServerSettings",
     "SharedEvent",
-    "read_body",
-    "stream_body",
 ]

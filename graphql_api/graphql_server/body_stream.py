@@ -13,9 +13,9 @@ from contextlib import aclosing
 from starlette.requests import Request
 
 from graphql_api.budgets.loop_turns import LoopTurn
-from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, MemoryBudget, Reservation
+from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, Reservation
 from graphql_api.graphql_server.body_decoder import Decoder
-from graphql_api.graphql_server.http_request import DEFAULTS, Source, any_turn, decode, decoder_of
+from graphql_api.graphql_server.http_request import DEFAULTS, Source, decode, decoder_of
 from graphql_api.graphql_server.settings import MIB
 from storage.documents.errors import TooLarge
 
@@ -26,24 +26,19 @@ MIN_RATIO_BYTES = 64 * MIB
 """The ratio is checked only above this number of decoded bytes, because a body of equal samples has a high ratio."""
 
 
-def stream_body(request: Request, turn: LoopTurn | None = None, reservation: Reservation | None = None) -> "BodyStream":
-    """Return the decoded body, which may be endless, in pieces of at most a few MiB.
-
-    `reservation` holds the memory of the decoder until the stream is closed. By default, this memory has no limit.
-
-    This function raises errors in the headers at once, so that the response can have the status of the error. The
-    iterator raises all other errors while it reads the body; see `read_body`.
-    """
-    source = Source(request, None, DEFAULTS)
-    return BodyStream(source, decoder_of(request), turn or any_turn(), reservation or MemoryBudget(0).reserve())
-
-
 class BodyStream:
-    """An iterator over the pieces of a decoded body."""
+    """An iterator over the pieces of a decoded body, which may be endless. A piece has at most a few MiB.
 
-    def __init__(self, source: Source, decoder: Decoder | None, turn: LoopTurn, reservation: Reservation) -> None:
-        self._source = source
-        self._pieces = _stream(source, decoder, turn, reservation)
+    `reservation` holds the memory of the decoder until the stream is closed.
+    """
+
+    def __init__(self, request: Request, turn: LoopTurn, reservation: Reservation) -> None:
+        """Raise errors in the headers at once, so that the response can have the status of the error.
+
+        The iterator raises all other errors while it reads the body; see `read_body`.
+        """
+        self._source = Source(request, None, DEFAULTS)
+        self._pieces = _stream(self._source, decoder_of(request), turn, reservation)
 
     @property
     def received_bytes(self) -> int:

@@ -14,7 +14,9 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from graphql_api.budgets.memory_budget import MemoryBudget
-from graphql_api.graphql_server import GraphQLSettings, body_stream, read_body, stream_body
+from graphql_api.graphql_server import GraphQLSettings, body_stream
+from graphql_api.graphql_server.body_stream import BodyStream
+from graphql_api.graphql_server.http_request import any_turn, read_body
 from storage.documents.errors import TooLarge, Unavailable
 from tests.graphql_api.graphql_server.service import KEY, Service, error_of, running
 from tests.graphql_api.turns import counted_turns
@@ -253,14 +255,17 @@ async def test_each_large_chunk_of_a_body_is_received_in_a_turn_of_its_own() -> 
 async def test_the_ratio_of_a_stream_is_limited(monkeypatch: pytest.MonkeyPatch, compress: object) -> None:
     """A kilobyte could keep the server busy for hours. A stream of usual samples has a much lower ratio."""
     assert callable(compress)
+    reservation = MemoryBudget(100_000_000).reserve()
     monkeypatch.setattr(body_stream, "MIN_RATIO_BYTES", 1_000_000)
     encoding = "gzip" if compress is gzip.compress else "zstd"
     usual = "".join(f'{{"data": [{number}.5]}}\n' for number in range(200_000)).encode()
 
+    equal = BodyStream(request_of(compress(bytes(20_000_000)), encoding), any_turn(), reservation)
     with pytest.raises(TooLarge, match="plus 200 times its compressed size"):
-        _ = [piece async for piece in stream_body(request_of(compress(bytes(20_000_000)), encoding))]
+        _ = [piece async for piece in equal]
 
-    assert b"".join([piece async for piece in stream_body(request_of(compress(usual), encoding))]) == usual
+    different = BodyStream(request_of(compress(usual), encoding), any_turn(), reservation)
+    assert b"".join([piece async for piece in different]) == usual
 
 
 async def test_a_stream_reserves_the_memory_of_its_decoder() -> None:
@@ -269,8 +274,8 @@ async def test_a_stream_reserves_the_memory_of_its_decoder() -> None:
     large = zstandard.ZstdCompressor(compression_params=window).compress(bytes(12_000_000))
     budget = MemoryBudget(12_000_000)
 
-    def stream(body: bytes) -> body_stream.BodyStream:
-        return stream_body(request_of(body, "zstd"), reservation=budget.reserve())
+    def stream(body: bytes) -> BodyStream:
+        return BodyStream(request_of(body, "zstd"), any_turn(), budget.reserve())
 
     first, second, small = stream(large), stream(large), stream(zstandard.compress(b"{}\n" * 100))
     pieces = aiter(first)

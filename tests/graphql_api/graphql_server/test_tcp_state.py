@@ -12,8 +12,9 @@ import uvloop
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from graphql_api.graphql_server.body_stream import BodyStream, stream_body
-from graphql_api.graphql_server.http_request import read_body
+from graphql_api.budgets.memory_budget import MemoryBudget
+from graphql_api.graphql_server.body_stream import BodyStream
+from graphql_api.graphql_server.http_request import any_turn, read_body
 from graphql_api.graphql_server.tcp_state import TRANSPORT, has_unread_end
 
 
@@ -65,7 +66,8 @@ def test_a_connection_that_is_read_gets_its_end_from_the_event_loop() -> None:
 
 def body_of(transport: asyncio.Transport) -> BodyStream:
     """Return the body of a request over this transport."""
-    return stream_body(Request({"type": "http", "headers": [], "state": {TRANSPORT: transport}}))
+    request = Request({"type": "http", "headers": [], "state": {TRANSPORT: transport}})
+    return BodyStream(request, any_turn(), MemoryBudget(0).reserve())
 
 
 def test_a_body_knows_that_its_client_is_gone() -> None:

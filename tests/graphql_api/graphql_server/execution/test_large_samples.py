@@ -10,8 +10,9 @@ from graphql import OperationDefinitionNode, parse
 from starlette.requests import Request
 from starlette.types import Message
 
-from graphql_api.graphql_server import GraphQLSettings, read_body
+from graphql_api.graphql_server import GraphQLSettings
 from graphql_api.graphql_server.execution.graphql_request import VariableReader, read_json
+from graphql_api.graphql_server.http_request import read_body
 
 T = TypeVar("T")
 
