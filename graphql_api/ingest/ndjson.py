@@ -192,7 +192,7 @@ class _Window(Generic[T]):
 
     async def wait_for_space(self, batch: Sequence[Line]) -> None:
         """Wait until `batch` may be added. Raises `RetryLater` if nothing is in flight and memory is short."""
-        while not self._has_space(batch):
+        while not self._try_to_reserve(batch):
             self._released.clear()
             await self._released.wait()
 
@@ -207,7 +207,8 @@ class _Window(Generic[T]):
         task.add_done_callback(self._unfinished.discard)
         self._tasks.put_nowait(task)
 
-    def _has_space(self, batch: Sequence[Line]) -> bool:
+    def _try_to_reserve(self, batch: Sequence[Line]) -> bool:
+        """Reserve memory for `batch` if it may be added. Return whether it may."""
         if self._lines >= _MAX_LINES_IN_FLIGHT or self._bytes >= _MAX_BYTES_IN_FLIGHT:
             return False
         try:
