@@ -22,7 +22,7 @@ from typing import NamedTuple
 from infra.embedded.eventarc.delivery.delivery import Delivery, State
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.storage import change_consumers
-from infra.embedded.firestore.storage.commit_group import Group
+from infra.embedded.firestore.storage.commit_group import CommitGroup
 from infra.embedded.firestore.storage.storage import Change, Storage
 from infra.embedded.firestore.writes import commits
 from infra.embedded.firestore.writes.document_write import PreparedWrite
@@ -176,7 +176,7 @@ class Deliveries:
         cursors = [(trigger, number, cursor) for number, cursor in changed_cursors.items() if cursor is not None]
         deleted_cursors = [(trigger, number) for number, cursor in changed_cursors.items() if cursor is None]
 
-        def work(group: Group) -> list[StatusError]:
+        def work(group: CommitGroup) -> list[StatusError]:
             outcomes = commits.batch_write(group, list(documents), commits.no_conflicts) if documents else []
             connection = group.connection
             change_consumers.advance(connection, CONSUMER_PREFIX + trigger, progress.cursor)

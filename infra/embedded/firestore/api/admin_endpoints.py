@@ -29,7 +29,7 @@ from infra.embedded.firestore.api.rpc import NO_TOKEN, BearerToken
 from infra.embedded.firestore.data_file import file_check
 from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.queries import result_pages, structured_query
-from infra.embedded.firestore.storage.commit_group import Group
+from infra.embedded.firestore.storage.commit_group import CommitGroup
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes import commits, document_write
 from observability.metrics import CONTENT_TYPE, exposition
@@ -199,5 +199,5 @@ async def delete_all_documents(storage: Storage, database: str) -> int:
     return count
 
 
-def _commit_each(deletions: list[document_write.PreparedWrite], group: Group) -> Any:
+def _commit_each(deletions: list[document_write.PreparedWrite], group: CommitGroup) -> Any:
     return commits.batch_write(group, deletions, commits.no_conflicts)

@@ -23,7 +23,7 @@ class Admission(Protocol):
         """Return normally if a commit may change all these documents now. Otherwise raise `StatusError`."""
 
 
-class Group:
+class CommitGroup:
     """The group commit in progress. Jobs use this object on the writer's thread."""
 
     def __init__(

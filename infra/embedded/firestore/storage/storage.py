@@ -26,7 +26,7 @@ from infra.embedded.firestore.indexes.index_registry import IndexRegistry, Reada
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.checkpoints import MAX_LOG_BYTES, AutomaticCheckpoints, Checkpointer
 from infra.embedded.firestore.storage.clock import Clock, Snapshot
-from infra.embedded.firestore.storage.commit_group import Admission, Group
+from infra.embedded.firestore.storage.commit_group import Admission, CommitGroup
 from infra.embedded.firestore.storage.disk_health import DiskHealth
 from infra.embedded.firestore.storage.index_builder import BuildProgress, IndexBuilder
 from infra.embedded.firestore.storage.readers import Readers, release_page_cache
@@ -90,7 +90,7 @@ class Storage:
         own_admission = None if admission is None else admission(self._registry)
         self._writer = Writer(
             self._connection,
-            partial(Group, self._connection, self.catalog, self.clock, self._registry.indexer, own_admission),
+            partial(CommitGroup, self._connection, self.catalog, self.clock, self._registry.indexer, own_admission),
             self.clock,
             self.health,
             checkpoints,
@@ -196,14 +196,14 @@ class Storage:
 
     # Writing
 
-    async def write(self, work: Callable[[Group], T]) -> T:
+    async def write(self, work: Callable[[CommitGroup], T]) -> T:
         """Run `work` on the writer and return after the commit. If `work` raises, it must not have changed anything."""
         return await self._writer.submit(work)
 
     async def execute(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Call `work` with the writer's connection and return after the commit. An error rolls back its changes."""
 
-        def run(group: Group) -> T:
+        def run(group: CommitGroup) -> T:
             connection = group.connection
             connection.execute("SAVEPOINT execute")
             try:

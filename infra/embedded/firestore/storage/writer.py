@@ -29,7 +29,7 @@ from infra.embedded.firestore.indexes.entry_merges import EntryMerges
 from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.storage.checkpoints import AutomaticCheckpoints
 from infra.embedded.firestore.storage.clock import Clock
-from infra.embedded.firestore.storage.commit_group import Group
+from infra.embedded.firestore.storage.commit_group import CommitGroup
 from infra.embedded.firestore.storage.disk_health import DISK_TEST, DiskHealth
 from infra.embedded.firestore.storage.versions import Change
 
@@ -49,7 +49,7 @@ class WriterEnded(Exception):
 
 @dataclass(slots=True)
 class _Job:
-    work: Callable[[Group], Any]
+    work: Callable[[CommitGroup], Any]
     future: asyncio.Future[Any]
     result: Any = None
     error: Exception | None = None
@@ -67,7 +67,7 @@ class Writer:
     def __init__(
         self,
         connection: sqlite3.Connection,
-        begin_group: Callable[[EntryTables], Group],
+        begin_group: Callable[[EntryTables], CommitGroup],
         clock: Clock,
         health: DiskHealth,
         checkpoints: AutomaticCheckpoints,
@@ -93,7 +93,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="firestore-writer")
         self._thread.start()
 
-    async def submit(self, work: Callable[[Group], T]) -> T:
+    async def submit(self, work: Callable[[CommitGroup], T]) -> T:
         """Run `work` in the next group and return its result after the commit."""
         if self._closed:
             raise unavailable("The server is shutting down.")
@@ -259,5 +259,5 @@ class Writer:
         self._on_commit(changes)
 
 
-def _execute(statement: str, group: Group) -> None:
+def _execute(statement: str, group: CommitGroup) -> None:
     group.connection.execute(statement)

@@ -15,7 +15,7 @@ import grpc
 
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.messages import CommitResponse, Document, microseconds, timestamp
-from infra.embedded.firestore.storage.commit_group import Group
+from infra.embedded.firestore.storage.commit_group import CommitGroup
 from infra.embedded.firestore.storage.versions import Change
 from infra.embedded.firestore.writes.document_write import PreparedWrite
 from infra.embedded.firestore.writes.pending_document import PendingDocument, serialize
@@ -31,7 +31,7 @@ def no_conflicts(pending: Collection[PendingDocument]) -> None:
     """Accept every change. Use this ConflictCheck for writes that ignore locks."""
 
 
-def commit(group: Group, writes: list[PreparedWrite], check_conflicts: ConflictCheck) -> Any:
+def commit(group: CommitGroup, writes: list[PreparedWrite], check_conflicts: ConflictCheck) -> Any:
     """Store all writes and return the CommitResponse. If a write fails, raise StatusError and store nothing."""
     commit_time = group.next_commit_time()
     pending: dict[str, PendingDocument] = {}
@@ -43,7 +43,7 @@ def commit(group: Group, writes: list[PreparedWrite], check_conflicts: ConflictC
     return CommitResponse(write_results=results, commit_time=timestamp(commit_time))
 
 
-def batch_write(group: Group, writes: list[PreparedWrite], check_conflicts: ConflictCheck) -> list[WriteOutcome]:
+def batch_write(group: CommitGroup, writes: list[PreparedWrite], check_conflicts: ConflictCheck) -> list[WriteOutcome]:
     """Store the writes independently of each other, with one commit time. Return the outcome of each write."""
     commit_time = group.next_commit_time()
     outcomes: list[WriteOutcome] = []
@@ -64,7 +64,7 @@ def batch_write(group: Group, writes: list[PreparedWrite], check_conflicts: Conf
     return outcomes
 
 
-def restore(group: Group, documents: Iterable[PreparedWrite]) -> None:
+def restore(group: CommitGroup, documents: Iterable[PreparedWrite]) -> None:
     """Store documents with the create and update times that they contain. The update times must not decrease."""
     for write in documents:
         document = _load(group, write)
@@ -75,7 +75,7 @@ def restore(group: Group, documents: Iterable[PreparedWrite]) -> None:
 
 
 def _apply(
-    group: Group, writes: list[PreparedWrite], pending: dict[str, PendingDocument], commit_time: int
+    group: CommitGroup, writes: list[PreparedWrite], pending: dict[str, PendingDocument], commit_time: int
 ) -> list[Any]:
     """Apply writes in order to the documents in `pending`, and return the results. Load missing documents."""
     results = []
@@ -89,7 +89,7 @@ def _apply(
     return results
 
 
-def _load(group: Group, write: PreparedWrite) -> PendingDocument:
+def _load(group: CommitGroup, write: PreparedWrite) -> PendingDocument:
     try:
         collection_number, stored = group.find(write.name, write.path)
     except StatusError as error:
@@ -101,14 +101,14 @@ def _load(group: Group, write: PreparedWrite) -> PendingDocument:
     return PendingDocument(write.name, write.full_name, write.path, collection_number, stored, old, old)
 
 
-def _load_damaged(group: Group, write: PreparedWrite) -> PendingDocument:
+def _load_damaged(group: CommitGroup, write: PreparedWrite) -> PendingDocument:
     """Return a damaged document. A delete without a precondition can remove it."""
     number, stored, entries = group.find_damaged(write.name, write.path)
     unknown = Document()
     return PendingDocument(write.name, write.full_name, write.path, number, stored, unknown, unknown, entries)
 
 
-def _changed_with_entries(group: Group, pending: Iterable[PendingDocument]) -> list[PendingDocument]:
+def _changed_with_entries(group: CommitGroup, pending: Iterable[PendingDocument]) -> list[PendingDocument]:
     """Return the documents that change, after adding their index entries.
 
     Raise StatusError if a document has too many index entries or a rate limit is exceeded.
@@ -127,7 +127,7 @@ def _changed_with_entries(group: Group, pending: Iterable[PendingDocument]) -> l
     return changed
 
 
-def _store(group: Group, document: PendingDocument, commit_time: int) -> None:
+def _store(group: CommitGroup, document: PendingDocument, commit_time: int) -> None:
     """Write the rows of a document that changed: its version, its index entries and the change."""
     collection_number = document.collection_number
     if collection_number is None:

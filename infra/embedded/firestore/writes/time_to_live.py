@@ -16,7 +16,7 @@ from infra.embedded.firestore.encoding.field_paths import FieldPath
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes import entries
 from infra.embedded.firestore.indexes.entry_tables import EntryTables
-from infra.embedded.firestore.storage.commit_group import Group
+from infra.embedded.firestore.storage.commit_group import CommitGroup
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.versions import DocumentVersion, current
 from infra.embedded.firestore.writes import commits
@@ -80,5 +80,5 @@ def _deletion(name: resource_names.ResourceName, stored: DocumentVersion) -> Pre
     )
 
 
-def _commit_each(deletions: list[PreparedWrite], group: Group) -> None:
+def _commit_each(deletions: list[PreparedWrite], group: CommitGroup) -> None:
     commits.batch_write(group, deletions, commits.no_conflicts)

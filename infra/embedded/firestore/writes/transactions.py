@@ -21,7 +21,7 @@ from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.change_feed import ParsedChange
 from infra.embedded.firestore.storage.clock import Snapshot
-from infra.embedded.firestore.storage.commit_group import Group
+from infra.embedded.firestore.storage.commit_group import CommitGroup
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes import commits
 from infra.embedded.firestore.writes.document_write import PreparedWrite
@@ -69,7 +69,7 @@ class Transaction(LockOwner):
         query, sequence = self._queries[index]
         self._queries[index] = (query.ending_at(last_key), sequence)
 
-    def validate(self, group: Group) -> None:
+    def validate(self, group: CommitGroup) -> None:
         """Raise ABORTED if a document or query result that was read has changed. Call this on the writer's thread."""
         for name, sequence in list(self._reads.values()):
             _, stored = group.find(name, name.path)
@@ -157,7 +157,7 @@ class Transactions:
         """Commit writes, with or without a transaction, and return the CommitResponse. Wait for conflicting locks."""
         owner = transaction or LockOwner(next(self._counter))
 
-        def work(group: Group) -> Any:
+        def work(group: CommitGroup) -> Any:
             owner.check_active()
             if transaction is not None and writes and not transaction.is_read_only:
                 transaction.validate(group)
@@ -174,7 +174,7 @@ class Transactions:
             else:
                 self.locks.release(owner)
 
-    async def _commit_when_unlocked(self, owner: LockOwner, work: Callable[[Group], Any]) -> Any:
+    async def _commit_when_unlocked(self, owner: LockOwner, work: Callable[[CommitGroup], Any]) -> Any:
         deadline = time.monotonic() + MAX_WAIT_SECONDS
         while True:
             try:
@@ -208,7 +208,7 @@ class Transactions:
             self.locks.release(owner)
         return outcomes
 
-    def _attempt_batch(self, writes: list[PreparedWrite], owner: LockOwner, group: Group) -> list[Any]:
+    def _attempt_batch(self, writes: list[PreparedWrite], owner: LockOwner, group: CommitGroup) -> list[Any]:
         return commits.batch_write(group, writes, partial(self.locks.check, owner))
 
     async def _wait_for_holder(self, owner: LockOwner, blocked: Any) -> None:

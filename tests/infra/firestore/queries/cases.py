@@ -8,7 +8,7 @@ import pytest
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.queries import structured_query
-from infra.embedded.firestore.storage.commit_group import Group
+from infra.embedded.firestore.storage.commit_group import CommitGroup
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes import commits, document_write
 from tests.infra.firestore.random_documents import DATABASE
@@ -59,7 +59,7 @@ async def commit(storage: Storage, batch: dict[str, dict[str, int] | None]) -> i
             write.update.fields[field].integer_value = value
         writes.append(document_write.prepare(write, resource_names.parse(name).database))
 
-    def work(group: Group) -> int:
+    def work(group: CommitGroup) -> int:
         return m.microseconds(commits.commit(group, writes, commits.no_conflicts).commit_time)
 
     return await storage.write(work)

@@ -18,7 +18,7 @@ from infra.embedded.firestore.indexes.definitions import CompositeIndex, Definit
 from infra.embedded.firestore.indexes.index_registry import ReadableIndexes
 from infra.embedded.firestore.queries import index_keys, planner, result_pages, structured_query
 from infra.embedded.firestore.queries.counts import Counts
-from infra.embedded.firestore.storage.commit_group import Group
+from infra.embedded.firestore.storage.commit_group import CommitGroup
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes import commits, document_write
 from tests.infra.firestore.random_documents import DATABASE
@@ -104,7 +104,7 @@ async def _commit(storage: Storage, batch: Any) -> int:
         write = m.Write(delete=name) if fields is None else m.Write(update=m.Document(name=name, fields=fields))
         prepared.append(document_write.prepare(write, DATABASE))
 
-    def work(group: Group) -> Any:
+    def work(group: CommitGroup) -> Any:
         return commits.commit(group, prepared, commits.no_conflicts)
 
     return m.microseconds((await storage.write(work)).commit_time)

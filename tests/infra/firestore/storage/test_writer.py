@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from infra.embedded.firestore.errors import StatusError
-from infra.embedded.firestore.storage.commit_group import Group
+from infra.embedded.firestore.storage.commit_group import CommitGroup
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.writer import WriterEnded
 from tests.infra.firestore.server_process import FirestoreProcess
@@ -16,7 +16,7 @@ class ThreadEnd(BaseException):
     """An exception that no handler of the writer expects."""
 
 
-def end_thread(group: Group) -> None:
+def end_thread(group: CommitGroup) -> None:
     """Fail as a defect of the writer would."""
     del group
     raise ThreadEnd

@@ -12,7 +12,7 @@ from infra.embedded.firestore.api.consistent_read import ConsistentRead
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.queries import result_pages, structured_query
 from infra.embedded.firestore.storage import change_consumers
-from infra.embedded.firestore.storage.commit_group import Group
+from infra.embedded.firestore.storage.commit_group import CommitGroup
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes import commits, document_write
 from infra.embedded.firestore.writes.pruning import prune
@@ -40,7 +40,7 @@ class UnretainedFile:
             message.update.fields["n"].integer_value = number
         prepared = document_write.prepare(message, DATABASE)
 
-        def work(group: Group) -> Any:
+        def work(group: CommitGroup) -> Any:
             return commits.batch_write(group, [prepared], commits.no_conflicts)
 
         ((_, error),) = await self.storage.write(work)
