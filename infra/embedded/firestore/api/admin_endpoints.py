@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -29,7 +28,6 @@ from infra.embedded.firestore.api.rpc import NO_TOKEN, BearerToken
 from infra.embedded.firestore.data_file import file_check
 from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.queries import result_pages, structured_query
-from infra.embedded.firestore.storage.commit_group import CommitGroup
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes import commits, document_write
 from observability.metrics import CONTENT_TYPE, exposition
@@ -193,11 +191,11 @@ async def delete_all_documents(storage: Storage, database: str) -> int:
         deletions.append(document_write.prepare(m.Write(delete=document.name), database))
         count += 1
         if len(deletions) == DELETE_BATCH_SIZE:
-            await storage.write(partial(_commit_each, deletions))
+            await _delete(storage, deletions)
             deletions = []
-    await storage.write(partial(_commit_each, deletions))
+    await _delete(storage, deletions)
     return count
 
 
-def _commit_each(deletions: list[document_write.PreparedWrite], group: CommitGroup) -> Any:
-    return commits.batch_write(group, deletions, commits.no_conflicts)
+async def _delete(storage: Storage, deletions: list[document_write.PreparedWrite]) -> None:
+    await storage.write(partial(commits.batch_write, writes=deletions, check_conflicts=commits.no_conflicts))

@@ -16,7 +16,6 @@ from infra.embedded.firestore.encoding.field_paths import FieldPath
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes import entries
 from infra.embedded.firestore.indexes.entry_tables import EntryTables
-from infra.embedded.firestore.storage.commit_group import CommitGroup
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.versions import DocumentVersion, current
 from infra.embedded.firestore.writes import commits
@@ -41,7 +40,9 @@ async def delete_expired(storage: Storage, collection_id: str, field: FieldPath)
                     _deletion(resource_names.ResourceName(database, path_encoding.decode_path(path)), stored)
                     for path, stored in expired
                 ]
-                await storage.write(partial(_commit_each, deletions))
+                await storage.write(
+                    partial(commits.batch_write, writes=deletions, check_conflicts=commits.no_conflicts)
+                )
                 logger.info("Deleted %d expired documents of collection group %s", len(expired), collection_id)
 
 
@@ -78,7 +79,3 @@ def _deletion(name: resource_names.ResourceName, stored: DocumentVersion) -> Pre
         exists=None,
         update_time=update_time,
     )
-
-
-def _commit_each(deletions: list[PreparedWrite], group: CommitGroup) -> None:
-    commits.batch_write(group, deletions, commits.no_conflicts)

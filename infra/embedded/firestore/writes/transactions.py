@@ -196,7 +196,10 @@ class Transactions:
         try:
             while remaining:
                 attempted = [writes[index] for index in remaining]
-                attempt = await self._storage.write(partial(self._attempt_batch, attempted, owner))
+                check = partial(self.locks.check, owner)
+                attempt = await self._storage.write(
+                    partial(commits.batch_write, writes=attempted, check_conflicts=check)
+                )
                 for index, outcome in zip(remaining, attempt, strict=True):
                     outcomes[index] = outcome
                 remaining = [index for index in remaining if isinstance(outcomes[index][1], BlockedByLocks)]
@@ -207,9 +210,6 @@ class Transactions:
         finally:
             self.locks.release(owner)
         return outcomes
-
-    def _attempt_batch(self, writes: list[PreparedWrite], owner: LockOwner, group: CommitGroup) -> list[Any]:
-        return commits.batch_write(group, writes, partial(self.locks.check, owner))
 
     async def _wait_for_holder(self, owner: LockOwner, blocked: Any) -> None:
         with contextlib.suppress(StatusError):  # the deadline of the batch decides when to stop
