@@ -105,7 +105,8 @@ class Receiver:
 
         Raises `NotJson` or `TooLarge` for bytes that cannot be stored, `BadRequest` for an invalid
         `idempotency_key`, `Conflict` if that key was used for other content or another sample supersedes the sample
-        `supersedes`, `NotFound` if that sample does not exist, and `Unavailable`.
+        `supersedes`, `NotFound` if that sample does not exist, `RateLimited` if the sender has sent too many samples,
+        and `Unavailable`.
         """
         with count_failures(1):
             if idempotency_key is not None and not document_paths.is_idempotency_key(idempotency_key):

@@ -165,9 +165,8 @@ class Acceptor:
 
     def _start_opening(self, connection: socket.socket) -> None:
         connection.setblocking(False)
-        connection.setsockopt(
-            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
-        )  # otherwise small frames wait for acknowledgements
+        # Otherwise, small frames wait for acknowledgements.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self._opening) >= _MAX_HANDSHAKES:
             next(iter(self._opening)).cancel()
         task = self._loop.create_task(self._open(connection))

@@ -153,9 +153,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
             raise ClientDisconnected  # uvicorn would raise an error that reports a bug of the application
         await super().send(message)
         if self.initial_response is not None and self.close_sent:
-            self.handshake_complete = (
-                True  # the application denied the handshake; uvicorn would report a missing response
-            )
+            self.handshake_complete = True  # the application denied it; uvicorn would report a missing response
         if self._unparsed and message["type"] != "websocket.send":
             self._parse_now()  # the handshake is complete, or no more messages will be received
 

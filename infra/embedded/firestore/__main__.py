@@ -42,9 +42,10 @@ MIN_WAL_MIB, MAX_WAL_MIB = 32, 1024
 SHORT_BUILD_SECONDS = 2.0
 """How long the server waits for index builds before it opens the port. Longer builds continue while the server runs."""
 
-NEW_OBJECTS = (
-    20_000  # between two collections; a commit allocates thousands of objects, almost none of them in reference cycles
-)
+NEW_OBJECTS = 20_000
+"""New objects between two garbage collections. A commit allocates thousands of objects, almost none of them in
+reference cycles.
+"""
 
 logger = logging.getLogger("firestore")
 
