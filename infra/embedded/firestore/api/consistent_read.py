@@ -18,7 +18,8 @@ from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.clock import Snapshot
 from infra.embedded.firestore.storage.storage import Storage
-from infra.embedded.firestore.writes.transactions import Transaction, Transactions
+from infra.embedded.firestore.writes.locks import QueryLock
+from infra.embedded.firestore.writes.transactions import RecordedQuery, Transaction, Transactions
 
 MAX_LOOKUPS_ON_LOOP = 16  # a few look-ups cost less than a switch to a reader thread
 
@@ -148,13 +149,13 @@ class ConsistentRead:
 
     async def _pages(self, query: Query) -> AsyncIterator[list[StoredResult]]:
         """Yield the same pages, without a vector search. A transaction locks or records the query."""
-        transaction, lock = self._transaction, None
+        transaction = self._transaction
+        narrowed: list[QueryLock | RecordedQuery] = []
         if transaction is not None and transaction.takes_locks:
-            lock = await self._transactions.locks.lock_query(transaction, query)
+            narrowed.append(await self._transactions.locks.lock_query(transaction, query))
         snapshot = await self.settle()
-        index = None
         if transaction is not None and not transaction.is_read_only:
-            index = transaction.record_query(query, snapshot.sequence)
+            narrowed.append(transaction.record_query(query, snapshot.sequence))
         count = 0
         last_key: SortKey = ()
         async for page in result_pages.pages(self._storage, query, snapshot.read_time):
@@ -162,7 +163,5 @@ class ConsistentRead:
             last_key = page[-1][0] if page else last_key
             yield page
         if query.limit is not None and 0 < count == query.limit:
-            if lock is not None:
-                lock.narrow(last_key)
-            if transaction is not None and index is not None:
-                transaction.narrow_query(index, last_key)
+            for each in narrowed:
+                each.narrow(last_key)

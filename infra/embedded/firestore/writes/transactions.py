@@ -11,6 +11,7 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -35,6 +36,18 @@ MAX_REMEMBERED_AGES = 10_000
 OPTIMISTIC = 1
 
 
+@dataclass(slots=True)
+class RecordedQuery:
+    """A query that a transaction has read, and the last sequence of its snapshot."""
+
+    query: Query
+    sequence: int
+
+    def narrow(self, last_key: SortKey) -> None:
+        """Restrict the validation to keys up to the last result, because the limit of the query excludes later keys."""
+        self.query = self.query.ending_at(last_key)
+
+
 class Transaction(LockOwner):
     """One attempt of a client to run a transaction."""
 
@@ -47,7 +60,7 @@ class Transaction(LockOwner):
         self.snapshot: Snapshot | None = None
         self.running_calls = 0
         self._reads: dict[str, tuple[resource_names.ResourceName, int]] = {}
-        self._queries: list[tuple[Query, int]] = []
+        self._queries: list[RecordedQuery] = []
         self._started_at = self.last_used_at = started_at
 
     def has_expired(self, now: float) -> bool:
@@ -59,15 +72,11 @@ class Transaction(LockOwner):
         """Record the version of a document that was read; 0 if it does not exist. Only the first read is recorded."""
         self._reads.setdefault(full_name, (name, sequence))
 
-    def record_query(self, query: Query, sequence: int) -> int:
-        """Record a query and the last sequence of its snapshot. Return the index for `narrow_query`."""
-        self._queries.append((query, sequence))
-        return len(self._queries) - 1
-
-    def narrow_query(self, index: int, last_key: SortKey) -> None:
-        """Restrict the validation of a query to keys up to its last result, because the limit excludes later keys."""
-        query, sequence = self._queries[index]
-        self._queries[index] = (query.ending_at(last_key), sequence)
+    def record_query(self, query: Query, sequence: int) -> RecordedQuery:
+        """Record a query and the last sequence of its snapshot."""
+        recorded = RecordedQuery(query, sequence)
+        self._queries.append(recorded)
+        return recorded
 
     def validate(self, group: CommitGroup) -> None:
         """Raise ABORTED if a document or query result that was read has changed. Call this on the writer's thread."""
@@ -75,10 +84,11 @@ class Transaction(LockOwner):
             _, stored = group.find(name, name.path)
             if (stored.sequence if stored else 0) != sequence:
                 raise aborted(CONTENTION)
-        for query, sequence in list(self._queries):
-            if versions.pruned_sequence(group.connection) > sequence:
+        for recorded in list(self._queries):
+            query = recorded.query
+            if versions.pruned_sequence(group.connection) > recorded.sequence:
                 raise aborted(CONTENTION)  # changes after `sequence` may be deleted
-            for change in group.changed_since(sequence):
+            for change in group.changed_since(recorded.sequence):
                 parsed = ParsedChange(change)
                 if query.covers(parsed.name) and any(
                     document is not None and query.matching_key(parsed.path, document) is not None
