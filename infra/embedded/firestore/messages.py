@@ -6,7 +6,6 @@ removes the empty package afterwards. A later import of the client gets the real
 """
 
 import importlib
-import importlib.util
 import sys
 from collections.abc import MutableMapping
 from types import ModuleType
@@ -14,55 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
-
-__all__ = [
-    "ArrayValue",
-    "BatchGetDocumentsRequest",
-    "BatchGetDocumentsResponse",
-    "BatchWriteRequest",
-    "BatchWriteResponse",
-    "BeginTransactionRequest",
-    "BeginTransactionResponse",
-    "CommitRequest",
-    "CommitResponse",
-    "CreateDocumentRequest",
-    "Cursor",
-    "DeleteDocumentRequest",
-    "Document",
-    "Empty",
-    "ExecutePipelineRequest",
-    "ExecutePipelineResponse",
-    "FieldTransform",
-    "Fields",
-    "GetDocumentRequest",
-    "ListCollectionIdsRequest",
-    "ListCollectionIdsResponse",
-    "ListDocumentsRequest",
-    "ListDocumentsResponse",
-    "ListenRequest",
-    "ListenResponse",
-    "MapValue",
-    "PartitionQueryRequest",
-    "PartitionQueryResponse",
-    "QueryResponse",
-    "RollbackRequest",
-    "RunAggregationQueryRequest",
-    "RunAggregationQueryResponse",
-    "RunQueryRequest",
-    "RunQueryResponse",
-    "Status",
-    "StructuredQuery",
-    "TargetChange",
-    "Timestamp",
-    "UpdateDocumentRequest",
-    "Value",
-    "Write",
-    "WriteRequest",
-    "WriteResponse",
-    "WriteResult",
-    "microseconds",
-    "timestamp",
-]
 
 _CLIENT = "google.cloud.firestore_v1"
 
