@@ -14,7 +14,7 @@ from google.cloud.firestore import AsyncClient, Client
 from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcAsyncIOTransport
 
-from infra.embedded.firestore.storage.storage import Change
+from infra.embedded.firestore.storage.versions import Change
 from tests.infra.eventarc.machine import Event, Function, until
 from tests.ports import free_port
 

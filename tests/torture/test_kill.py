@@ -20,7 +20,8 @@ from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import Definitions
 from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.messages import Document
-from infra.embedded.firestore.storage.storage import Change, Storage
+from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.storage.versions import Change
 from tests.infra.eventarc.machine import until
 from tests.torture.machine import TIMEOUT_SECONDS, Clients, Firestore, Receiver
 from tests.torture.workload import COUNTERS, LABELS, TAGS, Fields, Workload

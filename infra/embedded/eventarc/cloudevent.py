@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from infra.embedded.firestore import messages
-from infra.embedded.firestore.storage.storage import Change
+from infra.embedded.firestore.storage.versions import Change
 
 EVENT_TYPE_PREFIX = "google.cloud.firestore.document.v1."
 SCHEMA = "https://github.com/googleapis/google-cloudevents/blob/main/proto/google/events/cloud/firestore/v1/data.proto"

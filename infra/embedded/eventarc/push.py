@@ -12,7 +12,7 @@ from infra.embedded.eventarc import cloudevent
 from infra.embedded.eventarc.http_client import HttpClient
 from infra.embedded.eventarc.trigger import Trigger
 from infra.embedded.firestore import messages
-from infra.embedded.firestore.storage.storage import Change
+from infra.embedded.firestore.storage.versions import Change
 from observability import tracing
 
 ACKNOWLEDGING_STATUSES = frozenset({200, 201, 202, 204})  # as in Pub/Sub push, without the interim status 102

@@ -7,7 +7,7 @@ from google.cloud.firestore_v1.types import Document
 from google.events.cloud.firestore import DocumentEventData
 
 from infra.embedded.eventarc import cloudevent
-from infra.embedded.firestore.storage.storage import Change
+from infra.embedded.firestore.storage.versions import Change
 
 NAME = "projects/p/databases/(default)/documents/users/marie"
 MICROSECONDS = 1_556_704_800_123_456

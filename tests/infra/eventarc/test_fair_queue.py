@@ -7,7 +7,7 @@ import pytest
 
 from infra.embedded.eventarc.delivery.delivery import Delivery
 from infra.embedded.eventarc.delivery.fair_queue import MAX_LOADED_EVENTS, FairQueue
-from infra.embedded.firestore.storage.storage import Change
+from infra.embedded.firestore.storage.versions import Change
 
 
 def event(group: int, sequence: int, size: int = 0) -> Delivery:

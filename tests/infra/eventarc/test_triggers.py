@@ -9,7 +9,7 @@ from infra.embedded.eventarc import trigger
 from infra.embedded.eventarc.fault_injection import FaultInjection
 from infra.embedded.eventarc.push import Push
 from infra.embedded.eventarc.trigger import InvalidTrigger, Trigger
-from infra.embedded.firestore.storage.storage import Change
+from infra.embedded.firestore.storage.versions import Change
 from tests.infra.eventarc.machine import WRITTEN, Event, Firestore, Function, until
 
 VALID = {

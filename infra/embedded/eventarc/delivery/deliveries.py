@@ -23,7 +23,8 @@ from infra.embedded.eventarc.delivery.delivery import Delivery, State
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.storage import change_consumers
 from infra.embedded.firestore.storage.commit_group import CommitGroup
-from infra.embedded.firestore.storage.storage import Change, Storage
+from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.storage.versions import Change
 from infra.embedded.firestore.writes import commits
 from infra.embedded.firestore.writes.document_write import PreparedWrite
 

@@ -6,7 +6,7 @@ Times are on the monotonic clock, so a change of the wall-clock time has no effe
 from enum import StrEnum
 
 from infra.embedded.eventarc.trigger import Trigger
-from infra.embedded.firestore.storage.storage import Change
+from infra.embedded.firestore.storage.versions import Change
 
 
 class State(StrEnum):

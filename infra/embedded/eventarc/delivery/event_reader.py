@@ -14,7 +14,8 @@ from infra.embedded.eventarc.delivery.delivery import Delivery
 from infra.embedded.eventarc.delivery.fair_queue import FairQueue
 from infra.embedded.eventarc.path_patterns import Pattern
 from infra.embedded.eventarc.trigger import Trigger
-from infra.embedded.firestore.storage.storage import Change, Storage
+from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.storage.versions import Change
 
 MAX_CHANGES_PER_READ = 50  # a change may hold two documents of 1 MiB
 MAX_NAMES_PER_READ = 500

@@ -12,7 +12,8 @@ from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.errors import data_loss
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.storage.clock import Snapshot
-from infra.embedded.firestore.storage.storage import Change, Storage
+from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.storage.versions import Change
 
 MAX_QUEUE_LENGTH = 4_096
 MAX_QUEUE_BYTES = 16 * 1024 * 1024

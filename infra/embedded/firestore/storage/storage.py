@@ -34,8 +34,6 @@ from infra.embedded.firestore.storage.steady_clock import SteadyClock
 from infra.embedded.firestore.storage.versions import Change
 from infra.embedded.firestore.storage.writer import Writer
 
-__all__ = ["Change", "Snapshot", "Storage"]
-
 T = TypeVar("T")
 CACHE_KIB = 16 * 1024
 CACHED_STATEMENTS = 128
