@@ -8,7 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from dropzone.async_reader import FIRST_POLL_SECONDS, MAX_POLL_SECONDS, AsyncReader
+from dropzone.async_reader import AsyncReader, poll_pauses
 from dropzone.errors import (
     ABOUT_ONE_SAMPLE,
     TRANSIENT,
@@ -147,10 +147,11 @@ class AsyncClient(AsyncReader):
         for part in parts:
             variables = {"ids": part, "filter": where and where.variables(), "reason": reason}
             deletion_id = (await self._query(operations.DELETE, variables))["deletion"]["id"]
-            poll_seconds = FIRST_POLL_SECONDS
-            while (progress := await self._deletion(deletion_id))["state"] == "RUNNING":
-                await asyncio.sleep(poll_seconds)
-                poll_seconds = min(2 * poll_seconds, MAX_POLL_SECONDS)
+            for pause in poll_pauses():
+                progress = await self._deletion(deletion_id)
+                if progress["state"] != "RUNNING":
+                    break
+                await asyncio.sleep(pause)
             deleted += progress["deleted"]
             if progress["state"] != "FINISHED":
                 raise Unavailable(f"the deletion was interrupted after {deleted:,} samples; repeat it to continue")

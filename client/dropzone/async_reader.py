@@ -1,7 +1,7 @@
 """The reading methods of a client: samples, results, summaries, labels and settings."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ from dropzone.transport import operations
 from dropzone.transport.connection import Connection
 from dropzone.transport.retry import retrying
 
-FIRST_POLL_SECONDS, MAX_POLL_SECONDS = 0.05, 1.0
+_FIRST_POLL_SECONDS, _MAX_POLL_SECONDS = 0.05, 1.0
 _PAGE_SIZE = 500
 
 
@@ -61,8 +61,7 @@ class AsyncReader:
 
         Raises `NotFound` if one of the samples does not exist.
         """
-        pending = list(dict.fromkeys(sample_ids))
-        poll_seconds = FIRST_POLL_SECONDS
+        pending, pauses = list(dict.fromkeys(sample_ids)), poll_pauses()
         while pending:
             still_pending: list[str] = []
             for start in range(0, len(pending), operations.MAX_SETTLED_IDS):
@@ -77,8 +76,7 @@ class AsyncReader:
                         yield SettledSample.parse(values)
             pending = still_pending
             if pending:
-                await asyncio.sleep(poll_seconds)
-                poll_seconds = min(2 * poll_seconds, MAX_POLL_SECONDS)
+                await asyncio.sleep(next(pauses))
 
     def results(
         self,
@@ -226,3 +224,11 @@ class AsyncReader:
             return NotFound(f"sample {sample_id} does not exist")
         reason = deleted["reason"] or "no reason was given"
         return NotFound(f"sample {sample_id} was deleted at {deleted['deletedAt']}: {reason}")
+
+
+def poll_pauses() -> Iterator[float]:
+    """Yield the pauses between polls of one state, in seconds. Each is twice as long as the previous one, up to 1 s."""
+    seconds = _FIRST_POLL_SECONDS
+    while True:
+        yield seconds
+        seconds = min(2 * seconds, _MAX_POLL_SECONDS)

@@ -83,7 +83,7 @@ async def partition_query(storage: Storage, read: ConsistentRead, request: Any) 
     partitions.check(query)
     if request.partition_count <= 0:
         raise invalid_argument("partition_count must be greater than zero.")
-    _page_size(request)
+    _page_size(request)  # raises if the size is negative; a page can have more than `MAX_PAGE_SIZE` partitions
     position = _resume(storage, read, request.page_token)
     partitioner = partitions.Partitioner(request.partition_count)
     async for _, document in read.query(query):
