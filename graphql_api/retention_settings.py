@@ -14,7 +14,7 @@ def parse_retention(sample_days: int, result_days: int, hourly: str) -> Retentio
             raise ValueError(f"{name} must be from 0 to {MAX_DAYS:,}, got {days}")
     if result_days and not 0 < sample_days <= result_days:
         raise ValueError(
-            f"{_RESULTS} must be at least {_SAMPLES}, got {result_days} and {sample_days}; 0 means for ever"
+            f"{_RESULTS} must be at least {_SAMPLES}, got {result_days} and {sample_days}; 0 means forever"
         )
     return Retention(sample_days or None, result_days or None, _parse_hourly(hourly, result_days))
 
@@ -25,7 +25,7 @@ def _parse_hourly(text: str, result_days: int) -> HourlyRetention | None:
     if text != "forever" and not text.isdecimal():
         raise ValueError(f"{_HOURLY} must be off, a number of days, or forever, got {text}")
     if not result_days:
-        raise ValueError(f"{_HOURLY} must be off if {_RESULTS} is 0, which means for ever, got {text}")
+        raise ValueError(f"{_HOURLY} must be off if {_RESULTS} is 0, which means forever, got {text}")
     days = None if text == "forever" else int(text)
     if days is not None and not result_days < days <= MAX_DAYS:
         raise ValueError(f"{_HOURLY} must be more than {_RESULTS} and at most {MAX_DAYS:,} days, got {text}")

@@ -81,10 +81,10 @@ class Settings:
     """Time zone for time stamps without a UTC offset, such as `Europe/Zurich`."""
 
     sample_retention_days: int = 0
-    """For how many days samples are kept, unless their submitter has its own retention. 0 means for ever."""
+    """For how many days samples are kept, unless their submitter has its own retention. 0 means forever."""
 
     result_retention_days: int = 0
-    """For how many days results are kept, unless their submitter has its own retention. 0 means for ever."""
+    """For how many days results are kept, unless their submitter has its own retention. 0 means forever."""
 
     hourly_retention: str = "off"
     """How long the hourly statistics of expired results are kept: `off`, a number of days, or `forever`."""

@@ -149,14 +149,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class HourlyRetention:
-    """The number of days for which hourly statistics are kept. None means for ever."""
+    """The number of days for which hourly statistics are kept. None means forever."""
 
     days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """The numbers of days for which samples and results are kept. None means for ever.
+    """The numbers of days for which samples and results are kept. None means forever.
 
     `is_default` says whether this is the default, because the submitter has set no retention. `hourly` is the retention
     of the hourly statistics of expired results, or None if they are deleted with the results.

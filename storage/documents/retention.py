@@ -22,7 +22,7 @@ MAX_DAYS = 36_500
 
 
 class Archiving(NamedTuple):
-    """An expired result is moved into the hourly archive, and kept there until `expire_at`. None means for ever."""
+    """An expired result is moved into the hourly archive, and kept there until `expire_at`. None means forever."""
 
     expire_at: datetime | None = None
 
@@ -53,14 +53,14 @@ class Expiry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HourlyRetention:
-    """The number of days for which hourly statistics are kept. None means for ever."""
+    """The number of days for which hourly statistics are kept. None means forever."""
 
     days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """The numbers of days for which samples (with their chunks) and results are kept. None means for ever.
+    """The numbers of days for which samples (with their chunks) and results are kept. None means forever.
 
     `hourly` is the retention of hourly statistics, or None if they are deleted with the results.
     """
@@ -126,7 +126,7 @@ def _days(fields: Mapping[str, object], name: str) -> int | None:
 
 
 def _described(days: int | None) -> str:
-    return "for ever" if days is None else f"for {days:,} days"
+    return "forever" if days is None else f"for {days:,} days"
 
 
 def _after(time: datetime, days: int | None) -> datetime | None:

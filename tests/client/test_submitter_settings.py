@@ -21,7 +21,7 @@ def test_a_change_is_confirmed_and_changes_only_what_is_given(stack: Stack, star
     changed = start(stack, key, "retention", "--samples", "9", "--yes")
     output, _ = changed.communicate(timeout=100)
 
-    assert b"From now on, submitted samples are deleted after 9 days and their results are kept for ever" in question
+    assert b"From now on, submitted samples are deleted after 9 days and their results are kept forever" in question
     assert [process.returncode for process in (declined, changed)] == [1, 0]
     assert json.loads(output) == {"sample_days": 9, "result_days": None, "is_default": False, "hourly": None}
     with Client(stack.url, key) as client:
@@ -63,7 +63,7 @@ def test_hourly_statistics_are_kept_and_turned_off_by_the_command(stack: Stack, 
 
     code, output, question = run("--samples", "9", "--results", "30", "--hourly", "forever", answer=b"y\n")
     assert code == 0
-    assert b"after 30 days, but their hourly statistics are kept for ever. Continue?" in question
+    assert b"after 30 days, but their hourly statistics are kept forever. Continue?" in question
     assert json.loads(output)["hourly"] == {"days": None}
     with Client(stack.url, key) as client:
         assert client.retention() == Retention(9, 30, hourly=HourlyRetention())

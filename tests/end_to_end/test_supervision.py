@@ -54,7 +54,7 @@ def test_no_stranger_takes_the_port_of_a_process_that_restarts(killed_stack: Sta
 
 
 def test_a_function_that_hangs_is_replaced(killed_stack: Stack) -> None:
-    """Its samples are computed by the restarted function. They stayed PENDING for ever."""
+    """Its samples are computed by the restarted function. They stayed PENDING forever."""
     hanging = killed_stack.function_pid()
     os.kill(hanging, signal.SIGSTOP)
 

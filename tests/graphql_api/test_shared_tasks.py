@@ -48,7 +48,7 @@ async def test_concurrent_callers_share_one_task_and_a_later_one_starts_another(
 
 
 async def test_a_task_that_has_just_ended_is_not_shared() -> None:
-    """Otherwise a caller that repeats its call gets the same result at once, and blocks the event loop for ever."""
+    """Otherwise a caller that repeats its call gets the same result at once, and blocks the event loop forever."""
     tasks, later = SharedTasks[str, str](), Work()
     suspended = []
 

@@ -91,7 +91,7 @@ async def test_a_recomputation_that_was_given_up_leaves_the_result(machine: Mach
 
 
 async def test_the_event_of_a_later_change_replaces_the_result_of_a_notice(machine: Machine, submitter: str) -> None:
-    """Until then the sample is FAILED. If that event is lost, it is not PENDING for ever."""
+    """Until then the sample is FAILED. If that event is lost, it is not PENDING forever."""
     sample, header = await stored(machine, submitter)
     touched = await machine.touch(header)
 

@@ -4,7 +4,7 @@ If a sample has no result, the audit triggers the function again, as `recompute`
 If the sample has no result at a later check either, the audit logs an error, which is an alert for operators. The
 second and the third check also trigger the function again. Further checks follow at growing intervals, without another
 trigger, so that the retries of the event can end. If a sample has no result after more than a day, the audit stores a
-FAILED result. No sample is therefore PENDING for ever.
+FAILED result. No sample is therefore PENDING forever.
 
 A run may stop at any time, for example because the process is killed. The next run continues from the stored state. It
 may then trigger the function again for some samples, which is harmless.

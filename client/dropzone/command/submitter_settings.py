@@ -111,11 +111,11 @@ def _question(changed: Retention | None) -> str:
     if changed is None:
         return "Use the default retention of the server for all samples that are submitted from now on?"
     parts = [
-        f"{name} {'are kept for ever' if days is None else f'are deleted after {days:,} days'}"
+        f"{name} {'are kept forever' if days is None else f'are deleted after {days:,} days'}"
         for name, days in (("samples", changed.sample_days), ("their results", changed.result_days))
     ]
     hourly = ""
     if changed.hourly is not None:
         days = changed.hourly.days
-        hourly = f", but their hourly statistics are kept {'for ever' if days is None else f'for {days:,} days'}"
+        hourly = f", but their hourly statistics are kept {'forever' if days is None else f'for {days:,} days'}"
     return f"From now on, submitted {' and '.join(parts)}{hourly}. Continue?"

@@ -19,7 +19,7 @@ _STATES = {
     ),
 }
 
-DAYS = f"From {MIN_DAYS} to {MAX_DAYS:,}. Null means for ever."
+DAYS = f"From {MIN_DAYS} to {MAX_DAYS:,}. Null means forever."
 
 describe_enum(DeletionState, "The progress of a deletion.", _STATES)
 

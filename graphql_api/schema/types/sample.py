@@ -48,7 +48,7 @@ class Sample:
     expires_at: datetime | None = strawberry.field(
         description=(
             "The time when the sample expires. Firestore deletes the sample within a day after this time. The "
-            "retention at the time of the submission determines this time. Null if the sample is kept for ever."
+            "retention at the time of the submission determines this time. Null if the sample is kept forever."
         )
     )
 

@@ -125,7 +125,7 @@ def is_accepted(stack: Stack, key: str) -> bool:
 
 @pytest.mark.parametrize("damage", [b"", b"\n", b"dz_", b"\xff\xfe", bytes(60)])
 def test_a_damaged_key_file_gets_a_new_key(stack: Stack, tmp_path: Path, damage: bytes) -> None:
-    """A crash can leave an empty file, which stayed refused for ever."""
+    """A crash can leave an empty file, which stayed refused forever."""
     file = tmp_path / "api-key"
     file.write_bytes(damage)
 

@@ -44,7 +44,7 @@ def test_a_single_user_may_exceed_a_budget() -> None:
 
 
 async def test_users_of_a_waiting_budget_are_admitted_in_order() -> None:
-    """A small amount does not overtake a large one, so the large one cannot wait for ever."""
+    """A small amount does not overtake a large one, so the large one cannot wait forever."""
     budget = waiting_budget(3)
     admitted: list[str] = []
 

@@ -1,4 +1,4 @@
-"""The budgets of addresses and submitters: one per address or submitter, and none is remembered for ever."""
+"""The budgets of addresses and submitters: one per address or submitter, and none is remembered forever."""
 
 import pytest
 

@@ -85,7 +85,7 @@ def test_samples_and_results_expire(stack: Stack, firestore: Client) -> None:
 
     entries = stack.graphql("{ auditLog { action details } }", key=key)["auditLog"]
     assert [entry["details"] for entry in entries if entry["action"] == "retention.changed"] == [
-        "samples for ever, results for ever, the default",
+        "samples forever, results forever, the default",
         "samples for 1 days, results for 30 days",
     ]
 
@@ -129,7 +129,7 @@ few_days = st.integers(0, 10)
 def test_the_settings_of_a_deployment_have_the_same_limits(
     kept: tuple[int, int], hourly: HourlyRetention | None
 ) -> None:
-    """0 means for ever, and hourly statistics are off, or kept for ever or for longer than the results."""
+    """0 means forever, and hourly statistics are off, or kept forever or for longer than the results."""
     sample_days, result_days = kept
     retention = Retention(sample_days or None, result_days or None, hourly)
     hourly_retention = "off" if hourly is None else "forever" if hourly.days is None else str(hourly.days)

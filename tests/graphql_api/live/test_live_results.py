@@ -48,7 +48,7 @@ class SilentStream:
     """A Listen stream without responses."""
 
     async def read(self) -> Any:
-        """Wait for ever."""
+        """Wait forever."""
         await asyncio.get_running_loop().create_future()
 
     async def write(self, request: Any) -> None:

@@ -61,7 +61,7 @@ async def test_page_is_not_cached_framed_or_readable_by_other_origins() -> None:
 
 
 async def test_bundled_page_loads_from_its_own_host_only(folder: Path) -> None:
-    """Browsers cache its files for ever: a file name contains the hash of the content."""
+    """Browsers cache its files forever: a file name contains the hash of the content."""
     assets = folder / "dist" / "assets"
     assets.mkdir(parents=True)
     (assets / "npm-1A2B.js").write_text("// bundled")

@@ -33,7 +33,7 @@ def stack(two_servers: str) -> str:
 
 
 def test_a_process_that_hangs_is_killed_and_restarted(start: Start, stack: str) -> None:
-    """The supervisor noticed only the end of a process, so a blocked event loop stopped the stack for ever."""
+    """The supervisor noticed only the end of a process, so a blocked event loop stopped the stack forever."""
     run = start(stack)
     run.until("everything is ready")
     hanging = run.pid("first")

@@ -227,7 +227,7 @@ async def test_corrected_and_failed_results_are_never_archived(database: Databas
 
 
 async def test_the_archive_is_kept_as_long_as_its_latest_result(database: Database) -> None:
-    """Of a day, and of each series of a day. None: for ever."""
+    """Of a day, and of each series of a day. None: forever."""
     sooner, later = TOMORROW, TOMORROW + timedelta(days=1)
     day = START.date()
     for archiving, series, expected in (

@@ -122,7 +122,7 @@ async def test_a_submitter_with_few_results_has_no_rollups(database: Database) -
 
 
 async def test_rollups_wait_while_many_results_arrive(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They do not wait for ever."""
+    """They do not wait forever."""
     await database.compute(START, [1.0])
     monkeypatch.setattr(rollup_builder, "MAX_BUSY_RESULTS", 0)
     waiting = await database.build()

@@ -27,7 +27,7 @@ def test_only_its_owner_can_read_a_backup(own: FirestoreProcess, copy: Path) -> 
 
 
 def test_a_failed_backup_leaves_no_file(own: FirestoreProcess, copy: Path) -> None:
-    """The next backup with the same name succeeds. Otherwise, a backup of every night would fail for ever."""
+    """The next backup with the same name succeeds. Otherwise, a backup of every night would fail forever."""
     before = set(own.data.parent.iterdir())
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -23,7 +23,7 @@ def end_thread(group: CommitGroup) -> None:
 
 
 async def test_writes_are_refused_after_the_writer_has_ended(tmp_path: Path) -> None:
-    """Waiting and later writes get an error instead of waiting for ever, and `failed` tells the owner."""
+    """Waiting and later writes get an error instead of waiting forever, and `failed` tells the owner."""
     storage = Storage(tmp_path / "firestore.sqlite")
     writes = [asyncio.create_task(storage.write(work)) for work in (end_thread, lambda group: None)]
 

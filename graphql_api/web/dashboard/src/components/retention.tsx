@@ -22,6 +22,6 @@ export function RetentionLine() {
 }
 
 function duration(days: number | null): string {
-  if (days === null) return 'for ever';
+  if (days === null) return 'forever';
   return days === 1 ? 'for 1 day' : `for ${integer(days)} days`;
 }
