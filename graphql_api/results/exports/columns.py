@@ -1,8 +1,8 @@
 """The columns of an exported file, and their values in stored results.
 
 A column has the name and the values of a field of the stored results. A value that a result lacks is None. Columns are
-converted as a whole, by functions for their types. An export then takes 59.9 us of processor time per result. With a
-conversion row by row that finds out the type of each value, it took 66.6 us.
+converted as a whole, by functions for their types. An export then takes 59.9 µs of processor time per result. With a
+conversion row by row that finds out the type of each value, it took 66.6 µs.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -113,8 +113,8 @@ WriteResponse: Any = _message("WriteResponse")
 def _query_response() -> Any:
     """Return a class like `RunQueryResponse`, whose documents have the bytes of a `Value` instead of each value.
 
-    A message and its bytes have the same encoding. A query therefore sends the values as they are stored. It takes 7 us
-    instead of 12 us to parse a result, to remove the fields that are not selected and to serialize the response.
+    A message and its bytes have the same encoding. A query therefore sends the values as they are stored. It takes 7 µs
+    instead of 12 µs to parse a result, to remove the fields that are not selected and to serialize the response.
     """
     file = FileDescriptorProto(name="dropzone/query_response.proto", package="dropzone", syntax="proto3")
     file.dependency.append(Timestamp.DESCRIPTOR.file.name)

@@ -1,10 +1,10 @@
 """Reads pages of documents in threads. Each thread waits for the messages of its own call.
 
-RunQuery sends a message per document. `grpc.aio` uses 45 us of processor time for each message, and a thread of this
-module uses 15 us. A page is returned as a whole, so the event loop does no work per message.
+RunQuery sends a message per document. `grpc.aio` uses 45 µs of processor time for each message, and a thread of this
+module uses 15 µs. A page is returned as a whole, so the event loop does no work per message.
 
 Note: `SingleThreadedUnaryStream` is an experimental option of grpcio. A version without this option ignores it, and
-then needs 55 us per message.
+then needs 55 µs per message.
 """
 
 import asyncio
