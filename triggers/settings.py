@@ -42,7 +42,7 @@ class Settings:
     """
 
     event_service_account: str = ""
-    """On Google Cloud: the e-mail address of the service account of the Eventarc trigger."""
+    """On Google Cloud: the email address of the service account of the Eventarc trigger."""
 
     log_format: str = ""
     """`text` or `json`. Without this setting, the log is text on a terminal and JSON otherwise."""

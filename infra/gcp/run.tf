@@ -4,10 +4,9 @@
 locals {
   port = 8080
 
-  # Cloud Run's proxies connect from a link-local address. They terminate TLS, so their forwarded headers must be
-  # believed: otherwise cookies lack `Secure`. They are one address to the API, so its limit of connections per address
-  # must fit all clients together. Behind the load balancer, so must the limit of failed authentications. A valid key
-  # that the API has read before is not subject to the latter.
+  # Cloud Run's proxies terminate TLS and connect from link-local addresses. The API must trust their forwarded headers:
+  # otherwise cookies lack `Secure`. To the API, all proxies have one address. The limits per address must therefore fit
+  # all clients together. The limit of failed authentications does not apply to a valid key that the API has read before.
   api_defaults = {
     DROPZONE_TRUSTED_PROXIES                            = "169.254.0.0/16"
     DROPZONE_MAX_CONNECTIONS_PER_ADDRESS                = "4000"

@@ -207,14 +207,14 @@ variable "function" {
 }
 
 variable "notification_emails" {
-  description = "E-mail addresses that receive alerts. Without any, alerts are visible in the console only."
+  description = "Email addresses that receive alerts. Without any, alerts are visible in the console only."
   type        = set(string)
   default     = []
   nullable    = false
 
   validation {
     condition     = alltrue([for address in var.notification_emails : can(regex("^[^@\\s]+@[^@\\s]+$", address))])
-    error_message = "Expected e-mail addresses."
+    error_message = "Expected email addresses."
   }
 }
 

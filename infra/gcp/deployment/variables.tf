@@ -95,7 +95,7 @@ variable "function" {
 }
 
 variable "notification_emails" {
-  description = "E-mail addresses that receive alerts."
+  description = "Email addresses that receive alerts."
   type        = set(string)
   default     = []
 }
