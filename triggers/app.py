@@ -166,7 +166,7 @@ class EventEndpoint:
         except HTTPException as error:
             return PlainTextResponse(error.detail, error.status_code, error.headers)
         except Exception:
-            logger.exception("The function failed with an event")
+            logger.exception("The function failed to process an event")
             return PlainTextResponse("Internal Server Error", 500)
         return Response("OK")
 

@@ -77,15 +77,15 @@ class Budgets:
             metrics.limit_refusals(name)
 
     def submitter(self, name: str) -> "SubmitterBudget":
-        """Return the budget of the submitter `name`. Do not keep it while nothing is in use: it can be removed."""
+        """Return the budget of the submitter `name`. Do not store it: an unused budget is removed."""
         return self._submitters.of(name)
 
     def charged(self, sender: Sender) -> "SubmitterBudget":
-        """Return the budget of the submitter whose credential `sender` uses. Do not keep it."""
+        """Return the budget of the submitter whose credential `sender` uses. Do not store it."""
         return self._submitters.of(_charged_submitter(sender))
 
     def allowance(self, sender: Sender) -> "Allowance":
-        """Return the allowance of `sender`. Do not keep it: it can be removed while nothing of it is used."""
+        """Return the allowance of `sender`. Do not store it: an unused allowance is removed."""
         submitter = _charged_submitter(sender)
         if sender.limits is None:
             return self._allowances.of(submitter)
@@ -171,7 +171,9 @@ class SubmitterBudget:
         """Raise `RateLimited` if no sample may be stored until other samples have results."""
         if self.has_full_backlog:
             pending = self.pending_samples
-            raise refusal(pending.limit, f"at most {pending.max_amount:,} without a result", BACKLOG_RETRY_SECONDS)
+            raise refusal(
+                pending.limit, f"at most {pending.max_amount:,} samples without a result", BACKLOG_RETRY_SECONDS
+            )
 
     @property
     def is_unused(self) -> bool:

@@ -70,7 +70,7 @@ def parse_arguments() -> argparse.Namespace:
         "--version-retention-seconds",
         type=float,
         default=3600.0,
-        help="maximum age of a read time; older document versions are deleted (default: 3600)",
+        help="maximum age of a read time, in seconds; older document versions are deleted (default: 3600)",
     )
     parser.add_argument(
         "--max-wal-mib",

@@ -37,7 +37,7 @@ export function Problems() {
               )}
             </>
           ) : counts.value ? (
-            `No sample ${isFiltered.value ? 'of the filter ' : ''}was rejected or failed.`
+            `No sample ${isFiltered.value ? 'that matches the filter ' : ''}was rejected or failed.`
           ) : (
             'Loading…'
           )}
