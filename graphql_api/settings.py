@@ -57,7 +57,7 @@ class Settings:
     """Port that the API listens on. If it is not set, the variable `PORT` has the port, for example on Cloud Run."""
 
     max_sample_mib: int = 64
-    """Maximum size of a request body, after decompression."""
+    """Maximum size of a sample, and of a GraphQL request, after decompression."""
 
     max_request_mib: int = 0
     """Maximum size of a request, before decompression, that a proxy in front of the API accepts. 0 means no limit.
@@ -253,7 +253,7 @@ class Settings:
 
     @property
     def max_sample_bytes(self) -> int:
-        """Maximum size of a request body in bytes, after decompression."""
+        """Maximum size of a sample, and of a GraphQL request, in bytes after decompression."""
         return self.max_sample_mib * 2**20
 
     @property

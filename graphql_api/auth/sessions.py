@@ -31,7 +31,7 @@ SESSION_PREFIX = "dzs_"
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The stored document of a session. `key_digest` is None if the session does not stand for a key."""
+    """The stored document of a session. `key_digest` is None if it was started with an access token."""
 
     submitter: str
     scopes: frozenset[Scope]
@@ -114,7 +114,7 @@ class SessionStore:
         await self._writer.write(encoding.to_delete(self._firestore.name(document_paths.session(digest(secret)))))
 
     async def add_token(self, token: str, key_digest: str) -> None:
-        """Store the token of a sign-in link. The token stands for a key, and can be used once within a day."""
+        """Store the token of a sign-in link of a key. The token can be used once within a day."""
         name = self._firestore.name(document_paths.sign_in_token(digest(token)))
         usable_until = datetime.now(UTC) + TOKEN_LIFETIME
         fields = {"key_digest": key_digest, "usable_until": usable_until, "expires": usable_until + TOKEN_RETENTION}

@@ -34,7 +34,7 @@ class _Removable(Protocol):
 
 
 _Queue = deque[tuple[int, asyncio.Future[None]]]
-"""The amounts of waiting users, and what they wait for."""
+"""For each waiting user, the amount, and the future that ends the wait."""
 
 K = TypeVar("K", bound=Hashable)
 B = TypeVar("B", bound=_Removable)

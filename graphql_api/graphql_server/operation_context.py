@@ -11,7 +11,7 @@ class OperationContext(Protocol):
 
     @property
     def budget(self) -> SubmitterBudget:
-        """The budget of the submitter of the client. Do not keep it while nothing is in use."""
+        """The budget of the submitter of the client. Do not store it: an unused budget is removed."""
 
     @property
     def allowance(self) -> Allowance:

@@ -15,7 +15,7 @@ _STATE_KEY = "websocket trust"
 
 
 class WebSocketTrust:
-    """Not granted until the client has authenticated itself."""
+    """The trust in the client of one WebSocket. It is granted when the client has authenticated itself."""
 
     def __init__(self, scope: Scope, on_grant: Callable[[], None]) -> None:
         self.reservation: Reservation | None = None

@@ -31,7 +31,7 @@ from storage.firestore.client import Firestore
 
 _AFTER_ALL_IDS = chr(0x10FFFF)
 _STEP_RESULTS = 16
-"""A subscriber can skip all results. After this number of results, it lets others use the event loop."""
+"""A subscriber that skips results lets other tasks use the event loop after this number of results."""
 
 _MAX_REPLAY_SECONDS = 5.0
 """After this time, a subscriber that reads from Firestore lets waiting subscribers of its submitter read.

@@ -82,7 +82,7 @@ class QuantileSketch:
         return sketch
 
     def raised(self, level: int) -> "QuantileSketch":
-        """Return the sketch at a level that is not lower."""
+        """Return the sketch at `level`, which must not be below its own level."""
         if level == self.level:
             return self
         negative, positive = (_united(bins, level - self.level) for bins in (self.negative, self.positive))

@@ -52,7 +52,7 @@ If each result has 1,900 values in bins of their own, they use about 100 MiB.
 MAX_PART_CHANGES = 20_000
 """If more results were written after the checkpoint, they are added in parts. A part takes about 2.5 s."""
 MIN_PART_TIME = READ_MARGIN
-"""The results of a part were written in at least this time, because each part reads those of `READ_MARGIN` again."""
+"""The minimum time that a part covers. Each part also reads the results of the `READ_MARGIN` before it again."""
 MAX_CHANGES = 500_000
 """If more results, and half of all results, were written after the checkpoint, all rollups are built again."""
 COMPARISON_INTERVAL = timedelta(days=1)

@@ -79,7 +79,7 @@ class OpenConnection:
         """Whether the server works for the client."""
 
     def become_websocket(self) -> None:
-        """Note that this is a WebSocket whose client has not authenticated itself. It may take the place of another."""
+        """Count this connection as a WebSocket without authentication. At the limit, the oldest of them is closed."""
         if not self._is_open:
             return
         budget = self._client.budget.unauthenticated_websockets

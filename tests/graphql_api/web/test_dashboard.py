@@ -59,9 +59,7 @@ def test_the_retention_of_hourly_statistics_is_displayed(stack: Stack, dashboard
 
     dashboard.open(stack, key=key)
 
-    expected = (
-        "Samples submitted now are kept for 30 days, their results for 90 days, their hourly statistics forever."
-    )
+    expected = "Samples submitted now are kept for 30 days, their results for 90 days, their hourly statistics forever."
     dashboard.wait_for(lambda: dashboard.text(".retention") == expected)
 
 

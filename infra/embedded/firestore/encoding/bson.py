@@ -15,7 +15,7 @@ from infra.embedded.firestore.errors import invalid_argument
 MIN_KEY, TIMESTAMP, BINARY, OBJECT_ID, REGEX, MAX_KEY = b"\x07", b"\x1b", b"\x25", b"\x2a", b"\x2f", b"\x3e"
 REGEX_OPTIONS = "imsux"
 MIN_EXPONENT, MAX_EXPONENT = -6_176, 6_144
-"""The exponents of the last and the first digit of a 128-bit decimal. Encodings compute with these powers of 10."""
+"""The smallest exponent of the last digit of a 128-bit decimal, and the largest exponent of its first digit."""
 
 _object_id = re.compile(r"[0-9a-fA-F]{24}")
 

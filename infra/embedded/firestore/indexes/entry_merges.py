@@ -142,7 +142,7 @@ class EntryMerges:
             )
 
     def _empty_moved_tables(self, limit: int) -> None:
-        """Empty the tables whose entries are all in another table: one of each level, and a large one in steps."""
+        """Empty one table of each level whose entries have all been moved. Empty a large table in steps."""
         first_of_level: dict[int, EntryTable] = {}
         for table in all_tables(self._connection):
             if table.state == MOVED:

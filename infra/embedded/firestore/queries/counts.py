@@ -58,7 +58,7 @@ class _Counted:
 
 @dataclass(frozen=True, slots=True)
 class _Move:
-    """A count that is moved to the state after the change `wanted`."""
+    """A known count that is updated to the state after the change `wanted`."""
 
     keys: _Keys
     counted: _Counted
@@ -155,7 +155,7 @@ class Counts:
         return self._move(query, _Move(keys, _Counted(newest, matching), wanted), connection)
 
     def _move(self, query: Query, move: _Move, connection: sqlite3.Connection) -> int | _Move | None:
-        """Read some of the changes of a move. Return its rest, or the number of documents if none are left.
+        """Read some of the changes of a move. Return the rest of the move, or the number of documents at its end.
 
         Return None if the changes are not readable.
         """

@@ -37,7 +37,7 @@ from infra.embedded.firestore.storage.writer import Writer
 T = TypeVar("T")
 CACHE_KIB = 16 * 1024
 CACHED_STATEMENTS = 128
-"""The statements that a connection keeps. Merges of entry tables make new ones all the time."""
+"""The prepared statements that a connection caches. Merges of entry tables add new statements all the time."""
 
 logger = logging.getLogger(__name__)
 
