@@ -11,10 +11,9 @@ from dropzone.command import output
 from dropzone.command.exit_codes import ExitCode, run
 from dropzone.command.options import Key, Url, connect, opened
 
-Days = Annotated[
-    str | None,
-    typer.Option(metavar="DAYS", help="Number of days to keep them, or `forever`.", show_default=False),
-]
+
+def _option(help_text: str) -> Any:
+    return typer.Option(metavar="DAYS", help=help_text, show_default=False)
 
 
 class MissingValues(StrEnum):
@@ -26,20 +25,16 @@ class MissingValues(StrEnum):
 
 def retention(
     *,
-    samples: Days = None,
-    results: Days = None,
+    samples: Annotated[str | None, _option("Number of days to keep samples, or `forever`.")] = None,
+    results: Annotated[str | None, _option("Number of days to keep results, or `forever`.")] = None,
     hourly: Annotated[
         str | None,
-        typer.Option(
-            metavar="DAYS",
-            help=(
-                "Number of days to keep the hourly statistics of expired results, or `forever`. With `off`, they are "
-                "deleted with the results."
-            ),
-            show_default=False,
+        _option(
+            "Number of days to keep the hourly statistics of expired results, or `forever`. With `off`, they are "
+            "deleted with the results."
         ),
     ] = None,
-    is_default: Annotated[bool, typer.Option("--default", help="Use the default of the server again.")] = False,
+    is_default: Annotated[bool, typer.Option("--default", help="Use the default retention of the server.")] = False,
     is_confirmed: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     url: Url = DEFAULT_URL,
     key: Key = "",

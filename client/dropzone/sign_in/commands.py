@@ -14,8 +14,10 @@ from dropzone.encoding import format_time
 from dropzone.sign_in import oauth, saved_sign_ins
 
 SECRET_VARIABLE = "DROPZONE_LOGIN_SECRET"  # noqa: S105 - the name of a variable
-EPILOG = f"""If {SECRET_VARIABLE} is set, the command signs in as a program, with client credentials. Otherwise, it
-prints an address and a code: to sign in, open the address in any browser and confirm the code. {EXIT_CODES}"""
+EPILOG = (
+    f"If {SECRET_VARIABLE} is set, the command signs in as a program, with client credentials. Otherwise, it prints an "
+    f"address and a code: to sign in, open the address in any browser and confirm the code. {EXIT_CODES}"
+)
 
 
 def login(
@@ -24,7 +26,9 @@ def login(
     client_id: Annotated[
         str, typer.Option(help="The client id at the provider. Default: the client id that the server provides.")
     ] = "",
-    scope: Annotated[str, typer.Option(help="Scopes to request. Default: all scopes of the server.")] = "",
+    scope: Annotated[
+        str, typer.Option(help="Scopes to request, separated by spaces. Default: all scopes of the server.")
+    ] = "",
     url: Url = DEFAULT_URL,
 ) -> None:
     """Sign in to a server with its identity provider, and save the tokens for the other commands."""
