@@ -52,7 +52,7 @@ def compute(
         expire_at=header.result_expire_at,
         archiving=header.archiving,
     )
-    # The system call for the processor time takes up to 12 us, and a small sample is never checked.
+    # The system call for the processor time takes up to 12 µs, and a small sample is never checked.
     is_small = not header.chunks and header.count <= MAX_SMALL_SAMPLE
     check = _no_budget if is_small else _budget(max_seconds)
     try:

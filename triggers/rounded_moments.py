@@ -2,7 +2,7 @@
 
 A statistic is returned only if the whole interval around its computed value rounds to one double. `moments` then
 returns the same double. Otherwise this module returns None, and the caller needs the exact sums. Measured with 100
-values: 23 us instead of 52. One of 20 random samples needs the exact sums.
+values: 23 µs instead of 52. One of 20 random samples needs the exact sums.
 
 Each value is split without an error: into an offset, an integer `d` of at most 25 bits in a unit that depends on the
 spread of the values, and a rest `r` between -1/2 and 1/2. The sums of the powers of `d` are exact, because all their

@@ -9,7 +9,7 @@ with the attribute `givenup` and without a body. On Google Cloud, it is a messag
 of the event, with further attributes. Pub/Sub wraps this message in JSON and sends it to a separate endpoint.
 
 Eventarc sends protobuf in binary mode: the attributes are HTTP headers. `BinaryEvent` is sufficient for such an event.
-functions-framework would pass it through Starlette and cloudevents, which takes 80 us of processor time per event.
+functions-framework would pass it through Starlette and cloudevents, which takes 80 µs of processor time per event.
 """
 
 import logging
@@ -172,7 +172,7 @@ def parse(event: CloudEvent) -> SampleEvent | None:
     is_deletion = header is None and (
         data.HasField("old_value") or event_type.removeprefix(_TYPE_PREFIX).startswith("deleted")
     )
-    if header is None and event.get("givenup") == "true":  # `get` takes 9 us, and most events have a body
+    if header is None and event.get("givenup") == "true":  # `get` takes 9 µs, and most events have a body
         attributes = event.get_attributes()
         return SampleEvent(
             database, parts[1], parts[3], is_deletion=is_deletion, written_at=_time(attributes), notice=_notice(event)

@@ -7,7 +7,7 @@ In a key, the end of an array, of a map, or of a truncated value cannot be found
 
 Filters can match so few documents that most keys of a range are rejected. After the first rejected key, SQLite
 therefore compares the values in the keys, as far as it can, and returns few of the keys that do not match. Measured
-with three ranges: 0.6 us per rejected key instead of 2 us.
+with three ranges: 0.6 µs per rejected key instead of 2 µs.
 """
 
 import re
