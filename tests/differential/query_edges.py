@@ -71,6 +71,12 @@ REFUSED: dict[str, Step] = {
         {**EVERYTHING, "where": {"unary_filter": {"field": {"field_path": "a"}}}}
     ),
     "an order without a field": find({**EVERYTHING, "order_by": [{}]}),
+    "an order by a field and by the field in quotes": find(
+        {**EVERYTHING, "order_by": [{"field": {"field_path": "a"}}, {"field": {"field_path": "`a`"}}]}
+    ),
+    "an order by a field after the name in quotes": find(
+        {**EVERYTHING, "order_by": [{"field": {"field_path": "`__name__`"}}, {"field": {"field_path": "a"}}]}
+    ),
     "an order by a field twice": find(
         {**EVERYTHING, "order_by": [{"field": {"field_path": "a"}}, {"field": {"field_path": "a"}}]}
     ),

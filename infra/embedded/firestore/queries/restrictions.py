@@ -7,6 +7,7 @@ an OR. Error messages repeat production's words.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from infra.embedded.firestore.encoding import field_paths
 from infra.embedded.firestore.errors import failed_precondition, invalid_argument
 from infra.embedded.firestore.messages import StructuredQuery
 
@@ -40,7 +41,7 @@ def _check_all_collections(order_by: Sequence[Any], conditions: Sequence[Conditi
         if field != _NAME and operator != "OR":
             raise invalid_argument(f"kind is required for filter: {field}")
     descending = StructuredQuery.Direction.DESCENDING
-    if any(order.field.field_path != _NAME or order.direction == descending for order in order_by):
+    if any(_canonical(order.field) != _NAME or order.direction == descending for order in order_by):
         raise invalid_argument("kind is required for all orders except __key__ ascending")
 
 
@@ -60,7 +61,7 @@ def _check_filters(conditions: Sequence[Condition], unequal: set[str]) -> None:
 
 
 def _check_orders(order_by: Sequence[Any], conditions: Sequence[Condition], unequal: set[str]) -> None:
-    orders = [order.field.field_path for order in order_by]
+    orders = [_canonical(order.field) for order in order_by]
     for index, field in enumerate(orders):
         if field in orders[:index]:
             raise invalid_argument(f"order by clause cannot contain duplicate fields {field}")
@@ -74,7 +75,7 @@ def _check_orders(order_by: Sequence[Any], conditions: Sequence[Condition], uneq
 def _check_aggregated(
     order_by: Sequence[Any], conditions: Sequence[Condition], unequal: set[str], aggregated: Sequence[str]
 ) -> None:
-    orders = [order.field.field_path for order in order_by]
+    orders = [_canonical(order.field) for order in order_by]
     after_name = [field for field in aggregated if field not in orders and field not in unequal]
     if after_name and (_NAME in orders or any(field == _NAME for field, _ in conditions)):
         raise invalid_argument(
@@ -92,6 +93,11 @@ def _conditions(message: Any) -> Iterator[Condition]:
         for part in message.composite_filter.filters:
             yield from _conditions(part)
     elif filter_type == "field_filter":
-        yield message.field_filter.field.field_path, FieldOperator.Name(message.field_filter.op)
+        yield _canonical(message.field_filter.field), FieldOperator.Name(message.field_filter.op)
     elif filter_type == "unary_filter":
-        yield message.unary_filter.field.field_path, UnaryOperator.Name(message.unary_filter.op)
+        yield _canonical(message.unary_filter.field), UnaryOperator.Name(message.unary_filter.op)
+
+
+def _canonical(field: Any) -> str:
+    """Return the path of a FieldReference message with quotes only where they are necessary."""
+    return field_paths.to_text(field_paths.parse(field.field_path))
