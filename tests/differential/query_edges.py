@@ -21,6 +21,7 @@ from tests.differential.requests import (
     partitions,
     several,
     text,
+    unary,
     where,
 )
 
@@ -67,6 +68,8 @@ REFUSED: dict[str, Step] = {
     "a composite filter without an operator": find(
         {**EVERYTHING, "where": {"composite_filter": {"filters": [where(op="EQUAL", value=ONE)["where"]]}}}
     ),
+    "a filter with an unknown operator": find(where(op=99, value=ONE)),
+    "a unary filter with an unknown operator": find(unary(99, "a")),
     "a unary filter without an operator": find(
         {**EVERYTHING, "where": {"unary_filter": {"field": {"field_path": "a"}}}}
     ),
@@ -76,6 +79,9 @@ REFUSED: dict[str, Step] = {
     ),
     "an order by a field after the name in quotes": find(
         {**EVERYTHING, "order_by": [{"field": {"field_path": "`__name__`"}}, {"field": {"field_path": "a"}}]}
+    ),
+    "an order in an unknown direction": find(
+        {**EVERYTHING, "order_by": [{"field": {"field_path": "a"}, "direction": 3}]}
     ),
     "an order by a field twice": find(
         {**EVERYTHING, "order_by": [{"field": {"field_path": "a"}}, {"field": {"field_path": "a"}}]}

@@ -180,6 +180,11 @@ def where(**condition: Any) -> Any:
     return {"from_": [{"collection_id": "a"}], "where": {"field_filter": {"field": {"field_path": path}, **condition}}}
 
 
+def unary(operator: Any, path: str) -> Any:
+    """Return a query on collection `a` with one filter that compares a field with null or NaN."""
+    return {**EVERYTHING, "where": {"unary_filter": {"field": {"field_path": path}, "op": operator}}}
+
+
 def name_filter(path: str) -> Step:
     """Return a RunQuery of the documents in collection `a` after a name; its result is the number of documents."""
     return lambda server: find(

@@ -14,6 +14,9 @@ from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
 from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.queries import filters
 
+_DIRECTIONS = (0, 1, 2)
+"""Unspecified, which means ascending; ascending; descending."""
+
 SortKey = tuple[bytes, ...]
 KeyedDocument = tuple[SortKey, Any]
 """A sort key and a Document message."""
@@ -57,6 +60,8 @@ def sort_key(orders: Sequence[Order], path: bytes, document: Any) -> SortKey | N
 
 def read(order_by: Sequence[Any]) -> tuple[Order, ...]:
     """Return the orders of the `order_by` field of a StructuredQuery message."""
+    if any(order.direction not in _DIRECTIONS for order in order_by):
+        raise invalid_argument("Unrecognized ordering.")
     return tuple(Order(field_paths.parse(order.field.field_path), order.direction == 2) for order in order_by)
 
 

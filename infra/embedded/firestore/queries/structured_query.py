@@ -103,11 +103,11 @@ def read(parent_name: str, message: Any, aggregated: Sequence[FieldPath] = ()) -
     if len(message.from_) != 1:
         problem = "Query FROM is mandatory" if not message.from_ else "Only one FROM collection is supported."
         raise invalid_argument(problem)
+    where = filters.read(message.where, parent) if message.HasField("where") else None
     restrictions.check(message, [field_paths.to_text(path) for path in aggregated])
     source = message.from_[0]
     if source.collection_id:
         resource_names.check_collection_id(source.collection_id)
-    where = filters.read(message.where, parent) if message.HasField("where") else None
     orders = sort_order.complete(sort_order.read(message.order_by), where, aggregated)
     if message.offset < 0:
         raise invalid_argument("The offset cannot be negative.")
