@@ -70,6 +70,7 @@ REFUSED: dict[str, Step] = {
     ),
     "a filter with an unknown operator": find(where(op=99, value=ONE)),
     "a unary filter with an unknown operator": find(unary(99, "a")),
+    "a name that is not null": find(unary("IS_NOT_NULL", "__name__")),
     "a unary filter without an operator": find(
         {**EVERYTHING, "where": {"unary_filter": {"field": {"field_path": "a"}}}}
     ),

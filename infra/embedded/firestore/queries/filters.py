@@ -232,5 +232,7 @@ def _read_unary(message: Any) -> FieldFilter:
     field = field_paths.parse(message.field.field_path)
     if message.op not in _unary_operators:
         raise invalid_argument("A unary filter must have an operator.")
+    if field == DOCUMENT_ID:
+        raise invalid_argument("__key__ filter value must be a Key")
     operator, operand = _unary_operators[message.op]
     return FieldFilter(field, operator, (operand,))
