@@ -180,6 +180,22 @@ def where(**condition: Any) -> Any:
     return {"from_": [{"collection_id": "a"}], "where": {"field_filter": {"field": {"field_path": path}, **condition}}}
 
 
+def equal(number: int) -> Any:
+    """Return a query on collection `a` for a number."""
+    return where(op="EQUAL", value={"integer_value": number})
+
+
+def contains(number: int) -> Any:
+    """Return a query on collection `a` for a number in an array."""
+    return where(path="list", op="ARRAY_CONTAINS", value={"integer_value": number})
+
+
+def joined(operator: str, *queries: Any) -> Any:
+    """Return a query on collection `a` with the filters of several queries."""
+    filters = [query["where"] for query in queries]
+    return {**EVERYTHING, "where": {"composite_filter": {"op": operator, "filters": filters}}}
+
+
 def unary(operator: Any, path: str) -> Any:
     """Return a query on collection `a` with one filter that compares a field with null or NaN."""
     return {**EVERYTHING, "where": {"unary_filter": {"field": {"field_path": path}, "op": operator}}}

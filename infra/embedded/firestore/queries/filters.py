@@ -6,7 +6,7 @@ not match any filter, not even `!=` or `not-in`.
 Note: the operands NaN and null match nothing, except with `!=` and `not-in`. To find NaN or null, use a unary filter.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,34 +120,43 @@ class OrFilter:
 Filter = FieldFilter | AndFilter | OrFilter
 
 
-def disjunctive_normal_form(where: Filter | None) -> list[tuple[FieldFilter, ...]]:
-    """Return the disjunctions of a filter. A document matches a disjunction if it meets all its conditions."""
+Disjunction = tuple[FieldFilter, ...]
+"""Conditions that must all be met."""
+
+
+def disjunctive_normal_form(where: Filter | None) -> list[Disjunction]:
+    """Return the disjunctions of a filter. A document matches a disjunction if it meets all its conditions.
+
+    Disjunctions with the same conditions are one disjunction.
+    """
     if where is None:
         return [()]
     if isinstance(where, OrFilter):
-        disjunctions = [each for part in where.parts for each in disjunctive_normal_form(part)]
-    elif isinstance(where, AndFilter):
-        disjunctions = [()]
+        return _distinct(each for part in where.parts for each in disjunctive_normal_form(part))
+    if isinstance(where, AndFilter):
+        disjunctions: list[Disjunction] = [()]
         for part in where.parts:
             further = disjunctive_normal_form(part)
-            _check_disjunctions(len(disjunctions) * len(further))
-            disjunctions = [(*one, *other) for one in disjunctions for other in further]
-    elif where.operator in (EQUAL, IN, CONTAINS, CONTAINS_ANY):
+            disjunctions = _distinct(_merged(one, other) for one in disjunctions for other in further)
+        return disjunctions
+    if where.operator in (EQUAL, IN, CONTAINS, CONTAINS_ANY):
         operator = EQUAL if where.operator in (EQUAL, IN) else CONTAINS
-        operands = dict.fromkeys(where.operands)
-        disjunctions = [(FieldFilter(where.field, operator, (operand,)),) for operand in operands]
-    else:
-        disjunctions = [(where,)]
-    _check_disjunctions(len(disjunctions))
-    for each in disjunctions:
-        if sum(condition.operator == CONTAINS for condition in each) > 1:
-            raise invalid_argument("A maximum of 1 'ARRAY_CONTAINS' filter is allowed per disjunction.")
-    return disjunctions
+        return [(FieldFilter(where.field, operator, (operand,)),) for operand in where.operands]
+    return [(where,)]
 
 
-def _check_disjunctions(count: int) -> None:
-    if count > MAX_DISJUNCTIONS:
+def _merged(one: Disjunction, other: Disjunction) -> Disjunction:
+    if sum(condition.operator == CONTAINS for condition in (*one, *other)) > 1:
+        raise invalid_argument("A maximum of 1 'ARRAY_CONTAINS' filter is allowed per disjunction.")
+    return tuple(dict.fromkeys((*one, *other)))
+
+
+def _distinct(disjunctions: Iterable[Disjunction]) -> list[Disjunction]:
+    """Return the disjunctions without repetitions, or raise `StatusError` if there are too many."""
+    distinct = list({frozenset(each): each for each in disjunctions}.values())
+    if len(distinct) > MAX_DISJUNCTIONS:
         raise invalid_argument(f"The query has more than {MAX_DISJUNCTIONS} disjunctions in normal form.")
+    return distinct
 
 
 def read(message: Any, parent: resource_names.ResourceName) -> Filter:
@@ -163,7 +172,7 @@ def read(message: Any, parent: resource_names.ResourceName) -> Filter:
 
 
 def _read_composite(message: Any, parent: resource_names.ResourceName) -> Filter:
-    parts = tuple(read(each, parent) for each in message.filters)
+    parts = tuple(dict.fromkeys(read(each, parent) for each in message.filters))
     if not parts:
         raise invalid_argument("A composite filter must have at least one filter.")
     if message.op not in (_AND, _OR):
@@ -182,20 +191,19 @@ def _read_field(message: Any, parent: resource_names.ResourceName) -> FieldFilte
     if field == DOCUMENT_ID:
         if operator in (CONTAINS, CONTAINS_ANY):
             raise invalid_argument("the name __key__ is reserved")
-        encoded = tuple(_encode_name(_read_name(each, parent)) for each in operands)
+        encoded = {_encode_name(_read_name(each, parent)) for each in operands}
     else:
         for operand in operands:
             if limits.check_operand(operand, message.field.field_path) > values.MAX_INDEXED_BYTES:
                 raise invalid_argument(f"value for {message.field.field_path} is too large to be used in a query")
-        encoded = tuple(map(values.encode, operands))
+        encoded = set(map(values.encode, operands))
     matches_nothing = FieldFilter(field, IN, ())
     if operator in (NOT_EQUAL, NOT_IN):
         if values.NULL in encoded:
             return matches_nothing
-        without_nan = tuple(each for each in encoded if each != number_encoding.NAN)
-        return FieldFilter(field, operator, without_nan or (values.NULL,))
-    encoded = tuple(each for each in encoded if each not in (values.NULL, number_encoding.NAN))
-    return FieldFilter(field, operator, encoded) if encoded else matches_nothing
+        return FieldFilter(field, operator, tuple(sorted(encoded - {number_encoding.NAN})) or (values.NULL,))
+    comparable = tuple(sorted(encoded - {values.NULL, number_encoding.NAN}))
+    return FieldFilter(field, operator, comparable) if comparable else matches_nothing
 
 
 def _operands(value: Any, operator: str) -> Sequence[Any]:
