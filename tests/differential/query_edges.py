@@ -131,6 +131,7 @@ REFUSED: dict[str, Step] = {
     ),
     "too many different disjunctions": find(joined("OR", *map(equal, range(MAX_IN_VALUES + 1)))),
     "an average of the name": average("__name__"),
+    "an average of a query with a projection": average("a", select={"fields": [{"field_path": "a"}]}),
     "an average with a reserved alias": average("a", "__x__"),
     "a read of a collection": get("a"),
     "a mask of a missing document with a double dot": get("a/none", mask={"field_paths": ["a..b"]}),

@@ -30,6 +30,8 @@ def check(message: Any, aggregated: Sequence[str]) -> None:
     _check_filters(conditions, unequal)
     _check_orders(message.order_by, conditions, unequal)
     _check_aggregated(message.order_by, conditions, unequal, aggregated)
+    if aggregated and message.HasField("select"):
+        raise invalid_argument("Cannot apply property masks when aggregation fields are present.")
 
 
 Condition = tuple[str, str]
