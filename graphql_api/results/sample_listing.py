@@ -105,10 +105,10 @@ class SampleListing:
     async def ids_with_expired(
         self, submitter: str, state: SampleState | None, selection: Selection, batch_size: int
     ) -> AsyncGenerator[Sequence[str], None]:
-        """Yield the same as `ids`, and then the ids of results in `state`, also of samples that have expired.
+        """Yield the same as `ids`, and then the ids of results in `state` whose samples have expired.
 
         Samples that are submitted after the first batch are left out. Results of earlier releases, which lack the time
-        of submission, are found by their state only. A batch can be empty, and an id can be in two batches.
+        of submission, are found by their state only. A batch can be empty.
         """
         started_at = await self._firestore.now()  # while the samples are read, new samples get results
         for batches in (
@@ -141,12 +141,19 @@ class SampleListing:
         for query in queries:
             async with aclosing(self._query(submitter, query).scan_latest(batch_size)) as batches:
                 async for documents in batches:
-                    yield [
+                    selected = [
                         document.name.rpartition("/")[2]
                         for document in documents
                         if document.fields["status"].string_value in statuses
                         and ("submitted_at" not in document.fields or _time(document, "submitted_at") <= until)
                     ]
+                    yield await self._without_sample(submitter, selected)
+
+    async def _without_sample(self, submitter: str, ids: Sequence[str]) -> list[str]:
+        """Return the ids without a sample. A later sample with the same idempotency key can have the id of a result."""
+        paths = {document_paths.sample(submitter, sample_id): sample_id for sample_id in ids}
+        existing = await self._firestore.batch_get(paths, mask=("shard",))
+        return [sample_id for path, sample_id in paths.items() if path not in existing]
 
     async def pending_ids(
         self, submitter: str, before: datetime, batch_size: int

@@ -101,6 +101,21 @@ def test_results_that_outlive_their_samples_are_deleted_by_id_and_by_filter(stac
     assert operator.query(LOOKED_UP, id=operator.ids[-1])["result"] == {"mean": 1.5}
 
 
+def test_a_result_that_outlives_its_sample_does_not_select_a_later_sample(stack: Stack, firestore: Client) -> None:
+    """A sample with the same idempotency key has the id of the result, but other labels and another state."""
+    operator = Operator(stack, "outlived-again", [])
+    later = {"time_stamp": "never", "data": [1], "labels": {"site": "basel"}}
+    sample_id = stack.submit(SAMPLE, key=operator.key, idempotency_key="once")["id"]
+    stack.wait_for(sample_id, key=operator.key)
+    firestore.document(document_paths.sample("outlived-again", sample_id)).delete()  # as when it expires
+    stack.submit(later, key=operator.key, idempotency_key="once")
+
+    ended = operator.delete(filter={"labels": [{"name": "site", "value": "bern"}], "state": "COMPUTED"})
+
+    assert ended == {"state": "FINISHED", "deleted": 0}
+    assert operator.query(LOOKED_UP, id=sample_id)["sample"] == {"state": "REJECTED"}
+
+
 def test_a_late_event_does_not_bring_a_result_back(stack: Stack, firestore: Client) -> None:
     """The event of the deleted version is older than the tombstone. A new submission replaces the tombstone."""
     operator = Operator(stack, "late", [])
