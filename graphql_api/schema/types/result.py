@@ -11,7 +11,7 @@ from graphql_api.schema.context import Info
 from graphql_api.schema.costs import READ, VECTOR, costs
 from graphql_api.schema.types.label import LABELS, Label, graphql_labels
 from graphql_api.schema.types.scalars import Vector
-from storage.documents import STATISTICS, Labels, NotFound, Statistic, Statistics
+from storage.documents import STATISTICS, Header, Labels, NotFound, Statistic, Statistics
 from storage.documents import Histogram as StoredHistogram
 from storage.documents import Result as StoredResult
 
@@ -98,6 +98,8 @@ class Result:
 
     statistics: Private[Statistics]
     stored_labels: Private[Labels]
+    submitted_at: Private[datetime | None]
+    """When the sample of this result was submitted. None in results of earlier releases."""
 
     id: strawberry.ID = strawberry.field(description="The id of the result. It is also the id of the sample.")
     timestamp: datetime = strawberry.field(description="The time stamp of the sample in UTC.")
@@ -135,6 +137,7 @@ class Result:
             first_computed_at=result.first_computed_at or result.computed_at,
             statistics_version=result.statistics_version,
             stored_labels=result.labels,
+            submitted_at=result.submitted_at,
             missing_count=result.missing_count,
             superseded_by=None if result.superseded_by is None else strawberry.ID(result.superseded_by),
         )
@@ -147,7 +150,7 @@ class Result:
     @strawberry.field(description=SUBMITTED_BY, metadata=costs(READ))
     async def submitted_by(self, info: Info) -> str | None:
         """Load the header of the sample. Return None if the sample was deleted, or if its header has no credential."""
-        header = await info.context.headers.load(self.id)
+        header = await self._header(info)
         return None if header is None else header.submitted_by
 
     @strawberry.field(
@@ -163,7 +166,17 @@ class Result:
         """Load the header of the sample."""
         from graphql_api.schema.types.sample import Sample
 
-        header = await info.context.headers.load(self.id)
+        header = await self._header(info)
         if header is None:
             raise NotFound(f"the sample of the result {self.id} was deleted")
         return Sample.of(header)
+
+    async def _header(self, info: Info) -> Header | None:
+        """Load the header of the sample. Return None if it was deleted.
+
+        A later sample with the same idempotency key can have the id of a result that is kept longer than its sample.
+        """
+        header = await info.context.headers.load(self.id)
+        if header is None or header.submitted_at is None or self.submitted_at is None:
+            return header
+        return header if header.submitted_at <= self.submitted_at else None

@@ -96,3 +96,22 @@ def test_a_result_whose_sample_was_deleted_has_no_sample(stack: Stack) -> None:
 
 def _is_computed(stack: Stack, sample_id: str, key: str) -> bool:
     return bool(stack.sample(sample_id, key=key)["state"] == "COMPUTED")
+
+
+def test_a_later_sample_with_the_same_key_is_not_the_sample_of_a_result(stack: Stack) -> None:
+    """A result can be kept longer than its sample. A REJECTED sample leaves the result where it is."""
+    key = stack.new_key("kept-result")
+    sample = {"time_stamp": "2020-01-01T00:00:00Z", "data": [1]}
+    sample_id = stack.submit(sample, key=key, idempotency_key="once")["id"]
+    stack.wait_for(sample_id, key=key)
+    firestore: Any = stack.firestore()  # `close` has no type hints
+    firestore.document(document_paths.sample("kept-result", sample_id)).delete()  # as when it expires
+    firestore.close()
+    stack.submit(sample | {"data": []}, key=key, idempotency_key="once")
+
+    query = "query ($id: ID!) { result(id: $id) { count submittedBy sample { state } } }"
+    response = stack.post_graphql(query, {"id": sample_id}, key=key).json()
+
+    assert response["data"]["result"] == {"count": 1, "submittedBy": None, "sample": None}
+    (error,) = response["errors"]
+    assert error["extensions"]["code"] == "NOT_FOUND"
