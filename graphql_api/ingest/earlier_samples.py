@@ -14,6 +14,7 @@ from storage.documents import (
     Header,
     NotFound,
     Sample,
+    Status,
     Unavailable,
     document_paths,
 )
@@ -83,7 +84,8 @@ class EarlierSamples:
         """Return the write that marks the earlier sample, or no write if `header` is REJECTED.
 
         Raises `NotFound` if the earlier sample is not stored, and `Conflict` if another sample supersedes it. A deleted
-        correction does not count.
+        correction does not count. An expired correction counts, because its result can be kept longer, in lists or in
+        the hourly archive.
         """
         path = document_paths.sample(header.submitter, earlier_id)
         is_id = document_paths.is_sample_id(earlier_id)
@@ -95,7 +97,7 @@ class EarlierSamples:
                 "`deleteSamples` and submit this sample without `supersedes` - at `supersedes`"
             )
         other = fields.get("superseded_by")
-        if other is not None and await self._read_existing(header.submitter, {str(other)}):
+        if other is not None and not await self._is_deleted(header.submitter, str(other)):
             raise Conflict(
                 f"the sample is already superseded by the sample {other}; supersede that sample - at `supersedes`"
             )
@@ -105,6 +107,13 @@ class EarlierSamples:
         mark.update_mask.field_paths.append("superseded_by")
         mark.current_document.update_time.CopyFrom(document.update_time)
         return [mark]
+
+    async def _is_deleted(self, submitter: str, sample_id: str) -> bool:
+        """Return whether a sample was deleted, and not submitted again."""
+        sample, result = document_paths.sample(submitter, sample_id), document_paths.result(submitter, sample_id)
+        documents = await self._firestore.batch_get([sample, result], mask=("status",))
+        is_tombstone = result in documents and documents[result].fields["status"].string_value == Status.DELETED
+        return is_tombstone and sample not in documents
 
     async def resolve(self, samples: Sequence[Sample], writes: Sequence[Any], results: Sequence[Any]) -> list[Any]:
         """Replace each `PreconditionFailed` in the results of the writes of headers.

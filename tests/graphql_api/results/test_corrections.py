@@ -4,7 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from google.cloud.firestore import Client
 
+from storage.documents import document_paths
 from tests.graphql_api.results.operator import COUNTS, SAMPLE, Operator
 from tests.stack import Stack, eventually
 
@@ -110,6 +112,25 @@ def test_a_sample_is_superseded_by_one_sample_only(stack: Stack) -> None:
     superseded_by = "query ($id: ID!) { result(id: $id) { supersededBy } }"
     marked = {"result": {"supersededBy": second}}  # the function writes the mark after the API has responded
     eventually(lambda: operator.query(superseded_by, id=wrong) == marked, lambda: stack.log)
+
+
+def test_an_expired_correction_counts_because_its_result_is_kept(stack: Stack, firestore: Client) -> None:
+    """A second correction would add a second result of the same measurement to lists and summaries."""
+    operator = Operator(stack, "expired-correction", [SAMPLE])
+    (wrong,) = operator.ids
+    first = operator.query(SUBMIT, sample={**SAMPLE, "data": [5]}, id=wrong)["submit"]["id"]
+    stack.wait_for(first, key=operator.key)
+    firestore.document(document_paths.sample("expired-correction", first)).delete()  # as when it expires
+
+    refused = operator.error(SUBMIT, sample={**SAMPLE, "data": [6]}, id=wrong)
+    operator.delete(ids=[first])
+    second = operator.query(SUBMIT, sample={**SAMPLE, "data": [6]}, id=wrong)["submit"]["id"]
+    stack.wait_for(second, key=operator.key)
+
+    assert refused["extensions"]["code"] == "CONFLICT"
+    assert f"already superseded by the sample {first}" in refused["message"]
+    listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
+    assert [edge["node"]["id"] for edge in listed] == [second]
 
 
 def test_one_of_many_corrections_at_the_same_time_remains(stack: Stack) -> None:
