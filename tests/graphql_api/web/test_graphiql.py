@@ -107,6 +107,36 @@ def test_a_key_is_exchanged_for_a_session(stack: Stack, graphiql: GraphiQL) -> N
     graphiql.wait_for_response("UNAUTHENTICATED")
 
 
+def test_the_documentation_is_displayed_after_a_sign_in(stack: Stack, graphiql: GraphiQL) -> None:
+    """The schema needs a session. The page reads the schema again, also after a sign-in with a link."""
+    graphiql.go_to(f"{stack.url}/graphql")
+    graphiql.wait_until_usable()
+    graphiql.press("[aria-label='Show Documentation Explorer']")
+    graphiql.wait_for(lambda: "Error fetching schema" in (graphiql.text(".graphiql-doc-explorer") or ""))
+
+    graphiql.write("#key", stack.key)
+    graphiql.press(".key button")
+
+    graphiql.wait_for(lambda: "mutation: Mutation" in (graphiql.text(".graphiql-doc-explorer") or ""))
+    graphiql.press(".key button", "Sign out")
+    graphiql.wait_for(lambda: graphiql.text("#key") is not None)
+    link = stack.keys("sign-in-link", "--file", str(stack.key_file), "--url", f"{stack.url}/graphql").strip()
+    graphiql.go_to("about:blank")
+    graphiql.go_to(link.replace("/#", "#"))
+    graphiql.wait_for(lambda: "mutation: Mutation" in (graphiql.text(".graphiql-doc-explorer") or ""))
+
+
+def test_the_page_asks_for_a_key_after_the_end_of_the_session(stack: Stack, graphiql: GraphiQL) -> None:
+    """The server refuses the next operation."""
+    graphiql.open(stack)
+    graphiql.wait_for(lambda: "Signed in as local" in (graphiql.text(".key") or ""))
+    graphiql.command("Network.clearBrowserCookies")
+
+    graphiql.play()
+
+    graphiql.wait_for(lambda: graphiql.text("label[for=key]") == "Enter an API key:")
+
+
 def test_a_sign_in_link_signs_in(stack: Stack, graphiql: GraphiQL) -> None:
     """The page removes the token from the address. The dashboard is then signed in, too."""
     link = stack.keys("sign-in-link", "--file", str(stack.key_file), "--url", f"{stack.url}/graphql").strip()

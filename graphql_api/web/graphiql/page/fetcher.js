@@ -76,11 +76,23 @@ function selectOperation({ query, operationName }, parse) {
   return operations.length === 1 ? operations[0] : operations.find(({ name }) => name?.value === operationName);
 }
 
-export const createFetcher = (createClient, parse) => (request, options) => {
-  const headers = lowerCase(options?.headers);
-  const definition = selectOperation(request, parse);
-  const operation = definition ? { ...request, operationName: definition.name?.value } : request;
-  return definition?.operation === 'subscription'
-    ? subscribe(operation, headers, createClient)
-    : post(operation, headers);
+/**
+ * Returns a fetcher for GraphiQL. Its requests wait until `opening` resolves, because a sign-in link starts the session.
+ * Calls `onUnauthenticated` if the server refused the session.
+ */
+export const createFetcher = (createClient, parse, { opening, onUnauthenticated }) => {
+  const send = async (operation, headers) => {
+    await opening;
+    const response = await post(operation, headers);
+    if (response.errors?.some(({ extensions }) => extensions?.code === 'UNAUTHENTICATED')) onUnauthenticated();
+    return response;
+  };
+  return (request, options) => {
+    const headers = lowerCase(options?.headers);
+    const definition = selectOperation(request, parse);
+    const operation = definition ? { ...request, operationName: definition.name?.value } : request;
+    return definition?.operation === 'subscription'
+      ? subscribe(operation, headers, createClient)
+      : send(operation, headers);
+  };
 };

@@ -4,7 +4,7 @@
 // holds a key: it sends an entered key once, in exchange for a session.
 import { createFetcher } from './fetcher.js';
 import { readLink } from './link.js';
-import { endSession, followTabs, openSession, startSession } from './session.js';
+import { endSession, followTabs, openSession, readSession, startSession } from './session.js';
 import { openStorage } from './storage.js';
 import { tabs } from './tabs.js';
 
@@ -22,12 +22,11 @@ const SCALARS = {
 const start = JSON.parse(document.getElementById('start').textContent);
 
 export function open({ React, createRoot, GraphiQL, createClient, parse, plugins }) {
-  const { createElement, useEffect, useState } = React;
+  const { createElement, useEffect, useRef, useState } = React;
   const linked = readLink();
   const defaultTabs = linked ? [linked, ...tabs(start.sample)] : tabs(start.sample);
   const storage = openStorage(defaultTabs[0], Boolean(linked));
 
-  const fetcher = createFetcher(createClient, parse);
   const opening = openSession();
 
   function SignIn({ session, refusal, onChange }) {
@@ -69,14 +68,24 @@ export function open({ React, createRoot, GraphiQL, createClient, parse, plugins
 
   function Page() {
     const [state, setState] = useState({ session: undefined, refusal: null });
+    const isSignedOut = useRef(false);
+    const change = (next) => {
+      // GraphiQL reads the schema, which needs a session, again for another fetcher.
+      if (next.session && isSignedOut.current) setFetcher(newFetcher);
+      isSignedOut.current = next.session === null;
+      setState(next);
+    };
+    const newFetcher = () =>
+      createFetcher(createClient, parse, { opening, onUnauthenticated: () => void readSession().then(change) });
+    const [fetcher, setFetcher] = useState(newFetcher);
     useEffect(() => {
-      void opening.then(setState);
-      followTabs(setState);
+      void opening.then(change);
+      followTabs(change);
     }, []);
     return createElement(
       React.Fragment,
       null,
-      state.session !== undefined && createElement(SignIn, { ...state, onChange: setState }),
+      state.session !== undefined && createElement(SignIn, { ...state, onChange: change }),
       createElement(
         GraphiQL,
         {

@@ -5,11 +5,13 @@ const PAGE = { 'x-requested-with': 'dropzone' }; // no page of another origin ca
 
 /** Uses the link in the address, if it is a sign-in link. Otherwise asks the server for the session. */
 export function openSession() {
-  if (!location.hash.startsWith(LINK)) return request('GET');
+  if (!location.hash.startsWith(LINK)) return readSession();
   const token = location.hash.slice(LINK.length);
   history.replaceState(null, '', location.pathname);
   return request('POST', { 'content-type': 'application/json' }, JSON.stringify({ token }));
 }
+
+export const readSession = () => request('GET');
 
 /** Exchanges the key in the headers for a session. */
 export const startSession = (headers) => request('POST', headers);
