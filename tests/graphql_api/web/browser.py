@@ -59,6 +59,11 @@ class Browser:
         """Type into an input field. For a file field the text is a path."""
         self._driver.find_element(By.CSS_SELECTOR, selector).send_keys(text)
 
+    def type_into(self, selector: str, text: str) -> None:
+        """Click the visible element that matches, and type. An editor is not an input field."""
+        [element] = self._driver.find_elements(By.CSS_SELECTOR, selector)
+        ActionChains(self._driver).click(element).send_keys(text).perform()
+
     def text(self, selector: str) -> str | None:
         """Return the visible text of all matching elements, or None if there are none."""
         elements = self._driver.find_elements(By.CSS_SELECTOR, selector)

@@ -137,6 +137,22 @@ def test_the_page_asks_for_a_key_after_the_end_of_the_session(stack: Stack, grap
     graphiql.wait_for(lambda: graphiql.text("label[for=key]") == "Enter an API key:")
 
 
+def test_a_key_in_the_headers_is_not_kept(stack: Stack, graphiql: GraphiQL) -> None:
+    """The browser keeps tabs and history, but not the headers."""
+    graphiql.open(stack)
+    graphiql.press(".graphiql-editor-tools button", "Headers")
+    graphiql.type_into(".graphiql-editor-tool .graphiql-editor:not(.hidden)", f'{{"X-API-Key": "{stack.key}')
+
+    graphiql.play()
+
+    graphiql.wait_for_response('"edges": ')
+    kept = graphiql.wait_for(
+        lambda: (all_ := graphiql.run("return {...localStorage}")).get("dropzone:graphiql:queries") and all_
+    )
+    assert "LatestResults" in kept["dropzone:graphiql:queries"]
+    assert stack.key not in "".join(kept.values())
+
+
 def test_a_sign_in_link_signs_in(stack: Stack, graphiql: GraphiQL) -> None:
     """The page removes the token from the address. The dashboard is then signed in, too."""
     link = stack.keys("sign-in-link", "--file", str(stack.key_file), "--url", f"{stack.url}/graphql").strip()
