@@ -3,10 +3,13 @@
 A reader can stop reading for a long time, for example a terminal after Ctrl-S, or `| less`. The supervisor must then
 still restart and stop processes, and the processes must not block when they log. A limited number of lines waits for
 the reader. Further lines are dropped, and the output says how many.
+
+If the output is a file and its disk is full, lines are dropped too: a full disk must not stop the processes.
 """
 
-import contextlib
+import errno
 import os
+import stat
 import threading
 import time
 from collections import deque
@@ -16,6 +19,8 @@ MAX_WAITING_BYTES = 1024 * 1024
 MAX_BATCH_BYTES = 65_536
 CLOSE_SECONDS = 0.5
 RETRY_SECONDS = 0.02
+CLOSED = (errno.EPIPE, errno.EIO)
+"""The errors of a pipe or a terminal whose other end is closed."""
 
 
 class Output:
@@ -28,6 +33,7 @@ class Output:
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._dropped = 0
+        self._refused, self._refusal = 0, ""
         self._is_closing = False
         self._is_lost = False
         self._on_lost: Callable[[], object] | None = None
@@ -86,9 +92,24 @@ class Output:
             self._waiting_bytes -= len(batch)
             return bytes(batch)
 
-    def _write(self, data: bytes) -> None:
-        while data:
-            with contextlib.suppress(BlockingIOError):  # another program has made the terminal non-blocking
-                data = data[os.write(self._descriptor, data) :]
-                continue
+    def _write(self, lines: bytes) -> None:
+        """Write lines, or drop lines that a full disk refuses. Raises `OSError` if the output is closed."""
+        notice = f"{self._refused} lines were dropped, because the output could not be written: {self._refusal}\n"
+        data = notice.encode() + lines if self._refused else lines
+        try:
+            while data:
+                data = data[self._write_some(data) :]
+            self._refused = 0
+        except OSError as error:
+            if error.errno in CLOSED and not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+                raise
+            is_notice_written = len(data) <= len(lines)
+            self._refused = data[-len(lines) :].count(b"\n") + (0 if is_notice_written else self._refused)
+            self._refusal = str(error)
+
+    def _write_some(self, data: bytes) -> int:
+        try:
+            return os.write(self._descriptor, data)
+        except BlockingIOError:  # another program has made the terminal non-blocking
             time.sleep(RETRY_SECONDS)
+            return 0

@@ -224,3 +224,37 @@ def test_the_stack_runs_and_stops_while_its_output_is_not_read(tmp_path: Path, s
         code = paused.wait(PATIENCE_SECONDS)
 
     assert code == 0
+
+
+def test_a_full_disk_of_the_log_does_not_stop_the_processes(tmp_path: Path) -> None:
+    """The supervisor stopped everything. A log says how many lines are missing when its disk has space again."""
+    (tmp_path / "stack.toml").write_text(
+        """
+[[processes]]
+name = "counter"
+command = ["{python}", "-c", "import itertools, time\\nfor n in itertools.count(): print('line', n); time.sleep(0.01)"]
+"""
+    )
+    log, max_bytes = tmp_path / "log", 2_000
+    program = (
+        f"import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, ({max_bytes}, {max_bytes}));"
+        "runpy.run_module('infra.embedded', run_name='__main__')"
+    )
+    with log.open("ab") as file:
+        command = [sys.executable, "-c", program, "--stack", str(tmp_path / "stack.toml")]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
+
+    def has_notice() -> bool:
+        assert process.poll() is None, log.read_text()
+        text = log.read_text()
+        if len(text) == max_bytes:
+            os.truncate(log, 0)
+        return bool(
+            re.search(r"^\d+ lines were dropped, because the output could not be written: ", text, re.MULTILINE)
+        )
+
+    try:
+        until(has_notice, "the log does not say that lines are missing")
+    finally:
+        process.kill()
+        process.wait()
