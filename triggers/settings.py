@@ -38,7 +38,7 @@ class Settings:
     event_audience: str = ""
     """On Google Cloud: the audiences of the identity tokens that Eventarc sends, separated by commas.
 
-    These are the URLs of the function.
+    These are the URLs of the function. A `*` matches letters, digits and hyphens.
     """
 
     event_service_account: str = ""

@@ -23,18 +23,18 @@ locals {
     DROPZONE_MAX_REQUEST_MIB = "30" # Cloud Run refuses HTTP/1 requests above 32 MiB
   })
 
-  # Cloud Run serves each service under two URLs. Eventarc uses one of them as the audience of its identity
-  # tokens. The first is known before the service exists. The second differs from that of the API in the name only.
+  # Cloud Run serves each service under two URLs. Eventarc uses one of them as the audience of its identity tokens.
+  # The second URL contains a hash, which is not known before the service exists.
   function_name = "dropzone-function"
   function_urls = [
     "https://${local.function_name}-${data.google_project.this.number}.${var.region}.run.app",
-    replace(google_cloud_run_v2_service.api.uri, google_cloud_run_v2_service.api.name, local.function_name),
+    "https://${local.function_name}-*.a.run.app",
   ]
 
   function_environment = merge(var.trace_settings, {
     GOOGLE_CLOUD_PROJECT           = var.project
     DROPZONE_SHARDS                = tostring(var.shards)
-    DROPZONE_EVENT_AUDIENCE        = join(",", distinct(local.function_urls))
+    DROPZONE_EVENT_AUDIENCE        = join(",", local.function_urls)
     DROPZONE_EVENT_SERVICE_ACCOUNT = google_service_account.this["eventarc"].email
   })
 }
@@ -108,9 +108,8 @@ resource "google_cloud_run_v2_service" "api" {
     }
   }
 
-  # An instance is ready once it can read Firestore. A new version can need a new index: the version is deployed when
-  # Firestore has built all indexes.
-  depends_on = [google_firestore_database.this, google_firestore_index.this, google_project_iam_member.workloads]
+  # A new API can store samples that an earlier function does not understand, so the function is updated first.
+  depends_on = [google_project_iam_member.workloads, google_cloud_run_v2_service.function]
 }
 
 resource "google_cloud_run_v2_service" "function" {
@@ -181,8 +180,9 @@ resource "google_cloud_run_v2_service" "function" {
     }
   }
 
-  # An instance is ready once it can read Firestore. The URLs of the function make it wait for the API.
-  depends_on = [google_firestore_database.this, google_project_iam_member.workloads]
+  # An instance is ready once it can read Firestore. A new version can need a new index: the version is deployed when
+  # Firestore has built all indexes.
+  depends_on = [google_firestore_database.this, google_firestore_index.this, google_project_iam_member.workloads]
 }
 
 # `make deploy` executes this job: it stores the digest of the API key in Secret Manager.

@@ -32,6 +32,17 @@ check() {
   [ "$2" = "$3" ] || fail "$subscription: expected $1 $3, got ${2:-none}; run: PROJECT=$PROJECT TRIGGER=$trigger sh infra/gcp/subscription.sh set"
 }
 
+# Stop unless a pattern of AUDIENCES matches this audience.
+check_audience() (
+  set -f # a * is part of a pattern, and not of a file name
+  IFS=,
+  for pattern in $AUDIENCES; do
+    # shellcheck disable=SC2254 # the * must match the hash of the URL
+    case $1 in $pattern) return ;; esac
+  done
+  fail "Eventarc sends tokens for the audience $1, but the function accepts $AUDIENCES only"
+)
+
 case ${1:-} in
   set)
     gcloud pubsub subscriptions update "$subscription" --project="$PROJECT" \
@@ -43,11 +54,7 @@ case ${1:-} in
     check "the dead-letter topic" "$(describe deadLetterPolicy.deadLetterTopic)" "$topic"
     check "the maximum number of attempts" "$(describe deadLetterPolicy.maxDeliveryAttempts)" "$attempts"
     if [ -n "${AUDIENCES:-}" ]; then
-      audience=$(describe pushConfig.oidcToken.audience)
-      case ,$AUDIENCES, in
-        *",$audience,"*) ;;
-        *) fail "Eventarc sends tokens for the audience $audience, but the function accepts $AUDIENCES only" ;;
-      esac
+      check_audience "$(describe pushConfig.oidcToken.audience)"
     fi
     echo "ok  subscription: acknowledgement deadline $deadline s, dead letters to $topic after $attempts attempts"
     ;;

@@ -1,6 +1,6 @@
 """The sender of events on Google Cloud. Eventarc sends an identity token that Google has signed.
 
-google-auth checks the signature of the token, its audience and its expiry.
+google-auth checks the signature of the token and its expiry. This module checks its audience and its service account.
 
 Note: Google changes its keys every few days. The keys are therefore cached for as long as the response with the keys
 allows, and fetched again if a token names an unknown key.
@@ -43,13 +43,16 @@ logger = logging.getLogger("triggers")
 class GoogleIdentity:
     """The sender is a service account of Google Cloud that sends an OpenID Connect token for one of `audiences`.
 
-    Cloud Run serves a service under two URLs. Eventarc uses one of them as the audience.
+    Cloud Run serves a service under two URLs. Eventarc uses one of them as the audience. One URL contains a hash that
+    is not known before the service exists. In `audiences`, a `*` matches letters, digits and hyphens, such as the hash.
     """
 
     def __init__(
         self, audiences: Sequence[str], service_account: str, certificates_url: str = CERTIFICATES_URL
     ) -> None:
         self._audiences = list(audiences)
+        patterns = (re.escape(audience).replace(r"\*", "[a-z0-9-]+") for audience in audiences)
+        self._audience = re.compile("|".join(patterns))
         self._service_account = service_account
         self._certificates_url = certificates_url
         self._request = google.auth.transport.requests.Request()
@@ -72,14 +75,15 @@ class GoogleIdentity:
             if len(token) > MAX_TOKEN_CHARACTERS:
                 return False
             await self._refresh(_jwt.decode_header(token).get("kid"))
-            claims = _jwt.decode(
-                token,
-                certs=self._certificates,
-                audience=self._audiences,
-                clock_skew_in_seconds=MAX_CLOCK_SKEW_SECONDS,
-            )
+            claims = _jwt.decode(token, certs=self._certificates, clock_skew_in_seconds=MAX_CLOCK_SKEW_SECONDS)
         except (google.auth.exceptions.GoogleAuthError, ValueError) as error:
             logger.warning("an identity token was refused: %.200r", str(error))
+            return False
+        if not self._audience.fullmatch(str(claims.get("aud"))):
+            expected = " or ".join(self._audiences)
+            logger.warning(
+                "an identity token was refused: its audience is %.200r, expected %s", str(claims.get("aud")), expected
+            )
             return False
         if not self._is_service_account(claims):
             logger.warning("an identity token was refused: it is not the token of %s", self._service_account)

@@ -150,7 +150,7 @@ run "only_the_project_calls_the_function" {
   assert {
     condition = contains(
       [for env in google_cloud_run_v2_service.function.template[0].containers[0].env : "${env.name}=${env.value}"],
-      "DROPZONE_EVENT_AUDIENCE=https://dropzone-function-123456789012.europe-west6.run.app,https://dropzone-function-x7k2-oa.a.run.app",
+      "DROPZONE_EVENT_AUDIENCE=https://dropzone-function-123456789012.europe-west6.run.app,https://dropzone-function-*.a.run.app",
     )
     error_message = "The function accepts tokens for both of its URLs."
   }

@@ -88,13 +88,13 @@ def test_every_terraform_test_notices_its_mutation(tmp_path: Path) -> None:
         terraform.run(
             program, "init", "-backend=false", "-input=false", folder=module, environment=environment, seconds=100
         )
-        _, output = terraform.run(program, "test", folder=module, environment=environment, seconds=100)
+        _, output = terraform.run(program, "test", folder=module, environment=environment, seconds=600)
 
     assert set(re.findall(r'run "(\w+)"\.\.\. fail', output)) == names, output
 
 
-def test_a_new_version_is_deployed_when_its_indexes_are_built(tmp_path: Path) -> None:
-    """Otherwise the requests that need a new index would fail in the meantime."""
+def test_a_new_version_is_deployed_when_its_indexes_are_built_and_the_function_before_the_api(tmp_path: Path) -> None:
+    """Otherwise requests that need a new index would fail, and an earlier function would get samples of a new API."""
     program = terraform.program()
     module = Path(shutil.copytree(terraform.MODULE, tmp_path / "gcp", ignore=shutil.ignore_patterns(".terraform*")))
 
@@ -104,9 +104,9 @@ def test_a_new_version_is_deployed_when_its_indexes_are_built(tmp_path: Path) ->
         )
         _, graph = terraform.run(program, "graph", folder=module, environment=environment, seconds=100)
 
-    api = '"google_cloud_run_v2_service.api"'
-    assert f'{api} -> "google_firestore_index.this"' in graph
-    assert f'"google_cloud_run_v2_service.function" -> {api}' in graph
+    function = '"google_cloud_run_v2_service.function"'
+    assert f'{function} -> "google_firestore_index.this"' in graph
+    assert f'"google_cloud_run_v2_service.api" -> {function}' in graph
 
 
 def test_an_argument_that_the_provider_does_not_have_is_found(tmp_path: Path) -> None:

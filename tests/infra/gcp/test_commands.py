@@ -292,3 +292,13 @@ def test_the_check_finds_a_missing_second_step(machine: Machine, pattern: str, a
 
     assert run.returncode == 1
     assert problem in run.stderr
+
+
+def test_the_check_accepts_the_url_with_a_hash(machine: Machine) -> None:
+    """The hash of the URL is not known before Cloud Run creates the function."""
+    machine.install({"gcloud pubsub subscriptions describe*audience*": "echo https://function-x7k2-oa.a.run.app"})
+    audiences = "https://function-123.europe-west6.run.app,https://function-*.a.run.app"
+
+    run = machine.run("subscription.sh", "check", PROJECT="example", AUDIENCES=audiences)
+
+    assert run.returncode == 0, run.stderr

@@ -15,7 +15,7 @@ VALUES = {
     "DROPZONE_MAX_UNAUTHENTICATED_WEBSOCKETS_PER_ADDRESS": "4000",
     "DROPZONE_MAX_FAILED_AUTHENTICATIONS_PER_SECOND": "1000",
     "DROPZONE_MAX_MEMORY_MIB": "1433",
-    "DROPZONE_EVENT_AUDIENCE": "https://a.run.app,https://b.run.app",
+    "DROPZONE_EVENT_AUDIENCE": "https://f-123.europe-west6.run.app,https://f-*.a.run.app",
     "DROPZONE_EVENT_SERVICE_ACCOUNT": "dropzone-eventarc@example-project.iam.gserviceaccount.com",
 }
 
@@ -39,5 +39,5 @@ def test_the_function_starts_with_the_environment_of_terraform() -> None:
     """It accepts tokens for both of its URLs, and audits the shards of the API."""
     settings = FunctionSettings.from_environ(environment("function_environment"))
 
-    assert settings.event_audiences == ["https://a.run.app", "https://b.run.app"]
+    assert settings.event_audiences == ["https://f-123.europe-west6.run.app", "https://f-*.a.run.app"]
     assert settings.shards == 4

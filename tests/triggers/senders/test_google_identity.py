@@ -126,6 +126,22 @@ async def test_each_audience_of_the_settings_is_accepted(identity: GoogleIdentit
     assert [await identity.accepts(keys.token(aud=each)) for each in settings.event_audiences] == [True, True]
 
 
+async def test_a_star_in_an_audience_matches_the_hash_of_a_url(keys: KeyPair, certificates: Certificates) -> None:
+    """It matches no other characters, so it cannot match another host."""
+    identity = GoogleIdentity(["https://function-*.a.run.app"], ACCOUNT, certificates.url)
+
+    assert await identity.accepts(keys.token(aud="https://function-x7k2-oa.a.run.app"))
+    for audience in (
+        "https://function-.a.run.app",
+        "https://function-x7k2-oa.example.org/.a.run.app",
+        "https://function-x7k2-oa.a.run.app.example.org",
+        "https://function-x7k2-oaXaXrun.app",
+        "https://other-x7k2-oa.a.run.app",
+        ["https://function-x7k2-oa.a.run.app"],
+    ):
+        assert not await identity.accepts(keys.token(aud=audience))
+
+
 @pytest.mark.parametrize(
     "changes",
     [
