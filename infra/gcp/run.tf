@@ -108,6 +108,13 @@ resource "google_cloud_run_v2_service" "api" {
     }
   }
 
+  # After `gcloud run services update-traffic`, the next deployment sends all requests to its new version again. Without
+  # this block, Terraform would keep the distribution, and the new version would get no requests.
+  traffic {
+    type    = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"
+    percent = 100
+  }
+
   # A new API can store samples that an earlier function does not understand, so the function is updated first.
   depends_on = [google_project_iam_member.workloads, google_cloud_run_v2_service.function]
 }
@@ -178,6 +185,11 @@ resource "google_cloud_run_v2_service" "function" {
         }
       }
     }
+  }
+
+  traffic {
+    type    = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"
+    percent = 100
   }
 
   # An instance is ready once it can read Firestore. A new version can need a new index: the version is deployed when

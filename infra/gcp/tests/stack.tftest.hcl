@@ -133,6 +133,16 @@ run "the_api_is_public_and_checks_itself" {
   }
 }
 
+run "a_deployment_ends_a_rollback" {
+  assert {
+    condition = alltrue([
+      for service in [google_cloud_run_v2_service.api, google_cloud_run_v2_service.function] :
+      [for target in service.traffic : "${target.type} ${target.percent}"] == ["TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST 100"]
+    ])
+    error_message = "After `gcloud run services update-traffic`, the new version of a later deployment would get no requests."
+  }
+}
+
 run "only_the_project_calls_the_function" {
   assert {
     condition     = google_cloud_run_v2_service.function.ingress == "INGRESS_TRAFFIC_INTERNAL_ONLY"

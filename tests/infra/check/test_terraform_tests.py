@@ -22,6 +22,7 @@ MUTATIONS = {
         'timeout                          = "3600s"',
         'timeout                          = "300s"',
     ),
+    "a_deployment_ends_a_rollback": ("run.tf", "    percent = 100", "    percent = 50"),
     "only_the_project_calls_the_function": ("run.tf", '"INGRESS_TRAFFIC_INTERNAL_ONLY"', '"INGRESS_TRAFFIC_ALL"'),
     "written_samples_become_events": (
         "eventarc.tf",
