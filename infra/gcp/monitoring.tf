@@ -5,6 +5,7 @@ locals {
   notification_channels    = [for channel in google_monitoring_notification_channel.email : channel.id]
   api_host                 = local.has_load_balancer ? var.domain : trimprefix(google_cloud_run_v2_service.api.uri, "https://")
 
+  # The alerts on the maximum number of instances: a fixed number, or one instance, is always at its maximum.
   threshold_alerts = {
     backlog = {
       name      = "Samples wait for their results"
@@ -42,7 +43,7 @@ locals {
       filter    = "metric.type = \"run.googleapis.com/container/instance_count\" AND resource.type = \"cloud_run_revision\" AND resource.label.service_name = \"${google_cloud_run_v2_service.api.name}\""
       aligner   = "ALIGN_MAX"
       reducer   = "REDUCE_SUM"
-      threshold = var.api.max_instances * 0.9
+      threshold = max(var.api.max_instances * 0.9, var.api.min_instances, 1)
       duration  = "600s"
       advice    = "More requests would be refused with 429. Raise `api.max_instances`; docs/deploying.md, section Sizing, says what else to raise with it."
     }
@@ -52,7 +53,7 @@ locals {
       filter    = "metric.type = \"run.googleapis.com/container/instance_count\" AND resource.type = \"cloud_run_revision\" AND resource.label.service_name = \"${google_cloud_run_v2_service.function.name}\""
       aligner   = "ALIGN_MAX"
       reducer   = "REDUCE_SUM"
-      threshold = var.function.max_instances * 0.9
+      threshold = max(var.function.max_instances * 0.9, var.function.min_instances, 1)
       duration  = "600s"
       advice    = "Results arrive later, but none is lost: events wait. Raise `function.max_instances`, or `function.cpu` if samples are large."
     }

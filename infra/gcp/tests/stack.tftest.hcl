@@ -371,6 +371,21 @@ run "every_alert_says_what_to_do_and_reaches_someone" {
   }
 }
 
+run "a_fixed_number_of_instances_raises_no_alert" {
+  variables {
+    api      = { min_instances = 2, max_instances = 2 }
+    function = { max_instances = 1 }
+  }
+
+  assert {
+    condition = (
+      google_monitoring_alert_policy.threshold["api_instances"].conditions[0].condition_threshold[0].threshold_value == 2 &&
+      google_monitoring_alert_policy.threshold["function_instances"].conditions[0].condition_threshold[0].threshold_value == 1
+    )
+    error_message = "Such an alert would fire all the time."
+  }
+}
+
 run "the_dashboard_shows_each_signal_that_google_measures" {
   assert {
     condition = [for tile in jsondecode(google_monitoring_dashboard.dropzone.dashboard_json).mosaicLayout.tiles : tile.widget.title] == [

@@ -47,6 +47,7 @@ MUTATIONS = {
     ),
     "all_resources_with_labels_have_them": ("main.tf", "merge(var.labels, {", "merge({}, {"),
     "every_alert_says_what_to_do_and_reaches_someone": ("monitoring.tf", '"/readyz"', '"/healthz"'),
+    "a_fixed_number_of_instances_raises_no_alert": ("monitoring.tf", ", var.api.min_instances, 1)", ", 1)"),
     "the_dashboard_shows_each_signal_that_google_measures": (
         "dashboard.tf",
         "if can(signal.google)",
