@@ -12,10 +12,25 @@ locals {
     DROPZONE_MAX_CONNECTIONS_PER_ADDRESS                = "4000"
     DROPZONE_MAX_UNAUTHENTICATED_WEBSOCKETS_PER_ADDRESS = "4000"
     DROPZONE_MAX_FAILED_AUTHENTICATIONS_PER_SECOND      = "1000"
-    DROPZONE_MAX_MEMORY_MIB                             = tostring(floor(0.7 * local.api_memory_mib))
+    DROPZONE_MAX_MEMORY_MIB                             = tostring(floor(0.7 * local.memory_mib.api))
   }
 
-  api_memory_mib = tonumber(regex("^[0-9]+", var.api.memory)) * (endswith(var.api.memory, "Gi") ? 1024 : 1)
+  memory_mib = {
+    for name, memory in { api = var.api.memory, function = var.function.memory } :
+    name => tonumber(regex("^[0-9]+", memory)) * (endswith(memory, "Gi") ? 1024 : 1)
+  }
+
+  # The memory in MiB that Cloud Run allows for a number of CPUs.
+  allowed_memory_mib = {
+    "1" = { min = 512, max = 4096 }
+    "2" = { min = 512, max = 8192 }
+    "4" = { min = 2048, max = 16384 }
+    "6" = { min = 4096, max = 24576 }
+    "8" = { min = 4096, max = 32768 }
+  }
+  allowed_memory = {
+    for name, cpu in { api = var.api.cpu, function = var.function.cpu } : name => local.allowed_memory_mib[cpu]
+  }
 
   api_environment = merge(local.api_defaults, var.api_settings, var.trace_settings, {
     GOOGLE_CLOUD_PROJECT     = var.project
@@ -115,6 +130,13 @@ resource "google_cloud_run_v2_service" "api" {
     percent = 100
   }
 
+  lifecycle {
+    precondition {
+      condition     = local.memory_mib.api >= local.allowed_memory.api.min && local.memory_mib.api <= local.allowed_memory.api.max
+      error_message = "With `api.cpu` ${var.api.cpu}, Cloud Run allows `api.memory` from ${local.allowed_memory.api.min}Mi to ${local.allowed_memory.api.max}Mi, got ${var.api.memory}."
+    }
+  }
+
   # A new API can store samples that an earlier function does not understand, so the function is updated first.
   depends_on = [google_project_iam_member.workloads, google_cloud_run_v2_service.function]
 }
@@ -190,6 +212,13 @@ resource "google_cloud_run_v2_service" "function" {
   traffic {
     type    = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"
     percent = 100
+  }
+
+  lifecycle {
+    precondition {
+      condition     = local.memory_mib.function >= local.allowed_memory.function.min && local.memory_mib.function <= local.allowed_memory.function.max
+      error_message = "With `function.cpu` ${var.function.cpu}, Cloud Run allows `function.memory` from ${local.allowed_memory.function.min}Mi to ${local.allowed_memory.function.max}Mi, got ${var.function.memory}."
+    }
   }
 
   # An instance is ready once it can read Firestore. A new version can need a new index: the version is deployed when

@@ -201,6 +201,11 @@ variable "function" {
   }
 
   validation {
+    condition     = can(regex("^[1-9][0-9]*[MG]i$", var.function.memory))
+    error_message = "Expected memory such as 2Gi or 1536Mi."
+  }
+
+  validation {
     condition     = contains(["1", "2", "4", "6", "8"], var.function.cpu)
     error_message = "Expected 1, 2, 4, 6 or 8 CPUs."
   }
