@@ -73,7 +73,10 @@ def decode(raw: bytes, span: Span) -> object:
 
 def wrong_type(path: str, expected: str, value: object) -> Problem:
     """Return the problem of a value that is not the `expected` one."""
-    actual = f"the string {echo(value)}" if isinstance(value, str) else _TYPES[type(value)]
+    if isinstance(value, str):
+        actual = f"the string {echo(value)}" if value else "an empty string"
+    else:
+        actual = _TYPES[type(value)]
     return Problem(path, f"expected {expected}, got {actual}", ProblemCode.WRONG_TYPE)
 
 

@@ -31,3 +31,10 @@ def test_text_that_is_not_json_is_rejected(name: str) -> None:
     """It cannot be stored as a sample."""
     with pytest.raises(NotJson, match="not JSON"):
         payload.validate((INVALID / name).read_bytes())
+
+
+def test_the_problem_of_an_empty_string_names_an_empty_string() -> None:
+    """Without the words, the message ends in the middle of a sentence."""
+    report = payload.validate(b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [""]}')
+
+    assert [problem.message for problem in report.problems] == ["expected a number, got an empty string"]
