@@ -125,8 +125,8 @@ class ResultListing:
     ) -> ShardedQuery:
         if selection.labels and order.field != LABEL_ORDER:
             raise BadRequest(
-                f"results that are filtered by labels can be ordered only by `{LABEL_ORDER}`, got the order "
-                f"`{order.field}`; order by {LABEL_ORDER.upper()}, or remove the labels"
+                f"results that are filtered by labels can be ordered only by `{LABEL_ORDER}`, got `{order.field}`; "
+                "change the order, or remove the labels"
             )
         indexed = {order.field, *INDEXED_FIELDS}
         nullable = {bound.field for bound in selection.bounds} - indexed

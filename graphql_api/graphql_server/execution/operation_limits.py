@@ -81,15 +81,15 @@ def _check_limits(measure: _Measure, settings: GraphQLSettings) -> None:
         ("is nested {} levels deep", measure.depth, "max_selection_depth"),
         ("selects {} fields and fragments", measure.selections, "max_selections"),
         ("has {} directives", measure.directives, "max_directives"),
-        ("selects the schema {} times", measure.introspections, "max_introspections"),
+        ("selects `__schema` and `__type` {} times", measure.introspections, "max_introspections"),
         ("selects {} lists of the schema", measure.introspected_lists, "max_introspected_lists"),
-        ("repeats names, which needs {} comparisons", measure.comparisons, "max_comparisons"),
+        ("repeats response names, which needs {} comparisons", measure.comparisons, "max_comparisons"),
     ):
         limit = getattr(settings, name)
         if number > limit:
             counted = str(number) if number < 1_000_000 else "over a million"
             raise TooComplex(
-                f"the operation {description.format(counted)} with fragments expanded, and the limit is {limit}; "
+                f"with its fragments expanded, the operation {description.format(counted)}, and the limit is {limit}; "
                 "split it into several operations",
                 limit=name,
             )
