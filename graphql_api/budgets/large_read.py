@@ -47,7 +47,7 @@ class LargeRead:
         self._reservation.resize(_COPIES * byte_count)
 
     def end(self, response_bytes: int = 0) -> None:
-        """Leave the place. Keep memory for a response of `response_bytes`, if memory is reserved."""
+        """Let another operation read. Keep memory for a response of `response_bytes`, if memory is reserved."""
         self._reservation.resize(min(self._reservation.size, response_bytes))
         place, self._place = self._place, None
         if place is None:

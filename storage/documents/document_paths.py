@@ -49,12 +49,12 @@ Document = tuple[str, Mapping[str, object]]
 
 
 def is_submitter(submitter: str) -> bool:
-    """Return whether `submitter` is a valid name of a tenant: 1 to 100 letters, digits, `_`, `.`, `@`, `|` and `-`."""
+    """Return whether `submitter` is a valid name: 1 to 100 letters, digits, `_`, `.`, `@`, `|` and `-`."""
     return _SUBMITTER.fullmatch(submitter) is not None
 
 
 def submitter(submitter: str) -> str:
-    """Return the path of a tenant, the parent of its collections."""
+    """Return the path of a submitter, the parent of its collections."""
     return f"{SUBMITTERS}/{submitter}"
 
 
@@ -121,7 +121,7 @@ def archived_series_day(submitter: str, day: date, labels_term: str) -> str:
 
 
 def settings(submitter: str) -> str:
-    """Return the path of the settings of a tenant."""
+    """Return the path of the settings of a submitter."""
     return f"{SUBMITTERS}/{submitter}/{SETTINGS}/{SAMPLES}"
 
 
@@ -151,12 +151,12 @@ def api_key(digest: str) -> str:
 
 
 def audit_entry(submitter: str | None, entry_id: str) -> str:
-    """Return the path of an entry of a tenant's audit log, or of the operator's audit log if `submitter` is None."""
+    """Return the path of an entry of a submitter's audit log, or of the operator's audit log if `submitter` is None."""
     return f"{AUDIT_LOG}/{entry_id}" if submitter is None else f"{SUBMITTERS}/{submitter}/{AUDIT_LOG}/{entry_id}"
 
 
 def daily_usage(submitter: str, day: date, key_name: str) -> str:
-    """Return the path of the usage of a tenant on a day. A key with its own limits has its own document."""
+    """Return the path of the usage of a submitter on a day. A key with its own limits has its own document."""
     return f"{SUBMITTERS}/{submitter}/{DAILY_USAGE}/{day.isoformat()}{key_name and f'-{key_name}'}"
 
 

@@ -99,7 +99,7 @@ class DayUpdates:
         return found
 
     async def _different_days(self, store: RollupStore, changes: _Changes) -> set[date]:
-        """Return the days whose rollups have, or may have, another number of results than the day."""
+        """Return the days whose rollups have, or may have, a wrong number of results."""
         found: set[date] = set()
         start, now = EARLIEST, changes.now
         windows = store.windows(start, LATEST, now, Resolution.DAY, self._pause, lambda _: True)

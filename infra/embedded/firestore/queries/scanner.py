@@ -36,7 +36,9 @@ MAX_SORTED_KEYS = 4_000
 StoredResult = tuple[SortKey, bytes]
 """A sort key and a serialized Document message."""
 _Found = tuple[SortKey, bytes | tuple[int, bytes] | None]
-"""The same, or the collection number and the path of a document that is not read yet, or a place without a result."""
+"""A sort key, and one of these: the serialized document; the collection number and the path of a document that is not
+read yet; None for a key that does not match.
+"""
 
 _paths = "SELECT path FROM documents WHERE collection_number = ? AND path >= ? AND path < ? ORDER BY path"
 _PATHS = (f"{_paths} ASC", f"{_paths} DESC")
@@ -71,7 +73,7 @@ class Scan:
         return EntryTables(self._connection)
 
     def run(self, key_ranges: list[KeyRange]) -> Iterator[tuple[SortKey, bytes | None]]:
-        """Yield all results, ignoring offset and limit. Also yield some places without a result, as a key and None."""
+        """Yield all results, ignoring offset and limit. Also yield some keys that do not match, each with None."""
         streams: list[Iterator[_Found]] = [self._results_in(key_range) for key_range in key_ranges]
         if self._has_later_changes:
             streams.append(iter(self._overlay))
