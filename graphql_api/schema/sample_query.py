@@ -121,8 +121,8 @@ class SampleQuery:
     @strawberry.field(
         description=(
             "Returns combined statistics of the values of all selected results. The query is fast if `filter` has "
-            "only `timestamp` and `labels`, or is not set: the server reads stored statistics of hours and days, and "
-            "single results only for parts of hours. If `filter` has other fields, the server reads every selected "
+            "only `timestamp` and `labels`, or is not set. The server then reads stored statistics of hours and days, "
+            "and single results only for parts of hours. If `filter` has other fields, the server reads every selected "
             "result, a few thousand per second. The server also reads every selected result if the query filters or "
             f"groups by labels and the samples have more than {MAX_SERIES:,} combinations of labels. If the query "
             f"takes more than {MAX_SECONDS:g} seconds, the server returns the error OPERATION_TOO_COMPLEX."

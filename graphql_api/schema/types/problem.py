@@ -39,10 +39,10 @@ _CODES = {
     ProblemCode.NO_UTC_OFFSET: "The time stamp has no UTC offset.",
     ProblemCode.INVALID_LABEL: "A label has an invalid name or value, or there are too many labels.",
     ProblemCode.INCOMPLETE: "The stored bytes differ from the submitted bytes.",
-    ProblemCode.NOT_COMPUTABLE: "The service failed to compute the result. The sample is not the cause.",
-    ProblemCode.OVER_BUDGET: "The computation needs more time or memory than the service allows for one sample.",
-    ProblemCode.GIVEN_UP: "The service failed several times to compute the result, and stopped retrying. Recompute the "
-    "sample.",
+    ProblemCode.NOT_COMPUTABLE: "The function failed to compute the result. The sample is not the cause.",
+    ProblemCode.OVER_BUDGET: "The computation needs more time or memory than the function allows for one sample.",
+    ProblemCode.GIVEN_UP: "The function failed several times to compute the result, and Dropzone stopped retrying. "
+    "Recompute the sample.",
     ProblemCode.MORE_PROBLEMS: "The sample has more problems than the response lists.",
 }
 
@@ -73,7 +73,7 @@ class ProblemType:
 
 @strawberry.type(
     description=(
-        "The failed attempts to compute a sample. The service updates these fields after 2, 4, 8, ... failures, and "
+        "The failed attempts to compute a sample. Dropzone updates these fields after 2, 4, 8, ... failures, and "
         "when it stops retrying."
     )
 )

@@ -31,7 +31,7 @@ describe_enum(
         TimelineEvent.STORED: "Firestore stored the sample.",
         TimelineEvent.REJECTED: "Firestore stored the sample. The sample is invalid.",
         TimelineEvent.ATTEMPTS_FAILED: (
-            "The function failed to compute the statistics of the sample. The service will retry."
+            "The function failed to compute the statistics of the sample. Dropzone will retry."
         ),
         TimelineEvent.RECOMPUTATION_REQUESTED: (
             "The mutation `recompute` or the audit requested a recomputation. If there were several requests, the "
