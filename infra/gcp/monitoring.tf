@@ -74,13 +74,13 @@ locals {
       name     = "Accepted samples have no result"
       severity = "CRITICAL"
       filter   = "resource.type = \"cloud_run_revision\" AND resource.labels.service_name = \"${google_cloud_run_v2_service.function.name}\" AND severity >= ERROR AND (jsonPayload.message =~ \"^audit: \" OR textPayload =~ \"^audit: \")"
-      advice   = "The audit found samples without a result, triggered them again, and they still have none. The log entry names them. Look for their ids in the logs of dropzone-function; correct the cause, then call the mutation `recompute` with the ids."
+      advice   = "The audit found samples without a result and triggered the function again, but the samples still have no result. The log entry names them. Look for their ids in the logs of dropzone-function; correct the cause, then call the mutation `recompute` with the ids."
     }
     unreadable_dead_letters = {
-      name     = "A dead letter names no sample"
+      name     = "A dead letter does not name a sample"
       severity = "ERROR"
       filter   = "resource.type = \"cloud_run_revision\" AND resource.labels.service_name = \"${google_cloud_run_v2_service.function.name}\" AND severity >= ERROR AND (jsonPayload.message =~ \"^dead letter: \" OR textPayload =~ \"^dead letter: \")"
-      advice   = "An event that was given up cannot be assigned to a sample. The log entry has its attributes. The audit finds the sample, if one lacks its result."
+      advice   = "An event that was given up cannot be assigned to a sample. The log entry has the attributes of the event. If a sample lacks its result, the audit finds this sample."
     }
     failed_audits = {
       name     = "The audit fails"

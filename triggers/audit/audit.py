@@ -227,7 +227,7 @@ class Audit:
             report.triggered += await self._store.trigger(finding.submitter, sample_ids)
         if sample_ids:
             logger.error(
-                "audit: %d samples of %s have no result %s after they were first triggered again: %s",
+                "audit: %d samples of %s have no result %s after the audit triggered the function again: %s",
                 len(sample_ids),
                 finding.submitter,
                 timedelta(seconds=round(age.total_seconds())),
@@ -237,7 +237,7 @@ class Audit:
 
     async def _give_up(self, finding: Finding, sample_ids: Sequence[str], age: timedelta) -> int:
         reason = (
-            f"the function did not compute this sample, although the audit triggered it again "
+            f"the function did not compute this sample, although the audit triggered the function again "
             f"{age.total_seconds() / 3600:.0f} hours ago; recompute it to try again"
         )
         given_up = 0
