@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.staticfiles import PathLike, StaticFiles
 from starlette.types import Scope
@@ -21,9 +22,20 @@ class Assets(StaticFiles):
         caching = "public, max-age=31536000, immutable" if is_immutable else "no-cache"
         self._headers = {**headers, "cache-control": caching, "vary": "Accept-Encoding"}
         self._compressed = {str(path) for path in directory.resolve().rglob("*.gz")}
+        self._paths = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()}
+
+    def get_path(self, scope: Scope) -> str:
+        """Return the path of a request below this folder, as the client sent it."""
+        path: str = scope["path"]
+        return path.removeprefix(scope["root_path"]).removeprefix("/")
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """Return the file with the page's security headers. They also apply to a worker that runs the file."""
+        """Return the file with the page's security headers. They also apply to a worker that runs the file.
+
+        StaticFiles looks up each folder of a path in the file system. A path of 15,000 folders takes 60 ms.
+        """
+        if path not in self._paths and scope["method"] in ("GET", "HEAD"):
+            raise HTTPException(404)
         response = await super().get_response(path, scope)
         response.headers.update(self._headers)
         return response

@@ -164,6 +164,23 @@ async def refused_handshakes(target: Target) -> None:
     await repeat(target, 16, act)
 
 
+async def paths_of_15000_folders(page: str, target: Target) -> None:
+    """Request files in thousands of folders that do not exist, over 64 connections without a key."""
+    head = target.head(f"{page}/{'a/' * 15_000}", method="GET", key=False)
+
+    async def act() -> None:
+        async with target.connection() as (reader, writer):
+            while True:
+                writer.write(head)
+                await reader.readuntil(b"\r\n\r\n")
+
+    await repeat(target, 64, act)
+
+
+for _name, _page in (("dashboard", "/assets"), ("graphiql", "/graphql/assets")):
+    add(f"paths_of_15000_folders_of_{_name}", partial(paths_of_15000_folders, _page), is_short=_name == "dashboard")
+
+
 _HANDSHAKE = ("upgrade: websocket", "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==", "sec-websocket-version: 13")
 _TOKENS = ",a" * 3_900
 _HANDSHAKES = {
