@@ -20,5 +20,6 @@ class OperationContext(Protocol):
     def release(self, response_bytes: int = 0) -> None:
         """Discard what the operation has read, because its response is ready or sent.
 
-        If memory is reserved for large documents, it stays reserved for the `response_bytes` that are not sent.
+        Memory for a large response of `response_bytes` stays reserved until the next call. Raises `RateLimited` or
+        `Unavailable` if too many large responses are not sent yet.
         """

@@ -23,6 +23,7 @@ from graphql_api.auth.scopes import Caller
 from graphql_api.budgets.allowance import Allowance
 from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.budgets.large_read import LargeRead
+from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, Reservation
 from graphql_api.graphql_server.http_request import Credential
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.ingest.submitter_settings import SubmitterSettings
@@ -68,6 +69,8 @@ class Context:
         self.audit_log = services.audit_log
         self.submitter_settings = services.submitter_settings
         self._large_read: LargeRead | None = None
+        self._response: Reservation | None = None
+        """The memory of a large response that is not sent."""
 
     @classmethod
     async def create(cls, services: Services, credential: Credential) -> "Context":
@@ -97,12 +100,19 @@ class Context:
     def release(self, response_bytes: int = 0) -> None:
         """Discard all loaded documents. The next event of a subscription therefore reads current documents.
 
-        Memory that is reserved for them stays reserved for the `response_bytes` that are not sent.
+        Reserve memory for the `response_bytes` that are not sent, if they are many. Raises `RateLimited` if the share
+        of the submitter is exhausted, and `Unavailable` if the memory budget is.
         """
         for name in _LOADERS:
             self.__dict__.pop(name, None)
         if self._large_read is not None:
-            self._large_read.end(response_bytes)
+            self._large_read.end()
+        if self._response is not None:
+            self._response.release()
+            self._response = None
+        if response_bytes > MIN_RESERVED_BYTES:
+            self._response = self.budgets.memory.reserve(self.budget.request_bytes)
+            self._response.resize(response_bytes)
 
     @cached_property
     def headers(self) -> DataLoader[str, Header | None]:

@@ -12,6 +12,7 @@ from tests.attack.attacks import (
     large_documents,
     parsing,
     queries,
+    responses,
     rounds,
     stored_results,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "large_documents",
     "parsing",
     "queries",
+    "responses",
     "rounds",
     "stored_results",
 ]

@@ -61,6 +61,25 @@ def test_a_response_that_is_not_read_holds_memory(narrow_stack: Stack, sample_id
     assert eventually(lambda: narrow_stack.get(f"/samples/{sample_id}").content == SAMPLE)
 
 
+@pytest.mark.parametrize("operation", ["query", "mutation"])
+def test_many_copies_of_a_small_document_hold_memory_too(narrow_stack: Stack, operation: str) -> None:
+    """A response can contain the same document for each alias."""
+    sample = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1], "note": "a" * 60_000}
+    sample_id = narrow_stack.submit(sample)["id"]
+    copies = " ".join(f"a{number}: raw" for number in range(200))
+    query = {
+        "query": f'query {{ sample(id: "{sample_id}") {{ {copies} }} }}',
+        "mutation": f"mutation ($sample: RawSample!) {{ submit(sample: $sample) {{ {copies} }} }}",
+    }[operation]
+    body = json.dumps({"query": query, "variables": {"sample": sample}}).encode()
+
+    with closing(request(narrow_stack, "POST", "/graphql", body)) as unread:
+        assert unread.recv(12) == b"HTTP/1.1 200"
+        with closing(request(narrow_stack, "POST", "/graphql", body)) as refused:
+            assert refused.recv(12) == b"HTTP/1.1 429"
+        assert narrow_stack.get(f"/samples/{sample_id}").status_code == 200
+
+
 def test_all_values_of_a_large_sample_are_returned(narrow_stack: Stack, sample_id: str) -> None:
     """Or the requested part of them."""
     query = "query ($id: ID!) { sample(id: $id) { data part: data(first: 3, offset: 1199999) } }"
