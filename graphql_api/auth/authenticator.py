@@ -44,7 +44,9 @@ class CacheEntry(NamedTuple):
 
 
 class CallerCache:
-    """Cached callers by credential. If there are too many, the least recently used entry is removed.
+    """Cached callers by the digest of a credential. If there are too many, the least recently used entry is removed.
+
+    A digest is shorter than an access token, which has up to 8 KiB.
 
     If the submitter of the new entry has many entries, one of its own is removed. The credentials of one submitter
     therefore do not remove all entries of others. An unknown credential is subject to limits that do not apply to a
@@ -55,33 +57,33 @@ class CallerCache:
         self._entries: OrderedDict[str, CacheEntry] = OrderedDict()
         self._of_submitter: dict[str, OrderedDict[str, None]] = {}
 
-    def __contains__(self, credential: str) -> bool:
-        return credential in self._entries
+    def __contains__(self, key_digest: str) -> bool:
+        return key_digest in self._entries
 
-    def get(self, credential: str) -> CacheEntry | None:
+    def get(self, key_digest: str) -> CacheEntry | None:
         """Return the entry of a credential, or None."""
-        entry = self._entries.get(credential)
+        entry = self._entries.get(key_digest)
         if entry is not None:
-            self._entries.move_to_end(credential)
-            self._of_submitter[entry.caller.submitter].move_to_end(credential)
+            self._entries.move_to_end(key_digest)
+            self._of_submitter[entry.caller.submitter].move_to_end(key_digest)
         return entry
 
-    def put(self, credential: str, entry: CacheEntry) -> None:
+    def put(self, key_digest: str, entry: CacheEntry) -> None:
         """Add or replace the entry of a credential."""
-        self.remove(credential)
+        self.remove(key_digest)
         submitter = entry.caller.submitter
         if len(self._entries) >= MAX_CACHED_CALLERS:
             own = self._of_submitter.get(submitter, ())
             self.remove(next(iter(own if len(own) >= MAX_CACHED_CALLERS_PER_SUBMITTER else self._entries)))
-        self._entries[credential] = entry
-        self._of_submitter.setdefault(submitter, OrderedDict())[credential] = None
+        self._entries[key_digest] = entry
+        self._of_submitter.setdefault(submitter, OrderedDict())[key_digest] = None
 
-    def remove(self, credential: str) -> None:
+    def remove(self, key_digest: str) -> None:
         """Remove the entry of a credential, if there is one."""
-        entry = self._entries.pop(credential, None)
+        entry = self._entries.pop(key_digest, None)
         if entry is not None:
             own = self._of_submitter[entry.caller.submitter]
-            del own[credential]
+            del own[key_digest]
             if not own:
                 del self._of_submitter[entry.caller.submitter]
 
@@ -125,7 +127,7 @@ class Authenticator:
         """
         if not key:
             return ""
-        entry = self._valid.get(key)
+        entry = self._valid.get(digest(key))
         return _UNKNOWN if entry is None else entry.caller.submitter
 
     def _reader(self, caller: Caller, submitter: str) -> Caller:
@@ -156,7 +158,7 @@ class Authenticator:
 
     async def _owner(self, credential: Credential) -> Caller:
         key = credential.key
-        entry = self._valid.get(key) if key else None
+        entry = self._valid.get(digest(key)) if key else None
         if entry is not None and time.monotonic() < entry.expires_at:
             return entry.caller
         caller = await self._find(key, credential.address) if key else None
@@ -168,13 +170,14 @@ class Authenticator:
 
     def forget(self, key: str) -> None:
         """Remove a key from the cache, because it is no longer valid. Its next use reads it from Firestore."""
-        self._valid.remove(key)
+        self._valid.remove(digest(key))
 
     async def _find(self, key: str, address: str) -> Caller | None:
         source = next((source for source in self._sources if source.is_form(key)), None)
-        if source is None or time.monotonic() < self._invalid.get(digest(key), 0):
+        key_digest = digest(key)
+        if source is None or time.monotonic() < self._invalid.get(key_digest, 0):
             return None
-        if key in self._valid:
+        if key_digest in self._valid:
             return await self._reads.run(key, partial(self._read, source, key))
         return await self._reads.run(key, partial(self._read_unknown, source, key, address))
 
@@ -189,11 +192,13 @@ class Authenticator:
 
     async def _read(self, source: CredentialSource, key: str) -> Caller | None:
         expires_at = time.monotonic() + self._cache_seconds  # counted from before the read, which may be slow
-        found = await source.find(key)
+        found, key_digest = await source.find(key), digest(key)
         if found is None:
-            self._valid.remove(key)
-            self._invalid[digest(key)] = expires_at
+            self._valid.remove(key_digest)
+            self._invalid[key_digest] = expires_at
             return None
         ends_at = time.monotonic() + found.seconds
-        self._valid.put(key, CacheEntry(found.caller, min(expires_at, ends_at) if source.is_revocable else ends_at))
+        self._valid.put(
+            key_digest, CacheEntry(found.caller, min(expires_at, ends_at) if source.is_revocable else ends_at)
+        )
         return found.caller

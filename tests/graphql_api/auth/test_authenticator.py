@@ -1,6 +1,7 @@
 """Authentication: which keys are accepted, and how often Firestore is read."""
 
 import asyncio
+import tracemalloc
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -19,7 +20,7 @@ from graphql_api.budgets.loop_turns import MIN_STARTS
 from graphql_api.graphql_server.http_request import Credential
 from graphql_api.limits import Limits
 from storage.documents import RateLimited, Unauthenticated, Unavailable
-from tests.graphql_api.auth.oauth.provider import MemoryAuditLog
+from tests.graphql_api.auth.oauth.provider import ED, MemoryAuditLog, Provider, claims, sign
 from tests.stack import PATIENCE_SECONDS
 
 NOW = datetime.now(UTC)
@@ -64,6 +65,22 @@ async def _attempts(authenticator: Authenticator, count: int) -> list[BaseExcept
     """Send requests with unknown keys at the same time. Return their outcomes."""
     unknown = (authenticator.authenticate(_from(new_key())) for _ in range(count))
     return await asyncio.gather(*unknown, return_exceptions=True)
+
+
+async def test_the_cache_of_valid_credentials_does_not_keep_tokens() -> None:
+    """A token has up to 8 KiB, and the cache keeps thousands of callers until their tokens expire."""
+    authenticator = Authenticator([Provider().tokens()], Budgets(Limits()), MemoryAuditLog(), cache_seconds=60)
+    await authenticator.authenticate(_from(sign(claims(), ED, "Ed25519")))
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+
+    for number in range(100):
+        token = sign(claims(jti=str(number), note="a" * 5_500), ED, "Ed25519")
+        await authenticator.authenticate(_from(token))
+
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (after - before) / 100 < len(token) / 2
 
 
 async def test_concurrent_requests_with_one_key_share_a_read() -> None:
