@@ -61,12 +61,14 @@ def members_of(field: str, write: Callable[[ComparedServer], Any]) -> Step:
     return step
 
 
-def create(collection_id: str, document_id: str) -> Step:
+def create(collection_id: str, document_id: str, document: Any = None) -> Step:
     """Return a CreateDocument at the root."""
     target = {"collection_id": collection_id, "document_id": document_id}
     return lambda server: (
         server.api.create_document(
-            request={"parent": f"{server.database}/documents", **target, "document": {}}, retry=None, metadata=OWNER
+            request={"parent": f"{server.database}/documents", **target, "document": document or {}},
+            retry=None,
+            metadata=OWNER,
         ).name
     )
 

@@ -39,6 +39,7 @@ REFUSED: dict[str, Step] = {
     "a document of another database": commit(lambda _: {"delete": "projects/p/databases/other/documents/a/x"}),
     "a path for a collection": create("a/x/b", "y"),
     "a path for a document": create("a", "y/b/z"),
+    "a name in a document to create": create("a", "y", {"name": "a/y"}),
     "an invalid name": commit(lambda _: {"delete": "a/x"}),
     "an empty field name": commit(update("a/x", {"": ONE})),
     "a reserved field name": commit(update("a/x", {"__x__": ONE})),

@@ -91,6 +91,8 @@ class Service:
 
     async def create_document(self, request: Any, call: Call) -> Any:
         """Handle CreateDocument."""
+        if request.document.name:
+            raise invalid_argument("document.name must not be set")
         parent = resource_names.parse_parent(request.parent)
         document_id = request.document_id or "".join(secrets.choice(_ID_CHARACTERS) for _ in range(GENERATED_ID_LENGTH))
         resource_names.check_collection_id(request.collection_id)
