@@ -128,6 +128,12 @@ def transform(path: str, *transforms: Any) -> Callable[[ComparedServer], Any]:
     return update(path, {}, update_mask={"field_paths": []}, update_transforms=list(transforms))
 
 
+def legacy_transform(path: str, **rest: Any) -> Callable[[ComparedServer], Any]:
+    """Return a transform of the form that clients sent before an update could contain transforms."""
+    transforms = [{"field_path": "a", "increment": ONE}]
+    return lambda server: {"transform": {"document": server.name_of(path), "field_transforms": transforms}, **rest}
+
+
 def get_with_mask(path: str, field_path: str) -> Step:
     """Return a BatchGetDocuments of one document with a mask; its result is the number of responses."""
 

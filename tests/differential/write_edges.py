@@ -12,6 +12,7 @@ from tests.differential.requests import (
     commit_of,
     create,
     delete,
+    legacy_transform,
     members_of,
     nested,
     rollback,
@@ -68,6 +69,10 @@ REFUSED: dict[str, Step] = {
     ),
     "an increment by a string": commit(transform("a/x", {"field_path": "a", "increment": {"string_value": "1"}})),
     "a maximum with null": commit(transform("a/x", {"field_path": "a", "maximum": {"null_value": 0}})),
+    "a legacy transform with a mask": commit(legacy_transform("a/x", update_mask={"field_paths": ["a"]})),
+    "a legacy transform with other transforms": commit(
+        legacy_transform("a/x", update_transforms=[{"field_path": "a", "increment": ONE}])
+    ),
     "a legacy transform without transforms": commit(lambda server: {"transform": {"document": server.name_of("a/x")}}),
     "a batch with a document twice": batch_write(update("a/x", {}), update("a/x", {})),
     "an unknown transaction": commit_of(b"none"),
@@ -144,17 +149,7 @@ ACCEPTED: dict[str, tuple[Step, Any]] = {
         commit(update("a/x", {"a": ONE}, update_transforms=[{"field_path": "a.b", "increment": ONE}])),
         1,
     ),
-    "a legacy transform": (
-        commit(
-            lambda server: {
-                "transform": {
-                    "document": server.name_of("a/x"),
-                    "field_transforms": [{"field_path": "a", "increment": ONE}],
-                }
-            }
-        ),
-        1,
-    ),
+    "a legacy transform": (commit(legacy_transform("a/x")), 1),
     "an empty batch": (batch_write(), []),
     "a batch with a refused precondition": (
         batch_write(update("a/x", {}, current_document={"exists": True}), update("a/y", {})),

@@ -114,6 +114,8 @@ def prepare(write: Write, database: str) -> PreparedWrite:
     operation, full_name, update, field_transforms = _operation(write)
     name = resource_names.parse_document(full_name, database)
     mask = tuple(map(field_paths.parse, write.update_mask.field_paths)) if write.HasField("update_mask") else None
+    if operation != "update" and (mask is not None or write.update_transforms):
+        raise invalid_argument(f"A {operation} cannot have a mask or update transforms.")
     is_within_limits = operation == "delete"
     if operation == "transform":
         mask = ()
@@ -121,8 +123,6 @@ def prepare(write: Write, database: str) -> PreparedWrite:
         size = limits.check_document(name, update.fields)
         added = limits.server_times_size(field_transforms)
         is_within_limits = mask is None and added is not None and size + added <= limits.MAX_DOCUMENT_BYTES
-    elif mask is not None or write.update_transforms:
-        raise invalid_argument("A delete cannot have a mask or transforms.")
     if operation == "transform" and not field_transforms:
         raise invalid_argument("The list of FieldTransform must not be empty.")
     if field_transforms:
