@@ -147,21 +147,31 @@ class ConsistentRead:
                 async for key, document in query.find_nearest.search(documents):
                     yield [(key, document.SerializeToString())]
 
-    async def _pages(self, query: Query) -> AsyncIterator[list[StoredResult]]:
-        """Yield the same pages, without a vector search. A transaction locks or records the query."""
+    async def protect(self, query: Query) -> None:
+        """In a read-write transaction, prevent changes of the results of a query that is not executed."""
+        with self._running_call():
+            await self._protect(query)
+
+    async def _protect(self, query: Query) -> list[QueryLock | RecordedQuery]:
+        """Lock and record a query, as its transaction needs it. Return the lock and the record."""
         transaction = self._transaction
-        narrowed: list[QueryLock | RecordedQuery] = []
+        protections: list[QueryLock | RecordedQuery] = []
         if transaction is not None and transaction.takes_locks:
-            narrowed.append(await self._transactions.locks.lock_query(transaction, query))
+            protections.append(await self._transactions.locks.lock_query(transaction, query))
         snapshot = await self.settle()
         if transaction is not None and not transaction.is_read_only:
-            narrowed.append(transaction.record_query(query, snapshot.sequence))
+            protections.append(transaction.record_query(query, snapshot.sequence))
+        return protections
+
+    async def _pages(self, query: Query) -> AsyncIterator[list[StoredResult]]:
+        """Yield the same pages, without a vector search. A transaction locks or records the query."""
+        protections = await self._protect(query)
         count = 0
         last_key: SortKey = ()
-        async for page in result_pages.pages(self._storage, query, snapshot.read_time):
+        async for page in result_pages.pages(self._storage, query, self.read_time):
             count += len(page)
             last_key = page[-1][0] if page else last_key
             yield page
         if query.limit is not None and 0 < count == query.limit:
-            for each in narrowed:
+            for each in protections:
                 each.narrow(last_key)

@@ -18,6 +18,7 @@ from infra.embedded.firestore.encoding import path_encoding, resource_names, val
 from infra.embedded.firestore.encoding.field_paths import apply_mask, read_mask
 from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.queries import collection_listing, sort_order, structured_query
+from infra.embedded.firestore.queries.sort_order import Bound
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.storage import Storage
 
@@ -56,6 +57,9 @@ async def _with_missing(
 ) -> AsyncIterator[sort_order.KeyedDocument]:
     """Yield the documents of a collection. A missing document that has descendants is an empty document."""
     collection = resource_names.ResourceName(query.parent.database, (*query.parent.segments, collection_id))
+    end = Bound((collection.path + path_encoding.AFTER_ALL,), after=True)
+    start = Bound((collection.path,), after=False)
+    await read.protect(replace(query, collection_id=None, all_descendants=True, lower=start, upper=end))
     after = path_encoding.decode_path(query.lower.prefix[0][:-1])[-1] if query.lower else None
     ids = await _segments_beneath(storage, read, collection, after, size)
     listed = [resource_names.ResourceName(collection.database, (*collection.segments, each)) for each in ids]

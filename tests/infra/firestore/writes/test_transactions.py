@@ -84,6 +84,21 @@ def test_a_query_locks_its_range(firestore: FirestoreProcess) -> None:
     assert not thread.is_alive()
 
 
+def test_a_list_with_missing_documents_locks_the_collection_and_its_subcollections(firestore: FirestoreProcess) -> None:
+    """A document beneath the collection can add a missing document to the list. Other collections are not locked."""
+    commit(firestore, None, "listed/a/beneath/b", 1)
+    transaction = begin(firestore)
+    request = m.ListDocumentsRequest(parent=ROOT, collection_id="listed", show_missing=True, transaction=transaction)
+    assert len(firestore.call("ListDocuments", request, m.ListDocumentsResponse).documents) == 1
+
+    commit(firestore, None, "listed-not/a", 1)
+    thread, _ = start_blocked(lambda: commit(firestore, None, "listed/c/beneath/d", 1))
+    rollback(firestore, transaction)
+    thread.join(JOIN_SECONDS)
+
+    assert not thread.is_alive()
+
+
 def test_a_limited_query_locks_up_to_its_last_result(firestore: FirestoreProcess) -> None:
     """Documents after the last result can be written."""
     for number in (1, 2, 3):
