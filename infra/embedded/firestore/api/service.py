@@ -250,12 +250,13 @@ class Service:
         if first is None:
             return
         database = resource_names.parse_database(first.database)
-        stream_id = first.stream_id or secrets.token_urlsafe(16)
+        if first.writes or first.stream_id:
+            raise invalid_argument("The first request of a Write stream must have no writes and no stream id.")
+        await call.write(m.WriteResponse(stream_id=secrets.token_urlsafe(16), stream_token=bytes(8)))
         token = 0
-        await call.write(m.WriteResponse(stream_id=stream_id, stream_token=token.to_bytes(8, "big")))
-        async for request in requests if not first.writes else _chain(first, requests):
-            prepared = document_write.prepare_all(request.writes, database)
-            committed = await self._transactions.commit(prepared, None)
+        async for request in requests:
+            _check_size(request)
+            committed = await self._transactions.commit(document_write.prepare_all(request.writes, database), None)
             token += 1
             response = m.WriteResponse(stream_token=token.to_bytes(8, "big"), commit_time=committed.commit_time)
             response.write_results.extend(committed.write_results)
