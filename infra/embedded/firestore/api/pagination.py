@@ -5,9 +5,10 @@ time, so they show the same state.
 """
 
 import base64
+import contextlib
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -60,7 +61,8 @@ async def _with_missing(
     end = Bound((collection.path + path_encoding.AFTER_ALL,), after=True)
     start = Bound((collection.path,), after=False)
     await read.protect(replace(query, collection_id=None, all_descendants=True, lower=start, upper=end))
-    after = path_encoding.decode_path(query.lower.prefix[0][:-1])[-1] if query.lower else None
+    with _refusing_invalid_tokens():
+        after = path_encoding.decode_path(query.lower.prefix[0][:-1])[-1] if query.lower else None
     ids = await _segments_beneath(storage, read, collection, after, size)
     listed = [resource_names.ResourceName(collection.database, (*collection.segments, each)) for each in ids]
     for name, stored in zip(listed, await read.documents(listed), strict=True):
@@ -72,7 +74,8 @@ async def list_collection_ids(storage: Storage, read: ConsistentRead, request: A
     """Return a ListCollectionIdsResponse: one page of the collection ids below a document or the root."""
     position = _resume(storage, read, request.page_token)
     size = _page_size(request)
-    after = position[0].decode() if position else None
+    with _refusing_invalid_tokens():
+        after = position[0].decode() if position else None
     ids = await _segments_beneath(storage, read, resource_names.parse_parent(request.parent), after, size)
     token = _page_token(read.read_time, (ids[-1].encode(),)) if len(ids) == size else ""
     return m.ListCollectionIdsResponse(collection_ids=ids, next_page_token=token)
@@ -145,10 +148,17 @@ def _resume(storage: Storage, read: ConsistentRead, token: str) -> sort_order.So
     """Set the read time from a page token, and return the position where the page ended; `()` without a token."""
     if not token:
         return ()
-    try:
+    with _refusing_invalid_tokens():
         read_time, *parts = token.split(".")
         position = tuple(base64.urlsafe_b64decode(part) for part in parts)
         read.resume_at(storage.check_read_time(int(read_time)))
-    except ValueError:
-        raise invalid_argument("The page token is invalid.") from None
     return position
+
+
+@contextlib.contextmanager
+def _refusing_invalid_tokens() -> Iterator[None]:
+    """Raise `StatusError` if a page token cannot be decoded."""
+    try:
+        yield
+    except (ValueError, IndexError):
+        raise invalid_argument("The page token is invalid.") from None
