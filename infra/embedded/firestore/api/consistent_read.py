@@ -91,8 +91,8 @@ class ConsistentRead:
             with self._transactions.running_call(self._transaction):
                 yield
         except BaseException:
-            if self.started_transaction:
-                self._transactions.rollback(self.started_transaction)
+            if self._transaction is not None and self.started_transaction:
+                self._transactions.rollback(self.started_transaction, self._transaction.database)
             raise
 
     async def documents(

@@ -201,10 +201,9 @@ class Service:
 
     async def rollback(self, request: Any, call: Call) -> Any:
         """Handle Rollback."""
-        resource_names.parse_database(request.database)
         if not request.transaction:
             raise invalid_argument("Invalid transaction.")
-        self._transactions.rollback(request.transaction)
+        self._transactions.rollback(request.transaction, resource_names.parse_database(request.database))
         return m.Empty()
 
     async def commit(self, request: Any, call: Call) -> Any:

@@ -157,10 +157,10 @@ class Transactions:
             transaction.running_calls -= 1
             transaction.last_used_at = self._clock()
 
-    def rollback(self, transaction_id: bytes) -> None:
-        """End a transaction. Do nothing if it has ended already."""
+    def rollback(self, transaction_id: bytes, database: str) -> None:
+        """End a transaction of a database. Do nothing if it has ended already."""
         transaction = self._active.get(transaction_id)
-        if transaction is not None:
+        if transaction is not None and transaction.database == database:
             self._end(transaction)
 
     async def commit(self, writes: list[PreparedWrite], transaction: Transaction | None) -> Any:

@@ -79,7 +79,7 @@ async def test_a_transaction_expires_after_270_seconds_of_use(timed: TimedTransa
         await timed.read(in_time)
         await timed.read(late)
         timed.transactions.end_expired()
-    timed.transactions.rollback(late)
+    timed.transactions.rollback(late, DATABASE)
     await timed.commit(in_time)
 
     late = timed.begin()

@@ -70,6 +70,14 @@ def test_a_missing_document_is_locked(firestore: FirestoreProcess) -> None:
     assert not thread.is_alive()
 
 
+def test_a_rollback_ends_only_a_transaction_of_its_database(firestore: FirestoreProcess) -> None:
+    """The id of a transaction is unknown in another database."""
+    transaction = begin(firestore)
+    firestore.call("Rollback", m.RollbackRequest(database=f"{DATABASE}-2", transaction=transaction), m.Empty)
+
+    assert read(firestore, transaction, "kept/a") == [False]
+
+
 def test_a_query_locks_its_range(firestore: FirestoreProcess) -> None:
     """A write outside of the range is stored at once. A write inside waits."""
     commit(firestore, None, "ranges/a", 5)
