@@ -84,8 +84,8 @@ class EarlierSamples:
         """Return the write that marks the earlier sample, or no write if `header` is REJECTED.
 
         Raises `NotFound` if the earlier sample is not stored, and `Conflict` if another sample supersedes it. A deleted
-        correction does not count. An expired correction counts, because its result can be kept longer, in lists or in
-        the hourly archive.
+        correction does not count, unless it was corrected itself. An expired correction counts, because its result can
+        be kept longer, in lists or in the hourly archive.
         """
         path = document_paths.sample(header.submitter, earlier_id)
         is_id = document_paths.is_sample_id(earlier_id)
@@ -96,8 +96,8 @@ class EarlierSamples:
                 "the sample to supersede does not exist or has expired; if only its result exists, delete it with "
                 "`deleteSamples` and submit this sample without `supersedes` - at `supersedes`"
             )
-        other = fields.get("superseded_by")
-        if other is not None and not await self._is_deleted(header.submitter, str(other)):
+        other = await self._remaining_correction(header.submitter, fields.get("superseded_by"))
+        if other is not None:
             raise Conflict(
                 f"the sample is already superseded by the sample {other}; supersede that sample - at `supersedes`"
             )
@@ -108,12 +108,21 @@ class EarlierSamples:
         mark.current_document.update_time.CopyFrom(document.update_time)
         return [mark]
 
-    async def _is_deleted(self, submitter: str, sample_id: str) -> bool:
-        """Return whether a sample was deleted, and not submitted again."""
-        sample, result = document_paths.sample(submitter, sample_id), document_paths.result(submitter, sample_id)
-        documents = await self._firestore.batch_get([sample, result], mask=("status",))
-        is_tombstone = result in documents and documents[result].fields["status"].string_value == Status.DELETED
-        return is_tombstone and sample not in documents
+    async def _remaining_correction(self, submitter: str, correction: object) -> str | None:
+        """Return the id of `correction`, or of the sample that corrected it before it was deleted.
+
+        Return None if no correction remains.
+        """
+        seen: set[object] = set()
+        while isinstance(correction, str) and correction not in seen:
+            seen.add(correction)
+            paths = [document_paths.sample(submitter, correction), document_paths.result(submitter, correction)]
+            documents = await self._firestore.batch_get(paths, mask=("status", "superseded_by"))
+            sample, result = (encoding.from_document(documents[path]) if path in documents else None for path in paths)
+            if sample is not None or result is None or result.get("status") != Status.DELETED.value:
+                return correction
+            correction = result.get("superseded_by")
+        return None
 
     async def resolve(self, samples: Sequence[Sample], writes: Sequence[Any], results: Sequence[Any]) -> list[Any]:
         """Replace each `PreconditionFailed` in the results of the writes of headers.

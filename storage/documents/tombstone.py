@@ -26,10 +26,12 @@ class Tombstone:
     shard: int
     deleted_at: datetime
     reason: str
+    superseded_by: str | None = None
+    """The id of the sample that corrected this sample before the deletion."""
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored document."""
-        return {
+        fields: dict[str, object] = {
             "status": Status.DELETED.value,
             "shard": self.shard,
             "sample_update_time": self.deleted_at,
@@ -38,6 +40,7 @@ class Tombstone:
             "sha256": self.sha256,
             "reason": self.reason,
         }
+        return fields if self.superseded_by is None else fields | {"superseded_by": self.superseded_by}
 
     @classmethod
     def from_fields(cls, submitter: str, sample_id: str, fields: Mapping[str, object]) -> "Tombstone | None":
@@ -45,7 +48,7 @@ class Tombstone:
         deleted_at = fields.get("sample_update_time")
         if fields.get("status") != Status.DELETED.value or not isinstance(deleted_at, datetime):
             return None
-        shard = fields.get("shard")
+        shard, superseded_by = fields.get("shard"), fields.get("superseded_by")
         return cls(
             submitter=submitter,
             sample_id=sample_id,
@@ -53,4 +56,5 @@ class Tombstone:
             shard=shard if isinstance(shard, int) else 0,
             deleted_at=deleted_at,
             reason=str(fields.get("reason", "")),
+            superseded_by=None if superseded_by is None else str(superseded_by),
         )

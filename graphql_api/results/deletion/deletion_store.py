@@ -33,7 +33,7 @@ logger = logging.getLogger("graphql_api")
 _MAX_ATTEMPTS = 5
 _COMMIT_SIZE = 25
 """The number of samples that one Commit removes. Writes of other submitters wait for the Commit."""
-_TOMBSTONE_FIELDS = ("status", "shard", "sample_update_time", "sha256", "reason", "submitted_at")
+_TOMBSTONE_FIELDS = ("status", "shard", "sample_update_time", "sha256", "reason", "superseded_by", "submitted_at")
 """The fields of a tombstone, and the time at which the sample was submitted."""
 
 
@@ -98,16 +98,20 @@ class DeletionStore(JobRecords[Deletion]):
         A sample that was submitted after `started_at` is not removed: another deletion has removed the earlier one.
         """
         headers = await self._read(map(partial(document_paths.sample, submitter), ids), HEADER_FIELDS, now)
-        results = await self._read(map(partial(document_paths.result, submitter), ids), ("status", "shard"), now)
+        paths = map(partial(document_paths.result, submitter), ids)
+        results = await self._read(paths, ("status", "shard", "superseded_by"), now)
         removals = []
         for sample_id, document in headers.items():
             header = decode_header(submitter, document)
             if _submitted_at(document) <= started_at:
-                tombstone = Tombstone(submitter, sample_id, header.sha256, header.shard, now, reason)
+                tombstone = Tombstone(
+                    submitter, sample_id, header.sha256, header.shard, now, reason, header.superseded_by
+                )
                 removals.append(self._removal(header, document, results.get(sample_id), tombstone))
         for sample_id, result in results.items():
             if sample_id not in headers and not _is_tombstone(result):
-                tombstone = Tombstone(submitter, sample_id, "", result.fields["shard"].integer_value, now, reason)
+                shard, superseded_by = result.fields["shard"].integer_value, result.fields["superseded_by"].string_value
+                tombstone = Tombstone(submitter, sample_id, "", shard, now, reason, superseded_by or None)
                 removals.append(_Removal(tombstone, [self._tombstone_write(tombstone, result)]))
         return removals
 

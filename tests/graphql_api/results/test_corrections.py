@@ -114,6 +114,31 @@ def test_a_sample_is_superseded_by_one_sample_only(stack: Stack) -> None:
     eventually(lambda: operator.query(superseded_by, id=wrong) == marked, lambda: stack.log)
 
 
+@pytest.mark.parametrize("is_expired", [False, True])
+def test_the_correction_of_a_deleted_correction_counts(stack: Stack, firestore: Client, is_expired: bool) -> None:
+    """Lists would contain two results of one measurement. The deleted correction can have expired before."""
+    submitter = f"corrected-chain-{is_expired}"
+    operator = Operator(stack, submitter, [SAMPLE])
+    (wrong,) = operator.ids
+    first = operator.query(SUBMIT, sample={**SAMPLE, "data": [5]}, id=wrong)["submit"]["id"]
+    stack.wait_for(first, key=operator.key)
+    second = operator.query(SUBMIT, sample={**SAMPLE, "data": [6]}, id=first)["submit"]["id"]
+    stack.wait_for(first, "SUPERSEDED", key=operator.key)
+    if is_expired:
+        firestore.document(document_paths.sample(submitter, first)).delete()
+    operator.delete(ids=[first])
+
+    refused = operator.error(SUBMIT, sample={**SAMPLE, "data": [7]}, id=wrong)
+    operator.delete(ids=[second])
+    third = operator.query(SUBMIT, sample={**SAMPLE, "data": [7]}, id=wrong)["submit"]["id"]
+    stack.wait_for(third, key=operator.key)
+
+    assert refused["extensions"]["code"] == "CONFLICT"
+    assert f"already superseded by the sample {second}" in refused["message"]
+    listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
+    assert [edge["node"]["id"] for edge in listed] == [third]
+
+
 def test_an_expired_correction_counts_because_its_result_is_kept(stack: Stack, firestore: Client) -> None:
     """A second correction would add a second result of the same measurement to lists and summaries."""
     operator = Operator(stack, "expired-correction", [SAMPLE])
