@@ -42,6 +42,7 @@ from triggers.sample_event import SampleEvent
 
 MAX_REMEMBERED_SERIES = 100_000
 _STATE_FIELDS = ("sample_update_time", "problem.code")
+_GIVEN_UP_FIELDS = ("shard", "submitted_at", "labels", "result_expire_at", "superseded_by")
 _REPLACED_FIELDS = (*_STATE_FIELDS, "status", "submitted_at", "computed_at", "first_computed_at")
 
 logger = logging.getLogger("triggers")
@@ -100,10 +101,11 @@ class ResultStore:
 
         The result belongs to the version of the sample at `written_at`, so an event of a later version replaces it.
         Return None and write nothing if the sample does not exist. Do the same if the sample has a result, even a
-        result of an earlier version: a failed recomputation does not change the result.
+        result of an earlier version: a failed recomputation does not change the result. Exception: the COMPUTED result
+        of a superseded sample is replaced, as in `write`.
         """
         path = document_paths.sample(submitter, sample_id)
-        document = (await self._read([path], "shard", "submitted_at", "labels", "result_expire_at")).get(path)
+        document = (await self._read([path], *_GIVEN_UP_FIELDS)).get(path)
         if document is None:
             return None
         update_time = encoding.to_datetime(document.update_time)
@@ -112,7 +114,12 @@ class ResultStore:
         problem = Problem("$", reason, ProblemCode.GIVEN_UP)
         fields.setdefault("submitted_at", update_time)
         failed = Result.failed(submitter, sample_id, version, fields, problem)
-        result = replace(failed, labels=labels.from_fields(fields))
+        superseded_by = fields.get("superseded_by")
+        result = replace(
+            failed,
+            labels=labels.from_fields(fields),
+            superseded_by=None if superseded_by is None else str(superseded_by),
+        )
         return result if await self.write(result) else None
 
     async def read_chunks(self, header: Header) -> list[bytes]:
@@ -141,8 +148,9 @@ class ResultStore:
         - A result of the same or a newer update time is not replaced, unless it is GIVEN_UP.
         - A GIVEN_UP result replaces no other result of the sample.
         - A FAILED result replaces no statistics of the sample, because a failed recomputation does not change the
-          result. Exception: the FAILED result of a superseded sample replaces them, so that lists do not contain the
-          results of both samples.
+          result.
+        - Exceptions: the FAILED result of a superseded sample replaces its statistics. The GIVEN_UP result of a
+          superseded sample replaces its COMPUTED result. Otherwise, lists would contain the results of both samples.
 
         Raises `InvalidWrite` if Firestore does not accept the result. A retry then fails too. Raises `RateLimited` if
         too many results of the submitter wait for Firestore.
@@ -263,6 +271,8 @@ def _has_statistics(fields: Mapping[str, object]) -> bool:
 
 def _is_kept(fields: Mapping[str, object], result: Result) -> bool:
     """Return whether `result` must not replace an existing result of the same sample with these fields."""
+    if result.superseded_by is not None and fields.get("status") == Status.COMPUTED.value:
+        return False
     if result.problem is not None and result.problem.code is ProblemCode.GIVEN_UP:
         return True
     return result.status is Status.FAILED and result.superseded_by is None and _has_statistics(fields)

@@ -90,6 +90,26 @@ async def test_a_recomputation_that_was_given_up_leaves_the_result(machine: Mach
     assert (await machine.result(sample)).update_time == before.update_time
 
 
+async def test_a_correction_that_was_given_up_removes_the_result_of_the_earlier_sample(
+    machine: Machine, submitter: str
+) -> None:
+    """Lists would contain the results of both samples. A recomputation restores the statistics."""
+    sample, header = await stored(machine, submitter)
+    await machine.deliver(header)
+    path = document_paths.sample(submitter, sample.header.id)
+    await machine.client.document(path).update({"superseded_by": "another"})
+    corrected = await machine.get(path)
+
+    assert await give_up(machine, corrected) == 200
+
+    given_up = (await machine.result(sample)).to_dict()
+    assert (given_up["status"], given_up["superseded_by"]) == ("FAILED", "another")
+    assert await machine.deliver(await machine.touch(corrected)) == 200
+    assert (await machine.result(sample)).get("status") == "SUPERSEDED"
+    assert await give_up(machine, await machine.touch(corrected)) == 200
+    assert (await machine.result(sample)).get("status") == "SUPERSEDED"
+
+
 async def test_the_event_of_a_later_change_replaces_the_result_of_a_notice(machine: Machine, submitter: str) -> None:
     """Until then the sample is FAILED. If that event is lost, it is not PENDING forever."""
     sample, header = await stored(machine, submitter)
