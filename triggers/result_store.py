@@ -21,6 +21,7 @@ from datetime import datetime
 
 from observability import request_context
 from storage.documents import (
+    Arrival,
     Header,
     Problem,
     ProblemCode,
@@ -42,7 +43,7 @@ from triggers.sample_event import SampleEvent
 
 MAX_REMEMBERED_SERIES = 100_000
 _STATE_FIELDS = ("sample_update_time", "problem.code")
-_GIVEN_UP_FIELDS = ("shard", "submitted_at", "labels", "result_expire_at", "superseded_by")
+_GIVEN_UP_FIELDS = ("state_on_arrival", "shard", "submitted_at", "labels", "result_expire_at", "superseded_by")
 _REPLACED_FIELDS = (*_STATE_FIELDS, "status", "submitted_at", "computed_at", "first_computed_at")
 
 logger = logging.getLogger("triggers")
@@ -100,9 +101,9 @@ class ResultStore:
         """Write a FAILED result with the code GIVEN_UP, and return it.
 
         The result belongs to the version of the sample at `written_at`, so an event of a later version replaces it.
-        Return None and write nothing if the sample does not exist. Do the same if the sample has a result, even a
-        result of an earlier version: a failed recomputation does not change the result. Exception: the COMPUTED result
-        of a superseded sample is replaced, as in `write`.
+        Return None and write nothing if the sample does not exist or was REJECTED. Do the same if the sample has a
+        result, even a result of an earlier version: a failed recomputation does not change the result. Exception: the
+        COMPUTED result of a superseded sample is replaced, as in `write`.
         """
         path = document_paths.sample(submitter, sample_id)
         document = (await self._read([path], *_GIVEN_UP_FIELDS)).get(path)
@@ -110,6 +111,8 @@ class ResultStore:
             return None
         update_time = encoding.to_datetime(document.update_time)
         fields = encoding.from_document(document)
+        if fields.get("state_on_arrival") == Arrival.REJECTED.value:
+            return None
         version = update_time if written_at is None else min(written_at, update_time)
         problem = Problem("$", reason, ProblemCode.GIVEN_UP)
         fields.setdefault("submitted_at", update_time)

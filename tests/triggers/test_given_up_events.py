@@ -44,6 +44,15 @@ async def test_a_sample_whose_event_was_given_up_is_failed(machine: Machine, sub
     assert result["sample_update_time"] == encoding.to_datetime(header.update_time)
 
 
+async def test_a_rejected_sample_stays_rejected(machine: Machine, submitter: str) -> None:
+    """A result would be counted as a FAILED sample."""
+    sample = received_sample(b'{"time_stamp": "never", "data": [1]}', submitter=submitter)
+
+    assert await give_up(machine, await machine.store(sample)) == 200
+
+    assert not (await machine.result(sample)).exists
+
+
 async def test_the_result_has_the_labels_of_the_sample(machine: Machine, submitter: str) -> None:
     """Otherwise the sample would be missing in lists of its series."""
     raw = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1], "labels": {"site": "roof"}}'
