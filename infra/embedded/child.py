@@ -72,7 +72,7 @@ class Child:
         code = self.exited.result()
         if code >= 0:
             return f"exited with code {code}"
-        return f"was stopped by {signal.Signals(-code).name}"
+        return f"was stopped by {signal_name(-code)}"
 
     async def _run(self) -> int:
         forwarding = asyncio.create_task(self._forward_lines())
@@ -91,3 +91,11 @@ class Child:
             for line in lines.feed(chunk):
                 self.last_lines.append(line)
                 self._write(line)
+
+
+def signal_name(number: int) -> str:
+    """Return a name such as `SIGKILL`. Most real-time signals have only a number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

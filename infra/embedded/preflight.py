@@ -15,7 +15,6 @@ import fcntl
 import os
 import shlex
 import shutil
-import signal
 import socket
 import stat
 import subprocess
@@ -23,6 +22,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from infra.embedded.child import signal_name
 from infra.embedded.stack_file.stack import Stack
 
 CONNECT_TIMEOUT_SECONDS = 0.5
@@ -63,7 +63,7 @@ def _run_check(stack: Stack) -> None:
 
 
 def _silent_failure(command: Sequence[str], code: int) -> str:
-    end = f"exited with code {code}" if code >= 0 else f"was stopped by {signal.Signals(-code).name}"
+    end = f"exited with code {code}" if code >= 0 else f"was stopped by {signal_name(-code)}"
     return f"the command `check` of the stack file {end} and printed nothing; to see why, run it: {shlex.join(command)}"
 
 
