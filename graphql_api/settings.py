@@ -26,6 +26,9 @@ from storage.documents import Retention, document_paths
 PREFIX = "DROPZONE_"
 FIXTURE = Path(__file__).parent.parent / "fixture" / "sample.json"
 
+MAX_SECONDS = 3_600
+"""The maximum of settings in seconds. With a value in milliseconds, a write would never fail, for example."""
+
 STACK_SETTINGS = (
     "firestore_port",
     "function_host",
@@ -176,6 +179,8 @@ class Settings:
                 raise ValueError(f"{PREFIX}{name.upper()} must be a finite number, got {value}")
             if value < minimum:
                 raise ValueError(f"{PREFIX}{name.upper()} must be at least {minimum}, got {value}")
+            if isinstance(value, float) and value > MAX_SECONDS:
+                raise ValueError(f"{PREFIX}{name.upper()} must be at most {MAX_SECONDS} seconds, got {value}")
         if self.shards > document_paths.MAX_SHARDS:
             raise ValueError(f"{PREFIX}SHARDS must be at most {document_paths.MAX_SHARDS}, got {self.shards}")
         if not 1 <= self.api_port <= 65_535:

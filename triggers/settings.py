@@ -17,6 +17,8 @@ from observability import logs
 from storage.documents import document_paths
 
 MIN_SECRET_CHARACTERS = 32
+MAX_AUDIT_DELAY_SECONDS = 86_400
+"""A day. Eventarc retries an event for this time, so a later audit finds no more lost events."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +90,12 @@ class Settings:
         for name, minimum in {"shards": 1, "audit_delay_seconds": 1, "shutdown_seconds": 0}.items():
             if getattr(self, name) < minimum:
                 raise ValueError(f"DROPZONE_{name.upper()} must be at least {minimum}, got {getattr(self, name)}")
-        if self.shards > document_paths.MAX_SHARDS:
-            raise ValueError(f"DROPZONE_SHARDS must be at most {document_paths.MAX_SHARDS}, got {self.shards}")
+        for name, maximum in {
+            "shards": document_paths.MAX_SHARDS,
+            "audit_delay_seconds": MAX_AUDIT_DELAY_SECONDS,
+        }.items():
+            if getattr(self, name) > maximum:
+                raise ValueError(f"DROPZONE_{name.upper()} must be at most {maximum}, got {getattr(self, name)}")
         if not 1 <= self.function_port <= 65_535:
             raise ValueError(f"DROPZONE_FUNCTION_PORT must be a port from 1 to 65535, got {self.function_port}")
         has_identity = bool(self.event_audience and self.event_service_account)

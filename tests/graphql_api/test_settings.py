@@ -27,6 +27,7 @@ def test_the_port_of_cloud_run_is_the_default(environment: dict[str, str], port:
     [
         ("MAX_SAMPLE_MIB", "0", " must be at least 1, got 0"),
         ("WRITE_TIMEOUT_SECONDS", "0", " must be at least 0.1, got 0.0"),
+        ("WRITE_TIMEOUT_SECONDS", "10000", " must be at most 3600 seconds, got 10000.0"),
         ("MAX_PENDING_WRITES_MIB", "63", " must be at least 64, got 63"),
         ("WRITE_TIMEOUT_SECONDS", "nan", " must be a finite number, got nan"),
         ("KEY_CACHE_SECONDS", "inf", " must be a finite number, got inf"),
@@ -36,6 +37,7 @@ def test_the_port_of_cloud_run_is_the_default(environment: dict[str, str], port:
         ("SHARDS", "-1", " must be at least 1, got -1"),
         ("SHARDS", "513", " must be at most 512, got 513"),
         ("PUBLIC_URL", "api.example.org", ": expected a URL such as https://example.org, got api.example.org"),
+        ("KEY_CACHE_SECONDS", "5000", " must be at most 3600 seconds, got 5000.0"),
         ("KEY_CACHE_SECONDS", "-1", " must be at least 0, got -1.0"),
         ("MAX_BUFFERED_RESULTS", "0", " must be at least 1, got 0"),
         ("ALLOWED_ORIGINS", "https://a.example, *", r": expected origins such as https://example.org, got \*"),
