@@ -28,7 +28,7 @@ from infra.embedded.firestore.encoding import checksums, path_encoding
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.definitions import Definitions, InvalidDefinitions
 from infra.embedded.firestore.storage.storage import Storage
-from infra.embedded.firestore.writes.document_import import ImportRefused, import_documents
+from infra.embedded.firestore.writes.document_import import ImportRefused, check_is_empty, import_documents
 
 BACKUP_PAGES_PER_STEP = 1_000
 
@@ -121,8 +121,13 @@ def check(path: Path) -> int:
 async def import_lines(lines: TextIO, target: Path, index_definitions: Definitions) -> int:
     """Store the documents in JSON lines in an empty data file, and return the number of documents.
 
-    Raise StorageInUse if a server uses the data file, and ImportRefused.
+    Raise StorageInUse if a server uses the data file, and ImportRefused. The check comes before the file is opened for
+    writing, because this starts index builds if the file has other index definitions.
     """
+    if target.exists():
+        with contextlib.closing(_open(target)) as existing:
+            if format_version(existing, target):
+                check_is_empty(existing, target)
     storage = Storage(target, definitions=index_definitions)
     try:
         return await import_documents(lines, storage)

@@ -42,8 +42,7 @@ async def import_documents(lines: TextIO, storage: Storage) -> int:
 
     Raise ImportRefused if a line is not a valid document, or if the file has documents already.
     """
-    if await storage.read(versions.newest) != (0, 0):
-        raise ImportRefused(f"{storage.path} already contains documents: import into a new file")
+    await storage.read(partial(check_is_empty, path=storage.path))
     count = 0
     with (
         tempfile.TemporaryDirectory(dir=storage.path.parent, prefix="import-") as folder,
@@ -57,6 +56,12 @@ async def import_documents(lines: TextIO, storage: Storage) -> int:
             await storage.write(partial(commits.restore, documents=batch))
             count += len(batch)
     return count
+
+
+def check_is_empty(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise ImportRefused if a data file has documents already, or had documents."""
+    if versions.newest(connection) != (0, 0):
+        raise ImportRefused(f"{path} already contains documents: import into a new file")
 
 
 def _documents(lines: TextIO, latest: int) -> Iterator[tuple[int, bytes]]:

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.archive import import_lines
+from infra.embedded.firestore.indexes import definitions
+from infra.embedded.firestore.indexes.definitions import Definitions
 from infra.embedded.firestore.storage import change_consumers
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes.document_import import ImportRefused, import_documents
@@ -84,6 +87,20 @@ async def test_a_file_with_documents_is_refused(storage: Storage) -> None:
 
     with pytest.raises(ImportRefused, match="already contains documents: import into a new file"):
         await import_documents(lines(line("two")), storage)
+
+
+async def test_a_refused_import_does_not_change_the_indexes_of_the_file(tmp_path: Path) -> None:
+    """The command has the definitions of its options, and not those of the server: it started to delete the indexes."""
+    path = tmp_path / "firestore.sqlite"
+    storage = Storage(path, definitions=definitions.read(Path("infra/gcp/firestore.indexes.json")))
+    await import_documents(lines(line("one")), storage)
+    await storage.close()
+    content = path.read_bytes()
+
+    with pytest.raises(ImportRefused, match="already contains documents: import into a new file"):
+        await import_lines(lines(line("two")), path, Definitions())
+
+    assert path.read_bytes() == content
 
 
 async def test_consumers_that_register_after_an_import_start_before_it(storage: Storage) -> None:
