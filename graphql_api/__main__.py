@@ -46,8 +46,9 @@ def main() -> None:
         sys.exit(f"error: {error}")
     warn_of_other_machines(settings)
     # uvicorn raises the signal again after the shutdown. The first process of a container ignores this signal, and
-    # would wait for its threads.
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    # would wait for its threads. SIGINT, as from Ctrl-C, would print a traceback.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
     app = create_app(settings)
     sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
     memory_release.configure(_NEW_OBJECTS)

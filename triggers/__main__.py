@@ -35,8 +35,9 @@ def main() -> None:
     if _SHARED_METRICS in os.environ:  # prometheus_client expects that the folder exists
         Path(os.environ[_SHARED_METRICS]).mkdir(parents=True, exist_ok=True)
     # uvicorn raises the signal again after the shutdown. The first process of a container ignores this signal, and
-    # would wait for the threads that compute large samples.
-    signal.signal(signal.SIGTERM, _exit)
+    # would wait for the threads that compute large samples. SIGINT, as from Ctrl-C, would print a traceback.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _exit)
     config = uvicorn.Config(
         "triggers.app:create_app",
         factory=True,

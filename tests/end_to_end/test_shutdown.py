@@ -31,6 +31,12 @@ def api(machine: Machine, **settings: str) -> Process:
     return Process(port, "-m graphql_api", machine.folder, environment | settings)
 
 
+def function(machine: Machine) -> Process:
+    """Return another function, as that of the machine."""
+    port = free_port()
+    return Process(port, "-m triggers", machine.folder, {**machine.function.environment, "PORT": str(port)})
+
+
 @pytest.fixture(scope="module")
 async def machine(tmp_path_factory: pytest.TempPathFactory, anyio_backend: str) -> AsyncIterator[Machine]:
     """A Firestore and the function, which the last test ends."""
@@ -107,6 +113,19 @@ async def test_the_api_completes_a_submission_in_progress(machine: Machine, key:
 
     assert response.startswith(b"HTTP/1.1 201 ")
     assert await exit_code(process) == 0
+
+
+@pytest.mark.parametrize("module", ["graphql_api", "triggers"])
+async def test_ctrl_c_ends_a_process_without_a_traceback(machine: Machine, module: str) -> None:
+    """In a terminal, or in a container with `docker run -it`."""
+    process = api(machine) if module == "graphql_api" else function(machine)
+    await process.start()
+    assert process.running is not None
+
+    process.running.send_signal(signal.SIGINT)
+
+    assert await exit_code(process) == 0
+    assert "Traceback" not in process.log.read_text()
 
 
 async def test_the_api_ends_although_firestore_does_not_respond(machine: Machine, key: str) -> None:
