@@ -35,7 +35,7 @@ def key(stack: Stack) -> str:
 
 @pytest.mark.skipif(not AXE.exists(), reason="needs `npm ci` in tests/graphql_api/audit")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 768, 1440])
+@pytest.mark.parametrize("width", [390, 768, 1280, 1440])
 def test_everything_fits_and_is_accessible(
     stack: Stack, dashboard: Dashboard, key: str, tmp_path: Path, width: int, scheme: str
 ) -> None:
@@ -62,10 +62,33 @@ def test_everything_fits_and_is_accessible(
     assert [page, dashboard.violations()] == [[], []]
 
 
+@pytest.mark.parametrize("width", [1000, 1440])
+def test_the_menu_of_columns_says_which_columns_are_displayed(
+    stack: Stack, dashboard: Dashboard, key: str, width: int
+) -> None:
+    """A window that has no room for all columns displays fewer of them."""
+    dashboard.resize(width)
+    dashboard.open(stack, f"/?{RANGE}", key=key)
+    dashboard.wait_for(lambda: dashboard.text(".results thead th"))
+
+    dashboard.press(".menu summary")
+
+    checked = "return [...document.querySelectorAll('.menu label:has(:checked)')].length"
+    headings = (
+        "return [...document.querySelectorAll('.results thead th')].filter((each) => each.checkVisibility()).length"
+    )
+    dashboard.wait_for(lambda: "Labels" in (dashboard.text(".menu fieldset") or ""))
+    assert dashboard.run(checked) + 1 == dashboard.run(headings)  # the time stamp is always displayed
+
+
+
 def assert_fits(dashboard: Dashboard) -> None:
-    """Assert that neither the window nor a field for a time cuts off its content."""
+    """Assert that no card covers another one, and that window and fields for times do not cut off their content."""
     [[page, window]] = dashboard.run(WIDTHS, "html")
     assert page <= window
+    cards = dashboard.run(WIDTHS, ".card")
+    assert len(cards) >= 6
+    assert all(content <= visible for content, visible in cards), cards
     times = dashboard.run(WIDTHS, "input[type='datetime-local']")
     assert len(times) == 2
     assert all(0 < content <= visible for content, visible in times), times

@@ -12,7 +12,7 @@ export interface Column {
   short: string;
   order: string | null; // the server's name of the order by this column, or null if it has none
   isOptional: boolean; // displayed only if the user selects it
-  isWide: boolean; // unless the user has selected columns, displayed only if the window is wide
+  isWide: boolean; // unless the user has selected columns, displayed only if the window has room for it
 }
 
 export interface Order {
@@ -21,6 +21,7 @@ export interface Order {
 }
 
 const STORAGE_NAME = 'dropzone:columns';
+const room = matchMedia('(width >= 1280px)');
 
 const COLUMNS: readonly Column[] = [
   { name: 'timestamp', label: 'Time stamp (UTC)', short: 'Time stamp (UTC)', order: 'TIMESTAMP', isOptional: false, isWide: false },
@@ -36,6 +37,9 @@ const COLUMNS: readonly Column[] = [
   { name: 'id', label: 'Sample', short: 'Sample', order: null, isOptional: true, isWide: true },
   { name: 'computedAt', label: 'Computed at (UTC)', short: 'Computed', order: 'COMPUTED_AT', isOptional: false, isWide: true },
 ];
+
+const hasRoom = signal(room.matches);
+room.addEventListener('change', ({ matches }) => (hasRoom.value = matches));
 
 /** The names of the columns that the user has selected, or null for the default. */
 export const selection = signal<readonly string[] | null>(stored());
@@ -56,8 +60,8 @@ export function isAvailable(field: string | null): field is string {
   return field !== null && (field === 'TIMESTAMP' || !filter.value.labels);
 }
 
-export function isDisplayed({ name, isOptional }: Column): boolean {
-  return selection.value?.includes(name) ?? !isOptional;
+export function isDisplayed({ name, isOptional, isWide }: Column): boolean {
+  return selection.value?.includes(name) ?? !(isOptional || (isWide && !hasRoom.value));
 }
 
 /** Displays a column or hides it. */

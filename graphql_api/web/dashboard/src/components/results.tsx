@@ -71,9 +71,8 @@ export function ResultsTable() {
   );
 }
 
-/** Columns that only fit into a wide window are hidden in others, unless the user has selected columns. */
-const widthClass = ({ name, isWide }: Column): string =>
-  `${isWide && !selection.value ? 'roomy' : ''} ${name === 'labels' ? 'text' : ''}`;
+/** The column of labels takes the room that the other columns leave. */
+const textClass = ({ name }: Column): string => (name === 'labels' ? 'text' : '');
 
 function Heading({ column }: { column: Column }) {
   const { label, short, order: field } = column;
@@ -83,7 +82,7 @@ function Heading({ column }: { column: Column }) {
   return (
     <th
       scope="col"
-      class={widthClass(column)}
+      class={textClass(column)}
       aria-sort={isOrder ? (direction === 'ASC' ? 'ascending' : 'descending') : undefined}
     >
       {field === null ? (
@@ -120,7 +119,7 @@ function Row({ result }: { result: Result }) {
 }
 
 function Cell({ column, result }: { column: Column; result: Result }) {
-  const common = (title: string) => ({ class: widthClass(column), title });
+  const common = (title: string) => ({ class: textClass(column), title });
   switch (column.name) {
     case 'timestamp':
       return null;
