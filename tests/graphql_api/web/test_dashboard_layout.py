@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from tests.graphql_api.web.dashboard import AXE, Dashboard
 from tests.graphql_api.web.lines import submit_lines
@@ -80,6 +81,8 @@ def test_the_menu_of_columns_says_which_columns_are_displayed(
     dashboard.wait_for(lambda: "Labels" in (dashboard.text(".menu fieldset") or ""))
     assert dashboard.run(checked) + 1 == dashboard.run(headings)  # the time stamp is always displayed
 
+    dashboard.write(".menu input", Keys.ESCAPE)
+    dashboard.wait_for(lambda: dashboard.text(".menu fieldset") == "")
 
 
 def assert_fits(dashboard: Dashboard) -> None:
