@@ -53,7 +53,7 @@ def test_everything_fits_and_is_accessible(
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("value\n1\n")
     dashboard.write("input[type=file]", str(wrong))
-    dashboard.wait_for(lambda: dashboard.text(".retry") == "Retry")
+    dashboard.wait_for(lambda: dashboard.text(".file.refused"))
 
     assert_fits(dashboard)
     page = dashboard.violations()

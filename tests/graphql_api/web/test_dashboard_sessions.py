@@ -63,12 +63,12 @@ def test_a_sign_out_applies_to_all_tabs(stack: Stack, dashboard: Dashboard, driv
 
 
 def test_the_next_user_sees_no_file_of_the_previous_one(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
-    """A retry would store the file for another submitter."""
+    """A list of files is of one submitter."""
     file = tmp_path / "sample.csv"
     file.write_text("value\n1\n")
     dashboard.open(stack, key=stack.new_key("previous-user"))
     dashboard.drop(file)
-    dashboard.wait_for(lambda: dashboard.text(".retry") == "Retry")
+    dashboard.wait_for(lambda: dashboard.text(".file.refused"))
 
     dashboard.press("nav button", "Sign out")
     dashboard.wait_for(lambda: dashboard.text("h1") == "Enter an API key")

@@ -83,9 +83,19 @@ def test_a_csv_file_has_one_sample_per_time_stamp_and_labels(
     raw = stack.post_body(json.dumps({"query": SAMPLES}).encode(), key=key).text
     assert '"data":[0.10,2e1,0.30,null]' in raw
 
-    file.write_text("value\n1\n")
-    dashboard.drop(file)
-    dashboard.wait_for(lambda: "expected a column time_stamp in the first row" in (dashboard.text(".outcome") or ""))
+
+def test_a_retry_is_offered_only_if_it_can_help(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
+    """The page keeps the file as it was chosen. If the file is wrong, the user must choose a corrected one."""
+    table, document = tmp_path / "samples.csv", tmp_path / "sample.json"
+    table.write_text("value\n1\n")
+    document.write_text('{"time_stamp": ')
+    dashboard.open(stack)
+
+    for file, problem in ((table, "expected a column time_stamp in the first row"), (document, "not JSON")):
+        dashboard.drop(file)
+        dashboard.wait_for(lambda problem=problem: problem in (dashboard.text(".file.refused .outcome") or ""))
+
+    assert dashboard.text(".retry") is None
 
 
 def test_a_csv_file_in_another_encoding_is_not_stored(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:

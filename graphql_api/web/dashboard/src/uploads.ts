@@ -7,6 +7,7 @@ import { announce } from './announcements.ts';
 import { CsvError, toNdjson } from './csv.ts';
 import { integer } from './format.ts';
 import { parts, post, randomKey, type PostResponse } from './sending.ts';
+import { ServerError, type GraphQLError } from './server.ts';
 import { session } from './session.ts';
 import { refreshSoon } from './states.ts';
 import { Tracker, type Counts, type Line } from './tracking.ts';
@@ -21,7 +22,7 @@ export interface Upload {
   name: string;
   size: number;
   sent: number;
-  phase: 'waiting' | 'sending' | 'done' | 'broken' | 'stopped';
+  phase: 'waiting' | 'sending' | 'done' | 'broken' | 'refused' | 'stopped'; // a retry can help a broken one
   error: string | null;
   lines: readonly Line[];
   counts: Counts;
@@ -41,7 +42,7 @@ interface Receipt {
   id?: string;
   state?: SampleState;
   problems?: Problem[];
-  error?: { message: string };
+  error?: GraphQLError;
 }
 
 export const uploads = signal<readonly Upload[]>([]); // the newest first
@@ -117,30 +118,37 @@ async function send(id: number): Promise<void> {
   });
   await tracker.ready;
   try {
-    const error = await sendFile(id, source, tracker, stop);
-    if (stop.aborted) end(id, 'stopped', 'stopped; the samples listed here are stored');
-    else end(id, error ? 'broken' : 'done', error);
+    await sendFile(id, source, tracker, stop);
+    if (!stop.aborted) end(id, 'done', null);
   } catch (error) {
-    end(id, 'broken', error instanceof CsvError ? error.message : 'the file could not be read');
+    if (!stop.aborted) end(id, ...fault(error));
   }
+  if (stop.aborted) end(id, 'stopped', 'stopped; the samples listed here are stored');
   tracker.complete();
   refreshSoon();
 }
 
-async function sendFile(id: number, source: Source, tracker: Tracker, stop: AbortSignal): Promise<string | null> {
+/** Returns whether a retry can help, and what went wrong. A file that has changed since it was chosen cannot be read. */
+function fault(error: unknown): ['broken' | 'refused', string] {
+  if (error instanceof CsvError) return ['refused', error.message];
+  if (!(error instanceof ServerError)) return ['refused', 'the file could not be read; if it has changed, choose it again'];
+  return [error.isFinal && error.code !== 'UNAUTHENTICATED' ? 'refused' : 'broken', error.message];
+}
+
+/** Sends a file. Throws `CsvError` or `ServerError`, or the error of the browser if the file cannot be read. */
+async function sendFile(id: number, source: Source, tracker: Tracker, stop: AbortSignal): Promise<void> {
   const { file } = source;
   if (CSV_NAME.test(file.name)) return sendTable(id, source, tracker, stop);
   const hasLines = NDJSON_NAME.test(file.name) || (await isNdjson(file));
   return hasLines ? sendLines(id, source, file, tracker, stop) : sendOne(id, source, tracker, stop);
 }
 
-async function sendTable(id: number, source: Source, tracker: Tracker, stop: AbortSignal): Promise<string | null> {
+async function sendTable(id: number, source: Source, tracker: Tracker, stop: AbortSignal): Promise<void> {
   const { ndjson, badRows } = toNdjson(await textOf(source.file));
   const lines = new Blob([ndjson]);
   change(id, { size: lines.size });
-  const error = await sendLines(id, source, lines, tracker, stop);
-  if (error === null && !stop.aborted) tracker.add(badRows.map(({ line, message }) => toLine({ error: { message } }, line)));
-  return error;
+  await sendLines(id, source, lines, tracker, stop);
+  if (!stop.aborted) tracker.add(badRows.map(({ line, message }) => toLine({ error: { message } }, line)));
 }
 
 /** Returns the text of a file. `File.text` would replace bytes that are not UTF-8. Throws `CsvError`. */
@@ -154,35 +162,33 @@ async function textOf(file: File): Promise<string> {
 }
 
 /** Sends the parts without a response. */
-async function sendLines(id: number, source: Source, file: Blob, tracker: Tracker, stop: AbortSignal): Promise<string | null> {
+async function sendLines(id: number, source: Source, file: Blob, tracker: Tracker, stop: AbortSignal): Promise<void> {
   const earlier = uploads.peek().find((each) => each.id === id)?.lines ?? [];
   tracker.add(earlier.filter(({ number }) => number < source.nextLine));
   const headers = { 'content-type': 'application/x-ndjson', 'idempotency-key': 'content' };
   for await (const { body, start, firstLine: first } of parts(file)) {
-    if (stop.aborted) return null;
+    if (stop.aborted) return;
     const end = start + body.size;
     if (end <= source.acknowledged) continue;
     source.nextLine = first;
     const response = await post(body, headers, (sent) => change(id, { sent: start + sent }), stop);
-    if (response?.status !== 200) return reason(response);
+    if (response?.status !== 200) throw reason(response);
     const receipts = response.text.split('\n').filter(Boolean).map((line) => JSON.parse(line) as Receipt);
     tracker.add(receipts.flatMap((receipt) => (receipt.line ? toLine(receipt, receipt.line + first - 1) : [])));
     const failure = receipts.find(({ line, error }) => !line && error);
-    if (failure) return failure.error?.message ?? null;
+    if (failure?.error) throw ServerError.of([failure.error]);
     source.acknowledged = end;
     source.nextLine = Infinity; // until the next part is known
     change(id, { sent: end });
   }
-  return null;
 }
 
-async function sendOne(id: number, { file, key }: Source, tracker: Tracker, stop: AbortSignal): Promise<string | null> {
+async function sendOne(id: number, { file, key }: Source, tracker: Tracker, stop: AbortSignal): Promise<void> {
   const hasKey = (await file.text()).includes('"idempotency_key"'); // the header would take precedence
   const headers = { 'content-type': 'application/json', ...(!hasKey && { 'idempotency-key': key }) };
   const response = await post(file, headers, (sent) => change(id, { sent }), stop);
-  if (response?.status !== 201 && response?.status !== 422) return reason(response);
+  if (response?.status !== 201 && response?.status !== 422) throw reason(response);
   tracker.add([toLine(JSON.parse(response.text) as Receipt, 1)]);
-  return null;
 }
 
 function toLine({ id, state, problems = [], error }: Receipt, number: number): Line {
@@ -191,7 +197,7 @@ function toLine({ id, state, problems = [], error }: Receipt, number: number): L
 }
 
 function end(id: number, phase: Upload['phase'], error: string | null): void {
-  if (phase === 'done') sources.delete(id);
+  if (phase === 'done' || phase === 'refused') sources.delete(id);
   change(id, { phase, error });
 }
 
@@ -212,11 +218,14 @@ async function isNdjson(file: File): Promise<boolean> {
   }
 }
 
-function reason(response: PostResponse | null): string {
-  if (response === null) return 'the connection was lost; samples that are not listed here may not be stored; to store them, retry: no sample is stored twice';
+function reason(response: PostResponse | null): ServerError {
+  if (response === null) {
+    const text = 'the connection was lost; samples that are not listed here may not be stored; to store them, retry: no sample is stored twice';
+    return new ServerError(text, 'UNREACHABLE');
+  }
   try {
-    return JSON.parse(response.text).error.message;
+    return ServerError.of([JSON.parse(response.text).error]);
   } catch {
-    return `the server responded with status ${response.status}`;
+    return new ServerError(`the server responded with status ${response.status}`, 'UNAVAILABLE');
   }
 }
