@@ -98,6 +98,24 @@ def test_a_retry_is_offered_only_if_it_can_help(stack: Stack, dashboard: Dashboa
     assert dashboard.text(".retry") is None
 
 
+def test_the_browser_asks_before_the_page_is_left_during_an_upload(
+    stack: Stack, dashboard: Dashboard, tmp_path: Path
+) -> None:
+    """The rest of the file would not be sent."""
+    leave = "const event = new Event('beforeunload', { cancelable: true }); return !dispatchEvent(event)"
+    dashboard.open(stack, key=stack.new_key("leaving-during-upload"))
+    assert not dashboard.run(leave)
+    dashboard.throttle(bytes_per_second=500_000)
+
+    dashboard.drop(lines(tmp_path, 20))
+
+    dashboard.wait_for(lambda: dashboard.text(".file.sending"))
+    assert dashboard.run(leave)
+    dashboard.throttle(bytes_per_second=-1)
+    dashboard.wait_for(lambda: dashboard.text(".outcome") == "20 computed")
+    assert not dashboard.run(leave)
+
+
 def test_a_csv_file_in_another_encoding_is_not_stored(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
     """Its labels would contain replacement characters. The Python client refuses such rows too."""
     key = stack.new_key("encoding-on-page")
