@@ -98,6 +98,20 @@ def test_a_retry_is_offered_only_if_it_can_help(stack: Stack, dashboard: Dashboa
     assert dashboard.text(".retry") is None
 
 
+def test_a_key_without_the_scope_cannot_submit(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
+    """The page says which scope is needed. A dropped file is neither sent nor opened."""
+    file = tmp_path / "samples.csv"
+    file.write_text(CSV)
+    dashboard.open(stack, key=stack.new_key("reader-on-page", "read"))
+
+    dashboard.drop(file)
+
+    assert "sign in with a key that has the scope submit" in (dashboard.text(".uploads") or "")
+    assert dashboard.text("input[type=file]") is None
+    assert dashboard.text(".file") is None
+    assert dashboard.text(".connection") == "Live"
+
+
 def test_the_browser_asks_before_the_page_is_left_during_an_upload(
     stack: Stack, dashboard: Dashboard, tmp_path: Path
 ) -> None:

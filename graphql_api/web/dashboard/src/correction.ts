@@ -1,16 +1,13 @@
 // The correction of a sample: another sample replaces it. A correction needs the scope `submit`.
-import { computed } from '@preact/signals';
 import { announce } from './announcements.ts';
 import { shortId } from './format.ts';
 import { selectedId } from './selection.ts';
 import { post, randomKey } from './sending.ts';
 import { fetchFile, ServerError } from './server.ts';
-import { session } from './session.ts';
 import { refreshSoon } from './states.ts';
 import type { Label, Problem, Sample } from './types.ts';
 
 export const MAX_EDITED_BYTES = 200_000;
-export const isAllowed = computed(() => session.value?.scopes.includes('submit') ?? false);
 
 /** A correction with one idempotency key per text, so that a repeated request stores the text once. */
 export class Correction {

@@ -1,6 +1,6 @@
 // Who is signed in. The server keeps the session, and the browser keeps its secret in a cookie that scripts cannot read.
 // The page never holds a key. It sends an entered key once, in exchange for a session.
-import { batch, signal } from '@preact/signals';
+import { batch, computed, signal } from '@preact/signals';
 
 export interface Session {
   submitter: string;
@@ -25,6 +25,9 @@ export const provider = start?.provider ?? null;
 export const session = signal<Session | null | undefined>(undefined);
 /** The reason why the server refused the session, the link or the key, or null. */
 export const refusal = signal<string | null>(null);
+
+/** Whether the user may submit samples. */
+export const maySubmit = computed(() => session.value?.scopes.includes('submit') ?? false);
 
 let submitter: string | null = null; // of the last session
 

@@ -1,9 +1,10 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useMemo, useRef } from 'preact/hooks';
-import { Correction, isAllowed, MAX_EDITED_BYTES } from '../correction.ts';
+import { Correction, MAX_EDITED_BYTES } from '../correction.ts';
 import { bytes, sentence, shortId } from '../format.ts';
 import { selectedId } from '../selection.ts';
 import { ServerError } from '../server.ts';
+import { maySubmit } from '../session.ts';
 import type { Problem, Sample } from '../types.ts';
 import { DialogEnd } from './dialog-end.tsx';
 
@@ -11,7 +12,7 @@ import { DialogEnd } from './dialog-end.tsx';
 export function CorrectButton({ sample }: { sample: Sample }) {
   const { id, state, bytes: size } = sample;
   const isEditing = useSignal(false);
-  if (!isAllowed.value || state !== 'COMPUTED') return null;
+  if (!maySubmit.value || state !== 'COMPUTED') return null;
   const edit = () => {
     selectedId.value = id; // otherwise the next result replaces the displayed sample
     isEditing.value = true;

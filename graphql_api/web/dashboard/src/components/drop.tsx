@@ -2,6 +2,7 @@
 import { useSignal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
+import { maySubmit } from '../session.ts';
 import { submit } from '../uploads.ts';
 import { UploadIcon } from './icons.tsx';
 
@@ -21,19 +22,19 @@ export function DropTarget({ children }: { children: ComponentChildren }) {
     const removers = [
       on('dragenter', () => {
         depth.current += 1;
-        isOver.value = true;
+        isOver.value = maySubmit.peek();
       }),
       on('dragover', (event) => {
-        if (event.dataTransfer) event.dataTransfer.dropEffect = 'copy';
+        if (event.dataTransfer) event.dataTransfer.dropEffect = maySubmit.peek() ? 'copy' : 'none';
       }),
       on('dragleave', () => {
         depth.current = Math.max(0, depth.current - 1);
-        isOver.value = depth.current > 0;
+        isOver.value = depth.current > 0 && maySubmit.peek();
       }),
       on('drop', (event) => {
         depth.current = 0;
         isOver.value = false;
-        submit(event.dataTransfer?.files ?? []);
+        if (maySubmit.peek()) submit(event.dataTransfer?.files ?? []);
       }),
     ];
     return () => removers.forEach((remove) => remove());

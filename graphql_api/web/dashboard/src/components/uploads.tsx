@@ -2,7 +2,7 @@ import { useSignal } from '@preact/signals';
 import { useRef } from 'preact/hooks';
 import { bytes, integer, shortId } from '../format.ts';
 import { selectedId } from '../selection.ts';
-import { example } from '../session.ts';
+import { example, maySubmit } from '../session.ts';
 import type { Line, Outcome } from '../tracking.ts';
 import { dismiss, isActive, retry, submit, summary, uploads, type Upload } from '../uploads.ts';
 import { CloseIcon, UploadIcon } from './icons.tsx';
@@ -12,10 +12,26 @@ const MAX_LINES = 200;
 const ORDER: readonly Outcome[] = ['COMPUTED', 'PENDING', 'REJECTED', 'FAILED', 'SUPERSEDED', 'DELETED', 'NOT_STORED'];
 
 export function Uploads() {
-  const input = useRef<HTMLInputElement>(null);
   return (
     <section class="card uploads" aria-labelledby="uploads-title">
       <h2 id="uploads-title">Submit</h2>
+      {maySubmit.value ? <Sources /> : <p class="example hint">To submit samples here, sign in with a key that has the scope submit.</p>}
+      {uploads.value.length > 0 && (
+        <ul class="files">
+          {uploads.value.map((upload) => (
+            <FileItem key={upload.id} upload={upload} />
+          ))}
+        </ul>
+      )}
+    </section>
+  );
+}
+
+/** The files of this computer, or an example. */
+function Sources() {
+  const input = useRef<HTMLInputElement>(null);
+  return (
+    <>
       <div class="drop-zone">
         <p>
           Drop files anywhere
@@ -47,14 +63,7 @@ export function Uploads() {
           </button>
         </p>
       )}
-      {uploads.value.length > 0 && (
-        <ul class="files">
-          {uploads.value.map((upload) => (
-            <FileItem key={upload.id} upload={upload} />
-          ))}
-        </ul>
-      )}
-    </section>
+    </>
   );
 }
 
