@@ -82,3 +82,13 @@ def test_a_failed_sign_out_is_reported(stack: Stack, dashboard: Dashboard) -> No
     dashboard.set_offline(False)
     dashboard.go_to(stack.url)
     dashboard.wait_until_live()
+
+
+def test_a_key_that_cannot_read_is_refused(stack: Stack, dashboard: Dashboard) -> None:
+    """The page displays results. It names the scope that is missing, in a sentence."""
+    dashboard.sign_in(stack, stack.new_key("cannot-read", "submit"))
+
+    dashboard.go_to(stack.url)
+
+    expected = "This credential does not have the scope `read`; use a key or an access token that has it."
+    dashboard.wait_for(lambda: dashboard.text(".key .fault") == expected)

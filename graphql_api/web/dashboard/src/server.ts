@@ -1,4 +1,5 @@
 // Requests to the server: GraphQL over HTTP, and files. Each failure is an error with a message for users.
+import { sentence } from './format.ts';
 
 export interface GraphQLError {
   message: string;
@@ -29,7 +30,7 @@ export class ServerError extends Error {
 
   /** The message for users. If the session was refused, it replaces the server's message, which is for programmers. */
   get refusal(): string {
-    return this.code === 'UNAUTHENTICATED' ? 'The session has ended.' : this.message;
+    return this.code === 'UNAUTHENTICATED' ? 'The session has ended.' : sentence(this.message);
   }
 }
 
