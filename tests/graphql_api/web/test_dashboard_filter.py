@@ -4,6 +4,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from selenium.webdriver import Chrome
 
 from storage.documents import document_paths
 from tests.graphql_api.web.dashboard import Dashboard
@@ -242,3 +243,29 @@ def test_an_error_disappears_when_the_server_responds_again(stack: Stack, dashbo
     dashboard.set_offline(False)
     dashboard.press(".downloads button", "CSV")
     dashboard.wait_for(lambda: dashboard.text("[role=alert]") is None)
+
+
+def test_the_buttons_of_the_browser_undo_and_repeat_a_change_of_the_filter(
+    stack: Stack, dashboard: Dashboard, key: str, driver: Chrome
+) -> None:
+    """Typing into a field counts as one change."""
+    dashboard.open(stack, "/?label.site=zurich", key=key)
+    dashboard.wait_for(lambda: dashboard.text(".results tbody tr"))
+    dashboard.press(".count.rejected button")
+    dashboard.wait_for(lambda: dashboard.text("#samples-title"))
+    dashboard.press(".count.rejected button")
+    for digit, value in (("1", "1"), ("2", "12")):
+        dashboard.write("[name='mean.gte']", digit)
+        dashboard.wait_for(lambda value=value: f"mean.gte={value}&" in dashboard.address)
+
+    driver.back()
+    dashboard.wait_for(lambda: urlsplit(dashboard.address).query == "label.site=zurich")
+    dashboard.wait_for(
+        lambda: dashboard.run("return document.querySelector(arguments[0]).value", "[name='mean.gte']") == ""
+    )
+    driver.back()
+    dashboard.wait_for(lambda: dashboard.text("#samples-title") == "Rejected samples")
+    driver.forward()
+
+    dashboard.wait_for(lambda: dashboard.text("#results-title"))
+    assert dict(parse_qsl(urlsplit(dashboard.address).query)) == {"label.site": "zurich"}

@@ -51,11 +51,24 @@ export const newestFirst = computed(
   () => ({ field: filter.value.labels ? 'TIMESTAMP' : 'COMPUTED_AT', direction: 'DESC' }) as const,
 );
 
-/** Changes the filter. Given times replace a preset. */
-export function setBounds(next: Bounds): void {
-  bounds.value = toBounds(Object.entries(next).filter(([, value]) => value !== ''));
-  const search = new URLSearchParams(bounds.value).toString();
-  history.replaceState(null, '', search ? `?${search}` : location.pathname);
+/** Follows the buttons Back and Forward of the browser. */
+export function start(): void {
+  addEventListener('popstate', () => {
+    const next = fromAddress();
+    if (toSearch(next) !== toSearch(bounds.peek())) bounds.value = next;
+  });
+}
+
+/**
+ * Changes the filter. Given times replace a preset. The button Back of the browser undoes the change. If the user types,
+ * it undoes all changes of the same fields.
+ */
+export function setBounds(given: Bounds, isTyped = false): void {
+  const next = toBounds(Object.entries(given).filter(([, value]) => value !== ''));
+  if (toSearch(next) === toSearch(bounds.peek())) return;
+  const hasSameFields = Object.keys(next).join() === Object.keys(bounds.peek()).join();
+  bounds.value = next;
+  history[isTyped && hasSameFields ? 'replaceState' : 'pushState'](null, '', toSearch(next) || location.pathname);
 }
 
 /** Selects a range of time that ends now, or all times. */
@@ -68,6 +81,11 @@ export function selectPreset(name: string): void {
 export function toggleState(state: SampleState): void {
   setBounds({ ...bounds.value, state: selectedState.value === state ? '' : state });
 }
+
+const toSearch = (values: Bounds): string => {
+  const search = new URLSearchParams(values).toString();
+  return search && `?${search}`;
+};
 
 /** Returns the labels that results must have. */
 export function labelsOf(values: Bounds): Label[] {

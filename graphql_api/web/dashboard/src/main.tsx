@@ -1,7 +1,7 @@
 import { render } from 'preact';
 import { start as startAnnouncements } from './announcements.ts';
 import { Page } from './components/page.tsx';
-import { bounds } from './filter.ts';
+import { bounds, start as startFilter } from './filter.ts';
 import { start as startLabels } from './labels.ts';
 import { start as startOverview } from './overview.ts';
 import { start as startPresets } from './presets.ts';
@@ -16,6 +16,7 @@ import { start as startTheme } from './theme.ts';
 import { start as startUploads } from './uploads.ts';
 
 startTheme();
+startFilter();
 startPresets(() => bounds.value.last);
 void openSession();
 startResults();

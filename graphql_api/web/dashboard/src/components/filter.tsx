@@ -31,7 +31,7 @@ export function FilterForm() {
     const values = [...new FormData(fields)].map(([name, value]) => {
       return [name, isValid(name) ? withZone(name, String(value)) : (bounds.value[name] ?? '')] as const;
     });
-    setBounds({ last: bounds.value.last ?? '', ...Object.fromEntries(values) });
+    setBounds({ last: bounds.value.last ?? '', ...Object.fromEntries(values) }, true);
   };
   useEffect(() => () => clearTimeout(timer.current), []);
   return (
