@@ -269,3 +269,17 @@ def test_the_buttons_of_the_browser_undo_and_repeat_a_change_of_the_filter(
 
     dashboard.wait_for(lambda: dashboard.text("#results-title"))
     assert dict(parse_qsl(urlsplit(dashboard.address).query)) == {"label.site": "zurich"}
+
+
+def test_a_filter_that_the_server_refuses_is_reported(stack: Stack, dashboard: Dashboard, key: str) -> None:
+    """The page does not display that it loads results. A number that no count can have is ignored."""
+    dashboard.sign_in(stack, key)
+
+    dashboard.go_to(f"{stack.url}/?label.site={'x' * 65}&count.gte=2147483648")
+
+    dashboard.wait_for(lambda: "expected at most 64 characters" in (dashboard.text("[role=alert]") or ""))
+    assert dashboard.text(".results .empty") == "The results are not loaded."
+    dashboard.open(stack, "/?count.gte=2147483648", key=key)
+    dashboard.wait_for(lambda: dashboard.text(".results tbody tr"))
+    dashboard.write("[name='count.gte']", "2147483648")
+    assert not dashboard.run("return document.querySelector(arguments[0]).validity.valid", "[name='count.gte']")

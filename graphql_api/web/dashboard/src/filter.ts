@@ -20,6 +20,7 @@ export const FIELDS: readonly Field[] = [
 export const STATES = ['PENDING', 'COMPUTED', 'FAILED', 'REJECTED', 'SUPERSEDED'] as const satisfies readonly SampleState[];
 export const TIME_LIMITS = { min: '0001-01-01T00:00', max: '9999-12-31T23:59' } as const; // in UTC
 export const MAX_LABELS = 4;
+export const MAX_COUNT = 2 ** 31 - 1; // the largest `Int` of GraphQL
 
 /** The texts of the form's fields by their names in the address: `mean.gte`, `label.site`, `state`, `last`. */
 export type Bounds = Readonly<Record<string, string>>;
@@ -142,5 +143,6 @@ function isValid(name: string, value: string): boolean {
   if (name === 'state') return STATES.some((state) => state === value);
   if (!names.includes(name)) return false;
   if (name.startsWith('timestamp.')) return timeOf(value) >= timeOf(TIME_LIMITS.min) && timeOf(value) <= timeOf(TIME_LIMITS.max);
-  return Number.isFinite(Number(value)) && (!name.startsWith('count.') || (Number.isInteger(Number(value)) && Number(value) >= 0));
+  const number = Number(value);
+  return Number.isFinite(number) && (!name.startsWith('count.') || (Number.isInteger(number) && number >= 0 && number <= MAX_COUNT));
 }

@@ -5,6 +5,7 @@ import {
   FIELDS,
   isFiltered,
   labelsOf,
+  MAX_COUNT,
   MAX_LABELS,
   preset,
   selectPreset,
@@ -81,7 +82,7 @@ function RangeField({ field: { name, label, kind, upper } }: { field: Field }) {
     const type =
       kind === 'time'
         ? ({ type: 'datetime-local', step: value.includes('.') ? 0.001 : 1, ...TIME_LIMITS } as const)
-        : ({ type: 'number', step: isCount ? 1 : 'any', ...(isCount && { min: 0 }) } as const);
+        : ({ type: 'number', step: isCount ? 1 : 'any', ...(isCount && { min: 0, max: MAX_COUNT }) } as const);
     return { name: `${name}.${side}`, value, ...type };
   };
   return (

@@ -149,6 +149,7 @@ function Cell({ column, result }: { column: Column; result: Result }) {
 }
 
 function Empty() {
+  if (!isLoaded.value && fault.value) return <p class="empty">The results are not loaded.</p>;
   if (!isLoaded.value || total.value > 0) return <p class="empty">Loading results…</p>;
   if (isFiltered.value) return <p class="empty">No result matches the filter. New results that match appear here.</p>;
   return <p class="empty">No results yet. Submit a sample and its result appears here.</p>;
