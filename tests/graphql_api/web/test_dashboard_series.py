@@ -160,3 +160,20 @@ def summary(dashboard: Dashboard) -> str:
 def cells(dashboard: Dashboard, row: int) -> list[str]:
     """Return the statistics in a row, counted from 1."""
     return (dashboard.text(f".summary tbody tr:nth-child({row}) td:nth-child(n + 3)") or "").split()
+
+
+def test_a_label_with_too_many_values_has_one_summary(stack: Stack, dashboard: Dashboard) -> None:
+    """The server refuses more than 1,000 separate summaries. The page says why it displays none of them."""
+    key = stack.new_key("many-values-on-page")
+    sample = {"time_stamp": "2026-11-24T01:02:03Z", "data": [1], "labels": {"sensor": "0"}}
+    stack.wait_for(stack.submit(sample, key=key)["id"], key=key)
+    dashboard.replace_responses("labelValues", {"data": {"_sensor": [str(number) for number in range(1_000)]}})
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: dashboard.text(".series-select"))
+
+    dashboard.write(".series-select select", "sensor")
+
+    reason = "The label sensor has too many values for statistics of each value."
+    dashboard.wait_for(lambda: reason in (dashboard.text(".summary") or ""))
+    dashboard.wait_for(lambda: dashboard.text(".summary tbody th") == "all results")
+    assert "Latest mean" not in (dashboard.text(".summary thead") or "")

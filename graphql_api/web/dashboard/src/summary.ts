@@ -58,6 +58,11 @@ export const rows = computed<readonly Row[]>(() => {
   return [{ value: null, color: null, statistics: resultsSummary, latest: null }, ...perLine];
 });
 
+/** Whether the label of the lines has more values than the server accepts for separate summaries. */
+export const hasTooManyValues = computed(() => {
+  return (knownLabels.value.find(({ name }) => name === labelName.value)?.values.length ?? 0) >= MAX_GROUPS;
+});
+
 /** Requests the summary although the server must read many results. */
 export function request(): void {
   requested.value = filter.value;
@@ -65,8 +70,7 @@ export function request(): void {
 
 function read(signal: AbortSignal): Promise<Response> {
   const label = labelName.peek();
-  const values = knownLabels.peek().find(({ name }) => name === label)?.values.length ?? 0;
-  const isGrouped = label !== '' && values < MAX_GROUPS;
+  const isGrouped = label !== '' && !hasTooManyValues.peek();
   return runQuery<Response>(summaryQuery, { filter: filter.peek(), groupBy: isGrouped ? [label] : [], isGrouped }, { signal });
 }
 

@@ -3,7 +3,7 @@ import { columnNumber, integer, number, plural, sentence, shortTime, time } from
 import { labelName } from '../labels.ts';
 import { total } from '../results.ts';
 import { selectedId } from '../selection.ts';
-import { isOnRequest, request, rows, summary, summaryFault, type Row } from '../summary.ts';
+import { hasTooManyValues, isOnRequest, request, rows, summary, summaryFault, type Row } from '../summary.ts';
 import type { Summary, SummaryStatistics } from '../types.ts';
 
 const COLUMNS = [
@@ -18,7 +18,7 @@ const COLUMNS = [
 ] as const satisfies readonly { name: keyof SummaryStatistics; label: string }[];
 
 export function SummaryTable() {
-  const hasLatest = labelName.value !== '';
+  const hasLatest = labelName.value !== '' && !hasTooManyValues.value;
   return (
     <section class="summary" aria-label="Statistics of all results">
       {rows.value.length > 0 && (
@@ -46,6 +46,7 @@ export function SummaryTable() {
       <p class="hint">
         {summaryFault.value ? sentence(summaryFault.value) : summary.value ? describe(summary.value) : !isOnRequest.value && 'Summarizing…'}
       </p>
+      {hasTooManyValues.value && <p class="hint">The label {labelName.value} has too many values for statistics of each value.</p>}
       {isOnRequest.value && (
         <button type="button" class="link" onClick={request}>
           Summarize all {integer(total.value)} results
