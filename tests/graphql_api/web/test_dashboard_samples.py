@@ -89,7 +89,7 @@ def test_a_sample_that_is_deleted_elsewhere_meanwhile_needs_no_answer(stack: Sta
 
     stack.graphql(DELETE, {"ids": [gone]}, key=key)
 
-    dashboard.wait_for(lambda: dashboard.text(".sample .empty") == "This sample was deleted.")
+    dashboard.wait_for(lambda: dashboard.text(".sample .empty") == "No sample has this id. It may have been deleted.")
     assert dashboard.text("dialog") is None
     assert dashboard.results() == []
 
@@ -208,6 +208,25 @@ def test_the_timeline_of_a_corrected_sample_leads_to_its_correction(stack: Stack
 
     dashboard.wait_for(lambda: dashboard.attributes(".sample code.hint", "title") == [right])
     dashboard.wait_for(lambda: dashboard.text(".timeline strong") == "Stored Computed")
+
+
+def test_a_sample_is_found_by_its_id(stack: Stack, dashboard: Dashboard) -> None:
+    """The whole id is displayed, so that a user can copy it. An unknown id is reported."""
+    key = stack.new_key("found-on-page")
+    wanted, newest = (stack.submit(GOOD | {"data": [value]}, key=key)["id"] for value in (1, 2))
+    for sample_id in (wanted, newest):
+        stack.wait_for(sample_id, key=key)
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: f"Id {newest}" in (dashboard.text(".sample .facts") or ""))
+
+    dashboard.write(".find input", f"  {wanted}{Keys.ENTER}")
+
+    dashboard.wait_for(lambda: f"Id {wanted}" in (dashboard.text(".sample .facts") or ""))
+    for unknown in ("no/such id", wanted[:8]):
+        dashboard.write(".find input", f"{unknown}{Keys.ENTER}")
+        dashboard.wait_for(lambda: "No sample has this id." in (dashboard.text(".sample .empty") or ""))
+        dashboard.press(".sample .card-head button", "Show the newest")
+        dashboard.wait_for(lambda: f"Id {newest}" in (dashboard.text(".sample .facts") or ""))
 
 
 def test_only_administrators_can_delete(stack: Stack, dashboard: Dashboard) -> None:

@@ -29,16 +29,35 @@ export function SampleDetail() {
           </button>
         )}
       </div>
+      <FindForm />
       {fault.value && <p class="fault">{fault}</p>}
       {sample.value && <Detail sample={sample.value} />}
       {!sample.value && !fault.value && (
         <p class="empty">
           {selectedId.value && isDeleted.value
-            ? 'This sample was deleted.'
+            ? 'No sample has this id. It may have been deleted.'
             : 'The histogram and statistics of a sample appear here.'}
         </p>
       )}
     </section>
+  );
+}
+
+/** Displays the sample with an id that the user knows, for example from a receipt or a log. */
+function FindForm() {
+  return (
+    <form
+      class="find"
+      onSubmit={(event) => {
+        event.preventDefault();
+        const id = String(new FormData(event.currentTarget).get('id')).trim();
+        if (id) selectedId.value = id;
+        event.currentTarget.reset();
+      }}
+    >
+      <input name="id" aria-label="Id of a sample" placeholder="Id of a sample" autocomplete="off" spellcheck={false} />
+      <button type="submit">Show</button>
+    </form>
   );
 }
 
@@ -76,6 +95,7 @@ function Detail({ sample: displayed }: { sample: Sample }) {
       )}
       {result && <Statistics result={result} />}
       <dl class="facts">
+        <Fact name="Id" value={id} />
         <Fact name="Time stamp" value={timeStamp ?? 'none'} />
         {result && <Fact name="in UTC" value={time(result.timestamp)} />}
         {labels.map(({ name, value }) => (
