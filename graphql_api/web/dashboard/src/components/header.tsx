@@ -24,9 +24,14 @@ export function Header({ isOpen }: { isOpen: boolean }) {
       {isOpen && <Connection />}
       <nav aria-label="Page">
         {isOpen && session.value && (
-          <button type="button" class="quiet forget" title={`Signed in as ${session.value.submitter}`} onClick={signOut}>
-            Sign out
-          </button>
+          <>
+            <span class="hint roomy submitter" aria-hidden="true">
+              {session.value.submitter}
+            </span>
+            <button type="button" class="quiet forget" title={`Signed in as ${session.value.submitter}`} onClick={signOut}>
+              Sign out
+            </button>
+          </>
         )}
         <a
           class="button quiet"
