@@ -1,5 +1,6 @@
 """Sessions that change while pages are open: in another tab of the browser, or for another user."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,3 +101,39 @@ def test_a_sign_out_stops_an_upload(stack: Stack, dashboard: Dashboard, tmp_path
     dashboard.wait_for(lambda: dashboard.text(".retry") is None)
     dashboard.wait_for(lambda: dashboard.text(".outcome") == "20 computed")
     assert stack.graphql(COUNT, key=key)["samples"]["totalCount"] == 20
+
+
+def test_the_end_of_a_session_loses_no_edited_text(stack: Stack, dashboard: Dashboard) -> None:
+    """After another sign-in, the editor contains the text. A user who closes the editor discards the text."""
+    key = stack.new_key("edited-on-page")
+    stack.wait_for(stack.submit(json.loads(SAMPLE), key=key)["id"], key=key)
+    text = "return document.querySelector('textarea')?.value"
+    dashboard.open(stack, key=key)
+    dashboard.press(".sample .actions button", "Correct")
+    dashboard.wait_for(lambda: dashboard.run(text) == SAMPLE)
+    dashboard.write("textarea", " edited")
+    dashboard.command("Network.clearBrowserCookies")
+
+    dashboard.press("dialog button[type=submit]")
+
+    dashboard.wait_for(lambda: dashboard.text("h1") == "Sign in again")
+    assert dashboard.text(".key .fault") == "The session has ended."
+    dashboard.write("#key", key)
+    dashboard.press(".key button[type=submit]")
+    for expected in (f"{SAMPLE} edited", SAMPLE):
+        dashboard.press(".sample .actions button", "Correct")
+        dashboard.wait_for(lambda expected=expected: dashboard.run(text) == expected)
+        dashboard.press("dialog button", "Cancel")
+
+
+def test_a_download_after_the_end_of_a_session_is_reported(stack: Stack, dashboard: Dashboard) -> None:
+    """The page names the reason instead of a status of HTTP."""
+    key = stack.new_key("download-on-page")
+    stack.wait_for(stack.submit(json.loads(SAMPLE), key=key)["id"], key=key)
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: dashboard.text(".downloads"))
+    dashboard.command("Network.clearBrowserCookies")
+
+    dashboard.press(".downloads button", "CSV")
+
+    dashboard.wait_for(lambda: dashboard.text("[role=alert]") == "The session has ended.")

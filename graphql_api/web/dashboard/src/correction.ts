@@ -3,11 +3,14 @@ import { announce } from './announcements.ts';
 import { shortId } from './format.ts';
 import { selectedId } from './selection.ts';
 import { post, randomKey } from './sending.ts';
-import { fetchFile, ServerError } from './server.ts';
+import { fetchFile, ServerError, type GraphQLError } from './server.ts';
 import { refreshSoon } from './states.ts';
 import type { Label, Problem, Sample } from './types.ts';
 
 export const MAX_EDITED_BYTES = 200_000;
+
+/** The edited texts by the id of the sample. If a session ends, the editor disappears, and its text stays here. */
+const drafts = new Map<string, string>();
 
 /** A correction with one idempotency key per text, so that a repeated request stores the text once. */
 export class Correction {
@@ -17,6 +20,16 @@ export class Correction {
   #text = '';
 
   constructor(private readonly sample: Pick<Sample, 'id' | 'labels'>) {}
+
+  /** The edited text, or undefined if the user has not edited it. */
+  get draft(): string | undefined {
+    return drafts.get(this.sample.id);
+  }
+
+  set draft(text: string | undefined) {
+    if (text === undefined) drafts.delete(this.sample.id);
+    else drafts.set(this.sample.id, text);
+  }
 
   /** Returns the document of the sample as text. Call it before `submit`. Throws `ServerError`. */
   async read(): Promise<string> {
@@ -39,9 +52,8 @@ export class Correction {
     const response = await post(new Blob([text]), headers, () => {}, new AbortController().signal);
     if (!response) throw new ServerError('The server does not respond.', 'UNREACHABLE');
     const receipt = parse<Receipt>(response.text);
-    if (receipt.error || !receipt.id) {
-      throw new ServerError(receipt.error?.message ?? `The server responded with status ${response.status}.`, 'UNAVAILABLE');
-    }
+    if (receipt.error) throw ServerError.of([receipt.error]);
+    if (!receipt.id) throw new ServerError(`The server responded with status ${response.status}.`, 'UNAVAILABLE');
     refreshSoon();
     if (receipt.state === 'REJECTED') return receipt.problems ?? [];
     selectedId.value = receipt.id;
@@ -54,7 +66,7 @@ interface Receipt {
   id?: string;
   state?: string;
   problems?: Problem[];
-  error?: { message: string };
+  error?: GraphQLError;
 }
 
 function parse<T extends object>(text: string): Partial<T> {

@@ -64,7 +64,7 @@ export async function runQuery<T>(
 /** Returns a file. Throws `ServerError`. */
 export async function fetchFile(address: string): Promise<Blob> {
   const response = await request(address, { headers: headers() });
-  if (!response.ok) throw new ServerError(`The server responded with status ${response.status}.`, 'UNAVAILABLE');
+  if (!response.ok) throw await toError(response);
   try {
     return await response.blob();
   } catch {
@@ -75,10 +75,13 @@ export async function fetchFile(address: string): Promise<Blob> {
 /** Sends a request without a body to an endpoint that responds without a body. Throws `ServerError`. */
 export async function send(method: string, address: string): Promise<void> {
   const response = await request(address, { method, headers: headers() });
-  if (response.ok) return;
+  if (!response.ok) throw await toError(response);
+}
+
+async function toError(response: Response): Promise<ServerError> {
   const body = (await response.json().catch(() => ({}))) as { error?: GraphQLError };
-  if (body.error) throw ServerError.of([body.error]);
-  throw new ServerError(`The server responded with status ${response.status}.`, 'UNAVAILABLE');
+  if (body.error) return ServerError.of([body.error]);
+  return new ServerError(`The server responded with status ${response.status}.`, 'UNAVAILABLE');
 }
 
 async function request(address: string, options: RequestInit): Promise<Response> {

@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useMemo, useRef } from 'preact/hooks';
 import { Correction, MAX_EDITED_BYTES } from '../correction.ts';
-import { bytes, sentence, shortId } from '../format.ts';
+import { bytes, shortId } from '../format.ts';
 import { selectedId } from '../selection.ts';
 import { ServerError } from '../server.ts';
 import { maySubmit } from '../session.ts';
@@ -44,13 +44,14 @@ function Editor({ sample, onClose }: { sample: Sample; onClose(): void }) {
       await action();
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
-      fault.value = sentence(error.message);
+      fault.value = error.refusal;
     }
   };
   useEffect(() => {
     dialog.current?.showModal();
     void attempt(async () => {
-      original.value = text.value = await correction.read();
+      original.value = await correction.read();
+      text.value = correction.draft ?? original.value;
     });
   }, []);
   useEffect(() => dialog.current?.querySelector('textarea')?.focus(), [original.value === null]);
@@ -63,8 +64,12 @@ function Editor({ sample, onClose }: { sample: Sample; onClose(): void }) {
     });
     isSending.value = false;
   };
+  const discard = () => {
+    correction.draft = undefined;
+    onClose();
+  };
   return (
-    <dialog ref={dialog} class="editor" aria-labelledby="correct-title" onClose={onClose}>
+    <dialog ref={dialog} class="editor" aria-labelledby="correct-title" onClose={discard}>
       <form
         onSubmit={(event) => {
           event.preventDefault();
@@ -80,7 +85,7 @@ function Editor({ sample, onClose }: { sample: Sample; onClose(): void }) {
             spellcheck={false}
             disabled={original.value === null}
             value={text.value}
-            onInput={({ currentTarget }) => (text.value = currentTarget.value)}
+            onInput={({ currentTarget }) => (correction.draft = text.value = currentTarget.value)}
           />
         </label>
         {original.value !== null && correction.labels.length > 0 && (

@@ -40,7 +40,7 @@ function Confirmation({ id, onClose }: { id: string; onClose(): void }) {
       dialog.current?.close();
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
-      fault.value = error.message;
+      fault.value = error.refusal;
     } finally {
       isDeleting.value = false;
     }

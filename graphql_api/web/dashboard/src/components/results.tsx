@@ -6,6 +6,7 @@ import { clockTime, columnNumber, integer, shortId, shortTime, time } from '../f
 import { arrived, fault, fresh, isLoaded, total } from '../results.ts';
 import { isMore, rows, showMore } from '../rows.ts';
 import { displayedId, selectedId } from '../selection.ts';
+import { ServerError } from '../server.ts';
 import type { Result } from '../types.ts';
 import { ColumnsMenu } from './columns.tsx';
 
@@ -160,7 +161,8 @@ async function download(format: Format): Promise<void> {
   try {
     await downloadResults(format);
   } catch (error) {
-    fault.value = (error as Error).message;
+    if (!(error instanceof ServerError)) throw error;
+    fault.value = error.refusal;
   }
 }
 

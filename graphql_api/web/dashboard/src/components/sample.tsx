@@ -4,6 +4,7 @@ import { bytes, number, plural, shortId, time } from '../format.ts';
 import { graphiql } from '../graphiql.ts';
 import { sampleQuery } from '../queries.ts';
 import { fault, isDeleted, sample, selectedId } from '../selection.ts';
+import { ServerError } from '../server.ts';
 import { inDetail } from '../statistics.ts';
 import type { ResultDetail, Sample } from '../types.ts';
 import { CorrectButton } from './correction.tsx';
@@ -157,6 +158,7 @@ async function download(id: string): Promise<void> {
   try {
     await downloadSample(id);
   } catch (error) {
-    fault.value = (error as Error).message;
+    if (!(error instanceof ServerError)) throw error;
+    fault.value = error.refusal;
   }
 }
