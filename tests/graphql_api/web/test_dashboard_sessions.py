@@ -1,6 +1,5 @@
 """Sessions that change while pages are open: in another tab of the browser, or for another user."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,7 +105,7 @@ def test_a_sign_out_stops_an_upload(stack: Stack, dashboard: Dashboard, tmp_path
 def test_the_end_of_a_session_loses_no_edited_text(stack: Stack, dashboard: Dashboard) -> None:
     """After another sign-in, the editor contains the text. A user who closes the editor discards the text."""
     key = stack.new_key("edited-on-page")
-    stack.wait_for(stack.submit(json.loads(SAMPLE), key=key)["id"], key=key)
+    stack.wait_for(stack.post_sample(SAMPLE.encode(), x_api_key=key).json()["id"], key=key)
     text = "return document.querySelector('textarea')?.value"
     dashboard.open(stack, key=key)
     dashboard.press(".sample .actions button", "Correct")
@@ -129,7 +128,7 @@ def test_the_end_of_a_session_loses_no_edited_text(stack: Stack, dashboard: Dash
 def test_a_download_after_the_end_of_a_session_is_reported(stack: Stack, dashboard: Dashboard) -> None:
     """The page names the reason instead of a status of HTTP."""
     key = stack.new_key("download-on-page")
-    stack.wait_for(stack.submit(json.loads(SAMPLE), key=key)["id"], key=key)
+    stack.wait_for(stack.post_sample(SAMPLE.encode(), x_api_key=key).json()["id"], key=key)
     dashboard.open(stack, key=key)
     dashboard.wait_for(lambda: dashboard.text(".downloads"))
     dashboard.command("Network.clearBrowserCookies")

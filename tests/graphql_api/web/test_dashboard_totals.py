@@ -87,3 +87,21 @@ def test_a_result_that_is_computed_again_is_counted_once(stack: Stack, dashboard
     dashboard.wait_for(lambda: "newest 25 of 311" in head(dashboard))
     assert dashboard.results()[:2] == [added, oldest]
     assert dashboard.run("return Math.max(...totals)") == 311
+
+
+def test_a_number_that_is_not_known_yet_is_not_displayed_as_zero(stack: Stack, dashboard: Dashboard) -> None:
+    """The page counts the results in a range while it loads them."""
+    key = stack.new_key("range-without-server")
+    submit_lines(stack, key, [{"time_stamp": datetime.now(UTC).isoformat(), "data": [1]}])
+    eventually(lambda: has_results(stack, key, 1), lambda: stack.log)
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: dashboard.text(".count.computed .value") == "1")
+    dashboard.set_offline(True)
+
+    dashboard.press(".presets button", "Last day")
+
+    dashboard.wait_for(lambda: dashboard.text(".results .empty") == "Loading results…")
+    assert dashboard.text(".count.computed .value") == "\N{EN DASH}"
+    assert dashboard.text(".plot .empty") == ""
+    dashboard.set_offline(False)
+    dashboard.wait_for(lambda: dashboard.text(".count.computed .value") == "1")

@@ -1,7 +1,7 @@
 // The number of samples by state, and the time from submission to result.
 import { hasRange, selectedState, toggleState } from '../filter.ts';
 import { duration, integer } from '../format.ts';
-import { total } from '../results.ts';
+import { isLoaded, total } from '../results.ts';
 import { counts, delays, type Counts } from '../states.ts';
 
 const STATES: readonly { name: Exclude<keyof Counts, 'superseded'>; label: string; hint: string }[] = [
@@ -19,7 +19,8 @@ export function StateCounts() {
         {STATES.map(({ name, label, hint }) => {
           const state = name.toUpperCase() as Uppercase<keyof Counts>;
           const isSelected = selectedState.value === state;
-          const count = counts.value && (name === 'computed' && hasRange.value ? total.value : counts.value[name]);
+          const inRange = isLoaded.value ? total.value : null;
+          const count = counts.value && (name === 'computed' && hasRange.value ? inRange : counts.value[name]);
           return (
             <div
               key={name}

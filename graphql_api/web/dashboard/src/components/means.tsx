@@ -6,7 +6,7 @@ import { labelName } from '../labels.ts';
 import { isPart, overview, overviewFault } from '../overview.ts';
 import { Plot } from '../plot.ts';
 import type { Axis, Point } from '../points.ts';
-import { results, total } from '../results.ts';
+import { isLoaded, results, total } from '../results.ts';
 import { displayedId, selectedId } from '../selection.ts';
 import { lines, units } from '../series.ts';
 import { colorVersion } from '../theme.ts';
@@ -78,7 +78,7 @@ export function MeansPlot() {
             {units.value.length > MAX_UNITS && ', …'}
           </p>
         )}
-        {results.value.length === 0 && <p class="empty">Each result appears here as a point.</p>}
+        {results.value.length === 0 && <p class="empty">{isLoaded.value && 'Each result appears here as a point.'}</p>}
         {pointed.value && (
           <Tooltip
             {...pointed.value}
