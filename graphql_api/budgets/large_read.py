@@ -33,18 +33,19 @@ class LargeRead:
     ) -> None:
         self.end()
 
-    async def reserve(self, byte_count: int) -> None:
-        """Reserve memory for documents of `byte_count` bytes in total, if they are large.
+    async def reserve(self, byte_count: int, response_bytes: int = 0) -> None:
+        """Reserve memory for documents of `byte_count` bytes in total, if they or `response_bytes` of them are large.
 
-        Raises `RateLimited` if too many operations wait, or if the share of the submitter is exhausted, and
-        `Unavailable` if the memory budget is exhausted.
+        A response can contain a document twice, or more often for further memory. Raises `RateLimited` if too many
+        operations wait, or if the share of the submitter is exhausted, and `Unavailable` if the memory budget is
+        exhausted.
         """
-        if byte_count <= MIN_RESERVED_BYTES:
+        if max(byte_count, response_bytes) <= MIN_RESERVED_BYTES:
             return
         if self._place is None:
             self._place = asyncio.ensure_future(self._places.take(1))
         await asyncio.shield(self._place)
-        self._reservation.resize(_COPIES * byte_count)
+        self._reservation.resize(_COPIES * byte_count + max(0, response_bytes - 2 * byte_count))
 
     def end(self, response_bytes: int = 0) -> None:
         """Let another operation read. Keep memory for a response of `response_bytes`, if memory is reserved."""

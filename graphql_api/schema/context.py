@@ -13,6 +13,7 @@ from functools import cached_property, partial
 from typing import Protocol, TypeVar
 
 import strawberry
+from graphql.pyutils import Path
 from strawberry.dataloader import DataLoader
 
 from graphql_api.auth.audit_entry import AuditFacts
@@ -37,6 +38,8 @@ from storage.documents.validation import payload
 from storage.firestore.messages import Write
 
 T = TypeVar("T")
+
+_MAX_RESPONSE_COPIES = 2
 
 
 class Services(Protocol):
@@ -145,14 +148,20 @@ class Context:
 
 
 class RawDocuments:
-    """Loads the raw documents of samples for one operation, up to `max_bytes` in total."""
+    """Loads the raw documents of samples for one operation, up to `max_bytes` in total.
+
+    The response can contain each document twice: as `raw` and as `data`. Without a limit, a response could contain a
+    document of 60 MiB hundreds of times.
+    """
 
     def __init__(self, store: Store, submitter: str, large_read: LargeRead, *, max_bytes: int) -> None:
         self._loader = DataLoader(load_fn=partial(_load_raw_documents, store, submitter))
         self._max_bytes = max_bytes
         self._large_read = large_read
-        self._bytes = 0
+        self._bytes = self._response_bytes = 0
         self._counted: set[str] = set()
+        self._parts: dict[tuple[str | int, ...], int] = {}
+        """The bytes of each part of the response, by its path."""
 
     async def load(self, header: Header) -> bytes:
         """Return the raw document of a sample.
@@ -168,8 +177,20 @@ class RawDocuments:
             self._counted.add(header.id)
             self._bytes += header.byte_count
         # A resolver is called again if the plan of its operation has failed, so each call needs the reservation.
-        await self._large_read.reserve(self._bytes)
+        await self._large_read.reserve(self._bytes, self._response_bytes)
         return await self._loader.load(header.id)
+
+    async def add_to_response(self, path: Path, byte_count: int) -> None:
+        """Reserve memory for the part of the response at `path`. Raises the same errors as `load`."""
+        key = tuple(path.as_list())
+        response_bytes = self._response_bytes + byte_count - self._parts.get(key, 0)
+        if response_bytes > _MAX_RESPONSE_COPIES * self._max_bytes:
+            raise TooLarge(
+                f"one response can contain up to {_MAX_RESPONSE_COPIES * self._max_bytes:,} bytes of raw documents; "
+                "select fewer fields"
+            )
+        self._parts[key], self._response_bytes = byte_count, response_bytes
+        await self._large_read.reserve(self._bytes, response_bytes)
 
 
 _LOADERS = [name for name, member in vars(Context).items() if isinstance(member, cached_property)]

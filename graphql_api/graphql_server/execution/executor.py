@@ -31,6 +31,7 @@ from storage.documents.errors import DropzoneError, Unavailable
 _LARGE_VARIABLE_BYTES = 1 * MIB
 _MAX_SHARED_RESPONSES = 10  # per event, because an event may stay in the result log for a long time
 _MAX_SHARED_BYTES = 16 * 1024  # of these responses
+_STREAM_COPIES = 2  # a response, and the event or the message that contains it
 
 
 class Executor:
@@ -129,7 +130,9 @@ class Executor:
         resources = AsyncExitStack()
         try:
             if operation.type is not OperationType.SUBSCRIPTION:
-                yield await self.execute(operation, request, context)
+                response = await self.execute(operation, request, context)
+                context.release(_STREAM_COPIES * len(response.body))
+                yield response
                 return
             self.check_memory()
             resources.enter_context(context.budget.subscriptions.hold())
@@ -142,7 +145,7 @@ class Executor:
             resources.push_async_callback(events.aclose)
             async for event in events:
                 response = await self._execute_event(executor, operation, key, event, context.budget)
-                context.release(len(response.body))
+                context.release(_STREAM_COPIES * len(response.body))
                 yield response
                 context.release()
                 # Without this, a source that never waits would block the event loop and could not be cancelled.

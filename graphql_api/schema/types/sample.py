@@ -1,5 +1,6 @@
 """A sample as clients see it. The server reads a field from Firestore only if the query selects that field."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Self
@@ -12,7 +13,7 @@ from graphql_api.schema.costs import RAW, READ, costs
 from graphql_api.schema.types.label import LABELS, Label, graphql_labels
 from graphql_api.schema.types.problem import FailedAttempts, ProblemType, SampleState
 from graphql_api.schema.types.result import SUBMITTED_BY, Result
-from graphql_api.schema.types.scalars import JSON, VECTOR_PIECE, Vector, vector
+from graphql_api.schema.types.scalars import JSON, MAX_PLAIN_NUMBERS, Vector, vector
 from graphql_api.schema.types.timeline import TimelineEntry
 from storage.documents import BadRequest, Header, state_of
 from storage.documents import Result as StoredResult
@@ -128,7 +129,10 @@ class Sample:
     @strawberry.field(description="The raw document, byte for byte as it was submitted.", metadata=costs(RAW))
     async def raw(self, info: Info) -> JSON:
         """Load the raw document."""
-        return JSON(await info.context.raw_documents.load(self.header))
+        documents = info.context.raw_documents
+        raw = await documents.load(self.header)
+        await documents.add_to_response(info.path, len(raw))
+        return JSON(raw)
 
     @strawberry.field(
         description=(
@@ -153,10 +157,12 @@ class Sample:
         if self.header.problems:
             return Vector([])
         values = await info.context.values.load(self.header.id)
-        part = values[offset : None if first is None else offset + first]
-        if len(part) <= VECTOR_PIECE:
-            return vector(part)
-        return await info.context.receiver.validators.run(self.header.submitter, partial(vector, part))
+        part = range(len(values))[offset : None if first is None else offset + first]
+        part_bytes = self.header.byte_count * len(part) // max(1, len(values))
+        await info.context.raw_documents.add_to_response(info.path, part_bytes)
+        if len(part) <= MAX_PLAIN_NUMBERS:
+            return _vector_of(values, part)
+        return await info.context.receiver.validators.run(self.header.submitter, partial(_vector_of, values, part))
 
     async def current_state(self, info: Info) -> SampleState:
         """Return the state, which follows from the header and the result."""
@@ -169,3 +175,8 @@ class Sample:
             return None
         result = await info.context.results.load(self.header.id)
         return result if result is not None and result.is_of(self.submitted_at) else None
+
+
+def _vector_of(values: Sequence[float], part: range) -> Vector:
+    """Return a part of the values. Fields that wait for their turn in a thread have no copy of their part."""
+    return vector(values[part.start : part.stop])

@@ -34,17 +34,20 @@ RawSample = NewType("RawSample", bytes)
 Vector = NewType("Vector", object)
 JSON = NewType("JSON", bytes)
 
-VECTOR_PIECE = 10_000
+MAX_PLAIN_NUMBERS = 1_000
+"""Numbers that are encoded together with the rest of the response. A response can have hundreds of such vectors."""
+
+_PIECE = 10_000
 """Numbers that are encoded at a time. Encoding them takes less than a millisecond, in which no other thread runs."""
 
 
 def vector(numbers: Sequence[float]) -> Vector:
     """Return numbers as a vector. Long vectors are encoded at once, so call this in a thread for them."""
-    if len(numbers) <= VECTOR_PIECE:
+    if len(numbers) <= MAX_PLAIN_NUMBERS:
         return Vector(list(numbers))
     pieces = [b"["]
-    for start in range(0, len(numbers), VECTOR_PIECE):
-        pieces += orjson.dumps(list(numbers[start : start + VECTOR_PIECE]))[1:-1], b","
+    for start in range(0, len(numbers), _PIECE):
+        pieces += orjson.dumps(list(numbers[start : start + _PIECE]))[1:-1], b","
     pieces[-1] = b"]"
     return Vector(orjson.Fragment(b"".join(pieces)))
 

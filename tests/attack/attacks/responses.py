@@ -66,6 +66,16 @@ async def read_in_part(target: Target) -> None:
     await repeat(target, 32, act)
 
 
+async def copies_of_a_large_document(field: str, target: Target) -> None:
+    """Request a document of 4 MB 320 times in one response, over 4 connections."""
+    values = b"1.5, " * 800_000
+    query = f"query ($id: ID!) {{ sample(id: $id) {{ {_COPIES.replace('raw', field)} }} }}"
+    async with target.client(4) as client:
+        response = await client.post("/samples", content=_NOTE.replace(b"[1]", b"[%b1]" % values))
+        request = {"query": query, "variables": {"id": response.json()["id"]}}
+        await repeat(target, 4, lambda: client.post("/graphql", json=request))
+
+
 async def events(target: Target) -> None:
     """Open 200 event streams with events of 20 MB, submit samples, and read nothing."""
     async with AsyncExitStack() as opened:
@@ -82,4 +92,6 @@ add("copies_unread", partial(do_not_read, _over_http), is_short=True)
 add("copies_as_events_unread", partial(do_not_read, _as_an_event))
 add("copies_over_websockets_unread", partial(do_not_read, _over_a_websocket))
 add("copies_read_in_part", read_in_part)
+for _field in ("raw", "data"):
+    add(f"copies_of_a_large_document_{_field}", partial(copies_of_a_large_document, _field), is_short=_field == "raw")
 add("copies_in_subscriptions_unread", events)

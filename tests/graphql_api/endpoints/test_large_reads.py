@@ -80,6 +80,30 @@ def test_many_copies_of_a_small_document_hold_memory_too(narrow_stack: Stack, op
         assert narrow_stack.get(f"/samples/{sample_id}").status_code == 200
 
 
+@pytest.mark.parametrize("field", ["raw", "data"])
+def test_a_response_cannot_contain_a_large_document_many_times(stack: Stack, field: str) -> None:
+    """An operation may have hundreds of aliases. A part of the values counts as a part of the document."""
+    sample_id = stack.post_sample(SAMPLE).json()["id"]
+    copies = " ".join(f"a{number}: {field}" for number in range(12))
+    query = f"query ($id: ID!) {{ sample(id: $id) {{ {copies} }} }}"
+
+    refused = stack.post_graphql(query, {"id": sample_id})
+
+    assert len(refused.content) < 10_000
+    assert {error["extensions"]["code"] for error in refused.json()["errors"]} == {"TOO_LARGE"}
+    parts = query.replace(field, "data(first: 10)")
+    assert len(stack.graphql(parts, {"id": sample_id})["sample"]) == 12
+
+
+def test_a_response_can_contain_a_large_document_and_its_values(narrow_stack: Stack, sample_id: str) -> None:
+    """Even if the document alone needs more than the share of the submitter."""
+    query = "query ($id: ID!) { sample(id: $id) { raw data } }"
+
+    sample = narrow_stack.graphql(query, {"id": sample_id})["sample"]
+
+    assert sample["raw"]["data"] == sample["data"]
+
+
 def test_all_values_of_a_large_sample_are_returned(narrow_stack: Stack, sample_id: str) -> None:
     """Or the requested part of them."""
     query = "query ($id: ID!) { sample(id: $id) { data part: data(first: 3, offset: 1199999) } }"
