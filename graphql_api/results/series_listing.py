@@ -49,6 +49,7 @@ class SeriesListing:
         Raises `TooComplex` if the submitter has more than `MAX_SERIES` series.
         """
         found = await self._readings.run(submitter, partial(self._read_next, submitter))
+        await self._results.turns.wait(submitter)  # many fields can share a reading, and each then takes milliseconds
         return [each for each in found if having.items() <= each.items()]
 
     async def _read_next(self, submitter: str) -> list[Labels]:

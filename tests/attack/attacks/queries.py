@@ -220,3 +220,15 @@ async def label_values_of_many_series(target: Target) -> None:
         await client.post("/samples", content=lines, headers={"content-type": NDJSON})
         body = b'{"query": "{ labelValues(name: \\"a\\") }"}'
         await repeat(target, 64, lambda: client.post("/graphql", content=body))
+
+
+@attack(is_valid_work=True)
+async def label_values_with_aliases(target: Target) -> None:
+    """Store samples of thousands of series, and list the values of their label 45 times in each request."""
+    lines = b"".join(
+        b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1], "labels": {"a": "%d"}}\n' % n for n in range(9_000)
+    )
+    text = _aliases(45, 'labelValues(name: "a")')
+    async with target.client(16) as client:
+        await client.post("/samples", content=lines, headers={"content-type": NDJSON})
+        await repeat(target, 16, lambda: client.post("/graphql", json={"query": text}))

@@ -1,7 +1,8 @@
 """The series of a submitter: concurrent requests share a reading, because it can take a second."""
 
 import asyncio
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -46,3 +47,26 @@ async def test_requests_share_a_reading_that_begins_after_them(stack: Stack, mon
         assert readings == 4
     finally:
         await firestore.close()
+
+
+async def test_requests_that_share_a_reading_do_not_continue_in_the_same_iteration() -> None:
+    """Each needs 6 ms for 10,000 series, and an operation can have 50 fields that list them."""
+
+    async def page(*_: object) -> list[Any]:
+        await asyncio.sleep(0)
+        return []
+
+    firestore = cast(Firestore, SimpleNamespace(page=page))
+    series = SeriesListing(firestore, ResultListing(firestore, LoopTurns(), shards=1))
+    iteration, ended = 0, list[int]()
+
+    async def read() -> None:
+        await series.read(SUBMITTER, {})
+        ended.append(iteration)
+
+    reads = asyncio.gather(*(read() for _ in range(10)))
+    while not reads.done():
+        iteration += 1
+        await asyncio.sleep(0)
+
+    assert len(set(ended)) == len(ended) == 10
