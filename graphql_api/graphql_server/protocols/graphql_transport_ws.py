@@ -158,6 +158,8 @@ class GraphQLWebSocket:
             case "connection_init":
                 await self._acknowledge(message)
             case "ping":
+                if isinstance(message.payload, msgspec.Raw) and len(memoryview(message.payload)) > MIN_RESERVED_BYTES:
+                    raise Close(BAD_MESSAGE, f"expected at most {MIN_RESERVED_BYTES:,} bytes in a ping - at `payload`")
                 await self._send("pong", payload=message.payload)
             case "pong":
                 pass

@@ -49,6 +49,17 @@ async def pings_of_100_sockets(target: Target) -> None:
 
 
 @attack()
+async def large_pings_unread(target: Target) -> None:
+    """Send ping messages of 1 MB over 900 authenticated WebSockets, and read no pong."""
+    ping = frame(_TEXT, b'{"type":"ping","payload":{"a":"%b"}}' % (b"x" * 1_000_000))
+    async with AsyncExitStack() as opened:
+        for _ in range(900):
+            _, writer = await opened.enter_async_context(target.websocket(init=True))
+            writer.write(ping * 3)
+        await asyncio.sleep(target.seconds)
+
+
+@attack()
 async def sockets_without_init(target: Target) -> None:
     """Open 2,000 WebSockets and never authenticate them."""
     async with AsyncExitStack() as opened:

@@ -114,8 +114,9 @@ def test_operations_beyond_the_limit_end_none_of_those_before_them() -> None:
 @pytest.mark.parametrize("is_final", [True, False], ids=["frame", "fragments"])
 def test_incomplete_messages_count_towards_the_memory_of_their_submitter(is_final: bool) -> None:
     """Otherwise each WebSocket could hold a message of the maximum size. Small messages are not affected."""
-    text = json.dumps({"type": "ping", "payload": {"text": "x" * 700_000}}).encode()
+    text = json.dumps({"type": "pong", "payload": {"text": "x" * 700_000}}).encode()
     message = frame(TEXT, text, is_final=is_final)
+    ping = frame(TEXT, b'{"type": "ping"}')
     with (
         running(limits=Limits(max_request_mib_per_submitter=1)) as service,
         initialized(service) as first,
@@ -130,12 +131,21 @@ def test_incomplete_messages_count_towards_the_memory_of_their_submitter(is_fina
         assert closed(second) == (1013, f"RATE_LIMITED: {limit}; retry later")
         send(other, {"type": "connection_init", "payload": {"apiKey": OTHER_KEY}})
         assert receive(other) == ACK
-        other.socket.sendall(frame(TEXT, text))
+        other.socket.sendall(frame(TEXT, text) + ping)
         assert receive(other)["type"] == "pong"
 
-        first.socket.sendall(message[-1:] if is_final else message[-1:] + frame(CONTINUATION))
+        first.socket.sendall((message[-1:] if is_final else message[-1:] + frame(CONTINUATION)) + ping)
         assert receive(first)["type"] == "pong"
         eventually(lambda: budget.used == 0)
+
+
+def test_a_ping_cannot_have_a_large_payload() -> None:
+    """Its pong has the same payload, and stays in memory until the client reads it."""
+    with running() as service, initialized(service) as connection:
+        send(connection, {"type": "ping", "payload": {"text": "x" * 60_000}})
+        assert len(receive(connection)["payload"]["text"]) == 60_000
+        send(connection, {"type": "ping", "payload": {"text": "x" * 70_000}})
+        assert closed(connection) == (4400, "expected at most 65,536 bytes in a ping - at `payload`")
 
 
 def test_messages_count_while_their_operations_wait() -> None:
