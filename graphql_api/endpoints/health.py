@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from graphql_api.endpoints.endpoint import Endpoint, public
+from graphql_api.shared_tasks import SharedTasks
 from storage.documents import Unavailable
 
 _FIRESTORE_TIMEOUT_SECONDS = 1.0
@@ -31,6 +32,8 @@ class HealthEndpoints:
         self._services = services
         self._local_key_path = local_key_path
         self._problem: str | None = None
+        self._checks = SharedTasks[None, str | None]()
+        """Requests that arrive during a check share it, because no key is required."""
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -48,7 +51,7 @@ class HealthEndpoints:
         The log gets a line when the process stops being ready, and a line when it is ready again.
         """
         del request
-        problem = await self._find_problem()
+        problem = await self._checks.run(None, self._find_problem)
         if problem is not None and self._problem is None:
             logger.warning("not ready: %s", problem)
         elif problem is None and self._problem is not None:

@@ -164,6 +164,22 @@ async def refused_handshakes(target: Target) -> None:
     await repeat(target, 16, act)
 
 
+async def readiness_of_1500_clients(target: Target) -> None:
+    """Request `/readyz` over 1,500 connections without a key, one request after the other."""
+    head = target.head("/readyz", method="GET", key=False)
+
+    async def act() -> None:
+        async with target.connection() as (reader, writer):
+            while True:
+                writer.write(head)
+                await reader.readuntil(b"\r\n\r\nready\n")
+
+    await repeat(target, 1_500, act)
+
+
+add("readiness_of_1500_clients", readiness_of_1500_clients)
+
+
 async def paths_of_15000_folders(page: str, target: Target) -> None:
     """Request files in thousands of folders that do not exist, over 64 connections without a key."""
     head = target.head(f"{page}/{'a/' * 15_000}", method="GET", key=False)

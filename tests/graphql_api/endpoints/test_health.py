@@ -1,13 +1,17 @@
 """`/readyz` says whether the service can store samples, not only whether it can read them."""
 
+import asyncio
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from starlette.applications import Starlette
 
+from graphql_api.endpoints.health import HealthEndpoints
 from tests.stack import Stack, eventually
 
 SAMPLE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%s]}' % b", ".join([b"0.5"] * 20_000)
@@ -59,3 +63,29 @@ def test_an_api_that_starts_while_the_disk_refuses_writes_is_not_ready(stack: St
     assert "Firestore does not accept writes" in refused[-1].text
     assert "nothing was written" in refused[-1].text
     assert stack.post_sample(SAMPLE).status_code == 201
+
+
+async def test_concurrent_requests_share_a_check() -> None:
+    """Each check reads from Firestore, and anyone can request it."""
+    checks, has_started, is_released = 0, asyncio.Event(), asyncio.Event()
+
+    class Services:
+        async def check_firestore(self, timeout_seconds: float) -> None:
+            nonlocal checks
+            checks += 1
+            has_started.set()
+            await is_released.wait()
+
+    app = Starlette(routes=[endpoint.route for endpoint in HealthEndpoints(Services(), None).endpoints])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        requests = [asyncio.create_task(client.get("/readyz")) for _ in range(20)]
+        await has_started.wait()
+        for _ in range(100):  # iterations of the event loop, in which the other requests arrive
+            await asyncio.sleep(0)
+        is_released.set()
+        responses = await asyncio.gather(*requests)
+
+        assert checks == 1
+        assert [response.status_code for response in responses] == [200] * 20
+        await client.get("/readyz")
+        assert checks == 2
