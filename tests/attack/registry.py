@@ -20,6 +20,8 @@ class Attack:
     """Whether it stores many samples, valid or not. Their events are still delivered after the attack."""
     is_short: bool
     """Whether the short form of the suite contains this attack."""
+    has_provider: bool
+    """Whether the stack accepts the access tokens of a provider that the attack runs."""
 
 
 ATTACKS: dict[str, Attack] = {}
@@ -37,8 +39,14 @@ def attack(*, is_valid_work: bool = False, is_short: bool = False) -> Callable[[
 
 
 def add(
-    name: str, run: Run, *, is_valid_work: bool = False, stores_samples: bool = False, is_short: bool = False
+    name: str,
+    run: Run,
+    *,
+    is_valid_work: bool = False,
+    stores_samples: bool = False,
+    is_short: bool = False,
+    has_provider: bool = False,
 ) -> None:
     """Register an attack under a name of its own, such as a variant of another."""
     assert name not in ATTACKS, f"two attacks are named {name}"
-    ATTACKS[name] = Attack(name, run, is_valid_work, is_valid_work or stores_samples, is_short)
+    ATTACKS[name] = Attack(name, run, is_valid_work, is_valid_work or stores_samples, is_short, has_provider)

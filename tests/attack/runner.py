@@ -14,7 +14,8 @@ from tests.attack.bystander import Experience
 from tests.attack.monitor import Monitor
 from tests.attack.outcome import MAX_MEMORY_GROWTH, PATIENCE_SECONDS, WORK_PATIENCE_SECONDS, Outcome
 from tests.attack.registry import Attack
-from tests.attack.target import NDJSON, SAMPLE, Harm, Target
+from tests.attack.target import AUDIENCE, NDJSON, SAMPLE, Harm, Target
+from tests.ports import free_port
 from tests.stack import SUBMIT, Stack
 
 _WARM_UP_REQUESTS = 200
@@ -29,7 +30,9 @@ _BYSTANDER_LEAD_SECONDS = 1.0
 
 def run(attack: Attack, seconds: float) -> Outcome:
     """Run an attack on a stack of its own, and return what it achieved."""
-    with tempfile.TemporaryDirectory(prefix="dropzone-attack-") as folder, Stack(Path(folder)) as stack:
+    provider_port = free_port()
+    settings = _provider_settings(provider_port) if attack.has_provider else {}
+    with tempfile.TemporaryDirectory(prefix="dropzone-attack-") as folder, Stack(Path(folder), **settings) as stack:
         calm_submit_seconds = _warm_up(stack)
         target = Target(
             stack.api_port,
@@ -38,6 +41,7 @@ def run(attack: Attack, seconds: float) -> Outcome:
             stack.new_key("attacker"),
             stack.new_key("attacker", "submit,read,admin"),
             seconds,
+            provider_port,
         )
         with Monitor(stack.pid) as monitor:
             before = monitor.memory()
@@ -63,6 +67,15 @@ def run(attack: Attack, seconds: float) -> Outcome:
             harms,
             calm_submit_seconds,
         )
+
+
+def _provider_settings(port: int) -> dict[str, str]:
+    """Return the settings of a stack that accepts the tokens of a provider on a port of this machine."""
+    return {
+        "DROPZONE_PUBLIC_URL": AUDIENCE,
+        "DROPZONE_OIDC_ISSUERS": f"http://127.0.0.1:{port}",
+        "DROPZONE_OIDC_CLIENT_ID": "dropzone",
+    }
 
 
 def _warm_up(stack: Stack) -> float:

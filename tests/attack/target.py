@@ -13,6 +13,8 @@ from typing import Any
 import httpx
 
 SAMPLE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1.5, 2.5, 3.5]}'
+AUDIENCE = "http://dropzone.example"
+"""The audience of access tokens."""
 JSON, NDJSON = "application/json", "application/x-ndjson"
 _PIECE_BYTES = 2**16
 
@@ -38,6 +40,8 @@ class Target:
     admin_key: str
     seconds: float
     """How long an attack lasts that has no end of its own."""
+    provider_port: int
+    """The port of the identity provider of an attack that has one."""
 
     @property
     def url(self) -> str:
