@@ -109,8 +109,11 @@ def waiting(listening: socket) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("waiting")
-def test_many_connections_are_accepted_in_one_turn_of_the_event_loop(listening: socket) -> None:
-    """uvloop itself accepts one."""
+def test_many_connections_are_accepted_in_one_turn_of_the_event_loop(
+    listening: socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uvloop itself accepts one. On a busy machine, a turn can be long, and the next one then opens fewer."""
+    monkeypatch.setattr("graphql_api.graphql_server.server.acceptor._LONG_TURN_SECONDS", 60)
     turns = turns_until_accepted(listening, 200)
 
     assert turns[-1] - turns[0] < 20
