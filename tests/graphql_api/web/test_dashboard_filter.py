@@ -1,5 +1,6 @@
 """The filter of the dashboard by labels and state, which the server applies, in a real browser."""
 
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -254,9 +255,13 @@ def test_the_buttons_of_the_browser_undo_and_repeat_a_change_of_the_filter(
     dashboard.press(".count.rejected button")
     dashboard.wait_for(lambda: dashboard.text("#samples-title"))
     dashboard.press(".count.rejected button")
+
+    def is_in_address(value: str) -> bool:
+        return f"mean.gte={value}&" in dashboard.address
+
     for digit, value in (("1", "1"), ("2", "12")):
         dashboard.write("[name='mean.gte']", digit)
-        dashboard.wait_for(lambda value=value: f"mean.gte={value}&" in dashboard.address)
+        dashboard.wait_for(partial(is_in_address, value))
 
     driver.back()
     dashboard.wait_for(lambda: urlsplit(dashboard.address).query == "label.site=zurich")

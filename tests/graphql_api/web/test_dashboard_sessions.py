@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from selenium.webdriver import Chrome
@@ -119,9 +120,13 @@ def test_the_end_of_a_session_loses_no_edited_text(stack: Stack, dashboard: Dash
     assert dashboard.text(".key .fault") == "The session has ended."
     dashboard.write("#key", key)
     dashboard.press(".key button[type=submit]")
+
+    def shows(expected: str) -> bool:
+        return bool(dashboard.run(text) == expected)
+
     for expected in (f"{SAMPLE} edited", SAMPLE):
         dashboard.press(".sample .actions button", "Correct")
-        dashboard.wait_for(lambda expected=expected: dashboard.run(text) == expected)
+        dashboard.wait_for(partial(shows, expected))
         dashboard.press("dialog button", "Cancel")
 
 

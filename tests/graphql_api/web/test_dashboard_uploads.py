@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 from tests.graphql_api.web.dashboard import Dashboard
@@ -91,9 +92,12 @@ def test_a_retry_is_offered_only_if_it_can_help(stack: Stack, dashboard: Dashboa
     document.write_text('{"time_stamp": ')
     dashboard.open(stack)
 
+    def shows(problem: str) -> bool:
+        return problem in (dashboard.text(".file.refused .outcome") or "")
+
     for file, problem in ((table, "expected a column time_stamp in the first row"), (document, "not JSON")):
         dashboard.drop(file)
-        dashboard.wait_for(lambda problem=problem: problem in (dashboard.text(".file.refused .outcome") or ""))
+        dashboard.wait_for(partial(shows, problem))
 
     assert dashboard.text(".retry") is None
 
