@@ -137,14 +137,14 @@ class Executor:
             self.check_memory()
             resources.enter_context(context.budget.subscriptions.hold())
             key = operation.selection_key(request)  # before the variables are read, because reading may release them
-            executor, events = await self._open(operation, request, context)
+            executor, events, cost = await self._open(operation, request, context)
             request.release_memory()
             if isinstance(events, ExecutionResult):
                 yield responses.from_result(events, operation)
                 return
             resources.push_async_callback(events.aclose)
             async for event in events:
-                response = await self._execute_event(executor, operation, key, event, context.budget)
+                response = await self._execute_event(executor, operation, key, event, context.budget, cost)
                 context.release(_STREAM_COPIES * len(response.body))
                 yield response
                 context.release()
@@ -168,16 +168,21 @@ class Executor:
             await asyncio.sleep(YIELD_SECONDS)
         return variables
 
-    async def _open(self, operation: Operation, request: GraphQLRequest, context: object) -> tuple[Any, Any]:
-        """Return an executor and the events of a subscription. If this fails, return None and a result with errors."""
+    async def _open(self, operation: Operation, request: GraphQLRequest, context: object) -> tuple[Any, Any, int]:
+        """Return an executor, the events of a subscription, and the cost of an event.
+
+        If this fails, return None and a result with errors instead of the executor and the events.
+        """
         variables = await self._read_variables(operation, request)
+        cost = operation.cost.of(variables)
+        operation.cost.check(cost, self.settings.max_operation_cost)
         executor = self._build(operation, variables, context)
         if isinstance(executor, list):
-            return None, ExecutionResult(None, errors=executor)
+            return None, ExecutionResult(None, errors=executor), cost
         try:
             async with asyncio.timeout(self.settings.execution_timeout_seconds):
                 events = create_source_event_stream(executor)
-                return executor, await events if is_awaitable(events) else events
+                return executor, await events if is_awaitable(events) else events, cost
         except TimeoutError:
             seconds = self.settings.execution_timeout_seconds
             raise Unavailable(f"the subscription did not start within {seconds:g} s; subscribe again") from None
@@ -198,7 +203,7 @@ class Executor:
         )
 
     async def _execute_event(
-        self, executor: Any, operation: Operation, key: SelectionKey, event: object, budget: SubmitterBudget
+        self, executor: Any, operation: Operation, key: SelectionKey, event: object, budget: SubmitterBudget, cost: int
     ) -> GraphQLResponse:
         """Execute an operation for an event. For a shared event, execute the operation only once per selection key.
 
@@ -207,7 +212,7 @@ class Executor:
         shared = event if isinstance(event, SharedEvent) else None
         if shared is not None and (known := shared.responses.get(key)) is not None:
             return known
-        async with budget.event_cost.hold(budget.min_heavy_cost):
+        async with budget.event_cost.hold(max(cost, budget.min_heavy_cost)):
             if shared is not None and (known := shared.responses.get(key)) is not None:  # executed meanwhile
                 return known
             if shared is not None:

@@ -22,6 +22,7 @@ from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.graphql_server import GraphQLSettings, SharedEvent
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, read_json
+from graphql_api.graphql_server.execution.operation_cost import FieldCost, declare
 from graphql_api.graphql_server.settings import MIB
 from graphql_api.limits import Limits
 
@@ -54,8 +55,8 @@ class Reading(SharedEvent):
         return f"read by {caller}"
 
 
-def executor(event: object) -> Executor:
-    """Return an executor of a schema with one subscription, which yields one event."""
+def executor(event: object, cost: FieldCost | None = None) -> Executor:
+    """Return an executor of a schema with one subscription, which yields one event. `cost` is of the field `whose`."""
 
     async def source(*_: object, **__: object) -> AsyncIterator[object]:
         yield event
@@ -71,6 +72,8 @@ def executor(event: object) -> Executor:
             "whose": GraphQLField(GraphQLString, resolve=lambda reading, info: reading.whose(info.context.name)),
         },
     )
+    if cost is not None:
+        declare(reading.fields["whose"], cost)
     field = GraphQLField(
         reading,
         args={"after": GraphQLArgument(GraphQLInt)},
@@ -219,3 +222,34 @@ async def test_other_events_are_not_shared() -> None:
     subscription = request("subscription { readings { value } }")
 
     assert [await first(service, subscription) for _ in range(2)] == [{"value": 1}, {"value": 2}]
+
+
+@pytest.mark.parametrize(("copies", "held"), [(1, 31), (100, 100)])
+async def test_an_event_uses_the_cost_of_its_operation(copies: int, held: int) -> None:
+    """Few expensive events of a submitter are executed at the same time. An event uses at least a sixteenth."""
+    used: list[int] = []
+
+    class Priced(Reading):
+        async def whose(self, caller: str) -> str:
+            used.append(context.budget.event_cost.used)
+            return caller
+
+    service, context = executor(Priced(), FieldCost(1)), Caller("somebody")
+    fields = " ".join(f"a{number}: whose" for number in range(copies))
+    asked = request(f"subscription {{ readings {{ {fields} }} }}")
+
+    async for _ in service.subscribe(await service.prepare(asked, context), asked, context):
+        pass
+
+    assert held <= min(used) <= max(used) <= held + 2
+    assert context.budget.event_cost.used == 0
+
+
+async def test_a_subscription_that_costs_too_much_is_refused() -> None:
+    """As a query is."""
+    service, context = executor(Reading(), FieldCost(600)), Caller("somebody")
+    asked = request("subscription { readings { a: whose b: whose } }")
+
+    [response] = [each async for each in service.subscribe(await service.prepare(asked, context), asked, context)]
+
+    assert orjson.loads(response.body)["errors"][0]["extensions"]["code"] == "OPERATION_TOO_COMPLEX"
