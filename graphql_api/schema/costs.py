@@ -41,6 +41,9 @@ AUDIT_LOG = FieldCost(20, 0.4, ("first",), 100, MAX_ENTRIES)
 API_KEYS = FieldCost(100, default_size=100)
 """The keys of a submitter. Most submitters have a few keys, but the maximum is 1,000 by default."""
 
+AUDITED_IDS = FieldCost(0.1)
+"""Up to 100 ids of samples: up to 4 KB of JSON."""
+
 SCAN = FieldCost(250)
 """All documents that pass a filter. Few scans of one submitter run at the same time."""
 

@@ -175,7 +175,7 @@ class SampleQuery:
             "are in alphabetical order of their labels. A new group appears as soon as its first result is computed. "
             f"If there are more than {MAX_GROUPS:,} groups, the server returns the error OPERATION_TOO_COMPLEX."
         ),
-        metadata=requires(Scope.READ) | costs(SCAN),
+        metadata=requires(Scope.READ) | costs(FieldCost(SCAN.units, default_size=MAX_GROUPS // 4)),
     )
     async def latest_results(
         self,

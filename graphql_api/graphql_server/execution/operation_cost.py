@@ -165,14 +165,15 @@ class OperationCost:
             size = self._introspected.get(node.name.value, 1.0)
         if node.selection_set is not None:
             items = size if is_list or is_introspected else 1.0
+            size_below = 1.0 if is_list else size_below
             cost += items * self._selections(node.selection_set, get_named_type(kind), size_below, values)
         return cost
 
     def _size_of_field(self, node: FieldNode, field: GraphQLField, declared: FieldCost, values: "_Values") -> float:
         for argument in node.arguments or ():
             name = argument.name.value
-            is_list = is_list_type(get_nullable_type(field.args[name].type))
-            if is_list or name in declared.size_arguments:
+            if name in declared.size_arguments:
+                is_list = is_list_type(get_nullable_type(field.args[name].type))
                 is_one_item = is_list and isinstance(argument.value, IntValueNode)  # GraphQL makes a list of it
                 size = 1 if is_one_item else self._size_of(argument.value, values)
                 if size is not None:

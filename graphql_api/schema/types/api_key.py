@@ -8,6 +8,7 @@ import strawberry
 from graphql_api.auth.audit_entry import MAX_SAMPLE_IDS, AuditEntry
 from graphql_api.auth.key_manager import StoredKey
 from graphql_api.auth.scopes import Scope
+from graphql_api.schema.costs import AUDITED_IDS, costs
 from graphql_api.schema.types.enums import describe_enum
 
 _SCOPES = {
@@ -115,7 +116,8 @@ class AuditEntryType:
     deletion: strawberry.ID | None = strawberry.field(description="The id of the deletion that was started.")
     recomputation: strawberry.ID | None = strawberry.field(description="The id of the recomputation that was started.")
     sample_ids: list[strawberry.ID] = strawberry.field(
-        description=f"The ids of the samples in the request. The list has at most the first {MAX_SAMPLE_IDS} ids."
+        description=f"The ids of the samples in the request. The list has at most the first {MAX_SAMPLE_IDS} ids.",
+        metadata=costs(AUDITED_IDS),
     )
     sample_count: int | None = strawberry.field(
         description="The number of ids in the request. Null if the request has no ids."

@@ -40,11 +40,29 @@ def small_budget(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.mark.parametrize("name", ["overtime", "summary"])
 def test_the_dashboard_may_run_its_summaries(name: str) -> None:
-    """The default limit allows them without `groupBy`, whose length would be the number of buckets."""
+    """The default limit allows them, with and without `groupBy`."""
     document = parse((OPERATIONS / f"{name}.graphql").read_text())
     (operation,) = (each for each in document.definitions if isinstance(each, OperationDefinitionNode))
 
-    assert OperationCost(executable(), document, operation).of({"groupBy": None}) <= Limits().max_operation_cost
+    for names in (None, ["site"]):
+        assert OperationCost(executable(), document, operation).of({"groupBy": names}) <= Limits().max_operation_cost
+
+
+@pytest.mark.parametrize(
+    ("field", "selection"),
+    [
+        ('latestResults(groupBy: ["site"])', "histogram { counts edges }"),
+        ('resultsOverTime(bucket: MINUTE, groupBy: ["site"])', "labels { name }"),
+        ("auditLog(first: 500)", "sampleIds"),
+    ],
+)
+def test_many_copies_of_a_field_in_a_list_cost_too_much(field: str, selection: str) -> None:
+    """The responses would have 50 to 200 MB. The number of labels in `groupBy` is not the number of groups."""
+    copies = " ".join(f"a{number}: {selection}" for number in range(60))
+    document = parse(f"{{ {field} {{ {copies} }} }}")
+    (operation,) = (each for each in document.definitions if isinstance(each, OperationDefinitionNode))
+
+    assert OperationCost(executable(), document, operation).of({}) > Limits().max_operation_cost
 
 
 def test_every_query_field_declares_its_cost() -> None:

@@ -40,7 +40,7 @@ SCHEMA = GraphQLSchema(
 )
 assert SCHEMA.query_type is not None
 for name in ("page", "items"):
-    declared = FieldCost(1, 1, ("first",), 20, max_size=100, scan_units=50, scan_members=frozenset({"state"}))
+    declared = FieldCost(1, 1, ("first", "ids"), 20, max_size=100, scan_units=50, scan_members=frozenset({"state"}))
     declare(SCHEMA.query_type.fields[name], declared)
 
 
