@@ -109,6 +109,8 @@ class Writer:
             self._closed = True
             self._queue.put(None)
         await self._loop.run_in_executor(None, self._thread.join)
+        # Now all groups are published. Closing can take long, because SQLite then writes the log to the file.
+        await self._loop.run_in_executor(None, self._connection.close)
 
     def _run(self) -> None:
         jobs: list[_Job] = []
@@ -124,8 +126,6 @@ class Writer:
             logger.exception("The writer's thread stopped")
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._fail, error, jobs)
-        finally:
-            self._connection.close()
 
     def _fail(self, error: BaseException, jobs: list[_Job]) -> None:
         """Report the end of the thread, and refuse the jobs that have no outcome and all later jobs."""

@@ -1,6 +1,7 @@
 """The end of the writer's thread ends the server, so that its supervisor restarts it."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,25 @@ async def test_writes_are_refused_after_the_writer_has_ended(tmp_path: Path) -> 
     with pytest.raises(StatusError, match="cannot write"):
         await storage.write(lambda group: None)
     await storage.close()
+
+
+async def test_the_last_group_is_published_before_the_file_is_closed(tmp_path: Path) -> None:
+    """Otherwise the log had a traceback about a closed database when a server or an import ended under load."""
+    problems: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+    storage, is_closing = Storage(tmp_path / "firestore.sqlite"), threading.Event()
+    write = asyncio.create_task(storage.write(lambda _: is_closing.wait()))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(storage.close())
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+    is_closing.set()
+    [writer] = [thread for thread in threading.enumerate() if thread.name == "firestore-writer"]
+    writer.join()  # meanwhile, the event loop cannot publish the group
+    await asyncio.gather(write, closing)
+
+    assert problems == []
 
 
 def test_a_server_whose_writer_has_ended_exits(own: FirestoreProcess, tmp_path: Path) -> None:
