@@ -25,7 +25,11 @@ def key(stack: Stack) -> str:
             "time_stamp": (START + timedelta(minutes=minute)).isoformat(),
             "data": [minute, None, -1234.5678 * minute],
             "missing": "skip",
-            "labels": {"sensor": f"sensor-{'number' * 9}-{minute % 12}", "unit": "mV"[minute % 2 :]},
+            "labels": {
+                "sensor": f"sensor-{'number' * 9}-{minute % 12}",
+                "unit": "mV"[minute % 2 :],
+                "calibration_certificate": "7",
+            },
         }
         for minute in range(320)
     ]
@@ -89,9 +93,9 @@ def assert_fits(dashboard: Dashboard) -> None:
     """Assert that no card covers another one, and that window and fields for times do not cut off their content."""
     [[page, window]] = dashboard.run(WIDTHS, "html")
     assert page <= window
-    cards = dashboard.run(WIDTHS, ".card")
-    assert len(cards) >= 6
-    assert all(content <= visible for content, visible in cards), cards
+    boxes = dashboard.run(WIDTHS, ".card, .facts dt")
+    assert len(boxes) >= 10
+    assert all(content <= visible for content, visible in boxes), boxes
     times = dashboard.run(WIDTHS, "input[type='datetime-local']")
     assert len(times) == 2
     assert all(0 < content <= visible for content, visible in times), times
