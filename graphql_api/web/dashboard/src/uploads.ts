@@ -51,13 +51,13 @@ let lastId = 0;
 let queue = Promise.resolve();
 const sources = new Map<number, Source>();
 
-/** Stops sending when the session ends: another user may sign in. Asks before the page is left while it sends. */
+/** Stops sending when the session ends: another user may sign in. Asks before the user leaves the page while it sends. */
 export function start(): void {
   effect(() => {
     if (!session.value) for (const { stop } of sources.values()) stop.abort();
   });
   addEventListener('beforeunload', (event) => {
-    if (uploads.peek().some(isActive)) event.preventDefault();
+    if (session.peek() && uploads.peek().some(isActive)) event.preventDefault();
   });
 }
 
