@@ -74,8 +74,7 @@ class SampleMutation:
             "samples in the same order as the argument `samples`. If a sample could not be stored, its item in the "
             "list is null, and `errors` has an entry with the path of this item."
         ),
-        metadata=requires(Scope.SUBMIT)
-        | costs(FieldCost(units_per_item=0.1, size_arguments=("samples",), default_size=MAX_SAMPLES)),
+        metadata=requires(Scope.SUBMIT) | costs(FieldCost(units_per_item=0.1, default_size=MAX_SAMPLES)),
     )
     async def submit_many(
         self,

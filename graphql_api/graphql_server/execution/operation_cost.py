@@ -53,7 +53,10 @@ class FieldCost:
 
     units_per_item: float = 0.0
     size_arguments: tuple[str, ...] = ()
-    """Arguments that set the number of items. If the argument is a list, the number of its elements is used."""
+    """Arguments that set the number of items. If the argument is a list, the number of its elements is used.
+
+    If there are none and each item has units, every argument that is a list sets the number.
+    """
 
     default_size: int = 1
     """The number of items if no size argument is set."""
@@ -172,8 +175,9 @@ class OperationCost:
     def _size_of_field(self, node: FieldNode, field: GraphQLField, declared: FieldCost, values: "_Values") -> float:
         for argument in node.arguments or ():
             name = argument.name.value
-            if name in declared.size_arguments:
-                is_list = is_list_type(get_nullable_type(field.args[name].type))
+            is_list = is_list_type(get_nullable_type(field.args[name].type))
+            is_input = is_list and declared.units_per_item and not declared.size_arguments
+            if is_input or name in declared.size_arguments:
                 is_one_item = is_list and isinstance(argument.value, IntValueNode)  # GraphQL makes a list of it
                 size = 1 if is_one_item else self._size_of(argument.value, values)
                 if size is not None:
