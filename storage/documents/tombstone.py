@@ -28,6 +28,10 @@ class Tombstone:
     reason: str
     superseded_by: str | None = None
     """The id of the sample that corrected this sample before the deletion."""
+    attempt: str = ""
+    """A random id of the attempt to delete the sample. The tombstones of two deletions are otherwise equal if both have
+    the same reason and read the sample at the same time.
+    """
 
     def fields(self) -> dict[str, object]:
         """Return the fields of the stored document."""
@@ -39,6 +43,7 @@ class Tombstone:
             "computed_at": SERVER_TIME,
             "sha256": self.sha256,
             "reason": self.reason,
+            "attempt": self.attempt,
         }
         return fields if self.superseded_by is None else fields | {"superseded_by": self.superseded_by}
 
@@ -57,4 +62,5 @@ class Tombstone:
             deleted_at=deleted_at,
             reason=str(fields.get("reason", "")),
             superseded_by=None if superseded_by is None else str(superseded_by),
+            attempt=str(fields.get("attempt", "")),
         )

@@ -6,7 +6,7 @@ tombstone, or a sample that was submitted again could be deleted. If the sample 
 of them. They are deleted afterwards. If this fails, or if the process stops in the meantime, the API finds the record
 (`ingest/uploads.py`).
 
-If the response to a Commit is lost, the Commit is sent again, and its conditions fail. The tombstones of this deletion
+If the response to a Commit is lost, the Commit is sent again, and its conditions fail. The tombstones of this attempt
 then show that it was applied.
 
 A result can be kept longer than its sample. Then only its tombstone is written.
@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from uuid import uuid4
 
 from graphql_api.results.deletion.deletion import Deletion
 from graphql_api.results.jobs.job_records import JobRecords
@@ -33,7 +34,16 @@ logger = logging.getLogger("graphql_api")
 _MAX_ATTEMPTS = 5
 _COMMIT_SIZE = 25
 """The number of samples that one Commit removes. Writes of other submitters wait for the Commit."""
-_TOMBSTONE_FIELDS = ("status", "shard", "sample_update_time", "sha256", "reason", "superseded_by", "submitted_at")
+_TOMBSTONE_FIELDS = (
+    "status",
+    "shard",
+    "sample_update_time",
+    "sha256",
+    "reason",
+    "superseded_by",
+    "attempt",
+    "submitted_at",
+)
 """The fields of a tombstone, and the time at which the sample was submitted."""
 
 
@@ -100,18 +110,19 @@ class DeletionStore(JobRecords[Deletion]):
         headers = await self._read(map(partial(document_paths.sample, submitter), ids), HEADER_FIELDS, now)
         paths = map(partial(document_paths.result, submitter), ids)
         results = await self._read(paths, ("status", "shard", "superseded_by"), now)
+        attempt = str(uuid4())
         removals = []
         for sample_id, document in headers.items():
             header = decode_header(submitter, document)
             if _submitted_at(document) <= started_at:
                 tombstone = Tombstone(
-                    submitter, sample_id, header.sha256, header.shard, now, reason, header.superseded_by
+                    submitter, sample_id, header.sha256, header.shard, now, reason, header.superseded_by, attempt
                 )
                 removals.append(self._removal(header, document, results.get(sample_id), tombstone))
         for sample_id, result in results.items():
             if sample_id not in headers and not _is_tombstone(result):
                 shard, superseded_by = result.fields["shard"].integer_value, result.fields["superseded_by"].string_value
-                tombstone = Tombstone(submitter, sample_id, "", shard, now, reason, superseded_by or None)
+                tombstone = Tombstone(submitter, sample_id, "", shard, now, reason, superseded_by or None, attempt)
                 removals.append(_Removal(tombstone, [self._tombstone_write(tombstone, result)]))
         return removals
 

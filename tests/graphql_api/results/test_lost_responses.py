@@ -75,3 +75,31 @@ async def test_each_deleted_sample_counts_although_the_response_is_lost(
 
     assert chunks
     assert await lossy_firestore.batch_get(chunks) == {}
+
+
+async def test_the_tombstone_of_another_deletion_is_not_a_lost_response(
+    stack: Stack, own_firestore: Firestore, writer: GroupCommitWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two deletions with the same reason read at the same time. One of them deletes some samples of the other first."""
+    operator = Operator(stack, "lost-to-another", [SAMPLE] * 8)
+    others, commit, now = operator.ids[:4], own_firestore.commit, await own_firestore.now()
+
+    async def read_time() -> Any:
+        return now
+
+    async def commit_after_another(*arguments: Any) -> Any:
+        monkeypatch.setattr(own_firestore, "commit", commit)
+        assert await DeletionStore(own_firestore, writer).delete("lost-to-another", others, "wrong") == (4, set())
+        monkeypatch.undo()
+        return await commit(*arguments)
+
+    monkeypatch.setattr(own_firestore, "now", read_time)
+    monkeypatch.setattr(own_firestore, "commit", commit_after_another)
+
+    deleted, remaining = await DeletionStore(own_firestore, writer).delete("lost-to-another", operator.ids, "wrong")
+
+    assert (deleted, remaining) == (4, set())
+    assert operator.query("{ samples { totalCount } results { totalCount } }") == {
+        "samples": {"totalCount": 0},
+        "results": {"totalCount": 0},
+    }
