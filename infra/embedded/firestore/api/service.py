@@ -209,7 +209,7 @@ class Service:
     async def commit(self, request: Any, call: Call) -> Any:
         """Handle Commit."""
         database = resource_names.parse_database(request.database)
-        _check_size(call)
+        _check_size(call.request_bytes)
         transaction = None
         if request.transaction:
             transaction = self._transactions.get(request.transaction, database)
@@ -221,7 +221,7 @@ class Service:
         database = resource_names.parse_database(request.database)
         if len(request.writes) > limits.MAX_BATCH_WRITES:
             raise invalid_argument(f"maximum {limits.MAX_BATCH_WRITES} writes allowed per request")
-        _check_size(call)
+        _check_size(call.request_bytes)
         results, statuses = [m.WriteResult()] * len(request.writes), [m.Status()] * len(request.writes)
         valid: dict[str, tuple[int, document_write.PreparedWrite]] = {}  # by name, with the index in the request
         for index, write in enumerate(request.writes):
@@ -254,7 +254,7 @@ class Service:
         await call.write(m.WriteResponse(stream_id=secrets.token_urlsafe(16), stream_token=bytes(8)))
         token = 0
         async for request in requests:
-            _check_size(request)
+            _check_size(request.ByteSize())
             committed = await self._transactions.commit(document_write.prepare_all(request.writes, database), None)
             token += 1
             response = m.WriteResponse(stream_token=token.to_bytes(8, "big"), commit_time=committed.commit_time)
@@ -277,8 +277,8 @@ class Service:
         return ConsistentRead(self._storage, self._transactions, request, database)
 
 
-def _check_size(call: Call) -> None:
-    if call.request_bytes > limits.MAX_REQUEST_BYTES:
+def _check_size(request_bytes: int) -> None:
+    if request_bytes > limits.MAX_REQUEST_BYTES:
         raise invalid_argument("Transaction too big. Decrease transaction size.")
 
 
