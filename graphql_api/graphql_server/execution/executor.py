@@ -26,7 +26,7 @@ from graphql_api.graphql_server.execution.plans import RootOutcome
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, SelectionKey, SharedEvent
 from graphql_api.graphql_server.operation_context import OperationContext
 from graphql_api.graphql_server.settings import MIB, YIELD_SECONDS, GraphQLSettings
-from storage.documents.errors import DropzoneError, Unavailable
+from storage.documents.errors import DropzoneError, RetryLater, Unavailable
 
 _LARGE_VARIABLE_BYTES = 1 * MIB
 _MAX_SHARED_RESPONSES = 10  # per event, because an event may stay in the result log for a long time
@@ -87,7 +87,7 @@ class Executor:
                 try:
                     request.release_memory()
                     response = await self._execute(operation, variables, context, cost)
-                    context.release(len(response.body))
+                    _reserve_response(operation, context, len(response.body))
                     return response
                 finally:
                     budget.give_back(held)
@@ -131,7 +131,7 @@ class Executor:
         try:
             if operation.type is not OperationType.SUBSCRIPTION:
                 response = await self.execute(operation, request, context)
-                context.release(_STREAM_COPIES * len(response.body))
+                _reserve_response(operation, context, _STREAM_COPIES * len(response.body))
                 yield response
                 return
             self.check_memory()
@@ -231,6 +231,17 @@ class Executor:
             if shared_bytes + len(response.body) <= _MAX_SHARED_BYTES:
                 shared.responses[key] = response
         return response
+
+
+def _reserve_response(operation: Operation, context: OperationContext, response_bytes: int) -> None:
+    """Reserve memory for a response that is not sent. Raises `Unavailable` if a mutation may have changed documents."""
+    try:
+        context.release(response_bytes)
+    except RetryLater as error:
+        if operation.type is not OperationType.MUTATION:
+            raise
+        message = f"the mutation was executed, but its response is too large now; its changes may be stored: {error}"
+        raise Unavailable(message, retry_after=error.retry_after, limit=error.limit) from None
 
 
 def _copy(value: Any) -> Any:

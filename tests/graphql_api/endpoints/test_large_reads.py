@@ -80,6 +80,23 @@ def test_many_copies_of_a_small_document_hold_memory_too(narrow_stack: Stack, op
         assert narrow_stack.get(f"/samples/{sample_id}").status_code == 200
 
 
+def test_a_mutation_whose_response_is_refused_may_have_stored_samples(narrow_stack: Stack) -> None:
+    """RATE_LIMITED would say that nothing was stored, and a client would submit the samples twice."""
+    sample_id = narrow_stack.submit({"time_stamp": "2019-05-01T06:00:00Z", "data": [1], "note": "a" * 60_000})["id"]
+    copies = " ".join(f"a{number}: raw" for number in range(270))
+    body = json.dumps({"query": f'{{ sample(id: "{sample_id}") {{ {copies} }} }}'}).encode()
+    digests = " ".join(f"a{number}: sha256" for number in range(10))
+    mutation = f"mutation ($samples: [RawSample!]!) {{ submitMany(samples: $samples) {{ {digests} }} }}"
+    samples = [{"time_stamp": "2019-05-01T06:00:00Z", "data": [number]} for number in range(1_000)]
+
+    with closing(request(narrow_stack, "POST", "/graphql", body)) as unread:
+        assert unread.recv(12) == b"HTTP/1.1 200"
+        refused = narrow_stack.post_graphql(mutation, {"samples": samples})
+
+    assert refused.json()["errors"][0]["extensions"]["code"] == "UNAVAILABLE"
+    assert narrow_stack.graphql("{ samples(first: 1) { totalCount } }")["samples"]["totalCount"] >= len(samples)
+
+
 @pytest.mark.parametrize("field", ["raw", "data"])
 def test_a_response_cannot_contain_a_large_document_many_times(stack: Stack, field: str) -> None:
     """An operation may have hundreds of aliases. A part of the values counts as a part of the document."""
