@@ -114,7 +114,7 @@ def test_a_table_without_time_stamps_is_an_error(tmp_path: Path) -> None:
     good = tmp_path / "good.csv"
     good.write_text("x,time_stamp\n1,2026-05-01T00:00:00Z\n2,2026-05-01T00:00:00Z\n")
 
-    assert samples(wrong) == [(":1", "expected a column with the name time_stamp")]
+    assert samples(wrong) == [(":1", "expected columns separated by commas, one of them with the name time_stamp")]
     assert "expected CSV in UTF-8" in str(samples(binary)[0][1])
     assert list(read_csv(good)) == [{"time_stamp": "2026-05-01T00:00:00Z", "data": [1, 2]}]
     with pytest.raises(UnusableSample, match="time_stamp - on line 1"):

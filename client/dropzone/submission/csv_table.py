@@ -48,7 +48,11 @@ def csv_samples(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any] | Un
         return
     columns = [name.strip() for name in header.cells]
     if header.error is not None or "time_stamp" not in columns:
-        yield header.line, header.error or UnusableSample("expected a column with the name time_stamp")
+        yield (
+            header.line,
+            header.error
+            or UnusableSample("expected columns separated by commas, one of them with the name time_stamp"),
+        )
         return
     current: _Group | None = None
     for row in rows:

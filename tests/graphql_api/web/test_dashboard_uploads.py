@@ -95,7 +95,10 @@ def test_a_retry_is_offered_only_if_it_can_help(stack: Stack, dashboard: Dashboa
     def shows(problem: str) -> bool:
         return problem in (dashboard.text(".file.refused .outcome") or "")
 
-    for file, problem in ((table, "expected a column time_stamp in the first row"), (document, "not JSON")):
+    for file, problem in (
+        (table, "expected columns separated by commas, one of them with the name time_stamp"),
+        (document, "not JSON"),
+    ):
         dashboard.drop(file)
         dashboard.wait_for(partial(shows, problem))
 

@@ -32,7 +32,7 @@ interface Sample {
 export function toNdjson(text: string): { ndjson: string; badRows: BadRow[] } {
   const [first, ...rows] = rowsOf(text.replace(/^\uFEFF/, ''));
   const names = first?.cells.map((name) => name.trim()) ?? [];
-  if (!names.includes(TIME)) throw new CsvError(`expected a column ${TIME} in the first row`);
+  if (!names.includes(TIME)) throw new CsvError(`expected columns separated by commas, one of them with the name ${TIME}`);
   const samples: Sample[] = [];
   const badRows: BadRow[] = [];
   for (const row of rows) {
