@@ -31,6 +31,7 @@ class Aggregation:
     count: int = 0
     integers: int = 0
     doubles: float = 0.0
+    compensation: float = 0.0
     only_integers: bool = True
 
     def add(self, document: Any) -> None:
@@ -47,7 +48,15 @@ class Aggregation:
             self.integers += value.integer_value
         else:
             self.only_integers = False
-            self.doubles += value.double_value
+            self._add_double(value.double_value)
+
+    def _add_double(self, number: float) -> None:
+        """Add a double, and what its addition rounds off to `compensation` (Neumaier's algorithm)."""
+        total = self.doubles + number
+        if math.isfinite(total):
+            larger, smaller = (self.doubles, number) if abs(self.doubles) >= abs(number) else (number, self.doubles)
+            self.compensation += larger - total + smaller
+        self.doubles = total
 
     def add_documents(self, number: int) -> None:
         """Add a number of documents to a count."""
@@ -73,7 +82,7 @@ def _average(aggregation: Aggregation) -> Any:
 
 
 def _total(aggregation: Aggregation) -> float:
-    return math.fsum((float(aggregation.integers), aggregation.doubles))
+    return float(aggregation.integers) + (aggregation.doubles + aggregation.compensation)
 
 
 _results: dict[str, Callable[[Aggregation], Any]] = {

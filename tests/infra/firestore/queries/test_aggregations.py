@@ -1,10 +1,13 @@
 """A count equals the number of results of its query, whether it is read from index keys or from documents."""
 
+import math
 from typing import Any
 
 import pytest
 from google.cloud.firestore import Client, FieldFilter, Or, transactional
 
+from infra.embedded.firestore.messages import Document, Value
+from infra.embedded.firestore.queries.aggregations import Aggregation
 from tests.infra.firestore.server_process import FirestoreProcess
 
 LONG = "\0" * 800  # its encoding is longer than the part of a value that an index contains
@@ -77,3 +80,22 @@ def test_a_count_at_a_past_read_time(firestore: FirestoreProcess) -> None:
 
     assert query.count("all").get(read_time=then)[0][0].value == 3
     assert query.count("all").get()[0][0].value == 2
+
+
+@pytest.mark.parametrize(
+    ("numbers", "total"),
+    [
+        ([0.1] * 10, 1.0),
+        ([1e16, 1.0, -1e16], 1.0),
+        ([1.7e308, 1.7e308, 1.0], math.inf),
+        ([-math.inf, 1.0, 0.1], -math.inf),
+    ],
+)
+def test_a_sum_of_doubles_has_no_rounding_errors_of_its_additions(numbers: list[float], total: float) -> None:
+    """Google's Firestore compensates them: the tests of its Go client expect such sums."""
+    aggregation = Aggregation("total", "sum", ("n",), up_to=None)
+
+    for number in numbers:
+        aggregation.add(Document(fields={"n": Value(double_value=number)}))
+
+    assert aggregation.result().double_value == total
