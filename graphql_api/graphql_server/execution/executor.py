@@ -26,7 +26,7 @@ from graphql_api.graphql_server.execution.plans import RootOutcome
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, SelectionKey, SharedEvent
 from graphql_api.graphql_server.operation_context import OperationContext
 from graphql_api.graphql_server.settings import MIB, YIELD_SECONDS, GraphQLSettings
-from storage.documents.errors import DropzoneError, RetryLater, Unavailable
+from storage.documents.errors import DropzoneError, RateLimited, RetryLater, Unavailable
 
 _LARGE_VARIABLE_BYTES = 1 * MIB
 _MAX_SHARED_RESPONSES = 10  # per event, because an event may stay in the result log for a long time
@@ -116,7 +116,12 @@ class Executor:
         if isinstance(executor, list):
             return responses.from_result(ExecutionResult(None, errors=executor), operation)
         result: Any = executor.execute_operation()
-        return responses.from_result(await result if is_awaitable(result) else result, operation)
+        if is_awaitable(result):
+            result = await result
+        if operation.type is OperationType.MUTATION:
+            for error in result.errors or ():
+                _mark_executed(error)
+        return responses.from_result(result, operation)
 
     async def subscribe(
         self, operation: Operation, request: GraphQLRequest, context: OperationContext
@@ -238,10 +243,22 @@ def _reserve_response(operation: Operation, context: OperationContext, response_
     try:
         context.release(response_bytes)
     except RetryLater as error:
-        if operation.type is not OperationType.MUTATION:
-            raise
-        message = f"the mutation was executed, but its response is too large now; its changes may be stored: {error}"
-        raise Unavailable(message, retry_after=error.retry_after, limit=error.limit) from None
+        raise _executed(error) if operation.type is OperationType.MUTATION else error from None
+
+
+def _mark_executed(error: GraphQLError) -> None:
+    """Replace RATE_LIMITED in a field below a root field of a mutation, because this root field was executed.
+
+    The path of an item of a list ends with a number. Such an error says that this item was refused.
+    """
+    is_below_root = error.path is not None and len(error.path) > 1 and isinstance(error.path[-1], str)
+    if is_below_root and isinstance(error.original_error, RateLimited):
+        error.original_error = _executed(error.original_error)
+
+
+def _executed(error: RetryLater) -> Unavailable:
+    message = f"the mutation was executed, and its changes may be stored, but its response was refused: {error}"
+    return Unavailable(message, retry_after=error.retry_after, limit=error.limit)
 
 
 def _copy(value: Any) -> Any:

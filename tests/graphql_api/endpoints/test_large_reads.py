@@ -61,9 +61,9 @@ def test_a_response_that_is_not_read_holds_memory(narrow_stack: Stack, sample_id
     assert eventually(lambda: narrow_stack.get(f"/samples/{sample_id}").content == SAMPLE)
 
 
-@pytest.mark.parametrize("operation", ["query", "mutation"])
-def test_many_copies_of_a_small_document_hold_memory_too(narrow_stack: Stack, operation: str) -> None:
-    """A response can contain the same document for each alias."""
+@pytest.mark.parametrize(("operation", "status"), [("query", b"429"), ("mutation", b"503")])
+def test_many_copies_of_a_small_document_hold_memory_too(narrow_stack: Stack, operation: str, status: bytes) -> None:
+    """A response can contain the same document for each alias. The sample of a mutation may be stored."""
     sample = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1], "note": "a" * 60_000}
     sample_id = narrow_stack.submit(sample)["id"]
     copies = " ".join(f"a{number}: raw" for number in range(200))
@@ -76,7 +76,7 @@ def test_many_copies_of_a_small_document_hold_memory_too(narrow_stack: Stack, op
     with closing(request(narrow_stack, "POST", "/graphql", body)) as unread:
         assert unread.recv(12) == b"HTTP/1.1 200"
         with closing(request(narrow_stack, "POST", "/graphql", body)) as refused:
-            assert refused.recv(12) == b"HTTP/1.1 429"
+            assert refused.recv(12) == b"HTTP/1.1 " + status
         assert narrow_stack.get(f"/samples/{sample_id}").status_code == 200
 
 
