@@ -34,6 +34,7 @@ class Output:
         self._waiting_bytes = 0
         self._dropped = 0
         self._refused, self._refusal = 0, ""
+        self._is_cut = False
         self._is_closing = False
         self._is_lost = False
         self._on_lost: Callable[[], object] | None = None
@@ -95,14 +96,17 @@ class Output:
     def _write(self, lines: bytes) -> None:
         """Write lines, or drop lines that a full disk refuses. Raises `OSError` if the output is closed."""
         notice = f"{self._refused} lines were dropped, because the output could not be written: {self._refusal}\n"
-        data = notice.encode() + lines if self._refused else lines
+        start = "\n" if self._is_cut else ""  # a disk can become full within a line
+        whole = data = f"{start}{notice}".encode() + lines if self._refused else lines
         try:
             while data:
                 data = data[self._write_some(data) :]
-            self._refused = 0
+            self._refused, self._is_cut = 0, False
         except OSError as error:
             if error.errno in CLOSED and not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
                 raise
+            if written := whole[: len(whole) - len(data)]:
+                self._is_cut = not written.endswith(b"\n")
             is_notice_written = len(data) <= len(lines)
             self._refused = data[-len(lines) :].count(b"\n") + (0 if is_notice_written else self._refused)
             self._refusal = str(error)

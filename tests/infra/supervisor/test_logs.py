@@ -3,12 +3,15 @@
 import json
 import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from infra.embedded.logs import MAX_EQUAL_LINES, SUMMARY_SECONDS, JsonStyle, Logs, Repetitions, TextStyle
 from infra.embedded.output import MAX_WAITING_BYTES, Output
-from tests.infra.supervisor.run import Run
+from tests.infra.supervisor.run import ROOT, Run
 
 FAILURE = "2026-11-27 11:38:10,{:03d} firestore ERROR the disk is full"
 
@@ -114,6 +117,27 @@ def test_the_end_of_the_reader_is_reported_before_and_after_the_callback_is_know
 
         assert lost.wait(60)
         os.close(writer)
+
+
+def test_a_disk_that_is_full_within_a_line_does_not_join_two_lines(tmp_path: Path) -> None:
+    """A program that reads the log would get a line that is neither the first nor the second."""
+    program = """
+import os, resource, sys
+from infra.embedded.output import Output
+output = Output(os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY | os.O_APPEND))
+for line in ("one", "longer line", "two", "three", "four"):
+    max_bytes = 1_000 if line in ("three", "four") else 10
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, 1_000))
+    output._write(line.encode() + b"\\n")
+output.close()
+"""
+    log = tmp_path / "log"
+
+    subprocess.run([sys.executable, "-c", program, str(log)], cwd=ROOT, check=True, timeout=60)
+
+    first, cut, notice, *rest = log.read_text().splitlines()
+    assert (first, cut, rest) == ("one", "longer", ["three", "four"])
+    assert notice.startswith("2 lines were dropped, because the output could not be written: ")
 
 
 def test_a_json_line_of_a_process_keeps_its_fields_and_gets_the_name_as_a_label() -> None:
