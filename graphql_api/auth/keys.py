@@ -28,7 +28,7 @@ from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
 from graphql_api.auth.sessions import SessionStore
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.limits import KeyLimits
-from storage.documents import BadRequest, DropzoneError, NotFound, timestamps
+from storage.documents import BadRequest, DropzoneError, NotFound, Unavailable, timestamps
 from storage.firestore.client import Firestore
 from storage.firestore.group_commit_writer import GroupCommitWriter
 
@@ -125,7 +125,10 @@ async def _ensure(store: KeyStore, manager: KeyManager, sessions: SessionStore, 
     if stored is None:
         await manager.store(key, _api_key(options))
     if token := os.environ.get(_TOKEN_VARIABLE):
-        await sessions.add_token(token, digest(key))
+        try:
+            await sessions.add_token(token, digest(key))
+        except Unavailable as error:  # for example on a full disk, on which the stack still serves reads
+            print(f"the sign-in link does not work, because its token could not be stored: {error}")
 
 
 async def _print_sign_in_link(sessions: SessionStore, options: argparse.Namespace) -> None:

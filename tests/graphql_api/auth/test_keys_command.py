@@ -171,6 +171,22 @@ def test_a_revoked_key_stays_revoked_and_the_file_gets_a_new_one(stack: Stack, t
     assert not is_accepted(stack, revoked)
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can limit the files of a process")
+def test_a_stored_key_is_enough_while_firestore_refuses_writes(stack: Stack, tmp_path: Path) -> None:
+    """The stack did not start on a full disk, on which it serves reads, because the sign-in link needs a write."""
+    file = tmp_path / "api-key"
+    ensure(stack, file)
+    stack.environment["SIGN_IN_TOKEN"] = "t" * 43
+    stack.refuse_firestore_writes()
+    try:
+        _, output = ensure(stack, file)
+    finally:
+        stack.accept_firestore_writes()
+        del stack.environment["SIGN_IN_TOKEN"]
+
+    assert output.startswith("the sign-in link does not work, because its token could not be stored: ")
+
+
 def test_the_file_is_synchronized_before_its_name(tmp_path: Path) -> None:
     """After a power failure, the name never refers to an empty file."""
     script = (
