@@ -65,7 +65,7 @@ MUTATIONS = {
         'true ? ["compute',
     ),
     "errors_are_logged_completely": ("logging.tf", " AND httpRequest.status < 400", ""),
-    "sizes_that_cloud_run_refuses_are_refused": ("run.tf", '"8" = { min = 4096', '"8" = { min = 512'),
+    "sizes_that_cloud_run_refuses_are_refused": ("run.tf", "max = 4096", "max = 8192"),
     "invalid_values_are_refused": ("variables.tf", "var.weekly_backup_weeks <= 14", "var.weekly_backup_weeks <= 20"),
 }
 """For each test a change that it must notice: file, text, replacement."""
