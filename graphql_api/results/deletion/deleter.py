@@ -101,10 +101,12 @@ class _Run:
 
     async def work(self) -> DeletionState:
         """Delete batch by batch. Return INTERRUPTED if samples remain that changed before each attempt."""
-        are_all_deleted = True
+        are_all_deleted, started_at = True, await self._records.now()
         async with aclosing(self._batches) as batches:
             async for ids in batches:
-                deleted, remaining = await self._records.delete(self._submitter, ids, self._current.reason)
+                deleted, remaining = await self._records.delete(
+                    self._submitter, ids, self._current.reason, submitted_until=started_at
+                )
                 are_all_deleted = are_all_deleted and not remaining
                 self._current = replace(self._current, deleted=self._current.deleted + deleted)
                 await self.record()

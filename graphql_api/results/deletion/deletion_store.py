@@ -76,24 +76,34 @@ class DeletionStore(JobRecords[Deletion]):
         submitted_at = encoding.to_datetime(documents[sample].fields["submitted_at"].timestamp_value)
         return tombstone if tombstone.deleted_at >= submitted_at else None
 
+    async def now(self) -> datetime:
+        """Return the time of Firestore's clock."""
+        return await self._firestore.now()
+
     async def delete(
-        self, submitter: str, ids: Collection[str], reason: str, entry: Write | None = None
+        self,
+        submitter: str,
+        ids: Collection[str],
+        reason: str,
+        entry: Write | None = None,
+        *,
+        submitted_until: datetime | None = None,
     ) -> tuple[int, Collection[str]]:
         """Delete the samples `ids`, or their results if only these exist.
 
+        A sample that was submitted after `submitted_until` is kept. By default, this is the time of the first attempt.
         Each Commit that deletes samples also stores `entry`, an entry of the audit log.
 
         Return the number of samples that were deleted, and the ids of samples that changed before each attempt.
         """
         remaining, deleted = set(filter(document_paths.is_sample_id, ids)), 0
         entries = [] if entry is None else [entry]
-        started_at: datetime | None = None
         for _ in range(_MAX_ATTEMPTS):
             if not remaining:
                 break
             now = await self._firestore.now()
-            started_at = started_at or now
-            removals = await self._removals(submitter, remaining, started_at, now, reason)
+            submitted_until = submitted_until or now
+            removals = await self._removals(submitter, remaining, submitted_until, now, reason)
             remaining = set()
             for start in range(0, len(removals), _COMMIT_SIZE):
                 remaining |= await self._commit(removals[start : start + _COMMIT_SIZE], entries)
@@ -101,11 +111,11 @@ class DeletionStore(JobRecords[Deletion]):
         return deleted, remaining
 
     async def _removals(
-        self, submitter: str, ids: Collection[str], started_at: datetime, now: datetime, reason: str
+        self, submitter: str, ids: Collection[str], submitted_until: datetime, now: datetime, reason: str
     ) -> list[_Removal]:
         """Return the removals of the samples that exist `now`, and of results whose samples have expired.
 
-        A sample that was submitted after `started_at` is not removed: another deletion has removed the earlier one.
+        A sample that was submitted after `submitted_until` is not removed. The earlier one has expired, or was deleted.
         """
         headers = await self._read(map(partial(document_paths.sample, submitter), ids), HEADER_FIELDS, now)
         paths = map(partial(document_paths.result, submitter), ids)
@@ -114,7 +124,7 @@ class DeletionStore(JobRecords[Deletion]):
         removals = []
         for sample_id, document in headers.items():
             header = decode_header(submitter, document)
-            if _submitted_at(document) <= started_at:
+            if _submitted_at(document) <= submitted_until:
                 tombstone = Tombstone(
                     submitter, sample_id, header.sha256, header.shard, now, reason, header.superseded_by, attempt
                 )
