@@ -294,5 +294,5 @@ def _log(result: Result) -> None:
 
 
 # Only the function's process imports this module. The imported objects live as long as the process. An event creates
-# hundreds of objects but almost no reference cycles. Fewer collections save an eighth of the function's CPU time.
+# hundreds of objects but almost no reference cycles. Fewer collections save an eighth of the function's processor time.
 memory_release.configure(_NEW_OBJECTS)

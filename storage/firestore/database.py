@@ -1,7 +1,8 @@
 """A Firestore database: its channel, the names of its documents, writes, and the Listen stream.
 
 `google.cloud.firestore.AsyncClient` has no Listen call. It also wraps every message twice, which would use most of the
-CPU time of a submission. This module uses the protobuf messages of the same library directly. `client.py` adds reads.
+processor time of a submission. This module uses the protobuf messages of the same library directly. `client.py` adds
+reads.
 """
 
 import asyncio

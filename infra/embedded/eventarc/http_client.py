@@ -1,9 +1,9 @@
 """An HTTP/1.1 client that sends POST requests to one URL over reused connections.
 
 Event delivery uses this client and not aiohttp, because event delivery shares a process with the database and must use
-little CPU time. Measured on two cores with 20,000 events of 400 bytes: a request costs 25 µs of CPU time with this
-client and 200 µs with aiohttp. The Firestore process, which stores and delivers events, takes 114 µs per event instead
-of 250 µs (medians of alternating runs). httptools parses the responses.
+little processor time. Measured on two cores with 20,000 events of 400 bytes: a request takes 25 µs of processor time
+with this client and 200 µs with aiohttp. The Firestore process, which stores and delivers events, takes 114 µs per
+event instead of 250 µs (medians of alternating runs). httptools parses the responses.
 
 Note: a server may close an idle connection at the moment when the client uses it again. The client does not send the
 request again, because the request may also have crashed the server.
@@ -60,7 +60,9 @@ class _Connection(asyncio.Protocol):
         self._response = loop.create_future()
         self.is_reusable = False
         self.transport.write(request)
-        timer = loop.call_later(timeout_seconds, self._time_out)  # uses a fifth of the CPU time of asyncio.timeout
+        timer = loop.call_later(
+            timeout_seconds, self._time_out
+        )  # uses a fifth of the processor time of asyncio.timeout
         try:
             return await self._response
         finally:

@@ -65,6 +65,6 @@ async function load(id: string): Promise<void> {
     if (!(error instanceof ServerError)) throw error;
     if (displayedId.peek() !== id) return;
     if (sample.peek()?.id !== id) sample.value = null;
-    fault.value = error.message;
+    fault.value = error.refusal;
   }
 }

@@ -185,7 +185,7 @@ def test_variables_that_are_not_samples_are_limited(variables: bytes, error: typ
 
 
 def test_a_long_string_is_scanned_once() -> None:
-    """It has 500,000 escaped quotes. A scan from each of them would take minutes of CPU time."""
+    """It has 500,000 escaped quotes. A scan from each of them would take minutes of processor time."""
     body = b'{"query":"a","x":["%b"]}' % (b'\\"' * 500_000)
     began = time.process_time()
 

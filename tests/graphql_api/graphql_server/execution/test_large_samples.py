@@ -1,4 +1,4 @@
-"""A sample of 20 MB: the CPU time and memory it takes until its resolver is called."""
+"""A sample of 20 MB: the processor time and memory it takes until its resolver is called."""
 
 import time
 import tracemalloc
@@ -22,7 +22,7 @@ CHUNK = 64 * 1024
 
 
 def best(work: Callable[[], T]) -> tuple[float, T]:
-    """Return the minimum CPU time of five runs, and the result."""
+    """Return the minimum processor time of five runs, and the result."""
     times = []
     for _ in range(5):
         began = time.thread_time()

@@ -13,7 +13,7 @@ from tests.graphql_api.graphql_server.service import Service, error_of
 from tests.stack import Stack
 
 MAX_RELATIVE_COST = 10
-"""CPU time of a refusal in introspections. Refusals take up to 2; without limits, seconds to minutes, which is 100s."""
+"""Processor time of a refusal in introspections. A refusal takes up to 2. Without limits, it takes hundreds of them."""
 
 COMPLEX = "OPERATION_TOO_COMPLEX"
 PARSE = "GRAPHQL_PARSE_FAILED"
@@ -73,7 +73,7 @@ ATTACKS = {
 
 
 def cpu_seconds(service: Service, query: str) -> tuple[float, httpx.Response]:
-    """Return the minimum CPU time of three requests, and the response. The service runs in this process."""
+    """Return the minimum processor time of three requests, and the response. The service runs in this process."""
     times = []
     for _ in range(3):
         began = time.process_time()
@@ -84,7 +84,7 @@ def cpu_seconds(service: Service, query: str) -> tuple[float, httpx.Response]:
 
 @pytest.mark.parametrize(("query", "code"), ATTACKS.values(), ids=ATTACKS)
 def test_attacks_are_refused(service: Service, query: str, code: str) -> None:
-    """The response is short and has a code. Refusing takes less CPU time than ten introspections."""
+    """The response is short and has a code. Refusing takes less processor time than ten introspections."""
     introspection, _ = cpu_seconds(service, get_introspection_query())
 
     refusal, response = cpu_seconds(service, query)

@@ -222,7 +222,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_the_time_for_a_hostile_text_is_linear(name: str) -> None:
-    """A quadratic reader would need minutes of CPU time for a megabyte."""
+    """A quadratic reader would need minutes of processor time for a megabyte."""
     start = process_time()
     with suppress(NotJson):
         payload.validate(HOSTILE[name])
