@@ -92,7 +92,7 @@ def create_app(settings: Settings) -> Starlette:
     endpoints = [
         *map(public, graphql.routes),  # each root field of an operation checks its scope
         *HealthEndpoints(services, settings.local_key_path).endpoints,
-        metrics_endpoint(settings.metrics_sources),
+        metrics_endpoint(settings.metrics_sources, services),
         public(dashboard.route),
         public(dashboard.assets),
         public(graphiql.assets),

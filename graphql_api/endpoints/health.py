@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import Endpoint, public
 from graphql_api.shared_tasks import SharedTasks
 from storage.documents import Unavailable
@@ -20,6 +21,8 @@ logger = logging.getLogger("graphql_api")
 
 class Services(Protocol):
     """The services that these endpoints use."""
+
+    budgets: Budgets
 
     async def check_firestore(self, timeout_seconds: float) -> None:
         """Check that Firestore responds to reads and accepts writes. Raises `Unavailable`."""
@@ -52,6 +55,7 @@ class HealthEndpoints:
         """
         del request
         problem = await self._checks.run(None, self._find_problem)
+        await self._services.budgets.request_turns.wait(lambda: "")  # all requests that share a check continue together
         if problem is not None and self._problem is None:
             logger.warning("not ready: %s", problem)
         elif problem is None and self._problem is not None:

@@ -8,14 +8,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from graphql_api import metrics
-from graphql_api.endpoints.endpoint import Endpoint, public
+from graphql_api.endpoints.endpoint import Endpoint, Services, public
 from graphql_api.shared_tasks import SharedTasks
 from observability.metrics import CONTENT_TYPE, exposition, parse_sources
 
 _SAMPLING_SECONDS = 0.25
 
 
-def metrics_endpoint(sources: str) -> Endpoint:
+def metrics_endpoint(sources: str, services: Services) -> Endpoint:
     """Return `GET /metrics`. `sources` are the addresses of the metrics of other processes."""
     addresses = parse_sources(sources)
     readings = SharedTasks[None, bytes]()
@@ -24,6 +24,7 @@ def metrics_endpoint(sources: str) -> Endpoint:
         """Return all metrics. Requests that arrive while metrics are read get the same text: no key is required."""
         del request
         text = await readings.run(None, lambda: asyncio.to_thread(exposition, addresses))
+        await services.budgets.request_turns.wait(lambda: "")  # all requests with the same text continue together
         return Response(text, media_type=CONTENT_TYPE)
 
     return public(Route("/metrics", respond))

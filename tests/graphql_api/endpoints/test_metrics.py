@@ -6,16 +6,13 @@ import os
 import re
 import signal
 import socket
-import threading
 from pathlib import Path
 
 import anyio.to_thread
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from starlette.applications import Starlette
 
-from graphql_api.endpoints import metrics
 from tests.graphql_api.schema.subscriber import watching
 from tests.stack import FIXTURE, Stack, eventually
 
@@ -275,26 +272,3 @@ def test_a_hanging_firestore_shows_as_pending_writes_and_errors(own_stack: Stack
     assert 0 < size < 2_000
     assert failed["dropzone_firestore_errors_total DEADLINE_EXCEEDED"] >= 1
     eventually(lambda: numbers(stack)["dropzone_pending_writes"] == 0)
-
-
-async def test_requests_at_the_same_time_share_one_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client without a key could otherwise keep both processors busy. A later request reads the metrics again."""
-    started, release, readings = threading.Event(), threading.Event(), list[int]()
-
-    def read(sources: object) -> bytes:
-        readings.append(1)
-        started.set()
-        assert release.wait(60)
-        return b"reading %d" % len(readings)
-
-    monkeypatch.setattr(metrics, "exposition", read)
-    transport = httpx.ASGITransport(Starlette(routes=[metrics.metrics_endpoint("").route]))
-    async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
-        requests = [asyncio.create_task(client.get("/metrics")) for _ in range(5)]
-        await anyio.to_thread.run_sync(started.wait)
-        release.set()
-        together = await asyncio.gather(*requests)
-        later = await client.get("/metrics")
-
-    assert {response.text for response in together} == {"reading 1"}
-    assert later.text == "reading 2"
