@@ -12,8 +12,8 @@ _UPGRADE = re.compile(rb"(?:^|,)[ \t]*upgrade[ \t]*(?:,|$)", re.IGNORECASE)
 HTTP2_TOKEN = b"h2c"
 _HANDSHAKE_LISTS = (b"connection", b"sec-websocket-protocol")
 _MAX_HANDSHAKE_LIST_BYTES = 1_024
-"""The maximum length of a header with a list in the handshake of a WebSocket. `websockets` needs 50 ms to parse 15,000
-items, and uvicorn keeps each subprotocol until the WebSocket ends.
+"""The maximum length of a header with a list in the handshake of a WebSocket. `websockets` takes 13 ms to parse a list
+of 15,000 items, and uvicorn keeps each subprotocol until the WebSocket ends.
 """
 
 _UPGRADE_TO_HTTP2 = re.compile(rb"\r\nupgrade:[ \t]*h2c[ \t]*(?=\r\n)", re.IGNORECASE)

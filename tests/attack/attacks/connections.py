@@ -71,6 +71,29 @@ for _name, _first in _IDLE.items():
     add(f"idle_connections_{_name}", partial(idle, 4_100, _first), is_short=_name == "after_health_check")
 
 
+async def _repeat_connection(target: Target, number: int, head: bytes) -> None:
+    """Open `number` connections at a time, send the head of a request over each, and read the start of the response."""
+
+    async def act() -> None:
+        async with target.connection() as (reader, writer):
+            writer.write(head)
+            await reader.read(4096)
+
+    await repeat(target, number, act)
+
+
+async def _repeat_request(target: Target, number: int, head: bytes, end: bytes) -> None:
+    """Send one request after the other over `number` connections. A response ends with `end`."""
+
+    async def act() -> None:
+        async with target.connection() as (reader, writer):
+            while True:
+                writer.write(head)
+                await reader.readuntil(end)
+
+    await repeat(target, number, act)
+
+
 @attack()
 async def connections_opened_and_reset(target: Target) -> None:
     """Open and reset connections as fast as possible."""
@@ -155,26 +178,13 @@ async def clients_that_vanish(target: Target) -> None:
 async def refused_handshakes(target: Target) -> None:
     """Send handshakes of WebSockets without the header Sec-WebSocket-Key, over many connections without a key."""
     head = target.head("/graphql", "connection: Upgrade", "upgrade: websocket", method="GET", key=False)
-
-    async def act() -> None:
-        async with target.connection() as (reader, writer):
-            writer.write(head)
-            await reader.read(4096)
-
-    await repeat(target, 16, act)
+    await _repeat_connection(target, 16, head)
 
 
 async def readiness_of_1500_clients(target: Target) -> None:
     """Request `/readyz` over 1,500 connections without a key, one request after the other."""
     head = target.head("/readyz", method="GET", key=False)
-
-    async def act() -> None:
-        async with target.connection() as (reader, writer):
-            while True:
-                writer.write(head)
-                await reader.readuntil(b"\r\n\r\nready\n")
-
-    await repeat(target, 1_500, act)
+    await _repeat_request(target, 1_500, head, b"\r\n\r\nready\n")
 
 
 add("readiness_of_1500_clients", readiness_of_1500_clients)
@@ -183,14 +193,7 @@ add("readiness_of_1500_clients", readiness_of_1500_clients)
 async def paths_of_15000_folders(page: str, target: Target) -> None:
     """Request files in thousands of folders that do not exist, over 64 connections without a key."""
     head = target.head(f"{page}/{'a/' * 15_000}", method="GET", key=False)
-
-    async def act() -> None:
-        async with target.connection() as (reader, writer):
-            while True:
-                writer.write(head)
-                await reader.readuntil(b"\r\n\r\n")
-
-    await repeat(target, 64, act)
+    await _repeat_request(target, 64, head, b"\r\n\r\n")
 
 
 for _name, _page in (("dashboard", "/assets"), ("graphiql", "/graphql/assets")):
@@ -209,13 +212,7 @@ _HANDSHAKES = {
 async def handshakes(headers: list[str], target: Target) -> None:
     """Send handshakes of WebSockets with long lists over 16 connections without a key."""
     head = target.head("/graphql", *_HANDSHAKE, *headers, method="GET", key=False)
-
-    async def act() -> None:
-        async with target.connection() as (reader, writer):
-            writer.write(head)
-            await reader.read(4096)
-
-    await repeat(target, 16, act)
+    await _repeat_connection(target, 16, head)
 
 
 for _name, _headers in _HANDSHAKES.items():
