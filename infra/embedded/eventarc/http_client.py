@@ -60,9 +60,8 @@ class _Connection(asyncio.Protocol):
         self._response = loop.create_future()
         self.is_reusable = False
         self.transport.write(request)
-        timer = loop.call_later(
-            timeout_seconds, self._time_out
-        )  # uses a fifth of the processor time of asyncio.timeout
+        # A timer takes a fifth of the processor time of asyncio.timeout.
+        timer = loop.call_later(timeout_seconds, self._time_out)
         try:
             return await self._response
         finally:
