@@ -51,7 +51,7 @@ from runtime.memory_release import release_memory
 from storage.documents import Unavailable
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 if TYPE_CHECKING:  # importing joserfc, cryptography and aiohttp takes a quarter of the start; see `_access_tokens`
     from graphql_api.auth.oauth.access_tokens import AccessTokens

@@ -27,9 +27,9 @@ from runtime import memory_release
 from storage.documents import Arrival, Header, Problem, ProblemCode, Result, RetryLater, Status, Unavailable, timestamps
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import Document
 from storage.firestore.throttled_log import ThrottledLog
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from triggers import computation, sample_event
 from triggers.result_store import ResultStore
 from triggers.sample_event import Notice, SampleEvent

@@ -36,9 +36,9 @@ from storage.documents.server_time import SERVER_TIME
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, InvalidWrite, PreconditionFailed
-from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import Document, Write
 from storage.firestore.reads.grouped_reader import GroupedReader
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from triggers.sample_event import SampleEvent
 
 MAX_REMEMBERED_SERIES = 100_000

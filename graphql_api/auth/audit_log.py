@@ -17,8 +17,8 @@ from storage.documents import DropzoneError, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
-from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import Document, StructuredQuery, Write
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 RETENTION = timedelta(days=400)
 MAX_ENTRIES = 500

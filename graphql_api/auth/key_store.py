@@ -19,9 +19,9 @@ from storage.documents import DropzoneError, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
-from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import Document, StructuredQuery, Write
 from storage.firestore.reads.query_conditions import add_condition, add_name_condition
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 _MAX_NOTED = 10_000
 _AFTER_DIGITS = "g"

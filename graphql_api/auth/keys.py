@@ -30,7 +30,7 @@ from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.limits import KeyLimits
 from storage.documents import BadRequest, DropzoneError, NotFound, Unavailable, timestamps
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 _TIMEOUT_SECONDS = 10.0
 

@@ -20,8 +20,8 @@ from storage.documents import DropzoneError, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
-from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.throttled_log import ThrottledLog
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 _CHECK_SECONDS = 0.25
 _STORE_SECONDS = 5.0

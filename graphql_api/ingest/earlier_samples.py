@@ -22,8 +22,8 @@ from storage.documents.server_time import SERVER_TIME
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed
-from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.retry import backoff
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 Outcome = Header | Exception
 """The header of a stored sample, or the reason why it was not stored."""

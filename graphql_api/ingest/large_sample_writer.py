@@ -28,7 +28,7 @@ from storage.documents import (
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 _MAX_CHUNKS_IN_FLIGHT = 12
 _HASHER_THREADS = 2

@@ -42,7 +42,7 @@ from storage.documents.validation.validation_report import ValidationReport
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 _MIN_TURN_BYTES = 16 * 1024
 """Larger requests wait for their turn before they are validated on the event loop."""

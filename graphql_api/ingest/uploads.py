@@ -12,8 +12,8 @@ from storage.documents import Header, RetryLater, Upload, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
-from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import Document, StructuredQuery
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 MIN_AGE = timedelta(hours=1)
 """The minimum age of an upload that a sweep removes. An upload takes seconds."""

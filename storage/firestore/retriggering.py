@@ -8,7 +8,7 @@ from storage.documents.server_time import SERVER_TIME
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 
 async def trigger_again(

@@ -5,7 +5,7 @@ from dataclasses import replace
 from storage.documents import document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from storage.rollups.checkpoint import CHECKPOINT, Checkpoint
 
 

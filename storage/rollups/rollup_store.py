@@ -9,9 +9,9 @@ from datetime import date, datetime
 from storage.documents import document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import Document, StructuredQuery, Write
 from storage.firestore.reads.query_conditions import add_name_condition
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from storage.rollups.checkpoint import FORMAT_VERSION
 from storage.rollups.day_rollups import DayRollups, Pause, RollupDocument
 from storage.rollups.rollup import Resolution, Snapshot, decode_hours, end_of, midnight_of

@@ -11,7 +11,7 @@ import pytest
 
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from storage.rollups.checkpoint_store import CheckpointStore
 from storage.rollups.rollup_store import RollupStore
 from storage.rollups.series import TOTAL

@@ -8,7 +8,7 @@ import pytest
 from storage.documents.server_time import SERVER_TIME
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from tests.received import received_sample
 from tests.storage.firestore.scripted_firestore import DATABASE, ScriptedFirestore, serve
 from triggers import main

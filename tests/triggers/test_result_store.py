@@ -13,10 +13,10 @@ import grpc.aio
 import pytest
 
 from storage.documents import RateLimited, Result, Statistics, Status, Unavailable, document_paths
-from storage.firestore import group_commit_writer
 from storage.firestore.client import Firestore
 from storage.firestore.errors import InvalidWrite
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes import group_commit_writer
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from tests.infra.firestore.server_process import FirestoreProcess, call_count
 from tests.ports import free_port
 from tests.storage.firestore.scripted_firestore import ScriptedFirestore, serve

@@ -10,9 +10,9 @@ from starlette.exceptions import HTTPException
 
 from storage.documents import Header, Sample, document_paths
 from storage.documents.tombstone import Tombstone
-from storage.firestore import group_commit_writer
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes import group_commit_writer
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from tests.triggers.machine import DATABASE, Machine
 from tests.triggers.samples import new_large_sample, new_sample
 from triggers import main

@@ -9,10 +9,10 @@ from typing import TypeVar
 from storage.documents import Arrival, Status, document_paths, is_of_sample
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import Document, StructuredQuery
 from storage.firestore.reads.query_conditions import add_condition
 from storage.firestore.retriggering import trigger_again
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from triggers.audit.audit_documents import AuditState, Finding
 from triggers.audit.comparison import Counts, Partition
 from triggers.audit.window import Window

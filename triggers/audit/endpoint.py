@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from storage.documents import Unavailable
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from triggers.audit.audit import Audit
 from triggers.audit.audit_store import AuditStore
 from triggers.result_store import ResultStore

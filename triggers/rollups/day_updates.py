@@ -8,8 +8,8 @@ from datetime import date, datetime
 from itertools import chain
 from typing import NamedTuple
 
-from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import Document
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from storage.rollups.checkpoint import Checkpoint
 from storage.rollups.day_rollups import DayRollups, Pause
 from storage.rollups.later_results import READ_MARGIN, Key, LaterResults, Verified, changes_since, verify

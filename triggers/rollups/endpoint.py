@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from storage.documents import Unavailable, document_paths
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, PreconditionFailed
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from triggers.hourly_archive.archiver import Archiver
 from triggers.rollups.report import Report
 from triggers.rollups.rollup_builder import MIN_RESULTS, RollupBuilder

@@ -23,7 +23,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from storage.rollups.checkpoint import Checkpoint
 from storage.rollups.checkpoint_store import CheckpointStore
 from storage.rollups.day_rollups import DayRollups

@@ -26,8 +26,8 @@ from storage.documents import Header, RetryLater, Status, Tombstone, Upload, doc
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, PreconditionFailed
-from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import Document, Write
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 logger = logging.getLogger("graphql_api")
 

@@ -8,8 +8,8 @@ from typing import Generic, Protocol, TypeVar
 from storage.documents import document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import Write
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 _INTERRUPTED_AFTER = timedelta(seconds=30)
 

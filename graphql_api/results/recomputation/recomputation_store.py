@@ -8,8 +8,8 @@ from graphql_api.results.recomputation.recomputation import Recomputation
 from storage.documents import document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.retriggering import trigger_again
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 
 class RecomputationStore(JobRecords[Recomputation]):

@@ -26,7 +26,7 @@ from graphql_api.results.recomputation.recomputer import Recomputer
 from graphql_api.results.store import Store
 from storage.documents import Retention
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 SUBMITTER = "interrupted"
 SCOPES = frozenset({Scope.READ})

@@ -15,7 +15,7 @@ from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
 from graphql_api.budgets.loop_turns import LoopTurns
 from storage.documents import RateLimited
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 SCOPES = frozenset({Scope.READ})
 EXPIRED = timedelta(days=-1)

@@ -12,7 +12,7 @@ from graphql_api.budgets.budgets import Budgets
 from graphql_api.ingest.daily_usage import DailyUsage
 from graphql_api.limits import Limits
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 SENDER = Caller("one", frozenset())
 

@@ -28,9 +28,9 @@ from storage.documents import Conflict, Header, RateLimited, Retention, Unavaila
 from storage.documents.chunks import MAX_INLINE_BYTES
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import StructuredQuery
 from storage.firestore.retriggering import trigger_again
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from tests.infra.firestore.server_process import FirestoreProcess
 from tests.stack import PATIENCE_SECONDS
 

@@ -18,7 +18,7 @@ from graphql_api.results.store import Store
 from storage.documents import Upload
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from tests.graphql_api.ingest.test_large_sample_writer import OPENING, count_chunks
 from tests.stack import Stack, eventually
 

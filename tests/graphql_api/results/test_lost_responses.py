@@ -16,7 +16,7 @@ from graphql_api.results.store import Store
 from storage.documents import NotFound
 from storage.documents.chunks import MAX_INLINE_BYTES
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from tests.graphql_api.results.operator import SAMPLE, Operator
 from tests.stack import Stack
 

@@ -11,7 +11,7 @@ from storage.documents import InvalidSample, NotFound
 from storage.documents.chunks import MAX_INLINE_BYTES
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from tests.stack import Stack
 
 SUBMITTER = "read-and-delete"

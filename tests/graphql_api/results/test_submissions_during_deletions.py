@@ -15,7 +15,7 @@ from graphql_api.results.filters import EVERYTHING
 from graphql_api.results.store import Store
 from storage.documents import document_paths
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from tests.stack import Stack
 
 SUBMITTER = "submit-during-deletion"

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from tests.storage.firestore.scripted_firestore import ScriptedFirestore, serve
 
 

@@ -16,9 +16,9 @@ from observability.request_context import RequestContext
 from storage.documents import Unavailable
 from storage.firestore.client import Firestore
 from storage.firestore.errors import InvalidWrite
-from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import RunQueryRequest, StructuredQuery, Write
 from storage.firestore.spans import Spans
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from tests.storage.firestore.scripted_firestore import DATABASE, ScriptedFirestore
 from tests.storage.firestore.test_client import Reads, connect
 

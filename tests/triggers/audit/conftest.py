@@ -11,7 +11,7 @@ import pytest
 from storage.documents import Header, Result, Statistics, Status, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from tests.infra.firestore.server_process import FirestoreProcess
 from tests.received import received_sample
 from triggers.audit.audit import Audit

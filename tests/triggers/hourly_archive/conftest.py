@@ -16,7 +16,7 @@ from graphql_api.results.store import Store
 from storage.documents import Archiving, Labels, Result, Status, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from storage.hourly_archive.archive_store import ArchiveStore
 from storage.rollups.merged_statistics import FIELDS, MergedStatistics, ResultStatistics
 from storage.rollups.rollup import EARLIEST, LATEST

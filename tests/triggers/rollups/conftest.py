@@ -19,7 +19,7 @@ from graphql_api.results.summaries import TimeBucket, summarize, summarize_over_
 from storage.documents import Labels, Problem, ProblemCode, Result, Status, Tombstone, document_paths, labels
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from storage.rollups.checkpoint_store import CheckpointStore
 from storage.rollups.merged_statistics import FIELDS, MergedStatistics, ResultStatistics
 from storage.rollups.rollup_store import RollupStore

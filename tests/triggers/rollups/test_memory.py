@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from storage.rollups import day_rollups, rollup_store
 from storage.rollups.rollup import EARLIEST, LATEST, Resolution
 from tests.triggers.rollups.conftest import Database, no_pause

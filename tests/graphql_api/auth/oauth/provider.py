@@ -18,7 +18,7 @@ from graphql_api.auth.oauth.issuer_keys import IssuerKeys, ProviderError
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.identity_providers import IssuerSettings
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 ISSUER = "https://id.example.org"
 PARTNER = "https://id.example.com/realm"

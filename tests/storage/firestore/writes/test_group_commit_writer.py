@@ -5,18 +5,19 @@ import asyncio
 import pytest
 
 from storage.documents import RateLimited, Unavailable
-from storage.firestore import encoding, write_queue
+from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import (
+from storage.firestore.writes import write_queue
+from storage.firestore.writes.group_commit_writer import (
     MAX_BATCH_WRITES,
     MAX_CALLS,
     MAX_PENDING_WRITES,
     MIN_SPLIT_WRITES,
     GroupCommitWriter,
 )
-from storage.firestore.write_queue import MAX_BATCH_BYTES, MIN_SHARE_WRITES
-from tests.storage.firestore.numbered_writes import fill_calls, new_write, seconds, start
+from storage.firestore.writes.write_queue import MAX_BATCH_BYTES, MIN_SHARE_WRITES
 from tests.storage.firestore.scripted_firestore import DATABASE, ScriptedFirestore
+from tests.storage.firestore.writes.numbered_writes import fill_calls, new_write, seconds, start
 
 
 async def test_writes_during_a_call_share_the_next_one(server: ScriptedFirestore, writer: GroupCommitWriter) -> None:

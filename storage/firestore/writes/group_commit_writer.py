@@ -29,7 +29,7 @@ from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, FirestoreUnavailable, write_error
 from storage.firestore.messages import BatchWriteResponse, Write, WriteResult
 from storage.firestore.retry import backoff
-from storage.firestore.write_queue import PendingWrite, Submitter, WriteGroup, WriteQueue, WriteShare
+from storage.firestore.writes.write_queue import PendingWrite, Submitter, WriteGroup, WriteQueue, WriteShare
 
 MAX_BATCH_WRITES = 500
 MAX_CALLS = 2

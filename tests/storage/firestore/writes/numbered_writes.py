@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from storage.firestore import encoding
-from storage.firestore.group_commit_writer import MAX_CALLS, GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import MAX_CALLS, GroupCommitWriter
 from tests.storage.firestore.scripted_firestore import DATABASE, ScriptedFirestore
 
 

@@ -14,9 +14,9 @@ from storage.firestore.errors import (
     InvalidWrite,
     PreconditionFailed,
 )
-from storage.firestore.group_commit_writer import MAX_CALLS, GroupCommitWriter
-from tests.storage.firestore.numbered_writes import fill_calls, new_write, seconds, start
+from storage.firestore.writes.group_commit_writer import MAX_CALLS, GroupCommitWriter
 from tests.storage.firestore.scripted_firestore import ScriptedFirestore
+from tests.storage.firestore.writes.numbered_writes import fill_calls, new_write, seconds, start
 
 Code = grpc.StatusCode
 

@@ -1,6 +1,6 @@
 """While several submitters write, each has a share of the writes in flight."""
 
-from storage.firestore.write_queue import MIN_SHARE_WRITES, QUICK_RATIO, TOGETHER_SECONDS, WriteShare
+from storage.firestore.writes.write_queue import MIN_SHARE_WRITES, QUICK_RATIO, TOGETHER_SECONDS, WriteShare
 
 MAX_WRITES, MAX_CALLS = 500, 2
 MAX_SHARE = MAX_WRITES * MAX_CALLS

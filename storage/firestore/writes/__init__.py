@@ -1,0 +1,1 @@
+"""Writes in groups, and the queue in which submitters take turns."""
