@@ -211,7 +211,7 @@ class _Services:
         """Read from Firestore. Unless a write has just succeeded, also write. Raises `Unavailable` if either fails."""
         await self._firestore.ping(timeout_seconds)
         try:
-            await self._writer.check(timeout_seconds, MAX_WRITE_AGE_SECONDS)
+            await self._writer.probe.check(timeout_seconds, MAX_WRITE_AGE_SECONDS)
         except (FirestoreError, Unavailable) as error:
             raise Unavailable(f"Firestore does not accept writes: {error}") from error
 

@@ -1,1 +1,1 @@
-"""Writes in groups, and the queue in which submitters take turns."""
+"""Writes in groups, the queue in which submitters take turns, and the probe whether Firestore accepts writes."""

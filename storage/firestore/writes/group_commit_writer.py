@@ -15,7 +15,6 @@ is enough.
 
 import asyncio
 import logging
-import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -26,9 +25,10 @@ from observability import tracing
 from storage.documents import RateLimited, Unavailable
 from storage.firestore import metrics, spans
 from storage.firestore.client import Firestore
-from storage.firestore.errors import FirestoreError, FirestoreUnavailable, write_error
+from storage.firestore.errors import FirestoreUnavailable, write_error
 from storage.firestore.messages import BatchWriteResponse, Write, WriteResult
 from storage.firestore.retry import backoff
+from storage.firestore.writes.write_probe import WriteProbe
 from storage.firestore.writes.write_queue import PendingWrite, Submitter, WriteGroup, WriteQueue, WriteShare
 
 MAX_BATCH_WRITES = 500
@@ -63,9 +63,7 @@ class GroupCommitWriter:
         self._sent_writes = 0
         self._groups: deque[WriteGroup] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self._accepted_at = -math.inf
-        """When Firestore last accepted a batch. Not known at the start, and not after Firestore has refused one."""
-        self._try: asyncio.Task[Unavailable | FirestoreError | None] | None = None
+        self.probe = WriteProbe(firestore, timeout_seconds)
 
     async def write(self, write: Write, submitter: str = "") -> WriteResult:
         """Return the `WriteResult` of a `Write` after Firestore has committed it.
@@ -147,36 +145,6 @@ class GroupCommitWriter:
         """The number of writes that one submitter may have in flight now."""
         return self._share.at(asyncio.get_running_loop().time())
 
-    async def check(self, timeout_seconds: float, max_age_seconds: float) -> None:
-        """Return if Firestore accepts writes. Otherwise raise `Unavailable` or `FirestoreError`.
-
-        This method tries one write, unless the last batch was accepted less than `max_age_seconds` ago, or an earlier
-        try has no outcome yet. A slow write is not refused: if the try takes longer than `timeout_seconds`, the last
-        outcome counts.
-        """
-        if asyncio.get_running_loop().time() - self._accepted_at < max_age_seconds:
-            return
-        if self._try is None:
-            self._try = asyncio.create_task(self._try_write())
-        done, _ = await asyncio.wait({self._try}, timeout=timeout_seconds)
-        error = next((each.result() for each in done), None)
-        if not done and self._accepted_at == -math.inf:
-            error = Unavailable(f"Firestore has not confirmed a write within {timeout_seconds:g} s")
-        if error is not None:
-            raise error
-
-    async def _try_write(self) -> Unavailable | FirestoreError | None:
-        try:
-            await self._firestore.check_writes(self.timeout_seconds)
-        except (Unavailable, FirestoreError) as error:
-            self._accepted_at = -math.inf
-            return error
-        else:
-            self._accepted_at = asyncio.get_running_loop().time()
-            return None
-        finally:
-            self._try = None
-
     async def close(self) -> None:
         """Wait until every write has its outcome and every call has returned."""
         while futures := [group.done for group in self._groups if not group.done.done()]:
@@ -185,8 +153,7 @@ class GroupCommitWriter:
             await asyncio.wait(calls)
         if self._timer is not None:
             self._timer.cancel()
-        if self._try is not None:
-            self._try.cancel()
+        self.probe.close()
 
     def _expire_groups(self) -> None:
         """Fail the groups whose deadline has passed, and set the timer for the next group."""
@@ -244,12 +211,12 @@ class GroupCommitWriter:
         except FirestoreUnavailable as error:
             self._retry_later(batch, error)
         except Exception as error:  # noqa: BLE001 - every write of this batch gets the error
-            self._accepted_at = -math.inf
+            self.probe.note_refused()
             for pending in batch:
                 pending.resolve(error)
         else:
-            self._accepted_at = loop.time()
-            self._share.adjust(self._accepted_at - started, len(batch))
+            self.probe.note_accepted()
+            self._share.adjust(loop.time() - started, len(batch))
             self._resolve(batch, response)
         finally:
             self._sent_writes -= len(batch)
@@ -272,8 +239,10 @@ class GroupCommitWriter:
 
     def _retry_later(self, batch: list[PendingWrite], error: FirestoreUnavailable) -> None:
         """Put `batch` back at the front of the queue after a pause. Writes are retried until their deadlines."""
-        is_contention = error.status is grpc.StatusCode.ABORTED  # Firestore accepts other writes
-        self._accepted_at = asyncio.get_running_loop().time() if is_contention else -math.inf
+        if error.status is grpc.StatusCode.ABORTED:  # contention: Firestore accepts other writes
+            self.probe.note_accepted()
+        else:
+            self.probe.note_refused()
         pauses = next((pending.pauses for pending in batch if pending.pauses is not None), None) or backoff()
         for pending in batch:
             pending.pauses = pauses

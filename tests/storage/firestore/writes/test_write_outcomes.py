@@ -10,7 +10,6 @@ from storage.firestore.client import Firestore
 from storage.firestore.errors import (
     DamagedDocument,
     FirestoreError,
-    FirestoreUnavailable,
     InvalidWrite,
     PreconditionFailed,
 )
@@ -143,68 +142,3 @@ async def test_close_waits_for_every_outcome(server: ScriptedFirestore, writer: 
     await closing
 
     assert seconds(await task) == [1]
-
-
-async def test_the_first_check_writes_once(server: ScriptedFirestore, writer: GroupCommitWriter) -> None:
-    """Nothing is known before. Its success is the proof for the next check."""
-    server.respond()
-
-    await writer.check(30, 3600)
-    await writer.check(30, 3600)
-
-    assert len(server.batches) == 1
-
-
-async def test_a_check_of_an_idle_writer_writes_again(server: ScriptedFirestore, writer: GroupCommitWriter) -> None:
-    """A batch that was accepted too long ago proves nothing."""
-    server.respond(2)
-    await writer.write(new_write("1"))
-
-    await writer.check(30, 0)
-
-    assert len(server.batches) == 2
-
-
-async def test_each_check_writes_until_a_write_succeeds(server: ScriptedFirestore, writer: GroupCommitWriter) -> None:
-    """After Firestore has refused a batch, the next batch or check shows whether it accepts writes again."""
-    server.respond()
-    await writer.write(new_write("1"))
-    server.fail(Code.PERMISSION_DENIED)
-    with pytest.raises(FirestoreError):
-        await writer.write(new_write("2"))
-    server.fail(Code.RESOURCE_EXHAUSTED)
-    with pytest.raises(FirestoreUnavailable, match="RESOURCE_EXHAUSTED"):
-        await writer.check(30, 3600)
-    server.respond()
-
-    for _ in range(2):
-        await writer.check(30, 3600)
-
-    assert len(server.batches) == 4
-
-
-async def test_a_slow_write_is_not_refused(server: ScriptedFirestore, writer: GroupCommitWriter) -> None:
-    """Checks wait for the same try. Only at the start, its outcome is needed."""
-    for _ in range(2):
-        with pytest.raises(Unavailable, match="not confirmed a write within"):
-            await writer.check(0.01, 3600)
-    server.respond()
-    await writer.check(30, 3600)
-
-    await writer.check(0.01, 0)
-
-    await server.wait_for(lambda batches: len(batches) == 2)
-
-
-async def test_a_write_that_only_others_prevent_proves_that_writes_are_accepted(
-    server: ScriptedFirestore, writer: GroupCommitWriter
-) -> None:
-    """Contention and failed preconditions say nothing about the disk."""
-    server.set_statuses({"1": [Code.ABORTED, Code.ALREADY_EXISTS]})
-    server.respond(2)
-    with pytest.raises(PreconditionFailed):
-        await writer.write(new_write("1"))
-
-    await writer.check(30, 3600)
-
-    assert len(server.batches) == 2
