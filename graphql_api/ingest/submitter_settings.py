@@ -27,20 +27,21 @@ _SKIPS_MISSING = "skips_missing"
 _MAX_CACHED_SUBMITTERS = 10_000
 
 
-class Current(NamedTuple):
+class CurrentSettings(NamedTuple):
     """The settings that apply to a sample that is submitted now."""
 
     expiry: Expiry
     skips_missing: bool
 
 
-class _Cached(NamedTuple):
-    """Settings, the monotonic time at which they were read, and Firestore's time if samples or results expire."""
+class _CachedSettings(NamedTuple):
+    """The settings of a submitter, as they were read."""
 
     retention: Retention
     skips_missing: bool
     read_at: datetime | None
-    monotonic: float
+    """The time of the read by Firestore's clock. None if neither samples nor results expire."""
+    monotonic_read_at: float
 
 
 class SubmitterSettings:
@@ -49,8 +50,8 @@ class SubmitterSettings:
     def __init__(self, firestore: Firestore, default_retention: Retention) -> None:
         self._firestore = firestore
         self.default_retention = default_retention
-        self._cache: LRUCache[str, _Cached] = LRUCache(_MAX_CACHED_SUBMITTERS)
-        self._reads = SharedTasks[str, _Cached]()
+        self._cache: LRUCache[str, _CachedSettings] = LRUCache(_MAX_CACHED_SUBMITTERS)
+        self._reads = SharedTasks[str, _CachedSettings]()
 
     async def retention(self, submitter: str) -> tuple[Retention, bool]:
         """Return the retention of a submitter, and whether it is the default."""
@@ -74,15 +75,15 @@ class SubmitterSettings:
         """Store whether nulls are skipped in all samples of a submitter, with an entry of the audit log."""
         await self._change(submitter, {_SKIPS_MISSING: True} if skips_missing else {}, [_SKIPS_MISSING], entry)
 
-    async def current(self, submitter: str) -> Current:
+    async def current(self, submitter: str) -> CurrentSettings:
         """Return the settings that apply to a sample that this submitter submits now."""
         cached = self._cache.get(submitter)
-        if cached is None or time.monotonic() - cached.monotonic > CACHE_SECONDS:
+        if cached is None or time.monotonic() - cached.monotonic_read_at > CACHE_SECONDS:
             cached = await self._reads.run(submitter, partial(self._read, submitter))
         if cached.read_at is None:
-            return Current(Expiry(), cached.skips_missing)
-        now = cached.read_at + timedelta(seconds=time.monotonic() - cached.monotonic)
-        return Current(cached.retention.expiry(now), cached.skips_missing)
+            return CurrentSettings(Expiry(), cached.skips_missing)
+        now = cached.read_at + timedelta(seconds=time.monotonic() - cached.monotonic_read_at)
+        return CurrentSettings(cached.retention.expiry(now), cached.skips_missing)
 
     async def _stored(self, submitter: str) -> dict[str, object]:
         path = document_paths.settings(submitter)
@@ -97,12 +98,12 @@ class SubmitterSettings:
         self._cache.pop(submitter, None)
         self._reads.replace(submitter)  # this read may return the earlier settings
 
-    async def _read(self, submitter: str) -> _Cached:
+    async def _read(self, submitter: str) -> _CachedSettings:
         started = time.monotonic()  # before Firestore's time, so that nothing expires early
         stored = await self._stored(submitter)
         retention = Retention.from_fields(stored) or self.default_retention
         read_at = None if retention == Retention() else await self._firestore.now()
-        cached = _Cached(retention, _SKIPS_MISSING in stored, read_at, started)
+        cached = _CachedSettings(retention, _SKIPS_MISSING in stored, read_at, started)
         if self._reads.is_current(submitter):
             self._cache[submitter] = cached
         return cached
