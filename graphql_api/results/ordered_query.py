@@ -77,7 +77,7 @@ class OrderedQuery:
         limit: int,
         *,
         start: Cursor | None = None,
-        inclusive: bool = False,
+        includes_start: bool = False,
         end: Cursor | None = None,
         backward: bool = False,
     ) -> Any:
@@ -98,7 +98,7 @@ class OrderedQuery:
             query.order_by.add(direction=direction).field.field_path = field
         if start is not None:
             self._set_cursor(query.start_at, start, collection_name, "before" if backward else "after")
-            query.start_at.before = inclusive
+            query.start_at.before = includes_start
         if end is not None:
             self._set_cursor(query.end_at, end, collection_name, "after" if backward else "before")
             query.end_at.before = True

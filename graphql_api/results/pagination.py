@@ -56,14 +56,14 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
 class PageRequest:
     """Requests the first `size` documents between two cursors, or the last `size` documents if `backward` is set.
 
-    The documents at the cursors are excluded. If `inclusive` is set, the document at `start` is included.
+    The documents at the cursors are excluded. If `includes_start` is set, the document at `start` is included.
     """
 
     size: int
     backward: bool = False
     after: Cursor | None = None
     before: Cursor | None = None
-    inclusive: bool = False
+    includes_start: bool = False
 
     @classmethod
     def of(cls, first: int | None, after: str | None, last: int | None, before: str | None) -> "PageRequest":
@@ -98,7 +98,7 @@ class PageRequest:
         if self.start is None:
             return None
         after, before = (self.start, None) if self.backward else (None, self.start)
-        return PageRequest(1, not self.backward, after, before, inclusive=True)
+        return PageRequest(1, not self.backward, after, before, includes_start=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,14 +152,14 @@ class ShardedQuery:
         self, request: PageRequest, position: Cursor | None, limit: int, read_time: datetime | None
     ) -> list[list[Any]]:
         """Return the next `limit` documents of each shard between `position` and the end of `request`."""
-        inclusive = request.inclusive and position == request.start
+        includes_start = request.includes_start and position == request.start
         messages = [
             self._query.message(
                 self._collection,
                 shard,
                 limit,
                 start=position,
-                inclusive=inclusive,
+                includes_start=includes_start,
                 end=request.end,
                 backward=request.backward,
             )
