@@ -173,7 +173,7 @@ class Authenticator:
         self._valid.remove(digest(key))
 
     async def _find(self, key: str, address: str) -> Caller | None:
-        source = next((source for source in self._sources if source.is_form(key)), None)
+        source = next((source for source in self._sources if source.recognizes(key)), None)
         key_digest = digest(key)
         if source is None or time.monotonic() < self._invalid.get(key_digest, 0):
             return None
@@ -197,7 +197,7 @@ class Authenticator:
             self._valid.remove(key_digest)
             self._invalid[key_digest] = expires_at
             return None
-        ends_at = time.monotonic() + found.seconds
+        ends_at = time.monotonic() + found.valid_seconds
         self._valid.put(
             key_digest, CacheEntry(found.caller, min(expires_at, ends_at) if source.is_revocable else ends_at)
         )

@@ -5,11 +5,11 @@ from typing import NamedTuple, Protocol
 from graphql_api.auth.scopes import Caller
 
 
-class Found(NamedTuple):
-    """The caller to whom a valid credential belongs, and the number of seconds for which the credential stays valid."""
+class FoundCaller(NamedTuple):
+    """The caller to whom a credential belongs, and for how many seconds from now the credential is valid."""
 
     caller: Caller
-    seconds: float
+    valid_seconds: float
 
 
 class CredentialSource(Protocol):
@@ -19,10 +19,10 @@ class CredentialSource(Protocol):
     def is_revocable(self) -> bool:
         """Whether a credential can become invalid before it expires. If so, it is read again every few seconds."""
 
-    def is_form(self, text: str) -> bool:
+    def recognizes(self, text: str) -> bool:
         """Return whether `text` has the form of such a credential."""
 
-    async def find(self, text: str) -> Found | None:
+    async def find(self, text: str) -> FoundCaller | None:
         """Return the caller, or None if the credential is not valid now.
 
         Raises `Unavailable` if the credential cannot be checked now.

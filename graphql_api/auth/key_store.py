@@ -10,7 +10,7 @@ from cachetools import LRUCache
 from graphql_api.auth.api_keys import ApiKey, is_key
 from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
-from graphql_api.auth.credential_source import Found
+from graphql_api.auth.credential_source import FoundCaller
 from graphql_api.auth.scopes import MAX_LABEL_BYTES, Caller
 from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
 from graphql_api.budgets.loop_turns import LoopTurns
@@ -43,20 +43,20 @@ class KeyStore:
         """The last day for which this process has stored the use of a key, by digest."""
         self._writes: set[asyncio.Task[None]] = set()
 
-    def is_form(self, text: str) -> bool:
+    def recognizes(self, text: str) -> bool:
         """Return whether `text` has the form of a key."""
         return is_key(text)
 
-    async def find(self, text: str) -> Found | None:
+    async def find(self, text: str) -> FoundCaller | None:
         """Return the caller to whom a key belongs, or None if the key is not valid now."""
         return await self.find_by_digest(digest(text))
 
-    async def find_by_digest(self, key_digest: str) -> Found | None:
+    async def find_by_digest(self, key_digest: str) -> FoundCaller | None:
         """Return the caller to whom the key with this digest belongs, or None if the key is not valid now."""
         api_key = await self.read(key_digest)
-        seconds = 0.0 if api_key is None else api_key.remaining_seconds()
         if api_key is None:
             return None
+        seconds = api_key.remaining_seconds()
         if seconds <= 0:
             self.note_refusal(key_digest, api_key)
             return None
@@ -64,7 +64,7 @@ class KeyStore:
         name = f"key {key_digest[:SHOWN_DIGITS]}"
         label = shorten(api_key.label, MAX_LABEL_BYTES) or name
         caller = Caller(api_key.submitter, api_key.scopes, name, api_key.expires, api_key.limits, label)
-        return Found(caller, seconds)
+        return FoundCaller(caller, seconds)
 
     def note_use(self, key_digest: str, api_key: ApiKey) -> None:
         """Store in the background that a key was used today. At most one write per key, day and process."""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
-from graphql_api.auth.credential_source import Found
+from graphql_api.auth.credential_source import FoundCaller
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.auth.secret_text import digest, is_secret, new_secret
@@ -77,11 +77,11 @@ class SessionStore:
         self._key_store = key_store
         self._audit_log = audit_log
 
-    def is_form(self, text: str) -> bool:
+    def recognizes(self, text: str) -> bool:
         """Return whether `text` has the form of a session's secret."""
         return is_secret(text, SESSION_PREFIX)
 
-    async def find(self, text: str) -> Found | None:
+    async def find(self, text: str) -> FoundCaller | None:
         """Return the caller of a session, or None if it has ended or its key is no longer valid."""
         fields = await self._read(document_paths.session(digest(text)))
         if fields is None:
@@ -95,9 +95,9 @@ class SessionStore:
             of_key = await self._key_store.find_by_digest(session.key_digest)
             if of_key is None:
                 return None
-            seconds = min(seconds, of_key.seconds)
+            seconds = min(seconds, of_key.valid_seconds)
             caller = replace(caller, limits=of_key.caller.limits, label=of_key.caller.label)
-        return Found(caller, seconds) if seconds > 0 else None
+        return FoundCaller(caller, seconds) if seconds > 0 else None
 
     async def start(self, caller: Caller, key_digest: str | None) -> tuple[str, Session]:
         """Store a new session of `caller`, and return its secret. It expires no later than the caller's credential."""

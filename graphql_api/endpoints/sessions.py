@@ -69,7 +69,7 @@ class SessionEndpoints:
         credential = http_request.credential(request.scope)
         if credential.key is None or credential.is_cookie:
             secret, session = await self._exchange(request, credential.address)
-        elif self._services.sessions.is_form(credential.key):
+        elif self._services.sessions.recognizes(credential.key):
             raise BadRequest("a session cannot start another session; send an API key, an access token or a link")
         elif credential.submitter is not None:
             raise BadRequest(
@@ -78,7 +78,7 @@ class SessionEndpoints:
         else:
             caller = await self._services.authenticator.authenticate(credential)
             self._services.budgets.allowance(caller).admit_request()
-            key_digest = digest(credential.key) if self._services.keys.is_form(credential.key) else None
+            key_digest = digest(credential.key) if self._services.keys.recognizes(credential.key) else None
             secret, session = await self._services.sessions.start(caller, key_digest)
         response = _response(session, status=201)
         set_session(response, request, secret, session)

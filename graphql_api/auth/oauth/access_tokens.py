@@ -17,7 +17,7 @@ from joserfc.jwt import JWTClaimsRegistry
 
 from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
-from graphql_api.auth.credential_source import Found
+from graphql_api.auth.credential_source import FoundCaller
 from graphql_api.auth.oauth.issuer_keys import IssuerKeys
 from graphql_api.auth.scopes import MAX_LABEL_BYTES, Caller, Scope
 from graphql_api.auth.secret_text import digest
@@ -76,11 +76,11 @@ class AccessTokens:
         """Return the keys and the metadata of an issuer."""
         return self._keys[issuer.url]
 
-    def is_form(self, text: str) -> bool:
+    def recognizes(self, text: str) -> bool:
         """Return whether `text` can be a signed token: three parts, and not too long."""
         return bool(self._issuers) and text.count(".") == 2 and len(text) <= MAX_TOKEN_BYTES and text.isascii()
 
-    async def find(self, text: str) -> Found | None:
+    async def find(self, text: str) -> FoundCaller | None:
         """Return the caller of a token, or None if the token is not valid now."""
         try:
             issuer, claims = await self._verify(text)
@@ -152,7 +152,7 @@ class AccessTokens:
         if not isinstance(expires, int | float) or expires <= time.time():
             raise _Refused("the token has expired")
 
-    def _caller(self, issuer: IssuerSettings, claims: Mapping[str, object]) -> Found:
+    def _caller(self, issuer: IssuerSettings, claims: Mapping[str, object]) -> FoundCaller:
         rules = self._rules
         submitter = self._submitter(issuer, claims)
         expires = claims["exp"]
@@ -162,7 +162,7 @@ class AccessTokens:
         client = _client(claims)
         ends = datetime.fromtimestamp(min(expires, 253_402_300_799), UTC)
         caller = Caller(submitter, scopes, f"token of {client}", ends, label=client)
-        return Found(caller, expires - time.time())
+        return FoundCaller(caller, expires - time.time())
 
     def _submitter(self, issuer: IssuerSettings, claims: Mapping[str, object]) -> str:
         claim = self._rules.submitter_claim

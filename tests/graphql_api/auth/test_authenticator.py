@@ -10,7 +10,7 @@ import pytest
 
 from graphql_api.auth.api_keys import ApiKey, new_key
 from graphql_api.auth.authenticator import Authenticator
-from graphql_api.auth.credential_source import Found
+from graphql_api.auth.credential_source import FoundCaller
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.auth.secret_text import digest
@@ -231,11 +231,11 @@ class HangingProvider:
     def __init__(self) -> None:
         self.release = asyncio.Event()
 
-    def is_form(self, text: str) -> bool:
+    def recognizes(self, text: str) -> bool:
         """Return whether a text is a token."""
         return text.startswith("token")
 
-    async def find(self, text: str) -> Found | None:
+    async def find(self, text: str) -> FoundCaller | None:
         """Wait for the provider. No token is valid."""
         del text
         await self.release.wait()

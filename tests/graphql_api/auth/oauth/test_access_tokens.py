@@ -40,7 +40,7 @@ async def test_a_valid_token_names_submitter_scopes_and_expiry(key: Any, alg: st
     assert found.caller.submitter == "station-7"
     assert found.caller.scopes == {Scope.READ, Scope.SUBMIT}
     assert found.caller.credential == "token of station"
-    assert 50 < found.seconds <= 60
+    assert 50 < found.valid_seconds <= 60
 
 
 @pytest.mark.parametrize("name", ["auth0|5f7c8ec7c33c6c004bbafe82", "google-oauth2|10354799159714", "x4Kt@clients"])
@@ -133,7 +133,7 @@ async def test_a_token_of_an_attacker_is_refused(attack: str) -> None:
     tokens = provider.tokens()
     token = ATTACKS[attack]()
 
-    assert tokens.is_form(token)
+    assert tokens.recognizes(token)
     assert [await tokens.find(token) for _ in range(3)] == [None] * 3
 
     await provider.audit_log.wait()
@@ -147,9 +147,9 @@ def test_a_huge_token_is_not_parsed() -> None:
     """It does not have the form of a token."""
     token = sign(claims(padding="x" * MAX_TOKEN_BYTES))
 
-    assert not Provider().tokens().is_form(token)
-    assert not Provider().tokens().is_form("dz_a-key-without-dots")
-    assert not AccessTokens([], RULES, MemoryAuditLog()).is_form(sign(claims()))
+    assert not Provider().tokens().recognizes(token)
+    assert not Provider().tokens().recognizes("dz_a-key-without-dots")
+    assert not AccessTokens([], RULES, MemoryAuditLog()).recognizes(sign(claims()))
 
 
 async def test_a_token_that_is_invalid_in_any_case_needs_no_keys() -> None:
