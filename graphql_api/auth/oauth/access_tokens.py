@@ -29,6 +29,8 @@ MAX_TOKEN_BYTES = 8_192
 _TYPES = ("at+jwt", "application/at+jwt")
 _MAX_SUBJECT_BYTES = 200
 _CLOCK_SKEW_SECONDS = 5
+_LAST_SECOND = datetime.max.replace(microsecond=0, tzinfo=UTC)
+"""The latest time of expiry that a `datetime` can hold."""
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519")
 _REGISTRY = JWSRegistry(algorithms=_ALGORITHMS, strict_check_header=False)
 
@@ -160,7 +162,7 @@ class AccessTokens:
         granted = _texts(claims.get(rules.scope_claim))
         scopes = frozenset(Scope(ours) for ours, theirs in rules.scopes.items() if theirs in granted)
         client = _client(claims)
-        ends = datetime.fromtimestamp(min(expires, 253_402_300_799), UTC)
+        ends = datetime.fromtimestamp(min(expires, _LAST_SECOND.timestamp()), UTC)
         caller = Caller(submitter, scopes, f"token of {client}", ends, label=client)
         return FoundCaller(caller, expires - time.time())
 
