@@ -11,11 +11,10 @@ from datetime import date, datetime, timedelta
 
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.results.filters import Selection
-from graphql_api.results.rolled_up_results import Group, time_range
+from graphql_api.results.rolled_up_results import Group, group_with, time_range
 from storage.documents import Labels
 from storage.firestore.client import Firestore
 from storage.hourly_archive.archive_store import ArchiveStore
-from storage.hourly_archive.archived_day import ArchivedDay
 from storage.rollups.merged_statistics import MergedStatistics
 from storage.rollups.rollup import LATEST, Resolution
 
@@ -59,17 +58,12 @@ class ArchivedResults:
         start, end = Resolution.HOUR.whole(earliest, latest)
         if latest == LATEST:
             end = LATEST
-        first, last = resolution.whole(start, end)
-        if first >= last:
-            first = last = start
         having = selection.labels if names or selection.labels else None
-        parts = [(start, first, Resolution.HOUR), (first, last, resolution), (last, end, Resolution.HOUR)]
-        for part_start, part_end, part_resolution in parts:
-            if part_start < part_end:
-                pieces = self._part(submitter, part_start, part_end, names, having, part_resolution, read_time)
-                async with aclosing(pieces):
-                    async for piece in pieces:
-                        yield piece
+        for part_start, part_end, part_resolution in resolution.parts(start, end):
+            pieces = self._part(submitter, part_start, part_end, names, having, part_resolution, read_time)
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    yield piece
 
     async def _part(
         self,
@@ -94,13 +88,8 @@ class ArchivedResults:
                     for piece in sorted(pieces, key=lambda piece: piece[0]):
                         yield piece
                     day, pieces = each.day, []
-                group = _group(each, names)
+                group = group_with(each.labels or {}, names)
                 spans = each.spans(resolution).items()
                 pieces += [(span_start, group, merged) for span_start, merged in spans if start <= span_start < end]
         for piece in sorted(pieces, key=lambda piece: piece[0]):
             yield piece
-
-
-def _group(day: ArchivedDay, names: Sequence[str]) -> Group:
-    labels = day.labels or {}
-    return tuple(labels.get(name) for name in names)

@@ -27,7 +27,7 @@ from storage.rollups.rollup import EARLIEST, LATEST, Resolution
 from storage.rollups.rollup_store import RollupStore, Window
 from storage.rollups.series import BY_SERIES, TOTAL, Series, labels_of
 
-_RESOLUTION = timedelta(microseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
 _FIELDS = ("timestamp", *FIELDS, "sketch")
 
 
@@ -118,16 +118,11 @@ class _Reader:
 
     async def _rolled_up(self, start: datetime, end: datetime, resolution: Resolution) -> AsyncGenerator[Piece, None]:
         """Yield the pieces of whole hours that the checkpoint covers."""
-        first, last = resolution.whole(start, end)
-        if first >= last:
-            first = last = start
-        parts = [(start, first, Resolution.HOUR), (first, last, resolution), (last, end, Resolution.HOUR)]
-        for part_start, part_end, part_resolution in parts:
-            if part_start < part_end:
-                pieces = self._verified(part_start, part_end, part_resolution)
-                async with aclosing(pieces):
-                    async for piece in pieces:
-                        yield piece
+        for part_start, part_end, part_resolution in resolution.parts(start, end):
+            pieces = self._verified(part_start, part_end, part_resolution)
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    yield piece
 
     async def _verified(self, start: datetime, end: datetime, resolution: Resolution) -> AsyncGenerator[Piece, None]:
         """Yield the pieces of whole spans. Use a rollup only if it has the correct number of results."""
@@ -187,7 +182,7 @@ class _Reader:
         groups: dict[Group, MergedStatistics] = {}
         for series in all_series:
             await turn.pause()
-            group, key = _group_of(labels_of(series), self.names), (span, series)
+            group, key = group_with(labels_of(series), self.names), (span, series)
             stored, added = window.snapshots.pop(key, None), later.statistics.pop(key, None)
             for merged in (None if stored is None else stored.statistics(), added):
                 if merged is not None and group in groups:
@@ -242,7 +237,8 @@ def group_of(document: Document, names: Sequence[str]) -> Group:
     return tuple(stored[name].string_value if name in stored else None for name in names)
 
 
-def _group_of(found: Labels, names: Sequence[str]) -> Group:
+def group_with(found: Labels, names: Sequence[str]) -> Group:
+    """Return the group of results with these labels."""
     return tuple(found.get(name) for name in names)
 
 
@@ -257,7 +253,7 @@ def time_range(bounds: Sequence[Bound]) -> tuple[datetime, datetime]:
     for bound in bounds:
         value: Any = cast(datetime, bound.value).astimezone(UTC)
         if bound.operator in (">", "<=") and value < LATEST:
-            value += _RESOLUTION
+            value += _MICROSECOND
         if bound.operator in (">=", ">"):
             start = max(start, value)
         else:

@@ -47,6 +47,17 @@ class Resolution(Enum):
         first = self.start_of(start)
         return first if first == start else self.end_of(first), self.start_of(end)
 
+    def parts(self, start: datetime, end: datetime) -> list[tuple[datetime, datetime, "Resolution"]]:
+        """Divide a range of whole hours: into whole spans, and into the hours before and after them.
+
+        Each part has a start, an end and a resolution.
+        """
+        first, last = self.whole(start, end)
+        if first >= last:
+            first = last = start
+        parts = [(start, first, Resolution.HOUR), (first, last, self), (last, end, Resolution.HOUR)]
+        return [part for part in parts if part[0] < part[1]]
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:

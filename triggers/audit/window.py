@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-_RESOLUTION = timedelta(microseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class Window(NamedTuple):
@@ -20,7 +20,7 @@ class Window(NamedTuple):
     @property
     def is_divisible(self) -> bool:
         """Whether both halves of the window are shorter. Times have a precision of one microsecond."""
-        return self.length > _RESOLUTION
+        return self.length > _MICROSECOND
 
     def halves(self) -> tuple["Window", "Window"]:
         """Return the first and the second half."""
