@@ -42,17 +42,18 @@ def exact(samples: list[list[float]]) -> tuple[Fraction, float]:
 
 
 @given(st.lists(st.lists(ordinary, min_size=1, max_size=20), min_size=1, max_size=20))
-def test_merged_statistics_equal_those_of_numpy(samples: list[list[float]]) -> None:
-    """They agree to twelve digits."""
+def test_merged_statistics_equal_those_of_all_values_together(samples: list[list[float]]) -> None:
+    """They agree to twelve digits. The deviation of numpy is 0 for values below 1e-162, whose squares underflow."""
     together = np.concatenate([np.array(data) for data in samples])
+    mean, standard_deviation = exact(samples)
 
     found = merged(samples)
 
     assert (found.results, found.count) == (len(samples), together.size)
     assert (found.minimum, found.maximum) == (together.min(), together.max())
     scale = float(np.abs(together).max())
-    assert found.mean() == pytest.approx(float(together.mean()), rel=1e-12, abs=1e-15 * scale)
-    assert found.standard_deviation() == pytest.approx(float(together.std()), rel=1e-12, abs=1e-15 * scale)
+    assert found.mean() == pytest.approx(float(mean), rel=1e-12, abs=1e-15 * scale)
+    assert found.standard_deviation() == pytest.approx(standard_deviation, rel=1e-12, abs=1e-15 * scale)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e9, 1e15, -1e15])
