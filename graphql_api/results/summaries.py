@@ -105,28 +105,8 @@ async def summarize_over_time(
     Buckets without results are omitted. Raises `TooComplex` after `MAX_SECONDS`, or if there are more than
     `MAX_BUCKETS` buckets of all groups.
     """
-    buckets: dict[tuple[datetime, Group], Summary] = {}
-    latest: list[Summary] = []
     uses_archive = bucket in _RESOLUTIONS and has_stored_hours(selection)
-
-    async def bucket_of(timestamp: datetime, group: Group) -> Summary:
-        """Return the bucket of a result. Results arrive in order of time stamps, so earlier buckets are complete."""
-        nonlocal latest
-        key = bucket.start(timestamp), group
-        if key not in buckets:
-            if len(buckets) == MAX_BUCKETS:
-                raise TooComplex(
-                    f"the results are in more than {MAX_BUCKETS:,} time buckets; choose a longer `bucket`, fewer "
-                    "groups, or a shorter range in `filter.timestamp`",
-                    limit="max_time_buckets",
-                )
-            if buckets and next(reversed(buckets))[0] != key[0]:
-                await _finish(store, submitter, latest)
-                latest = []
-            buckets[key] = Summary(uses_archive=uses_archive)
-            latest.append(buckets[key])
-        return buckets[key]
-
+    buckets = _Buckets(store, submitter, bucket, uses_archive=uses_archive)
     async with _time_limit(), AsyncExitStack() as stack:
         view = await store.rolled_up_results.view(submitter)
         resolution = _RESOLUTIONS.get(bucket, Resolution.HOUR)
@@ -138,7 +118,7 @@ async def summarize_over_time(
             nonlocal next_archived
             while next_archived is not None and next_archived[0] <= timestamp:
                 start, group, piece = next_archived
-                (await bucket_of(start, group)).merge_archived(piece)
+                (await buckets.of(start, group)).merge_archived(piece)
                 next_archived = await anext(archived, None)
 
         rolled_up = None
@@ -148,16 +128,51 @@ async def summarize_over_time(
             async with aclosing(rolled_up) as pieces:
                 async for start, group, piece in pieces:
                     await add_archived_until(start)
-                    (await bucket_of(start, group)).merge(piece)
+                    (await buckets.of(start, group)).merge(piece)
         else:
             async with aclosing(_read(store, submitter, selection, names, view.read_time)) as results:
                 async for timestamp, group, document in results:
                     if next_archived is not None:
                         await add_archived_until(timestamp)
-                    add_result(await bucket_of(timestamp, group), document)
+                    add_result(await buckets.of(timestamp, group), document)
         await add_archived_until(LATEST)
-        await _finish(store, submitter, latest)
-    return buckets
+        await buckets.finish_latest()
+    return buckets.summaries
+
+
+class _Buckets:
+    """The summaries of the time buckets and groups that have results. Results are added in the order of time."""
+
+    def __init__(self, store: Store, submitter: str, bucket: TimeBucket, *, uses_archive: bool) -> None:
+        self.summaries: dict[tuple[datetime, Group], Summary] = {}
+        """The summaries by the start of their bucket, the earliest first, and by their group."""
+        self._store = store
+        self._submitter = submitter
+        self._bucket = bucket
+        self._uses_archive = uses_archive
+        self._latest: list[Summary] = []
+        """The summaries of the latest bucket, which are not finished."""
+
+    async def of(self, timestamp: datetime, group: Group) -> Summary:
+        """Return the summary to which to add a result. If its bucket is new, finish all earlier buckets."""
+        key = self._bucket.start(timestamp), group
+        if key not in self.summaries:
+            if len(self.summaries) == MAX_BUCKETS:
+                raise TooComplex(
+                    f"the results are in more than {MAX_BUCKETS:,} time buckets; choose a longer `bucket`, fewer "
+                    "groups, or a shorter range in `filter.timestamp`",
+                    limit="max_time_buckets",
+                )
+            if self.summaries and next(reversed(self.summaries))[0] != key[0]:
+                await self.finish_latest()
+            self.summaries[key] = Summary(uses_archive=self._uses_archive)
+            self._latest.append(self.summaries[key])
+        return self.summaries[key]
+
+    async def finish_latest(self) -> None:
+        """Compute the quantiles of the latest bucket. No result is added to it later."""
+        await _finish(self._store, self._submitter, self._latest)
+        self._latest = []
 
 
 async def _read(
