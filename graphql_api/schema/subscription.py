@@ -14,7 +14,7 @@ import strawberry
 from graphql_api import metrics
 from graphql_api.auth.scopes import Scope
 from graphql_api.graphql_server import SharedEvent
-from graphql_api.live.listener import WrittenResult
+from graphql_api.live.listener import Position, WrittenResult
 from graphql_api.results.filters import EVERYTHING
 from graphql_api.results.pagination import Cursor
 from graphql_api.schema.arguments import OptionalResultFilter, RecomputationId, SampleId
@@ -82,9 +82,7 @@ class Subscription:
     ) -> AsyncGenerator[ResultEdge, None]:
         """Yield the computed results that pass the filter."""
         context, selection = info.context, selection_of(result_filter)
-        cursor = None if after is None else Cursor.decode(after)
-        position = None if cursor is None else (cursor.written_at, cursor.id)
-        async with aclosing(context.live.follow(context.caller.submitter, position)) as written_results:
+        async with aclosing(context.live.follow(context.caller.submitter, _position(after))) as written_results:
             async for written in written_results:
                 result = written.result
                 if result is None or result.status is not Status.COMPUTED:
@@ -113,9 +111,7 @@ class Subscription:
     ) -> AsyncGenerator[RemovalEdge, None]:
         """Yield a removal for each tombstone and each superseded result that is written."""
         context = info.context
-        cursor = None if after is None else Cursor.decode(after)
-        position = None if cursor is None else (cursor.written_at, cursor.id)
-        async with aclosing(context.live.follow(context.caller.submitter, position)) as written_results:
+        async with aclosing(context.live.follow(context.caller.submitter, _position(after))) as written_results:
             async for written in written_results:
                 written_at, sample_id = written.position
                 removal = Removal.of(written_at, sample_id, written.result, written.tombstone)
@@ -137,6 +133,14 @@ class Subscription:
         async with aclosing(info.context.recomputer.watch(submitter, recomputation_id)) as changes:
             async for recomputation in changes:
                 yield RecomputationType.of(recomputation)
+
+
+def _position(after: str | None) -> Position | None:
+    """Return the position in the log of results at which a cursor of a client is. Raises `BadRequest`."""
+    if after is None:
+        return None
+    cursor = Cursor.decode(after)
+    return cursor.written_at, cursor.id
 
 
 class _SharedEdge(ResultEdge, SharedEvent):
