@@ -186,6 +186,18 @@ class Operations:
         known = self._documents.get(text)
         if known is not None:  # meanwhile, another request has read the same document
             return known.operations
+        document = self._parse(text)
+        for rules, max_errors in _STEPS:
+            await turn.start()
+            problems = _validate(self._schema, document, rules, max_errors)
+            if problems:
+                raise InvalidOperation(partial(errors.describe_request_errors, problems, errors.VALIDATION_FAILED))
+        await turn.start()
+        operations = await self._compile(document, turn)
+        self._remember(text, operations)
+        return operations
+
+    def _parse(self, text: str) -> DocumentNode:
         try:
             document = parse(text, self._settings.max_tokens)
         except GraphQLError as error:
@@ -194,12 +206,10 @@ class Operations:
             operation_limits.check(document, self._settings)
         except DropzoneError as error:
             raise _invalid(error) from None
-        for rules, max_errors in _STEPS:
-            await turn.start()
-            problems = _validate(self._schema, document, rules, max_errors)
-            if problems:
-                raise InvalidOperation(partial(errors.describe_request_errors, problems, errors.VALIDATION_FAILED))
-        await turn.start()
+        return document
+
+    async def _compile(self, document: DocumentNode, turn: LoopTurn) -> Mapping[str | None, Operation]:
+        """Return the operations of a valid document by name."""
         operations: dict[str | None, Operation] = {}
         fragments = [each for each in document.definitions if isinstance(each, FragmentDefinitionNode)]
         have_variables = _has_variables(*fragments)
@@ -217,13 +227,16 @@ class Operations:
                 OperationCost(self._schema, document, definition),
                 have_variables or _uses_variables_below_root(definition),
             )
+        return operations
+
+    def _remember(self, text: str, operations: Mapping[str | None, Operation]) -> None:
+        """Cache the operations of a document that is sent for the second time."""
         # A long document probably contains values, so it is rarely sent again. It would evict many other documents.
         if len(text) <= self._settings.max_cached_length // 16:
             value = hash(text)
             if self._seen[value % _SEEN_DOCUMENTS] == value:
                 self._documents[text] = _Document(max(len(text), self._min_size), operations)
             self._seen[value % _SEEN_DOCUMENTS] = value
-        return operations
 
 
 def _validate(
