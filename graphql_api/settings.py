@@ -161,6 +161,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for an invalid value, because every request would fail with it."""
+        self._check_numbers()
+        self._check_texts()
+        parse_retention(self.sample_retention_days, self.result_retention_days, self.hourly_retention)
+        self.read_certificate()
+
+    def _check_numbers(self) -> None:
         minimums = {
             "max_sample_mib": 1,
             "max_request_mib": 0,
@@ -185,19 +191,16 @@ class Settings:
             raise ValueError(f"{PREFIX}SHARDS must be at most {document_paths.MAX_SHARDS}, got {self.shards}")
         if not 1 <= self.api_port <= 65_535:
             raise ValueError(f"{PREFIX}API_PORT must be a port from 1 to 65535, got {self.api_port}")
-        parse_retention(self.sample_retention_days, self.result_retention_days, self.hourly_retention)
-        try:
-            logs.check_format(self.log_format)
-        except ValueError as error:
-            raise ValueError(f"{PREFIX}LOG_FORMAT: {error}") from None
+
+    def _check_texts(self) -> None:
         try:
             ZoneInfo(self.default_time_zone or "UTC")
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError(
                 f"{PREFIX}DEFAULT_TIME_ZONE must be a time zone such as Europe/Zurich, got {self.default_time_zone}"
             ) from None
-
         parsers: Mapping[str, Callable[[str], object]] = {
+            "log_format": logs.check_format,
             "allowed_origins": parse_origins,
             "trusted_proxies": check_proxies,
             "public_url": check_url,
@@ -214,8 +217,6 @@ class Settings:
                 f"{PREFIX}OIDC_ISSUERS is set without {PREFIX}PUBLIC_URL; set {PREFIX}PUBLIC_URL to the address that "
                 "clients use"
             )
-
-        self.read_certificate()
 
     def read_certificate(self) -> Certificate | None:
         """Return the certificate with which the API speaks HTTPS, if any. Raises `ValueError` if it cannot be used."""
