@@ -38,62 +38,71 @@ LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not b
 def replace(path: Path, stack: Stack, environ: Mapping[str, str]) -> Stack:
     """Return a stack, read from `path`, without placeholders. Raises `StackError`."""
     try:
-        return _replace(path, stack, environ)
+        return _Replacement(path, stack).stack(environ)
     except (KeyError, IndexError) as error:
         raise StackError(f"{path}: unknown setting in a placeholder: {error}") from error
     except ValueError as error:
         raise StackError(f"{path}: invalid placeholder: {error}") from error
 
 
-def _replace(path: Path, stack: Stack, environ: Mapping[str, str]) -> Stack:
-    urls = {f"{process.name}_url": _url(stack, process) for process in stack.processes}
-    fixed = {"python": sys.executable, "stack_file": str(path)}
-    scratch = {} if stack.scratch_folder is None else {"scratch_folder": str(stack.scratch_folder)}
-    values: Mapping[str, str | int] = {**urls, **stack.settings, **INSTANCE_PLACEHOLDERS, **fixed, **scratch}
+class _Replacement:
+    """The values of the placeholders of one stack. The random texts are only for environments and `ready_message`."""
 
-    def command(words: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(word.format_map(values) for word in words)
+    def __init__(self, path: Path, stack: Stack) -> None:
+        urls = {f"{process.name}_url": _url(stack, process) for process in stack.processes}
+        fixed = {"python": sys.executable, "stack_file": str(path)}
+        scratch = {} if stack.scratch_folder is None else {"scratch_folder": str(stack.scratch_folder)}
+        self._stack = stack
+        self._values: Mapping[str, str | int] = {**urls, **stack.settings, **INSTANCE_PLACEHOLDERS, **fixed, **scratch}
+        self._random = {"secret": secrets.token_urlsafe(32), "start_token": secrets.token_urlsafe(32)}
 
-    def variables(environment: dict[str, str], random: Mapping[str, str]) -> dict[str, str]:
-        return {name: value.format_map({**values, **random}) for name, value in environment.items()}
-
-    def addressed(table: dict[str, Any]) -> dict[str, Any]:
-        return {**table, "url": table["url"].format_map(values)} if isinstance(table.get("url"), str) else table
-
-    random = {"secret": secrets.token_urlsafe(32), "start_token": secrets.token_urlsafe(32)}
-
-    def address(template: str, described: Process) -> str:
-        text = template.format_map(values)
-        return text.replace("http://", "https://", 1) if stack.has_tls(described) else text
-
-    def process(described: Process) -> Process:
-        several = described.environment_of_several if stack.count(described) > 1 else {}
-        liveness = described.liveness
+    def stack(self, environ: Mapping[str, str]) -> Stack:
+        """Return the stack without placeholders."""
+        stack = self._stack
+        settings = {stack.variable(name): str(value) for name, value in stack.settings.items()}
+        environment = {
+            **environ,
+            "PYTHONUNBUFFERED": "1",
+            **(settings if stack.environment_prefix else {}),
+            **self._variables(stack.environment, {}),
+        }
+        start_token = self._random["start_token"]
         return msgspec.structs.replace(
-            described,
-            command=command(described.command),
-            ready=described.ready and address(described.ready, described),
-            liveness=liveness and msgspec.structs.replace(liveness, address=address(liveness.address, described)),
-            environment=environment | variables(described.environment | several, random),
+            stack,
+            check=self._command(stack.check),
+            ready_message=_ready_message(stack).format_map({**self._values, "start_token": start_token}),
+            environment=environment,
+            processes=tuple(self._process(each, environment) for each in stack.processes),
+            triggers=tuple(map(self._addressed, stack.triggers)),
+            schedules=tuple(map(self._addressed, stack.schedules)),
+            greeting=stack.greeting and Greeting(command=self._command(stack.greeting.command)),
         )
 
-    settings = {stack.variable(name): str(value) for name, value in stack.settings.items()}
-    environment = {
-        **environ,
-        "PYTHONUNBUFFERED": "1",
-        **(settings if stack.environment_prefix else {}),
-        **variables(stack.environment, {}),
-    }
-    return msgspec.structs.replace(
-        stack,
-        check=command(stack.check),
-        ready_message=_ready_message(stack).format_map({**values, "start_token": random["start_token"]}),
-        environment=environment,
-        processes=tuple(process(described) for described in stack.processes),
-        triggers=tuple(map(addressed, stack.triggers)),
-        schedules=tuple(map(addressed, stack.schedules)),
-        greeting=stack.greeting and Greeting(command=command(stack.greeting.command)),
-    )
+    def _process(self, process: Process, environment: Mapping[str, str]) -> Process:
+        """Return a process whose environment adds its own variables to `environment`."""
+        several = process.environment_of_several if self._stack.count(process) > 1 else {}
+        liveness = process.liveness
+        return msgspec.structs.replace(
+            process,
+            command=self._command(process.command),
+            ready=process.ready and self._address(process.ready, process),
+            liveness=liveness and msgspec.structs.replace(liveness, address=self._address(liveness.address, process)),
+            environment={**environment, **self._variables(process.environment | several, self._random)},
+        )
+
+    def _command(self, words: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(word.format_map(self._values) for word in words)
+
+    def _variables(self, environment: Mapping[str, str], random: Mapping[str, str]) -> dict[str, str]:
+        return {name: value.format_map({**self._values, **random}) for name, value in environment.items()}
+
+    def _address(self, template: str, process: Process) -> str:
+        text = template.format_map(self._values)
+        return text.replace("http://", "https://", 1) if self._stack.has_tls(process) else text
+
+    def _addressed(self, table: dict[str, Any]) -> dict[str, Any]:
+        """Return the table of a trigger or a schedule with its URL."""
+        return {**table, "url": table["url"].format_map(self._values)} if isinstance(table.get("url"), str) else table
 
 
 def _ready_message(stack: Stack) -> str:
