@@ -60,10 +60,10 @@ class Delivery:
         self.due = now + trigger.backoff.seconds(self.attempts, jitter)
         self._give_up_if_over(now, trigger)
 
-    def crash(self, problem: str, now: float, trigger: Trigger, *, alone: bool) -> None:
-        """Record that the connection broke during an attempt. `alone` says whether the event was sent in quarantine."""
+    def crash(self, problem: str, now: float, trigger: Trigger, *, is_alone: bool) -> None:
+        """Record that the connection broke during an attempt. If the event was sent alone, it may be the cause."""
         self.state = State.QUARANTINED
-        self.crashes += alone
+        self.crashes += is_alone
         self._record(problem, now)
         self.due = now
         if self.crashes >= trigger.max_crashes:

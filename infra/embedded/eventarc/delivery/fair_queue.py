@@ -216,10 +216,10 @@ class FairQueue:
         self._is_paused = False
         self._serve()
 
-    def restrict(self, groups: set[int], *, hold: bool) -> None:
-        """Restrict these groups, and no other groups, to one event in flight each, or to none with `hold`."""
-        released = self.restricted if not hold else self.restricted - groups
-        self.restricted, self._holds_restricted = groups, hold
+    def restrict(self, groups: set[int], *, holds_all: bool) -> None:
+        """Restrict these groups, and no other groups, to one event in flight each, or to none with `holds_all`."""
+        released = self.restricted if not holds_all else self.restricted - groups
+        self.restricted, self._holds_restricted = groups, holds_all
         for number in released:
             if number in self.groups:
                 self._offer(self.groups[number])

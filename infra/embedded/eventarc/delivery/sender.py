@@ -77,7 +77,7 @@ class Sender:
             delivery.started = time.monotonic()
             try:
                 self.suspects_in_flight += 1
-                await self._attempt(delivery, alone=True)
+                await self._attempt(delivery, is_alone=True)
             except Unreachable as error:
                 self._pause(error)
             else:
@@ -89,14 +89,14 @@ class Sender:
         while True:
             delivery = await self._queue.take()
             try:
-                await self._attempt(delivery, alone=False)
+                await self._attempt(delivery, is_alone=False)
             except Unreachable as error:
                 self._queue.put_back(delivery)
                 self._pause(error)
             else:
                 self._queue.release(delivery)
 
-    async def _attempt(self, delivery: Delivery, *, alone: bool) -> None:
+    async def _attempt(self, delivery: Delivery, *, is_alone: bool) -> None:
         """Send an event once and record the outcome. Raises `Unreachable` if it was not sent."""
         problem: str | None
         started_at = time.monotonic()
@@ -104,12 +104,12 @@ class Sender:
             if delivery.has_row and not self._selection.selects(delivery.change):
                 problem = "the trigger has changed and does not select this event any more"
             else:
-                problem = await self._push.send(delivery.change, delivery.attempts, reuse=not alone)
+                problem = await self._push.send(delivery.change, delivery.attempts, reuse=not is_alone)
         except Unreachable:
             raise
         except BrokenConnection as error:
             self._attempt_durations[metrics.CRASHED].observe(time.monotonic() - started_at)
-            self._record_crash(delivery, f"no response: {error}", alone=alone)
+            self._record_crash(delivery, f"no response: {error}", is_alone=is_alone)
             return
         except Exception as error:  # noqa: BLE001 - one event must not stop the delivery of other events
             problem = f"the event cannot be sent: {error!r}"
@@ -148,18 +148,18 @@ class Sender:
         self.last_acknowledgement = time.monotonic()
         self.quarantine.record_acknowledgement(delivery.group, self.last_acknowledgement)
 
-    def _record_crash(self, delivery: Delivery, problem: str, *, alone: bool) -> None:
+    def _record_crash(self, delivery: Delivery, problem: str, *, is_alone: bool) -> None:
         now = time.monotonic()
-        if not alone:
+        if not is_alone:
             if len(self._queue.in_flight) > 1 or self.suspects_in_flight:
                 self._last_shared_crash = now
-            alone = now - self._last_shared_crash > SAME_CRASH_SECONDS
-            if alone:
+            is_alone = now - self._last_shared_crash > SAME_CRASH_SECONDS
+            if is_alone:
                 self._quarantine_next(delivery.group, now)
         self._queue.start_slowly()
-        self.quarantine.record_crash(delivery.group if alone else None, delivery.started, now)
+        self.quarantine.record_crash(delivery.group if is_alone else None, delivery.started, now)
         self._restrict_groups()
-        delivery.crash(problem, now, self._trigger, alone=alone)
+        delivery.crash(problem, now, self._trigger, is_alone=is_alone)
         self._recorder.record(delivery)
         self._log_failure(delivery)
 
@@ -182,7 +182,7 @@ class Sender:
         now = time.monotonic()
         groups = self.quarantine.restricted_groups(now, self._queue.groups)
         if groups or self._queue.restricted:
-            self._queue.restrict(groups, hold=self.quarantine.must_wait(now, is_idle=self._queue.is_idle))
+            self._queue.restrict(groups, holds_all=self.quarantine.must_wait(now, is_idle=self._queue.is_idle))
 
     async def _probe(self) -> None:
         while True:

@@ -27,10 +27,10 @@ _BY_VALUE, _BY_ELEMENT, _COMPOSITE = b"\x01", b"\x02", b"\x03"
 _IN_COLLECTION, _IN_GROUP = b"\x01", b"\x02"
 
 
-def single_field_prefix(path: FieldPath, contains: bool, group: bool) -> bytes:
-    """Return the prefix of the keys of a single-field index."""
-    mode = _BY_ELEMENT if contains else _BY_VALUE
-    return mode + path_encoding.encode_text(field_paths.to_text(path)) + (_IN_GROUP if group else _IN_COLLECTION)
+def single_field_prefix(path: FieldPath, *, by_element: bool, is_group: bool) -> bytes:
+    """Return the prefix of the keys of a single-field index, of one collection or of a collection group."""
+    mode = _BY_ELEMENT if by_element else _BY_VALUE
+    return mode + path_encoding.encode_text(field_paths.to_text(path)) + (_IN_GROUP if is_group else _IN_COLLECTION)
 
 
 def composite_prefix(number: int) -> bytes:
@@ -85,7 +85,8 @@ class _CompositeKey:
     """The structure of the keys of a composite index."""
 
     prefix: bytes
-    in_collection: bool
+    has_collection: bool
+    """Whether the path of the collection follows the prefix."""
     parts: tuple[int, ...]  # positions in DocumentIndexer._parts
     has_elements: bool
     """Whether a part is an element of an array. Each element has its own key."""
@@ -156,7 +157,7 @@ class DocumentIndexer:
                     *(each.entry_kinds(self._collection_id, path) for each in self._existing)
                 )
             found = _FieldIndexes(
-                _prefixes(path, kinds, contains=False), _prefixes(path, kinds, contains=True), has_nested
+                _prefixes(path, kinds, by_element=False), _prefixes(path, kinds, by_element=True), has_nested
             )
             if len(self._field_indexes) < MAX_CACHED_FIELDS:
                 self._field_indexes[path] = found
@@ -175,20 +176,20 @@ class DocumentIndexer:
             value = fields[name]
             if by_value:
                 encoded = values.encode_indexed(value)
-                for prefix, in_collection in by_value:
-                    keys.append(b"".join((prefix, collection if in_collection else b"", encoded, end)))
+                for prefix, has_collection in by_value:
+                    keys.append(b"".join((prefix, collection if has_collection else b"", encoded, end)))
             value_type = value.WhichOneof("value_type")
             if value_type == "map_value" and has_nested and not values.is_typed_map(value):
                 self._add_single_field_keys(keys, collection, path, value.map_value.fields, end)
             elif value_type == "array_value" and by_element:
                 for encoded in set(map(values.encode_indexed, value.array_value.values)):
-                    for prefix, in_collection in by_element:
-                        keys.append(b"".join((prefix, collection if in_collection else b"", encoded, end)))
+                    for prefix, has_collection in by_element:
+                        keys.append(b"".join((prefix, collection if has_collection else b"", encoded, end)))
 
     def _add_composite_keys(self, keys: list[bytes], collection: bytes, fields: Fields, end: bytes) -> None:
         parts = self._encoded_parts(fields, end)
         for key in self._composite_keys:
-            prefix = key.prefix + collection if key.in_collection else key.prefix
+            prefix = key.prefix + collection if key.has_collection else key.prefix
             chosen = [parts[part] for part in key.parts]
             if None in chosen:
                 continue  # the document lacks a field of the index
@@ -229,9 +230,9 @@ class DocumentIndexer:
         return total
 
 
-def _prefixes(path: FieldPath, kinds: EntryKinds, contains: bool) -> tuple[_Prefix, ...]:
+def _prefixes(path: FieldPath, kinds: EntryKinds, *, by_element: bool) -> tuple[_Prefix, ...]:
+    scopes = sorted(scope for is_by_element, scope in kinds if is_by_element == by_element)
+    groups = [scope == definitions.COLLECTION_GROUP for scope in scopes]
     return tuple(
-        (single_field_prefix(path, contains, scope == definitions.COLLECTION_GROUP), scope == definitions.COLLECTION)
-        for by_element, scope in sorted(kinds)
-        if by_element == contains
+        (single_field_prefix(path, by_element=by_element, is_group=is_group), not is_group) for is_group in groups
     )

@@ -30,8 +30,8 @@ def bounds(
 
     `conditions` are the conditions of one disjunction of the query, and `equal` the operands of its equality fields.
     """
-    low = list(_filter_positions(conditions, first_sorted, lower=True))
-    high = list(_filter_positions(conditions, first_sorted, lower=False))
+    low = list(_filter_positions(conditions, first_sorted, is_lower=True))
+    high = list(_filter_positions(conditions, first_sorted, is_lower=False))
     if query.lower is not None:
         low.append(_cursor_position(query, query.lower, equal))
     if query.upper is not None:
@@ -76,7 +76,7 @@ def without_end(key: bytes) -> bytes:
     return key.removesuffix(values.END)
 
 
-def _filter_positions(conditions: Sequence[FieldFilter], first: Order, *, lower: bool) -> Iterator[Position]:
+def _filter_positions(conditions: Sequence[FieldFilter], first: Order, *, is_lower: bool) -> Iterator[Position]:
     """Yield the lower or upper positions that filters on the first sorted field allow."""
     for each in conditions:
         if each.field != first.field or each.operator not in filters.RANGES:
@@ -85,12 +85,12 @@ def _filter_positions(conditions: Sequence[FieldFilter], first: Order, *, lower:
         operand = each.operands[0][1:] if is_name else truncated(each.operands[0])
         is_whole = is_name or operand == each.operands[0]
         at_least = each.operator in (filters.GREATER, filters.GREATER_OR_EQUAL)
-        inclusive = not is_whole or each.operator in (filters.GREATER_OR_EQUAL, filters.LESS_OR_EQUAL)
-        if (at_least != first.descending) == lower:
-            yield directed(operand, first), (not inclusive if lower else inclusive)
+        is_inclusive = not is_whole or each.operator in (filters.GREATER_OR_EQUAL, filters.LESS_OR_EQUAL)
+        if (at_least != first.descending) == is_lower:
+            yield directed(operand, first), (not is_inclusive if is_lower else is_inclusive)
         else:  # a comparison matches only values of the same type
             type_prefix = b"" if is_name else values.type_prefix(operand)
-            yield directed(type_prefix, first), not lower
+            yield directed(type_prefix, first), not is_lower
 
 
 def _cursor_position(query: Query, bound: Bound, equal: Mapping[FieldPath, bytes]) -> Position:

@@ -218,16 +218,17 @@ class _Planner:
                 return
             for field, operand in self._equal.items():
                 if self._has_index(field, DESCENDING) or (not reverse and self._has_index(field, ASCENDING)):
-                    prefix = entries.single_field_prefix(field, False, self._is_group)
+                    prefix = entries.single_field_prefix(field, by_element=False, is_group=self._is_group)
                     yield frozenset((field,)), prefix + self._collection + truncated(operand)
             for field, operand in self._contains.items():
                 if not reverse and self._has_index(field, CONTAINS):
-                    prefix = entries.single_field_prefix(field, True, self._is_group)
+                    prefix = entries.single_field_prefix(field, by_element=True, is_group=self._is_group)
                     yield frozenset((field,)), prefix + self._collection + truncated(operand)
         elif len(self._sorted) == 2 and not self._equal and not self._contains:
             first, last = self._sorted
             if first.descending == last.descending == reverse and self._has_index(first.field, _mode(first)):
-                yield frozenset(), entries.single_field_prefix(first.field, False, self._is_group) + self._collection
+                prefix = entries.single_field_prefix(first.field, by_element=False, is_group=self._is_group)
+                yield frozenset(), prefix + self._collection
 
     def _has_index(self, field: FieldPath, mode: str) -> bool:
         return self._indexes.has_field_index(self._collection_id, field, mode, self._scope)

@@ -81,10 +81,10 @@ class AutomaticCheckpoints:
     def adjust(self) -> None:
         """Turn the checkpoint on or off for the next commit."""
         try:
-            room = has_room(self._connection, self._path)
+            is_possible = has_room(self._connection, self._path)
         except OSError:  # a failing disk, which SQLite reports if the commit needs it
-            room = False
-        if room is not self.is_on:
+            is_possible = False
+        if is_possible is not self.is_on:
             self.is_on = not self.is_on
             self._connection.execute(f"PRAGMA wal_autocheckpoint = {self._copied_pages if self.is_on else 0}")
 
@@ -137,7 +137,7 @@ class Checkpointer:
         self._path = path
         self._checkpointed_rows = 0
         self._due = threading.Event()
-        self._closed = False
+        self._is_closed = False
         self._problem: str | None = None
         self._thread = threading.Thread(target=self._run, name="firestore-checkpoints")
         self._thread.start()
@@ -150,15 +150,15 @@ class Checkpointer:
 
     def close(self) -> None:
         """Wait until a running checkpoint has finished, and stop the thread."""
-        self._closed = True
+        self._is_closed = True
         self._due.set()
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._closed:
+        while not self._is_closed:
             self._due.wait(None if self._problem is None else RETRY_SECONDS)
             self._due.clear()
-            if not self._closed:
+            if not self._is_closed:
                 self._report(self._checkpoint())
         self._connection.close()
 

@@ -88,14 +88,14 @@ class Writer:
         self._must_reload = False
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._closed = False
+        self._is_closed = False
         self.failed: asyncio.Future[None] = self._loop.create_future()
         self._thread = threading.Thread(target=self._run, name="firestore-writer")
         self._thread.start()
 
     async def submit(self, work: Callable[[CommitGroup], T]) -> T:
         """Run `work` in the next group and return its result after the commit."""
-        if self._closed:
+        if self._is_closed:
             raise unavailable("The server is shutting down.")
         if self.failed.done():
             raise unavailable(CANNOT_WRITE)
@@ -105,8 +105,8 @@ class Writer:
 
     async def close(self) -> None:
         """Commit all submitted jobs, then stop."""
-        if not self._closed:
-            self._closed = True
+        if not self._is_closed:
+            self._is_closed = True
             self._queue.put(None)
         await self._loop.run_in_executor(None, self._thread.join)
         # Now all groups are published. Closing can take long, because SQLite then writes the log to the file.
@@ -118,7 +118,7 @@ class Writer:
             stopping = False
             previous_size = 0
             while not stopping:
-                jobs, stopping = self._next_group(gather=previous_size > 1)
+                jobs, stopping = self._next_group(waits_for_more=previous_size > 1)
                 previous_size = len(jobs)
                 if jobs:
                     self._commit(jobs)
@@ -138,11 +138,14 @@ class Writer:
             if not job.future.done():
                 job.future.set_exception(unavailable(CANNOT_WRITE))
 
-    def _next_group(self, gather: bool) -> tuple[list[_Job], bool]:
-        """Wait for jobs. Return all waiting jobs, and whether the writer must stop after these jobs."""
+    def _next_group(self, *, waits_for_more: bool) -> tuple[list[_Job], bool]:
+        """Return all waiting jobs, and whether the writer must stop after these jobs. Wait for at least one job.
+
+        If `waits_for_more` is true, wait `GATHER_SECONDS` longer, so that more jobs share the commit.
+        """
         jobs: list[_Job] = []
         job = self._wait_for_job()
-        if gather:
+        if waits_for_more:
             time.sleep(GATHER_SECONDS)
         while job is not None:
             jobs.append(job)

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 async def delete_expired(storage: Storage, collection_id: str, field: FieldPath) -> None:
     """Delete the documents of a collection group whose expiration time in `field` has passed."""
-    low = entries.single_field_prefix(field, contains=False, group=True) + values.TIMESTAMP
+    low = entries.single_field_prefix(field, by_element=False, is_group=True) + values.TIMESTAMP
     high = low[:-1] + values.encode(m.Value(timestamp_value=m.timestamp(storage.steady_clock.now())))
     for (database, numbered_id), number in list(storage.catalog.numbers.items()):
         start: bytes | None = low if numbered_id == collection_id else None
