@@ -10,7 +10,8 @@ from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from tests.received import received_sample
-from tests.storage.firestore.scripted_firestore import DATABASE, ScriptedFirestore, serve
+from tests.storage.firestore.one_method import DATABASE
+from tests.storage.firestore.scripted_firestore import ScriptedFirestore, serve
 from triggers import main
 from triggers.result_store import ResultStore
 from triggers.sample_event import SampleEvent

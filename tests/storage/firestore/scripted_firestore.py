@@ -2,17 +2,15 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import grpc
-import grpc.aio
 
 from storage.firestore.client import Firestore
 from storage.firestore.messages import BatchWriteRequest, BatchWriteResponse
-
-DATABASE = "projects/p/databases/(default)"
+from tests.storage.firestore import one_method
 
 
 class ScriptedFirestore:
@@ -63,21 +61,9 @@ class ScriptedFirestore:
         )
 
 
-@asynccontextmanager
-async def serve(scripted: ScriptedFirestore, *, timeout_seconds: float = 30) -> AsyncIterator[Firestore]:
+def serve(scripted: ScriptedFirestore, *, timeout_seconds: float = 30) -> AbstractAsyncContextManager[Firestore]:
     """Serve `scripted` on the loopback; yield a client of it."""
-    server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
     method = grpc.unary_unary_rpc_method_handler(
         scripted.batch_write, BatchWriteRequest.FromString, BatchWriteResponse.SerializeToString
     )
-    handler = grpc.method_handlers_generic_handler("google.firestore.v1.Firestore", {"BatchWrite": method})
-    server.add_generic_rpc_handlers((handler,))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.max_send_message_length", -1)])
-    firestore = Firestore(channel, DATABASE, timeout_seconds=timeout_seconds)
-    try:
-        yield firestore
-    finally:
-        await firestore.close()
-        await server.stop(None)
+    return one_method.serve("BatchWrite", method, timeout_seconds=timeout_seconds)

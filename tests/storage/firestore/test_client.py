@@ -2,19 +2,19 @@
 
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import grpc
-import grpc.aio
 import pytest
 
 from storage.documents import Unavailable
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, FirestoreUnavailable
 from storage.firestore.messages import BatchGetDocumentsRequest, BatchGetDocumentsResponse
+from tests.storage.firestore import one_method
+from tests.storage.firestore.one_method import DATABASE
 
-DATABASE = "projects/p/databases/(default)"
 Code = grpc.StatusCode
 
 
@@ -40,23 +40,12 @@ class Reads:
             await context.abort(code, self._details)
 
 
-@asynccontextmanager
-async def connect(reads: Reads, *, timeout_seconds: float = 30) -> AsyncIterator[Firestore]:
+def connect(reads: Reads, *, timeout_seconds: float = 30) -> AbstractAsyncContextManager[Firestore]:
     """Serve `reads` on the loopback; yield a client."""
-    server = grpc.aio.server()
     method = grpc.unary_stream_rpc_method_handler(
         reads.batch_get, BatchGetDocumentsRequest.FromString, BatchGetDocumentsResponse.SerializeToString
     )
-    handler = grpc.method_handlers_generic_handler("google.firestore.v1.Firestore", {"BatchGetDocuments": method})
-    server.add_generic_rpc_handlers((handler,))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    firestore = Firestore(grpc.aio.insecure_channel(f"127.0.0.1:{port}"), DATABASE, timeout_seconds=timeout_seconds)
-    try:
-        yield firestore
-    finally:
-        await firestore.close()
-        await server.stop(None)
+    return one_method.serve("BatchGetDocuments", method, timeout_seconds=timeout_seconds)
 
 
 async def test_documents_are_returned_by_path() -> None:

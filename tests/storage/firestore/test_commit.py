@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
-import grpc.aio
 import pytest
 
 from storage.documents import Unavailable
@@ -13,8 +12,8 @@ from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, PreconditionFailed
 from storage.firestore.messages import CommitRequest, CommitResponse
+from tests.storage.firestore import one_method
 
-DATABASE = "projects/p/databases/(default)"
 Code = grpc.StatusCode
 
 
@@ -77,15 +76,6 @@ async def _server(codes: list[grpc.StatusCode], timeout_seconds: float = 30) -> 
             await context.abort(code, "on purpose")
         return CommitResponse(write_results=[{}] * len(request.writes))
 
-    server = grpc.aio.server()
     method = grpc.unary_unary_rpc_method_handler(commit, CommitRequest.FromString, CommitResponse.SerializeToString)
-    handler = grpc.method_handlers_generic_handler("google.firestore.v1.Firestore", {"Commit": method})
-    server.add_generic_rpc_handlers((handler,))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    firestore = Firestore(grpc.aio.insecure_channel(f"127.0.0.1:{port}"), DATABASE, timeout_seconds=timeout_seconds)
-    try:
+    async with one_method.serve("Commit", method, timeout_seconds=timeout_seconds) as firestore:
         yield firestore, requests
-    finally:
-        await firestore.close()
-        await server.stop(None)

@@ -19,7 +19,8 @@ from storage.firestore.errors import InvalidWrite
 from storage.firestore.messages import RunQueryRequest, StructuredQuery, Write
 from storage.firestore.spans import Spans
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
-from tests.storage.firestore.scripted_firestore import DATABASE, ScriptedFirestore
+from tests.storage.firestore.one_method import DATABASE
+from tests.storage.firestore.scripted_firestore import ScriptedFirestore
 from tests.storage.firestore.test_client import Reads, connect
 
 Code = grpc.StatusCode

@@ -11,8 +11,7 @@ import grpc.aio
 from storage.firestore.client import Firestore
 from storage.firestore.messages import RunQueryRequest, RunQueryResponse, StructuredQuery
 from storage.firestore.reads.page_reader import OPTIONS, PageReader
-
-DATABASE = "projects/p/databases/(default)"
+from tests.storage.firestore import one_method
 
 
 class Queries:
@@ -43,22 +42,17 @@ class Queries:
 @asynccontextmanager
 async def connect(queries: Queries) -> AsyncIterator[Firestore]:
     """Serve `queries` on the loopback; yield a client."""
-    server = grpc.aio.server()
     method = grpc.unary_stream_rpc_method_handler(
         queries.run_query, RunQueryRequest.FromString, RunQueryResponse.SerializeToString
     )
-    handler = grpc.method_handlers_generic_handler("google.firestore.v1.Firestore", {"RunQuery": method})
-    server.add_generic_rpc_handlers((handler,))
-    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    await server.start()
-    reader = PageReader(lambda: grpc.insecure_channel(address, options=OPTIONS))
-    channel = grpc.aio.insecure_channel(address)
-    firestore = Firestore(channel, DATABASE, timeout_seconds=30, page_reader=reader)
-    try:
-        yield firestore
-    finally:
-        await firestore.close()
-        await server.stop(None)
+    async with one_method.listen("RunQuery", method) as address:
+        reader = PageReader(lambda: grpc.insecure_channel(address, options=OPTIONS))
+        channel = grpc.aio.insecure_channel(address)
+        firestore = Firestore(channel, one_method.DATABASE, timeout_seconds=30, page_reader=reader)
+        try:
+            yield firestore
+        finally:
+            await firestore.close()
 
 
 async def test_a_page_whose_call_fails_in_the_middle_is_read_again() -> None:

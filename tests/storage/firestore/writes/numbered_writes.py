@@ -5,7 +5,8 @@ from typing import Any
 
 from storage.firestore import encoding
 from storage.firestore.writes.group_commit_writer import MAX_CALLS, GroupCommitWriter
-from tests.storage.firestore.scripted_firestore import DATABASE, ScriptedFirestore
+from tests.storage.firestore.one_method import DATABASE
+from tests.storage.firestore.scripted_firestore import ScriptedFirestore
 
 
 def new_write(path: str, padding_bytes: int = 0) -> Any:

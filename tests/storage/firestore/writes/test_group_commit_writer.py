@@ -16,7 +16,8 @@ from storage.firestore.writes.group_commit_writer import (
     GroupCommitWriter,
 )
 from storage.firestore.writes.write_queue import MAX_BATCH_BYTES, MIN_SHARE_WRITES
-from tests.storage.firestore.scripted_firestore import DATABASE, ScriptedFirestore
+from tests.storage.firestore.one_method import DATABASE
+from tests.storage.firestore.scripted_firestore import ScriptedFirestore
 from tests.storage.firestore.writes.numbered_writes import fill_calls, new_write, seconds, start
 
 
