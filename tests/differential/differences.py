@@ -36,6 +36,10 @@ DIFFERENCES: dict[str, tuple[Any, str]] = {
         "INVALID_ARGUMENT",
         f"{_API}#batchwriterequest: `Each write succeeds or fails independently`; the emulator refuses all",
     ),
+    "too many repetitions of a condition": (
+        1,
+        f"{_LIMITS}: at most 100 filters and orders in a query; the emulator counts repeated filters once",
+    ),
     "an array with too many index entries": (
         1,
         f"{_LIMITS}: at most 40,000 index entries for a document",

@@ -13,6 +13,7 @@ from tests.differential.requests import (
     average,
     contains,
     equal,
+    field_equal,
     find,
     get,
     get_with_mask,
@@ -130,6 +131,19 @@ REFUSED: dict[str, Step] = {
         joined("AND", contains(1), where(path="list", op="ARRAY_CONTAINS_ANY", value=array(ONE)))
     ),
     "too many different disjunctions": find(joined("OR", *map(equal, range(MAX_IN_VALUES + 1)))),
+    "too many conditions": find(joined("AND", *map(field_equal, range(101)))),
+    "too many repetitions of a condition": find(joined("AND", *[equal(1)] * 101)),
+    "too many conditions and orders": find({**joined("AND", *map(field_equal, range(100))), "order_by": BY_NUMBER}),
+    "too many conditions beneath a document": find(joined("AND", *map(field_equal, range(100))), "a/x"),
+    "too many conditions and operands": find(
+        joined("AND", where(op="IN", value=several(2)), *map(field_equal, range(99)))
+    ),
+    "too many orders": find(
+        {**EVERYTHING, "order_by": [{"field": {"field_path": f"a{number}"}} for number in range(101)]}
+    ),
+    "inequalities of too many fields": find(
+        joined("AND", *[where(path=f"a{number}", op="LESS_THAN", value=ONE) for number in range(11)])
+    ),
     "an average of the name": average("__name__"),
     "an average of a query with a projection": average("a", select={"fields": [{"field_path": "a"}]}),
     "an average with a reserved alias": average("a", "__x__"),
@@ -182,6 +196,13 @@ ACCEPTED: dict[str, tuple[Step, Any]] = {
         1,
     ),
     "contains null": (find(where(path="list", op="ARRAY_CONTAINS", value=NULL)), 0),
+    "as many conditions as allowed": (find(joined("AND", *map(field_equal, range(100)))), 0),
+    "as many conditions beneath a document as allowed": (find(joined("AND", *map(field_equal, range(99))), "a/x"), 0),
+    "an equality with a long array": (find(where(op="EQUAL", value=several(101))), 0),
+    "inequalities of as many fields as allowed": (
+        find(joined("AND", *[where(path=f"a{number}", op="LESS_THAN", value=ONE) for number in range(10)])),
+        0,
+    ),
     "an order without a direction": (find({**EVERYTHING, "order_by": [{"field": {"field_path": "a"}}]}), 1),
     "a cursor without values": (find({**EVERYTHING, "start_at": {}}), 0),
     "the name after the first possible id": (name_filter("a/__id-9223372036854775808__"), 1),

@@ -193,6 +193,11 @@ def equal(number: int) -> Any:
     return where(op="EQUAL", value={"integer_value": number})
 
 
+def field_equal(number: int) -> Any:
+    """Return a query on collection `a` for the integer 1 in the field with a number."""
+    return where(path=f"a{number}", op="EQUAL", value=ONE)
+
+
 def contains(number: int) -> Any:
     """Return a query on collection `a` for a number in an array."""
     return where(path="list", op="ARRAY_CONTAINS", value={"integer_value": number})

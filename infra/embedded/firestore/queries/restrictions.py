@@ -5,20 +5,51 @@ an OR. Error messages repeat production's words.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
-from infra.embedded.firestore.encoding import field_paths
+from infra.embedded.firestore.encoding import field_paths, resource_names
 from infra.embedded.firestore.errors import failed_precondition, invalid_argument
 from infra.embedded.firestore.messages import StructuredQuery
 
 FieldOperator = StructuredQuery.FieldFilter.Operator
 UnaryOperator = StructuredQuery.UnaryFilter.Operator
 
+MAX_CONDITIONS = 100
+MAX_INEQUALITY_FIELDS = 10
+
 _NAME = "__name__"
 _OR = StructuredQuery.CompositeFilter.Operator.OR
 _NEGATIONS = {"NOT_EQUAL", "NOT_IN", "IS_NOT_NAN", "IS_NOT_NULL"}
 _INEQUALITIES = _NEGATIONS | {"LESS_THAN", "LESS_THAN_OR_EQUAL", "GREATER_THAN", "GREATER_THAN_OR_EQUAL"}
 _DISJUNCTIVE = {"IN", "ARRAY_CONTAINS_ANY", "OR"}
+_WITH_OPERANDS = {FieldOperator.IN, FieldOperator.ARRAY_CONTAINS_ANY, FieldOperator.NOT_IN}
+
+
+def check_size(message: Any, parent: resource_names.ResourceName) -> None:
+    """Raise `StatusError` if a StructuredQuery has too many parts. Call this before other code reads the parts.
+
+    An operand of `in`, `not-in` or `array-contains-any` counts as a condition. A query that has a parent document has
+    one more condition. Repeated conditions count each time.
+    """
+    max_conditions = MAX_CONDITIONS - len(message.order_by) - bool(parent.segments)
+    conditions = _operands(message.where) if message.HasField("where") else iter(())
+    if max_conditions < 0 or next(islice(conditions, max_conditions, None), None) is not None:
+        raise invalid_argument(
+            f"The query may not have more than {MAX_CONDITIONS} filters + sort orders + ancestor total."
+        )
+
+
+def _operands(message: Any) -> Iterator[Any]:
+    """Yield each value that a filter compares with, and each unary filter."""
+    filter_type = message.WhichOneof("filter_type")
+    if filter_type == "composite_filter":
+        for part in message.composite_filter.filters:
+            yield from _operands(part)
+    elif filter_type == "field_filter" and message.field_filter.op in _WITH_OPERANDS:
+        yield from message.field_filter.value.array_value.values
+    else:
+        yield message
 
 
 def check(message: Any, aggregated: Sequence[str]) -> None:
@@ -48,6 +79,8 @@ def _check_all_collections(order_by: Sequence[Any], conditions: Sequence[Conditi
 
 
 def _check_filters(conditions: Sequence[Condition], unequal: set[str]) -> None:
+    if len(unequal) > MAX_INEQUALITY_FIELDS:
+        raise invalid_argument(f"A query may not have more than {MAX_INEQUALITY_FIELDS} distinct inequality fields.")
     operators = [operator for _, operator in conditions]
     if sum(operator in _NEGATIONS for operator in operators) > 1:
         raise invalid_argument(

@@ -103,6 +103,7 @@ def read(parent_name: str, message: Any, aggregated: Sequence[FieldPath] = ()) -
     if len(message.from_) != 1:
         problem = "Query FROM is mandatory" if not message.from_ else "Only one FROM collection is supported."
         raise invalid_argument(problem)
+    restrictions.check_size(message, parent)
     where = filters.read(message.where, parent) if message.HasField("where") else None
     restrictions.check(message, [field_paths.to_text(path) for path in aggregated])
     source = message.from_[0]
