@@ -31,12 +31,12 @@ async def resume_position(storage: Storage, message: Any, latest: Snapshot) -> S
     """Return the position after which the target resumes, or None if the target must start again.
 
     A target starts again if the Target message `message` has no resume token and no read time, if the changes after the
-    position are pruned, or if the token is from another data file.
+    position are pruned, or if the token is not valid or from another data file.
     """
     resume_type = message.WhichOneof("resume_type")
     if resume_type == "resume_token":
         if len(message.resume_token) != _TOKEN.size:
-            raise invalid_argument("The resume token is invalid.")
+            return None
         sequence, read_time = _TOKEN.unpack(message.resume_token)
     elif resume_type == "read_time":
         read_time = limits.version_time(message.read_time)

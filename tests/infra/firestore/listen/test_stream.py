@@ -225,11 +225,12 @@ def test_a_resume_token_is_valid_after_a_restart(own: FirestoreProcess) -> None:
     resumed.close()
 
 
-def test_an_unknown_resume_token_resets_the_target(listen: Any, firestore: FirestoreProcess) -> None:
-    """The token names a sequence that the file has not reached."""
+@pytest.mark.parametrize("token", [b"\x7f" * 16, b"", b"abc", b"x" * 1000])
+def test_an_unknown_resume_token_resets_the_target(listen: Any, firestore: FirestoreProcess, token: bytes) -> None:
+    """The token names a sequence that the file has not reached, or another server has sent it."""
     write(firestore, over__a=1)
 
-    stream = listen(query("over", resume_token=b"\x7f" * 16))
+    stream = listen(query("over", resume_token=token))
 
     assert stream.snapshot() == ["ADD", "RESET", "+a", "CURRENT"]
 
