@@ -75,6 +75,12 @@ REFUSED: dict[str, Step] = {
     ),
     "a legacy transform without transforms": commit(lambda server: {"transform": {"document": server.name_of("a/x")}}),
     "a batch with a document twice": batch_write(update("a/x", {}), update("a/x", {})),
+    "a batch with a document twice, first with an invalid field": batch_write(
+        update("a/x", {"__x__": ONE}), update("a/x", {})
+    ),
+    "a batch with a document twice, then with an invalid field": batch_write(
+        delete("a/x"), update("a/x", {"__x__": ONE})
+    ),
     "an unknown transaction": commit_of(b"none"),
     "a rollback without a transaction": rollback(b""),
     "a commit with a vector in an array": commit(update("a/y", {"a": {"array_value": {"values": [VECTOR]}}})),

@@ -223,20 +223,19 @@ class Service:
             raise invalid_argument(f"maximum {limits.MAX_BATCH_WRITES} writes allowed per request")
         _check_size(call.request_bytes)
         results, statuses = [m.WriteResult()] * len(request.writes), [m.Status()] * len(request.writes)
-        valid: dict[str, tuple[int, document_write.PreparedWrite]] = {}  # by name, with the index in the request
+        valid: dict[int, document_write.PreparedWrite] = {}  # by index in the request
+        names: set[str] = set()
         for index, write in enumerate(request.writes):
+            name = write.update.name or write.delete or write.transform.document
+            if name in names:
+                raise invalid_argument(f"Document {name} cannot be written to more than once per request.")
+            names.add(name)
             try:
-                prepared = document_write.prepare(write, database)
+                valid[index] = document_write.prepare(write, database)
             except StatusError as error:
                 statuses[index] = m.Status(code=error.code_number, message=error.message)
-                continue
-            if prepared.full_name in valid:
-                raise invalid_argument(
-                    f"Document {prepared.full_name} cannot be written to more than once per request."
-                )
-            valid[prepared.full_name] = index, prepared
-        outcomes = await self._transactions.batch_write([prepared for _, prepared in valid.values()])
-        for (index, _), (result, failure) in zip(valid.values(), outcomes, strict=True):
+        outcomes = await self._transactions.batch_write(list(valid.values()))
+        for index, (result, failure) in zip(valid, outcomes, strict=True):
             if failure is None:
                 results[index] = result
             else:
