@@ -26,6 +26,7 @@ from tests.differential.requests import (
     several,
     text,
     unary,
+    vector,
     where,
 )
 
@@ -115,6 +116,8 @@ REFUSED: dict[str, Step] = {
     "a search without a limit": find(near(limit=None)),
     "a search with a limit of zero": find(near(limit=0)),
     "a search with too large a limit": find(near(limit=1001)),
+    "a search up to an infinite distance": find(near(distance_threshold=float("inf"))),
+    "a search up to NaN": find(near(distance_threshold=float("nan"))),
     "a search with a reserved field": find(near(distance_result_field="__x__")),
     "a search with a query's limit": find({**near(), "limit": 1}),
     "a search with an offset": find({**near(), "offset": 1}),
@@ -214,6 +217,8 @@ ACCEPTED: dict[str, tuple[Step, Any]] = {
     "a search in a map": (find(near("map.vector")), 1),
     "a search of all descendants": (find({**near(), "from_": [{"collection_id": "a", "all_descendants": True}]}), 2),
     "a search up to a distance": (find(near(distance_threshold=0.5)), 0),
+    "a search for a vector with NaN": (find(near(query_vector=vector(NAN))), 1),
+    "equal to a vector with NaN": (find(where(path="vector", op="EQUAL", value=vector(NAN))), 0),
     "a search in an order": (find({**near(), "order_by": [{"field": {"field_path": "missing"}}]}), 0),
     "an average of a missing field": (average("missing"), ["null_value"]),
     "partitions of a few documents": (partitions("a"), 0),

@@ -16,14 +16,19 @@ MAX_IN_VALUES = 30
 ONE = {"integer_value": 1}
 NAN = {"double_value": float("nan")}
 NULL = {"null_value": 0}
-VECTOR = {
-    "map_value": {
-        "fields": {
-            "__type__": {"string_value": "__vector__"},
-            "value": {"array_value": {"values": [{"double_value": 1.0}]}},
-        }
-    }
-}
+
+
+def vector(*components: Any) -> Any:
+    """Return a vector of doubles."""
+    return {"map_value": {"fields": {"__type__": {"string_value": "__vector__"}, "value": array(*components)}}}
+
+
+def array(*elements: Any) -> Any:
+    """Return an array."""
+    return {"array_value": {"values": list(elements)}}
+
+
+VECTOR = vector({"double_value": 1.0})
 EVERYTHING = {"from_": [{"collection_id": "a"}]}
 
 
@@ -241,11 +246,6 @@ def near(path: str = "vector", **options: Any) -> Any:
         **options,
     }
     return {**EVERYTHING, "find_nearest": {name: value for name, value in search.items() if value is not None}}
-
-
-def array(*elements: Any) -> Any:
-    """Return an array."""
-    return {"array_value": {"values": list(elements)}}
 
 
 def several(count: int) -> Any:

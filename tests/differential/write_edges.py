@@ -4,6 +4,7 @@ from typing import Any
 
 from tests.differential.requests import (
     MAX_ID_LENGTH,
+    NAN,
     ONE,
     VECTOR,
     Step,
@@ -20,6 +21,7 @@ from tests.differential.requests import (
     transform,
     update,
     update_times,
+    vector,
 )
 
 OTHER_DOCUMENTS = "projects/p/databases/(default)/documents"
@@ -81,6 +83,8 @@ REFUSED: dict[str, Step] = {
     "a batch with a document twice, then with an invalid field": batch_write(
         delete("a/x"), update("a/x", {"__x__": ONE})
     ),
+    "a vector with NaN": commit(update("a/y", {"a": vector(NAN)})),
+    "a vector with NaN in a map": commit(update("a/y", {"a": {"map_value": {"fields": {"b": vector(NAN)}}}})),
     "an unknown transaction": commit_of(b"none"),
     "a rollback without a transaction": rollback(b""),
     "a commit with a vector in an array": commit(update("a/y", {"a": {"array_value": {"values": [VECTOR]}}})),

@@ -4,6 +4,7 @@ One pass over the fields computes the billed bytes, which differ from the protob
 `StatusError` for values that cannot be stored, and truncates timestamps to microseconds.
 """
 
+import math
 import re
 from collections.abc import Iterable
 from functools import lru_cache
@@ -87,7 +88,8 @@ def _fields_size(fields: Fields, depth: int, parent_bytes: int) -> int:
 def value_size(value: Value, value_type: str | None, name: str, depth: int = 1, path_bytes: int = 0) -> int:
     """Return the billed bytes of a value, or raise `StatusError`. `name` is the property, for errors.
 
-    `path_bytes` is the length of the path of the value, with a dot at its end.
+    `path_bytes` is the length of the path of the value, with a dot at its end. It is 0 for a value that a query
+    compares with. Such a value can be a vector with NaN.
     """
     if value_type == "string_value" or value_type == "bytes_value":
         size = len(value.string_value.encode()) + 1 if value_type == "string_value" else len(value.bytes_value)
@@ -119,11 +121,14 @@ def _map_size(value: Value, name: str, depth: int, path_bytes: int) -> int:
     if values.is_vector(value):
         if len(fields) > 2:
             raise invalid_argument(f'Vector in property "{name}" must not have other members.')
-        dimensions = len(fields["value"].array_value.values)
+        components = fields["value"].array_value.values
+        dimensions = len(components)
         if not 1 <= dimensions <= MAX_VECTOR_DIMENSIONS:
             raise invalid_argument(f'Vector in property "{name}" must have 1 to {MAX_VECTOR_DIMENSIONS} dimensions.')
-        if any(element.WhichOneof("value_type") != "double_value" for element in fields["value"].array_value.values):
+        if any(component.WhichOneof("value_type") != "double_value" for component in components):
             raise invalid_argument(f'Vector in property "{name}" must hold doubles.')
+        if path_bytes and any(math.isnan(component.double_value) for component in components):
+            raise invalid_argument("Vector cannot contain NaN values.")
         return 8 * dimensions
     key = bson.type_key(fields)
     if key is not None:

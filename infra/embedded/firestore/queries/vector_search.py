@@ -83,6 +83,8 @@ def read(structured_query: Any) -> FindNearest | None:
         raise invalid_argument("Unknown Distance Measure.")
     if not 1 <= message.limit.value <= MAX_NEIGHBORS:
         raise invalid_argument(f"FindNearest.limit must be a positive integer of no more than {MAX_NEIGHBORS}")
+    if not math.isfinite(message.distance_threshold.value):
+        raise invalid_argument("distanceThreshold must be a finite number.")
     if message.query_vector.WhichOneof("value_type") is None:
         raise invalid_argument("Cannot convert firestore.v1.Value with type unset.")
     vector = _vector(message.query_vector)
