@@ -43,6 +43,7 @@ from storage.documents import (
     labels,
     state_of,
 )
+from storage.documents.problems import echo
 
 _JSON = "application/json"
 _LABEL_PREFIX = b"x-label-"
@@ -161,15 +162,18 @@ def _labels_of(request: Request) -> Labels:
     for key, raw in request.headers.raw:
         if not key.startswith(_LABEL_PREFIX):
             continue
-        name = key.removeprefix(_LABEL_PREFIX).decode("latin-1").replace("-", "_")
+        header_name = key.decode("latin-1")
+        name = header_name[len(_LABEL_PREFIX) :].replace("-", "_")
         try:
             value = raw.decode()
         except UnicodeDecodeError:
-            raise BadRequest(f"expected text in UTF-8 in the header x-label-{name}") from None
+            raise BadRequest(f"expected text in UTF-8 - in the header `{echo(header_name)}`") from None
         if found.setdefault(name, value) != value:
-            raise BadRequest(f"expected one header x-label-{name}, got several with different values")
-    for problem in labels.problems(found, "x-label") if found else ():
-        raise BadRequest(f"{problem.message} - in the header `{problem.path.replace('x-label.', 'x-label-')}`")
+            raise BadRequest(f"expected one value, got several - in the header `{echo(header_name)}`")
+        for problem in labels.problems({name: value}):
+            raise BadRequest(f"{problem.message} - in the header `{echo(header_name)}`")
+    if len(found) > labels.MAX_LABELS:
+        raise BadRequest(f"{labels.too_many().message}, got {len(found)} - in the headers `x-label-NAME`")
     return found
 
 
