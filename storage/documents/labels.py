@@ -22,13 +22,16 @@ Labels = Mapping[str, str]
 """The values of labels by their names."""
 
 _NAME = re.compile(NAME_PATTERN, re.ASCII)
+_JOINER = re.compile("[\u200c\u200d]")
+"""The zero-width joiner of emoji and of several scripts, and the zero-width non-joiner. `str.isprintable` is false."""
+
 _SEPARATOR = "\x1f"  # neither a name nor a value contains this character
 
 
 def are_valid(labels: Labels) -> bool:
     """Return whether `labels` has no problem."""
     return len(labels) <= MAX_LABELS and all(
-        _NAME.fullmatch(name) and 0 < len(value) <= MAX_VALUE_CHARACTERS and value.isprintable()
+        _NAME.fullmatch(name) and 0 < len(value) <= MAX_VALUE_CHARACTERS and _is_printable(value)
         for name, value in labels.items()
     )
 
@@ -44,9 +47,18 @@ def problems(labels: Labels, path: str = "$.labels") -> Iterator[Problem]:
             yield Problem(f"{path}.{name}", "expected at least one character, got an empty string", ProblemCode.EMPTY)
         elif len(value) > MAX_VALUE_CHARACTERS:
             yield too_long(name, f"{len(value):,}", path)
-        elif not value.isprintable():
+        elif not _is_printable(value):
             message = f"expected printable characters, got {echo(value)}"
             yield Problem(f"{path}.{name}", message, ProblemCode.INVALID_LABEL)
+
+
+def _is_printable(value: str) -> bool:
+    """Return whether all characters are printable, or joiners between two of these.
+
+    Controls and marks that reorder text are not printable. At its start or end, a joiner would have no effect: two
+    labels that look the same would differ.
+    """
+    return value.isprintable() or all(part and part.isprintable() for part in _JOINER.split(value))
 
 
 def is_name(name: str) -> bool:

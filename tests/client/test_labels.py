@@ -36,15 +36,15 @@ def test_a_label_that_no_header_can_hold_is_refused(stack: Stack, label: dict[st
 def test_the_command_submits_and_filters_with_labels(stack: Stack, start: Start) -> None:
     """`--label` can be repeated."""
     key = stack.new_key("labelled-command")
-    options = ("--label", "site=zürich", "--label", "unit=V")
+    options = ("--label", "site=zürich 👩\u200d🔬", "--label", "unit=V")
 
     submitted = start(stack, key, "submit", "--wait", *options, FIXTURE).communicate(timeout=100)[0]
-    found = start(stack, key, "results", "--label", "site=zürich").communicate(timeout=100)[0]
+    found = start(stack, key, "results", "--label", "site=zürich 👩\u200d🔬").communicate(timeout=100)[0]
     missing = start(stack, key, "results", "--label", "site=bern").communicate(timeout=100)[0]
     wrong = start(stack, key, "results", "--label", "site")
 
     assert json.loads(found)["id"] == json.loads(submitted)["id"]
-    assert json.loads(found)["labels"] == {"site": "zürich", "unit": "V"}
+    assert json.loads(found)["labels"] == {"site": "zürich 👩\u200d🔬", "unit": "V"}
     assert missing == b""
     assert b"expected NAME=VALUE, got site" in wrong.communicate(timeout=100)[1]
 

@@ -25,6 +25,7 @@ Encoded = bytes | UnusableSample
 """The bytes of a sample, or the error if JSON cannot represent the sample."""
 
 _LABEL_NAME = re.compile("[a-z][a-z0-9_]*", re.ASCII)
+_JOINERS = {0x200C: None, 0x200D: None}  # in emoji, for example; the server allows them between other characters
 _KEY_MEMBER = b'"idempotency_key"'
 
 
@@ -113,8 +114,8 @@ def check_labels(labels: Mapping[str, str]) -> None:
     HTTP removes spaces at the start and the end of a header.
     """
     for name, value in labels.items():
-        is_text = isinstance(name, str) and isinstance(value, str)
-        if not is_text or not _LABEL_NAME.fullmatch(name) or not value.isprintable() or value != value.strip():
+        is_text = isinstance(name, str) and isinstance(value, str) and value.translate(_JOINERS).isprintable()
+        if not is_text or not _LABEL_NAME.fullmatch(name) or value != value.strip():
             raise UnusableSample(f"expected a label such as site=zurich, got {name}={value}")
 
 

@@ -112,9 +112,11 @@ SCALARS: dict[object, ScalarDefinition] = {
         name="RawSample",
         description=(
             "A measurement sample as a JSON object with `time_stamp` (date, time and UTC offset, for example "
-            "`2019-05-01T06:00:00-04:00`) and `data` (a list of at least one number). Other members are allowed. Pass "
-            "the sample as a variable or as a literal. The server stores the bytes of a variable unchanged. It "
-            "converts a literal to JSON, and keeps all digits of each number."
+            "`2019-05-01T06:00:00-04:00`) and `data` (a list of at least one number). Optional members are "
+            '`labels` (an object with up to 4 names and values, for example `{"site": "zurich"}`), `missing` '
+            '(`"skip"` leaves nulls out of the statistics) and `idempotency_key`. Other members are allowed. Pass the '
+            "sample as a variable or as a literal. The server stores the bytes of a variable unchanged. It converts a "
+            "literal to JSON, and keeps all digits of each number."
         ),
         parse_value=_sample_from_variable,
         parse_literal=_sample_from_literal,

@@ -65,6 +65,15 @@ def test_labels_are_valid_or_have_problems(given_labels: dict[str, object]) -> N
         ({"site": "x" * 65}, [("$.labels.site", "TOO_LONG")]),
         ({"site": "x" * 100_000}, [("$.labels.site", "TOO_LONG")]),
         ({"site": "a\nb"}, [("$.labels.site", "INVALID_LABEL")]),
+        *(
+            ({"site": f"a{mark}b"}, [("$.labels.site", "INVALID_LABEL")])
+            for mark in "\u202e\u2066\u200b\u200f\ufeff\U000e0061"
+        ),
+        ({"site": "\u200dzurich"}, [("$.labels.site", "INVALID_LABEL")]),
+        ({"site": "zurich\u200c"}, [("$.labels.site", "INVALID_LABEL")]),
+        ({"site": "a\u200d\u200db"}, [("$.labels.site", "INVALID_LABEL")]),
+        ({"site": "\u200d"}, [("$.labels.site", "INVALID_LABEL")]),
+        ({"site": "👩\u200d🔬", "city": "क्\u200cष"}, []),
         ({"Site": "a"}, [("$.labels", "INVALID_LABEL")]),
         ({"x" * 33: "a"}, [("$.labels", "INVALID_LABEL")]),
         (dict.fromkeys("abcde", "a"), [("$.labels", "INVALID_LABEL")]),
