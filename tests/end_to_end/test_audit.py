@@ -64,7 +64,7 @@ def test_every_sample_ends_in_a_final_state_although_events_are_lost(faulty_stac
     headers: Any = parent.collection(document_paths.SAMPLES).select(["recompute_requested_at"]).stream()
     lost = sum("recompute_requested_at" in header.to_dict() for header in headers)
     assert lost >= MIN_LOST
-    alerts = re.findall(r"audit: (\d+) samples of unlucky have no result", stack.log)
+    alerts = re.findall(r"audit: (\d+) samples of unlucky have no current result", stack.log)
     assert 0 < max(map(int, alerts), default=0) <= UNLUCKY_SAMPLES
     state = eventually(lambda: _checked(client), lambda: stack.log)
     assert state["checked"] == SAMPLES + UNLUCKY_SAMPLES

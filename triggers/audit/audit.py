@@ -1,5 +1,8 @@
 """One run of the audit. It checks samples that were submitted some minutes ago, and samples in earlier findings.
 
+It also checks samples that were corrected some minutes ago. A corrected sample needs a new result: if its result is
+still COMPUTED, the audit treats the sample like a sample without a result.
+
 If a sample has no result, the audit triggers the function again, as `recompute` does, and adds the sample to a finding.
 If the sample has no result at a later check either, the audit logs an error, which is an alert for operators. The
 second and the third check also trigger the function again. Further checks follow at growing intervals, without another
@@ -34,6 +37,8 @@ MAX_RUN_SECONDS = 45.0
 MAX_WINDOW_SAMPLES = 1_000_000
 MAX_WINDOW_DIFFERENCE = 1_000
 """Maximum number of missing results in one window. Progress is stored after each window, so a window must be short."""
+MAX_WINDOW_CORRECTIONS = 1_000
+"""Maximum number of corrected samples of a shard in one window, because all of them are read."""
 
 MAX_TRIGGERS = 3
 """How often the function is triggered again for a sample. Each time, its event is retried for up to a day."""
@@ -142,8 +147,8 @@ class Audit:
         deadline = time.monotonic() + MAX_RUN_SECONDS
         partitions = await self._store.partitions() if self._state.checked_until < horizon else []
         while self._state.checked_until < horizon:
-            window, counts = await self._next_window(partitions, self._state.checked_until, horizon)
-            found = await self._missing(window, counts)
+            window, counts, superseded = await self._next_window(partitions, self._state.checked_until, horizon)
+            found = await self._missing(window, counts, superseded)
             triggered = 0
             found_at = await self._store.now() if found else now
             for submitter, sample_ids in found.items():
@@ -164,26 +169,49 @@ class Audit:
 
     async def _next_window(
         self, partitions: Sequence[Partition], start: datetime, horizon: datetime
-    ) -> tuple[Window, Mapping[Partition, Counts]]:
-        """Return the longest window from `start` whose work is limited, and the counts of each partition."""
+    ) -> tuple[Window, Mapping[Partition, Counts], Mapping[Partition, list[str]]]:
+        """Return the longest window from `start` whose work is limited.
+
+        Also return the counts and the ids of the corrected samples of each partition.
+        """
         window = Window(start, horizon if self._length is None else min(start + self._length, horizon))
         while True:
             each = await asyncio.gather(*(self._store.counts(partition, window) for partition in partitions))
+            counts = dict(zip(partitions, each, strict=True))
             is_small = (
-                sum(counts.samples for counts in each) <= MAX_WINDOW_SAMPLES
-                and sum(counts.difference for counts in each) <= MAX_WINDOW_DIFFERENCE
+                sum(each.samples for each in counts.values()) <= MAX_WINDOW_SAMPLES
+                and sum(each.difference for each in counts.values()) <= MAX_WINDOW_DIFFERENCE
             )
             if is_small or not window.is_divisible:
-                self._length = None if window.end == horizon else 2 * window.length
-                return window, dict(zip(partitions, each, strict=True))
+                superseded = await self._superseded(counts, window)
+                if not window.is_divisible or all(len(ids) <= MAX_WINDOW_CORRECTIONS for ids in superseded.values()):
+                    self._length = None if window.end == horizon else 2 * window.length
+                    return window, counts, superseded
             window, _ = window.halves()
 
-    async def _missing(self, window: Window, counts: Mapping[Partition, Counts]) -> dict[str, list[str]]:
-        """Return the ids of samples without a result, by submitter."""
+    async def _superseded(self, counts: Mapping[Partition, Counts], window: Window) -> dict[Partition, list[str]]:
+        """Return the ids of samples that were corrected in a window. Stop after the maximum if the window is divisible.
+
+        One Commit stores a correction and marks the earlier sample, so only submitters of new samples are read.
+        """
+        limit = MAX_WINDOW_CORRECTIONS + 1 if window.is_divisible else None
+        active = {partition.submitter for partition, each in counts.items() if each.samples}
+        partitions = [partition for partition in counts if partition.submitter in active]
+        ids = await asyncio.gather(*(self._store.superseded_ids(partition, window, limit) for partition in partitions))
+        return dict(zip(partitions, ids, strict=True))
+
+    async def _missing(
+        self, window: Window, counts: Mapping[Partition, Counts], superseded: Mapping[Partition, list[str]]
+    ) -> dict[str, list[str]]:
+        """Return the ids of samples without a result, and of `superseded` samples that need a new one, by submitter."""
         found: dict[str, list[str]] = {}
         for partition, each in counts.items():
-            if sample_ids := await missing_results(self._store, partition, window, each):
-                found.setdefault(partition.submitter, []).extend(sample_ids)
+            sample_ids = await missing_results(self._store, partition, window, each)
+            if superseded.get(partition):
+                outdated = await self._store.without_result(partition.submitter, superseded[partition])
+                sample_ids += await self._store.existing_samples(partition.submitter, outdated)
+            if sample_ids:
+                found[partition.submitter] = list(dict.fromkeys([*found.get(partition.submitter, ()), *sample_ids]))
         return found
 
     async def _report_missing(
@@ -195,8 +223,8 @@ class Audit:
                 Finding(finding_id, submitter, tuple(part), found_at, found_at + self._delay)
             )
         logger.warning(
-            "the audit found %d samples of %s without a result %s after they were submitted; it triggers the "
-            "function again for them: %s",
+            "the audit found %d samples of %s without a current result %s after they were submitted or corrected; it "
+            "triggers the function again for them: %s",
             len(sample_ids),
             submitter,
             self._delay,
@@ -227,7 +255,7 @@ class Audit:
             report.triggered += await self._store.trigger(finding.submitter, sample_ids)
         if sample_ids:
             logger.error(
-                "audit: %d samples of %s have no result %s after the audit triggered the function again: %s",
+                "audit: %d samples of %s have no current result %s after the audit triggered the function again: %s",
                 len(sample_ids),
                 finding.submitter,
                 timedelta(seconds=round(age.total_seconds())),

@@ -67,22 +67,30 @@ class AuditStore:
         documents = await self._samples(partition, window)
         return [document.name.rpartition("/")[2] for document in documents if not _is_expired(document)]
 
+    async def superseded_ids(self, partition: Partition, window: Window, limit: int | None) -> list[str]:
+        """Return the ids of up to `limit` accepted samples that other samples have corrected in a window."""
+        documents = await self._samples(partition, window, limit, by="superseded_at")
+        return [document.name.rpartition("/")[2] for document in documents]
+
     async def without_result(self, submitter: str, sample_ids: Sequence[str]) -> list[str]:
-        """Return the samples that have no result, or only the result of an earlier sample with the same id."""
+        """Return the samples that have no result, or only an outdated one, as described for `outcomes`."""
         outcomes = await self.outcomes(submitter, sample_ids)
         return [sample_id for sample_id in sample_ids if sample_id not in outcomes]
 
     async def outcomes(self, submitter: str, sample_ids: Sequence[str]) -> dict[str, Status]:
         """Return the status of the result of each sample that has one, by id. A deleted sample has a tombstone.
 
-        The result of an earlier sample with the same id does not count.
+        The result of an earlier sample with the same id does not count. The COMPUTED result of a corrected sample does
+        not count either.
         """
         paths = {document_paths.result(submitter, sample_id): sample_id for sample_id in sample_ids}
         documents = await self._existing(paths, "status", "sample_update_time", "submitted_at")
         results = {paths[path]: encoding.from_document(document) for path, document in documents.items()}
         samples = {document_paths.sample(submitter, sample_id): sample_id for sample_id in results}
-        for path, sample in (await self._existing(samples, "submitted_at")).items():
-            if not is_of_sample(results[samples[path]], _time(sample, "submitted_at")):
+        for path, sample in (await self._existing(samples, "submitted_at", "superseded_by")).items():
+            result = results[samples[path]]
+            is_outdated = "superseded_by" in sample.fields and result["status"] == Status.COMPUTED.value
+            if is_outdated or not is_of_sample(result, _time(sample, "submitted_at")):
                 del results[samples[path]]
         return {sample_id: Status(str(fields["status"])) for sample_id, fields in results.items()}
 
@@ -144,11 +152,14 @@ class AuditStore:
         self.reads += max(1, -(-count // _ENTRIES_PER_READ))
         return count
 
-    async def _samples(self, partition: Partition, window: Window | None, limit: int | None = None) -> list[Document]:
-        query = _query_of(document_paths.SAMPLES, partition.shard, window)
+    async def _samples(
+        self, partition: Partition, window: Window | None, limit: int | None = None, by: str = "submitted_at"
+    ) -> list[Document]:
+        """Return samples, the earliest first. `by` is the field with the time that is in the window."""
+        query = _query_of(document_paths.SAMPLES, partition.shard, window, by)
         for name in ("submitted_at", "expire_at"):
             query.select.fields.add(field_path=name)
-        query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = "submitted_at"
+        query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = by
         if limit is not None:
             query.limit.value = limit
         async with self._slots:
@@ -177,14 +188,14 @@ def _time(document: Document, field: str) -> datetime:
     return encoding.to_datetime(document.fields[field].timestamp_value)
 
 
-def _query_of(collection: str, shard: int, window: Window | None) -> StructuredQuery:
-    """Return a query for the accepted samples or for the results of a shard that were submitted in a window."""
+def _query_of(collection: str, shard: int, window: Window | None, by: str = "submitted_at") -> StructuredQuery:
+    """Return a query for the accepted samples or the results of a shard whose time in the field `by` is in a window."""
     query = StructuredQuery()
     query.from_.add(collection_id=collection)
     add_condition(query, "shard", _Operator.EQUAL, shard)
     if collection == document_paths.SAMPLES:
         add_condition(query, "state_on_arrival", _Operator.EQUAL, Arrival.ACCEPTED.value)
     if window is not None:
-        add_condition(query, "submitted_at", _Operator.GREATER_THAN_OR_EQUAL, window.start)
-        add_condition(query, "submitted_at", _Operator.LESS_THAN, window.end)
+        add_condition(query, by, _Operator.GREATER_THAN_OR_EQUAL, window.start)
+        add_condition(query, by, _Operator.LESS_THAN, window.end)
     return query

@@ -4,7 +4,8 @@ from prometheus_client import Counter, Gauge
 
 CHECKED = Counter("dropzone_audit_checked_samples", "Samples that the audit has checked for a result.")
 TRIGGERED = Counter(
-    "dropzone_audit_triggered_samples", "Samples without a result, for which the audit triggered the function again."
+    "dropzone_audit_triggered_samples",
+    "Samples without a result or with an outdated result, for which the audit triggered the function again.",
 )
 HEALED = Counter(
     "dropzone_audit_healed_samples",

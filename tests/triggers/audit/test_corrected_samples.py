@@ -1,0 +1,115 @@
+"""A corrected sample needs a new result. Otherwise, lists would contain the results of both samples."""
+
+import pytest
+
+from storage.documents import Header, Status, document_paths
+from storage.documents.server_time import SERVER_TIME
+from storage.firestore import encoding
+from tests.triggers.audit.conftest import Database
+from triggers.audit import audit as audit_module
+
+
+async def correct(database: Database, earlier: Header) -> Header:
+    """Store a correction of a sample, and its result, as if the event of the earlier sample had been lost."""
+    (correction,) = await database.submit(earlier.submitter, 1)
+    await database.compute([correction])
+    name = database.firestore.name(document_paths.sample(earlier.submitter, earlier.id))
+    mark = encoding.to_write(name, {"superseded_by": correction.id, "superseded_at": SERVER_TIME})
+    mark.update_mask.field_paths.append("superseded_by")
+    await database.writer.write(mark)
+    return correction
+
+
+async def test_a_computed_result_of_a_corrected_sample_is_found(database: Database) -> None:
+    """The numbers of samples and results are equal, and the earlier sample was checked before its correction."""
+    samples = await database.submit("one", 3)
+    await database.compute(samples)
+    await database.audit().run()
+    await correct(database, samples[1])
+
+    report = await database.audit().run()
+
+    assert report is not None
+    assert (report.checked, report.triggered) == (1, 1)
+    assert await database.triggered(samples) == [samples[1].id]
+
+
+async def test_a_corrected_sample_is_reported_until_its_result_is_superseded(database: Database) -> None:
+    """The function was triggered again, but the result is still COMPUTED."""
+    (sample,) = await database.submit("one", 1)
+    await database.compute([sample])
+    await correct(database, sample)
+    await database.audit().run()
+
+    missing = await database.audit().run()
+    await database.compute([sample], status=Status.SUPERSEDED.value)
+    healed = await database.audit().run()
+
+    assert missing is not None
+    assert healed is not None
+    assert (missing.missing, missing.healed, healed.missing, healed.healed) == (1, 0, 0, 1)
+
+
+@pytest.mark.parametrize("status", [Status.SUPERSEDED, Status.FAILED])
+async def test_lists_do_not_contain_other_results_of_a_corrected_sample(database: Database, status: Status) -> None:
+    """So the audit does nothing."""
+    (sample,) = await database.submit("one", 1)
+    await database.compute([sample], status=status.value)
+    await correct(database, sample)
+
+    report = await database.audit().run()
+
+    assert report is not None
+    assert (report.checked, report.triggered) == (2, 0)
+
+
+async def test_a_rejected_sample_that_was_corrected_needs_no_result(database: Database) -> None:
+    """It had its state when it arrived."""
+    (rejected,) = await database.submit("one", 1, b'{"time_stamp": "never", "data": []}')
+    await correct(database, rejected)
+
+    report = await database.audit().run()
+
+    assert report is not None
+    assert (report.checked, report.triggered) == (1, 0)
+    assert await database.store().findings() == []
+
+
+async def test_a_sample_without_any_result_is_found_once(database: Database) -> None:
+    """It is among the samples that were submitted, and among those that were corrected."""
+    (sample,) = await database.submit("one", 1)
+    await correct(database, sample)
+
+    report = await database.audit().run()
+
+    assert report is not None
+    assert (report.checked, report.triggered) == (2, 1)
+
+
+async def test_many_corrections_are_divided_into_windows(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them are checked."""
+    monkeypatch.setattr(audit_module, "MAX_WINDOW_CORRECTIONS", 2)
+    samples = await database.submit("one", 9)
+    await database.compute(samples)
+    for sample in samples:
+        await correct(database, sample)
+
+    report = await database.audit().run()
+
+    assert report is not None
+    assert (report.checked, report.triggered) == (18, 9)
+    assert await database.triggered(samples) == [sample.id for sample in samples]
+
+
+async def test_a_deleted_sample_needs_no_superseded_result(database: Database) -> None:
+    """Its correction remains."""
+    (sample,) = await database.submit("one", 1)
+    await database.compute([sample])
+    await correct(database, sample)
+    name = database.firestore.name(document_paths.sample("one", sample.id))
+    await database.writer.write(encoding.to_delete(name))
+
+    report = await database.audit().run()
+
+    assert report is not None
+    assert (report.checked, report.triggered) == (1, 0)
