@@ -3,12 +3,15 @@
 A recomputation needs the sample. The function ignores an event if the sample does not exist, but it may have read the
 sample shortly before the deletion. A result is therefore due only if its sample was already deleted `SETTLED` ago. By
 then, each attempt that has read the sample has ended. Otherwise, a result could be written again after it was moved.
+
+A later sample with the same idempotency key can have the id of an expired result. If it is accepted, the function gives
+the result a new id. If it is REJECTED, the function computes nothing, so the result is due.
 """
 
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime, timedelta
 
-from storage.documents import document_paths
+from storage.documents import Arrival, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.messages import Document, StructuredQuery
@@ -56,8 +59,7 @@ class DueResults:
         """Return the results whose samples do not exist, and did not exist `SETTLED` ago."""
         samples = [document_paths.sample(self._submitter, each.name.rpartition("/")[2]) for each in results]
         settled = await self._firestore.now() - SETTLED
-        existing = set(await self._firestore.batch_get(samples, mask=["shard"], read_time=settled))
-        existing |= set(await self._firestore.batch_get(samples, mask=["shard"]))
+        existing = await self._accepted(samples, settled) | await self._accepted(samples)
         due = []
         for sample, result in zip(samples, results, strict=True):
             if sample not in existing:
@@ -66,6 +68,15 @@ class DueResults:
             expired_at = encoding.to_datetime(result.fields["archive_at"].timestamp_value)
             self.waiting_since = expired_at if self.waiting_since is None else min(self.waiting_since, expired_at)
         return due
+
+    async def _accepted(self, samples: Sequence[str], read_time: datetime | None = None) -> set[str]:
+        """Return the paths of the accepted samples that exist."""
+        headers = await self._firestore.batch_get(samples, mask=["state_on_arrival"], read_time=read_time)
+        return {
+            path
+            for path, header in headers.items()
+            if header.fields["state_on_arrival"].string_value != Arrival.REJECTED.value
+        }
 
 
 def _query(shard: int, now: datetime) -> StructuredQuery:

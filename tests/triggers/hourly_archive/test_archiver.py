@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphql_api.results.summaries import summarize
-from storage.documents import Archiving, Status, document_paths
+from storage.documents import Archiving, Arrival, Status, document_paths
 from tests.infra.firestore.server_process import FirestoreProcess
 from tests.stack import PATIENCE_SECONDS
 from tests.triggers.hourly_archive.conftest import (
@@ -176,6 +176,16 @@ async def test_a_result_waits_for_the_end_of_its_sample(
     await early.run()
     assert (early.moved, await database.stored()) == (0, {waiting})
     assert await database.move() == 1
+    await check(database, START, START + HOUR)
+
+
+async def test_a_result_does_not_wait_for_a_rejected_sample(database: Database) -> None:
+    """The later sample has the idempotency key of the expired sample. The function never computes it."""
+    sample_id = await database.compute(START, [1.0])
+    await database.put(document_paths.sample(SUBMITTER, sample_id), {"state_on_arrival": Arrival.REJECTED.value})
+
+    assert await database.move() == 1
+    assert await database.stored() == set()
     await check(database, START, START + HOUR)
 
 
