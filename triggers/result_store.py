@@ -30,9 +30,9 @@ from storage.documents import (
     Unavailable,
     document_paths,
     is_of_sample,
+    kept_document,
     labels,
 )
-from storage.documents.server_time import SERVER_TIME
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, InvalidWrite, PreconditionFailed
@@ -190,10 +190,8 @@ class ResultStore:
         existing = (await self._read([path])).get(path)
         if existing is None:
             return []
-        fields = encoding.from_document(existing)
-        kept_id = document_paths.kept_result_id(result.sample_id, str(fields["sample_update_time"]))
-        kept = fields | {"computed_at": SERVER_TIME, "first_computed_at": _first_computed_at(fields)}
-        return [encoding.to_write(self._firestore.name(document_paths.result(result.submitter, kept_id)), kept)]
+        kept_path, fields = kept_document(result.submitter, result.sample_id, encoding.from_document(existing))
+        return [encoding.to_write(self._firestore.name(kept_path), fields)]
 
     def _new(self, path: str, result: Result) -> Write:
         """Return the write that stores a result, on the condition that none exists."""

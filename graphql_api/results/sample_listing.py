@@ -102,36 +102,19 @@ class SampleListing:
             async for documents in batches:
                 yield [document.name.rpartition("/")[2] for document in documents]
 
-    async def ids_with_expired(
-        self, submitter: str, state: SampleState | None, selection: Selection, batch_size: int
+    async def kept_result_ids(
+        self, submitter: str, state: SampleState | None, selection: Selection, until: datetime, batch_size: int
     ) -> AsyncGenerator[Sequence[str], None]:
-        """Yield the same as `ids`, and then the ids of results in `state` whose samples have expired.
+        """Yield the ids of results in `state` whose samples have expired, and were submitted until a time.
 
-        Samples that are submitted after the first batch are left out. Results of earlier releases, which lack the time
-        of submission, are found by their state only. A batch can be empty.
+        Results of earlier releases, which lack the time of submission, are found by their state only. A batch can be
+        empty.
         """
-        started_at = await self._firestore.now()  # while the samples are read, new samples get results
-        for batches in (
-            self.ids(submitter, state, selection, batch_size),
-            self._result_ids(submitter, state, selection, started_at, batch_size),
-        ):
-            async with aclosing(batches):
-                async for ids in batches:
-                    yield ids
-
-    async def _result_ids(
-        self,
-        submitter: str,
-        state: SampleState | None,
-        selection: Selection,
-        until: datetime,
-        batch_size: int,
-    ) -> AsyncGenerator[Sequence[str], None]:
         statuses = [status for status in OUTCOMES if state is None or status.value == state.value]
         if not statuses:
             return
         earlier = replace(selection, bounds=[*selection.bounds, Bound("submitted_at", "<=", until)])
-        select = ("status", "submitted_at")
+        select = ("status", "submitted_at", "sample_update_time")
         if selection.labels:
             queries = [by_submission(document_paths.RESULTS, {"status": each}, earlier, select) for each in statuses]
         elif selection.bounds:
@@ -142,18 +125,18 @@ class SampleListing:
             async with aclosing(self._query(submitter, query).scan_latest(batch_size)) as batches:
                 async for documents in batches:
                     selected = [
-                        document.name.rpartition("/")[2]
+                        document
                         for document in documents
                         if document.fields["status"].string_value in statuses
                         and ("submitted_at" not in document.fields or _time(document, "submitted_at") <= until)
                     ]
                     yield await self._without_sample(submitter, selected)
 
-    async def _without_sample(self, submitter: str, ids: Sequence[str]) -> list[str]:
-        """Return the ids without a sample. A later sample with the same idempotency key can have the id of a result."""
-        paths = {document_paths.sample(submitter, sample_id): sample_id for sample_id in ids}
-        existing = await self._firestore.batch_get(paths, mask=("shard",))
-        return [sample_id for path, sample_id in paths.items() if path not in existing]
+    async def _without_sample(self, submitter: str, results: Sequence[Any]) -> list[str]:
+        """Return the ids of the results whose samples do not exist. Other samples can have their ids."""
+        paths = {document_paths.sample(submitter, result.name.rpartition("/")[2]): result for result in results}
+        headers = await self._firestore.batch_get(paths, mask=("state_on_arrival", "submitted_at"))
+        return [path.rpartition("/")[2] for path, result in paths.items() if is_kept(result, headers.get(path))]
 
     async def pending_ids(
         self, submitter: str, before: datetime, batch_size: int
@@ -214,6 +197,17 @@ class SampleListing:
         paths = [document_paths.result(submitter, header.name.rpartition("/")[2]) for header in headers]
         results = await self._firestore.batch_get(paths, mask=("status", "sample_update_time", "submitted_at"))
         return [_state(header, results.get(path)) == state for header, path in zip(headers, paths, strict=True)]
+
+
+def is_kept(result: Any, header: Any) -> bool:
+    """Return whether a result is kept longer than its sample.
+
+    `header` is the header with the same id. It is None if none exists. It can belong to a later sample with the same
+    idempotency key. A REJECTED sample has no result.
+    """
+    if header is None or header.fields["state_on_arrival"].string_value == Arrival.REJECTED.value:
+        return True
+    return not is_of_sample(encoding.from_document(result), _time(header, "submitted_at"))
 
 
 def decode_header(submitter: str, document: Any) -> Header:

@@ -23,7 +23,7 @@ from storage.documents.errors import (
 )
 from storage.documents.labels import Labels
 from storage.documents.problems import Problem, ProblemCode
-from storage.documents.result import FailedAttempts, Result, SampleState, Status, is_of_sample, state_of
+from storage.documents.result import FailedAttempts, Result, SampleState, Status, is_of_sample, kept_document, state_of
 from storage.documents.retention import Archiving, Expiry, HourlyRetention, Retention
 from storage.documents.sample import Arrival, Header, Sample
 from storage.documents.statistics import STATISTICS, STATISTICS_VERSION, Histogram, Statistic, Statistics
@@ -70,5 +70,6 @@ __all__ = [
     "chunk_fields",
     "compress_chunk",
     "is_of_sample",
+    "kept_document",
     "state_of",
 ]

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from storage.documents import labels
+from storage.documents import document_paths, labels
+from storage.documents.document_paths import Document
 from storage.documents.labels import Labels
 from storage.documents.problems import Problem
 from storage.documents.retention import Archiving
@@ -195,6 +196,18 @@ def is_of_sample(fields: Mapping[str, object], submitted_at: datetime) -> bool:
     """
     known = fields.get("sample_update_time" if fields.get("status") == Status.DELETED.value else "submitted_at")
     return not isinstance(known, datetime) or known >= submitted_at
+
+
+def kept_document(submitter: str, sample_id: str, fields: Mapping[str, object]) -> Document:
+    """Return the document that keeps a COMPUTED result if another sample takes the id of its sample.
+
+    `fields` are all fields of the result. The result is kept longer than its sample. It gets a new id, and stays in
+    lists and summaries until it expires.
+    """
+    kept_id = document_paths.kept_result_id(sample_id, str(fields["sample_update_time"]))
+    first_computed_at = fields.get("first_computed_at", fields["computed_at"])
+    kept = {**fields, "computed_at": SERVER_TIME, "first_computed_at": first_computed_at}
+    return document_paths.result(submitter, kept_id), kept
 
 
 @dataclass(frozen=True, slots=True)

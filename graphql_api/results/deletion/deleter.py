@@ -1,9 +1,10 @@
 """Delete samples in batches while the API serves other requests."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from uuid import uuid4
 
 from graphql_api.results.deletion.deletion import Deletion, DeletionState
@@ -18,6 +19,11 @@ from storage.firestore.messages import Write
 
 MAX_IDS = 1_000
 _BATCH_SIZE = 100
+
+Batches = AsyncGenerator[Sequence[str], None]
+"""The ids of documents to delete."""
+KeptResults = Callable[..., Batches]
+"""Returns the ids of selected results whose samples have expired. The argument `until` is the latest submission."""
 
 
 class Deleter:
@@ -49,7 +55,8 @@ class Deleter:
 
         Raises `RateLimited` if another deletion of this submitter is running.
         """
-        return await self._start(submitter, batches_of(list(dict.fromkeys(ids)), _BATCH_SIZE), reason, entry_of)
+        batches = batches_of(list(dict.fromkeys(ids)), _BATCH_SIZE)
+        return await self._start(submitter, batches, None, reason, entry_of)
 
     async def delete_selected(
         self, submitter: str, state: SampleState | None, selection: Selection, reason: str, entry_of: EntryOf
@@ -60,8 +67,10 @@ class Deleter:
 
         Raises `RateLimited` if another deletion of this submitter is running.
         """
-        ids = self._store.sample_listing.ids_with_expired(submitter, state, selection, _BATCH_SIZE)
-        return await self._start(submitter, ids, reason, entry_of)
+        listing = self._store.sample_listing
+        samples = listing.ids(submitter, state, selection, _BATCH_SIZE)
+        kept = partial(listing.kept_result_ids, submitter, state, selection, batch_size=_BATCH_SIZE)
+        return await self._start(submitter, samples, kept, reason, entry_of)
 
     async def get(self, submitter: str, deletion_id: str) -> Deletion | None:
         """Return the progress of a deletion, or None if it does not exist."""
@@ -72,27 +81,37 @@ class Deleter:
         return await self._records.tombstone(submitter, sample_id)
 
     async def _start(
-        self, submitter: str, batches: AsyncGenerator[Sequence[str], None], reason: str, entry_of: EntryOf
+        self, submitter: str, samples: Batches, kept_results: KeptResults | None, reason: str, entry_of: EntryOf
     ) -> Deletion:
         _check(reason)
         now = datetime.now(UTC)
         started = Deletion(str(uuid4()), DeletionState.RUNNING, 0, reason, now, now)
-        run = _Run(self._records, submitter, started, batches)
+        run = _Run(self._records, submitter, started, samples, kept_results)
         await self._runner.start(submitter, run, entry_of(started.id))
         return started
 
 
 class _Run:
-    """One deletion while it runs."""
+    """One deletion while it runs. It deletes `samples`, and then `kept_results`.
+
+    Without `kept_results`, a kept result with the id of a sample is deleted together with the sample.
+    """
 
     def __init__(
-        self, records: DeletionStore, submitter: str, started: Deletion, batches: AsyncGenerator[Sequence[str], None]
+        self,
+        records: DeletionStore,
+        submitter: str,
+        started: Deletion,
+        samples: Batches,
+        kept_results: KeptResults | None,
     ) -> None:
         self.id = started.id
         self._records = records
         self._submitter = submitter
         self._current = started
-        self._batches = batches
+        self._samples = samples
+        self._kept_results = kept_results
+        self._are_all_deleted = True
 
     async def record(self, state: DeletionState | None = None, *entries: Write) -> None:
         """Store the progress, with entries of the audit log."""
@@ -101,16 +120,22 @@ class _Run:
 
     async def work(self) -> DeletionState:
         """Delete batch by batch. Return INTERRUPTED if samples remain that changed before each attempt."""
-        are_all_deleted, started_at = True, await self._records.now()
-        async with aclosing(self._batches) as batches:
+        started_at = await self._records.now()  # while the samples are read, new samples get results
+        delete = partial(self._records.delete, self._submitter, reason=self._current.reason, submitted_until=started_at)
+        if self._kept_results is None:
+            await self._delete(self._samples, delete)
+        else:
+            await self._delete(self._samples, partial(delete, kept_results=False))
+            await self._delete(self._kept_results(until=started_at), partial(delete, samples=False))
+        return DeletionState.FINISHED if self._are_all_deleted else DeletionState.INTERRUPTED
+
+    async def _delete(self, batches: Batches, delete: Callable[..., Awaitable[tuple[int, Collection[str]]]]) -> None:
+        async with aclosing(batches):
             async for ids in batches:
-                deleted, remaining = await self._records.delete(
-                    self._submitter, ids, self._current.reason, submitted_until=started_at
-                )
-                are_all_deleted = are_all_deleted and not remaining
+                deleted, remaining = await delete(ids)
+                self._are_all_deleted = self._are_all_deleted and not remaining
                 self._current = replace(self._current, deleted=self._current.deleted + deleted)
                 await self.record()
-        return DeletionState.FINISHED if are_all_deleted else DeletionState.INTERRUPTED
 
 
 def _check(reason: str) -> None:

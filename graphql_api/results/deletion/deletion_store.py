@@ -9,20 +9,21 @@ of them. They are deleted afterwards. If this fails, or if the process stops in 
 If the response to a Commit is lost, the Commit is sent again, and its conditions fail. The tombstones of this attempt
 then show that it was applied.
 
-A result can be kept longer than its sample. Then only its tombstone is written.
+A result can be kept longer than its sample. Then only its tombstone is written. If a later sample has the id of the
+result, the tombstone is earlier than this sample, so that it does not belong to this sample.
 """
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import uuid4
 
 from graphql_api.results.deletion.deletion import Deletion
 from graphql_api.results.jobs.job_records import JobRecords
-from graphql_api.results.sample_listing import HEADER_FIELDS, decode_header
-from storage.documents import Header, RetryLater, Status, Tombstone, Upload, document_paths
+from graphql_api.results.sample_listing import HEADER_FIELDS, decode_header, is_kept
+from storage.documents import RetryLater, Status, Tombstone, Upload, document_paths, kept_document
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, PreconditionFailed
@@ -45,6 +46,8 @@ _TOMBSTONE_FIELDS = (
     "submitted_at",
 )
 """The fields of a tombstone, and the time at which the sample was submitted."""
+_RESULT_FIELDS = ("status", "shard", "superseded_by", "submitted_at", "sample_update_time")
+_RESOLUTION = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,33 @@ class _Removal:
     tombstone: Tombstone
     writes: Sequence[Write]
     upload: Upload | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """An attempt to delete samples that were submitted until `submitted_until`, or no samples if this is None."""
+
+    submitter: str
+    now: datetime
+    reason: str
+    id: str
+    submitted_until: datetime | None
+    kept_results: bool
+    """Whether results are deleted that are kept longer than their samples."""
+
+    def removes(self, header: Document) -> bool:
+        """Return whether the attempt deletes the sample with this header."""
+        return self.submitted_until is not None and _submitted_at(header) <= self.submitted_until
+
+    def tombstone(self, sample_id: str, sha256: str, shard: int, superseded_by: str | None) -> Tombstone:
+        """Return the tombstone of a sample."""
+        return Tombstone(self.submitter, sample_id, sha256, shard, self.now, self.reason, superseded_by, self.id)
+
+    def tombstone_of_kept(self, sample_id: str, result: Document, header: Document | None) -> Tombstone:
+        """Return the tombstone of a kept result. `header` is the header of a later sample with the same id."""
+        shard, superseded_by = result.fields["shard"].integer_value, result.fields["superseded_by"].string_value
+        tombstone = self.tombstone(sample_id, "", shard, superseded_by or None)
+        return tombstone if header is None else replace(tombstone, deleted_at=_submitted_at(header) - _RESOLUTION)
 
 
 class DeletionStore(JobRecords[Deletion]):
@@ -88,8 +118,13 @@ class DeletionStore(JobRecords[Deletion]):
         entry: Write | None = None,
         *,
         submitted_until: datetime | None = None,
+        samples: bool = True,
+        kept_results: bool = True,
     ) -> tuple[int, Collection[str]]:
-        """Delete the samples `ids`, or their results if only these exist.
+        """Delete the samples with these ids, and the results with these ids that are kept longer than their samples.
+
+        If `samples` is false, delete only such results. If `kept_results` is false, delete only samples. A kept result
+        with the id of a deleted sample then gets a new id.
 
         A sample that was submitted after `submitted_until` is kept. By default, this is the time of the first attempt.
         Each Commit that deletes samples also stores `entry`, an entry of the audit log.
@@ -103,49 +138,52 @@ class DeletionStore(JobRecords[Deletion]):
                 break
             now = await self._firestore.now()
             submitted_until = submitted_until or now
-            removals = await self._removals(submitter, remaining, submitted_until, now, reason)
+            attempt = _Attempt(submitter, now, reason, str(uuid4()), submitted_until if samples else None, kept_results)
+            removals = await self._removals(attempt, remaining)
             remaining = set()
             for start in range(0, len(removals), _COMMIT_SIZE):
                 remaining |= await self._commit(removals[start : start + _COMMIT_SIZE], entries)
             deleted += len(removals) - len(remaining)
         return deleted, remaining
 
-    async def _removals(
-        self, submitter: str, ids: Collection[str], submitted_until: datetime, now: datetime, reason: str
-    ) -> list[_Removal]:
-        """Return the removals of the samples that exist `now`, and of results whose samples have expired.
-
-        A sample that was submitted after `submitted_until` is not removed. The earlier one has expired, or was deleted.
-        """
-        headers = await self._read(map(partial(document_paths.sample, submitter), ids), HEADER_FIELDS, now)
-        paths = map(partial(document_paths.result, submitter), ids)
-        results = await self._read(paths, ("status", "shard", "superseded_by"), now)
-        attempt = str(uuid4())
+    async def _removals(self, attempt: _Attempt, ids: Collection[str]) -> list[_Removal]:
+        """Return the removals of the samples and of the kept results that exist."""
+        headers = await self._read(map(partial(document_paths.sample, attempt.submitter), ids), HEADER_FIELDS, attempt)
+        paths = map(partial(document_paths.result, attempt.submitter), ids)
+        results = await self._read(paths, _RESULT_FIELDS, attempt)
         removals = []
-        for sample_id, document in headers.items():
-            header = decode_header(submitter, document)
-            if _submitted_at(document) <= submitted_until:
-                tombstone = Tombstone(
-                    submitter, sample_id, header.sha256, header.shard, now, reason, header.superseded_by, attempt
-                )
-                removals.append(self._removal(header, document, results.get(sample_id), tombstone))
-        for sample_id, result in results.items():
-            if sample_id not in headers and not _is_tombstone(result):
-                shard, superseded_by = result.fields["shard"].integer_value, result.fields["superseded_by"].string_value
-                tombstone = Tombstone(submitter, sample_id, "", shard, now, reason, superseded_by or None, attempt)
-                removals.append(_Removal(tombstone, [self._tombstone_write(tombstone, result)]))
+        for sample_id in headers.keys() | results.keys():
+            header, result = headers.get(sample_id), results.get(sample_id)
+            kept = result if result is not None and not _is_tombstone(result) and is_kept(result, header) else None
+            if header is not None and attempt.removes(header):
+                removals.append(await self._removal(attempt, header, result, kept))
+            elif kept is not None and attempt.kept_results:
+                tombstone = attempt.tombstone_of_kept(sample_id, kept, header)
+                removals.append(_Removal(tombstone, [self._tombstone_write(tombstone, kept)]))
         return removals
 
-    async def _read(self, paths: Iterable[str], mask: Collection[str], read_time: datetime) -> dict[str, Document]:
+    async def _read(self, paths: Iterable[str], mask: Collection[str], attempt: _Attempt) -> dict[str, Document]:
         """Return the documents that exist by their ids."""
-        documents = await self._firestore.batch_get(paths, mask=mask, read_time=read_time)
+        documents = await self._firestore.batch_get(paths, mask=mask, read_time=attempt.now)
         return {path.rpartition("/")[2]: document for path, document in documents.items()}
 
-    def _removal(self, header: Header, document: Document, result: Document | None, tombstone: Tombstone) -> _Removal:
-        """Return the removal of a sample, on the condition that its header and its result have not changed."""
+    async def _removal(
+        self, attempt: _Attempt, document: Document, result: Document | None, kept: Document | None
+    ) -> _Removal:
+        """Return the removal of a sample, on the condition that its header and its result have not changed.
+
+        `kept` is the result if it belongs to an earlier sample.
+        """
+        header = decode_header(attempt.submitter, document)
+        tombstone = attempt.tombstone(header.id, header.sha256, header.shard, header.superseded_by)
         deletion = encoding.to_delete(document.name)
         deletion.current_document.update_time.CopyFrom(document.update_time)
         writes = [self._tombstone_write(tombstone, result), deletion]
+        if kept is not None and not attempt.kept_results and kept.fields["status"].string_value == Status.COMPUTED:
+            path = document_paths.result(attempt.submitter, header.id)
+            whole = await self._firestore.batch_get([path], read_time=attempt.now)
+            path, fields = kept_document(attempt.submitter, header.id, encoding.from_document(whole[path]))
+            writes.append(encoding.to_write(self._firestore.name(path), fields))
         if not header.chunks:
             return _Removal(tombstone, writes)
         record = encoding.to_write(self._firestore.name(header.upload.deletion_path), header.upload.fields())

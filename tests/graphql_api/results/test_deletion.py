@@ -101,19 +101,53 @@ def test_results_that_outlive_their_samples_are_deleted_by_id_and_by_filter(stac
     assert operator.query(LOOKED_UP, id=operator.ids[-1])["result"] == {"mean": 1.5}
 
 
-def test_a_result_that_outlives_its_sample_does_not_select_a_later_sample(stack: Stack, firestore: Client) -> None:
-    """A sample with the same idempotency key has the id of the result, but other labels and another state."""
-    operator = Operator(stack, "outlived-again", [])
+def outlived_by_a_rejected_sample(operator: Operator, firestore: Client) -> str:
+    """Return the id of a result whose sample has expired, and of a REJECTED sample with other labels."""
     later = {"time_stamp": "never", "data": [1], "labels": {"site": "basel"}}
-    sample_id = stack.submit(SAMPLE, key=operator.key, idempotency_key="once")["id"]
-    stack.wait_for(sample_id, key=operator.key)
-    firestore.document(document_paths.sample("outlived-again", sample_id)).delete()  # as when it expires
-    stack.submit(later, key=operator.key, idempotency_key="once")
+    receipt = operator.stack.submit(SAMPLE, key=operator.key, idempotency_key="once")
+    operator.stack.wait_for(receipt["id"], key=operator.key)
+    firestore.document(document_paths.sample(operator.submitter, receipt["id"])).delete()  # as when it expires
+    assert operator.stack.submit(later, key=operator.key, idempotency_key="once")["id"] == receipt["id"]
+    return str(receipt["id"])
+
+
+def test_a_result_that_outlives_its_sample_is_deleted_without_a_later_sample(stack: Stack, firestore: Client) -> None:
+    """The later sample has the same idempotency key. The filter does not select it."""
+    operator = Operator(stack, "outlived-again", [])
+    sample_id = outlived_by_a_rejected_sample(operator, firestore)
 
     ended = operator.delete(filter={"labels": [{"name": "site", "value": "bern"}], "state": "COMPUTED"})
 
-    assert ended == {"state": "FINISHED", "deleted": 0}
-    assert operator.query(LOOKED_UP, id=sample_id)["sample"] == {"state": "REJECTED"}
+    assert ended == {"state": "FINISHED", "deleted": 1}
+    found = operator.query(LOOKED_UP, id=sample_id)
+    assert found == {"sample": {"state": "REJECTED"}, "result": None, "deletedSample": None}
+
+
+def test_a_sample_is_deleted_without_the_kept_result_of_an_earlier_sample(stack: Stack, firestore: Client) -> None:
+    """The result gets a new id, because the record of the deletion has the id of the sample."""
+    operator = Operator(stack, "outlived-by-rejected", [])
+    sample_id = outlived_by_a_rejected_sample(operator, firestore)
+
+    ended = operator.delete(filter={"state": "REJECTED"})
+
+    assert ended == {"state": "FINISHED", "deleted": 1}
+    found = operator.query(LOOKED_UP, id=sample_id)
+    assert (found["sample"], found["result"], found["deletedSample"]["reason"]) == (None, None, "wrong sensor")
+    assert operator.query("{ results { edges { node { mean labels { value } } } } }") == {
+        "results": {"edges": [{"node": {"mean": 1.5, "labels": [{"value": "bern"}]}}]}
+    }
+    assert operator.delete(filter={"state": "COMPUTED"})["deleted"] == 1
+
+
+def test_ids_select_both_a_sample_and_the_kept_result_of_an_earlier_sample(stack: Stack, firestore: Client) -> None:
+    """The user asks for everything with this id."""
+    operator = Operator(stack, "outlived-by-id", [])
+    sample_id = outlived_by_a_rejected_sample(operator, firestore)
+
+    ended = operator.delete(ids=[sample_id])
+
+    assert ended == {"state": "FINISHED", "deleted": 1}
+    assert operator.query(COUNTS)["results"]["totalCount"] == 0
 
 
 def test_a_late_event_does_not_bring_a_result_back(stack: Stack, firestore: Client) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 from google.cloud.firestore import Client
 
@@ -35,9 +35,12 @@ async def test_a_sample_that_replaces_a_selected_sample_is_kept(
         assert stack.submit(SAMPLE, key=key, idempotency_key="once")["id"] == sample_id
         yield [sample_id]
 
+    async def no_kept_results(*_: object, **__: Any) -> AsyncGenerator[list[str], None]:
+        yield []
+
     writer = GroupCommitWriter(own_firestore, timeout_seconds=30)
     audit_log = AuditLog(own_firestore, writer, LoopTurns())
-    store = cast(Store, SimpleNamespace(sample_listing=SimpleNamespace(ids_with_expired=selected)))
+    store = cast(Store, SimpleNamespace(sample_listing=SimpleNamespace(ids=selected, kept_result_ids=no_kept_results)))
     deleter = Deleter(store, DeletionStore(own_firestore, writer))
 
     started = await deleter.delete_selected(
