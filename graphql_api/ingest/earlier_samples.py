@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql_api.ingest.uploads import ReadHeaders
 from storage.documents import (
@@ -30,6 +30,18 @@ Outcome = Header | Exception
 
 _MAX_ATTEMPTS = 8
 _MARK_FIELDS = ("superseded_by", "expire_at")
+_EXPIRED_CORRECTION = (
+    ", which has expired; if its result still exists, delete it with `deleteSamples`; then submit this sample without "
+    "`supersedes`"
+)
+
+
+class _Correction(NamedTuple):
+    """A sample that corrects another one."""
+
+    id: str
+    exists: bool
+    """False if it has expired. Its result can be kept longer."""
 
 
 class EarlierSamples:
@@ -96,10 +108,12 @@ class EarlierSamples:
                 "the sample to supersede does not exist or has expired; if only its result exists, delete it with "
                 "`deleteSamples` and submit this sample without `supersedes` - at `supersedes`"
             )
-        other = await self._remaining_correction(header.submitter, fields.get("superseded_by"))
-        if other is not None:
+        correction = await self._remaining_correction(header.submitter, fields.get("superseded_by"))
+        if correction is not None:
             raise Conflict(
-                f"the sample is already superseded by the sample {other}; supersede that sample - at `supersedes`"
+                f"the sample is already superseded by the sample {correction.id}"
+                + ("; supersede that sample" if correction.exists else _EXPIRED_CORRECTION)
+                + " - at `supersedes`"
             )
         if header.arrival is Arrival.REJECTED:
             return []
@@ -108,8 +122,8 @@ class EarlierSamples:
         mark.current_document.update_time.CopyFrom(document.update_time)
         return [mark]
 
-    async def _remaining_correction(self, submitter: str, correction: object) -> str | None:
-        """Return the id of `correction`, or of the sample that corrected it before it was deleted.
+    async def _remaining_correction(self, submitter: str, correction: object) -> _Correction | None:
+        """Return `correction`, or the sample that corrected it before it was deleted.
 
         Return None if no correction remains.
         """
@@ -117,10 +131,11 @@ class EarlierSamples:
         while isinstance(correction, str) and correction not in seen:
             seen.add(correction)
             paths = [document_paths.sample(submitter, correction), document_paths.result(submitter, correction)]
-            documents = await self._firestore.batch_get(paths, mask=("status", "superseded_by"))
+            documents = await self._firestore.batch_get(paths, mask=("status", *_MARK_FIELDS))
             sample, result = (encoding.from_document(documents[path]) if path in documents else None for path in paths)
             if sample is not None or result is None or result.get("status") != Status.DELETED.value:
-                return correction
+                exists = sample is not None and not _has_expired(sample.get("expire_at"))
+                return _Correction(correction, exists)
             correction = result.get("superseded_by")
         return None
 

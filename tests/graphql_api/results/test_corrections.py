@@ -153,7 +153,27 @@ def test_an_expired_correction_counts_because_its_result_is_kept(stack: Stack, f
     stack.wait_for(second, key=operator.key)
 
     assert refused["extensions"]["code"] == "CONFLICT"
-    assert f"already superseded by the sample {first}" in refused["message"]
+    assert f"already superseded by the sample {first}, which has expired" in refused["message"]
+    listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
+    assert [edge["node"]["id"] for edge in listed] == [second]
+
+
+def test_an_expired_correction_counts_although_its_result_has_expired(stack: Stack, firestore: Client) -> None:
+    """Its values can be in the hourly archive. The earlier sample stays superseded, because its values are wrong."""
+    operator = Operator(stack, "expired-without-result", [SAMPLE])
+    (wrong,) = operator.ids
+    first = operator.query(SUBMIT, sample={**SAMPLE, "data": [5]}, id=wrong)["submit"]["id"]
+    stack.wait_for(first, key=operator.key)
+    stack.wait_for(wrong, "SUPERSEDED", key=operator.key)
+    for path in (document_paths.sample, document_paths.result):
+        firestore.document(path(operator.submitter, first)).delete()  # as when it expires
+
+    refused = operator.error(SUBMIT, sample={**SAMPLE, "data": [6]}, id=wrong)
+    second = operator.query(SUBMIT, sample={**SAMPLE, "data": [6]})["submit"]["id"]
+    stack.wait_for(second, key=operator.key)
+
+    assert refused["extensions"]["code"] == "CONFLICT"
+    assert "submit this sample without `supersedes`" in refused["message"]
     listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
     assert [edge["node"]["id"] for edge in listed] == [second]
 
