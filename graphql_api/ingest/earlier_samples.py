@@ -12,6 +12,7 @@ from storage.documents import (
     BadRequest,
     Conflict,
     Header,
+    Identity,
     NotFound,
     Sample,
     Status,
@@ -22,6 +23,7 @@ from storage.documents.server_time import SERVER_TIME
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed
+from storage.firestore.messages import Document, Write
 from storage.firestore.retry import backoff
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
@@ -63,19 +65,39 @@ class EarlierSamples:
         Raises `NotFound`, `Conflict` or `BadRequest` if the sample cannot replace the earlier sample. Raises
         `Unavailable`.
         """
-        if sample.header.id == earlier_id:
-            raise BadRequest("a sample cannot supersede itself; send a new idempotency key - at `supersedes`")
+        header = sample.header
         for pause in islice(backoff(), _MAX_ATTEMPTS):
-            stored = await self._corrected_before(sample.header, earlier_id)
-            if stored is not None:
-                return stored
-            writes = [write, *await self._marks(sample.header, earlier_id)]
-            await self._replace_if_expired([write])
+            stored, earlier = await self._read_pair(header.submitter, header.id, earlier_id)
+            is_stored = stored is not None and not _is_expired(stored)
+            if is_stored and (outcome := await self._corrected_before(header, earlier_id)) is not None:
+                return outcome
+            await self._check(header.submitter, earlier)
+            _replace_if_expired(write, stored)
             try:
-                return (await self._firestore.commit(writes))[0]
+                return (await self._firestore.commit([write, *_marks(header, earlier)]))[0]
             except PreconditionFailed:  # one of the samples has changed, or the response of an attempt was lost
                 await asyncio.sleep(pause)
         raise Unavailable("the sample to supersede changes all the time; retry later - at `supersedes`")
+
+    async def check(self, identity: Identity, earlier_id: str) -> None:
+        """Raise the errors of `correct`, before the chunks of a large sample are written.
+
+        Raise nothing if a sample with this identity is stored. `correct` then decides.
+        """
+        stored, earlier = await self._read_pair(identity.submitter, identity.id, earlier_id)
+        if stored is None or _is_expired(stored):
+            await self._check(identity.submitter, earlier)
+
+    async def _read_pair(
+        self, submitter: str, sample_id: str, earlier_id: str
+    ) -> tuple[Document | None, Document | None]:
+        """Return what is stored of the header of a new sample, and of the header of the sample that it corrects."""
+        if sample_id == earlier_id:
+            raise BadRequest("a sample cannot supersede itself; send a new idempotency key - at `supersedes`")
+        ids = [sample_id, earlier_id] if document_paths.is_sample_id(earlier_id) else [sample_id]
+        paths = [document_paths.sample(submitter, each) for each in ids]
+        documents = await self._firestore.batch_get(paths, mask=_MARK_FIELDS)
+        return documents.get(paths[0]), documents.get(paths[-1]) if len(ids) > 1 else None
 
     async def _corrected_before(self, header: Header, earlier_id: str) -> Header | None:
         """Return the stored header of a repeated correction. Raises `Conflict` if it does not correct this sample.
@@ -92,35 +114,26 @@ class EarlierSamples:
             )
         return outcome
 
-    async def _marks(self, header: Header, earlier_id: str) -> list[Any]:
-        """Return the write that marks the earlier sample, or no write if `header` is REJECTED.
+    async def _check(self, submitter: str, earlier: Document | None) -> None:
+        """Raise an error if the sample with the header `earlier` cannot be corrected.
 
-        Raises `NotFound` if the earlier sample is not stored, and `Conflict` if another sample supersedes it. A deleted
-        correction does not count, unless it was corrected itself. An expired correction counts, because its result can
-        be kept longer, in lists or in the hourly archive.
+        Raises `NotFound` if it is not stored, and `Conflict` if another sample supersedes it. A deleted correction does
+        not count, unless it was corrected itself. An expired correction counts, because its result can be kept longer,
+        in lists or in the hourly archive.
         """
-        path = document_paths.sample(header.submitter, earlier_id)
-        is_id = document_paths.is_sample_id(earlier_id)
-        document = (await self._firestore.batch_get([path] if is_id else [], mask=_MARK_FIELDS)).get(path)
-        fields = {} if document is None else encoding.from_document(document)
-        if document is None or _has_expired(fields.get("expire_at")):
+        if earlier is None or _is_expired(earlier):
             raise NotFound(
                 "the sample to supersede does not exist or has expired; if only its result exists, delete it with "
                 "`deleteSamples` and submit this sample without `supersedes` - at `supersedes`"
             )
-        correction = await self._remaining_correction(header.submitter, fields.get("superseded_by"))
+        superseded_by = encoding.from_document(earlier).get("superseded_by")
+        correction = await self._remaining_correction(submitter, superseded_by)
         if correction is not None:
             raise Conflict(
                 f"the sample is already superseded by the sample {correction.id}"
                 + ("; supersede that sample" if correction.exists else _EXPIRED_CORRECTION)
                 + " - at `supersedes`"
             )
-        if header.arrival is Arrival.REJECTED:
-            return []
-        mark = encoding.to_write(self._firestore.name(path), {"superseded_by": header.id, "superseded_at": SERVER_TIME})
-        mark.update_mask.field_paths.append("superseded_by")
-        mark.current_document.update_time.CopyFrom(document.update_time)
-        return [mark]
 
     async def _remaining_correction(self, submitter: str, correction: object) -> _Correction | None:
         """Return `correction`, or the sample that corrected it before it was deleted.
@@ -178,22 +191,37 @@ class EarlierSamples:
 
         A header that another request has stored in the meantime is not replaced.
         """
-        await self._replace_if_expired(writes)
+        paths = [self._firestore.path(write.update.name) for write in writes]
+        stored = await self._firestore.batch_get(paths, mask=("expire_at",))
+        for path, write in zip(paths, writes, strict=True):
+            _replace_if_expired(write, stored.get(path))
         results = await self._writer.write_all(writes, submitter)
         changed = Unavailable("a sample with this idempotency key was stored at the same time; send this sample again")
         return [changed if isinstance(result, PreconditionFailed) else result for result in results]
 
-    async def _replace_if_expired(self, writes: Sequence[Any]) -> None:
-        """Let each write of a header replace the stored header if it has expired.
 
-        The precondition of each write states what was read: the expired header, or none.
-        """
-        paths = [self._firestore.path(write.update.name) for write in writes]
-        documents = await self._firestore.batch_get(paths, mask=("expire_at",))
-        for path, write in zip(paths, writes, strict=True):
-            write.current_document.exists = False
-            if path in documents and _has_expired(encoding.from_document(documents[path]).get("expire_at")):
-                write.current_document.update_time.CopyFrom(documents[path].update_time)
+def _marks(header: Header, earlier: Document | None) -> list[Write]:
+    """Return the write that marks the sample that `header` corrects, or no write if `header` is REJECTED."""
+    if earlier is None or header.arrival is Arrival.REJECTED:
+        return []
+    mark = encoding.to_write(earlier.name, {"superseded_by": header.id, "superseded_at": SERVER_TIME})
+    mark.update_mask.field_paths.append("superseded_by")
+    mark.current_document.update_time.CopyFrom(earlier.update_time)
+    return [mark]
+
+
+def _replace_if_expired(write: Write, stored: Document | None) -> None:
+    """Let the write of a header replace the stored header if it has expired.
+
+    The precondition of the write states what was read: the expired header, or none.
+    """
+    write.current_document.exists = False
+    if stored is not None and _is_expired(stored):
+        write.current_document.update_time.CopyFrom(stored.update_time)
+
+
+def _is_expired(header: Document) -> bool:
+    return _has_expired(encoding.from_document(header).get("expire_at"))
 
 
 def _has_expired(expire_at: object) -> bool:

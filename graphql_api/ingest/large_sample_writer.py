@@ -7,7 +7,7 @@ therefore removes the chunks. `uploads.py` later removes the chunks of a process
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
@@ -61,10 +61,12 @@ class LargeSampleWriter:
         idempotency_key: str | ContentKey | None,
         validate: Callable[[Identity | None], Sample],
         expire_at: datetime | None,
+        check: Callable[[Identity], Awaitable[None]] | None = None,
     ) -> AsyncIterator[Sample]:
         """Write the chunks of `raw` and yield the sample from `validate`. The caller then writes the header.
 
-        The chunks expire at `expire_at`. The header that the caller writes must expire at the same time.
+        The chunks expire at `expire_at`. The header that the caller writes must expire at the same time. If `check`
+        raises an error, no chunk is written.
 
         If the validation, the write of a chunk, or the caller fails, the error is raised. The chunks are then removed
         after a delay, unless the header was written.
@@ -76,6 +78,12 @@ class LargeSampleWriter:
         validation = asyncio.create_task(self._validators.run(submitter, partial(validate, identity)))
         if identity is None:  # the sample may contain its idempotency key
             identity = (await validation).identity
+        if check is not None:
+            try:
+                await check(identity)
+            except BaseException:
+                await asyncio.gather(validation, return_exceptions=True)  # its thread uses `raw`
+                raise
         upload = Upload(submitter, identity.id, chunk_count(raw))
         chunks = asyncio.create_task(self._write_chunks(raw, upload, first_chunks, expire_at))
         try:

@@ -202,11 +202,12 @@ class Receiver:
             identity = identity or Identity.after_parsing(raw, submitter, idempotency_key, report.idempotency_key)
             return self._sample(raw, report, identity, labels)
 
+        check = None if supersedes is None else partial(self._earlier.check, earlier_id=supersedes)
         with self._budgets.memory.reserve(self._budgets.submitter(submitter).request_bytes) as reservation:
             reservation.resize(len(raw))
             try:
                 async with self._large_samples.write_chunks(
-                    raw, submitter, idempotency_key, validate, settings.expiry.sample
+                    raw, submitter, idempotency_key, validate, settings.expiry.sample, check
                 ) as sample:
                     (outcome,) = await self._write_headers([sample], sender, settings.expiry, supersedes)
                     if isinstance(outcome, Exception):

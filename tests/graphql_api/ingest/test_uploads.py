@@ -103,6 +103,24 @@ async def test_chunks_of_a_process_that_was_killed_are_removed(
     assert own_stack.get(f"/samples/{stored}").content == large
 
 
+def test_a_large_correction_of_a_missing_sample_writes_no_chunks(own_stack: Stack, large: bytes) -> None:
+    """It is refused before, and a repeated correction of a deleted sample is not."""
+    wrong = own_stack.post_sample(large).json()["id"]
+    correction = {"idempotency_key": "correction", "x_supersedes": wrong}
+    stored = own_stack.post_sample(large, **correction).json()["id"]
+    deletion = 'mutation ($ids: [ID!]) { deleteSamples(ids: $ids, reason: "wrong") { id } }'
+    own_stack.graphql(deletion, {"ids": [wrong]})
+    eventually(lambda: own_stack.get(f"/samples/{wrong}").status_code == 404)
+    eventually(lambda: count_uploads(own_stack) == 0)
+    chunks = count_chunks(own_stack)
+
+    refused = own_stack.post_sample(large, x_supersedes=wrong)
+
+    assert refused.json()["error"]["extensions"]["code"] == "NOT_FOUND"
+    assert (count_uploads(own_stack), count_chunks(own_stack)) == (0, chunks)
+    assert own_stack.post_sample(large, **correction).json()["id"] == stored
+
+
 async def test_a_sweep_keeps_the_chunks_of_a_stored_sample(stack: Stack, uploads: Uploads, large: bytes) -> None:
     """The process ended after it had written the header, before it removed the record of the upload."""
     sample_id = stack.post_sample(large).json()["id"]
