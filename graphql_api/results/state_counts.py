@@ -3,8 +3,8 @@
 Each accepted sample is PENDING, or its result determines its state. Firestore counts the accepted samples and the
 results. Results can be kept longer than their samples. Such results do not count if they were submitted before the
 earliest sample. If samples expire before earlier samples, for example because the retention was set later, then more
-results than samples are found. In this case, only samples of the last hours count as PENDING, and FAILED and SUPERSEDED
-results are read to find out whether their samples exist. All other samples are COMPUTED.
+results than samples are found. In this case, only samples of the last 23 hours count as PENDING, and FAILED and
+SUPERSEDED results are read to find out whether their samples exist. All other samples are COMPUTED.
 """
 
 import asyncio
@@ -30,9 +30,9 @@ OUTCOMES = (Status.COMPUTED, Status.SUPERSEDED, Status.FAILED)
 
 _FEW_OUTCOMES = (Status.SUPERSEDED, Status.FAILED)
 _ACCEPTED = {"state_on_arrival": Arrival.ACCEPTED.value}
-_RECENT = timedelta(hours=1)
-"""No sample expires within a day, so the samples of this time all exist. The start is a full hour, because the embedded
-Firestore remembers the count of a query.
+_RECENT = timedelta(hours=23)
+"""No sample expires within a day, so the samples of this time all exist. An event is retried for a day, so few samples
+are PENDING for longer. The start is a full hour, because the embedded Firestore remembers the count of a query.
 """
 _CHECK_SECONDS = 60.0
 """For how long the API remembers whether samples of a submitter have expired before earlier samples."""

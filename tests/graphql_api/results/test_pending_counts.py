@@ -196,6 +196,29 @@ async def test_counts_equal_lists_although_later_samples_have_expired(
         assert (state, await listing.count(SUBMITTER, state, selection)) == (state, len(page.edges))
 
 
+@pytest.mark.parametrize("hours", [2, 20])
+async def test_a_sample_that_waits_for_hours_is_pending_although_later_samples_have_expired(
+    firestore: Firestore, hours: int
+) -> None:
+    """The function does not run. The sample could not have expired yet, so all samples and results are counted."""
+    for number in range(2, 7):
+        await store_result(firestore, number, submitted_at=day(number))
+    await delete_samples(firestore, 3, 4, 5)
+    header = received_sample(b"{}", submitter=SUBMITTER).header
+    submitted_at = datetime.now(UTC) - timedelta(hours=hours)
+    waiting = header.fields() | {"state_on_arrival": "ACCEPTED", "submitted_at": submitted_at}
+    await store(firestore, {document_paths.sample(SUBMITTER, IDS[7]): waiting})
+    listing = SampleListing(firestore, LoopTurns(), shards=1)
+
+    counts = [
+        await listing.count(SUBMITTER, state, selection)
+        for state in (SampleState.PENDING, SampleState.COMPUTED)
+        for selection in (Selection(), Selection([Bound("submitted_at", ">=", day(3))]))
+    ]
+
+    assert counts == [1, 1, 2, 1]
+
+
 async def test_pending_samples_are_found_if_later_samples_expire_first(firestore: Firestore) -> None:
     """The sample of day 2 never expires. Those of days 3 and 4 have expired, and their results are kept.
 
