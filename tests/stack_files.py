@@ -1,6 +1,7 @@
 """Stack files of tests whose function misbehaves on purpose."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 _FUNCTION = """\
@@ -18,9 +19,14 @@ environment = {{ DROPZONE_EVENT_SECRET = "{{secret}}", DROPZONE_AUDIT_DELAY_SECO
 
 
 def stack_file(
-    folder: Path, factory: str, *, audit_delay_seconds: int = 300, trigger: str = "", schedule: str = "audit"
+    folder: Path,
+    factory: str,
+    *,
+    audit_delay_seconds: int = 300,
+    trigger: str = "",
+    schedules: Sequence[str] = ("audit",),
 ) -> Path:
-    """Write the stack file with another function and another trigger, and with one schedule that runs every second.
+    """Write the stack file with another function and another trigger, and with schedules that run every second.
 
     `factory` is the application of the function, as uvicorn names it. `trigger` are lines for the trigger.
     """
@@ -29,7 +35,7 @@ def stack_file(
     for pattern, replacement in (
         (r'\[\[processes\]\]\nname = "function"\n.*?(?=\[\[)', function),
         (r"\n(?=announces_given_up = true)", f"\n{trigger}\n"),
-        (rf'(?<=name = "{schedule}"\n)(.*?)interval_seconds = 60', r"\1interval_seconds = 1"),
+        *((rf'(?<=name = "{each}"\n)(.*?)interval_seconds = 60', r"\1interval_seconds = 1") for each in schedules),
     ):
         text, count = re.subn(pattern, replacement, text, flags=re.DOTALL)
         assert count == 1, f"{pattern} is in the stack file {count} times"

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from typing import Any
 import httpx
 import pytest
 
+from storage.documents import document_paths
 from tests.alerts.function import CRASH, FAULTS, FORGET, UNLUCKY
 from tests.alerts.prometheus import Prometheus
 from tests.stack import Stack, eventually
@@ -126,7 +128,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     faults.mkdir()
     disk.mkdir()
     factory = "tests.alerts.function:create_app"
-    file = stack_file(folder, factory, audit_delay_seconds=10, trigger="max_crashes = 1")
+    file = stack_file(
+        folder, factory, audit_delay_seconds=10, trigger="max_crashes = 1", schedules=("audit", "rollups")
+    )
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(disk)]
     with contextlib.ExitStack() as exits:
         is_small_disk = subprocess.run(mount, capture_output=True, check=False).returncode == 0
@@ -238,6 +242,18 @@ def test_a_long_read_holds_the_log(machine: Machine) -> None:
 
     assert holders is None or re.search(rf"^\S+ +{os.getpid()} ", holders, re.MULTILINE)
     machine.until_silent("DropzoneLongLog")
+
+
+def test_a_damaged_result_cannot_be_archived(machine: Machine) -> None:
+    """The log names its submitter. When the result is deleted, the next run succeeds."""
+    result = machine.stack.firestore().document(document_paths.result("damaged", "result"))
+    result.set({"shard": 0, "archive_at": datetime.now(UTC), "status": "COMPUTED", "timestamp": "never"})
+
+    machine.until_firing("DropzoneRollupsFail")
+    assert re.search("schedule rollups: the call of .* damaged: internal error", machine.stack.log)
+    result.delete()
+
+    machine.until_silent("DropzoneRollupsFail")
 
 
 def test_events_crash_the_function(machine: Machine) -> None:

@@ -197,7 +197,7 @@ def test_rollups_equal_the_results_although_the_function_is_killed(
 ) -> None:
     """No result counts twice, none is missing, and a deleted or corrected one does not count."""
     print(f"TORTURE_SEED={SEED} TORTURE_SAMPLES={SAMPLES}")
-    file = stack_file(tmp_path, "tests.torture.eager_rollups:create_app", schedule="rollups")
+    file = stack_file(tmp_path, "tests.torture.eager_rollups:create_app", schedules=("rollups",))
     with contextlib.ExitStack() as exits:
         stack = exits.push(Stack(tmp_path))
         for name, value in stack.firestore_environment.items():

@@ -8,6 +8,7 @@ import logging
 import time
 from collections import deque
 
+from prometheus_client import Counter
 from starlette.exceptions import HTTPException
 
 from storage.documents import Unavailable, document_paths
@@ -27,6 +28,15 @@ MAX_ARCHIVE_SECONDS = 20.0
 """The maximum time of a run for the archive of one submitter. With a long backlog, rollups would otherwise wait."""
 
 logger = logging.getLogger("triggers")
+
+_RUNS = Counter(
+    "dropzone_rollup_runs",
+    "Runs that build rollups and move expired results into the hourly archive, by outcome: `finished`, `unfinished` "
+    "(the next run continues) or `failed`.",
+    ["outcome"],
+)
+# Prometheus sees no increase in a counter whose first value is 1. All outcomes therefore start at 0.
+_FINISHED, _UNFINISHED, _FAILED = map(_RUNS.labels, ("finished", "unfinished", "failed"))
 
 
 class RollupsEndpoint:
@@ -48,12 +58,16 @@ class RollupsEndpoint:
         if self._running.locked():
             return {"running": True}
         async with self._running:
+            outcome = _FAILED
             try:
                 run = await self._run()
+                if run.failures:
+                    raise HTTPException(503, f"the rollups continue at the next call: {'; '.join(run.failures)}")
+                outcome = _FINISHED if run.report.is_finished else _UNFINISHED
             except (Unavailable, FirestoreError) as error:
                 raise HTTPException(503, f"the rollups continue at the next call: {error}") from error
-        if run.failures:
-            raise HTTPException(503, f"the rollups continue at the next call: {'; '.join(run.failures)}")
+            finally:
+                outcome.inc()
         return run.report.values()
 
     async def _run(self) -> "_Run":

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, cast
 
 import pytest
+from prometheus_client import REGISTRY
 from starlette.exceptions import HTTPException
 
 from storage.documents import document_paths
@@ -29,6 +30,11 @@ def connect(monkeypatch: pytest.MonkeyPatch, address: str, database: Database) -
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", database.firestore.database.split("/")[1])
 
 
+def runs(outcome: str) -> float:
+    """Return the number of runs with this outcome."""
+    return REGISTRY.get_sample_value("dropzone_rollup_runs_total", {"outcome": outcome}) or 0.0
+
+
 async def test_a_run_builds_the_rollups_of_each_submitter(
     database: Database, indexed_firestore: FirestoreProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -37,8 +43,11 @@ async def test_a_run_builds_the_rollups_of_each_submitter(
     connect(monkeypatch, indexed_firestore.address, database)
     rollups = RollupsEndpoint(shards=database.shards, min_results=1)
 
+    finished = runs("finished")
+
     first, second = await asyncio.gather(rollups.run(b""), rollups.run(b""))
 
+    assert runs("finished") == finished + 1
     assert first == {"resultsArchived": 0, "resultsRead": 1, "hoursWritten": 1, "finished": True}
     assert second == {"running": True}
     assert await database.checkpoints.read() is not None
@@ -55,9 +64,12 @@ async def test_a_submitter_whose_rollups_fail_does_not_stop_the_others(
     await database.writer.write(encoding.to_write(name, fields))
     connect(monkeypatch, indexed_firestore.address, database)
 
+    failed = runs("failed")
+
     with pytest.raises(HTTPException, match="damaged: internal error, see the log"):
         await RollupsEndpoint(shards=database.shards, min_results=1).run(b"")
 
+    assert runs("failed") == failed + 1
     await check(database, EARLIEST, LATEST)
     assert await database.checkpoints.read() is not None
 
@@ -67,8 +79,12 @@ async def test_a_run_without_firestore_asks_for_a_retry(database: Database, monk
     connect(monkeypatch, f"127.0.0.1:{free_port()}", database)
     monkeypatch.setattr(endpoint, "TIMEOUT_SECONDS", 0.1)
 
+    failed = runs("failed")
+
     with pytest.raises(HTTPException, match="the rollups continue at the next call"):
         await RollupsEndpoint(shards=1).run(b"")
+
+    assert runs("failed") == failed + 1
 
 
 def test_the_command_prints_what_it_has_done(indexed_firestore: FirestoreProcess) -> None:
