@@ -4,6 +4,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import grpc.aio
 import pytest
 
 from tests.infra.firestore.server_process import FirestoreProcess
@@ -26,6 +27,13 @@ def indexed_firestore(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fire
     process.start()
     yield process
     process.close()
+
+
+@pytest.fixture
+async def channel(indexed_firestore: FirestoreProcess) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to the Firestore with the published indexes."""
+    async with grpc.aio.insecure_channel(indexed_firestore.address) as channel:
+        yield channel
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
-"""A Firestore with the published indexes, and an empty database in it for each test."""
+"""An empty database for each test."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,6 @@ from storage.documents import Header, Result, Statistics, Status, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
-from tests.infra.firestore.server_process import FirestoreProcess
 from tests.received import received_sample
 from triggers.audit.audit import Audit
 from triggers.audit.audit_documents import AuditState, Finding
@@ -102,22 +101,6 @@ class Database:
 
     async def _put(self, path: str, fields: dict[str, object]) -> None:
         await self.writer.write(encoding.to_write(self.firestore.name(path), fields))
-
-
-@pytest.fixture(scope="session")
-def audited_firestore(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirestoreProcess]:
-    """A Firestore that refuses queries without a published index."""
-    process = FirestoreProcess(tmp_path_factory.mktemp("audit"), "--indexes", "infra/gcp/firestore.indexes.json")
-    process.start()
-    yield process
-    process.close()
-
-
-@pytest.fixture
-async def channel(audited_firestore: FirestoreProcess) -> AsyncIterator[grpc.aio.Channel]:
-    """A channel to that Firestore."""
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{audited_firestore.port}") as channel:
-        yield channel
 
 
 @pytest.fixture

@@ -22,9 +22,9 @@ def run_audit(firestore: FirestoreProcess, **settings: str) -> "subprocess.Compl
     return subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
 
 
-def test_the_command_prints_what_it_has_done(audited_firestore: FirestoreProcess) -> None:
+def test_the_command_prints_what_it_has_done(indexed_firestore: FirestoreProcess) -> None:
     """One line of JSON, as in the response of `POST /audit`."""
-    ran = run_audit(audited_firestore)
+    ran = run_audit(indexed_firestore)
 
     assert ran.returncode == 0, ran.stderr
     expected = {"checked", "triggered", "healed", "missing", "givenUp", "reads", "checkedUntil"}
@@ -32,9 +32,9 @@ def test_the_command_prints_what_it_has_done(audited_firestore: FirestoreProcess
 
 
 @pytest.mark.parametrize(("name", "value"), [("DROPZONE_SHARDS", "0"), ("DROPZONE_AUDIT_DELAY_SECONDS", "soon")])
-def test_an_unusable_setting_is_refused(audited_firestore: FirestoreProcess, name: str, value: str) -> None:
+def test_an_unusable_setting_is_refused(indexed_firestore: FirestoreProcess, name: str, value: str) -> None:
     """The message names the setting."""
-    ran = run_audit(audited_firestore, **{name: value})
+    ran = run_audit(indexed_firestore, **{name: value})
 
     assert ran.returncode == 1
     assert ran.stderr.startswith("error: ")

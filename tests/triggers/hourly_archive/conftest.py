@@ -1,8 +1,8 @@
-"""A Firestore with the published indexes, and an empty database in it whose results end in the hourly archive."""
+"""An empty database for each test, whose results end in the hourly archive."""
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +20,6 @@ from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from storage.hourly_archive.archive_store import ArchiveStore
 from storage.rollups.merged_statistics import FIELDS, MergedStatistics, ResultStatistics
 from storage.rollups.rollup import EARLIEST, LATEST
-from tests.infra.firestore.server_process import FirestoreProcess
 from triggers.computation import summarize as statistics_of
 from triggers.distribution import sketch
 from triggers.hourly_archive.archiver import Archiver
@@ -178,7 +177,6 @@ def selection(start: datetime = EARLIEST, end: datetime = LATEST, having: Labels
 
 
 @pytest.fixture
-async def database(indexed_firestore: FirestoreProcess) -> AsyncIterator[Database]:
+def database(channel: grpc.aio.Channel) -> Database:
     """An empty database."""
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{indexed_firestore.port}") as channel:
-        yield Database(channel)
+    return Database(channel)

@@ -1,8 +1,8 @@
-"""A Firestore with the published indexes, and an empty database in it for each test."""
+"""An empty database for each test, with results of one submitter."""
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
@@ -24,7 +24,6 @@ from storage.rollups.checkpoint_store import CheckpointStore
 from storage.rollups.merged_statistics import FIELDS, MergedStatistics, ResultStatistics
 from storage.rollups.rollup_store import RollupStore
 from storage.rollups.series import BY_SERIES, TOTAL
-from tests.infra.firestore.server_process import FirestoreProcess
 from triggers.computation import summarize as statistics_of
 from triggers.distribution import sketch
 from triggers.rollups.report import Report
@@ -214,13 +213,6 @@ def figures(merged: MergedStatistics) -> tuple[Any, ...]:
         merged.results_without_sketch,
         merged.quantiles,
     )
-
-
-@pytest.fixture
-async def channel(indexed_firestore: FirestoreProcess) -> AsyncIterator[grpc.aio.Channel]:
-    """A channel to that Firestore."""
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{indexed_firestore.port}") as channel:
-        yield channel
 
 
 @pytest.fixture
