@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import aiohttp
@@ -31,18 +31,24 @@ def batches(user: str, count: int) -> Iterator[list[str]]:
     return (names[start : start + BATCH] for start in range(0, count, BATCH))
 
 
+def hang(function: Function, selects: Callable[[str], bool]) -> asyncio.Event:
+    """Let the function hang with the events of selected documents, until the returned event is set."""
+    release = asyncio.Event()
+
+    async def respond(event: Event) -> int:
+        if selects(event.document):
+            await release.wait()
+        return 200
+
+    function.respond = respond
+    return release
+
+
 async def test_a_backlog_of_one_group_does_not_delay_another(
     firestore: Firestore, function: Function, on_note: dict[str, Any]
 ) -> None:
     """The flood does not fit into memory and never gets a response. Another user's events arrive at once."""
-    release = asyncio.Event()
-
-    async def hang(event: Event) -> int:
-        if "/mallory/" in event.document:
-            await release.wait()
-        return 200
-
-    function.respond = hang
+    release = hang(function, lambda name: "/mallory/" in name)
     await firestore.start(on_note)
     for batch in batches("mallory", FLOOD):
         await firestore.write(*batch)
@@ -61,14 +67,7 @@ async def test_after_a_crash_few_events_of_a_group_without_backlog_are_repeated(
     firestore: Firestore, function: Function, on_note: dict[str, Any]
 ) -> None:
     """The file stores the progress of each group, so the backlog of one group does not repeat another one's events."""
-    release = asyncio.Event()
-
-    async def hang(event: Event) -> int:
-        if "/mallory/" in event.document:
-            await release.wait()
-        return 200
-
-    function.respond = hang
+    release = hang(function, lambda name: "/mallory/" in name)
     await firestore.start(on_note)
     for batch in [*batches("mallory", 2_000), *batches("alice", BATCH)]:
         await firestore.write(*batch)
@@ -90,14 +89,7 @@ async def test_a_changed_pattern_forgets_the_progress_of_groups(
     firestore: Firestore, function: Function, on_note: dict[str, Any]
 ) -> None:
     """Documents have other groups then. Events may be repeated, but none is lost."""
-    release = asyncio.Event()
-
-    async def hang(event: Event) -> int:
-        if event.document.endswith("/0"):
-            await release.wait()
-        return 200
-
-    function.respond = hang
+    release = hang(function, lambda name: name.endswith("/0"))
     await firestore.start(on_note | {"concurrency": 2})
     await firestore.write("users/alice/notes/0", "users/bob/notes/1")
     await until(lambda: len(function.events) == 2)
