@@ -30,6 +30,12 @@ def work(seconds):
     while time.process_time() < end:
         sum(range(1000))
 
+async def wait_until_given_back(at_start, grown):
+    # Most of the memory by which the process has grown.
+    while memory() > at_start + (grown - at_start) / 4:
+        await asyncio.sleep(0.05)
+    print("given back", grown > 1.5 * at_start)
+
 released = 0
 
 async def release_caches():
@@ -66,9 +72,7 @@ def test_memory_of_reference_cycles_is_given_back() -> None:
     grown = memory()
     work(1)
     del cycles
-    while memory() > at_start + (grown - at_start) / 4:
-        await asyncio.sleep(0.05)
-    print("given back", grown > 1.5 * at_start)
+    await wait_until_given_back(at_start, grown)
 """)
 
     assert output == "given back True\n"
@@ -84,9 +88,7 @@ def test_memory_around_the_names_of_attributes_is_given_back() -> None:
         lists.append([[] for _ in range(500)])
     grown = memory()
     lists.clear()
-    while memory() > at_start + (grown - at_start) / 4:
-        await asyncio.sleep(0.05)
-    print("given back", grown > 1.5 * at_start)
+    await wait_until_given_back(at_start, grown)
 """)
 
     assert output == "given back True\n"
@@ -104,9 +106,7 @@ def test_memory_around_awaited_futures_is_given_back() -> None:
     grown = memory()
     lists.clear()
     iterators.clear()
-    while memory() > at_start + (grown - at_start) / 4:
-        await asyncio.sleep(0.05)
-    print("given back", grown > 1.5 * at_start)
+    await wait_until_given_back(at_start, grown)
 """)
 
     assert output == "given back True\n"
@@ -121,9 +121,7 @@ def test_single_objects_hold_little_memory_with_jemalloc() -> None:
     grown = memory()
     kept = lists[::10_000]
     lists.clear()
-    while memory() > at_start + (grown - at_start) / 4:
-        await asyncio.sleep(0.05)
-    print("given back", grown > 1.5 * at_start)
+    await wait_until_given_back(at_start, grown)
 """,
         **jemalloc.selected({}),
     )
