@@ -33,7 +33,9 @@ def wait_until_cut_off(caplog: pytest.LogCaptureFixture) -> None:
         time.sleep(0.01)
 
 
-def test_over_a_websocket(impatient: Service, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_slow_reader_of_a_websocket_gets_the_last_cursor_of_each_operation(
+    impatient: Service, caplog: pytest.LogCaptureFixture
+) -> None:
     """Every operation ends with its own cursor, then the WebSocket is closed. Other clients are served meanwhile."""
     caplog.set_level(logging.WARNING)
     with clients.socket(impatient, max_queue=1, max_size=None) as connection:
@@ -58,7 +60,9 @@ def test_over_a_websocket(impatient: Service, caplog: pytest.LogCaptureFixture) 
     clients.wait_until_no_subscriptions(impatient)
 
 
-def test_over_an_event_stream(impatient: Service, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_slow_reader_of_an_event_stream_gets_its_last_cursor(
+    impatient: Service, caplog: pytest.LogCaptureFixture
+) -> None:
     """The error is the last event before `complete`, and the response is complete."""
     caplog.set_level(logging.WARNING)
     body = json.dumps({"query": QUERY}).encode()
