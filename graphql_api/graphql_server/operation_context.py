@@ -17,9 +17,9 @@ class OperationContext(Protocol):
     def allowance(self) -> Allowance:
         """The allowance of the client: the requests and samples that it may send."""
 
-    def release(self, response_bytes: int = 0) -> None:
+    def end_reads(self, response_bytes: int = 0) -> None:
         """Discard what the operation has read, because its response is ready or sent.
 
-        Memory for a large response of `response_bytes` stays reserved until the next call. Raises `RateLimited` or
+        Until the next call, memory for a large response of `response_bytes` is reserved. Raises `RateLimited` or
         `Unavailable` if too many large responses are not sent yet.
         """

@@ -100,7 +100,7 @@ class Context:
         """The allowance of the caller: the requests and samples that it may send."""
         return self.budgets.allowance(self.caller)
 
-    def release(self, response_bytes: int = 0) -> None:
+    def end_reads(self, response_bytes: int = 0) -> None:
         """Discard all loaded documents. The next event of a subscription therefore reads current documents.
 
         Reserve memory for the `response_bytes` that are not sent, if they are many. Raises `RateLimited` if the share

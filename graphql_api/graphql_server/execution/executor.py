@@ -150,9 +150,9 @@ class Executor:
             resources.push_async_callback(events.aclose)
             async for event in events:
                 response = await self._execute_event(executor, operation, key, event, context.budget, cost)
-                context.release(_STREAM_COPIES * len(response.body))
+                context.end_reads(_STREAM_COPIES * len(response.body))
                 yield response
-                context.release()
+                context.end_reads()
                 # Without this, a source that never waits would block the event loop and could not be cancelled.
                 await asyncio.sleep(0)
         except DropzoneError as error:
@@ -160,7 +160,7 @@ class Executor:
         except Exception as error:  # noqa: BLE001 (any error is logged and masked)
             yield responses.from_payload({"errors": [errors.describe_unexpected(error, str(operation))]}, operation)
         finally:
-            context.release()
+            context.end_reads()
             await resources.aclose()  # gives the budget back even if closing `events` fails or is cancelled
 
     async def _read_variables(self, operation: Operation, request: GraphQLRequest) -> dict[str, Any]:
@@ -241,7 +241,7 @@ class Executor:
 def _reserve_response(operation: Operation, context: OperationContext, response_bytes: int) -> None:
     """Reserve memory for a response that is not sent. Raises `Unavailable` if a mutation may have changed documents."""
     try:
-        context.release(response_bytes)
+        context.end_reads(response_bytes)
     except RetryLater as error:
         raise _executed(error) if operation.type is OperationType.MUTATION else error from None
 

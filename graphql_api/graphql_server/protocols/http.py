@@ -81,7 +81,7 @@ class HTTPEndpoint:
             return await self._page(request)
         credential = http_request.credential(request.scope)
         context = await self._authenticate(credential)
-        reserved.callback(context.release)
+        reserved.callback(context.end_reads)
         allowance = context.allowance
         announce(request.scope, allowance)
         allowance.admit_request()

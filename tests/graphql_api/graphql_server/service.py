@@ -53,7 +53,7 @@ class ExampleContext(dict[str, object]):
         self.budget = budget
         self.allowance = allowance or Allowance(Limits(), None)
 
-    def release(self, response_bytes: int = 0) -> None:
+    def end_reads(self, response_bytes: int = 0) -> None:
         """Do nothing: the operations of the example read no documents."""
 
     @classmethod

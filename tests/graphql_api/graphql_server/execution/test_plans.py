@@ -34,7 +34,7 @@ class Changes:
     budget: SubmitterBudget = field(default_factory=lambda: Budgets(Limits()).submitter("somebody"))
     allowance: Allowance = field(default_factory=lambda: Allowance(Limits(), None))
 
-    def release(self, response_bytes: int = 0) -> None:
+    def end_reads(self, response_bytes: int = 0) -> None:
         """Do nothing: the operations read no documents."""
 
 

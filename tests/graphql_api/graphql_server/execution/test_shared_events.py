@@ -35,7 +35,7 @@ class Caller:
         self.budget = Budgets(Limits()).submitter(name)
         self.allowance = Allowance(Limits(), None)
 
-    def release(self, response_bytes: int = 0) -> None:
+    def end_reads(self, response_bytes: int = 0) -> None:
         """Do nothing: the operations read no documents."""
 
 
