@@ -151,22 +151,8 @@ class Receiver:
         large_outcomes = asyncio.gather(
             *(self._receive_large(raws[index], sender, content_key, labels) for index in large), return_exceptions=True
         )
-        outcomes: dict[int, Any] = {}
-        samples: dict[int, Sample] = {}
         started = time.perf_counter()
-        turn = self._budgets.turns.of(submitter)
-        await turn.start()
-        for index, raw in enumerate(raws):
-            try:
-                if len(raw) <= MAX_INLINE_BYTES:
-                    samples[index] = await self._validated(raw, submitter, content_key, labels)
-            except DropzoneError as error:
-                outcomes[index] = error.with_traceback(None)  # its traceback would hold all of `raws` in memory
-            except MemoryError:
-                outcomes[index] = Unavailable(_TOO_LITTLE_MEMORY)
-            except Exception as error:  # noqa: BLE001 - the error is the outcome of this sample only
-                outcomes[index] = error
-            await turn.pause()
+        samples, outcomes = await self._validated_small(raws, submitter, content_key, labels)
         outcomes.update(zip(samples, await self._write_headers(list(samples.values()), sender), strict=True))
         for index in samples:
             if isinstance(outcomes[index], Header):
@@ -217,6 +203,27 @@ class Receiver:
         count_stored(outcome, started)
         return outcome
 
+    async def _validated_small(
+        self, raws: Sequence[bytes], submitter: str, content_key: ContentKey | None, labels: Labels | None
+    ) -> tuple[dict[int, Sample], dict[int, Any]]:
+        """Return the small samples of `raws` by their index, and the errors of those that cannot be stored."""
+        samples: dict[int, Sample] = {}
+        errors: dict[int, Any] = {}
+        turn = self._budgets.turns.of(submitter)
+        await turn.start()
+        for index, raw in enumerate(raws):
+            try:
+                if len(raw) <= MAX_INLINE_BYTES:
+                    samples[index] = await self._validated(raw, submitter, content_key, labels)
+            except DropzoneError as error:
+                errors[index] = error.with_traceback(None)  # its traceback would hold all of `raws` in memory
+            except MemoryError:
+                errors[index] = Unavailable(_TOO_LITTLE_MEMORY)
+            except Exception as error:  # noqa: BLE001 - the error is the outcome of this sample only
+                errors[index] = error
+            await turn.pause()
+        return samples, errors
+
     async def _validated(
         self, raw: bytes, submitter: str, idempotency_key: str | ContentKey | None, labels: Labels | None
     ) -> Sample:
@@ -243,12 +250,13 @@ class Receiver:
     async def _write_headers(
         self, samples: Sequence[Sample], sender: Sender, expiry: Expiry | None = None, supersedes: str | None = None
     ) -> list[Outcome]:
-        """Write headers. Set `submitted_at`, `submitted_by` and times of expiry, by default the current ones.
+        """Write headers, with their sender and their times of submission and expiry. Return the outcome of each.
 
-        With `supersedes`, the only sample in `samples` corrects the sample with this id.
+        Without `expiry`, the current settings of the submitter determine the times of expiry. With `supersedes`, the
+        only sample in `samples` corrects the sample with this id.
 
-        If a sample with the same id is already stored, the outcome is the stored header if the content is equal.
-        Otherwise the outcome is `Conflict`. An expired sample is replaced.
+        If a sample with the same id is stored, the outcome is its header. If its content differs, the outcome is
+        `Conflict`. If it has expired, it is replaced.
         """
         outcomes: list[Outcome] = []
         expiry = expiry or (await self._settings.current(sender.submitter)).expiry
