@@ -179,10 +179,10 @@ async def read_body(
     releases the reservation. `turn` returns the turn in which such a body is received on the event loop. `uploads`
     limits the number of bodies over `MIN_RESERVED_BYTES` that are received at the same time.
 
-    Raises `TooLarge` as soon as the body is known to exceed `max_bytes`, `RequestTimeout` if it arrives too slowly,
-    `UnsupportedMediaType` if the content encoding is unknown, `BadRequest` if the body cannot be decoded,
-    `Unavailable` if the memory budget or the memory is exhausted, and `RateLimited` if the share of the submitter or
-    `uploads` is exhausted.
+    Raises `TooLarge` as soon as the body is known to exceed `max_bytes`, and `RequestTimeout` if it arrives too slowly.
+    Raises `UnsupportedMediaType` if the content encoding is unknown, and `BadRequest` if the body cannot be decoded.
+    Raises `Unavailable` if the memory budget or the memory is exhausted, and `RateLimited` if the share of the
+    submitter or `uploads` is exhausted.
     """
     source = Source(request, max_bytes, settings)
     decoder = decoder_of(request)

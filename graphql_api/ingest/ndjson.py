@@ -1,7 +1,7 @@
 """NDJSON bodies of any length: lines are processed concurrently while the body arrives, with responses in order.
 
 Lines that arrive together form a batch, because a batch costs little more than a single line. Memory use does not
-depend on the length of the body: if too many lines or bytes are in flight, the server stops reading, and the client has
+depend on the length of the body. If too many lines or bytes are in flight, the server stops reading, and the client has
 to wait. A line that is too long is skipped and reported.
 
 90 KB of zstd can hold 500 million lines. The number of received bytes therefore limits the number of lines. After the

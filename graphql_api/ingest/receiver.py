@@ -103,10 +103,10 @@ class Receiver:
         The sample has `labels` in addition to its own labels. If it is accepted, it supersedes the sample with the id
         `supersedes`.
 
-        Raises `NotJson` or `TooLarge` for bytes that cannot be stored, `BadRequest` for an invalid
-        `idempotency_key`, `Conflict` if that key was used for other content or another sample supersedes the sample
-        `supersedes`, `NotFound` if that sample does not exist, `RateLimited` if the sender has sent too many samples,
-        and `Unavailable`.
+        Raises `NotJson` or `TooLarge` for bytes that cannot be stored, and `BadRequest` for an invalid
+        `idempotency_key`. Raises `Conflict` if that key was used for other content, or if another sample supersedes the
+        sample `supersedes`. Raises `NotFound` if that sample does not exist. Raises `RateLimited` if the sender has
+        sent too many samples. Raises `Unavailable`.
         """
         with count_failures(1):
             if idempotency_key is not None and not document_paths.is_idempotency_key(idempotency_key):

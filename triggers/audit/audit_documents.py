@@ -18,17 +18,19 @@ MAX_IDS = 500
 class AuditState:
     """The state of the audit. `update_time` is the update time of its document, or None if it does not exist yet.
 
-    `checked`, `triggered`, `healed` and `reads` are totals of all runs: the checked samples, the samples for which the
-    function was triggered again, the samples of findings that had a result at a later check, and the reads of documents
-    and index entries, as Firestore bills them. Earlier releases did not count `healed`.
+    `checked`, `triggered`, `healed` and `reads` are totals of all runs.
     """
 
     checked_until: datetime
     leased_until: datetime
     checked: int = 0
+    """Samples that were checked."""
     triggered: int = 0
+    """Samples for which the function was triggered again."""
     healed: int = 0
+    """Samples of findings that had a result at a later check. Earlier releases did not count them."""
     reads: int = 0
+    """Reads of documents and index entries, as Firestore bills them."""
     update_time: datetime | None = None
 
     def fields(self) -> dict[str, object]:

@@ -1,8 +1,8 @@
 """Reads samples one by one from files, folders and standard input. Memory use depends only on the largest sample.
 
 A file contains one sample, or one sample per line. The suffixes `.ndjson` and `.jsonl` mean one sample per line. A file
-with the suffix `.csv` is a table: see `csv_samples`. For any other name, the content determines the format: if the
-first line cannot be the start of a longer object and more lines follow, each line is a sample. The client sends the
+with the suffix `.csv` is a table: see `csv_samples`. For any other name, the content determines the format. If more
+lines follow the first line, and it cannot be the start of a longer object, each line is a sample. The client sends the
 bytes of a sample unchanged, without the line end.
 """
 

@@ -1,7 +1,7 @@
 """Submission from a thread without an event loop.
 
-The samples are read and encoded in the thread of the caller, because they can come from an object that belongs to this
-thread, or from another method of the same client. While this thread waits for a sample, the event loop sends the
+The samples are read and encoded in the thread of the caller. They can come from an object that belongs to this thread,
+or from another method of the same client. While this thread waits for a sample, the event loop sends the
 samples before it.
 """
 

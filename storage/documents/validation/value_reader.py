@@ -1,6 +1,6 @@
 """The values of a list, read piece by piece: its numbers, and a problem for every other value.
 
-A value outside of a list, such as a member of an object, is decoded by the same rules: numbers become doubles, and the
+A value outside of a list, such as a member of an object, is decoded by the same rules. Numbers become doubles, and the
 content of a list or an object is left out.
 """
 

@@ -5,7 +5,7 @@ after the read time. It remembers the latest counts. The next count of the same 
 unless counting the keys again is faster.
 
 If some keys of the range do not match (see `planner.is_exact`), the matching keys are counted page by page, like the
-results of a query, because other reads must not wait for a long count. If several ranges are intersected, or if the
+results of a query. Other reads therefore do not wait for a long count. If several ranges are intersected, or if the
 range can contain documents of nested collections, the scanner counts the keys one by one.
 """
 
