@@ -1,0 +1,76 @@
+"""The command that erases a submitter leaves none of its documents, and all documents of other submitters."""
+
+import json
+import subprocess
+import sys
+
+from graphql_api.auth.secret_text import digest
+from storage.documents import document_paths
+from tests.stack import FIXTURE, Stack, eventually
+
+LARGE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%s]}' % b", ".join([b"0.123456789"] * 100_000)
+REJECTED = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": []}'
+LABELED = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1], "labels": {"site": "bern"}}'
+DELETE = 'mutation ($ids: [ID!]) { deleteSamples(ids: $ids, reason: "wrong") { id } }'
+RETENTION = "mutation { setRetention(sampleDays: 30) { sampleDays } }"
+OTHER_COLLECTIONS = (
+    document_paths.ROLLUPS,
+    document_paths.SERIES_ROLLUPS,
+    document_paths.HOURLY_ARCHIVE,
+    document_paths.HOURLY_ARCHIVE_SERIES,
+    document_paths.FAILED_ATTEMPTS,
+    document_paths.RECOMPUTATIONS,
+)
+"""The collections of a submitter that this test fills itself, because their documents are written later."""
+
+
+def erase(stack: Stack, submitter: str) -> subprocess.CompletedProcess[str]:
+    """Run the command."""
+    command = [sys.executable, "-m", "triggers.erasure", "--submitter", submitter, "--yes"]
+    environment = stack.environment | stack.firestore_environment
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def documents(stack: Stack, word: str) -> list[str]:
+    """Return the names of the documents that contain a word in their name or in their fields."""
+    command = [sys.executable, "-m", "infra.embedded.firestore.archive", "export", "--data", str(stack.data_file)]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    return [json.loads(line)["name"] for line in lines if word in line]
+
+
+def fill(stack: Stack, submitter: str) -> None:
+    """Store documents of a submitter in all collections."""
+    firestore = stack.firestore()
+    key = stack.new_key(submitter, "submit,read,admin", label=f"key of {submitter}")
+    samples = [FIXTURE.read_bytes(), LARGE, REJECTED, LABELED, LABELED]
+    ids = [stack.post_sample(raw, x_api_key=key).json()["id"] for raw in samples]
+    for sample_id in (*ids[:2], *ids[3:]):
+        stack.wait_for(sample_id, key=key)
+    stack.graphql(DELETE, {"ids": ids[4:]}, key=key)
+    stack.graphql(RETENTION, key=key)
+    firestore.document(document_paths.session(f"session of {submitter}")).set({"submitter": submitter})
+    firestore.document(document_paths.sign_in_token(f"token of {submitter}")).set({"key_digest": digest(key)})
+    firestore.document(document_paths.upload(f"upload of {submitter}")).set({"submitter": submitter})
+    firestore.document(document_paths.audit_finding(f"finding of {submitter}")).set({"submitter": submitter})
+    for collection in OTHER_COLLECTIONS:
+        firestore.document(f"{document_paths.submitter(submitter)}/{collection}/one").set({"field": 1})
+
+
+def test_a_submitter_is_erased_and_others_are_not(stack: Stack) -> None:
+    """The command refuses a submitter with a valid key, because samples could arrive meanwhile."""
+    for submitter in ("erased", "remaining"):
+        fill(stack, submitter)
+    kept = set(documents(stack, "remaining"))
+
+    refused = erase(stack, "erased")
+    stack.keys("revoke", "--submitter", "erased", "--yes")
+    erased = json.loads(erase(stack, "erased").stdout)
+    eventually(lambda: json.loads(erase(stack, "erased").stdout) == {}, lambda: stack.log)
+
+    assert refused.returncode == 1
+    assert "first revoke its keys" in refused.stderr
+    assert documents(stack, "erased") == []
+    assert set(documents(stack, "remaining")) == kept
+    collections = {name.split("/")[-2] for name in kept} - {"daily_usage"}  # it is written a few seconds later
+    assert erased.keys() >= collections
+    assert collections >= {*OTHER_COLLECTIONS, "api_keys", "audit_log", "chunks", "deletions", "results", "samples"}

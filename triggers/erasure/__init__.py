@@ -1,0 +1,1 @@
+"""Erases all documents of a submitter, for operators."""

@@ -1,0 +1,93 @@
+"""The eraser deletes all documents of a submitter: those in its collections, and those of the root that name it.
+
+The API and the function may run meanwhile. They can write documents of the submitter shortly after its keys are
+revoked, so an operator erases twice. A process that stops leaves documents, which the next run deletes: the keys are
+deleted last, because sign-in tokens name only a key.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from storage.documents import BadRequest, document_paths
+from storage.firestore import encoding
+from storage.firestore.client import Firestore
+from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.messages import Document, StructuredQuery
+
+PAGE_SIZE = 300
+_NAMING_SUBMITTERS = (document_paths.SESSIONS, document_paths.UPLOADS, document_paths.AUDIT_FINDINGS)
+"""The collections of the root whose documents have the field `submitter`, without the keys."""
+
+Fields = Mapping[str, object]
+Selector = Callable[[Fields], bool]
+
+
+class Eraser:
+    """Deletes the documents of one submitter. Each method raises `Unavailable` or `FirestoreError`."""
+
+    def __init__(self, firestore: Firestore, writer: GroupCommitWriter, submitter: str) -> None:
+        self._firestore = firestore
+        self._writer = writer
+        self._submitter = submitter
+
+    async def check_keys(self) -> None:
+        """Raise `BadRequest` if the submitter has a valid API key, with which a client could submit samples."""
+        now = datetime.now(UTC)
+        async for page in self._pages("", document_paths.API_KEYS):
+            for fields in filter(self._is_named, map(encoding.from_document, page)):
+                expires = fields.get("expires")
+                if fields.get("revoked") is None and not (isinstance(expires, datetime) and expires <= now):
+                    raise BadRequest(
+                        f"{self._submitter} has a valid API key; first revoke its keys with "
+                        f"`python -m graphql_api.auth.keys revoke --submitter {self._submitter}`"
+                    )
+
+    async def erase(self) -> Counter[str]:
+        """Delete all documents of the submitter. Return the number of deleted documents by collection."""
+        erased: Counter[str] = Counter()
+        async for page in self._pages(document_paths.submitter(self._submitter), None):
+            await self._delete(page, erased)
+        for collection in _NAMING_SUBMITTERS:
+            await self._delete_selected(collection, self._is_named, erased)
+        digests = set()
+        async for page in self._pages("", document_paths.API_KEYS):
+            digests |= {_id(each) for each in page if self._is_named(encoding.from_document(each))}
+        await self._delete_selected(
+            document_paths.SIGN_IN_TOKENS, lambda fields: fields.get("key_digest") in digests, erased
+        )
+        await self._delete_selected(document_paths.API_KEYS, self._is_named, erased)
+        return erased
+
+    async def _delete_selected(self, collection: str, selects: Selector, erased: Counter[str]) -> None:
+        async for page in self._pages("", collection):
+            await self._delete([each for each in page if selects(encoding.from_document(each))], erased)
+
+    async def _delete(self, documents: Sequence[Document], erased: Counter[str]) -> None:
+        deletions = [encoding.to_delete(each.name) for each in documents]
+        for document, outcome in zip(documents, await self._writer.write_all(deletions), strict=True):
+            if isinstance(outcome, Exception):
+                raise outcome
+            erased[document.name.split("/")[-2]] += 1
+
+    async def _pages(self, parent: str, collection: str | None) -> AsyncIterator[list[Document]]:
+        """Yield the documents of a collection of the root, or all descendants of `parent` without their fields."""
+        query = StructuredQuery()
+        query.limit.value = PAGE_SIZE
+        if collection is None:
+            query.from_.add(all_descendants=True)
+            query.select.fields.add(field_path="__name__")
+        else:
+            query.from_.add(collection_id=collection)
+        query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = "__name__"
+        while page := await self._firestore.documents(parent, query):
+            yield page
+            del query.start_at.values[:]
+            query.start_at.values.add(reference_value=page[-1].name)
+
+    def _is_named(self, fields: Fields) -> bool:
+        return fields.get("submitter") == self._submitter
+
+
+def _id(document: Document) -> str:
+    return str(document.name.rpartition("/")[2])
