@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from dropzone import (
+    BadRequest,
     DropzoneError,
     Forbidden,
     RateLimited,
@@ -53,9 +54,7 @@ def run(work: Coroutine[Any, Any, ExitCode]) -> None:
         _discard_output()
         code = ExitCode.BROKEN_PIPE
     except OSError as error:
-        _discard_output()
-        typer.echo(f"error: cannot write to {error.filename or 'standard output'}: {error.strerror}", err=True)
-        code = ExitCode.INCOMPLETE
+        code = print_write_error(error)
     raise typer.Exit(code)
 
 
@@ -70,10 +69,19 @@ def print_error(error: DropzoneError) -> ExitCode:
             code, hint = ExitCode.NO_SERVER, "set the server with --url"
         case Unavailable() | RateLimited() | RequestTimeout():
             code, hint = ExitCode.NO_SERVER, "try again later"
+        case BadRequest():
+            code, hint = ExitCode.USAGE, ""
         case _:
             code, hint = ExitCode.INCOMPLETE, ""
     typer.echo(output.printable(f"error: {error}{hint and '; '}{hint}"), err=True)
     return code
+
+
+def print_write_error(error: OSError) -> ExitCode:
+    """Print which file cannot be written. Return the exit code."""
+    _discard_output()
+    typer.echo(f"error: cannot write to {error.filename or 'standard output'}: {error.strerror}", err=True)
+    return ExitCode.INCOMPLETE
 
 
 def _discard_output() -> None:
