@@ -231,6 +231,15 @@ async def test_white_space_around_a_key_is_ignored(stack: Stack) -> None:
                     await anext(other.watch())
 
 
+async def test_text_that_is_not_unicode_is_refused_at_once(stack: Stack) -> None:
+    """The server closes a WebSocket with such a message, so `watch` would reconnect without end."""
+    async with AsyncClient(stack.url, stack.key) as client:
+        with pytest.raises(BadUserInput, match=r"expected text in UTF-8, got '\\udcff'"):
+            await anext(client.watch(after="\udcff"))
+        with pytest.raises(BadUserInput, match="expected text in UTF-8"):
+            await client.sample("\ud800")
+
+
 async def test_no_server_and_another_server_are_different_errors(stack: Stack) -> None:
     """A retry can fix the first, but not the second."""
     async with AsyncClient("http://127.0.0.1:9", "dz_any", retry_seconds=0.0) as client:

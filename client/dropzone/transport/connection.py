@@ -28,6 +28,7 @@ from gql.transport.exceptions import (
 
 from dropzone import encoding
 from dropzone.errors import (
+    BadUserInput,
     DropzoneError,
     NotFound,
     TooLarge,
@@ -171,7 +172,7 @@ class Connection:
 
     async def query(self, document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the data of a GraphQL query."""
-        request = gql.GraphQLRequest(_parsed(document), variable_values=dict(variables or {}))
+        request = _graphql_request(document, variables or {})
         headers = await self._credentials.headers()
         try:
             if self._graphql is None:
@@ -185,7 +186,7 @@ class Connection:
 
     async def subscribe(self, document: str, variables: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the data of a GraphQL subscription until it completes or the connection breaks."""
-        request = gql.GraphQLRequest(_parsed(document), variable_values=dict(variables))
+        request = _graphql_request(document, variables)
         payload = await self._credentials.headers()
         async with aiohttp.ClientSession() as session:  # if gql cannot connect, it does not close a session of its own
             transport = AIOHTTPWebsocketsTransport(
@@ -265,6 +266,17 @@ def parse_url(url: str) -> yarl.URL:
     if parsed.scheme not in {"http", "https"} or not parsed.host:
         raise ValueError(f"expected a URL such as https://dropzone.example.org, got {url!r}")
     return parsed
+
+
+def _graphql_request(document: str, variables: Mapping[str, Any]) -> gql.GraphQLRequest:
+    """Return a request. Raises `BadUserInput` if JSON in UTF-8 cannot represent one of the variables."""
+    try:
+        json.dumps(variables, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise BadUserInput(f"expected text in UTF-8, got {ascii(error.object[error.start : error.end])}") from None
+    except (TypeError, ValueError) as error:
+        raise BadUserInput(f"expected values that JSON can represent: {error}") from error
+    return gql.GraphQLRequest(_parsed(document), variable_values=dict(variables))
 
 
 def _timeout() -> aiohttp.ClientTimeout:
