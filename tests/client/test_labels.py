@@ -42,11 +42,21 @@ def test_the_command_submits_and_filters_with_labels(stack: Stack, start: Start)
     found = start(stack, key, "results", "--label", "site=zürich 👩\u200d🔬").communicate(timeout=100)[0]
     missing = start(stack, key, "results", "--label", "site=bern").communicate(timeout=100)[0]
     wrong = start(stack, key, "results", "--label", "site")
+    upper = [
+        start(stack, key, *arguments)
+        for arguments in (
+            ["submit", FIXTURE, "--label", "A=b"],
+            ["results", "--label", "A=b"],
+            ["summary", "--by", "A"],
+        )
+    ]
 
     assert json.loads(found)["id"] == json.loads(submitted)["id"]
     assert json.loads(found)["labels"] == {"site": "zürich 👩\u200d🔬", "unit": "V"}
     assert missing == b""
     assert b"expected NAME=VALUE, got site" in wrong.communicate(timeout=100)[1]
+    assert all(b"lower-case letters" in each.communicate(timeout=100)[1] for each in upper)
+    assert {each.returncode for each in (wrong, *upper)} == {2}  # wrong usage
 
 
 def test_watch_prints_the_results_with_a_label(stack: Stack, start: Start) -> None:

@@ -22,12 +22,14 @@ from dropzone import (
     Receipt,
     SampleState,
     TooLarge,
+    UnusableSample,
 )
 from dropzone.command import sample_files
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
 from dropzone.command.options import Key, Labels, Url, connect, parse_labels
 from dropzone.command.sample_files import FileFormat
 from dropzone.command.submission_summary import Summary
+from dropzone.submission.sample_bytes import check_labels
 
 _MAX_PENDING_SAMPLES = 10_000
 
@@ -86,6 +88,10 @@ def submit(
     if not expanded:
         raise typer.BadParameter("the folder has no file named .json, .ndjson, .jsonl or .csv", param_hint="FILE")
     labels = parse_labels(label)
+    try:
+        check_labels(labels)
+    except UnusableSample as error:
+        raise typer.BadParameter(str(error), param_hint="--label") from error
     submission = Submission(connect(url, key), labels, supersedes, file_format, is_waiting=is_waiting)
     run(_submit(submission, expanded, concurrency))
 

@@ -114,9 +114,11 @@ def check_labels(labels: Mapping[str, str]) -> None:
     HTTP removes spaces at the start and the end of a header.
     """
     for name, value in labels.items():
-        is_text = isinstance(name, str) and isinstance(value, str) and value.translate(_JOINERS).isprintable()
-        if not is_text or not _LABEL_NAME.fullmatch(name) or value != value.strip():
-            raise UnusableSample(f"expected a label such as site=zurich, got {name}={value}")
+        if not (isinstance(name, str) and _LABEL_NAME.fullmatch(name)):
+            raise UnusableSample(f"expected a name of lower-case letters, digits and `_`, got the label {name}={value}")
+        is_printable = isinstance(value, str) and value.translate(_JOINERS).isprintable()
+        if not is_printable or value != value.strip():
+            raise UnusableSample(f"expected printable text without spaces at its ends, got the label {name}={value}")
 
 
 def check_header(name: str, value: str | None) -> None:
