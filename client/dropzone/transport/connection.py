@@ -273,7 +273,7 @@ def _graphql_request(document: str, variables: Mapping[str, Any]) -> gql.GraphQL
     try:
         json.dumps(variables, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise BadUserInput(f"expected text in UTF-8, got {ascii(error.object[error.start : error.end])}") from None
+        raise BadUserInput(f"expected text in UTF-8, got {error.object[error.start : error.end]!a}") from None
     except (TypeError, ValueError) as error:
         raise BadUserInput(f"expected values that JSON can represent: {error}") from error
     return gql.GraphQLRequest(_parsed(document), variable_values=dict(variables))
