@@ -40,6 +40,14 @@ DIFFERENCES: dict[str, tuple[Any, str]] = {
         1,
         f"{_LIMITS}: at most 100 filters and orders in a query; the emulator counts repeated filters once",
     ),
+    "too many transforms": (
+        1,
+        f"{_LIMITS}: at most 500 field transformations of a document in a Commit; the emulator has no such limit",
+    ),
+    "too many transforms in two writes": (
+        2,
+        f"{_LIMITS}: at most 500 field transformations of a document in a Commit; the emulator has no such limit",
+    ),
     "an array with too many index entries": (
         1,
         f"{_LIMITS}: at most 40,000 index entries for a document",

@@ -133,6 +133,11 @@ def transform(path: str, *transforms: Any) -> Callable[[ComparedServer], Any]:
     return update(path, {}, update_mask={"field_paths": []}, update_transforms=list(transforms))
 
 
+def increments(path: str, count: int) -> Callable[[ComparedServer], Any]:
+    """Return an update that increments one field several times."""
+    return transform(path, *[{"field_path": "a", "increment": ONE}] * count)
+
+
 def legacy_transform(path: str, **rest: Any) -> Callable[[ComparedServer], Any]:
     """Return a transform of the form that clients sent before an update could contain transforms."""
     transforms = [{"field_path": "a", "increment": ONE}]

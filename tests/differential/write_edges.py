@@ -13,6 +13,7 @@ from tests.differential.requests import (
     commit_of,
     create,
     delete,
+    increments,
     legacy_transform,
     members_of,
     nested,
@@ -63,6 +64,8 @@ REFUSED: dict[str, Step] = {
     "a delete with transforms": commit(
         delete("a/x", update_transforms=[{"field_path": "a", "increment": {"integer_value": 1}}])
     ),
+    "too many transforms": commit(increments("a/x", 501)),
+    "too many transforms in two writes": commit(increments("a/x", 500), increments("a/x", 1)),
     "a transform without an operation": commit(transform("a/x", {"field_path": "a"})),
     "a transform without a path": commit(transform("a/x", {"increment": ONE})),
     "an unknown server value": commit(transform("a/x", {"field_path": "a", "set_to_server_value": 0})),
@@ -145,6 +148,7 @@ ACCEPTED: dict[str, tuple[Step, Any]] = {
         members_of("vector", update("a/x", {}, update_mask={"field_paths": ["vector.value"]})),
         ["__type__", "value"],
     ),
+    "as many transforms as allowed": (commit(increments("a/x", 500), increments("a/y", 500)), 2),
     "a mask with a path twice": (commit(update("a/x", {}, update_mask={"field_paths": ["a", "a"]})), 1),
     "a mask with the name": (commit(update("a/x", {}, update_mask={"field_paths": ["__name__"]})), 1),
     "a transform twice": (

@@ -4,6 +4,7 @@ A write is parsed and validated before it is queued. `PreparedWrite.apply` is a 
 and the commit time, so the result depends only on the order of commits.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -96,7 +97,10 @@ def prepare_all(messages: Iterable[Write], database: str) -> list[PreparedWrite]
     prepared = [prepare(message, database) for message in messages]
     latest: dict[str, PreparedWrite] = {}
     base_versions: dict[str, int | None] = {}
+    transform_counts: defaultdict[str, int] = defaultdict(int)
     for write in prepared:
+        transform_counts[write.full_name] += len(write.transforms)
+        _check_number(write.full_name, transform_counts[write.full_name])
         earlier = latest.get(write.full_name)
         base_version = base_versions.setdefault(write.full_name, write.update_time)
         if earlier is not None:
@@ -126,6 +130,7 @@ def prepare(write: Write, database: str) -> PreparedWrite:
     if operation == "transform" and not field_transforms:
         raise invalid_argument("The list of FieldTransform must not be empty.")
     if field_transforms:
+        _check_number(full_name, len(field_transforms))
         transforms.check_all(field_transforms)
     condition = write.current_document.WhichOneof("condition_type")
     return PreparedWrite(
@@ -140,6 +145,14 @@ def prepare(write: Write, database: str) -> PreparedWrite:
         update_time=limits.version_time(write.current_document.update_time) if condition == "update_time" else None,
         is_within_limits=is_within_limits,
     )
+
+
+def _check_number(full_name: str, transform_count: int) -> None:
+    if transform_count > limits.MAX_TRANSFORMS:
+        raise invalid_argument(
+            f"Document '{full_name}' has {transform_count} field transforms in one request: "
+            f"at most {limits.MAX_TRANSFORMS} are allowed."
+        )
 
 
 def _operation(write: Write) -> tuple[str, str, Document, tuple[FieldTransform, ...]]:
