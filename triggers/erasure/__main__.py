@@ -16,7 +16,7 @@ from google.auth.exceptions import DefaultCredentialsError
 from storage.documents import DropzoneError, document_paths
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
-from storage.firestore.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from triggers.erasure.eraser import Eraser
 
 TIMEOUT_SECONDS = 60.0

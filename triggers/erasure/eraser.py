@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from storage.documents import BadRequest, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.group_commit_writer import GroupCommitWriter
 from storage.firestore.messages import Document, StructuredQuery
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 PAGE_SIZE = 300
 _NAMING_SUBMITTERS = (document_paths.SESSIONS, document_paths.UPLOADS, document_paths.AUDIT_FINDINGS)
