@@ -20,6 +20,7 @@ READ = "{ retention { sampleDays resultDays isDefault } }"
 COUNTS = "{ samples { totalCount } results { totalCount } resultsSummary { results } }"
 SMALL = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}
 LARGE = {"time_stamp": "2019-05-01T06:00:00Z", "data": [0.5] * (MAX_INLINE_BYTES // 2)}
+INVALID = {"time_stamp": "never"}
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 
 
@@ -28,66 +29,109 @@ def documents(collection: CollectionReference) -> list[dict[str, Any]]:
     return [document.to_dict() or {} for document in collection.stream()]
 
 
-@needs_embedded_firestore  # the emulator has no time to live
-def test_samples_and_results_expire(stack: Stack, firestore: Client) -> None:
-    """A change applies to what is submitted afterwards. A retry keeps the chunks as long as their header."""
-    submitter = "retention"
-    key = stack.new_key(submitter, "submit,read,admin")
-    parent = document_paths.submitter(submitter)
-    samples = firestore.collection(f"{parent}/{document_paths.SAMPLES}")
-    results = firestore.collection(f"{parent}/{document_paths.RESULTS}")
+class Tenant:
+    """A submitter with the documents that it has stored."""
 
-    def change(**variables: Any) -> Any:
-        return stack.graphql(SET, variables, key=key)["setRetention"]
+    def __init__(self, stack: Stack, firestore: Client, submitter: str) -> None:
+        self.stack = stack
+        self.key = stack.new_key(submitter, "submit,read,admin")
+        parent = document_paths.submitter(submitter)
+        self.samples = firestore.collection(f"{parent}/{document_paths.SAMPLES}")
+        self.results = firestore.collection(f"{parent}/{document_paths.RESULTS}")
 
-    default = {"sampleDays": None, "resultDays": None, "isDefault": True}
-    assert stack.graphql(READ, key=key)["retention"] == default
-    kept = stack.submit(LARGE, key=key, idempotency_key="kept")["id"]
-    stack.wait_for(kept, key=key)
+    def query(self, document: str, **variables: Any) -> Any:
+        """Return the data of an operation."""
+        return self.stack.graphql(document, variables, key=self.key)
 
-    changed = {"sampleDays": 1, "resultDays": 30, "isDefault": False}
-    assert change(samples=1, results=30) == changed
-    assert stack.graphql(READ, key=key)["retention"] == changed
-    stack.submit(LARGE, key=key, idempotency_key="kept")
-    chunks = samples.document(kept).collection("chunks")  # those of the second upload are removed after the response
-    eventually(lambda: not any("expire_at" in chunk for chunk in documents(chunks)), lambda: stack.log)
-    for document in (*documents(samples), *documents(results)):
-        assert "expire_at" not in document
-    assert documents(chunks)
+    def submit(self, *samples: object) -> list[str]:
+        """Submit samples. Return their ids when the accepted ones have results."""
+        ids = [self.stack.submit(sample, key=self.key)["id"] for sample in samples]
+        for sample_id, sample in zip(ids, samples, strict=True):
+            if sample != INVALID:
+                self.stack.wait_for(sample_id, key=self.key)
+        return ids
 
-    expiring = [stack.submit(sample, key=key)["id"] for sample in (SMALL, LARGE, {"time_stamp": "never"})]
-    for sample_id in expiring[:2]:
-        stack.wait_for(sample_id, key=key)
-    for sample_id in expiring:
-        header = samples.document(sample_id).get().to_dict() or {}
-        assert abs(header["expire_at"] - header["submitted_at"] - timedelta(days=1)) < timedelta(hours=1)
-        for chunk in documents(samples.document(sample_id).collection("chunks")):
-            assert chunk["expire_at"] == header["expire_at"]
-        if sample_id in expiring[:2]:
-            result = results.document(sample_id).get().to_dict() or {}
-            assert result["expire_at"] - header["expire_at"] == timedelta(days=29)
+    def header(self, sample_id: str) -> dict[str, Any]:
+        """Return the fields of a header."""
+        return self.samples.document(sample_id).get().to_dict() or {}
 
-    assert change(default=True) == default
-    later = stack.submit(SMALL, key=key)["id"]
-    assert "expire_at" not in (samples.document(later).get().to_dict() or {})
+    def chunks(self, sample_id: str) -> list[dict[str, Any]]:
+        """Return the fields of the chunks of a sample."""
+        return documents(self.samples.document(sample_id).collection("chunks"))
 
-    for sample_id in expiring:  # their time has passed
-        for chunk in samples.document(sample_id).collection("chunks").list_documents():
-            chunk.update({"expire_at": YESTERDAY})
-        samples.document(sample_id).update({"expire_at": YESTERDAY})
-    eventually(lambda: {each.id for each in samples.list_documents()} == {kept, later}, lambda: stack.log)
-    stack.wait_for(later, key=key)
-    assert stack.graphql(COUNTS, key=key)["results"]["totalCount"] == 4  # results are kept longer
-    kept_counts = {"samples": {"totalCount": 2}, "results": {"totalCount": 2}, "resultsSummary": {"results": 2}}
-    eventually(
-        lambda: not _expire(results, expiring) and stack.graphql(COUNTS, key=key) == kept_counts, lambda: stack.log
-    )
+    def counts(self) -> list[int]:
+        """Return the number of samples, of results, and of results in the summary."""
+        samples, results, summary = self.query(COUNTS).values()
+        return [samples["totalCount"], results["totalCount"], summary["results"]]
 
-    entries = stack.graphql("{ auditLog { action details } }", key=key)["auditLog"]
+
+def test_a_retention_applies_until_the_default_is_used_again(stack: Stack, firestore: Client) -> None:
+    """The response contains what applies now, and the audit log contains each change."""
+    tenant = Tenant(stack, firestore, "retention-changes")
+
+    at_first = tenant.query(READ)["retention"]
+    changed = tenant.query(SET, samples=1, results=30)["setRetention"]
+    read = tenant.query(READ)["retention"]
+    at_last = tenant.query(SET, default=True)["setRetention"]
+
+    assert at_first == at_last == {"sampleDays": None, "resultDays": None, "isDefault": True}
+    assert changed == read == {"sampleDays": 1, "resultDays": 30, "isDefault": False}
+    entries = tenant.query("{ auditLog { action details } }")["auditLog"]
     assert [entry["details"] for entry in entries if entry["action"] == "retention.changed"] == [
         "samples forever, results forever, the default",
         "samples for 1 days, results for 30 days",
     ]
+
+
+def test_a_change_applies_to_samples_that_are_submitted_afterwards(stack: Stack, firestore: Client) -> None:
+    """Chunks expire with their header. The function sets the time of the result from the header."""
+    tenant = Tenant(stack, firestore, "retention-times")
+    before = tenant.submit(LARGE)
+    tenant.query(SET, samples=1, results=30)
+    small, large, invalid = tenant.submit(SMALL, LARGE, INVALID)
+    tenant.query(SET, default=True)
+    after = tenant.submit(SMALL)
+
+    for sample_id in (*before, *after):
+        assert "expire_at" not in tenant.header(sample_id)
+    for sample_id in (small, large, invalid):
+        header = tenant.header(sample_id)
+        assert abs(header["expire_at"] - header["submitted_at"] - timedelta(days=1)) < timedelta(hours=1)
+    assert {chunk["expire_at"] for chunk in tenant.chunks(large)} == {tenant.header(large)["expire_at"]}
+    for sample_id in (small, large):
+        result = tenant.results.document(sample_id).get().to_dict() or {}
+        assert result["expire_at"] - tenant.header(sample_id)["expire_at"] == timedelta(days=29)
+
+
+def test_a_retry_keeps_the_chunks_as_long_as_their_header(stack: Stack, firestore: Client) -> None:
+    """The chunks of the retry would expire. They are removed after the response."""
+    tenant = Tenant(stack, firestore, "retention-retry")
+    kept = stack.submit(LARGE, key=tenant.key, idempotency_key="kept")["id"]
+    tenant.query(SET, samples=1, results=30)
+
+    stack.submit(LARGE, key=tenant.key, idempotency_key="kept")
+
+    eventually(lambda: not any("expire_at" in chunk for chunk in tenant.chunks(kept)), lambda: stack.log)
+    assert tenant.chunks(kept)
+    assert "expire_at" not in tenant.header(kept)
+
+
+@needs_embedded_firestore  # the emulator has no time to live
+def test_expired_samples_and_results_leave_lists_and_summaries(stack: Stack, firestore: Client) -> None:
+    """Results are kept longer than their samples."""
+    tenant = Tenant(stack, firestore, "retention")
+    (kept,) = tenant.submit(SMALL)
+    tenant.query(SET, samples=1, results=30)
+    expiring = tenant.submit(SMALL, LARGE, INVALID)
+
+    for sample_id in expiring:  # their time has passed
+        for chunk in tenant.samples.document(sample_id).collection("chunks").list_documents():
+            chunk.update({"expire_at": YESTERDAY})
+        tenant.samples.document(sample_id).update({"expire_at": YESTERDAY})
+    eventually(lambda: {each.id for each in tenant.samples.list_documents()} == {kept}, lambda: stack.log)
+
+    assert tenant.counts() == [1, 3, 3]
+    eventually(lambda: not _expire(tenant.results, expiring) and tenant.counts() == [1, 1, 1], lambda: stack.log)
 
 
 def _expire(results: CollectionReference, ids: list[str]) -> bool:
