@@ -2,8 +2,8 @@
 
 Firestore leaves a document out of an index if the document lacks a field of the index. Some results lack a statistic,
 such as the median. Such a statistic is therefore only in two indexes: one in the order of the statistic, and one in the
-order of time. The second one serves queries with a bound on the statistic. In any other order, and for results with given labels, this
-module checks the bound after it has read the documents.
+order of time. The second one serves queries with a bound on the statistic. In any other order, and for results with
+given labels, this module checks the bound after it has read the documents.
 """
 
 from collections.abc import AsyncGenerator, Sequence

@@ -13,8 +13,8 @@ A process with an HTTP endpoint is ready if it responds with a status from 200 t
 sends its HTTP/2 settings. A process with a `tcp` address is ready if it accepts the connection.
 
 A process is alive if it responds in any way, even with an error status or the end of the connection. A process that
-refuses work because of a limit is therefore not killed. A process hangs only if it does not respond. The supervisor holds
-the listening sockets, so the kernel accepts connections even if a process hangs or has ended.
+refuses work because of a limit is therefore not killed. A process hangs only if it does not respond. The supervisor
+holds the listening sockets, so the kernel accepts connections even if a process hangs or has ended.
 """
 
 import asyncio
