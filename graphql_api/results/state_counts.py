@@ -9,7 +9,7 @@ SUPERSEDED results are read to find out whether their samples exist. All other s
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -39,6 +39,28 @@ _CHECK_SECONDS = 60.0
 _MAX_REMEMBERED_SUBMITTERS = 10_000
 
 
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """Counts of a submitter at one read time, with which the samples in a state are counted."""
+
+    accepted: int
+    """The selected samples that were accepted."""
+
+    timed_results: int
+    """All results with a time of submission."""
+
+    results: Mapping[Status, int]
+    """All results, also those without a time of submission."""
+
+    selected_results: int
+    """The selected results since the earliest selected sample. With labels, only those of the wanted statuses."""
+
+    @property
+    def all_results(self) -> int:
+        """The number of all results."""
+        return sum(self.results.values())
+
+
 class StateCounts:
     """Counts samples. Callers pass the submitter of the authenticated credential."""
 
@@ -63,27 +85,37 @@ class StateCounts:
             has_expired = await self._checks.run(submitter, partial(self._have_later_samples_expired, submitter))
         if has_expired:
             return await self._count_existing(submitter, state, selection)
-        statuses = OUTCOMES if state is SampleState.PENDING else (Status(state.value),)
-        queries = [
-            [self._accepted(submitter, selection)],
-            [self._query(submitter, by_submission(document_paths.RESULTS, {}, EVERYTHING))],
-            *([self._query(submitter, results_of_status(each))] for each in OUTCOMES),
-            self._results(submitter, since, statuses),
-        ]
-        accepted, timed, *counts, found = await self._count_all(queries)
-        outcomes = dict(zip(OUTCOMES, counts, strict=True))
-        if selection.is_everything and state is not SampleState.PENDING and found == timed:
-            return outcomes[Status(state.value)]  # no result is kept longer than its sample
-        if timed != sum(counts):
-            is_difference = selection.is_everything and state is SampleState.PENDING
-            return accepted - sum(counts) if is_difference else None
         if state is SampleState.PENDING:
-            return accepted - found
+            counts = await self._read_counts(submitter, selection, since, OUTCOMES)
+            if counts.timed_results == counts.all_results:
+                return counts.accepted - counts.selected_results
+            return counts.accepted - counts.all_results if selection.is_everything else None
+        status = Status(state.value)
+        counts = await self._read_counts(submitter, selection, since, (status,))
+        if selection.is_everything and counts.selected_results == counts.timed_results:
+            return counts.results[status]  # no result is kept longer than its sample
+        if counts.timed_results != counts.all_results:
+            return None
         if selection.labels:
-            return found
+            return counts.selected_results
         # No index has the state and the time of submission. Few results are FAILED or SUPERSEDED, so these are read.
-        others = await self._read_few(submitter, state, outcomes, accepted, partial(are_within, since.bounds))
-        return others if others is None or state is not SampleState.COMPUTED else found - others
+        are_selected = partial(are_within, since.bounds)
+        others = await self._read_few(submitter, state, counts.results, counts.accepted, are_selected)
+        return others if others is None or state is not SampleState.COMPUTED else counts.selected_results - others
+
+    async def _read_counts(
+        self, submitter: str, selection: Selection, since: Selection, statuses: Sequence[Status]
+    ) -> _Counts:
+        """Count samples and results. `since` is the selection since its earliest sample."""
+        accepted, timed, *of_statuses, selected = await self._count_all(
+            [
+                [self._accepted(submitter, selection)],
+                [self._query(submitter, by_submission(document_paths.RESULTS, {}, EVERYTHING))],
+                *([self._query(submitter, results_of_status(each))] for each in OUTCOMES),
+                self._results(submitter, since, statuses),
+            ]
+        )
+        return _Counts(accepted, timed, dict(zip(OUTCOMES, of_statuses, strict=True)), selected)
 
     async def _since_earliest(self, submitter: str, selection: Selection) -> Selection | None:
         """Return the selection since its earliest accepted sample, or None if it contains no sample."""
