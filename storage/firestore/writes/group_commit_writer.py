@@ -64,6 +64,7 @@ class GroupCommitWriter:
         self._groups: deque[WriteGroup] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self.probe = WriteProbe(firestore, timeout_seconds)
+        """Knows whether Firestore accepts writes. The writer reports the outcomes of its batches to it."""
 
     async def write(self, write: Write, submitter: str = "") -> WriteResult:
         """Return the `WriteResult` of a `Write` after Firestore has committed it.
