@@ -54,6 +54,8 @@ HTTP_STATUS = {
 
 MAX_FIELD_ERRORS = 100
 _MAX_REQUEST_ERRORS_BYTES = 600
+_ENTRY_BYTES = 120
+"""The approximate size of an entry of `errors` without its message."""
 
 
 class MethodNotAllowed(DropzoneError):
@@ -156,12 +158,12 @@ def describe_unexpected(error: BaseException, where: str) -> dict[str, Any]:
 def describe_request_errors(errors: Sequence[GraphQLError], code: str) -> list[dict[str, Any]]:
     """Return entries for the errors of a request that was not executed, as many as fit into a short response."""
     described: list[dict[str, Any]] = []
-    room = _MAX_REQUEST_ERRORS_BYTES
+    remaining_bytes = _MAX_REQUEST_ERRORS_BYTES
     for error in errors:
         cause = _cause(error)
         entry = describe(cause) if isinstance(cause, DropzoneError) else _visible(error, code)
-        room -= len(entry["message"].encode()) + 120
-        if described and room < 0:
+        remaining_bytes -= len(entry["message"].encode()) + _ENTRY_BYTES
+        if described and remaining_bytes < 0:
             rest = f"{len(errors) - len(described)} more errors are not listed"
             described.append({"message": rest, "extensions": {"code": code}})
             break
