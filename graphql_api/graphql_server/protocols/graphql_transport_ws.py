@@ -204,8 +204,8 @@ class GraphQLWebSocket:
         await self._prepared.wait()
         if not self._executor.is_prepared(request):
             self._prepared.clear()
-        is_full = len(self._operations) >= self._settings.max_operations_per_websocket
-        task = asyncio.create_task(self._run(message.id, request, is_full))
+        is_over_limit = len(self._operations) >= self._settings.max_operations_per_websocket
+        task = asyncio.create_task(self._run(message.id, request, is_over_limit=is_over_limit))
         self._operations[message.id] = task
         self._notice.begin(message.id)
         self._tasks.add(task)
@@ -222,9 +222,9 @@ class GraphQLWebSocket:
             self._notice.end(operation_id)
         return task
 
-    async def _run(self, operation_id: str, request: GraphQLRequest, is_full: bool) -> None:
+    async def _run(self, operation_id: str, request: GraphQLRequest, *, is_over_limit: bool) -> None:
         try:
-            failure = self._too_many() if is_full else await self._send_responses(operation_id, request)
+            failure = self._too_many() if is_over_limit else await self._send_responses(operation_id, request)
         except InvalidOperation as invalid:
             failure = invalid.response
         except DropzoneError as error:
