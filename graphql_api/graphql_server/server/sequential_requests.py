@@ -126,6 +126,18 @@ class SequentialConnection(HTTPConnection):
     def data_received(self, data: bytes) -> None:
         if self.closing is not None and self.discards(data, self.closing):
             return
+        if (headers_end := self._end_of_whole_headers(data)) is not None:
+            self.parse_whole(data)
+            if self.is_upgraded:
+                self._pass_on(data[headers_end:])
+        elif self.unparsed:
+            self.unparsed.append(data)
+            self._hold(self.unparsed)
+        else:
+            self._parse(data, 0)
+
+    def _end_of_whole_headers(self, data: bytes) -> int | None:
+        """Return the end of the headers if `data` is one small request that can be parsed at once, otherwise None."""
         cycle = self.cycle
         if (
             not self.unparsed
@@ -137,14 +149,8 @@ class SequentialConnection(HTTPConnection):
             and data.find(_END_OF_LINE, end + len(_END_OF_HEADERS)) < 0
             and data.find(HTTP2_TOKEN, 0, end) < 0
         ):
-            self.parse_whole(data)
-            if self.is_upgraded:
-                self._pass_on(data[end + len(_END_OF_HEADERS) :])
-        elif self.unparsed:
-            self.unparsed.append(data)
-            self._hold(self.unparsed)
-        else:
-            self._parse(data, 0)
+            return end + len(_END_OF_HEADERS)
+        return None
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
