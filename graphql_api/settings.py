@@ -147,6 +147,10 @@ class Settings:
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Return the settings of an environment. Raises `ValueError`, which names the unknown or invalid setting."""
         _reject_unknown(environ)
+        if not (token := environ.get(f"{PREFIX}FIRESTORE_TOKEN", "")).isascii() or not token.isprintable():
+            raise ValueError(
+                f"{PREFIX}FIRESTORE_TOKEN must have printable ASCII characters only, because gRPC sends it"
+            )
         read = Config(environ=environ, env_prefix=PREFIX)
         limits = Limits(**{each.name: _value(read, each) for each in fields(Limits)})
         values = {each.name: _value(read, each) for each in fields(cls) if each.name != "limits"}

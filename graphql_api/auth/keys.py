@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(__doc__).parse_args(arguments)
     try:
         asyncio.run(_run(options))
-    except (DropzoneError, DefaultCredentialsError, OSError) as error:
+    except (DropzoneError, DefaultCredentialsError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -57,7 +57,7 @@ class Connection(NamedTuple):
 
 
 def open_connection() -> Connection:
-    """Return a connection to the Firestore that the environment selects.
+    """Return a connection to the Firestore that the environment selects. Raises `ValueError` for an invalid token.
 
     The channel belongs to the running event loop. It connects at the first call.
     """
@@ -69,6 +69,10 @@ def _open_connection() -> Connection:
     if host := os.environ.get("FIRESTORE_EMULATOR_HOST"):
         local_project = os.environ.get("GOOGLE_CLOUD_PROJECT", _LOCAL_PROJECT)
         token = os.environ.get("DROPZONE_FIRESTORE_TOKEN") or "owner"
+        if not token.isascii() or not token.isprintable():
+            raise ValueError(
+                "DROPZONE_FIRESTORE_TOKEN must have printable ASCII characters only, because gRPC sends it"
+            )
         metadata = (("authorization", f"Bearer {token}"),)
         return Connection(grpc.aio.insecure_channel(host, options=_OPTIONS), host, local_project, metadata)
     # These imports take half a second of processor time, and only Google Cloud needs them.

@@ -47,6 +47,8 @@ def test_the_port_of_cloud_run_is_the_default(environment: dict[str, str], port:
             ": expected origins such as https://example.org, got https://a.example/",
         ),
         ("TRUSTED_PROXIES", "10.0.0.0/8, all", ": expected addresses such as 10.0.0.0/8, got all"),
+        ("FIRESTORE_TOKEN", "tökén", " must have printable ASCII characters only, because gRPC sends it"),
+        ("FIRESTORE_TOKEN", "t\udcff", " must have printable ASCII characters only, because gRPC sends it"),
         ("DEFAULT_TIME_ZONE", "Mars/Base", " must be a time zone such as Europe/Zurich, got Mars/Base"),
     ],
 )

@@ -104,6 +104,15 @@ def test_revocation_lists_the_keys_and_asks(stack: Stack, answer: str | None, is
     assert ("revoked" in stack.keys("list", "--submitter", submitter)) == is_revoked
 
 
+def test_a_token_that_grpc_cannot_send_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command does not advise to repeat it."""
+    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", "127.0.0.1:9")
+    monkeypatch.setenv("DROPZONE_FIRESTORE_TOKEN", "tökén")
+
+    with pytest.raises(SystemExit, match="error: DROPZONE_FIRESTORE_TOKEN must have printable ASCII characters only"):
+        keys.main(["list"])
+
+
 @pytest.mark.parametrize("days", ["nan", "inf", "-inf", "-1", "1e12", "ten", ""])
 def test_an_impossible_lifetime_is_refused(capsys: pytest.CaptureFixture[str], days: str) -> None:
     """The error names the allowed range."""
