@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from dropzone.async_reader import AsyncReader, poll_pauses
+from dropzone.encoding import texts, whole_number
 from dropzone.errors import (
     ABOUT_ONE_SAMPLE,
     TRANSIENT,
@@ -120,6 +121,7 @@ class AsyncClient(AsyncReader):
         An iterable that is not asynchronous runs in the event loop, so it must not wait. If an exception ends the
         iteration of the samples, it is raised after the receipts of the samples before it.
         """
+        concurrency = whole_number(concurrency, "a concurrency", 1)
         send = partial(self._submit_batch, labels or {})
         async with (
             aclosing(in_batches(samples)) as batches,
@@ -142,7 +144,7 @@ class AsyncClient(AsyncReader):
         deletion was interrupted. To continue, call this method again.
         """
         deleted = 0
-        ids = None if sample_ids is None else list(sample_ids)
+        ids = None if sample_ids is None else texts(sample_ids, "ids")
         parts = [None] if ids is None else [ids[start : start + _MAX_IDS] for start in range(0, len(ids), _MAX_IDS)]
         for part in parts:
             variables = {"ids": part, "filter": where and where.variables(), "reason": reason}

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any
 
-from dropzone.encoding import parse_time
+from dropzone.encoding import parse_time, texts, whole_number
 from dropzone.errors import NotFound
 from dropzone.results import (
     AsyncResultQuery,
@@ -61,7 +61,7 @@ class AsyncReader:
 
         Raises `NotFound` if one of the samples does not exist.
         """
-        pending, pauses = list(dict.fromkeys(sample_ids)), poll_pauses()
+        pending, pauses = list(dict.fromkeys(texts(sample_ids, "ids"))), poll_pauses()
         while pending:
             still_pending: list[str] = []
             for start in range(0, len(pending), operations.MAX_SETTLED_IDS):
@@ -88,6 +88,7 @@ class AsyncReader:
 
         The default order is by time stamp, the latest first.
         """
+        limit = None if limit is None else whole_number(limit, "a limit")
         parameters = export_parameters(where, order_by, limit)
         export = partial(self._retry, self._connection.get_results, parameters)
         return AsyncResultQuery(self._results(where, order_by, limit), export)
@@ -108,6 +109,7 @@ class AsyncReader:
         limit: int | None = None,
     ) -> AsyncGenerator[Sample, None]:
         """Yield samples page by page, the newest first."""
+        limit = None if limit is None else whole_number(limit, "a limit")
         variables = {"filter": where and where.variables()}
         async with aclosing(self._nodes(operations.SAMPLES, variables, limit)) as nodes:
             async for node in nodes:
@@ -162,7 +164,8 @@ class AsyncReader:
 
         `group_by` has the names of labels. By default, all results are in one group.
         """
-        variables = {"filter": where and where.variables(), "bucket": bucket.value, "groupBy": list(group_by)}
+        names = texts(group_by, "names of labels")
+        variables = {"filter": where and where.variables(), "bucket": TimeBucket(bucket).value, "groupBy": names}
         buckets = (await self._query(operations.OVER_TIME, variables))["buckets"]
         return [
             Bucket(parse_time(values["start"]), Summary.parse(values), parse_labels(values["labels"]))
@@ -171,7 +174,7 @@ class AsyncReader:
 
     async def groups(self, group_by: Sequence[str], where: ResultFilter | None = None) -> list[Group]:
         """Group the matching results by the labels in `group_by`, and return one summary for each group."""
-        variables = {"filter": where and where.variables(), "groupBy": list(group_by)}
+        variables = {"filter": where and where.variables(), "groupBy": texts(group_by, "names of labels")}
         groups = (await self._query(operations.GROUPS, variables))["summary"]["groups"]
         return [Group(parse_labels(values["labels"]), Summary.parse(values)) for values in groups]
 
@@ -180,7 +183,7 @@ class AsyncReader:
 
         `group_by` has the names of the labels. Results that do not have all of these labels are left out.
         """
-        variables = {"filter": where and where.variables(), "groupBy": list(group_by)}
+        variables = {"filter": where and where.variables(), "groupBy": texts(group_by, "names of labels")}
         return [Result.parse(values) for values in (await self._query(operations.LATEST, variables))["results"]]
 
     async def label_names(self) -> list[str]:

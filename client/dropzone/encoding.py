@@ -5,10 +5,14 @@ limit in the header `Upload-Limit` (draft-ietf-httpbis-resumable-upload). The li
 """
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from io import BytesIO
+from operator import index
 
 import zstandard
+
+from dropzone.errors import BadUserInput
 
 MIN_COMPRESSED_BYTES = 64 * 1024
 """A shorter body is sent as it is."""
@@ -26,6 +30,28 @@ def camel_case(name: str) -> str:
     """Return a Python name as its GraphQL name: `percentile_95` becomes `percentile95`."""
     first, *others = name.split("_")
     return first + "".join(other.capitalize() for other in others)
+
+
+def texts(values: Iterable[str], meaning: str) -> list[str]:
+    """Return the values as a list. Raises `BadUserInput` for a single text, which is an iterable of characters."""
+    if isinstance(values, str):
+        raise BadUserInput(f"expected a list of {meaning}, got {values!r}")
+    listed = list(values)
+    for value in listed:
+        if not isinstance(value, str):
+            raise BadUserInput(f"expected a list of {meaning}, got one with {value!r}")
+    return listed
+
+
+def whole_number(value: int, meaning: str, minimum: int = 0) -> int:
+    """Return a number of any integer type, such as one of NumPy, as `int`. Raises `BadUserInput` for other values."""
+    try:
+        number = index(value)
+    except TypeError:
+        number = -1
+    if number < minimum:
+        raise BadUserInput(f"expected {meaning} of at least {minimum}, got {value!r}")
+    return number
 
 
 def parse_time(text: str) -> datetime:

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dropzone.encoding import camel_case, parse_time
 from dropzone.errors import BadRequest
-from dropzone.statistics import Histogram, Range, ResultFilter, ResultOrder, Statistics, Summary, parse_labels
+from dropzone.statistics import (
+    Histogram,
+    OrderField,
+    ResultFilter,
+    ResultOrder,
+    Statistics,
+    Summary,
+    label_variables,
+    parse_labels,
+)
 
 if TYPE_CHECKING:
     import pyarrow
@@ -181,13 +190,15 @@ def export_parameters(where: ResultFilter | None, order_by: ResultOrder | None, 
     """Return the query parameters of `GET /results` for an Arrow stream."""
     parameters = {"format": "arrow"}
     if where is not None:
-        for field in fields(where):
-            bounds = getattr(where, field.name)
-            if isinstance(bounds, Range):
-                parameters |= {f"{field.name}.{side}": str(bound) for side, bound in bounds.variables().items()}
-        parameters |= {f"label.{name}": value for name, value in where.labels.items()}
+        for name, bounds in where.ranges().items():
+            parameters |= {f"{name}.{side}": str(bound) for side, bound in bounds.items()}
+        for label in label_variables(where.labels).get("labels", []):
+            parameters[f"label.{label['name']}"] = label["value"]
     if order_by is not None:
-        parameters |= {"order_by": order_by.field.value, "direction": "desc" if order_by.descending else "asc"}
+        parameters |= {
+            "order_by": OrderField(order_by.field).value,
+            "direction": "desc" if order_by.descending else "asc",
+        }
     if limit is not None:
         parameters["limit"] = str(limit)
     return parameters

@@ -186,7 +186,7 @@ class SampleFilter:
         """Return the filter as a GraphQL variable."""
         variables: dict[str, Any] = {}
         if self.state is not None:
-            variables["state"] = self.state.value
+            variables["state"] = SampleState(self.state).value
         if self.submitted_at is not None:
             variables["submittedAt"] = self.submitted_at.variables()
         return variables | label_variables(self.labels)

@@ -154,6 +154,8 @@ def _variable(bound: Bound) -> float | str:
 
 def label_variables(labels: Mapping[str, str]) -> dict[str, Any]:
     """Return the member `labels` of a filter as a GraphQL variable, or nothing without labels."""
+    if not isinstance(labels, Mapping) or not all(isinstance(value, str) for value in labels.values()):
+        raise BadUserInput(f"expected labels as a dict of names and texts, got {labels!r}")
     return {"labels": [{"name": name, "value": value} for name, value in labels.items()]} if labels else {}
 
 
@@ -176,10 +178,17 @@ class ResultFilter:
     labels: Mapping[str, str] = dataclass_field(default_factory=dict)
 
     def variables(self) -> dict[str, Any]:
-        """Return the filter as a GraphQL variable."""
-        ranges = {camel_case(field.name): getattr(self, field.name) for field in fields(self) if field.name != "labels"}
-        variables = {name: bounds.variables() for name, bounds in ranges.items() if bounds is not None}
+        """Return the filter as a GraphQL variable. Raises `BadUserInput` for a field with a value of another type."""
+        variables: dict[str, Any] = {camel_case(name): bounds for name, bounds in self.ranges().items()}
         return variables | label_variables(self.labels)
+
+    def ranges(self) -> dict[str, dict[str, float | str]]:
+        """Return the bounds of each range by the name of its field."""
+        ranges = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "labels"}
+        for name, bounds in ranges.items():
+            if bounds is not None and not isinstance(bounds, Range):
+                raise BadUserInput(f"expected a Range such as Range(gte=1) for {name}, got {bounds!r}")
+        return {name: bounds.variables() for name, bounds in ranges.items() if bounds is not None}
 
 
 class OrderField(StrEnum):
@@ -204,4 +213,4 @@ class ResultOrder:
 
     def variables(self) -> dict[str, str]:
         """Return the order as a GraphQL variable."""
-        return {"field": self.field.name, "direction": "DESC" if self.descending else "ASC"}
+        return {"field": OrderField(self.field).name, "direction": "DESC" if self.descending else "ASC"}

@@ -8,6 +8,7 @@ from typing import Self, cast
 
 from dropzone.async_client import AsyncClient
 from dropzone.background import BackgroundLoop
+from dropzone.encoding import texts
 from dropzone.errors import DropzoneError
 from dropzone.results import Bucket, Group, RemovalEdge, Result, ResultEdge, ResultQuery, TimeBucket
 from dropzone.samples import Receipt, Retention, Sample, SampleFilter, SettledSample
@@ -106,7 +107,7 @@ class Client:
 
         Raises `NotFound` if one of the samples does not exist.
         """
-        return self._background.iterate(lambda: self._client.wait(list(sample_ids)))
+        return self._background.iterate(lambda: self._client.wait(texts(sample_ids, "ids")))
 
     def results(
         self,
@@ -167,7 +168,7 @@ class Client:
         self, sample_ids: Iterable[str] | None = None, where: SampleFilter | None = None, *, reason: str = ""
     ) -> int:
         """Delete samples with their results, and return how many were deleted. Pass ids or a filter."""
-        ids = None if sample_ids is None else list(sample_ids)
+        ids = None if sample_ids is None else texts(sample_ids, "ids")
         return self._background.call(lambda: self._client.delete(ids, where, reason=reason))
 
     def retention(self) -> Retention:

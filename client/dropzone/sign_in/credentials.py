@@ -25,6 +25,6 @@ class Credentials:
             token = self._token if isinstance(self._token, str) else self._token()
             text = str(await token if inspect.isawaitable(token) else token).strip()
             headers = {"authorization": f"Bearer {text}", **self._named}
-        if not all(map(str.isprintable, headers.values())):
+        if not all(isinstance(value, str) and value.isprintable() for value in headers.values()):
             raise Unauthenticated("expected an API key, a token and a submitter of printable characters only")
         return headers

@@ -14,7 +14,7 @@ from threading import Event
 from dropzone.background import BackgroundLoop
 from dropzone.errors import DropzoneError
 from dropzone.samples import Receipt
-from dropzone.submission.sample_bytes import Encoded, SampleLike, try_encode
+from dropzone.submission.sample_bytes import Encoded, SampleLike, check_samples, try_encode
 
 Submit = Callable[[AsyncIterable[Encoded]], AsyncGenerator[Receipt | DropzoneError, None]]
 
@@ -39,6 +39,7 @@ class SampleFeed:
 
         If the iteration of the samples fails, the receipts of the samples before are yielded first.
         """
+        check_samples(samples)
         source = iter(samples)
         failure: Exception | None = None
         sending = self._background.start(self._send)

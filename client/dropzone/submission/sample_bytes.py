@@ -29,6 +29,14 @@ _JOINERS = {0x200C: None, 0x200D: None}  # in emoji, for example; the server all
 _KEY_MEMBER = b'"idempotency_key"'
 
 
+def check_samples(samples: object) -> None:
+    """Raise `UnusableSample` for a single sample, whose characters or names would be submitted."""
+    if isinstance(samples, bytes | bytearray | str | Mapping):
+        raise UnusableSample(
+            f"expected an iterable of samples, got {type(samples).__name__}; use `submit` for one sample"
+        )
+
+
 def encode(sample: SampleLike) -> bytes:
     """Return the bytes of a sample. Raises `UnusableSample` if JSON cannot represent the sample."""
     if isinstance(sample, bytes | bytearray):
@@ -46,6 +54,11 @@ def encode(sample: SampleLike) -> bytes:
     except RecursionError as error:
         raise UnusableSample("expected an object that JSON can represent, got one that is nested too deeply") from error
     except (AttributeError, TypeError, ValueError) as error:  # not a type of JSON, or a lone surrogate
+        if "Out of range float values" in str(error):
+            sentence = (
+                'expected finite numbers, got NaN or infinity; to leave out NaN, add the member `"missing": "skip"`'
+            )
+            raise UnusableSample(sentence) from error
         raise UnusableSample(f"expected JSON text, or an object that JSON can represent: {error}") from error
 
 
@@ -66,6 +79,7 @@ async def encode_each(
 
     A sample is encoded before the next one is requested, because a generator can use the same array for all samples.
     """
+    check_samples(samples)
     if isinstance(samples, AsyncIterable):
         async for sample in samples:
             yield try_encode(sample)

@@ -1,0 +1,65 @@
+"""Arguments of the client that have a wrong type. They are an error before a request is sent."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dropzone import BadUserInput, Client, Range, ResultFilter, UnusableSample
+from tests.stack import Stack
+
+TIME = "2019-05-01T06:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda client: client.groups("site"), "expected a list of names of labels, got 'site'"),
+        (lambda client: client.latest("site"), "expected a list of names of labels, got 'site'"),
+        (lambda client: client.over_time("DAY", group_by="site"), "expected a list of names of labels, got 'site'"),
+        (lambda client: client.delete("an-id"), "expected a list of ids, got 'an-id'"),
+        (lambda client: list(client.wait("an-id")), "expected a list of ids, got 'an-id'"),
+        (lambda client: list(client.wait([7])), "expected a list of ids, got one with 7"),
+        (
+            lambda client: list(client.results(ResultFilter(mean=5))),
+            r"expected a Range such as Range\(gte=1\) for mean",
+        ),
+        (lambda client: client.results(ResultFilter(mean=5)).to_arrow(), "expected a Range"),
+        (lambda client: client.results(ResultFilter(labels={"room": 5})).to_arrow(), "expected labels as a dict"),
+        (lambda client: list(client.results(limit=-1)), "expected a limit of at least 0, got -1"),
+        (lambda client: list(client.samples(limit=1.5)), "expected a limit of at least 0, got 1.5"),
+        (lambda client: list(client.submit_many([], concurrency=0)), "expected a concurrency of at least 1, got 0"),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_an_error(call: Callable[[Any], object], message: str) -> None:
+    """A text is also a list of characters: `groups("site")` would group by labels that do not exist."""
+    with Client("http://127.0.0.1:9", "dz_any", retry_seconds=0) as client, pytest.raises(BadUserInput, match=message):
+        call(client)
+
+
+@pytest.mark.parametrize("sample", [{"time_stamp": TIME, "data": [1]}, '{"data": [1]}', b"{}"])
+def test_a_single_sample_is_not_a_list_of_samples(sample: Any) -> None:
+    """The names of its members, or its characters, would be submitted."""
+    with (
+        Client("http://127.0.0.1:9", "dz_any") as client,
+        pytest.raises(UnusableSample, match="an iterable of samples"),
+    ):
+        list(client.submit_many(sample))
+
+
+def test_nan_is_an_error_that_names_the_member_for_missing_values() -> None:
+    """Only a sample with this member can have missing values."""
+    with Client("http://127.0.0.1:9", "dz_any") as client, pytest.raises(UnusableSample, match='"missing": "skip"'):
+        client.submit({"time_stamp": TIME, "data": np.array([1, np.nan])})
+
+
+def test_numbers_of_numpy_and_the_values_of_enumerations_are_accepted(stack: Stack) -> None:
+    """Notebooks compute limits, and pass texts."""
+    with Client(stack.url, stack.new_key("arguments")) as client:
+        list(client.wait([client.submit({"time_stamp": TIME, "data": [number]}).id for number in (1, 2)]))
+        found: Any = client.results(ResultFilter(mean=Range(gte=np.float32(1))), limit=np.int64(1))
+        bucket: Any = "DAY"
+
+        assert len(list(found)) == 1
+        assert [each.summary.results for each in client.over_time(bucket)] == [2]
