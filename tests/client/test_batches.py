@@ -168,7 +168,7 @@ async def test_each_line_has_an_outcome_of_its_own(stack: Stack) -> None:
     assert len(set(ids([outcomes[number] for number in (0, 2, 3, 6)]))) == 4
     assert outcomes[3] == outcomes[4]
     assert raw == pretty
-    assert ["site=zurich" in str(outcome) for outcome in bad_label] == [True, True]
+    assert ["Site=zurich" in str(outcome) for outcome in bad_label] == [True, True]
 
 
 class Server:
