@@ -45,19 +45,21 @@ class Dashboard(Browser):
             if message["type"] == "next" and "results" in message["payload"]["data"]
         ]
 
-    def painted(self, canvas: str, *, like: str) -> list[float]:
-        """Return the x positions, from 0 to 1, where a visible canvas has the background color of an element."""
+    def painted(self, canvas: str, *, like: str, axis: str = "x") -> list[float]:
+        """Return the x or y positions, from 0 to 1, where a visible canvas has the background color of an element."""
         script = """
             const canvas = document.querySelector(arguments[0]);
             if (!canvas.checkVisibility({ visibilityProperty: true })) return [];
-            const { data, width } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+            const { data, width, height } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
             const background = getComputedStyle(document.querySelector(arguments[1])).backgroundColor;
             const [red, green, blue] = background.match(/\\d+/g).map(Number);
             const matches = (at) => data[at] === red && data[at + 1] === green && data[at + 2] === blue;
             const pixels = Array.from({ length: data.length / 4 }, (_, pixel) => pixel);
-            return pixels.filter((pixel) => matches(pixel * 4)).map((pixel) => (pixel % width) / width);
+            const position = (pixel) =>
+                arguments[2] === 'x' ? (pixel % width) / width : Math.floor(pixel / width) / height;
+            return pixels.filter((pixel) => matches(pixel * 4)).map(position);
         """
-        painted: list[float] = self.run(script, canvas, like)
+        painted: list[float] = self.run(script, canvas, like, axis)
         return painted
 
     def prefer(self, scheme: str) -> None:

@@ -135,6 +135,24 @@ def test_the_statistics_follow_a_correction(stack: Stack, dashboard: Dashboard) 
     assert "2 results with 2 values." in summary(dashboard)
 
 
+def test_a_deviation_that_is_not_drawn_does_not_flatten_the_lines(stack: Stack, dashboard: Dashboard) -> None:
+    """Several lines have no bands, so the deviation of a result near the largest double has no effect on the axis."""
+    key = stack.new_key("wild-deviation")
+    ids = [submit(stack, key, minute, mean, sensor=f"s{mean}") for mean in (1, 2) for minute in MINUTES]
+    wild = {"time_stamp": START.isoformat(), "data": [-1.7e308, 1.7e308], "labels": {"sensor": "wild"}}
+    for sample_id in [*ids, stack.submit(wild, key=key)["id"]]:
+        stack.wait_for(sample_id, key=key)
+    dashboard.resize(1400)
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: dashboard.text(".series-select"))
+    dashboard.write(".series-select select", "sensor")
+    dashboard.wait_for(lambda: dashboard.text(".chip") == "s1 s2 wild")
+
+    heights = [dashboard.painted(".plot canvas", like=f".chip:nth-child({chip}) .dot", axis="y") for chip in (1, 2)]
+
+    assert min(heights[0]) - max(heights[1]) > 0.2
+
+
 def test_results_with_different_units_are_different_lines(stack: Stack, dashboard: Dashboard) -> None:
     """By default: the user can select other lines. With a unit in the filter, one line is enough."""
     key = stack.new_key("units-on-page")

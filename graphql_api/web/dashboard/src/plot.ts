@@ -58,13 +58,13 @@ export class Plot {
     this.#gaps = lines.map((_, index) => gaps(connected.filter(({ line }) => line === index).map(({ time }) => time)));
     const all = typicalRange(connected.map(({ time }) => time), connected.map(({ weight }) => weight));
     this.#range = showsOutliers ? null : all;
-    this.#unit = unit(this.#points);
     const colors = lines.map(({ color }) => color);
     if (colors.join() !== this.#shape.colors.join() || hasBuckets !== this.#shape.hasBuckets) {
       this.#plot.destroy();
       this.#shape = { colors, hasBuckets };
       this.#plot = this.#create();
     }
+    this.#unit = unit(this.#points, this.#hasBands);
     const column = (line: number, isConnected: boolean, deviations = 0) =>
       this.#points.map((point) => {
         if (point.line !== line || (isConnected && hasBuckets && !point.bucket) || !(isConnected || point.result)) return undefined;

@@ -41,9 +41,13 @@ export function gaps(times: readonly number[]): [number, number][] {
   return usual > 0 ? steps.filter(([from, to]) => to - from > GAP_STEPS * usual) : [];
 }
 
-/** Returns the unit of the axis. uPlot has no ticks above 1e32, and the difference of two doubles can overflow. */
-export function unit(points: readonly Point[]): number {
-  const largest = points.reduce((size, { mean, deviation }) => Math.max(size, Math.abs(mean), deviation), 0);
+/**
+ * Returns the unit of the axis. uPlot has no ticks above 1e32, and the difference of two doubles can overflow. Without
+ * bands, deviations are not drawn: a large one must not make the means too small for the axis.
+ */
+export function unit(points: readonly Point[], hasBands: boolean): number {
+  const sizeOf = ({ mean, deviation }: Point) => Math.max(Math.abs(mean), hasBands ? deviation : 0);
+  const largest = points.reduce((size, point) => Math.max(size, sizeOf(point)), 0);
   if (largest === 0 || (largest > 1e-15 && largest < 1e15)) return 1;
   return 10 ** Math.max(-300, Math.floor(Math.log10(largest)));
 }
