@@ -199,11 +199,11 @@ def _submitter_budget(name: str, limits: Limits, turns: LoopTurns, request_turns
         event_cost=_cost_budget(limits, limits.max_subscriptions_per_submitter),
         request_bytes=Budget("max_request_mib_per_submitter", limits.max_request_mib_per_submitter * _MIB),
         uploads=Budget("max_uploads_per_submitter", limits.max_uploads_per_submitter),
-        exports=_places("max_exports_per_submitter", limits.max_exports_per_submitter, operations),
-        replays=_places(
+        exports=_slots("max_exports_per_submitter", limits.max_exports_per_submitter, operations),
+        replays=_slots(
             "max_replays_per_submitter", limits.max_replays_per_submitter, limits.max_subscriptions_per_submitter
         ),
-        large_reads=_places("max_large_reads_per_submitter", limits.max_large_reads_per_submitter, operations),
+        large_reads=_slots("max_large_reads_per_submitter", limits.max_large_reads_per_submitter, operations),
         pending_samples=Budget("max_pending_samples_per_submitter", limits.max_pending_samples_per_submitter),
         websockets=Budget("max_websockets_per_submitter", limits.max_websockets_per_submitter),
         subscriptions=Budget("max_subscriptions_per_submitter", limits.max_subscriptions_per_submitter),
@@ -221,5 +221,5 @@ def _cost_budget(limits: Limits, max_waiting: int) -> WaitingBudget:
     )
 
 
-def _places(limit: str, number: int, max_waiting: int) -> WaitingBudget:
+def _slots(limit: str, number: int, max_waiting: int) -> WaitingBudget:
     return WaitingBudget(limit, number, waiting_limit="max_waiting_operations_per_submitter", max_waiting=max_waiting)

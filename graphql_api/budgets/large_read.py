@@ -14,15 +14,15 @@ _COPIES = 4
 class LargeRead:
     """The large documents that one operation reads.
 
-    An operation waits for its place only once, before its first large document. Two operations therefore cannot wait
-    for each other. It leaves the place when its response is ready. Memory for the response stays reserved until the
+    An operation waits for its slot only once, before its first large document. Two operations therefore cannot wait
+    for each other. It gives the slot back when its response is ready. Memory for the response stays reserved until the
     client has received it.
     """
 
     def __init__(self, budgets: Budgets, sender: Sender) -> None:
         budget = budgets.charged(sender)
-        self._places = budget.large_reads
-        self._place: asyncio.Future[None] | None = None
+        self._slots = budget.large_reads
+        self._slot: asyncio.Future[None] | None = None
         self._reservation = budgets.memory.reserve(budget.request_bytes)
 
     def __enter__(self) -> Self:
@@ -42,18 +42,18 @@ class LargeRead:
         """
         if max(byte_count, response_bytes) <= MIN_RESERVED_BYTES:
             return
-        if self._place is None:
-            self._place = asyncio.ensure_future(self._places.take(1))
-        await asyncio.shield(self._place)
+        if self._slot is None:
+            self._slot = asyncio.ensure_future(self._slots.take(1))
+        await asyncio.shield(self._slot)
         self._reservation.resize(_COPIES * byte_count + max(0, response_bytes - 2 * byte_count))
 
     def end(self, response_bytes: int = 0) -> None:
         """Let another operation read. Keep memory for a response of `response_bytes`, if memory is reserved."""
         self._reservation.resize(min(self._reservation.size, response_bytes))
-        place, self._place = self._place, None
-        if place is None:
+        slot, self._slot = self._slot, None
+        if slot is None:
             return
-        if not place.done():
-            place.cancel()
-        elif not place.cancelled() and place.exception() is None:
-            self._places.give_back(1)
+        if not slot.done():
+            slot.cancel()
+        elif not slot.cancelled() and slot.exception() is None:
+            self._slots.give_back(1)

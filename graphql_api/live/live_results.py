@@ -204,8 +204,8 @@ class LiveResults:
     async def _stored(self, submitter: str, position: Position, log: ResultLog) -> AsyncGenerator[WrittenResult, None]:
         """Yield the results written after `position` that the log does not have. Read them from Firestore."""
         while position < log.start:
-            places = self._budgets.submitter(submitter).replays
-            async with places.hold(1):
+            slots = self._budgets.submitter(submitter).replays
+            async with slots.hold(1):
                 start = log.start
                 replay = self._replay.read(submitter, position, start, lambda: log.end[0])
                 async with aclosing(replay) as results:
@@ -213,7 +213,7 @@ class LiveResults:
                     async for written in results:
                         position = written.position
                         yield written
-                        if places.waiting and time.monotonic() >= ends_at:
+                        if slots.waiting and time.monotonic() >= ends_at:
                             break
                     else:
                         position = start

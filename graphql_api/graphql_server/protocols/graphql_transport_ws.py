@@ -74,8 +74,8 @@ class GraphQLWebSocket:
         self._prepared = asyncio.Event()
         """Not set while the document of an operation is being read. The next operation waits for this event."""
         self._prepared.set()
-        self._place = contextlib.ExitStack()
-        """The place of this WebSocket in the budget of its submitter."""
+        self._slot = contextlib.ExitStack()
+        """The slot of this WebSocket in the budget of its submitter."""
 
     async def run(self) -> None:
         """Accept the WebSocket and serve its messages until it ends.
@@ -99,7 +99,7 @@ class GraphQLWebSocket:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            self._place.close()
+            self._slot.close()
             self._operations.clear()  # a cancelled task refers to its frames, and they refer to this object
         if close is not None:
             await self._close(*close)
@@ -181,7 +181,7 @@ class GraphQLWebSocket:
             self._credential = credential_in(payload, self._credential)
             context = await self._authenticate(self._credential)
             context.allowance.admit_request()
-            self._place.enter_context(context.budget.websockets.hold())
+            self._slot.enter_context(context.budget.websockets.hold())
             grant_trust(self._scope, self._executor.reserve(context))
         except Exception as error:  # noqa: BLE001 (the close reason names or masks any error)
             raise refusal(self._credential, error) from None

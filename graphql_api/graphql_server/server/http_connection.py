@@ -40,11 +40,11 @@ _MAX_REFUSED_CONNECTIONS = 200
 
 
 class HTTPConnection(HttpToolsProtocol):
-    """One HTTP connection. `place` is its place among the open connections. A WebSocket keeps this place."""
+    """One HTTP connection. `slot` is its entry among the open connections. A WebSocket keeps this entry."""
 
     settings: ServerSettings
     open_connections: OpenConnections
-    place: OpenConnection | None = None
+    slot: OpenConnection | None = None
     is_upgraded = False
 
     is_in_headers = True
@@ -83,7 +83,7 @@ class HTTPConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
         try:
-            self.place = self.open_connections.admit(self.client[0] if self.client else "", self._close_idle)
+            self.slot = self.open_connections.admit(self.client[0] if self.client else "", self._close_idle)
         except RetryLater as error:
             self.refuse(HTTP_STATUS[error.code], error)
             if len(self.connections) > self.open_connections.count + _MAX_REFUSED_CONNECTIONS:
@@ -93,8 +93,8 @@ class HTTPConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timers()
-        if self.place is not None:
-            self.place.end()
+        if self.slot is not None:
+            self.slot.end()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # uvicorn keeps a connection that was reset until its timer has expired
         self.cycle = None  # type: ignore[assignment]  # it refers to this connection
@@ -159,8 +159,8 @@ class HTTPConnection(HttpToolsProtocol):
         super().on_headers_complete()
         if self.cycle is None:
             return
-        if self.place is not None:
-            self.place.is_busy = not self.cycle.response_complete
+        if self.slot is not None:
+            self.slot.is_busy = not self.cycle.response_complete
         if not self.cycle.keep_alive:
             self.cycle.transport = cast(asyncio.Transport, CloseTransport(self.transport, self._close_after_body))
 
@@ -177,8 +177,8 @@ class HTTPConnection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.place is not None:
-            self.place.set_idle()
+        if self.slot is not None:
+            self.slot.set_idle()
         if not self.is_in_headers:
             self._close_later()
         elif self._has_begun:
@@ -208,15 +208,15 @@ class HTTPConnection(HttpToolsProtocol):
                 received_bytes=lambda: self.received_body_bytes,
             )
         self._stall_timer.start()
-        if self.place is not None:
-            self.place.set_idle()
+        if self.slot is not None:
+            self.slot.set_idle()
 
     def resume_writing(self) -> None:
         if self._stall_timer is not None:
             self._stall_timer.stop()
         super().resume_writing()
-        if self.place is not None:
-            self.place.is_busy = self.is_responding
+        if self.slot is not None:
+            self.slot.is_busy = self.is_responding
 
     def shutdown(self) -> None:
         """End this connection after the response to the current request. Refuse a request that is incomplete."""
@@ -265,7 +265,7 @@ class HTTPConnection(HttpToolsProtocol):
             self.transport.close()
 
     def _close_idle(self) -> None:
-        """Close this connection, because another connection needs its place."""
+        """Close this connection, because another connection needs its slot."""
         if self.transport.get_write_buffer_size():
             self.transport.abort()  # the client does not read
         else:

@@ -32,7 +32,7 @@ class OpenConnections:
         return self._budget.used
 
     def admit(self, address: str, close: Callable[[], None]) -> "OpenConnection":
-        """Count a new connection, which is idle. `close` closes it if its place is needed.
+        """Count a new connection, which is idle. `close` closes it if its slot is needed.
 
         Raises `RateLimited` or `Unavailable` if a limit is reached and no other connection is idle.
         """
@@ -101,7 +101,7 @@ class OpenConnection:
             of_client[self] = of_process[self] = None
 
     def end(self) -> None:
-        """Give the place of this connection back."""
+        """Give the slot of this connection back."""
         if self._is_open:
             self._is_open = False
             del self._client.connections[self], self._of_process[self]

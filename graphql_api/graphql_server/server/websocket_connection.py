@@ -62,11 +62,11 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        place = cast(HTTPConnection, self.transport.get_protocol()).place
-        assert place is not None, "only a connection that has a place receives a request"
-        self._place = place
-        self._place.close = self._close_idle
-        self._place.become_websocket()
+        slot = cast(HTTPConnection, self.transport.get_protocol()).slot
+        assert slot is not None, "only a connection that has a slot receives a request"
+        self._slot = slot
+        self._slot.close = self._close_idle
+        self._slot.become_websocket()
         self._trust: WebSocketTrust | None = None
         self._scanner = FrameScanner()
         self._unparsed = UnparsedData(self.unparsed_total)
@@ -88,7 +88,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stall_timer.close()
-        self._place.end()
+        self._slot.end()
         self._unparsed.clear()
         self._reserve(0)
         super().connection_lost(exc)
@@ -111,7 +111,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if not self.close_sent:  # otherwise the library has refused the handshake before it had a scope
             cast(dict[str, Any], self.scope)["state"][WRITABLE] = self.writable
-            self._trust = WebSocketTrust(cast(dict[str, Any], self.scope), self._place.set_authenticated)
+            self._trust = WebSocketTrust(cast(dict[str, Any], self.scope), self._slot.set_authenticated)
 
     def handle_ping(self) -> None:
         super().handle_ping()
@@ -259,7 +259,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
             self.close_sent = True
 
     def _close_idle(self) -> None:
-        """Close this WebSocket, because another connection needs its place."""
+        """Close this WebSocket, because another connection needs its slot."""
         if self.transport.get_write_buffer_size():
             self.transport.abort()  # the client does not read
         else:

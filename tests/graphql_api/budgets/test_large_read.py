@@ -25,14 +25,14 @@ def large_read(budgets: Budgets) -> LargeRead:
 
 
 async def read_and_wait(budgets: Budgets) -> tuple[list[LargeRead], "asyncio.Task[None]"]:
-    """Return three reads: two have a place, and the third waits for one. Also return the task that waits."""
+    """Return three reads: two have a slot, and the third waits for one. Also return the task that waits."""
     reads = [large_read(budgets) for _ in range(3)]
     await reads[0].reserve(MIB)
     await reads[1].reserve(MIB)
     return reads, asyncio.create_task(reads[2].reserve(MIB))
 
 
-async def test_a_small_document_needs_no_place(budgets: Budgets) -> None:
+async def test_a_small_document_needs_no_slot(budgets: Budgets) -> None:
     """Pages of samples are usually small."""
     for _ in range(5):
         await large_read(budgets).reserve(64 * 1024)
@@ -56,7 +56,7 @@ async def test_an_operation_waits_until_another_has_its_response(budgets: Budget
 
 
 async def test_the_documents_of_one_operation_count_together(budgets: Budgets) -> None:
-    """The operation has one place, even if two fields read at the same time."""
+    """The operation has one slot, even if two fields read at the same time."""
     with large_read(budgets) as read:
         await asyncio.gather(read.reserve(MIB), read.reserve(2 * MIB))
         assert budgets.submitter("a").large_reads.used == 1
@@ -66,7 +66,7 @@ async def test_the_documents_of_one_operation_count_together(budgets: Budgets) -
 
 
 async def test_a_refused_document_reserves_nothing(budgets: Budgets) -> None:
-    """The refusal names the limit. The place is free when the operation has ended."""
+    """The refusal names the limit. The slot is free when the operation has ended."""
     with large_read(budgets) as first, large_read(budgets) as second:
         await first.reserve(3 * MIB)
         with pytest.raises(RateLimited) as refused:
@@ -77,7 +77,7 @@ async def test_a_refused_document_reserves_nothing(budgets: Budgets) -> None:
     assert budgets.submitter("a").is_unused
 
 
-async def test_an_operation_that_is_cancelled_while_it_waits_uses_no_place(budgets: Budgets) -> None:
+async def test_an_operation_that_is_cancelled_while_it_waits_uses_no_slot(budgets: Budgets) -> None:
     """Its client may have disconnected."""
     reads, waiting = await read_and_wait(budgets)
     await asyncio.sleep(0)

@@ -50,7 +50,7 @@ async def test_an_export_waits_until_another_has_ended(stack: Stack, monkeypatch
 
 
 async def test_an_export_whose_client_has_gone_does_not_wait(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its place is free for others."""
+    """Its slot is free for others."""
     for name, value in stack.firestore_environment.items():
         monkeypatch.setenv(name, value)
     app, key = (
