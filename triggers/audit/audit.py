@@ -1,7 +1,7 @@
 """One run of the audit. It checks samples that were submitted some minutes ago, and samples in earlier findings.
 
-It also checks samples that were corrected some minutes ago. A corrected sample needs a new result: if its result is
-still COMPUTED, the audit treats the sample like a sample without a result.
+It also checks samples that were corrected some minutes ago. A corrected sample needs a new result, which names the
+correction. Otherwise, the audit treats the sample like a sample without a result.
 
 If a sample has no result, the audit triggers the function again, as `recompute` does, and adds the sample to a finding.
 If the sample has no result at a later check either, the audit logs an error, which is an alert for operators. The

@@ -25,6 +25,7 @@ _MAX_CONCURRENT_QUERIES = 16
 _ENTRIES_PER_READ = 1_000
 _BATCH_SIZE = 500
 _MAX_FINDINGS = 1_000
+_COMPUTED = (Status.COMPUTED.value, Status.SUPERSEDED.value)
 
 
 class AuditStore:
@@ -80,16 +81,17 @@ class AuditStore:
     async def outcomes(self, submitter: str, sample_ids: Sequence[str]) -> dict[str, Status]:
         """Return the status of the result of each sample that has one, by id. A deleted sample has a tombstone.
 
-        The result of an earlier sample with the same id does not count. The COMPUTED result of a corrected sample does
-        not count either.
+        The result of an earlier sample with the same id does not count. The result of a corrected sample does not count
+        either if it does not name the correction.
         """
         paths = {document_paths.result(submitter, sample_id): sample_id for sample_id in sample_ids}
-        documents = await self._existing(paths, "status", "sample_update_time", "submitted_at")
+        documents = await self._existing(paths, "status", "sample_update_time", "submitted_at", "superseded_by")
         results = {paths[path]: encoding.from_document(document) for path, document in documents.items()}
         samples = {document_paths.sample(submitter, sample_id): sample_id for sample_id in results}
         for path, sample in (await self._existing(samples, "submitted_at", "superseded_by")).items():
             result = results[samples[path]]
-            is_outdated = "superseded_by" in sample.fields and result["status"] == Status.COMPUTED.value
+            correction = encoding.from_document(sample).get("superseded_by")
+            is_outdated = correction not in (None, result.get("superseded_by")) and result["status"] in _COMPUTED
             if is_outdated or not is_of_sample(result, _time(sample, "submitted_at")):
                 del results[samples[path]]
         return {sample_id: Status(str(fields["status"])) for sample_id, fields in results.items()}

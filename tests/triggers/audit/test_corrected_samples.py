@@ -38,11 +38,11 @@ async def test_a_corrected_sample_is_reported_until_its_result_is_superseded(dat
     """The function was triggered again, but the result is still COMPUTED."""
     (sample,) = await database.submit("one", 1)
     await database.compute([sample])
-    await correct(database, sample)
+    correction = await correct(database, sample)
     await database.audit().run()
 
     missing = await database.audit().run()
-    await database.compute([sample], status=Status.SUPERSEDED.value)
+    await database.compute([sample], status=Status.SUPERSEDED.value, superseded_by=correction.id)
     healed = await database.audit().run()
 
     assert missing is not None
@@ -50,12 +50,24 @@ async def test_a_corrected_sample_is_reported_until_its_result_is_superseded(dat
     assert (missing.missing, missing.healed, healed.missing, healed.healed) == (1, 0, 0, 1)
 
 
-@pytest.mark.parametrize("status", [Status.SUPERSEDED, Status.FAILED])
-async def test_lists_do_not_contain_other_results_of_a_corrected_sample(database: Database, status: Status) -> None:
-    """So the audit does nothing."""
+async def test_a_result_that_names_a_deleted_correction_is_found(database: Database) -> None:
+    """The sample was corrected again, and `supersededBy` of its result is the id of the first correction."""
     (sample,) = await database.submit("one", 1)
-    await database.compute([sample], status=status.value)
+    await database.compute([sample], status=Status.SUPERSEDED.value, superseded_by="deleted")
     await correct(database, sample)
+
+    report = await database.audit().run()
+
+    assert report is not None
+    assert (report.checked, report.triggered) == (2, 1)
+
+
+@pytest.mark.parametrize("status", [Status.SUPERSEDED, Status.FAILED])
+async def test_a_current_result_of_a_corrected_sample_is_final(database: Database, status: Status) -> None:
+    """Lists do not contain it."""
+    (sample,) = await database.submit("one", 1)
+    correction = await correct(database, sample)
+    await database.compute([sample], status=status.value, superseded_by=correction.id)
 
     report = await database.audit().run()
 
