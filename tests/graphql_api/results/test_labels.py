@@ -189,40 +189,6 @@ def test_an_export_has_labels_and_is_selected_by_labels(sensors: Sensors, file_f
     assert (refused.status_code, refused.json()["error"]["extensions"]["code"]) == (400, "BAD_REQUEST")
 
 
-def test_a_header_adds_a_label_to_each_sample_of_a_request(sensors: Sensors) -> None:
-    """A label of the sample itself takes precedence. A `-` in the header stands for `_`."""
-    lines = '{"time_stamp": "2019-05-01T00:00:00Z", "data": [1], "labels": {"site": "own"}}\n' + "{}"
-    receipts = sensors.post(lines, **{"x-label-site": "header", "X-Label-Serial-Number": "7"})
-    one = sensors.client.post("/samples", json=sensors.samples[-1], headers={b"x-label-site": "zürich".encode()})
-
-    assert [receipt["labels"] for receipt in receipts] == [
-        {"serial_number": "7", "site": "own"},
-        {"serial_number": "7", "site": "header"},
-    ]
-    assert one.json()["labels"] == {"site": "zürich"}
-
-
-@pytest.mark.parametrize(
-    ("headers", "named"),
-    [
-        ([("x-label-", "a")], "got an empty name - in the header `x-label-`"),
-        ([("x-label-7-site", "a")], "got 7_site - in the header `x-label-7-site`"),
-        ([("x-label-" + "x" * 50, "a")], f"in the header `x-label-{'x' * 32}…`"),
-        ([("x-label-serial-number", "x" * 65)], "got 65 - in the header `x-label-serial-number`"),
-        ([("x-label-site", b"\xff")], "in UTF-8 - in the header `x-label-site`"),
-        ([("x-label-a-b", "1"), ("x-label-a_b", "2")], "got several - in the header `x-label-a_b`"),
-        ([(f"x-label-{name}", "1") for name in "abcde"], "at most 4 labels, got 5 - in the headers `x-label-NAME`"),
-    ],
-)
-def test_the_error_about_a_label_names_its_header(sensors: Sensors, headers: list[Any], named: str) -> None:
-    """A publisher that sends several headers finds the one that is wrong."""
-    refused = sensors.client.post("/samples", json={}, headers=headers)
-
-    error = refused.json()["error"]
-    assert (refused.status_code, error["extensions"]["code"]) == (400, "BAD_REQUEST")
-    assert error["message"].endswith(named)
-
-
 GROUPS = """query ($by: [String!]!, $labels: [LabelFilter!]) {
     labelNames  labelValues(name: "site")
     resultsSummary(groupBy: $by, filter: {labels: $labels}) { results groups { labels { value } results mean } }
