@@ -10,6 +10,7 @@ from collections.abc import Callable
 from starlette.types import Scope
 
 from graphql_api.budgets.memory_budget import Reservation
+from graphql_api.graphql_server.settings import ServerSettings
 
 _STATE_KEY = "websocket trust"
 
@@ -17,16 +18,27 @@ _STATE_KEY = "websocket trust"
 class WebSocketTrust:
     """The trust in the client of one WebSocket. It is granted when the client has authenticated itself."""
 
-    def __init__(self, scope: Scope, on_grant: Callable[[], None]) -> None:
+    def __init__(self, scope: Scope, on_grant: Callable[[], None], settings: ServerSettings) -> None:
         self.reservation: Reservation | None = None
         """The memory of large messages. None until the client has authenticated itself."""
         self._on_grant = on_grant
+        self._settings = settings
+        self._frames = self._bytes = 0
         scope["state"][_STATE_KEY] = self
 
     def grant(self, reservation: Reservation) -> None:
         """Note that the client has authenticated itself."""
         self.reservation = reservation
         self._on_grant()
+
+    def allows(self, size: int, is_frame_complete: bool) -> bool:
+        """Count data of the client until it has authenticated itself. Return whether the client may send so much."""
+        if self.reservation is not None:
+            return True
+        self._bytes += size
+        self._frames += is_frame_complete
+        settings = self._settings
+        return self._frames <= settings.max_frames_without_trust and self._bytes <= settings.max_bytes_without_trust
 
 
 def grant_trust(scope: Scope, reservation: Reservation) -> None:

@@ -20,6 +20,7 @@ from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest,
 from graphql_api.graphql_server.execution.operations import InvalidOperation
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, from_error
 from graphql_api.graphql_server.http_request import Credential
+from graphql_api.graphql_server.operation_context import OperationContext
 from graphql_api.graphql_server.protocols.transport_ws_messages import (
     BAD_MESSAGE,
     GOING_AWAY,
@@ -46,6 +47,12 @@ from storage.documents.errors import BadRequest, DropzoneError, RateLimited
 
 SUBPROTOCOL = "graphql-transport-ws"
 
+_MAX_QUEUED_BYTES = 4 * 1024
+"""If an operation has more bytes, the next operation of its WebSocket is read only after it has started.
+
+Otherwise, operations of 60 KB over 400 WebSockets used 310 MiB while they waited to start.
+"""
+
 
 class GraphQLWebSocket:
     """One accepted WebSocket."""
@@ -66,13 +73,14 @@ class GraphQLWebSocket:
         self._scope = scope
         self._receive = receive
         self._send_event = send
-        self._is_acknowledged = False
+        self._context: OperationContext | None = None
+        """Set when the client has authenticated itself."""
         self._notice = SlowReaderNotice(scope, too_slow)
         self._operations: dict[str, asyncio.Task[None]] = {}
         """The operations that the client has not completed, by id."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._prepared = asyncio.Event()
-        """Not set while the document of an operation is being read. The next operation waits for this event."""
+        """Not set while a large operation waits to start, or its document is being read. The next operation waits."""
         self._prepared.set()
         self._slot = contextlib.ExitStack()
         """The slot of this WebSocket in the budget of its submitter."""
@@ -110,7 +118,7 @@ class GraphQLWebSocket:
     async def _initialize(self) -> None:
         try:
             async with asyncio.timeout(self._settings.connection_init_seconds):
-                while not self._is_acknowledged:
+                while self._context is None:
                     await self._handle(await self._receive_message())
         except TimeoutError:
             raise Close(INITIALIZATION_TIMEOUT, "Connection initialisation timeout") from None
@@ -151,7 +159,7 @@ class GraphQLWebSocket:
         text = event.get("text")
         if text is None:
             raise Close(BAD_MESSAGE, "expected a text message, got a binary one")
-        return decode(text)
+        return decode(text.encode())
 
     async def _handle(self, message: Message) -> None:
         match message.type:
@@ -174,7 +182,7 @@ class GraphQLWebSocket:
                 raise Close(BAD_MESSAGE, f"got an unknown message type - at `type`: {message.type}")
 
     async def _acknowledge(self, message: Message) -> None:
-        if self._is_acknowledged:
+        if self._context is not None:
             raise Close(INITIALIZED_TWICE, "Too many initialisation requests")
         payload = object_in(message)
         try:
@@ -185,11 +193,11 @@ class GraphQLWebSocket:
             grant_trust(self._scope, self._executor.reserve(context))
         except Exception as error:  # noqa: BLE001 (the close reason names or masks any error)
             raise refusal(self._credential, error) from None
-        self._is_acknowledged = True
+        self._context = context
         await self._send("connection_ack")
 
     async def _subscribe(self, message: Message) -> None:
-        if not self._is_acknowledged:
+        if self._context is None:
             raise Close(UNAUTHORIZED, "Unauthorized")
         if not isinstance(message.id, str) or not 0 < len(message.id) <= self._settings.max_name_length:
             raise Close(BAD_MESSAGE, f"expected 1 to {self._settings.max_name_length} characters - at `id`")
@@ -201,8 +209,9 @@ class GraphQLWebSocket:
             request = read_json(message.payload)
         except BadRequest as error:
             raise Close(BAD_MESSAGE, str(error)) from None
+        request.reservation = self._executor.reserve(self._context)
         await self._prepared.wait()
-        if not self._executor.is_prepared(request):
+        if request.size > _MAX_QUEUED_BYTES or not self._executor.is_prepared(request):
             self._prepared.clear()
         is_over_limit = len(self._operations) >= self._settings.max_operations_per_websocket
         task = asyncio.create_task(self._run(message.id, request, is_over_limit=is_over_limit))
@@ -249,12 +258,13 @@ class GraphQLWebSocket:
 
     async def _send_responses(self, operation_id: str, request: GraphQLRequest) -> GraphQLResponse | None:
         """Send the responses of an operation. Return a response with a request error instead of sending it."""
-        context = await self._authenticate(self._credential)
-        await context.budget.wait_to_start()
-        context.allowance.admit_request()
-        with self._executor.reserve(context) as request.reservation:
+        assert request.reservation is not None
+        with request.reservation as reservation:
             if request.size > MIN_RESERVED_BYTES:
-                request.reservation.resize(request.size)
+                reservation.resize(request.size)  # before the operation waits
+            context = await self._authenticate(self._credential)
+            await context.budget.wait_to_start()
+            context.allowance.admit_request()
             operation = await self._executor.prepare(request, context)
             self._prepared.set()
             async with contextlib.aclosing(self._executor.subscribe(operation, request, context)) as responses:

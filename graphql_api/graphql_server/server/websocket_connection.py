@@ -9,8 +9,7 @@
   the kernel whether the client has closed the connection.
 - If a client stops reading, uvicorn holds the unsent data without a time limit. This module closes the WebSocket.
 - If the `websockets` library refuses a handshake, uvicorn leaves the connection open. This module closes it.
-- If a client sends text that is not UTF-8, or its origin is denied, uvicorn logs an error of the server. This module
-  ends the connection without this log entry.
+- If a client sends text that is not UTF-8, or its origin is denied, uvicorn logs an error. This module does not.
 
 `WebSocketsSansIOProtocol` is a private interface of uvicorn. requirements.lock pins the exact version; see
 docs/architecture.md.
@@ -70,9 +69,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         self._trust: WebSocketTrust | None = None
         self._scanner = FrameScanner()
         self._unparsed = UnparsedData(self.unparsed_total)
-        self._is_waiting = False  # for its turn to parse frames
-        self._is_discarding = False
-        self._frames_without_trust = self._bytes_without_trust = 0
+        self._is_waiting = self._is_discarding = False  # waiting for its turn to parse frames
         self._frames_without_data = RateBudget(
             "max_frames_without_data_per_second", self.settings.max_frames_without_data_per_second
         )
@@ -89,8 +86,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stall_timer.close()
         self._slot.end()
-        self._unparsed.clear()
-        self._reserve(0)
+        self._discard_message()
         super().connection_lost(exc)
         self.conn.parser.close()  # it refers to `conn`: without this, each WebSocket is a reference cycle
 
@@ -111,7 +107,14 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if not self.close_sent:  # otherwise the library has refused the handshake before it had a scope
             cast(dict[str, Any], self.scope)["state"][WRITABLE] = self.writable
-            self._trust = WebSocketTrust(cast(dict[str, Any], self.scope), self._slot.set_authenticated)
+            self._trust = WebSocketTrust(cast(dict[str, Any], self.scope), self._slot.set_authenticated, self.settings)
+
+    def handle_events(self) -> None:
+        events = self.conn.events
+        super().handle_events()
+        for event in events:
+            if isinstance(event, Frame):
+                event.data = b""  # the parser of the library refers to the last frame until the next one
 
     def handle_ping(self) -> None:
         super().handle_ping()
@@ -186,8 +189,8 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
                 self.handle_events()
         if frames:
             self.scheduler.spend(frames)
-            if not self._is_discarding:
-                self._unparsed.set(data, start)
+        if frames and not self._is_discarding:
+            self._unparsed.set(data, start)
         if self._unparsed and self._can_parse and not self._is_waiting:
             self._is_waiting = True
             self.scheduler.wait(self._parse_in_turn)
@@ -209,6 +212,13 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
             except RetryLater as error:
                 self._refuse(_TRY_AGAIN_LATER, f"{error.code}: {error}")
 
+    def _discard_message(self) -> None:
+        """Release the memory of the incomplete message. The application can hold this connection for a while."""
+        self._unparsed.clear()
+        self.conn.reader.buffer.clear()
+        self.frames = []
+        self._reserve(0)
+
     def _count_frame_without_data(self) -> None:
         try:
             self._frames_without_data.take()
@@ -228,14 +238,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
 
     def _is_allowed(self, size: int) -> bool:
         """Count data of a client that has not authenticated itself. If there is too much data, close the WebSocket."""
-        if self._trust is not None and self._trust.reservation is not None:
-            return True
-        self._bytes_without_trust += size
-        self._frames_without_trust += self._scanner.is_between_frames
-        if (
-            self._frames_without_trust <= self.settings.max_frames_without_trust
-            and self._bytes_without_trust <= self.settings.max_bytes_without_trust
-        ):
+        if self._trust is None or self._trust.allows(size, self._scanner.is_between_frames):
             return True
         self._refuse(_POLICY_VIOLATION, "too many frames before connection_init")
         return False
@@ -243,7 +246,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
     def _refuse(self, code: int, reason: str) -> None:
         """Close the WebSocket, and discard data that its client still sends, so that it can read the close frame."""
         self._is_discarding = True
-        self._unparsed.clear()
+        self._discard_message()
         self._send_close(code, reason)
         if self.close_timer is not None:
             self.close_timer.cancel()

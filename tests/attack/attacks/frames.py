@@ -1,6 +1,7 @@
 """Small WebSocket frames, before and after `connection_init`."""
 
 import asyncio
+import contextlib
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -85,3 +86,21 @@ async def operations_started_and_completed(target: Target) -> None:
     )
     async with target.websocket(init=True) as streams:
         await send(streams, data, target.seconds)
+
+
+async def large_messages(number: int, operations: int, size: int, target: Target) -> None:
+    """Start operations with variables of `size` bytes over many WebSockets at the same time, and read nothing."""
+    payload = b'{"query":"subscription { results { cursor } }","variables":{"a":"%b"}}' % (b"x" * size)
+    data = b"".join(
+        frame(_TEXT, b'{"type":"subscribe","id":"%d","payload":%b}' % (each, payload)) for each in range(operations)
+    )
+    async with AsyncExitStack() as opened:
+        for _ in range(number):
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                _, writer = await opened.enter_async_context(target.websocket(init=True))
+                writer.write(data)
+        await asyncio.sleep(target.seconds)
+
+
+add("messages_of_900_kb_of_900_websockets", partial(large_messages, 900, 1, 900_000))
+add("messages_of_60_kb_of_400_websockets", partial(large_messages, 400, 100, 60_000))

@@ -1,8 +1,10 @@
 """The limits of one WebSocket: time, operations and bytes."""
 
+import asyncio
 import contextlib
 import json
 import time
+import tracemalloc
 from collections.abc import Callable
 from socket import create_connection
 
@@ -139,6 +141,43 @@ def test_incomplete_messages_count_towards_the_memory_of_their_submitter(is_fina
         eventually(lambda: budget.used == 0)
 
 
+@pytest.mark.parametrize("is_final", [True, False], ids=["frame", "fragments"])
+def test_a_message_does_not_stay_in_memory_after_it_was_handled(is_final: bool) -> None:
+    """Even if no other message follows. Otherwise 1,000 idle WebSockets could hold 1 GB."""
+    text = json.dumps({"type": "pong", "payload": {"text": "x" * 900_000}}).encode()
+    half = len(text) // 2
+    message = frame(TEXT, text)
+    if not is_final:
+        message = frame(TEXT, text[:half], is_final=False) + frame(CONTINUATION, text[half:])
+    settings = ServerSettings(ping_interval_seconds=3_600)  # pings and pongs are frames, too
+    with running(server_settings=settings) as service, socket(service, ping_interval=None) as connection:
+        send(connection, INIT)
+        assert receive(connection) == ACK
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            connection.socket.sendall(message)
+            eventually(lambda: tracemalloc.get_traced_memory()[1] - before > len(text))
+            eventually(lambda: tracemalloc.get_traced_memory()[0] - before < half // 2)
+        finally:
+            tracemalloc.stop()
+
+
+def test_a_refused_websocket_releases_its_incomplete_message() -> None:
+    """Immediately, although the client may still read the close frame for a while."""
+    message = frame(TEXT, json.dumps({"type": "pong", "payload": {"text": "x" * 900_000}}).encode())
+    settings, limits = ServerSettings(unread_body_seconds=60), Limits(max_request_mib_per_submitter=1)
+    with running(server_settings=settings, limits=limits) as service, initialized(service) as first:
+        budget = service.budgets.submitter(KEY).request_bytes
+        first.socket.sendall(message[:500_000])
+        eventually(lambda: budget.used == 500_000)
+        with initialized(service) as second:
+            second.socket.sendall(message[:300_000])
+            eventually(lambda: budget.used == 800_000)
+            second.socket.sendall(message[300_000:])
+            eventually(lambda: budget.used == 500_000)
+
+
 def test_a_ping_cannot_have_a_large_payload() -> None:
     """Its pong has the same payload, and stays in memory until the client reads it."""
     with running() as service, initialized(service) as connection:
@@ -167,6 +206,38 @@ def test_messages_count_while_their_operations_wait() -> None:
         assert refused["payload"][0]["extensions"]["limit"] == "max_request_mib_per_submitter"
         assert (executed["type"], executed["id"]) == ("next", "waiting")
         eventually(lambda: budget.request_bytes.used == 0)
+
+
+def test_messages_count_before_their_operations_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They can wait for a turn to start, or for Firestore to confirm their key."""
+    with running() as service, initialized(service) as connection:
+        budget = service.budgets.submitter(KEY)
+        monkeypatch.setattr(service.budgets.request_turns, "wait", lambda _: asyncio.Event().wait())
+        send(connection, subscribe("query($name: String!) { hello(name: $name) }", name="x" * 70_000))
+        eventually(lambda: budget.request_bytes.used >= 70_000)
+
+
+def test_the_next_operation_waits_until_a_large_one_has_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise, the messages of all WebSockets that wait to start would use much memory."""
+    waiting, most = 0, 0
+
+    async def wait(_: object) -> None:
+        nonlocal waiting, most
+        waiting += 1
+        most = max(most, waiting)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        waiting -= 1
+
+    query = "query($name: String!) { hello(name: $name) }"
+    with running() as service, initialized(service) as connection:
+        send(connection, subscribe(query, name="x"))
+        assert [receive(connection)["type"] for _ in range(2)] == ["next", "complete"]  # the document is cached
+        monkeypatch.setattr(service.budgets.request_turns, "wait", wait)
+        send(connection, *(subscribe(query, str(number), name="x" * 5_000) for number in range(5)))
+        assert [receive(connection)["type"] for _ in range(10)] == ["next", "complete"] * 5
+
+    assert most <= 2  # the end of an earlier operation lets one more operation wait
 
 
 @pytest.mark.parametrize("header", [f"x-large: {'a' * 20_000}", "content-length: 5"])
