@@ -42,9 +42,9 @@ from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from triggers.sample_event import SampleEvent
 
 MAX_REMEMBERED_SERIES = 100_000
-_STATE_FIELDS = ("sample_update_time", "problem.code")
+_STATE_FIELDS = ("status", "sample_update_time", "problem.code", "submitted_at")
 _GIVEN_UP_FIELDS = ("state_on_arrival", "shard", "submitted_at", "labels", "result_expire_at", "superseded_by")
-_REPLACED_FIELDS = (*_STATE_FIELDS, "status", "submitted_at", "computed_at", "first_computed_at")
+_REPLACED_FIELDS = (*_STATE_FIELDS, "computed_at", "first_computed_at")
 
 logger = logging.getLogger("triggers")
 
@@ -73,14 +73,21 @@ class ResultStore:
         return (await self._read([path])).get(path)
 
     async def is_needed(self, event: SampleEvent, update_time: datetime) -> bool:
-        """Return whether the sample exists as it was at `update_time` and has no result of that version."""
+        """Return whether the sample exists as it was at `update_time` and has no result of that version.
+
+        An expired sample does not need a result, unless another sample has corrected it before and its COMPUTED result
+        is kept. Otherwise, lists would contain the results of both samples.
+        """
         sample = document_paths.sample(event.submitter, event.sample_id)
         result = document_paths.result(event.submitter, event.sample_id)
         try:
             states = await self._states.read(sample, result)
         except FirestoreError as error:
             raise Unavailable(str(error)) from error
+        fields = encoding.from_document(states[result]) if result in states else None
         if sample not in states:
+            if fields is not None and _is_superseded(event, fields) and not _is_final(fields, update_time):
+                return True
             logger.info("sample %s/%s: event ignored, the sample was deleted", event.submitter, event.sample_id)
             return False
         stored = encoding.to_datetime(states[sample].update_time)
@@ -92,7 +99,6 @@ class ResultStore:
                 update_time.isoformat(),
                 stored.isoformat(),
             )
-        fields = encoding.from_document(states[result]) if result in states else None
         return stored == update_time and not (fields is not None and _is_final(fields, update_time))
 
     async def give_up(
@@ -249,6 +255,14 @@ class _SeriesRegistry:
         self._registered[path] = None
         if len(self._registered) > MAX_REMEMBERED_SERIES:
             self._registered.popitem(last=False)
+
+
+def _is_superseded(event: SampleEvent, fields: Mapping[str, object]) -> bool:
+    """Return whether the event says that another sample corrects the sample of this COMPUTED result."""
+    if event.header is None or "superseded_by" not in event.header.fields:
+        return False
+    submitted_at = encoding.to_datetime(event.header.fields["submitted_at"].timestamp_value)
+    return fields.get("status") == Status.COMPUTED.value and is_of_sample(fields, submitted_at)
 
 
 def _is_final(fields: Mapping[str, object], update_time: datetime) -> bool:

@@ -42,6 +42,27 @@ async def test_a_sample_that_does_not_exist_has_no_result(machine: Machine, subm
     assert not (await machine.result(sample)).exists
 
 
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_a_correction_shortly_before_the_sample_expires_counts(
+    machine: Machine, submitter: str, is_kept: bool
+) -> None:
+    """The sample has expired when its event arrives. A kept result leaves the lists. A deleted one is not written."""
+    sample = new_sample(submitter)
+    header = await machine.store(sample)
+    await machine.deliver(header)
+    document = machine.client.document(document_paths.sample(submitter, sample.header.id))
+    await document.delete()
+    if not is_kept:
+        await machine.client.document(document_paths.result(submitter, sample.header.id)).delete()
+    header.fields["superseded_by"].string_value = "correction"
+    header.update_time.FromDatetime(datetime.now(UTC) + timedelta(hours=1))  # the function reads the documents
+
+    assert await machine.deliver(header) == 200
+
+    result = await machine.result(sample)
+    assert (result.exists, result.exists and result.get("status")) == (is_kept, is_kept and "SUPERSEDED")
+
+
 async def test_the_log_shows_control_characters_escaped(machine: Machine) -> None:
     """An event could otherwise write lines of its own, or change the terminal of an operator."""
     name = "projects/p/databases/(default)/documents/submitters/one/samples/\x1b[31mx\nforged: \u202eline"
