@@ -67,8 +67,8 @@ class ServerSettings:
     unread_body_seconds: float = 2.0  # time after a response to receive the rest of the body before closing
     max_unread_body_bytes: int = 1 * MIB
     max_message_bytes: int = 1 * MIB  # of a WebSocket
-    max_frames_without_trust: int = 16  # of a WebSocket whose client has not authenticated itself
-    max_bytes_without_trust: int = 4 * KIB
+    max_unauthenticated_frames: int = 16  # of a WebSocket, until its client has authenticated itself
+    max_unauthenticated_bytes: int = 4 * KIB
     max_frames_without_data_per_second: int = 1_000  # of a WebSocket: pings, pongs and empty fragments
     ping_interval_seconds: float = 20.0
     shutdown_seconds: float = 1.0  # time for the requests in progress when the server stops

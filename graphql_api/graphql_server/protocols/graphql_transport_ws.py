@@ -42,7 +42,7 @@ from graphql_api.graphql_server.protocols.transport_ws_messages import (
 from graphql_api.graphql_server.revocation import Authenticate, wait_until_refused
 from graphql_api.graphql_server.slow_reader_notice import SlowReaderNotice
 from graphql_api.graphql_server.tcp_state import wait_until_sent
-from graphql_api.graphql_server.websocket_trust import grant_trust
+from graphql_api.graphql_server.websocket_authentication import set_authenticated
 from storage.documents.errors import BadRequest, DropzoneError, RateLimited
 
 SUBPROTOCOL = "graphql-transport-ws"
@@ -190,7 +190,7 @@ class GraphQLWebSocket:
             context = await self._authenticate(self._credential)
             context.allowance.admit_request()
             self._slot.enter_context(context.budget.websockets.hold())
-            grant_trust(self._scope, self._executor.reserve(context))
+            set_authenticated(self._scope, self._executor.reserve(context))
         except Exception as error:  # noqa: BLE001 (the close reason names or masks any error)
             raise refusal(self._credential, error) from None
         self._context = context

@@ -11,8 +11,7 @@
 - If the `websockets` library refuses a handshake, uvicorn leaves the connection open. This module closes it.
 - If a client sends text that is not UTF-8, or its origin is denied, uvicorn logs an error. This module does not.
 
-`WebSocketsSansIOProtocol` is a private interface of uvicorn. requirements.lock pins the exact version; see
-docs/architecture.md.
+`WebSocketsSansIOProtocol` is a private interface of uvicorn; see docs/architecture.md.
 """
 
 import asyncio
@@ -35,7 +34,7 @@ from graphql_api.graphql_server.server.unparsed_data import UnparsedData, Unpars
 from graphql_api.graphql_server.settings import ServerSettings
 from graphql_api.graphql_server.slow_reader_notice import notice_of
 from graphql_api.graphql_server.tcp_state import WRITABLE, has_unread_end
-from graphql_api.graphql_server.websocket_trust import WebSocketTrust
+from graphql_api.graphql_server.websocket_authentication import WebSocketAuthentication
 from storage.documents.errors import RateLimited, RetryLater
 
 _INVALID_TEXT = 1007
@@ -66,13 +65,12 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         self._slot = slot
         self._slot.close = self._close_idle
         self._slot.become_websocket()
-        self._trust: WebSocketTrust | None = None
+        self._authentication: WebSocketAuthentication | None = None
         self._scanner = FrameScanner()
         self._unparsed = UnparsedData(self.unparsed_total)
         self._is_waiting = self._is_discarding = False  # waiting for its turn to parse frames
-        self._frames_without_data = RateBudget(
-            "max_frames_without_data_per_second", self.settings.max_frames_without_data_per_second
-        )
+        max_frames = self.settings.max_frames_without_data_per_second
+        self._frames_without_data = RateBudget("max_frames_without_data_per_second", max_frames)
         self._frame_bytes = 0  # of the frame that is incomplete
         self._reserved_bytes = 0
         self._stall_timer = StallTimer(
@@ -106,8 +104,9 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if not self.close_sent:  # otherwise the library has refused the handshake before it had a scope
-            cast(dict[str, Any], self.scope)["state"][WRITABLE] = self.writable
-            self._trust = WebSocketTrust(cast(dict[str, Any], self.scope), self._slot.set_authenticated, self.settings)
+            scope = cast(dict[str, Any], self.scope)
+            scope["state"][WRITABLE] = self.writable
+            self._authentication = WebSocketAuthentication(scope, self._slot.set_authenticated, self.settings)
 
     def handle_events(self) -> None:
         events = self.conn.events
@@ -205,9 +204,10 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
 
     def _reserve(self, size: int) -> None:
         size = size if size > MIN_RESERVED_BYTES else 0
-        if size != self._reserved_bytes and self._trust is not None and self._trust.reservation is not None:
+        reservation = None if self._authentication is None else self._authentication.reservation
+        if reservation is not None and size != self._reserved_bytes:
             try:
-                self._trust.reservation.resize(size)
+                reservation.resize(size)
                 self._reserved_bytes = size
             except RetryLater as error:
                 self._refuse(_TRY_AGAIN_LATER, f"{error.code}: {error}")
@@ -238,7 +238,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
 
     def _is_allowed(self, size: int) -> bool:
         """Count data of a client that has not authenticated itself. If there is too much data, close the WebSocket."""
-        if self._trust is None or self._trust.allows(size, self._scanner.is_between_frames):
+        if self._authentication is None or self._authentication.allows(size, self._scanner.is_between_frames):
             return True
         self._refuse(_POLICY_VIOLATION, "too many frames before connection_init")
         return False
