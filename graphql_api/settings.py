@@ -22,6 +22,7 @@ from graphql_api.network_settings import check_proxies, check_url, parse_origins
 from graphql_api.retention_settings import parse_retention
 from observability import logs
 from storage.documents import Retention, document_paths
+from storage.firestore.bearer_token import bearer_token
 
 PREFIX = "DROPZONE_"
 FIXTURE = Path(__file__).parent.parent / "fixture" / "sample.json"
@@ -147,10 +148,7 @@ class Settings:
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Return the settings of an environment. Raises `ValueError`, which names the unknown or invalid setting."""
         _reject_unknown(environ)
-        if not (token := environ.get(f"{PREFIX}FIRESTORE_TOKEN", "")).isascii() or not token.isprintable():
-            raise ValueError(
-                f"{PREFIX}FIRESTORE_TOKEN must have printable ASCII characters only, because gRPC sends it"
-            )
+        bearer_token(environ)  # raises an error if it cannot be sent
         read = Config(environ=environ, env_prefix=PREFIX)
         limits = Limits(**{each.name: _value(read, each) for each in fields(Limits)})
         values = {each.name: _value(read, each) for each in fields(cls) if each.name != "limits"}

@@ -3,9 +3,8 @@
 If `FIRESTORE_EMULATOR_HOST` is set, the channel connects to that host without TLS. Otherwise the
 channel connects to the production service with the default credentials of Google Cloud.
 
-Note: Google's emulator refuses calls without the bearer token `owner`. If `DROPZONE_FIRESTORE_TOKEN` is set, the
-embedded Firestore refuses calls without this token. An insecure channel cannot have call credentials, so every call
-must carry the metadata of its connection.
+Note: an insecure channel cannot have call credentials, so every call must carry the metadata of its connection. The
+metadata contains the bearer token.
 
 A thread of `grpc.aio` writes one byte to a socket for each completed operation. The event loop calls a reader when the
 socket has data, once per iteration. With grpcio 1.85, this reader processes a single operation. A call has several
@@ -27,6 +26,7 @@ from typing import Any, NamedTuple
 import grpc
 import grpc.aio
 
+from storage.firestore.bearer_token import bearer_token
 from storage.firestore.reads import page_reader
 
 _LOCAL_PROJECT = "dropzone-local"
@@ -68,12 +68,7 @@ def open_connection() -> Connection:
 def _open_connection() -> Connection:
     if host := os.environ.get("FIRESTORE_EMULATOR_HOST"):
         local_project = os.environ.get("GOOGLE_CLOUD_PROJECT", _LOCAL_PROJECT)
-        token = os.environ.get("DROPZONE_FIRESTORE_TOKEN") or "owner"
-        if not token.isascii() or not token.isprintable():
-            raise ValueError(
-                "DROPZONE_FIRESTORE_TOKEN must have printable ASCII characters only, because gRPC sends it"
-            )
-        metadata = (("authorization", f"Bearer {token}"),)
+        metadata = (("authorization", f"Bearer {bearer_token(os.environ)}"),)
         return Connection(grpc.aio.insecure_channel(host, options=_OPTIONS), host, local_project, metadata)
     # These imports take half a second of processor time, and only Google Cloud needs them.
     import google.auth
