@@ -118,7 +118,7 @@ class ResultEndpoints:
         self._services.budgets.memory.check_resident()
         credential = http_request.credential(request.scope)
         results = self._services.store.result_listing.scan(
-            caller.submitter, selection, order, export.columns[1:], max(1, min(_PAGE_SIZE, limit))
+            caller.submitter, selection, order, export.columns[1:], max(1, min(_PAGE_SIZE, limit)), encoded=True
         )
         body = self._body(export, caller, credential, _batches(results, limit))
         exports = self._services.budgets.charged(caller).exports

@@ -105,8 +105,7 @@ class OrderedQuery:
         return query
 
     def _values(self, document: Any) -> tuple[Any, ...]:
-        values = document.fields
-        return tuple(encoding.from_value(values[field]) for field in self._fields)
+        return tuple(encoding.field_value(document, field) for field in self._fields)
 
     def _set_cursor(self, target: Any, cursor: Cursor, collection_name: str, argument: str) -> None:
         if cursor.order != self._signature or len(cursor.values) != len(self._fields):

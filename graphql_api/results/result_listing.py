@@ -80,12 +80,15 @@ class ResultListing:
         select: Sequence[str],
         batch_size: int = 2_000,
         read_time: datetime | None = None,
+        *,
+        encoded: bool = False,
     ) -> AsyncGenerator[list[Any], None]:
         """Yield all computed results that `selection` selects as protocol `Document`s, in order, with one read time.
 
-        Each batch has about `batch_size` documents, with the fields in `select` and the fields of the order.
+        Each batch has about `batch_size` documents, with the fields in `select` and the fields of the order. If
+        `encoded` is true, their values are encoded.
         """
-        return self._query(submitter, selection, order, select).scan(batch_size, read_time)
+        return self._query(submitter, selection, order, select).scan(batch_size, read_time, encoded=encoded)
 
     async def outdated_ids(
         self, submitter: str, version: int, selection: Selection, batch_size: int
@@ -163,4 +166,4 @@ async def are_within(bounds: Sequence[Bound], documents: Sequence[Any]) -> list[
 
 
 def _value(document: Any, field: str) -> Any:
-    return encoding.from_value(document.fields[field]) if field in document.fields else None
+    return encoding.field_value(document, field) if field in document.fields else None

@@ -8,6 +8,7 @@ contain a newer document of another shard.
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from heapq import merge
 from itertools import compress, islice, repeat
 from typing import Any
@@ -84,22 +85,23 @@ class ShardedQuery:
         return await self._read(PageRequest(size), None, size)
 
     async def scan(
-        self, batch_size: int = _FILTERED_BATCH_SIZE, read_time: datetime | None = None
+        self, batch_size: int = _FILTERED_BATCH_SIZE, read_time: datetime | None = None, *, encoded: bool = False
     ) -> AsyncGenerator[list[Any], None]:
         """Yield all matching documents in order, about `batch_size` at a time, at `read_time` or now.
 
-        Firestore reads a batch while the caller processes the previous batch.
+        If `encoded` is true, their values are encoded. Firestore reads a batch while the caller processes the previous
+        batch.
         """
         read_time = read_time or await self._firestore.now()
         limit = max(batch_size // self._shards, _MIN_SHARD_BATCH_SIZE)
-        everything, following = PageRequest(0), None
-        batches = await self._read_shards(everything, None, limit, read_time)
+        read = partial(self._read_shards, PageRequest(0), limit=limit, read_time=read_time, encoded=encoded)
+        batches, following = await read(None), None
         try:
             while True:
                 documents, has_more = self._merge_complete(batches, limit)
                 if has_more:
                     position = self._query.cursor(documents[-1])
-                    following = asyncio.create_task(self._read_shards(everything, position, limit, read_time))
+                    following = asyncio.create_task(read(position))
                 if documents:
                     yield await self._select(documents)
                 if not has_more or following is None:
@@ -149,7 +151,13 @@ class ShardedQuery:
         return list(islice(self._merge(batches, request.backward), limit))
 
     async def _read_shards(
-        self, request: PageRequest, position: Cursor | None, limit: int, read_time: datetime | None
+        self,
+        request: PageRequest,
+        position: Cursor | None,
+        limit: int,
+        read_time: datetime | None,
+        *,
+        encoded: bool = False,
     ) -> list[list[Any]]:
         """Return the next `limit` documents of each shard between `position` and the end of `request`."""
         includes_start = request.includes_start and position == request.start
@@ -165,7 +173,11 @@ class ShardedQuery:
             )
             for shard in range(self._shards)
         ]
-        read = self._firestore.page if limit >= _MIN_THREAD_BATCH_SIZE else self._firestore.documents
+        read: Callable[..., Awaitable[list[Any]]] = self._firestore.documents
+        if encoded:
+            read = self._firestore.encoded_page
+        elif limit >= _MIN_THREAD_BATCH_SIZE:
+            read = self._firestore.page
         return await asyncio.gather(*(read(self._parent, message, read_time) for message in messages))
 
     def _merge(self, batches: Sequence[list[Any]], backward: bool) -> Iterable[Any]:

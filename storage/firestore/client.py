@@ -4,7 +4,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Iterable
 from datetime import datetime
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import grpc.aio
 
@@ -27,6 +28,7 @@ from storage.firestore.messages import (
     RunQueryResponse,
     StructuredQuery,
 )
+from storage.firestore.reads.page_messages import EncodedPage, Page
 from storage.firestore.reads.page_reader import PageReader
 from storage.firestore.retry import TRANSIENT, backoff
 
@@ -138,7 +140,19 @@ class Firestore(Database):
         """Return the same documents as `documents`. For many documents, this takes less processor time."""
         if self._page_reader is None:
             return await self.documents(parent, query, read_time)
-        pages = self._read(self._page_reader.run_query, self._query_request(parent, query, read_time))
+        return await self._page(Page, parent, query, read_time)
+
+    async def encoded_page(self, parent: str, query: StructuredQuery, read_time: datetime | None) -> list[Any]:
+        """Return the same documents as `page`, with encoded values. Parse the values with `page_messages.column`."""
+        return await self._page(EncodedPage, parent, query, read_time)
+
+    async def _page(
+        self, page_class: Any, parent: str, query: StructuredQuery, read_time: datetime | None
+    ) -> list[Any]:
+        if self._page_reader is None:
+            raise ValueError("This client has no page reader; connect it with `Firestore.connect`")
+        run_query = partial(self._page_reader.run_query, page_class)
+        pages = self._read(run_query, self._query_request(parent, query, read_time))
         return [document async for page in pages for document in page]
 
     def _query_request(self, parent: str, query: StructuredQuery, read_time: datetime | None) -> RunQueryRequest:

@@ -85,6 +85,12 @@ def from_value(value: Value) -> object:
     return None if kind == "null_value" else getattr(value, kind)
 
 
+def field_value(document: Any, name: str) -> object:
+    """Return the value of a field of a protocol `Document`, or of a document with encoded values."""
+    value = document.fields[name]
+    return from_value(Value.FromString(value) if isinstance(value, bytes) else value)
+
+
 def to_datetime(timestamp: Any) -> datetime:
     """Return a protobuf `Timestamp` as a time in UTC, truncated to microseconds."""
     return _EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1_000)

@@ -8,13 +8,13 @@ then needs 55 µs per message.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 
-from storage.firestore.messages import Document, RunQueryRequest, RunQueryResponse
+from storage.firestore.messages import RunQueryRequest
 
 MAX_THREADS = 4
 OPTIONS = (
@@ -39,21 +39,26 @@ class PageReader:
             self._channel.close()
         await asyncio.to_thread(self._threads.shutdown)
 
-    async def run_query(self, request: RunQueryRequest, **options: Any) -> AsyncIterator[list[Document]]:
-        """Yield the documents that match a query, all in one list. `options` are options of a call of grpcio."""
+    async def run_query(self, page: Any, request: RunQueryRequest, **options: Any) -> AsyncIterator[Sequence[Any]]:
+        """Yield the documents that match a query, all in one list.
+
+        `page` is the class `Page` or `EncodedPage`. `options` are options of a call of grpcio.
+        """
         if self._run_query is None:
             self._channel = self._connect()
             self._run_query = self._channel.unary_stream(
                 "/google.firestore.v1.Firestore/RunQuery",
                 request_serializer=RunQueryRequest.SerializeToString,
-                response_deserializer=RunQueryResponse.FromString,
             )
         call = self._run_query(request, **options)
         try:
-            yield await asyncio.get_running_loop().run_in_executor(self._threads, _documents, call)
+            yield await asyncio.get_running_loop().run_in_executor(self._threads, _read, page(), call)
         finally:
             call.cancel()  # without effect on a call that has ended
 
 
-def _documents(call: Iterable[RunQueryResponse]) -> list[Document]:
-    return [response.document for response in call if response.HasField("document")]
+def _read(page: Any, call: Iterable[bytes]) -> Sequence[Any]:
+    for response in call:
+        page.MergeFromString(response)
+    documents: Sequence[Any] = page.documents
+    return documents
