@@ -35,8 +35,8 @@ from storage.documents import BadRequest, ContentKey, DropzoneError, Header, Lab
 NDJSON = "application/x-ndjson"
 NDJSON_TYPES = frozenset({NDJSON.encode(), b"application/ndjson", b"application/jsonl", b"application/x-jsonlines"})
 
-_CONTENT = "content"
-"""With this value of the header `Idempotency-Key`, the key of each line is derived from the bytes of the line."""
+CONTENT = "content"
+"""The value of the header `Idempotency-Key` with which the server derives the key of each sample from its bytes."""
 
 _RECHECK_SECONDS = 1.0
 """Time between two checks of the API key of a streamed request. Keys are cached, so a check is cheap."""
@@ -69,10 +69,10 @@ class NdjsonSamples:
 
         Raises `BadRequest` for an idempotency key other than `content`.
         """
-        if idempotency_key not in (None, _CONTENT):
+        if idempotency_key not in (None, CONTENT):
             raise BadRequest(
                 "the header Idempotency-Key applies to a body with one sample; in an NDJSON body, set the member "
-                f"`idempotency_key` of each line, or send the value `{_CONTENT}` to derive the keys from the lines"
+                f"`idempotency_key` of each line, or send the value `{CONTENT}` to derive the keys from the lines"
             )
         budgets = self._services.budgets
         turn = budgets.turns.of(caller.submitter)

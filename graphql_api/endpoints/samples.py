@@ -23,7 +23,7 @@ from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.large_read import LargeRead
 from graphql_api.endpoints.endpoint import Endpoint, endpoint, public
-from graphql_api.endpoints.ndjson_samples import NDJSON, NDJSON_TYPES, NdjsonSamples
+from graphql_api.endpoints.ndjson_samples import CONTENT, NDJSON, NDJSON_TYPES, NdjsonSamples
 from graphql_api.endpoints.query_parameters import query_parameters
 from graphql_api.errors import UnsupportedMediaType, describe_unexpected
 from graphql_api.graphql_server import http_request
@@ -37,6 +37,7 @@ from graphql_api.results.store import Store
 from storage.documents import (
     Arrival,
     BadRequest,
+    ContentKey,
     Header,
     InvalidSample,
     Labels,
@@ -103,6 +104,7 @@ class SampleEndpoints:
             raise UnsupportedMediaType(
                 f"expected the header content-type: {_JSON} (one sample) or {NDJSON} (one sample per line), in UTF-8"
             )
+        content_key = ContentKey(request_labels, earlier_id) if idempotency_key == CONTENT else None
         receiver, budgets = self._services.receiver, self._services.budgets
         budget = budgets.submitter(caller.submitter)
         with ExitStack() as held:
@@ -116,7 +118,7 @@ class SampleEndpoints:
         stored = await receiver.receive(
             raw,
             sender=caller,
-            idempotency_key=idempotency_key,
+            idempotency_key=content_key or idempotency_key,
             labels=request_labels,
             supersedes=earlier_id,
         )

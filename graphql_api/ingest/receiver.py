@@ -94,7 +94,7 @@ class Receiver:
         raw: bytes,
         *,
         sender: Sender,
-        idempotency_key: str | None = None,
+        idempotency_key: str | ContentKey | None = None,
         labels: Labels | None = None,
         supersedes: str | None = None,
     ) -> Header:
@@ -109,7 +109,7 @@ class Receiver:
         sent too many samples. Raises `Unavailable`.
         """
         with count_failures(1):
-            if idempotency_key is not None and not document_paths.is_idempotency_key(idempotency_key):
+            if isinstance(idempotency_key, str) and not document_paths.is_idempotency_key(idempotency_key):
                 limit = document_paths.MAX_IDEMPOTENCY_KEY_CHARACTERS
                 raise BadRequest(f"expected an idempotency key of 1 to {limit} printable characters")
             self._budgets.admit_samples(sender, 1, len(raw))

@@ -206,16 +206,20 @@ def shard(sample_id: str, shards: int) -> int:
 class ContentKey:
     """An idempotency key that is derived from the bytes of a sample, unless the sample contains its own key.
 
-    Equal bytes with different `labels` of the request are different samples. The Python client derives the same key.
+    Equal bytes with different `labels` of the request are different samples, and so are corrections of different
+    samples: a correction can restore the content of an earlier sample. The Python client derives the same key.
     """
 
     labels: Labels
+    supersedes: str | None = None
 
     def of(self, raw: bytes) -> str:
         """Return the idempotency key of `raw`."""
         digest = sha256(raw)
         if self.labels:
             digest.update(json.dumps(sorted(self.labels.items())).encode())
+        if self.supersedes is not None:
+            digest.update(self.supersedes.encode())
         return f"sha256:{digest.hexdigest()}"
 
 

@@ -244,7 +244,9 @@ async def test_an_error_of_all_samples_ends_the_submission(response: Any, raised
     assert len(server.bodies) == 1
 
 
-@given(st.binary(), st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=3))
-def test_server_and_client_derive_the_same_key(raw: bytes, labels: dict[str, str]) -> None:
+@given(
+    st.binary(), st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=3), st.none() | st.uuids().map(str)
+)
+def test_server_and_client_derive_the_same_key(raw: bytes, labels: dict[str, str], supersedes: str | None) -> None:
     """So a sample that is sent again, alone or as a line, is stored once."""
-    assert ContentKey(labels).of(raw) == content_key(raw, labels)
+    assert ContentKey(labels, supersedes).of(raw) == content_key(raw, labels, supersedes)

@@ -15,7 +15,6 @@ import httpx
 import pytest
 import zstandard
 
-from storage.documents.chunks import MAX_INLINE_BYTES
 from tests.stack import PATIENCE_SECONDS, Stack, eventually
 
 LINE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}\n'
@@ -49,27 +48,6 @@ def test_one_idempotency_key_for_many_lines_is_refused(client: httpx.Client) -> 
 
     assert code_of(response) == (400, "BAD_REQUEST")
     assert "`idempotency_key`" in response.json()["error"]["message"]
-
-
-def test_the_keys_of_lines_can_derive_from_their_bytes(client: httpx.Client) -> None:
-    """Lines of any size that are sent again are stored once. The labels of the request are a part of the content."""
-    large = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%s 1]}\n' % (b"0.5, " * MAX_INLINE_BYTES)
-    keyed = LINE.replace(b"{", b'{"idempotency_key": "a line of its own", ')
-    bodies = [LINE + large + keyed, keyed + LINE + large, LINE]
-    labels: list[dict[str, str]] = [{}, {}, {"x-label-site": "bern"}]
-
-    first, second, labeled = [
-        [
-            json.loads(line)["id"]
-            for line in client.post(
-                "/samples", content=body, headers={**NDJSON, "idempotency-key": "content", **headers}
-            ).text.splitlines()
-        ]
-        for body, headers in zip(bodies, labels, strict=True)
-    ]
-
-    assert len({*first, *labeled}) == 4
-    assert second == [first[2], first[0], first[1]]
 
 
 def test_two_idempotency_keys_for_one_sample_are_refused(client: httpx.Client) -> None:
