@@ -12,6 +12,10 @@ from tests.stack import Stack
 TIME = "2019-05-01T06:00:00Z"
 
 
+WRONG: Any = 5
+"""A value of a type that the type checker would refuse."""
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -22,11 +26,11 @@ TIME = "2019-05-01T06:00:00Z"
         (lambda client: list(client.wait("an-id")), "expected a list of ids, got 'an-id'"),
         (lambda client: list(client.wait([7])), "expected a list of ids, got one with 7"),
         (
-            lambda client: list(client.results(ResultFilter(mean=5))),
+            lambda client: list(client.results(ResultFilter(mean=WRONG))),
             r"expected a Range such as Range\(gte=1\) for mean",
         ),
-        (lambda client: client.results(ResultFilter(mean=5)).to_arrow(), "expected a Range"),
-        (lambda client: client.results(ResultFilter(labels={"room": 5})).to_arrow(), "expected labels as a dict"),
+        (lambda client: client.results(ResultFilter(mean=WRONG)).to_arrow(), "expected a Range"),
+        (lambda client: client.results(ResultFilter(labels={"room": WRONG})).to_arrow(), "expected labels as a dict"),
         (lambda client: list(client.results(limit=-1)), "expected a limit of at least 0, got -1"),
         (lambda client: list(client.samples(limit=1.5)), "expected a limit of at least 0, got 1.5"),
         (lambda client: list(client.submit_many([], concurrency=0)), "expected a concurrency of at least 1, got 0"),
@@ -58,7 +62,9 @@ def test_numbers_of_numpy_and_the_values_of_enumerations_are_accepted(stack: Sta
     """Notebooks compute limits, and pass texts."""
     with Client(stack.url, stack.new_key("arguments")) as client:
         list(client.wait([client.submit({"time_stamp": TIME, "data": [number]}).id for number in (1, 2)]))
-        found: Any = client.results(ResultFilter(mean=Range(gte=np.float32(1))), limit=np.int64(1))
+        one: Any = np.float32(1)
+        limit: Any = np.int64(1)
+        found: Any = client.results(ResultFilter(mean=Range(gte=one)), limit=limit)
         bucket: Any = "DAY"
 
         assert len(list(found)) == 1
