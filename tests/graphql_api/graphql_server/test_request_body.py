@@ -97,15 +97,15 @@ def test_encoded_bodies_are_decoded(strict: Service, encoding: str) -> None:
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
 @pytest.mark.parametrize("piece", [1, 1000, 10**6])
-def test_a_body_is_decoded_from_pieces_of_any_size(strict: Service, compress: object, piece: int) -> None:
-    """The decoded body has the length of the original."""
+def test_a_body_is_decoded_from_pieces_of_any_size(service: Service, compress: object, piece: int) -> None:
+    """The decoded body has the length of the original. Pieces of one byte are slow, so the default rate applies."""
     assert callable(compress)
     content = random.Random(1).randbytes(3_000) + bytes(500_000)
     body = compress(content)
     encoding = "gzip" if compress is gzip.compress else "zstd"
     pieces = (body[start : start + piece] for start in range(0, len(body), piece))
 
-    response = strict.client.post("/upload", content=pieces, headers={"content-encoding": encoding})
+    response = service.client.post("/upload", content=pieces, headers={"content-encoding": encoding})
 
     assert response.text == str(len(content))
 
