@@ -1,9 +1,11 @@
 """Connections and requests of clients without a key: pipelining, idle and slow connections, malformed requests."""
 
 import asyncio
+import socket
 from contextlib import AsyncExitStack
 from functools import partial
 
+from graphql_api.web.pages import GRAPHIQL_FOLDER
 from tests.attack.registry import add, attack
 from tests.attack.target import Target, repeat, send
 
@@ -198,6 +200,22 @@ async def paths_of_15000_folders(page: str, target: Target) -> None:
 
 for _name, _page in (("dashboard", "/assets"), ("graphiql", "/graphql/assets")):
     add(f"paths_of_15000_folders_of_{_name}", partial(paths_of_15000_folders, _page), is_short=_name == "dashboard")
+
+
+@attack()
+async def files_of_2400_clients_unread(target: Target) -> None:
+    """Request the largest file of GraphiQL over 2,400 connections with small receive buffers, and read nothing."""
+    files = (GRAPHIQL_FOLDER / "dist" / "assets").glob("*.js")
+    largest = max(files, key=lambda each: each.stat().st_size)
+    head = target.head(f"/graphql/assets/{largest.name}", method="GET", key=False)
+    async with AsyncExitStack() as opened:
+        for _ in range(2_400):
+            connection = opened.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            connection.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", target.api_port))
+            connection.send(head)
+        await asyncio.sleep(target.seconds)
 
 
 _HANDSHAKE = ("upgrade: websocket", "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==", "sec-websocket-version: 13")
