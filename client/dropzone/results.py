@@ -1,7 +1,7 @@
 """Results of the API as Python objects. Field names are the GraphQL names in snake_case.
 
 A table of results comes from the export of the server in the Arrow format, so no Python object is created per result.
-This needs pyarrow in the client: `pip install "dropzone[arrow]"`.
+This needs pyarrow in the client: `pip install ".[arrow]"` in a clone.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping

@@ -43,6 +43,19 @@ def test_the_commands_print_the_documented_output(own_stack: Stack) -> None:
         assert re.fullmatch(".+".join(map(re.escape, documented.split("…"))), line)
 
 
+def test_the_python_examples_define_what_they_use() -> None:
+    """A reader can paste each of them into a file. The second one uses the key of the first one."""
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    ruff = Path(sys.executable).with_name("ruff")
+
+    for block in blocks:
+        command = [ruff, "check", "--isolated", "--select", "F821", "--config", 'builtins=["key"]', "-"]
+        checked = subprocess.run(command, input=block, capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, checked.stdout
+
+    assert len(blocks) == 2
+
+
 def test_every_setting_is_listed_with_its_default() -> None:
     """README and docs/security.md list the settings of the API, the function and the stack, and no others."""
     listed = dict(re.findall(r"^\| `(DROPZONE_\w+)` \| (?:`([^`]*)`)?[^|]*\|", README + SECURITY, re.MULTILINE))
