@@ -46,7 +46,7 @@ def test_the_commands_print_the_documented_output(own_stack: Stack) -> None:
 def test_the_python_examples_define_what_they_use() -> None:
     """A reader can paste each of them into a file. The second one uses the key of the first one."""
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    ruff = Path(sys.executable).with_name("ruff")
+    ruff = str(Path(sys.executable).with_name("ruff"))
 
     for block in blocks:
         command = [ruff, "check", "--isolated", "--select", "F821", "--config", 'builtins=["key"]', "-"]
