@@ -90,9 +90,7 @@ def _find_key(url: str, key: str) -> str:
     if not key and _is_loopback(parse_url(url).host or ""):
         key = local_stack.read_key() or ""
     if not key:
-        raise typer.Exit(
-            print_error(Unauthenticated(f"{url} requires an API key; pass --key, or run `dropzone login`"))
-        )
+        raise typer.Exit(print_error(Unauthenticated(f"{url} requires an API key, or a sign-in with `dropzone login`")))
     return key
 
 

@@ -40,7 +40,7 @@ def show(
 
 def delete(
     sample_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of the samples.", show_default=False)
+        list[str] | None, typer.Argument(metavar="ID", help="Ids of the samples.", show_default=False)
     ] = None,
     *,
     label: Labels = None,
