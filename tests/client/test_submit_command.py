@@ -242,7 +242,7 @@ def test_wait_prints_a_table_on_a_terminal(stack: Stack, start: Start) -> None:
             2,
             "expected a file with one sample, got several",
         ),
-        (["watch", "--after", "no cursor"], 1, "expected a cursor"),
+        (["watch", "--after", "no cursor"], 2, "expected a cursor"),
         (["watch", "--state", "nowhere/state"], 2, "the folder nowhere does not exist"),
         (["results", "--where", "mean.gte=nan"], 2, "expected a number for mean, got nan"),
         (["results", "--where", "timestamp.gte=2026-01-01T00:00:00"], 2, "expected a UTC offset, such as Z"),
