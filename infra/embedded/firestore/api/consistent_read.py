@@ -99,12 +99,25 @@ class ConsistentRead:
         self, document_names: Sequence[resource_names.ResourceName]
     ) -> list[versions.DocumentVersion | None]:
         """Return the documents in the order of `document_names`, with None for each document that does not exist."""
+        return [stored async for page in self.document_pages(document_names) for stored in page]
+
+    async def document_pages(
+        self, document_names: Sequence[resource_names.ResourceName]
+    ) -> AsyncIterator[list[versions.DocumentVersion | None]]:
+        """Yield the same documents page by page, so that many large documents need little memory."""
         transaction = self._transaction
+        start = 0
 
         def find(connection: sqlite3.Connection) -> list[versions.DocumentVersion | None]:
-            if self._may_be_pruned:
+            if self._may_be_pruned or start:
                 versions.check_retained(connection, read_time)
-            return [versions.find(connection, self._storage.catalog, name, read_time) for name in document_names]
+            page: list[versions.DocumentVersion | None] = []
+            page_bytes = 0
+            while start + len(page) < len(document_names) and page_bytes <= result_pages.PAGE_BYTES:
+                stored = versions.find(connection, self._storage.catalog, document_names[start + len(page)], read_time)
+                page.append(stored)
+                page_bytes += 0 if stored is None else len(stored.document)
+            return page
 
         with self._running_call():
             if transaction is not None and transaction.takes_locks:
@@ -112,11 +125,14 @@ class ConsistentRead:
                     await self._transactions.locks.lock_document(transaction, str(name))
             read_time = (await self.settle()).read_time
             on_loop = len(document_names) <= MAX_LOOKUPS_ON_LOOP
-            found = self._storage.read_blocking(find) if on_loop else await self._storage.read(find)
-            if transaction is not None and not transaction.is_read_only:
-                for name, stored in zip(document_names, found, strict=True):
-                    transaction.record_read(str(name), name, 0 if stored is None else stored.sequence)
-        return found
+            while start < len(document_names):
+                found = self._storage.read_blocking(find) if on_loop else await self._storage.read(find)
+                if transaction is not None and not transaction.is_read_only:
+                    names = document_names[start : start + len(found)]
+                    for name, stored in zip(names, found, strict=True):
+                        transaction.record_read(str(name), name, 0 if stored is None else stored.sequence)
+                start += len(found)
+                yield found
 
     async def count(self, query: Query, counts: Counts) -> int:
         """Return the number of documents that match a query."""

@@ -71,16 +71,20 @@ class Service:
         requested = {name: resource_names.parse_document(name, database) for name in request.documents}
         read = self._read(request, database)
         started = read.started_transaction
-        found = await read.documents(list(requested.values()))
-        read_time = m.timestamp(read.read_time)
-        for name, stored in sorted(zip(requested, found, strict=True), key=lambda entry: entry[1] is None):
-            response = m.BatchGetDocumentsResponse(transaction=started, read_time=read_time)
-            started = b""
-            if stored is None:
-                response.missing = name
-            else:
+        names, missing = iter(requested), []
+        async for page in read.document_pages(list(requested.values())):
+            for stored, name in zip(page, names, strict=False):
+                if stored is None:
+                    missing.append(name)
+                    continue
+                response = m.BatchGetDocumentsResponse(transaction=started, read_time=m.timestamp(read.read_time))
                 response.found.CopyFrom(apply_mask(m.Document.FromString(stored.document), mask))
-            await call.write(response)
+                await call.write(response)
+                started = b""
+        read_time = m.timestamp(read.read_time)
+        for name in missing:
+            await call.write(m.BatchGetDocumentsResponse(missing=name, transaction=started, read_time=read_time))
+            started = b""
         if started:
             await call.write(m.BatchGetDocumentsResponse(transaction=started, read_time=read_time))
 
@@ -194,10 +198,7 @@ class Service:
     async def begin_transaction(self, request: Any, call: Call) -> Any:
         """Handle BeginTransaction."""
         database = resource_names.parse_database(request.database)
-        return m.BeginTransactionResponse(transaction=self._begin(request.options, database))
-
-    def _begin(self, options: Any, database: str) -> bytes:
-        return self._transactions.begin(database, options).id
+        return m.BeginTransactionResponse(transaction=self._transactions.begin(database, request.options).id)
 
     async def rollback(self, request: Any, call: Call) -> Any:
         """Handle Rollback."""
