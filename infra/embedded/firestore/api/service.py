@@ -146,13 +146,13 @@ class Service:
         read = self._read(request, query.parent.database)
         started, is_empty = read.started_transaction, True
         project = query.projector()
-        response = m.QueryResponse(skipped_results=query.offset)
         async for page in read.pages(query):
+            # A message never frees the memory of earlier documents, so each page has its own message.
+            response = m.QueryResponse(read_time=m.timestamp(read.read_time))
+            response.skipped_results = query.offset if is_empty else 0
             for _, document in page:
                 if started:
                     await call.write(m.RunQueryResponse(transaction=started))
-                if is_empty:
-                    response.read_time.CopyFrom(m.timestamp(read.read_time))
                 response.document.ParseFromString(document)
                 project(response.document)
                 await call.write(response)  # serialized before this returns

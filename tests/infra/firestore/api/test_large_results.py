@@ -19,9 +19,10 @@ Read = Callable[[Client], Iterable[Any]]
 @pytest.mark.parametrize(
     "read",
     [
+        lambda client: client.collection("large").stream(),
         lambda client: client.get_all([client.document(f"large/{number}") for number in range(DOCUMENTS)]),
     ],
-    ids=["get_all"],
+    ids=["query", "get_all"],
 )
 def test_the_memory_does_not_grow_with_the_number_of_documents(own: FirestoreProcess, read: Read) -> None:
     """A response can be larger than the memory of the machine."""
