@@ -5,7 +5,7 @@ All reads of one RPC see the same state. The field `consistency_selector` of a r
 
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from infra.embedded.firestore.encoding import limits, resource_names
@@ -145,7 +145,7 @@ class ConsistentRead:
             count += 1
         return count
 
-    async def query(self, query: Query) -> AsyncIterator[sort_order.KeyedDocument]:
+    async def query(self, query: Query) -> AsyncGenerator[sort_order.KeyedDocument]:
         """Yield the documents that match a query, each with its sort key, in the order of the query."""
         async for page in self.pages(query):
             for key, document in page:

@@ -8,7 +8,7 @@ import base64
 import contextlib
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.storage import Storage
 
 MAX_PAGE_SIZE = 300
+MAX_PAGE_BYTES = 2 * 1024 * 1024  # with one more document, a page has less than the 4 MiB that a gRPC client accepts
 
 _order = re.compile(r"\s*((?:[^\s,`]|`(?:[^`\\]|\\.)*`)+)(?:\s+(asc|desc))?\s*(,|\Z)", re.DOTALL | re.IGNORECASE)
 """A field path, a direction and a comma or the end. Quotes in the path can contain spaces and commas."""
@@ -46,16 +47,22 @@ async def list_documents(storage: Storage, read: ConsistentRead, request: Any) -
     else:
         found = read.query(replace(query, limit=size))
     response = m.ListDocumentsResponse()
-    async for key, document in found:
-        response.documents.append(apply_mask(document, mask))
-        if len(response.documents) == size:
-            response.next_page_token = _page_token(read.read_time, key)
+    response_bytes = 0
+    async with contextlib.aclosing(found):
+        async for key, document in found:
+            response.documents.append(apply_mask(document, mask))
+            response_bytes += response.documents[-1].ByteSize()
+            is_full = response_bytes > MAX_PAGE_BYTES
+            if is_full or len(response.documents) == size:
+                response.next_page_token = _page_token(read.read_time, key)
+            if is_full:
+                break
     return response
 
 
 async def _with_missing(
     storage: Storage, read: ConsistentRead, query: structured_query.Query, collection_id: str, size: int
-) -> AsyncIterator[sort_order.KeyedDocument]:
+) -> AsyncGenerator[sort_order.KeyedDocument]:
     """Yield the documents of a collection. A missing document that has descendants is an empty document."""
     collection = resource_names.ResourceName(query.parent.database, (*query.parent.segments, collection_id))
     end = Bound((collection.path + path_encoding.AFTER_ALL,), after=True)
@@ -65,9 +72,11 @@ async def _with_missing(
         after = path_encoding.decode_path(query.lower.prefix[0][:-1])[-1] if query.lower else None
     ids = await _segments_beneath(storage, read, collection, after, size)
     listed = [resource_names.ResourceName(collection.database, (*collection.segments, each)) for each in ids]
-    for name, stored in zip(listed, await read.documents(listed), strict=True):
-        document = m.Document(name=str(name)) if stored is None else m.Document.FromString(stored.document)
-        yield (name.path + values.END,), document
+    names = iter(listed)
+    async for page in read.document_pages(listed):
+        for stored, name in zip(page, names, strict=False):
+            document = m.Document(name=str(name)) if stored is None else m.Document.FromString(stored.document)
+            yield (name.path + values.END,), document
 
 
 async def list_collection_ids(storage: Storage, read: ConsistentRead, request: Any) -> Any:

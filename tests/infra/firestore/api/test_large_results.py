@@ -1,19 +1,38 @@
-"""Memory of the server while a client reads many large documents."""
+"""Reads of many large documents, which need little memory."""
 
 import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from google.cloud.firestore import Client
+from google.cloud.firestore import Client, CollectionReference
 
-from tests.infra.firestore.server_process import FirestoreProcess
+from infra.embedded.firestore import messages as m
+from tests.infra.firestore.server_process import ROOT, FirestoreProcess
 
 DOCUMENTS = 160
 DOCUMENT_BYTES = 1_000_000
 COMMIT_DOCUMENTS = 8
 
 Read = Callable[[Client], Iterable[Any]]
+
+
+@pytest.mark.parametrize("show_missing", [False, True])
+def test_a_list_of_large_documents_has_short_pages(
+    collection: CollectionReference, firestore: FirestoreProcess, show_missing: bool
+) -> None:
+    """A page can have fewer documents than the client requested. The next pages contain the others."""
+    for number in range(5):
+        collection.document(f"{number}").set({"bytes": bytes(DOCUMENT_BYTES)})
+    request = m.ListDocumentsRequest(parent=ROOT, collection_id=collection.id, show_missing=show_missing)
+
+    first = firestore.call("ListDocuments", request, m.ListDocumentsResponse)
+    request.page_token = first.next_page_token
+    second = firestore.call("ListDocuments", request, m.ListDocumentsResponse)
+
+    assert [document.name[-1] for document in first.documents] == ["0", "1", "2"]
+    assert [document.name[-1] for document in second.documents] == ["3", "4"]
+    assert second.next_page_token == ""
 
 
 @pytest.mark.parametrize(
