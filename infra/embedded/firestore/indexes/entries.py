@@ -140,7 +140,10 @@ class DocumentIndexer:
 
     def check_entry_count(self, document: Document, keys: Collection[bytes]) -> None:
         """Raise `StatusError` if a document to write has too many index entries."""
-        if len(keys) > MAX_ENTRIES // 2 and self._count(document.fields) > MAX_ENTRIES:
+        if len(keys) <= MAX_ENTRIES // 2:
+            return
+        composite_count = sum(key[:1] == _COMPOSITE for key in keys)
+        if self._count(document.fields) + composite_count > MAX_ENTRIES:
             raise invalid_argument(
                 f"Too many index entries for document {document.name}: at most {MAX_ENTRIES} are allowed."
             )
@@ -219,7 +222,7 @@ class DocumentIndexer:
         return found
 
     def _count(self, fields: Fields) -> int:
-        """Return the number of index entries as production counts: two for a value, one for an array element."""
+        """Return the number of single-field entries as production counts: two for a value, one for an array element."""
         total = 0
         for value in fields.values():
             value_type = value.WhichOneof("value_type")

@@ -29,6 +29,22 @@ def indexes(tmp_path: Path) -> Path:
     return write_indexes(tmp_path / "firestore.indexes.json", [COMPOSITE], [EXEMPTION])
 
 
+def test_entries_of_composite_indexes_count_towards_the_maximum(own: FirestoreProcess, tmp_path: Path) -> None:
+    """Each element of an array has an entry in the index of the array and in the composite index."""
+    composite = {
+        "collectionGroup": "lists",
+        "queryScope": "COLLECTION",
+        "fields": [{"fieldPath": "list", "arrayConfig": "CONTAINS"}, {"fieldPath": "n", "order": "ASCENDING"}],
+    }
+    own.options = ["--indexes", str(write_indexes(tmp_path / "firestore.indexes.json", [composite], []))]
+    own.start()
+    document = own.client().document("lists/a")
+
+    document.set({"list": list(range(19_999)), "n": 1})  # two entries for `n`
+    with pytest.raises(exceptions.InvalidArgument, match="Too many index entries"):
+        document.set({"list": list(range(20_000)), "n": 1})
+
+
 def test_a_query_without_its_index_is_rejected_with_the_definition_to_add(own: FirestoreProcess, indexes: Path) -> None:
     """The defined index serves its query, but no query in the opposite direction."""
     own.options = ["--indexes", str(indexes)]
