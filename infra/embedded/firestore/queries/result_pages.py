@@ -15,7 +15,7 @@ from infra.embedded.firestore.indexes.definitions import CompositeIndex
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.queries import planner
 from infra.embedded.firestore.queries.planner import IndexNotReady, MissingIndex
-from infra.embedded.firestore.queries.scanner import PAGE_DOCUMENTS, Scan, StoredResult
+from infra.embedded.firestore.queries.scanner import PAGE_DOCUMENTS, Progress, Scan, StoredResult
 from infra.embedded.firestore.queries.sort_order import KeyedDocument, SortKey
 from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.storage import versions
@@ -44,10 +44,10 @@ async def pages(
 ) -> AsyncIterator[list[StoredResult]]:
     """Yield the same results page by page, without parsing the documents. With `keys_only`, documents can be empty."""
     _check_vector_index(storage, query)
-    to_skip, to_yield = query.offset, query.limit
+    to_skip, to_yield, progress = query.offset, query.limit, Progress()
     while to_yield is None or to_yield > 0:
         limit = page_size if to_yield is None else min(page_size, to_skip + to_yield)
-        page, end = await _read_page(storage, query, read_time, limit, keys_only=keys_only)
+        page, end = await _read_page(storage, query, read_time, limit, progress, keys_only=keys_only)
         yield page[to_skip:] if to_skip else page
         if end is None:
             return
@@ -67,7 +67,7 @@ def _check_vector_index(storage: Storage, query: Query) -> None:
 
 
 async def _read_page(
-    storage: Storage, query: Query, read_time: int, limit: int, *, keys_only: bool
+    storage: Storage, query: Query, read_time: int, limit: int, progress: Progress, *, keys_only: bool
 ) -> tuple[list[StoredResult], SortKey | None]:
     """Return the next results, up to `limit`, and the key after which the search continues. None: no more exist."""
 
@@ -77,7 +77,7 @@ async def _read_page(
         indexes = storage.indexes
         key_ranges = planner.plan(query, collection_ids, indexes)
         versions.check_retained(connection, read_time)
-        scan = Scan(connection, storage.catalog, indexes, query, read_time, keys_only=keys_only)
+        scan = Scan(connection, storage.catalog, indexes, query, read_time, keys_only=keys_only, progress=progress)
         page_limit = limit if scan.has_all_changes else min(limit, PAGE_DOCUMENTS)
         page: list[StoredResult] = []
         deadline = time.monotonic() + MAX_SEARCH_SECONDS

@@ -6,8 +6,10 @@ the read time is recent. For an older read time, the retained versions limit its
 """
 
 import heapq
+import math
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from operator import itemgetter
@@ -30,8 +32,16 @@ MAX_CHANGES_READ_ONE_BY_ONE = 2_000
 MAX_CHANGED_PATHS = 10_000
 """Up to this number of changes after the read time, a scan of keys remembers them instead of reading each document."""
 
-MAX_SORTED_KEYS = 4_000
-"""Up to this number of keys of another range are read and sorted."""
+MAX_OTHER_KEYS = 100_000
+"""Up to this number of keys of another range are searched."""
+
+MAX_SORTED_RESULTS = 4_000
+"""Up to this number of results of another range are sorted."""
+
+_OTHER_KEYS_PER_REJECTED_KEY = 4
+"""Another range can have up to this multiple of the rejected keys. Counting a key takes a fifth of the time of
+rejecting it.
+"""
 
 StoredResult = tuple[SortKey, bytes]
 """A sort key and a serialized Document message."""
@@ -39,6 +49,17 @@ _Found = tuple[SortKey, bytes | tuple[int, bytes] | None]
 """A sort key, and one of these: the serialized document; the collection number and the path of a document that is not
 read yet; None for a key that does not match.
 """
+
+
+@dataclass(slots=True)
+class Progress:
+    """The numbers of keys that the pages of a query have read. Each page has its own scan."""
+
+    matched: int = 0
+    rejected: int = 0
+    next_look: float = 0.0
+    """The number of rejected keys after which the scan looks for another range."""
+
 
 _paths = "SELECT path FROM documents WHERE collection_number = ? AND path >= ? AND path < ? ORDER BY path"
 _PATHS = (f"{_paths} ASC", f"{_paths} DESC")
@@ -57,6 +78,7 @@ class Scan:
         read_time: int,
         *,
         keys_only: bool = False,
+        progress: Progress | None = None,
     ) -> None:
         """Run `query` at `read_time`. With `keys_only`, a document can be empty, because it need not be read."""
         self._connection = connection
@@ -66,6 +88,7 @@ class Scan:
         self._read_time = read_time
         self._has_later_changes = versions.newest(connection)[1] > read_time
         self._keys_only = keys_only
+        self._progress = progress or Progress()
         self.read_bytes = 0
 
     @cached_property
@@ -135,21 +158,24 @@ class Scan:
         """Yield the documents whose keys match the query. Read a document only if its key is not sufficient.
 
         Filters can match so few documents that most keys of the range are rejected. The rest of the results is then
-        read from another range and sorted: as soon as twice as many keys were rejected as the other range has.
+        read from another range and sorted. The 16 results in three ranges of 19,287 to 27,764 out of 100,000 keys take
+        37 to 44 ms of processor time instead of 65 to 148. If many keys have matched, sorting would take longer.
         """
-        other_keys, other = None, None
+        progress, before = self._progress, self._progress.rejected
         for key, size, sort_key, place, rejected in search(self._tables, collection_number, key_range, key_filter):
             if place is not None:
                 yield place, None
-                if other_keys is None:
-                    other_keys, other = self._fewest_keys(collection_number, key_range)
-                if other is not None and rejected >= 2 * other_keys:
-                    rest = self._sorted_results(collection_number, other)
+                progress.rejected = before + rejected
+                if progress.rejected >= progress.next_look and progress.matched <= PAGE_DOCUMENTS:
+                    limit = _OTHER_KEYS_PER_REJECTED_KEY * progress.rejected
+                    other = self._shortest_range(collection_number, key_range, min(limit, MAX_OTHER_KEYS))
+                    rest = None if other is None else self._sorted_results(collection_number, other)
                     if rest is not None:
                         yield from (found for found in rest if found[0] > place)
                         return
-                    other = None
+                    progress.next_look = limit if other is None else math.inf
                 continue
+            progress.matched += 1
             path = entries.path_of(key, size)
             if sort_key is not None and self._keys_only and self._changed_paths is not None:
                 if (collection_number, path) not in self._changed_paths:
@@ -162,28 +188,31 @@ class Scan:
             if version is not None:
                 yield from self._matching(path, version)
 
-    def _fewest_keys(self, collection_number: int, key_range: KeyRange) -> tuple[int, KeyRange | None]:
-        """Return the other range with the same results that has the fewest keys, and this number.
+    def _shortest_range(self, collection_number: int, key_range: KeyRange, limit: int) -> KeyRange | None:
+        """Return the other range with the same results that has the fewest keys.
 
-        Return None if each other range has too many keys.
+        Return None if each other range has more than `limit` keys.
         """
-        fewest, selected = MAX_SORTED_KEYS + 1, None
+        fewest, selected = limit + 1, None
         for each in planner.filtered_ranges(self._query, key_range, self._indexes):
             (prefix,) = each.prefixes
             count = self._tables.count_up_to(collection_number, prefix + each.low, prefix + each.high, fewest)
             if count < fewest:
                 fewest, selected = count, each
-        return fewest, selected
+        return selected
 
     def _sorted_results(self, collection_number: int, key_range: KeyRange) -> list[_Found] | None:
-        """Return all results of a range in the order of the query, or None if a key is not sufficient."""
+        """Return all results of a range in the order of the query.
+
+        Return None if there are too many results, or if a key is not sufficient.
+        """
         key_filter, results = KeyFilter(self._query, key_range), list[_Found]()
-        for key, size in keys_in(self._tables, collection_number, key_range):
-            parts = key_filter.parts(key, size)
-            if parts is None:
+        for key, size, sort_key, place, _ in search(self._tables, collection_number, key_range, key_filter):
+            if place is not None:
+                continue
+            if sort_key is None or len(results) == MAX_SORTED_RESULTS:
                 return None
-            if (sort_key := key_filter.sort_key(parts, key, size)) is not None:
-                results.append((sort_key, (collection_number, entries.path_of(key, size))))
+            results.append((sort_key, (collection_number, entries.path_of(key, size))))
         return sorted(results)
 
     def _matching(self, path: bytes, version: versions.DocumentVersion) -> Iterator[StoredResult]:
