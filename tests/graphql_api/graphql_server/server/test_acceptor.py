@@ -3,12 +3,14 @@
 import asyncio
 import errno
 import struct
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from socket import SHUT_WR, SO_LINGER, SOL_SOCKET, create_connection, create_server, socket
+from socket import SHUT_WR, SO_LINGER, SO_RCVBUF, SOL_SOCKET, create_connection, create_server, socket
 from statistics import median
+from typing import cast
 from unittest.mock import Mock
 
 import pytest
@@ -233,3 +235,38 @@ def test_connections_without_a_tls_handshake_are_closed_if_there_are_too_many(
 
 def _raise(error: OSError) -> None:
     raise error
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the data of a connection that waits to be sent")
+def test_the_kernel_keeps_little_of_a_response_that_a_client_does_not_read(listening: socket) -> None:
+    """Its memory for connections belongs to the whole machine."""
+    sent = 16 * 2**20
+
+    async def accept() -> int:
+        made: asyncio.Future[asyncio.Transport] = asyncio.get_running_loop().create_future()
+        acceptor = Acceptor(listening, lambda: _Sender(made, sent), backlog=1)
+        with socket() as client:
+            client.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
+            client.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(client, listening.getsockname())
+            transport = await made
+            for _ in range(1_000):
+                await asyncio.sleep(0)
+            left = transport.get_write_buffer_size()
+            transport.abort()
+            acceptor.close()
+            return left
+
+    assert sent - uvloop.run(accept()) < 2**20
+
+
+class _Sender(asyncio.Protocol):
+    """A connection that sends data at once."""
+
+    def __init__(self, made: "asyncio.Future[asyncio.Transport]", size: int) -> None:
+        self._made = made
+        self._size = size
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._made.set_result(cast(asyncio.Transport, transport))
+        self._made.result().write(bytes(self._size))
