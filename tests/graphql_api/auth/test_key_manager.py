@@ -1,11 +1,12 @@
 """Changes of one key by two users at the same time, and keys that are refused."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import pytest
 
+from graphql_api.auth import key_manager
 from graphql_api.auth.api_keys import new_key
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.key_manager import KeyManager
@@ -13,8 +14,10 @@ from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
 from graphql_api.budgets.loop_turns import LoopTurns
+from graphql_api.limits import KeyLimits
 from storage.documents import RateLimited
 from storage.firestore.client import Firestore
+from storage.firestore.messages import Write
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 SCOPES = frozenset({Scope.READ})
@@ -65,6 +68,28 @@ async def test_a_rotation_does_not_undo_a_revocation(keys: Keys) -> None:
     _, stored = await manager.select_one(selected[0])
     assert stored.revoked is not None
     assert stored.expires is not None
+
+
+async def test_the_limits_of_many_keys_change_in_several_commits(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit of all keys would delay other submitters. Each key and its entry of the audit log are in one commit."""
+    monkeypatch.setattr(key_manager, "MAX_COMMIT_KEYS", 2)
+    sizes, commit = [], keys.store.commit
+
+    async def counted(writes: Sequence[Write]) -> None:
+        sizes.append(len(writes))
+        await commit(writes)
+
+    _, selected = await keys.manager.create("has-replacements", SCOPES, limits=KeyLimits(name="shared"))
+    for _ in range(4):
+        await keys.manager.rotate(selected, timedelta(days=7))
+    monkeypatch.setattr(keys.store, "commit", counted)
+
+    changed = await keys.manager.set_limits(selected, {"requests_per_second": 7})
+
+    stored = await keys.manager.select(submitter="has-replacements")
+    assert sizes == [4, 4, 2]
+    assert len(changed) == len(stored) == 5
+    assert {each.limits.requests_per_second for _, each in stored if each.limits is not None} == {7}
 
 
 async def test_a_submitter_with_too_many_valid_keys_cannot_create_more(keys: Keys) -> None:
