@@ -79,9 +79,8 @@ class GraphQLWebSocket:
         self._operations: dict[str, asyncio.Task[None]] = {}
         """The operations that the client has not completed, by id."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._prepared = asyncio.Event()
+        self._preparing: asyncio.Event | None = None
         """Not set while a large operation waits to start, or its document is being read. The next operation waits."""
-        self._prepared.set()
         self._slot = contextlib.ExitStack()
         """The slot of this WebSocket in the budget of its submitter."""
 
@@ -210,19 +209,18 @@ class GraphQLWebSocket:
         except BadRequest as error:
             raise Close(BAD_MESSAGE, str(error)) from None
         request.reservation = self._executor.reserve(self._context)
-        await self._prepared.wait()
+        if self._preparing is not None:
+            await self._preparing.wait()
+        prepared = asyncio.Event()  # other operations that start or end must not set the event of this one
         if request.size > _MAX_QUEUED_BYTES or not self._executor.is_prepared(request):
-            self._prepared.clear()
+            self._preparing = prepared
         is_over_limit = len(self._operations) >= self._settings.max_operations_per_websocket
-        task = asyncio.create_task(self._run(message.id, request, is_over_limit=is_over_limit))
+        task = asyncio.create_task(self._run(message.id, request, prepared, is_over_limit=is_over_limit))
         self._operations[message.id] = task
         self._notice.begin(message.id)
         self._tasks.add(task)
-        task.add_done_callback(self._end_task)
-
-    def _end_task(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._prepared.set()  # the document may be invalid
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: prepared.set())  # the document may be invalid
 
     def _forget(self, operation_id: str) -> asyncio.Task[None] | None:
         """Free the id of an operation, and return its task."""
@@ -231,9 +229,11 @@ class GraphQLWebSocket:
             self._notice.end(operation_id)
         return task
 
-    async def _run(self, operation_id: str, request: GraphQLRequest, *, is_over_limit: bool) -> None:
+    async def _run(
+        self, operation_id: str, request: GraphQLRequest, prepared: asyncio.Event, *, is_over_limit: bool
+    ) -> None:
         try:
-            failure = self._too_many() if is_over_limit else await self._send_responses(operation_id, request)
+            failure = self._too_many() if is_over_limit else await self._send_responses(operation_id, request, prepared)
         except InvalidOperation as invalid:
             failure = invalid.response
         except DropzoneError as error:
@@ -256,7 +256,9 @@ class GraphQLWebSocket:
         limit = self._settings.max_operations_per_websocket
         return from_error(RateLimited(f"a WebSocket may have {limit} operations at a time; complete one first"))
 
-    async def _send_responses(self, operation_id: str, request: GraphQLRequest) -> GraphQLResponse | None:
+    async def _send_responses(
+        self, operation_id: str, request: GraphQLRequest, prepared: asyncio.Event
+    ) -> GraphQLResponse | None:
         """Send the responses of an operation. Return a response with a request error instead of sending it."""
         assert request.reservation is not None
         with request.reservation as reservation:
@@ -266,7 +268,7 @@ class GraphQLWebSocket:
             await context.budget.wait_to_start()
             context.allowance.admit_request()
             operation = await self._executor.prepare(request, context)
-            self._prepared.set()
+            prepared.set()
             async with contextlib.aclosing(self._executor.subscribe(operation, request, context)) as responses:
                 async for response in responses:
                     if not response.is_executed:
