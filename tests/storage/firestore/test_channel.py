@@ -64,6 +64,7 @@ CALLS: dict[str, Callable[[Firestore], Awaitable[object]]] = {
     "run_query": lambda firestore: anext(firestore.run_query("", QUERY)),
     "documents": lambda firestore: firestore.documents("", QUERY),
     "page": lambda firestore: firestore.page("", QUERY),
+    "encoded_page": lambda firestore: firestore.encoded_page("", QUERY, None),
     "count": lambda firestore: firestore.count("", QUERY),
     "now": lambda firestore: firestore.now(),
     "ping": lambda firestore: firestore.ping(30),
