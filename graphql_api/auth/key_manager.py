@@ -120,7 +120,9 @@ class KeyManager:
         limits = KeyLimits(name=name, **values) if values else None
         changed = []
         writes: list[Sequence[Write]] = []
-        for other_digest, other in await self.select(submitter=old.submitter):
+        found = await self.select(submitter=old.submitter)
+        # The selected key is the last one: a repeated call finds the other keys by the name of its limits.
+        for other_digest, other in sorted(found, key=lambda stored: stored[0] == key_digest):
             if other_digest == key_digest or (other.limits is not None and other.limits.name == name):
                 change = "limits of the submitter" if limits is None else f"limits {limits.description}"
                 entry = self._entry(other, other_digest, "key.limits_changed", actor, change)

@@ -15,7 +15,7 @@ from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.limits import KeyLimits
-from storage.documents import RateLimited
+from storage.documents import RateLimited, Unavailable
 from storage.firestore.client import Firestore
 from storage.firestore.messages import Write
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
@@ -90,6 +90,37 @@ async def test_the_limits_of_many_keys_change_in_several_commits(keys: Keys, mon
     assert sizes == [4, 4, 2]
     assert len(changed) == len(stored) == 5
     assert {each.limits.requests_per_second for _, each in stored if each.limits is not None} == {7}
+
+
+async def test_a_repeated_call_removes_the_limits_of_the_other_keys(
+    keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the limits of the selected key name the keys that share them, so these limits are removed last."""
+    monkeypatch.setattr(key_manager, "MAX_COMMIT_KEYS", 1)
+    commit = keys.store.commit
+
+    async def commit_once(writes: Sequence[Write]) -> None:
+        monkeypatch.setattr(keys.store, "commit", fail)
+        await commit(writes)
+
+    async def fail(_: Sequence[Write]) -> None:
+        monkeypatch.setattr(keys.store, "commit", commit)
+        raise Unavailable("the database does not respond")
+
+    _, created = await keys.manager.create(
+        "interrupted", SCOPES, limits=KeyLimits(name="shared", requests_per_second=7)
+    )
+    for _ in range(2):
+        await keys.manager.rotate(created, timedelta(days=7))
+    first, *_ = await keys.manager.select(submitter="interrupted")
+    monkeypatch.setattr(keys.store, "commit", commit_once)
+
+    with pytest.raises(Unavailable):
+        await keys.manager.set_limits(first, {})
+    await keys.manager.set_limits(await keys.manager.select_one(first[0]), {})
+
+    stored = await keys.manager.select(submitter="interrupted")
+    assert [each.limits for _, each in stored] == [None] * 3
 
 
 async def test_a_submitter_with_too_many_valid_keys_cannot_create_more(keys: Keys) -> None:
