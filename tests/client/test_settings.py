@@ -1,4 +1,4 @@
-"""The command refuses misspelled settings."""
+"""The settings of the command, and the files from which it reads the key of a local stack."""
 
 import os
 import re
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dropzone.command import local_stack
 from dropzone.command.app import SETTINGS, misspelled_setting
 from tests.client.conftest import Start
 from tests.stack import Stack
@@ -41,3 +42,17 @@ def test_command_refuses_a_misspelled_setting(stack: Stack, start: Start) -> Non
 
     assert (ran.returncode, output) == (2, b"")
     assert errors == b"error: DROPZONE_KYE is not a setting; did you mean DROPZONE_KEY?\n"
+
+
+def test_the_current_folder_can_be_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command then looks for the key in the other folders, and does not report that it cannot write."""
+    folder, clone = tmp_path / "deleted", tmp_path / "clone"
+    folder.mkdir()
+    (clone / ".dropzone").mkdir(parents=True)
+    (clone / ".dropzone/api-key").write_text("dz_key\n")
+    monkeypatch.delenv("DROPZONE_DATA_DIR", raising=False)
+    monkeypatch.setattr(local_stack, "checkout", lambda: clone)
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+
+    assert local_stack.read_key() == "dz_key"

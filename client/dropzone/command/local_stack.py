@@ -12,7 +12,7 @@ _KEY_FILE = "api-key"
 
 def checkout() -> Path | None:
     """Return the checkout that contains this client, or the current folder if it is a checkout, or None."""
-    for folder in (Path(dropzone.__file__).parents[2], Path.cwd()):
+    for folder in (Path(dropzone.__file__).parents[2], *_current_folders()[:1]):
         if (folder / "infra/embedded/stack.toml").is_file():
             return folder
     return None
@@ -31,7 +31,16 @@ def read_key() -> str | None:
 def _key_files() -> Iterator[Path]:
     if data_dir := os.environ.get("DROPZONE_DATA_DIR"):
         yield Path(data_dir) / _KEY_FILE
-    for folder in (Path.cwd(), *Path.cwd().parents):
+    for folder in _current_folders():
         yield folder / _DATA_DIR / _KEY_FILE
     if (root := checkout()) is not None:
         yield root / _DATA_DIR / _KEY_FILE
+
+
+def _current_folders() -> tuple[Path, ...]:
+    """Return the current folder and its parents, or nothing if the current folder was deleted."""
+    try:
+        folder = Path.cwd()
+    except FileNotFoundError:
+        return ()
+    return folder, *folder.parents
