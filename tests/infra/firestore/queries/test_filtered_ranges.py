@@ -82,7 +82,11 @@ _ranges = st.lists(
 
 
 async def check(
-    documents: Sequence[dict[str, int]], ranges: Sequence[tuple[str, str, int]], direction: int, after: Any
+    documents: Sequence[dict[str, int]],
+    ranges: Sequence[tuple[str, str, int]],
+    direction: int,
+    after: Any,
+    page_size: int = 3,
 ) -> int:
     """Compare the results of the query with those of comparing. Return the number of keys that were read."""
     read = 0
@@ -101,7 +105,7 @@ async def check(
         try:
             time = await commit(storage, {f"t/{number}": each for number, each in enumerate(documents)})
             asked = query(ranges, direction, after)
-            results = [each async for _, each in result_pages.stream(storage, asked, time, page_size=3)]
+            results = [each async for _, each in result_pages.stream(storage, asked, time, page_size)]
         finally:
             await storage.close()
     found = [{name: each.fields[name].integer_value for name in ("a", *FIELDS)} for each in results]
@@ -131,3 +135,10 @@ async def test_few_keys_are_read_if_few_documents_meet_a_filter() -> None:
     assert await check(documents, [("c", ">=", 29)], 1, None) == 1 + 2
     assert await check(documents, [("c", ">=", 30)], 1, None) == 1
     assert await check(documents, [("c", ">=", 1)], 1, None) >= 60
+
+
+async def test_all_pages_use_the_same_search_of_the_second_index() -> None:
+    """Results of many bytes have many pages. Only the first page reads keys: one that is rejected and four others."""
+    documents = [{"a": 1, "b": number, "c": number % 15, "d": 0} for number in range(60)]
+
+    assert await check(documents, [("c", ">=", 14)], 1, None, page_size=1) == 1 + 4
