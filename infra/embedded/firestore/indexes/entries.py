@@ -221,15 +221,22 @@ class DocumentIndexer:
             found.append(values.invert(encoded) if mode == definitions.DESCENDING else encoded)
         return found
 
-    def _count(self, fields: Fields) -> int:
-        """Return the number of single-field entries as production counts: two for a value, one for an array element."""
+    def _count(self, fields: Fields, parent: FieldPath = ()) -> int:
+        """Return the number of single-field entries as production counts: one for each mode of an index and each value.
+
+        Automatic indexes of a value have two modes. Those of an array have one, with an entry for each element.
+        """
         total = 0
-        for value in fields.values():
+        for name, value in fields.items():
+            path = (*parent, name)
             value_type = value.WhichOneof("value_type")
-            if value_type == "array_value":
-                total += len(value.array_value.values)
-            else:
-                total += self._count(value.map_value.fields) if value_type == "map_value" else 2
+            if value_type == "map_value" and not values.is_typed_map(value):
+                total += self._count(value.map_value.fields, path)
+                continue
+            modes = [mode for mode, _ in self._definitions.modes(self._collection_id, path)]
+            by_element = modes.count(definitions.CONTAINS)
+            is_array = value_type == "array_value"
+            total += by_element * len(value.array_value.values) if is_array else len(modes) - by_element
         return total
 
 

@@ -45,6 +45,17 @@ def test_entries_of_composite_indexes_count_towards_the_maximum(own: FirestorePr
         document.set({"list": list(range(20_000)), "n": 1})
 
 
+def test_fields_without_an_index_do_not_count_towards_the_maximum(own: FirestoreProcess, tmp_path: Path) -> None:
+    """An exemption is the documented way to store a long array."""
+    own.options = ["--indexes", str(write_indexes(tmp_path / "firestore.indexes.json", [], [EXEMPTION]))]
+    own.start()
+    document = own.client().document("samples/a")
+
+    document.set({"list": list(range(40_000)), "raw": list(range(30_000))})
+    with pytest.raises(exceptions.InvalidArgument, match="Too many index entries"):
+        document.set({"list": list(range(40_001))})
+
+
 def test_a_query_without_its_index_is_rejected_with_the_definition_to_add(own: FirestoreProcess, indexes: Path) -> None:
     """The defined index serves its query, but no query in the opposite direction."""
     own.options = ["--indexes", str(indexes)]
