@@ -228,7 +228,7 @@ class Service:
         names: set[str] = set()
         for index, write in enumerate(request.writes):
             name = write.update.name or write.delete or write.transform.document
-            if name in names:
+            if name and name in names:
                 raise invalid_argument(f"Document {name} cannot be written to more than once per request.")
             names.add(name)
             try:

@@ -119,18 +119,18 @@ def test_several_writes_to_one_document_make_one_version(client: Client, collect
 
 
 def test_batch_write_returns_a_status_for_each_write(firestore: FirestoreProcess) -> None:
-    """Results and statuses are in the order of the writes."""
+    """Results and statuses are in the order of the writes. Two writes without an operation name no document twice."""
     good, missing, bad = m.Write(), m.Write(), m.Write()
     good.update.name = f"{ROOT}/batch/good"
     missing.update.name = f"{ROOT}/batch/missing"
     missing.current_document.exists = True
     bad.update.name = f"{ROOT}/batch/__bad__"
-    request = m.BatchWriteRequest(database=DATABASE, writes=[missing, good, bad])
+    request = m.BatchWriteRequest(database=DATABASE, writes=[missing, good, bad, m.Write(), m.Write()])
 
     response = firestore.call("BatchWrite", request, m.BatchWriteResponse)
 
-    assert [status.code for status in response.status] == [5, 0, 3]
-    assert [result.HasField("update_time") for result in response.write_results] == [False, True, False]
+    assert [status.code for status in response.status] == [5, 0, 3, 3, 3]
+    assert [result.HasField("update_time") for result in response.write_results] == [False, True, False, False, False]
 
 
 def test_batch_write_refuses_duplicate_documents_and_more_than_500_writes(firestore: FirestoreProcess) -> None:
