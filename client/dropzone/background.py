@@ -16,6 +16,12 @@ from dropzone.errors import ClientClosed
 
 T = TypeVar("T")
 
+CANCEL_SECONDS = 1.0
+"""The time after which work that has not ended is cancelled again.
+
+`asyncio.wait_for` of Python 3.11 ignores a cancellation if what it waits for ends at the same moment.
+"""
+
 
 class BackgroundLoop:
     """Runs coroutines and async generators for other threads, until `close` is called."""
@@ -109,10 +115,11 @@ class BackgroundLoop:
             self._tasks.discard(task)
 
     async def _end(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        tasks = [task for task in self._tasks if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks = {task for task in self._tasks if task is not None}
+        while tasks:
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
         for generator in list(self._generators):
             await generator.aclose()
         await last()

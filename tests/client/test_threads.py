@@ -1,17 +1,20 @@
 """`Client` and the threads of a program, against the whole stack."""
 
+import asyncio
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from threading import Thread
 from typing import Any
 
 import pytest
 
-from dropzone import Client, ClientClosed, Receipt, SampleFilter, SampleState
+from dropzone import Client, ClientClosed, Receipt, SampleFilter, SampleState, background
+from dropzone.background import BackgroundLoop
 from tests.stack import Stack, eventually
 
 
@@ -142,6 +145,26 @@ def test_close_ends_the_iterations_of_other_threads(stack: Stack) -> None:
     with pytest.raises(ClientClosed):
         client.whoami()
     client.close()
+
+
+@pytest.mark.timeout(60)
+def test_close_ends_work_that_ignores_a_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`asyncio.wait_for` of Python 3.11 does, if what it waits for ends at the same moment."""
+    monkeypatch.setattr(background, "CANCEL_SECONDS", 0.01)
+    loop = BackgroundLoop()
+
+    async def ignore_a_cancellation() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    async def end() -> None:
+        pass
+
+    working = loop.start(ignore_a_cancellation)
+    loop.close(end)
+
+    assert working.cancelled()
 
 
 def test_a_forked_process_needs_a_client_of_its_own(stack: Stack) -> None:
