@@ -24,6 +24,12 @@ _MAX_HEAVY_OPERATIONS = 16
 The same applies to the events of its subscriptions. More operations would delay other submitters in the database.
 """
 
+_MAX_CORRECTIONS = 8
+"""The number of corrections of a submitter that may be stored at the same time.
+
+Each correction is a Commit of its own. With 64 Commits in flight, submissions of others took six times as long.
+"""
+
 BACKLOG_RETRY_SECONDS = 5
 
 _MIB = 2**20
@@ -134,6 +140,9 @@ class SubmitterBudget:
     large_reads: WaitingBudget
     """Operations that read large raw documents."""
 
+    corrections: WaitingBudget
+    """Samples that correct other samples, and are being stored."""
+
     pending_samples: Budget
     """Stored samples without a result."""
 
@@ -204,6 +213,7 @@ def _submitter_budget(name: str, limits: Limits, turns: LoopTurns, request_turns
             "max_replays_per_submitter", limits.max_replays_per_submitter, limits.max_subscriptions_per_submitter
         ),
         large_reads=_slots("max_large_reads_per_submitter", limits.max_large_reads_per_submitter, operations),
+        corrections=_slots("max_cost_per_submitter", _MAX_CORRECTIONS, operations),
         pending_samples=Budget("max_pending_samples_per_submitter", limits.max_pending_samples_per_submitter),
         websockets=Budget("max_websockets_per_submitter", limits.max_websockets_per_submitter),
         subscriptions=Budget("max_subscriptions_per_submitter", limits.max_subscriptions_per_submitter),

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, NamedTuple
 
+from graphql_api.budgets.budgets import Budgets
 from graphql_api.ingest.uploads import ReadHeaders
 from storage.documents import (
     Arrival,
@@ -49,10 +50,13 @@ class _Correction(NamedTuple):
 class EarlierSamples:
     """The stored samples of all submitters."""
 
-    def __init__(self, firestore: Firestore, writer: GroupCommitWriter, read_headers: ReadHeaders) -> None:
+    def __init__(
+        self, firestore: Firestore, writer: GroupCommitWriter, read_headers: ReadHeaders, budgets: Budgets
+    ) -> None:
         self._firestore = firestore
         self._writer = writer
         self._read_headers = read_headers
+        self._budgets = budgets
 
     async def correct(self, sample: Sample, write: Any, earlier_id: str) -> Any:
         """Store a sample with `write`, the write of its header, and mark the earlier sample that it corrects.
@@ -62,9 +66,23 @@ class EarlierSamples:
 
         Return the `WriteResult` of the header, or the stored header if an earlier request has stored the sample.
 
+        Few corrections of a submitter are stored at the same time. Further corrections wait.
+
         Raises `NotFound`, `Conflict` or `BadRequest` if the sample cannot replace the earlier sample. Raises
-        `Unavailable`.
+        `RateLimited` if too many corrections wait. Raises `Unavailable`.
         """
+        corrections = self._budgets.submitter(sample.header.submitter).corrections
+        try:
+            async with asyncio.timeout(self._writer.timeout_seconds):
+                await corrections.take(1)
+        except TimeoutError:
+            raise Unavailable("earlier corrections of this submitter take too long; retry later") from None
+        try:
+            return await self._correct(sample, write, earlier_id)
+        finally:
+            corrections.give_back(1)
+
+    async def _correct(self, sample: Sample, write: Any, earlier_id: str) -> Any:
         header = sample.header
         for pause in islice(backoff(), _MAX_ATTEMPTS):
             stored, earlier = await self._read_pair(header.submitter, header.id, earlier_id)

@@ -85,7 +85,7 @@ class Receiver:
         self.admission = Admission(budgets, lambda: writer.share)
         self.max_sample_bytes = max_sample_bytes
         self._time_zone = None if time_zone is None else ZoneInfo(time_zone)
-        self._earlier = EarlierSamples(firestore, writer, read_headers)
+        self._earlier = EarlierSamples(firestore, writer, read_headers, budgets)
         self._shards = shards
         self._budgets = budgets
 

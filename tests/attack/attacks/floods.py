@@ -4,6 +4,7 @@ import asyncio
 import os
 from functools import partial
 
+import httpx
 import numpy as np
 import orjson
 import zstandard
@@ -93,6 +94,21 @@ async def conflicting_idempotency_keys(target: Target) -> None:
         async def act() -> None:
             body = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%d]}' % next(numbers)
             await client.post("/samples", content=body, headers={"idempotency-key": "same"})
+
+        await repeat(target, 64, act)
+
+
+@attack(is_valid_work=True)
+async def corrections(target: Target) -> None:
+    """Submit samples one by one over 64 connections. Each corrects a sample that was stored before."""
+    async with target.client(64) as client:
+        latest: list[str] = []
+
+        async def act() -> None:
+            headers = {"x-supersedes": latest.pop()} if latest else {}
+            response = await client.post("/samples", content=SAMPLE, headers=headers)
+            if response.status_code == httpx.codes.CREATED:
+                latest.append(response.json()["id"])
 
         await repeat(target, 64, act)
 
