@@ -7,7 +7,7 @@ import zlib
 from contextlib import AsyncExitStack
 
 from tests.attack.registry import attack
-from tests.attack.target import JSON, Target, repeat, send
+from tests.attack.target import JSON, SAMPLE, Target, repeat, send
 
 _WAITING_BYTES = 200_000
 
@@ -98,6 +98,16 @@ async def exports_with_4600_escaped_parameters(target: Target) -> None:
 
     async with target.client(64) as client:
         await repeat(target, 64, lambda: client.get(path))
+
+
+@attack()
+async def known_tags_of_1000_clients(target: Target) -> None:
+    """Request a sample over 1,000 connections, each time with a header `If-None-Match` that has thousands of tags."""
+    async with target.client(1_000) as client:
+        location = (await client.post("/samples", content=SAMPLE)).headers["location"]
+        tag = (await client.get(location)).headers["etag"]
+        headers = {"if-none-match": "," * 30_000 + tag}
+        await repeat(target, 1_000, lambda: client.get(location, headers=headers))
 
 
 @attack()

@@ -6,6 +6,7 @@ import re
 import socket
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from threading import Thread
@@ -15,6 +16,7 @@ import httpx
 import pytest
 import zstandard
 
+from graphql_api.endpoints.samples import contains_tag
 from tests.stack import PATIENCE_SECONDS, Stack, eventually
 
 LINE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}\n'
@@ -116,6 +118,20 @@ def test_a_sample_that_the_client_has_is_not_sent_again(stack: Stack, client: ht
         assert (response.status_code, response.content, response.headers["etag"]) == (304, b"", tag)
     assert client.get(path, headers={"if-none-match": '"other"'}).content == LINE
     assert code_of(client.get(path[:-1] + "x", headers={"if-none-match": "*"})) == (404, "NOT_FOUND")
+
+
+def test_a_long_list_of_known_tags_is_not_split() -> None:
+    """Hundreds of requests with such lists would delay the requests of other submitters."""
+    known_tags = ", ".join(f'"{number}"' for number in range(3_000))
+    tracemalloc.start()
+    try:
+        assert contains_tag(known_tags, '"2999"')
+        assert not contains_tag(known_tags, '"3000"')
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < len(known_tags)
 
 
 @pytest.mark.parametrize("protocol", ["http", "graphql"])
