@@ -108,18 +108,18 @@ async def test_a_repeated_call_removes_the_limits_of_the_other_keys(
         raise Unavailable("the database does not respond")
 
     _, created = await keys.manager.create(
-        "interrupted", SCOPES, limits=KeyLimits(name="shared", requests_per_second=7)
+        "removes-limits", SCOPES, limits=KeyLimits(name="shared", requests_per_second=7)
     )
     for _ in range(2):
         await keys.manager.rotate(created, timedelta(days=7))
-    first, *_ = await keys.manager.select(submitter="interrupted")
+    first, *_ = await keys.manager.select(submitter="removes-limits")
     monkeypatch.setattr(keys.store, "commit", commit_once)
 
     with pytest.raises(Unavailable):
         await keys.manager.set_limits(first, {})
     await keys.manager.set_limits(await keys.manager.select_one(first[0]), {})
 
-    stored = await keys.manager.select(submitter="interrupted")
+    stored = await keys.manager.select(submitter="removes-limits")
     assert [each.limits for _, each in stored] == [None] * 3
 
 
