@@ -65,11 +65,14 @@ def test_a_submitter_is_erased_and_others_are_not(stack: Stack) -> None:
     refused = erase(stack, "erased")
     stack.keys("revoke", "--submitter", "erased", "--yes")
     erased = json.loads(erase(stack, "erased").stdout)
-    eventually(lambda: json.loads(erase(stack, "erased").stdout) == {}, lambda: stack.log)
+    # A write that was in flight can store a document after the erasure, so the runbook repeats the command.
+    eventually(
+        lambda: (json.loads(erase(stack, "erased").stdout), documents(stack, "erased")) == ({}, []),
+        lambda: f"{documents(stack, 'erased')} in {stack.log}",
+    )
 
     assert refused.returncode == 1
     assert "first revoke its keys" in refused.stderr
-    assert documents(stack, "erased") == []
     assert set(documents(stack, "remaining")) == kept
     collections = {name.split("/")[-2] for name in kept} - {"daily_usage"}  # it is written a few seconds later
     assert erased.keys() >= collections

@@ -3,19 +3,23 @@
 import pytest
 
 from storage.documents import Header, Status, document_paths
-from storage.documents.server_time import SERVER_TIME
 from storage.firestore import encoding
 from tests.triggers.audit.conftest import Database
 from triggers.audit import audit as audit_module
 
 
 async def correct(database: Database, earlier: Header) -> Header:
-    """Store a correction of a sample, and its result, as if the event of the earlier sample had been lost."""
+    """Store a correction of a sample, and its result, as if the event of the earlier sample had been lost.
+
+    The mark has the time of the correction, because the API stores both in one Commit.
+    """
     (correction,) = await database.submit(earlier.submitter, 1)
     await database.compute([correction])
-    name = database.firestore.name(document_paths.sample(earlier.submitter, earlier.id))
-    mark = encoding.to_write(name, {"superseded_by": correction.id, "superseded_at": SERVER_TIME})
-    mark.update_mask.field_paths.append("superseded_by")
+    path = document_paths.sample(earlier.submitter, correction.id)
+    stored = encoding.from_document((await database.firestore.batch_get([path]))[path])
+    fields = {"superseded_by": correction.id, "superseded_at": stored["submitted_at"]}
+    mark = encoding.to_write(database.firestore.name(document_paths.sample(earlier.submitter, earlier.id)), fields)
+    mark.update_mask.field_paths.extend(fields)
     await database.writer.write(mark)
     return correction
 
