@@ -13,6 +13,7 @@ from storage.documents import BadRequest, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.messages import Document, StructuredQuery
+from storage.firestore.reads.query_conditions import add_condition
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 PAGE_SIZE = 300
@@ -34,8 +35,8 @@ class Eraser:
     async def check_keys(self) -> None:
         """Raise `BadRequest` if the submitter has a valid API key, with which a client could submit samples."""
         now = datetime.now(UTC)
-        async for page in self._pages("", document_paths.API_KEYS):
-            for fields in filter(self._is_named, map(encoding.from_document, page)):
+        async for page in self._pages("", self._keys()):
+            for fields in map(encoding.from_document, page):
                 expires = fields.get("expires")
                 if fields.get("revoked") is None and not (isinstance(expires, datetime) and expires <= now):
                     raise BadRequest(
@@ -46,21 +47,21 @@ class Eraser:
     async def erase(self) -> Counter[str]:
         """Delete all documents of the submitter. Return the number of deleted documents by collection."""
         erased: Counter[str] = Counter()
-        async for page in self._pages(document_paths.submitter(self._submitter), None):
+        async for page in self._pages(document_paths.submitter(self._submitter), _descendants()):
             await self._delete(page, erased)
         for collection in _NAMING_SUBMITTERS:
-            await self._delete_selected(collection, self._is_named, erased)
-        digests = set()
-        async for page in self._pages("", document_paths.API_KEYS):
-            digests |= {_id(each) for each in page if self._is_named(encoding.from_document(each))}
+            await self._delete_selected(collection, lambda fields: fields.get("submitter") == self._submitter, erased)
+        keys = [key async for page in self._pages("", self._keys()) for key in page]
+        digests = {each.name.rpartition("/")[2] for each in keys}
         await self._delete_selected(
             document_paths.SIGN_IN_TOKENS, lambda fields: fields.get("key_digest") in digests, erased
         )
-        await self._delete_selected(document_paths.API_KEYS, self._is_named, erased)
+        await self._delete(keys, erased)
         return erased
 
     async def _delete_selected(self, collection: str, selects: Selector, erased: Counter[str]) -> None:
-        async for page in self._pages("", collection):
+        """Delete some documents of a collection of the root. It has no indexes, so all its documents are read."""
+        async for page in self._pages("", _collection(collection)):
             await self._delete([each for each in page if selects(encoding.from_document(each))], erased)
 
     async def _delete(self, documents: Sequence[Document], erased: Counter[str]) -> None:
@@ -70,24 +71,31 @@ class Eraser:
                 raise outcome
             erased[document.name.split("/")[-2]] += 1
 
-    async def _pages(self, parent: str, collection: str | None) -> AsyncIterator[list[Document]]:
-        """Yield the documents of a collection of the root, or all descendants of `parent` without their fields."""
-        query = StructuredQuery()
+    async def _pages(self, parent: str, query: StructuredQuery) -> AsyncIterator[list[Document]]:
+        """Yield the documents of a query in the order of their names."""
         query.limit.value = PAGE_SIZE
-        if collection is None:
-            query.from_.add(all_descendants=True)
-            query.select.fields.add(field_path="__name__")
-        else:
-            query.from_.add(collection_id=collection)
         query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = "__name__"
         while page := await self._firestore.documents(parent, query):
             yield page
             del query.start_at.values[:]
             query.start_at.values.add(reference_value=page[-1].name)
 
-    def _is_named(self, fields: Fields) -> bool:
-        return fields.get("submitter") == self._submitter
+    def _keys(self) -> StructuredQuery:
+        query = _collection(document_paths.API_KEYS)
+        add_condition(query, "submitter", StructuredQuery.FieldFilter.EQUAL, self._submitter)
+        return query
 
 
-def _id(document: Document) -> str:
-    return str(document.name.rpartition("/")[2])
+def _collection(name: str) -> StructuredQuery:
+    """Return the query of a collection."""
+    query = StructuredQuery()
+    query.from_.add(collection_id=name)
+    return query
+
+
+def _descendants() -> StructuredQuery:
+    """Return the query of all documents below its parent, without their fields."""
+    query = StructuredQuery()
+    query.from_.add(all_descendants=True)
+    query.select.fields.add(field_path="__name__")
+    return query
