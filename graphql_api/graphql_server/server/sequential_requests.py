@@ -59,12 +59,13 @@ def http_connection_class(
 
 
 class BodyFlow(FlowControl):
-    """uvicorn's flow control. While data is held, the application cannot resume reading."""
+    """uvicorn's flow control. Reads more data only if no data is held and the body is not too large for its buffer."""
 
     is_wanted = True
     """Whether the application has started to read the body of the current request."""
 
     _is_held = False
+    _is_full = False
 
     def __init__(self, transport: asyncio.Transport, on_wanted: Callable[[], None]) -> None:
         super().__init__(transport)
@@ -77,16 +78,27 @@ class BodyFlow(FlowControl):
     def hold(self) -> None:
         """Stop reading until `release`."""
         self._is_held = True
-        self.pause_reading()
+        super().pause_reading()
 
     def release(self) -> None:
-        """Allow reading again."""
+        """Allow reading again, unless the buffer of the body is full."""
         self._is_held = False
-        if not self._transport.is_closing():
+        if not self._is_full and not self._transport.is_closing():
             super().resume_reading()
+
+    def discard(self) -> None:
+        """Allow reading again, because neither the held data nor the body is needed."""
+        self._is_full = False
+        self.release()
+
+    def pause_reading(self) -> None:
+        """Stop reading until the application reads the body. uvicorn calls this method when the buffer is full."""
+        self._is_full = True
+        super().pause_reading()
 
     def resume_reading(self) -> None:
         """Read more data, unless data is held. uvicorn calls this method when the application reads the body."""
+        self._is_full = False
         if not self.is_wanted:
             self.is_wanted = True
             if self._on_wanted is not None:
@@ -170,7 +182,7 @@ class SequentialConnection(HTTPConnection):
         """Respond without calling the application. Discard the data that is not parsed yet, and read more."""
         if self.unparsed is not None:
             self.unparsed.clear()
-        self.body_flow.release()
+        self.body_flow.discard()
         super().refuse(status, error)
 
     def _parse(self, data: bytes, start: int, *, has_turn: bool = False) -> None:

@@ -4,6 +4,7 @@ import gc
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.applications import Starlette
@@ -13,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from graphql_api.budgets import parsing_turns
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.graphql_server import Server, ServerSettings
 from graphql_api.graphql_server.server import unparsed_data
@@ -22,6 +24,8 @@ from tests.graphql_api.graphql_server.service import UNLIMITED_MIB, serving
 BODY = b"x" * 150_000
 REQUEST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(BODY), BODY)
 MAX_EARLY_BYTES = 16 * 1024
+MAX_BUFFERED_BYTES = 512 * 1024
+"""asyncio receives at most 256 KiB at once. uvicorn stops to read when it has more than 64 KiB."""
 
 
 class Application:
@@ -38,6 +42,14 @@ class Application:
         await run_in_threadpool(self.may_read.wait, 20)
         return Response(str(len(await request.body())))
 
+    async def respond_slowly(self, request: Request) -> Response:
+        """Read the start of the body, wait, read the rest, and return the size of the body."""
+        parts = request.stream()
+        size = len(await anext(parts))
+        self.has_started.set()
+        await run_in_threadpool(self.may_read.wait, 20)
+        return Response(str(size + sum([len(part) async for part in parts])))
+
     def connect(self) -> socket.socket:
         """Return a connection to the server."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=20)
@@ -47,7 +59,8 @@ class Application:
 def application() -> Iterator[Application]:
     """Serve the application on a free port."""
     application = Application()
-    app = Starlette(routes=[Route("/", application.respond, methods=["POST"])])
+    paths = {"/": application.respond, "/slowly": application.respond_slowly}
+    app = Starlette(routes=[Route(path, endpoint, methods=["POST"]) for path, endpoint in paths.items()])
     budgets = Budgets(Limits(max_memory_mib=UNLIMITED_MIB))
     server = Server(app, budgets, port=0, settings=ServerSettings(), on_shutdown=lambda: None)
     with serving(server) as (application.port, _):
@@ -71,6 +84,27 @@ def test_only_the_start_of_a_body_is_parsed_before_the_application_reads_it(appl
         application.may_read.set()
 
         assert client.recv(65536).endswith(b"\r\n\r\n150000")
+
+
+def test_a_chunked_body_is_not_read_faster_than_by_the_application(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if each part of it waits for a turn. Otherwise, a few clients would fill the memory."""
+    monkeypatch.setattr(parsing_turns, "_MAX_SECONDS", 0)
+    chunks = b"%x\r\n%b\r\n" % (len(BODY), BODY) * 20
+    with application.connect() as client, application.connect() as other, ThreadPoolExecutor() as threads:
+        client.sendall(b"POST /slowly HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        sending = threads.submit(client.sendall, chunks + b"0\r\n\r\n")
+        assert application.has_started.wait(20)
+        for _ in range(200):  # the server could read much of the body before it has responded to all of these
+            other.sendall(b"HEAD /unknown HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert other.recv(65536).startswith(b"HTTP/1.1 404 ")
+        assert max(waiting_bodies()) < MAX_BUFFERED_BYTES
+
+        application.may_read.set()
+        sending.result(20)
+
+        assert client.recv(65536).endswith(b"\r\n\r\n%d" % (20 * len(BODY)))
 
 
 def test_a_body_is_refused_if_too_many_bodies_wait(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
