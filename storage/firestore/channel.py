@@ -35,8 +35,9 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     # gRPC's default reconnect backoff grows to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    # The time for one attempt to connect, despite the name of the option. gRPC's default is 20 s.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     # A connection can stop responding without being closed. gRPC detects this only by an unanswered ping.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),

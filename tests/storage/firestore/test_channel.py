@@ -1,6 +1,8 @@
 """Every call to the Firestore of FIRESTORE_EMULATOR_HOST carries the token that Google's emulator requires."""
 
+import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ import grpc.aio
 import pytest
 from google.cloud.firestore_v1.types import query
 
+from storage.documents import Unavailable
 from storage.firestore import channel, encoding
 from storage.firestore.client import Firestore
 from storage.firestore.database import Database
@@ -85,6 +88,39 @@ async def test_every_method_of_the_client_sends_the_token(recorder: Recorder) ->
             await call(firestore)
         assert list(recorder.authorizations.values()) == ["Bearer owner"], name
     await firestore.close()
+
+
+async def test_a_slow_handshake_is_not_interrupted(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection over a slow network takes longer than the pause between two attempts to connect."""
+    connections: list[asyncio.StreamWriter] = []
+    responds = asyncio.Event()
+    address, _, port = os.environ["FIRESTORE_EMULATOR_HOST"].partition(":")
+
+    async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while data := await source.read(65_536):
+            target.write(data)
+        target.close()
+
+    async def relay(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        connections.append(target)
+        server_source, server_target = await asyncio.open_connection(address, int(port))
+        requests = asyncio.create_task(copy(source, server_target))
+        await responds.wait()
+        await asyncio.gather(requests, copy(server_source, target))
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as proxy:
+        proxy_port = proxy.sockets[0].getsockname()[1]
+        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{proxy_port}")
+        firestore = Firestore.connect(timeout_seconds=30)
+        with pytest.raises(Unavailable):
+            await firestore.ping(0.5)
+        responds.set()
+        with pytest.raises(FirestoreError, match="on purpose"):
+            await firestore.batch_get(["a/b"])
+        await firestore.close()
+
+    assert len(connections) == 1
+    assert recorder.authorizations.keys() == {"BatchGetDocuments"}
 
 
 def test_no_other_module_opens_a_channel_to_firestore() -> None:
