@@ -188,13 +188,18 @@ class Firestore(Database):
         return read_time
 
     async def ping(self, timeout_seconds: float) -> None:
-        """Read once, without retries. Raises `Unavailable` if Firestore does not respond within the timeout."""
+        """Read once, without retries.
+
+        Raises `Unavailable` if Firestore does not respond within the timeout, or if it refuses the read, for example
+        because a role is missing.
+        """
         request = BatchGetDocumentsRequest(database=self.database, documents=[self.name(PING_PATH)])
         try:
             async for _ in self._batch_get(request, timeout=timeout_seconds, metadata=self._metadata):
                 pass
         except grpc.aio.AioRpcError as error:
-            raise call_error(error) from error
+            raised = call_error(error)
+            raise (raised if isinstance(raised, Unavailable) else Unavailable(str(raised))) from error
 
     async def _read(self, call: Callable[..., AsyncIterable[ResponseT]], request: Message) -> AsyncIterator[ResponseT]:
         """Yield the responses to a read. Retry a transient error before the first response, within the timeout."""

@@ -127,6 +127,13 @@ async def test_a_ping_is_not_retried() -> None:
     assert len(reads.requests) == 2
 
 
+async def test_a_ping_that_firestore_refuses_says_why() -> None:
+    """A role can be missing. The readiness probes of API and function respond with this reason."""
+    async with connect(Reads(Code.PERMISSION_DENIED)) as firestore:
+        with pytest.raises(Unavailable, match="Firestore returned PERMISSION_DENIED: on purpose"):
+            await firestore.ping(30)
+
+
 async def test_the_environment_selects_the_emulator_and_its_project(monkeypatch: pytest.MonkeyPatch) -> None:
     """A database in the arguments has precedence over the project in the environment."""
     monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", "127.0.0.1:1")
