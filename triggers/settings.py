@@ -7,6 +7,7 @@ such a sender, any process or web page that reaches the port could store results
 import ipaddress
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -17,6 +18,9 @@ from observability import logs
 from storage.documents import document_paths
 
 MIN_SECRET_CHARACTERS = 32
+_SECRET = re.compile(rf"[!-~]{{{MIN_SECRET_CHARACTERS},}}")
+"""A header or a path contains the secret, so the sender could not send other characters, such as a line end."""
+
 MAX_AUDIT_DELAY_SECONDS = 86_400
 """A day. Eventarc retries an event for this time, so a later audit finds no more lost events."""
 
@@ -108,5 +112,8 @@ class Settings:
                 "no sender of events is configured: set DROPZONE_EVENT_SECRET (`make run` does that), or on Google "
                 "Cloud, set DROPZONE_EVENT_AUDIENCE and DROPZONE_EVENT_SERVICE_ACCOUNT"
             )
-        if self.event_secret and (len(self.event_secret) < MIN_SECRET_CHARACTERS or not self.event_secret.isascii()):
-            raise ValueError(f"DROPZONE_EVENT_SECRET must have at least {MIN_SECRET_CHARACTERS} ASCII characters")
+        if self.event_secret and not _SECRET.fullmatch(self.event_secret):
+            raise ValueError(
+                f"DROPZONE_EVENT_SECRET must have at least {MIN_SECRET_CHARACTERS} printable ASCII characters, without "
+                "spaces and without a line end"
+            )

@@ -189,10 +189,11 @@ async def test_while_the_keys_cannot_be_read_no_token_is_judged(
     [
         ({}, "no sender of events is configured"),
         ({"EVENT_SECRET": "short"}, "at least 32"),
+        ({"EVENT_SECRET": f"{SECRET}\n"}, "without spaces and without a line end"),
         ({"EVENT_AUDIENCE": AUDIENCE}, "set both"),
         ({"EVENT_SECRET": SECRET, "EVENT_AUDIENCE": AUDIENCE, "EVENT_SERVICE_ACCOUNT": ACCOUNT}, "but not both"),
     ],
-    ids=["nothing", "short secret", "half of the identity", "both"],
+    ids=["nothing", "short secret", "line end", "half of the identity", "both"],
 )
 def test_settings_that_do_not_say_who_may_send_events_are_rejected(environment: dict[str, str], message: str) -> None:
     """Exactly one way is configured."""
