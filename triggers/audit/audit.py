@@ -243,7 +243,7 @@ class Audit:
         sample_ids = [sample_id for sample_id in finding.sample_ids if sample_id not in outcomes]
         sample_ids = await self._store.existing_samples(finding.submitter, sample_ids) if sample_ids else []
         age = now - finding.found_at
-        if age > GIVE_UP_AFTER:
+        if sample_ids and age > GIVE_UP_AFTER:
             report.given_up += await self._give_up(finding, sample_ids, age)
             sample_ids = []
         checked = finding.still_missing(sample_ids, now + min(age, MAX_CHECK_INTERVAL))

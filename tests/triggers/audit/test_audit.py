@@ -250,6 +250,24 @@ async def test_no_sample_is_pending_for_ever(database: Database) -> None:
     assert await database.store().findings() == []
 
 
+async def test_a_result_that_was_found_late_raises_no_alert(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After the machine was off for a day, the sample can have its result before the audit runs again."""
+    samples = await database.submit("one", 1)
+    await database.audit().run()
+    (finding,) = await database.store().findings()
+    await database.age(finding, hours=26)
+    await database.compute(samples)
+
+    with caplog.at_level(logging.ERROR, "triggers"):
+        report = await database.audit().run()
+
+    assert report is not None
+    assert (report.healed, report.given_up, report.missing) == (1, 0, 0)
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == []
+
+
 async def test_work_that_takes_too_long_for_one_run_is_finished_by_later_runs(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
