@@ -1,7 +1,8 @@
 #!/bin/sh
 # Delete everything that `make deploy` created, with all samples: make destroy PROJECT=... REGION=...
 #
-# Refuses while delete protection is on. The state bucket stays; it holds the history of the state.
+# Refuses while delete protection is on. Two things remain: the state bucket, which holds the history of the state, and
+# the backups, which Firestore keeps until their retention ends.
 set -eu
 . infra/gcp/tools.sh
 COMMAND=destroy
@@ -28,4 +29,9 @@ TF_VAR_image=$(repository):latest # not used, but required
 export TF_VAR_image
 initialize_terraform
 deployment destroy # shows the plan and asks
-echo "deleted. The state bucket remains; to delete it: gcloud storage rm --recursive gs://$PROJECT-dropzone-state"
+cat <<END
+deleted. The state bucket remains; to delete it: gcloud storage rm --recursive gs://$PROJECT-dropzone-state
+Backups of the database remain until their retention ends. They contain samples, and they cost money. To list and delete them:
+  gcloud firestore backups list --project=$PROJECT
+  gcloud firestore backups delete --backup=BACKUP --location=LOCATION --project=$PROJECT
+END

@@ -159,13 +159,14 @@ def test_a_protected_database_is_not_destroyed(machine: Machine) -> None:
 
 
 def test_an_unprotected_database_is_destroyed(machine: Machine) -> None:
-    """Terraform shows what it deletes, and asks."""
+    """Terraform shows what it deletes, and asks. Firestore does not delete the backups with the database."""
     machine.install({"gcloud firestore databases describe*": "echo DELETE_PROTECTION_DISABLED"})
 
     run = machine.run("destroy.sh", **PROJECT)
 
     assert run.returncode == 0, run.stderr
     assert "terraform -chdir=infra/gcp/deployment destroy" in machine.calls
+    assert "gcloud firestore backups list --project=example" in run.stdout
 
 
 @pytest.mark.parametrize(("answer", "is_destroyed"), [("NOT_FOUND: no database", True), ("PERMISSION_DENIED", False)])
