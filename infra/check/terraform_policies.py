@@ -106,6 +106,9 @@ def _function(resources: list[Resource]) -> Iterator[str]:
                 yield f"{each.file}: {each.address} must have ingress INGRESS_TRAFFIC_INTERNAL_ONLY, got {ingress}"
             if each.value("invoker_iam_disabled"):
                 yield f"{each.file}: {each.address} must not disable the check of its callers"
+            for indexes in ("google_firestore_field.this", "google_firestore_index.this"):
+                if indexes not in str(each.value("depends_on")):
+                    yield f"{each.file}: {each.address} must depend on {indexes}, because its queries need the indexes"
 
 
 def _trigger(resources: list[Resource]) -> Iterator[str]:

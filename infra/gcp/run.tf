@@ -222,8 +222,13 @@ resource "google_cloud_run_v2_service" "function" {
   }
 
   # An instance is ready once it can read Firestore. A new version can need a new index: the version is deployed when
-  # Firestore has built all indexes.
-  depends_on = [google_firestore_database.this, google_firestore_index.this, google_project_iam_member.workloads]
+  # Firestore has built all indexes, those of single fields included.
+  depends_on = [
+    google_firestore_database.this,
+    google_firestore_field.this,
+    google_firestore_index.this,
+    google_project_iam_member.workloads,
+  ]
 }
 
 # `make deploy` executes this job: it stores the digest of the API key in Secret Manager.

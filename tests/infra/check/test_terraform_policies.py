@@ -31,6 +31,7 @@ def test_the_configuration_violates_no_policy() -> None:
         ),
         ("iam.tf", 'google_service_account.this["eventarc"].member\n}', '"allUsers"\n}', "only the API is public"),
         ("run.tf", '"INGRESS_TRAFFIC_INTERNAL_ONLY"', '"INGRESS_TRAFFIC_ALL"', "INGRESS_TRAFFIC_INTERNAL_ONLY"),
+        ("run.tf", "    google_firestore_field.this,\n", "", "must depend on google_firestore_field.this"),
         ("eventarc.tf", '"application/protobuf"', '"application/json"', "must send application/protobuf"),
         (
             "eventarc.tf",
