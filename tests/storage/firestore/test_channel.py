@@ -92,7 +92,6 @@ async def test_every_method_of_the_client_sends_the_token(recorder: Recorder) ->
 
 async def test_a_slow_handshake_is_not_interrupted(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection over a slow network takes longer than the pause between two attempts to connect."""
-    connections: list[asyncio.StreamWriter] = []
     responds = asyncio.Event()
     address, _, port = os.environ["FIRESTORE_EMULATOR_HOST"].partition(":")
 
@@ -102,7 +101,6 @@ async def test_a_slow_handshake_is_not_interrupted(recorder: Recorder, monkeypat
         target.close()
 
     async def relay(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        connections.append(target)
         server_source, server_target = await asyncio.open_connection(address, int(port))
         requests = asyncio.create_task(copy(source, server_target))
         await responds.wait()
@@ -112,14 +110,13 @@ async def test_a_slow_handshake_is_not_interrupted(recorder: Recorder, monkeypat
         proxy_port = proxy.sockets[0].getsockname()[1]
         monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{proxy_port}")
         firestore = Firestore.connect(timeout_seconds=30)
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable, match="DEADLINE_EXCEEDED"):  # and not that the connection has failed
             await firestore.ping(0.5)
         responds.set()
         with pytest.raises(FirestoreError, match="on purpose"):
             await firestore.batch_get(["a/b"])
         await firestore.close()
 
-    assert len(connections) == 1
     assert recorder.authorizations.keys() == {"BatchGetDocuments"}
 
 
