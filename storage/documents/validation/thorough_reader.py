@@ -21,6 +21,7 @@ from storage.documents.validation.validation_report import Append, ProblemCollec
 from storage.documents.validation.value_reader import decode, read_values, wrong_type
 
 _TIME_STAMP, _DATA, _IDEMPOTENCY_KEY, _LABELS, _MISSING = "time_stamp", "data", "idempotency_key", "labels", "missing"
+_SAMPLE = "an object with `time_stamp` and `data`"
 _MEMBERS = frozenset({_TIME_STAMP, _DATA, _IDEMPOTENCY_KEY, _LABELS, _MISSING})
 _MAX_LABEL_BYTES = 12 * labels.MAX_VALUE_CHARACTERS + 2  # a character has up to two escapes of 6 bytes
 _EMPTY_LIST = re.compile(rb"\[[ \t\r\n]*+\]")
@@ -51,9 +52,11 @@ def _read(raw: bytes, default_time_zone: tzinfo | None, append: Append, skips_mi
     if raw.startswith(codecs.BOM_UTF8):
         raise NotJson("not JSON: the text starts with a byte order mark; send UTF-8 without it")
     start = json_scanner.skip_white_space(raw)
+    if start == len(raw):
+        raise NotJson(f"not JSON: the body is empty; send {_SAMPLE}")
     if raw[start : start + 1] != b"{":
         syntax.check(raw)
-        no_object = wrong_type("$", "an object with `time_stamp` and `data`", decode(raw, (start, len(raw))))
+        no_object = wrong_type("$", _SAMPLE, decode(raw, (start, len(raw))))
         return ValidationReport(None, None, 0, problems=(no_object,))
 
     key_counts, spans = _find_members(raw, start)

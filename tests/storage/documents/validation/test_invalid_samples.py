@@ -38,3 +38,10 @@ def test_the_problem_of_an_empty_string_names_an_empty_string() -> None:
     report = payload.validate(b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [""]}')
 
     assert [problem.message for problem in report.problems] == ["expected a number, got an empty string"]
+
+
+@pytest.mark.parametrize("raw", [b"", b" \r\n"])
+def test_an_empty_body_is_not_a_truncated_text(raw: bytes) -> None:
+    """A client may have read a file that does not exist."""
+    with pytest.raises(NotJson, match=r"^not JSON: the body is empty; send an object with `time_stamp` and `data`$"):
+        payload.validate(raw)
