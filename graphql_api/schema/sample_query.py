@@ -33,6 +33,7 @@ from graphql_api.schema.types.inputs import ResultOrder, SampleFilter, selection
 from graphql_api.schema.types.result import Result
 from graphql_api.schema.types.sample import Sample
 from graphql_api.schema.types.summary import ResultsBucket, ResultsGroup, ResultsSummary, group_labels
+from storage.documents import BadRequest, labels
 from storage.rollups.series import MAX_SERIES
 
 LATEST_FIRST = Order("timestamp", descending=True)
@@ -213,7 +214,9 @@ class SampleQuery:
     async def label_values(
         self, info: Info, name: Annotated[str, strawberry.argument(description="The name of the label.")]
     ) -> list[str]:
-        """Return the values of a label."""
+        """Return the values of a label. Raises `BadRequest` if no label can have the name."""
+        if not labels.is_name(name):
+            raise BadRequest(f"{labels.invalid_name(name).message} - at `name`")
         context = info.context
         series = await context.store.series_listing.read(context.caller.submitter, {})
         return sorted({each[name] for each in series if name in each})

@@ -279,3 +279,12 @@ def test_groups_need_one_to_four_names_of_labels(sensors: Sensors, names: list[s
 
     assert error["extensions"]["code"] == "BAD_REQUEST"
     assert "`groupBy" in error["message"]
+
+
+@pytest.mark.parametrize("name", ["Dev", "", "1st", "a" * 33])
+def test_values_of_a_name_that_no_label_can_have_are_refused(stack: Stack, name: str) -> None:
+    """An empty list would hide the misspelling."""
+    response = stack.post_graphql("query ($name: String!) { labelValues(name: $name) }", {"name": name}).json()
+
+    assert response["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
+    assert response["errors"][0]["message"].endswith(f"got {name or 'an empty name'} - at `name`")
