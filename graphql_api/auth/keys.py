@@ -30,8 +30,10 @@ from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.limits import KeyLimits
 from storage.documents import BadRequest, DropzoneError, NotFound, Unavailable, timestamps
 from storage.firestore.client import Firestore
+from storage.firestore.errors import FirestoreError
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
+_CONNECT_SECONDS = 5.0
 _TIMEOUT_SECONDS = 10.0
 
 _TOKEN_VARIABLE = "SIGN_IN_TOKEN"  # noqa: S105 - the name of a variable
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(__doc__).parse_args(arguments)
     try:
         asyncio.run(_run(options))
-    except (DropzoneError, DefaultCredentialsError, OSError, ValueError) as error:
+    except (DropzoneError, DefaultCredentialsError, FirestoreError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
 
 
@@ -55,6 +57,7 @@ async def _run(options: argparse.Namespace) -> None:
     manager = KeyManager(store, audit_log)
     sessions = SessionStore(firestore, writer, store, audit_log)
     try:
+        await firestore.wait_for_connection(_CONNECT_SECONDS)
         match options.command:
             case "create":
                 await _create(manager, options)

@@ -187,6 +187,17 @@ class Firestore(Database):
             raise Unavailable("Firestore returned no read time; retry later")
         return read_time
 
+    async def wait_for_connection(self, timeout_seconds: float) -> None:
+        """Wait until the channel is connected. Raises `Unavailable`, with the address, if this takes too long."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._channel.channel_ready()
+        except TimeoutError:
+            raise Unavailable(
+                f"cannot connect to Firestore at {self._server} within {timeout_seconds:g} s; check that it runs, and "
+                "that FIRESTORE_EMULATOR_HOST is correct"
+            ) from None
+
     async def ping(self, timeout_seconds: float) -> None:
         """Read once, without retries.
 

@@ -53,6 +53,7 @@ class Database:
         """The full name: `projects/{project}/databases/{database}`."""
         self._root = f"{database}/documents"
         self._channel = channel
+        self._server = server
         self._timeout_seconds = timeout_seconds
         self._spans = Spans(database, server)
         self._metadata = (

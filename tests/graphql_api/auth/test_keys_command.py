@@ -11,6 +11,7 @@ import pytest
 
 from graphql_api.auth import keys
 from graphql_api.auth.secret_text import digest
+from tests.ports import free_port
 from tests.stack import Stack
 
 
@@ -110,6 +111,25 @@ def test_a_token_that_grpc_cannot_send_is_an_error(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("DROPZONE_FIRESTORE_TOKEN", "tökén")
 
     with pytest.raises(SystemExit, match="error: DROPZONE_FIRESTORE_TOKEN must have printable ASCII characters only"):
+        keys.main(["list"])
+
+
+def test_an_unreachable_firestore_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message has the address, and does not advise to repeat the command."""
+    address = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", address)
+
+    with pytest.raises(SystemExit, match=rf"^error: cannot connect to Firestore at {address} within 5 s; check that"):
+        keys.main(["list"])
+
+
+def test_a_firestore_that_refuses_the_command_is_an_error(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No traceback is printed."""
+    for name, value in stack.firestore_environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "a/b")
+
+    with pytest.raises(SystemExit, match=r"^error: Firestore returned INVALID_ARGUMENT: "):
         keys.main(["list"])
 
 
