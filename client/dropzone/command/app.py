@@ -13,7 +13,7 @@ import typer
 from stamina.instrumentation import set_on_retry_hooks
 
 from dropzone.command import operator_commands, output, results, sample, submit, submitter_settings, watch
-from dropzone.command.exit_codes import EXIT_CODES, ExitCode, print_write_error
+from dropzone.command.exit_codes import EXIT_CODES, ExitCode, print_os_error
 from dropzone.sign_in import commands as sign_in
 
 SETTINGS = ("DROPZONE_LOGIN_SECRET", "DROPZONE_DATA_DIR", "DROPZONE_KEY", "DROPZONE_URL")
@@ -75,5 +75,5 @@ def main() -> None:
     set_on_retry_hooks(())  # do not log retries: standard error is only for errors
     try:
         app(prog_name="dropzone")
-    except OSError as error:  # from the help or the version
-        raise SystemExit(print_write_error(error)) from None
+    except OSError as error:  # from the help, the version, or the check of an argument
+        raise SystemExit(print_os_error(error)) from None

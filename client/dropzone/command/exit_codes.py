@@ -1,6 +1,7 @@
 """The exit codes of the command, and the message of one sentence that it prints for an error."""
 
 import asyncio
+import errno
 import os
 import sys
 from collections.abc import Coroutine
@@ -40,6 +41,9 @@ EXIT_CODES = (
     "3 the server cannot be reached; 4 the key is missing or refused; 130 interrupted."
 )
 
+_NEVER_FROM_WRITE = frozenset({errno.ENOENT, errno.EMFILE, errno.ENFILE})
+"""The error numbers that a write to an open file never has. A deleted current folder, for example, has ENOENT."""
+
 
 def run(work: Coroutine[Any, Any, ExitCode]) -> None:
     """Run a command and exit with its exit code. If it raises an error, print one sentence."""
@@ -54,7 +58,7 @@ def run(work: Coroutine[Any, Any, ExitCode]) -> None:
         _discard_output()
         code = ExitCode.BROKEN_PIPE
     except OSError as error:
-        code = print_write_error(error)
+        code = print_os_error(error)
     raise typer.Exit(code)
 
 
@@ -77,10 +81,17 @@ def print_error(error: DropzoneError) -> ExitCode:
     return code
 
 
-def print_write_error(error: OSError) -> ExitCode:
-    """Print which file cannot be written. Return the exit code."""
-    _discard_output()
-    typer.echo(f"error: cannot write to {error.filename or 'standard output'}: {error.strerror}", err=True)
+def print_os_error(error: OSError) -> ExitCode:
+    """Print which file cannot be read or written. Return the exit code."""
+    reason = error.strerror or str(error)
+    if error.filename is not None:
+        sentence = f"cannot access {output.printable(str(error.filename))}: {reason}"
+    elif error.errno in _NEVER_FROM_WRITE:
+        sentence = reason
+    else:
+        _discard_output()
+        sentence = f"cannot write to standard output: {reason}"
+    typer.echo(f"error: {sentence}", err=True)
     return ExitCode.INCOMPLETE
 
 

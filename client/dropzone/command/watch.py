@@ -152,5 +152,9 @@ def _write_cursor(state: Path | None, cursor: str) -> None:
     if state is None:
         return
     temporary = state.with_name(f"{state.name}.new")
-    temporary.write_text(f"{cursor}\n")
-    temporary.replace(state)
+    try:
+        temporary.write_text(f"{cursor}\n")
+        temporary.replace(state)
+    except OSError as error:
+        error.filename = state  # the error of a failed write, for example on a full disk, names no file
+        raise
