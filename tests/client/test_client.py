@@ -245,6 +245,9 @@ async def test_no_server_and_another_server_are_different_errors(stack: Stack) -
     async with AsyncClient("http://127.0.0.1:9", "dz_any", retry_seconds=0.0) as client:
         with pytest.raises(Unreachable, match=r"cannot connect to http://127\.0\.0\.1:9: Connection refused"):
             await client.submit(sample(1.0))
+    async with AsyncClient("http://no-host.invalid", "dz_any", retry_seconds=0.0) as client:
+        with pytest.raises(Unreachable, match=r"cannot find the host of http://no-host\.invalid: [A-Z][a-z ]+"):
+            await client.submit(sample(1.0))
     async with AsyncClient(f"{stack.url}/elsewhere", "dz_any") as client:
         with pytest.raises(NotFound):
             await client.submit(sample(1.0))

@@ -249,6 +249,8 @@ class Connection:
             message = f"cannot establish a secure connection to {self.url}: {reason}"
             is_untrusted = isinstance(cause, aiohttp.ClientConnectorCertificateError)  # a retry does not help
             return UnexpectedResponse(message) if is_untrusted else Unreachable(message)
+        if isinstance(cause, aiohttp.ClientConnectorDNSError):  # its number is not one of `os.strerror`
+            return Unreachable(f"cannot find the host of {self.url}: {cause.os_error.strerror}")
         if isinstance(cause, aiohttp.ClientConnectorError):
             reason = os.strerror(cause.errno) if cause.errno else cause.os_error
             return Unreachable(f"cannot connect to {self.url}: {reason}")
