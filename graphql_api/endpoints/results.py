@@ -206,7 +206,8 @@ def _selection(parameters: Mapping[str, str]) -> Selection:
             try:
                 bounds.append(Bound(field, OPERATORS[limit], _value(field, text)))
             except ValueError as error:
-                raise BadRequest(f"{error} - at `{name}`") from None
+                hint = "; in a URL, write + as %2B" if " " in text else ""  # a plus sign in a query is a space
+                raise BadRequest(f"{error}{hint} - at `{name}`") from None
     for problem in labels.problems(given, "label"):
         raise BadRequest(f"{problem.message} - at `{problem.path}`")
     return Selection(bounds, given)

@@ -41,7 +41,7 @@ def parse(text: str, default_time_zone: tzinfo | None = None) -> datetime:
         raise _invalid(f"expected a time stamp {_EXAMPLE}, got {len(text):,} characters")
     match = _FORM.fullmatch(text)
     if match is None:
-        raise _invalid(f"expected a date, a time and a UTC offset {_EXAMPLE}, got {echo(text)}")
+        raise _invalid(f"expected a date, a time and a UTC offset {_EXAMPLE}, got {echo(text) or 'an empty string'}")
     try:
         year, month, day, hour, minute, second = map(int, match.groups()[:6])
         local = datetime(year, month, day, hour, minute, second, _microsecond(match))

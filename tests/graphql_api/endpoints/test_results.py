@@ -178,6 +178,7 @@ def test_the_header_accept_selects_the_format(measured: Measured) -> None:
         ("/results?count.lt=1" + "0" * 400, 400, ["`count.lt`", "whole number"]),
         ("/results?count.gt=-" + "9" * 5_000, 400, ["`count.gt`", "whole number"]),
         ("/results?timestamp.lt=2026-01-01", 400, ["`timestamp.lt`"]),
+        ("/results?timestamp.lt=2026-01-01T00:00:00+02:00", 400, ["`timestamp.lt`", "in a URL, write + as %2B"]),
         ("/results?order_by=id", 400, ["`order_by`", "computed_at"]),
         ("/results?direction=down", 400, ["`direction`", "asc, desc"]),
         ("/results?limit=-1", 400, ["`limit`", "0 or more"]),
