@@ -114,11 +114,21 @@ def test_a_table_without_time_stamps_is_an_error(tmp_path: Path) -> None:
     good = tmp_path / "good.csv"
     good.write_text("x,time_stamp\n1,2026-05-01T00:00:00Z\n2,2026-05-01T00:00:00Z\n")
 
-    assert samples(wrong) == [(":1", "expected columns separated by commas, one of them with the name time_stamp")]
+    expected = "expected columns separated by commas, one of them with the name time_stamp, got 'time,x'"
+    assert samples(wrong) == [(":1", expected)]
     assert "expected CSV in UTF-8" in str(samples(binary)[0][1])
     assert list(read_csv(good)) == [{"time_stamp": "2026-05-01T00:00:00Z", "data": [1, 2]}]
-    with pytest.raises(UnusableSample, match="time_stamp - on line 1"):
+    with pytest.raises(UnusableSample, match="got 'time,x' - on line 1"):
         list(read_csv(wrong))
+
+
+@pytest.mark.parametrize("name", ["time_stamp", "label.site"])
+def test_a_time_stamp_or_label_with_two_columns_is_an_error(tmp_path: Path, name: str) -> None:
+    """The samples would have the value of one column, and the other value would be lost."""
+    file = tmp_path / "twice.csv"
+    file.write_text(f"time_stamp,label.site,x,x, {name}\n2026-05-01T00:00:00Z,bern,1,2,zug\n")
+
+    assert samples(file) == [(":1", f"expected the column {name} once, got it 2 times")]
 
 
 @pytest.mark.parametrize(

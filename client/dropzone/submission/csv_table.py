@@ -18,6 +18,7 @@ ENCODING, ENCODING_ERRORS = "utf-8-sig", "surrogateescape"
 """How to decode a file for `csv_samples`. It refuses rows with bytes that are not UTF-8, which become surrogates."""
 
 _LABEL_COLUMN = "label."
+_MAX_ECHO_CHARACTERS = 60
 
 _Identity = tuple[str, dict[str, str]]
 """The time stamp and the labels of a sample."""
@@ -47,12 +48,8 @@ def csv_samples(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any] | Un
     if header is None:
         return
     columns = [name.strip() for name in header.cells]
-    if header.error is not None or "time_stamp" not in columns:
-        yield (
-            header.line,
-            header.error
-            or UnusableSample("expected columns separated by commas, one of them with the name time_stamp"),
-        )
+    if (refusal := header.error or _header_error(columns)) is not None:
+        yield header.line, refusal
         return
     current: _Group | None = None
     for row in rows:
@@ -71,6 +68,19 @@ def csv_samples(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any] | Un
         current = current or group
     if current is not None:
         yield from current.samples()
+
+
+def _header_error(columns: list[str]) -> UnusableSample | None:
+    """Return the error for a header without a time stamp, or with two columns of the same time stamp or label."""
+    if "time_stamp" not in columns:
+        got = ",".join(columns)[:_MAX_ECHO_CHARACTERS]
+        return UnusableSample(
+            f"expected columns separated by commas, one of them with the name time_stamp, got {got!r}"
+        )
+    for name in filter(_is_identity, columns):
+        if columns.count(name) > 1:
+            return UnusableSample(f"expected the column {name} once, got it {columns.count(name)} times")
+    return None
 
 
 @dataclass(slots=True)
