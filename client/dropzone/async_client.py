@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from dropzone.async_reader import AsyncReader, poll_pauses
-from dropzone.encoding import texts, whole_number
+from dropzone.encoding import checked, texts, whole_number
 from dropzone.errors import (
     ABOUT_ONE_SAMPLE,
     TRANSIENT,
@@ -143,7 +143,7 @@ class AsyncClient(AsyncReader):
         Requires a key with the scope `admin`. Ids of samples that do not exist are skipped. Raises `Unavailable` if the
         deletion was interrupted. To continue, call this method again.
         """
-        deleted = 0
+        deleted, where = 0, checked(where, SampleFilter)
         ids = None if sample_ids is None else texts(sample_ids, "ids")
         parts = [None] if ids is None else [ids[start : start + _MAX_IDS] for start in range(0, len(ids), _MAX_IDS)]
         for part in parts:

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any
 
-from dropzone.encoding import parse_time, texts, whole_number
+from dropzone.encoding import checked, choice, parse_time, texts, whole_number
 from dropzone.errors import NotFound
 from dropzone.results import (
     AsyncResultQuery,
@@ -89,6 +89,7 @@ class AsyncReader:
         The default order is by time stamp, the latest first.
         """
         limit = None if limit is None else whole_number(limit, "a limit")
+        where, order_by = checked(where, ResultFilter), checked(order_by, ResultOrder)
         parameters = export_parameters(where, order_by, limit)
         export = partial(self._retry, self._connection.get_results, parameters)
         return AsyncResultQuery(self._results(where, order_by, limit), export)
@@ -96,7 +97,7 @@ class AsyncReader:
     async def _results(
         self, where: ResultFilter | None, order_by: ResultOrder | None, limit: int | None
     ) -> AsyncGenerator[Result, None]:
-        variables: dict[str, Any] = {"filter": where and where.variables()}
+        variables: dict[str, Any] = {"filter": _variables(where)}
         if order_by is not None:
             variables["orderBy"] = order_by.variables()
         async with aclosing(self._nodes(operations.RESULTS, variables, limit)) as nodes:
@@ -110,7 +111,7 @@ class AsyncReader:
     ) -> AsyncGenerator[Sample, None]:
         """Yield samples page by page, the newest first."""
         limit = None if limit is None else whole_number(limit, "a limit")
-        variables = {"filter": where and where.variables()}
+        variables = {"filter": _variables(where, SampleFilter)}
         async with aclosing(self._nodes(operations.SAMPLES, variables, limit)) as nodes:
             async for node in nodes:
                 yield Sample.parse(node)
@@ -130,7 +131,7 @@ class AsyncReader:
         result. With an empty string, it starts with the first stored result. If the connection breaks or the server
         restarts, the stream resumes without a gap, and the logger `dropzone` logs a warning.
         """
-        stream = ResultStream(self._connection, where, after, self._retry_seconds)
+        stream = ResultStream(self._connection, checked(where, ResultFilter), after, self._retry_seconds)
         async with aclosing(stream.edges()) as edges:
             async for edge in edges:
                 yield edge
@@ -151,7 +152,7 @@ class AsyncReader:
 
     async def summary(self, where: ResultFilter | None = None) -> Summary:
         """Return the statistics of all values of the matching results."""
-        variables = {"filter": where and where.variables()}
+        variables = {"filter": _variables(where)}
         return Summary.parse((await self._query(operations.SUMMARY, variables))["summary"])
 
     async def over_time(
@@ -165,7 +166,7 @@ class AsyncReader:
         `group_by` has the names of labels. By default, all results are in one group.
         """
         names = texts(group_by, "names of labels")
-        variables = {"filter": where and where.variables(), "bucket": TimeBucket(bucket).value, "groupBy": names}
+        variables = {"filter": _variables(where), "bucket": choice(TimeBucket, bucket).value, "groupBy": names}
         buckets = (await self._query(operations.OVER_TIME, variables))["buckets"]
         return [
             Bucket(parse_time(values["start"]), Summary.parse(values), parse_labels(values["labels"]))
@@ -174,7 +175,7 @@ class AsyncReader:
 
     async def groups(self, group_by: Sequence[str], where: ResultFilter | None = None) -> list[Group]:
         """Group the matching results by the labels in `group_by`, and return one summary for each group."""
-        variables = {"filter": where and where.variables(), "groupBy": texts(group_by, "names of labels")}
+        variables = {"filter": _variables(where), "groupBy": texts(group_by, "names of labels")}
         groups = (await self._query(operations.GROUPS, variables))["summary"]["groups"]
         return [Group(parse_labels(values["labels"]), Summary.parse(values)) for values in groups]
 
@@ -183,7 +184,7 @@ class AsyncReader:
 
         `group_by` has the names of the labels. Results that do not have all of these labels are left out.
         """
-        variables = {"filter": where and where.variables(), "groupBy": texts(group_by, "names of labels")}
+        variables = {"filter": _variables(where), "groupBy": texts(group_by, "names of labels")}
         return [Result.parse(values) for values in (await self._query(operations.LATEST, variables))["results"]]
 
     async def label_names(self) -> list[str]:
@@ -235,3 +236,10 @@ def poll_pauses() -> Iterator[float]:
     while True:
         yield seconds
         seconds = min(2 * seconds, _MAX_POLL_SECONDS)
+
+
+def _variables(
+    where: ResultFilter | SampleFilter | None, kind: type[ResultFilter | SampleFilter] = ResultFilter
+) -> dict[str, Any] | None:
+    selected = checked(where, kind)
+    return None if selected is None else selected.variables()

@@ -7,12 +7,17 @@ limit in the header `Upload-Limit` (draft-ietf-httpbis-resumable-upload). The li
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from enum import Enum
 from io import BytesIO
 from operator import index
+from typing import TypeVar
 
 import zstandard
 
 from dropzone.errors import BadUserInput
+
+T = TypeVar("T")
+EnumT = TypeVar("EnumT", bound=Enum)
 
 MIN_COMPRESSED_BYTES = 64 * 1024
 """A shorter body is sent as it is."""
@@ -41,6 +46,21 @@ def texts(values: Iterable[str], meaning: str) -> list[str]:
         if not isinstance(value, str):
             raise BadUserInput(f"expected a list of {meaning}, got one with {value!r}")
     return listed
+
+
+def choice(kind: type[EnumT], value: object) -> EnumT:
+    """Return the member of an enumeration with this value. Raises `BadUserInput` if there is none."""
+    try:
+        return kind(value)
+    except ValueError:
+        raise BadUserInput(f"expected one of {', '.join(map(str, kind))}, got {value!r}") from None
+
+
+def checked(value: T | None, kind: type[T]) -> T | None:
+    """Return the value. Raises `BadUserInput` if it is neither None nor a `kind`."""
+    if value is not None and not isinstance(value, kind):
+        raise BadUserInput(f"expected a {kind.__name__}, got {value!r}")
+    return value
 
 
 def whole_number(value: int, meaning: str, minimum: int = 0) -> int:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
 
-from dropzone.encoding import camel_case, parse_time
+from dropzone.encoding import camel_case, choice, parse_time
 from dropzone.errors import BadRequest
 from dropzone.statistics import (
     Histogram,
@@ -196,7 +196,7 @@ def export_parameters(where: ResultFilter | None, order_by: ResultOrder | None, 
             parameters[f"label.{label['name']}"] = label["value"]
     if order_by is not None:
         parameters |= {
-            "order_by": OrderField(order_by.field).value,
+            "order_by": choice(OrderField, order_by.field).value,
             "direction": "desc" if order_by.descending else "asc",
         }
     if limit is not None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from dropzone.encoding import parse_time
+from dropzone.encoding import choice, parse_time
 from dropzone.results import Result
 from dropzone.statistics import Range, ResultOverview, label_variables, parse_labels
 
@@ -186,7 +186,7 @@ class SampleFilter:
         """Return the filter as a GraphQL variable."""
         variables: dict[str, Any] = {}
         if self.state is not None:
-            variables["state"] = SampleState(self.state).value
+            variables["state"] = choice(SampleState, self.state).value
         if self.submitted_at is not None:
             variables["submittedAt"] = self.submitted_at.variables()
         return variables | label_variables(self.labels)

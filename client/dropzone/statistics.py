@@ -13,7 +13,7 @@ from enum import StrEnum
 from math import isfinite
 from typing import Any, Self
 
-from dropzone.encoding import camel_case, format_time, parse_time
+from dropzone.encoding import camel_case, choice, format_time, parse_time
 from dropzone.errors import BadUserInput
 
 TABLE_COLUMNS = {
@@ -139,12 +139,12 @@ def _variable(bound: Bound) -> float | str:
     """
     if isinstance(bound, datetime):
         if bound.tzinfo is None:
-            raise BadUserInput(f"expected a time with a time zone, got {bound}")
+            raise BadUserInput(f"expected a datetime with a time zone, got {bound}")
         return format_time(bound)
     try:
         number = float(bound)
     except (TypeError, ValueError, OverflowError) as error:
-        raise BadUserInput(f"expected a number or a time as the bound of a range, got {bound!r}") from error
+        raise BadUserInput(f"expected a number or a datetime as the bound of a range, got {bound!r}") from error
     if not isfinite(number):
         raise BadUserInput(
             f"expected a finite number as the bound of a range, got {number}; leave out the bound instead"
@@ -213,4 +213,4 @@ class ResultOrder:
 
     def variables(self) -> dict[str, str]:
         """Return the order as a GraphQL variable."""
-        return {"field": OrderField(self.field).name, "direction": "DESC" if self.descending else "ASC"}
+        return {"field": choice(OrderField, self.field).name, "direction": "DESC" if self.descending else "ASC"}

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dropzone import BadUserInput, Client, Range, ResultFilter, UnusableSample
+from dropzone import BadUserInput, Client, Range, ResultFilter, ResultOrder, SampleFilter, UnusableSample
 from tests.stack import Stack
 
 TIME = "2019-05-01T06:00:00Z"
@@ -31,6 +31,15 @@ WRONG: Any = 5
         ),
         (lambda client: client.results(ResultFilter(mean=WRONG)).to_arrow(), "expected a Range"),
         (lambda client: client.results(ResultFilter(labels={"room": WRONG})).to_arrow(), "expected labels as a dict"),
+        (lambda client: client.results({"labels": {}}), "expected a ResultFilter, got {'labels': {}}"),
+        (lambda client: client.results(order_by="mean"), "expected a ResultOrder, got 'mean'"),
+        (lambda client: client.results(order_by=ResultOrder(WRONG)), "expected one of timestamp, .*, got 5"),
+        (lambda client: next(client.samples(ResultFilter())), "expected a SampleFilter, got ResultFilter"),
+        (lambda client: next(client.samples(SampleFilter(state=WRONG))), "expected one of PENDING, .*, got 5"),
+        (lambda client: next(client.watch({})), "expected a ResultFilter, got {}"),
+        (lambda client: client.summary({}), "expected a ResultFilter, got {}"),
+        (lambda client: client.delete(where=ResultFilter()), "expected a SampleFilter, got ResultFilter"),
+        (lambda client: client.over_time("WEEK"), "expected one of MINUTE, FIVE_MINUTES, HOUR, DAY, got 'WEEK'"),
         (lambda client: list(client.results(limit=-1)), "expected a limit of at least 0, got -1"),
         (lambda client: list(client.samples(limit=1.5)), "expected a limit of at least 0, got 1.5"),
         (lambda client: list(client.submit_many([], concurrency=0)), "expected a concurrency of at least 1, got 0"),
@@ -50,6 +59,16 @@ def test_a_single_sample_is_not_a_list_of_samples(sample: Any) -> None:
         pytest.raises(UnusableSample, match="an iterable of samples"),
     ):
         list(client.submit_many(sample))
+
+
+def test_the_value_of_a_label_is_text() -> None:
+    """A number is printable too, so the message names the type."""
+    labels: Any = {"room": 7}
+    with (
+        Client("http://127.0.0.1:9", "dz_any") as client,
+        pytest.raises(UnusableSample, match="expected text as the value of the label room, got 7"),
+    ):
+        client.submit({"time_stamp": TIME, "data": [1]}, labels=labels)
 
 
 def test_nan_is_an_error_that_names_the_member_for_missing_values() -> None:

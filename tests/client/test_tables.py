@@ -153,7 +153,7 @@ def test_an_object_that_is_not_a_sample_is_one_refused_sample(client: Client) ->
         with pytest.raises(UnusableSample):
             client.submit(sample)
     labels: Any = {"unit": 5}
-    with pytest.raises(UnusableSample, match="unit=5"):
+    with pytest.raises(UnusableSample, match="label unit, got 5"):
         client.submit({**time, "data": [1]}, labels=labels)
 
 

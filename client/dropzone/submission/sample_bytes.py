@@ -130,8 +130,9 @@ def check_labels(labels: Mapping[str, str]) -> None:
     for name, value in labels.items():
         if not (isinstance(name, str) and _LABEL_NAME.fullmatch(name)):
             raise UnusableSample(f"expected a name of lower-case letters, digits and `_`, got the label {name}={value}")
-        is_printable = isinstance(value, str) and value.translate(_JOINERS).isprintable()
-        if not is_printable or value != value.strip():
+        if not isinstance(value, str):
+            raise UnusableSample(f"expected text as the value of the label {name}, got {value!r}")
+        if not value.translate(_JOINERS).isprintable() or value != value.strip():
             raise UnusableSample(f"expected printable text without spaces at its ends, got the label {name}={value}")
 
 
