@@ -16,6 +16,7 @@ may then trigger the function again for some samples, which is harmless.
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -38,7 +39,7 @@ MAX_WINDOW_SAMPLES = 1_000_000
 MAX_WINDOW_DIFFERENCE = 1_000
 """Maximum number of missing results in one window. Progress is stored after each window, so a window must be short."""
 MAX_WINDOW_CORRECTIONS = 1_000
-"""Maximum number of corrected samples of a shard in one window, because all of them are read."""
+"""Maximum number of corrected samples in one window, because all of them are read."""
 
 MAX_TRIGGERS = 3
 """How often the function is triggered again for a sample. Each time, its event is retried for up to a day."""
@@ -169,10 +170,10 @@ class Audit:
 
     async def _next_window(
         self, partitions: Sequence[Partition], start: datetime, horizon: datetime
-    ) -> tuple[Window, Mapping[Partition, Counts], Mapping[Partition, list[str]]]:
+    ) -> tuple[Window, Mapping[Partition, Counts], Mapping[str, list[str]]]:
         """Return the longest window from `start` whose work is limited.
 
-        Also return the counts and the ids of the corrected samples of each partition.
+        Also return the counts of each partition, and the ids of the corrected samples of each submitter.
         """
         window = Window(start, horizon if self._length is None else min(start + self._length, horizon))
         while True:
@@ -183,36 +184,24 @@ class Audit:
                 and sum(each.difference for each in counts.values()) <= MAX_WINDOW_DIFFERENCE
             )
             if is_small or not window.is_divisible:
-                superseded = await self._superseded(counts, window)
-                if not window.is_divisible or all(len(ids) <= MAX_WINDOW_CORRECTIONS for ids in superseded.values()):
+                limit = MAX_WINDOW_CORRECTIONS + 1 if window.is_divisible else None
+                superseded = await self._store.superseded_ids(window, limit)
+                if limit is None or sum(map(len, superseded.values())) < limit:
                     self._length = None if window.end == horizon else 2 * window.length
                     return window, counts, superseded
             window, _ = window.halves()
 
-    async def _superseded(self, counts: Mapping[Partition, Counts], window: Window) -> dict[Partition, list[str]]:
-        """Return the ids of samples that were corrected in a window. Stop after the maximum if the window is divisible.
-
-        One Commit stores a correction and marks the earlier sample, so only submitters of new samples are read.
-        """
-        limit = MAX_WINDOW_CORRECTIONS + 1 if window.is_divisible else None
-        active = {partition.submitter for partition, each in counts.items() if each.samples}
-        partitions = [partition for partition in counts if partition.submitter in active]
-        ids = await asyncio.gather(*(self._store.superseded_ids(partition, window, limit) for partition in partitions))
-        return dict(zip(partitions, ids, strict=True))
-
     async def _missing(
-        self, window: Window, counts: Mapping[Partition, Counts], superseded: Mapping[Partition, list[str]]
+        self, window: Window, counts: Mapping[Partition, Counts], superseded: Mapping[str, list[str]]
     ) -> dict[str, list[str]]:
         """Return the ids of samples without a result, and of `superseded` samples that need a new one, by submitter."""
-        found: dict[str, list[str]] = {}
+        found: dict[str, list[str]] = defaultdict(list)
         for partition, each in counts.items():
-            sample_ids = await missing_results(self._store, partition, window, each)
-            if superseded.get(partition):
-                outdated = await self._store.without_result(partition.submitter, superseded[partition])
-                sample_ids += await self._store.existing_samples(partition.submitter, outdated)
-            if sample_ids:
-                found[partition.submitter] = list(dict.fromkeys([*found.get(partition.submitter, ()), *sample_ids]))
-        return found
+            found[partition.submitter] += await missing_results(self._store, partition, window, each)
+        for submitter, sample_ids in superseded.items():
+            outdated = await self._store.without_result(submitter, sample_ids)
+            found[submitter] += await self._store.existing_samples(submitter, outdated)
+        return {submitter: list(dict.fromkeys(sample_ids)) for submitter, sample_ids in found.items() if sample_ids}
 
     async def _report_missing(
         self, submitter: str, sample_ids: Sequence[str], window: Window, found_at: datetime

@@ -1,6 +1,7 @@
 """The audit's access to Firestore. It counts its reads by the rules by which Google Cloud bills them."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -34,7 +35,7 @@ class AuditStore:
     def __init__(self, firestore: Firestore, writer: GroupCommitWriter, *, shards: int) -> None:
         self._firestore = firestore
         self._writer = writer
-        self._shards = shards
+        self._shards = range(shards)
         self._slots = asyncio.Semaphore(_MAX_CONCURRENT_QUERIES)
         self.reads = 0
         """The number of reads since the process started."""
@@ -48,7 +49,7 @@ class AuditStore:
         """Return the partitions of all submitters that have documents."""
         submitters = await self._firestore.document_ids(document_paths.SUBMITTERS)
         self.reads += max(1, len(submitters))
-        return [Partition(submitter, shard) for submitter in submitters for shard in range(self._shards)]
+        return [Partition(submitter, shard) for submitter in submitters for shard in self._shards]
 
     async def counts(self, partition: Partition, window: Window) -> Counts:
         """Return the numbers of accepted samples and of results that were submitted in a window."""
@@ -68,10 +69,17 @@ class AuditStore:
         documents = await self._samples(partition, window)
         return [document.name.rpartition("/")[2] for document in documents if not _is_expired(document)]
 
-    async def superseded_ids(self, partition: Partition, window: Window, limit: int | None) -> list[str]:
-        """Return the ids of up to `limit` accepted samples that other samples have corrected in a window."""
-        documents = await self._samples(partition, window, limit, by="superseded_at")
-        return [document.name.rpartition("/")[2] for document in documents]
+    async def superseded_ids(self, window: Window, limit: int | None) -> dict[str, list[str]]:
+        """Return the ids of the accepted samples that other samples have corrected in a window, by submitter.
+
+        Each shard returns up to `limit` ids.
+        """
+        found: dict[str, list[str]] = defaultdict(list)
+        for documents in await asyncio.gather(*(self._superseded(shard, window, limit) for shard in self._shards)):
+            for document in documents:
+                *_, submitter, _, sample_id = document.name.split("/")
+                found[submitter].append(sample_id)
+        return found
 
     async def without_result(self, submitter: str, sample_ids: Sequence[str]) -> list[str]:
         """Return the samples that have no result, or only an outdated one, as described for `outcomes`."""
@@ -154,18 +162,30 @@ class AuditStore:
         self.reads += max(1, -(-count // _ENTRIES_PER_READ))
         return count
 
-    async def _samples(
-        self, partition: Partition, window: Window | None, limit: int | None = None, by: str = "submitted_at"
-    ) -> list[Document]:
-        """Return samples, the earliest first. `by` is the field with the time that is in the window."""
-        query = _query_of(document_paths.SAMPLES, partition.shard, window, by)
+    async def _samples(self, partition: Partition, window: Window | None, limit: int | None = None) -> list[Document]:
+        """Return samples of a partition, the earliest first."""
+        query = _query_of(document_paths.SAMPLES, partition.shard, window)
+        return await self._documents(document_paths.submitter(partition.submitter), query, "submitted_at", limit)
+
+    async def _superseded(self, shard: int, window: Window, limit: int | None) -> list[Document]:
+        """Return samples of all submitters that were corrected in a window, those that were corrected first.
+
+        One query finds them for all submitters. The correction may have been deleted, so a submitter can have no other
+        sample in the window.
+        """
+        query = _query_of(document_paths.SAMPLES, shard, window, by="superseded_at")
+        query.from_[0].all_descendants = True
+        return await self._documents("", query, "superseded_at", limit)
+
+    async def _documents(self, parent: str, query: StructuredQuery, by: str, limit: int | None) -> list[Document]:
+        """Return up to `limit` documents of a query in the order of the field `by`."""
         for name in ("submitted_at", "expire_at"):
             query.select.fields.add(field_path=name)
         query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = by
         if limit is not None:
             query.limit.value = limit
         async with self._slots:
-            documents = await self._firestore.documents(document_paths.submitter(partition.submitter), query)
+            documents = await self._firestore.documents(parent, query)
         self.reads += max(1, len(documents))
         return documents
 

@@ -1,5 +1,6 @@
 """A corrected sample needs a new result. Otherwise, lists would contain the results of both samples."""
 
+import grpc.aio
 import pytest
 
 from storage.documents import Header, Status, document_paths
@@ -36,6 +37,37 @@ async def test_a_computed_result_of_a_corrected_sample_is_found(database: Databa
     assert report is not None
     assert (report.checked, report.triggered) == (1, 1)
     assert await database.triggered(samples) == [samples[1].id]
+
+
+async def test_a_corrected_sample_is_found_after_the_deletion_of_its_correction(database: Database) -> None:
+    """Its submitter then has no other sample in the window."""
+    (sample,) = await database.submit("one", 1)
+    await database.compute([sample])
+    await database.audit().run()
+    correction = await correct(database, sample)
+    name = database.firestore.name(document_paths.sample("one", correction.id))
+    await database.writer.write(encoding.to_delete(name))
+
+    report = await database.audit().run()
+
+    assert report is not None
+    assert (report.checked, report.triggered) == (0, 1)
+    assert await database.triggered([sample]) == [sample.id]
+
+
+async def test_corrected_samples_of_all_submitters_and_shards_are_found(channel: grpc.aio.Channel) -> None:
+    """One query per shard finds those of all submitters."""
+    database = Database(channel, shards=3)
+    samples = [*await database.submit("one", 8), *await database.submit("two", 8)]
+    await database.compute(samples)
+    for sample in samples:
+        await correct(database, sample)
+
+    report = await database.audit().run()
+
+    assert report is not None
+    assert (report.checked, report.triggered) == (32, 16)
+    assert await database.triggered(samples) == [sample.id for sample in samples]
 
 
 async def test_a_corrected_sample_is_reported_until_its_result_is_superseded(database: Database) -> None:
