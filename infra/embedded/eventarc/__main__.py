@@ -1,4 +1,4 @@
-"""`python -m infra.embedded.eventarc`: show undelivered events, resend dead letters, or forget a trigger."""
+"""`python -m infra.embedded.eventarc`: show undelivered events, resend or discard dead letters, or forget a trigger."""
 
 import argparse
 import contextlib
@@ -26,19 +26,23 @@ def parse_arguments() -> argparse.Namespace:
     listing = commands.add_parser("undelivered", help="list events that failed, oldest first, with their last problem")
     for command in (status, listing):
         command.add_argument("--data", type=Path, required=True, help="data file of the embedded Firestore")
-    letters = commands.add_parser("dead-letters", help="list or resend events that are not retried any more")
+    letters = commands.add_parser("dead-letters", help="list, resend or discard events that are not retried any more")
     actions = letters.add_subparsers(dest="action", required=True)
     resend = actions.add_parser(
         "resend", help="resend all dead letters, or only the dead letters with the given sequence numbers"
     )
-    resend.add_argument(
-        "sequences",
-        type=int,
-        nargs="*",
-        metavar="SEQUENCE",
-        help="sequence number of a dead letter: the first number in its line of `list`",
+    discard = actions.add_parser(
+        "discard", help="delete the dead letters with the given sequence numbers, with the documents in them"
     )
-    for action in (actions.add_parser("list", help="list dead letters, oldest first"), resend):
+    for action, count in ((resend, "*"), (discard, "+")):
+        action.add_argument(
+            "sequences",
+            type=int,
+            nargs=count,
+            metavar="SEQUENCE",
+            help="sequence number of a dead letter: the first number in its line of `list`",
+        )
+    for action in (actions.add_parser("list", help="list dead letters, oldest first"), resend, discard):
         action.add_argument("--trigger", help="select only dead letters of this trigger")
         action.add_argument("--data", type=Path, required=True, help="data file of the embedded Firestore")
     forget = commands.add_parser("forget", help="delete the pending events of an unused trigger")
@@ -72,6 +76,9 @@ def _run(arguments: argparse.Namespace, connection: sqlite3.Connection) -> list[
     if arguments.action == "resend":
         number = dead_letters.resend(connection, arguments.trigger, arguments.sequences)
         return [f"dead letters to send again: {number}"]
+    if arguments.action == "discard":
+        number = dead_letters.discard(connection, arguments.trigger, arguments.sequences)
+        return [f"deleted dead letters: {number}"]
     return _list(undelivered.read(connection, arguments.trigger, state=State.DEAD), with_state=False)
 
 

@@ -1,4 +1,4 @@
-"""Dead letters: events that failed for longer than the retention. A dead letter is stored until it is resent.
+"""Dead letters: events that failed for longer than the retention. They are stored until they are resent or discarded.
 
 The functions of this module use a connection to the data file of the embedded Firestore. The server may run, except
 during `forget`. A running server checks for resent events every 2 seconds.
@@ -24,6 +24,19 @@ def resend(connection: sqlite3.Connection, trigger: str | None, sequences: Colle
         " WHERE state = 'dead' AND (?1 IS NULL OR trigger = ?1)"
         " AND (?2 OR sequence IN (SELECT value FROM json_each(?3)))",
         (trigger, not sequences, json.dumps(list(sequences))),
+    )
+    return cursor.rowcount
+
+
+def discard(connection: sqlite3.Connection, trigger: str | None, sequences: Collection[int]) -> int:
+    """Delete the dead letters `sequences`, with the documents in them. Return their number.
+
+    If `trigger` is set, only its dead letters are deleted.
+    """
+    cursor = connection.execute(
+        "DELETE FROM eventarc_undelivered"
+        " WHERE state = 'dead' AND (?1 IS NULL OR trigger = ?1) AND sequence IN (SELECT value FROM json_each(?2))",
+        (trigger, json.dumps(list(sequences))),
     )
     return cursor.rowcount
 

@@ -57,6 +57,31 @@ async def test_dead_letters_are_listed_and_resent(
     assert (one, others) == ("dead letters to send again: 1\n", "dead letters to send again: 1\n")
 
 
+async def test_a_dead_letter_is_discarded(firestore: Firestore, function: Function, on_written: dict[str, Any]) -> None:
+    """The server runs meanwhile. An event that can still be delivered is not discarded."""
+
+    async def fail(event: Event) -> int:
+        return 418 if "bad" in event.document else 200
+
+    function.respond = fail
+    await firestore.start(on_written | {"retention_seconds": 0.1})
+    await firestore.write("samples/bad1", "samples/bad2", "samples/good")
+    await firestore.until_rows("eventarc_undelivered WHERE state = 'dead'", "sequence", [(1,), (2,)])
+
+    none = await command(firestore, "dead-letters", "discard")
+    other = await command(firestore, "dead-letters", "discard", "1", "--trigger", "other")
+    one = await command(firestore, "dead-letters", "discard", "1", "3")
+    function.respond = function.acknowledge
+    function.events.clear()
+    again = await command(firestore, "dead-letters", "resend")
+    await firestore.until_rows("eventarc_undelivered", "*", [])
+
+    assert none[0] == 2
+    assert (other, one) == ((0, "deleted dead letters: 0\n"), (0, "deleted dead letters: 1\n"))
+    assert again == (0, "dead letters to send again: 1\n")
+    assert function.documents == ["samples/bad2"]
+
+
 async def test_a_file_without_triggers_is_a_clear_error(firestore: Firestore) -> None:
     """The command prints one line, not a traceback of SQLite."""
     missing = await command(firestore, "dead-letters", "list")
