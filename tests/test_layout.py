@@ -41,6 +41,7 @@ API_ROOMS: Mapping[str, set[str]] = {
     "live": {"", "budgets", "results"},
     "schema": {"", "auth", "budgets", "graphql_server", "ingest", "live", "results"},
     "endpoints": {"", "auth", "budgets", "graphql_server", "ingest", "results"},
+    "erasure": {"", "auth"},
     "web": {""},
 }
 FIRESTORE = "infra/embedded/firestore"

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from graphql_api.auth.api_keys import ApiKey
 from storage.documents import BadRequest, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
@@ -36,13 +37,11 @@ class Eraser:
         """Raise `BadRequest` if the submitter has a valid API key, with which a client could submit samples."""
         now = datetime.now(UTC)
         async for page in self._pages("", self._keys()):
-            for fields in map(encoding.from_document, page):
-                expires = fields.get("expires")
-                if fields.get("revoked") is None and not (isinstance(expires, datetime) and expires <= now):
-                    raise BadRequest(
-                        f"{self._submitter} has a valid API key; first revoke its keys with "
-                        f"`python -m graphql_api.auth.keys revoke --submitter {self._submitter}`"
-                    )
+            if any(_is_valid_key(each, now) for each in page):
+                raise BadRequest(
+                    f"{self._submitter} has a valid API key; first revoke its keys with "
+                    f"`python -m graphql_api.auth.keys revoke --submitter {self._submitter}`"
+                )
 
     async def erase(self) -> Counter[str]:
         """Delete all documents of the submitter. Return the number of deleted documents by collection."""
@@ -84,6 +83,13 @@ class Eraser:
         query = _collection(document_paths.API_KEYS)
         add_condition(query, "submitter", StructuredQuery.FieldFilter.EQUAL, self._submitter)
         return query
+
+
+def _is_valid_key(document: Document, now: datetime) -> bool:
+    try:
+        return ApiKey.from_fields(encoding.from_document(document)).is_valid_at(now)
+    except (KeyError, TypeError, ValueError):  # the API cannot read a damaged key either
+        return False
 
 
 def _collection(name: str) -> StructuredQuery:

@@ -1,4 +1,4 @@
-"""Erase all documents of a submitter: `python -m triggers.erasure --submitter NAME --yes`.
+"""Erase all documents of a submitter: `python -m graphql_api.erasure --submitter NAME --yes`.
 
 The command refuses a submitter that has a valid API key. It prints the number of deleted documents by collection, as
 JSON. Run it again two minutes later, until it deletes nothing: an event that was in flight can write a result.
@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 from google.auth.exceptions import DefaultCredentialsError
 
+from graphql_api.erasure.eraser import Eraser
 from storage.documents import DropzoneError, document_paths
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
-from triggers.erasure.eraser import Eraser
 
 TIMEOUT_SECONDS = 60.0
 
@@ -36,7 +36,7 @@ async def _run(submitter: str) -> Counter[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command. Exits with status 1 and prints an error message if it fails."""
-    parser = argparse.ArgumentParser(prog="python -m triggers.erasure", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m graphql_api.erasure", description=__doc__)
     parser.add_argument("--submitter", required=True, help="the submitter whose documents are erased")
     parser.add_argument("--yes", action="store_true", required=True, help="confirm: nothing can be restored")
     options = parser.parse_args(arguments)
