@@ -1,0 +1,33 @@
+"""A command does once what a request of a scheduler, such as `POST /audit`, does. It prints the report."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from typing import Protocol
+
+from starlette.exceptions import HTTPException
+
+from observability import logs
+from triggers.settings import Settings
+
+
+class Endpoint(Protocol):
+    """The endpoint that a scheduler calls."""
+
+    async def run(self, _: bytes, /) -> dict[str, object]:
+        """Return the report. Raises `HTTPException` if the work is not finished."""
+        ...
+
+
+def main(create_endpoint: Callable[[Settings], Endpoint]) -> None:
+    """Run the endpoint once. Exits with 1 and a message if its work is not finished."""
+    try:
+        settings = Settings.from_environ()
+        logs.configure(settings.log_format)
+        report = asyncio.run(create_endpoint(settings).run(b""))
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    except HTTPException as error:
+        sys.exit(f"error: {error.detail}")
+    sys.stdout.write(json.dumps(report) + "\n")
