@@ -44,9 +44,11 @@ export function FilterForm() {
         event.preventDefault();
         apply();
       }}
-      onInput={() => {
+      onInput={({ target }) => {
         clearTimeout(timer.current);
-        timer.current = setTimeout(apply, TYPING_MILLISECONDS);
+        // A choice applies at once: new results render the lists again, with the choice of the current filter.
+        if (target instanceof HTMLSelectElement) apply();
+        else timer.current = setTimeout(apply, TYPING_MILLISECONDS);
       }}
       onReset={() => setBounds({})}
     >

@@ -1,0 +1,66 @@
+"""The dashboard while results and removals arrive, and while responses are late, in a real browser."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import count
+from threading import Event
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.graphql_api.web.dashboard import Dashboard
+from tests.graphql_api.web.lines import submit_lines
+from tests.stack import Stack, eventually
+
+SITES = {"bern": 310, "zurich": 3}
+
+
+def sample(site: str, value: int) -> dict[str, object]:
+    """Return a sample of the current time."""
+    return {"time_stamp": datetime.now(UTC).isoformat(), "data": [value], "labels": {"site": site}}
+
+
+@pytest.fixture(scope="module")
+def key(stack: Stack) -> str:
+    """Return a key whose submitter has samples of two sites. More samples of one site exist than a page loads."""
+    key = stack.new_key("streaming-on-page", "submit,read,admin")
+    submit_lines(stack, key, [sample(site, value) for site, number in SITES.items() for value in range(number)])
+    total = sum(SITES.values())
+    query = "{ results(first: 0) { totalCount } }"
+    eventually(lambda: stack.graphql(query, key=key)["results"]["totalCount"] == total, lambda: stack.log)
+    return key
+
+
+@contextmanager
+def streaming(stack: Stack, key: str) -> Iterator[None]:
+    """Submit one sample after another."""
+    is_over = Event()
+
+    def stream() -> None:
+        for value in count(1_000):
+            if is_over.is_set():
+                return
+            submit_lines(stack, key, [sample("bern", value)])
+
+    with ThreadPoolExecutor() as thread:
+        submission = thread.submit(stream)
+        try:
+            yield
+        finally:
+            is_over.set()
+            submission.result()
+
+
+def test_a_filter_can_be_chosen_while_results_arrive(stack: Stack, dashboard: Dashboard, key: str) -> None:
+    """Each new result renders the lists of labels again. They must not lose the choice of the user."""
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: dashboard.text("select[name='label.site']"))
+
+    with streaming(stack, key):
+        dashboard.wait_for(lambda: dashboard.arrived() > 3)
+        dashboard.write("select[name='label.site']", "zurich")
+        dashboard.wait_for(lambda: urlsplit(dashboard.address).query == "label.site=zurich")
+
+    dashboard.wait_for(lambda: len(dashboard.results()) == SITES["zurich"])
