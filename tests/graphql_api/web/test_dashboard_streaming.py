@@ -15,6 +15,16 @@ from tests.graphql_api.web.lines import submit_lines
 from tests.stack import Stack, eventually
 
 SITES = {"bern": 310, "zurich": 3}
+HOLD_ALL_RESULTS = """
+    window.held = [];
+    const original = window.fetch;
+    window.fetch = async (address, options) => {
+        const response = await original(address, options);
+        if (!/query Results[^]*"filter":{},/.test(options?.body ?? '')) return response;
+        await new Promise((release) => held.push(release));
+        return response;
+    };
+"""
 
 
 def sample(site: str, value: int) -> dict[str, object]:
@@ -63,4 +73,24 @@ def test_a_filter_can_be_chosen_while_results_arrive(stack: Stack, dashboard: Da
         dashboard.write("select[name='label.site']", "zurich")
         dashboard.wait_for(lambda: urlsplit(dashboard.address).query == "label.site=zurich")
 
+    dashboard.wait_for(lambda: len(dashboard.results()) == SITES["zurich"])
+
+
+def test_a_late_response_for_an_earlier_filter_has_no_effect(stack: Stack, dashboard: Dashboard, key: str) -> None:
+    """The page must not read the next page of another filter."""
+    dashboard.command("Page.addScriptToEvaluateOnNewDocument", source=HOLD_ALL_RESULTS)
+    dashboard.sign_in(stack, key)
+    dashboard.go_to(f"{stack.url}/")
+    dashboard.wait_for(lambda: dashboard.run("return held.length > 0"))
+    dashboard.wait_for(lambda: dashboard.text("select[name='label.site']"))
+    dashboard.write("select[name='label.site']", "zurich")
+    dashboard.wait_for(lambda: len(dashboard.results()) == SITES["zurich"])
+    dashboard.wait_until_live()
+
+    dashboard.run("held.forEach((release) => release())")
+
+    new = stack.submit(sample("zurich", 7), key=key)["id"]
+    dashboard.wait_for(lambda: new in dashboard.results())  # the page has processed the late response before
+    assert dashboard.text(".results .more") is None
+    stack.graphql('mutation ($ids: [ID!]) { deleteSamples(ids: $ids, reason: "") { id } }', {"ids": [new]}, key=key)
     dashboard.wait_for(lambda: len(dashboard.results()) == SITES["zurich"])

@@ -58,9 +58,12 @@ export async function loadOlder(): Promise<void> {
   const opened = view;
   fault.value = null;
   try {
-    const { edges } = await readPage(filter.peek(), olderCursor);
+    const page = await readPage(filter.peek(), olderCursor);
     if (opened !== view) return;
-    results.value = [...results.value, ...edges.map(({ node }) => node)].slice(0, MAX_RESULTS);
+    batch(() => {
+      results.value = [...results.value, ...page.edges.map(({ node }) => node)].slice(0, MAX_RESULTS);
+      continueAfter(page);
+    });
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
     fault.value = error.message;
@@ -133,6 +136,7 @@ function open(filter: ResultFilter): void {
       batch(() => {
         results.value = page.edges.map(({ node }) => node);
         counted.value = page.totalCount;
+        continueAfter(page);
         isLoaded.value = true;
       });
     },
@@ -168,7 +172,10 @@ function merge(added: readonly Result[], loaded: readonly Result[]): readonly Re
 async function readPage(filter: ResultFilter, after: string | null): Promise<ResultPage> {
   const variables = { filter, orderBy: newestFirst.peek(), first: PAGE_SIZE, after };
   const { results: page } = await runQuery<{ results: ResultPage }>(resultsQuery, variables);
-  olderCursor = page.pageInfo.endCursor;
-  hasOlder.value = page.pageInfo.hasNextPage;
   return page;
+}
+
+function continueAfter({ pageInfo }: ResultPage): void {
+  olderCursor = pageInfo.endCursor;
+  hasOlder.value = pageInfo.hasNextPage;
 }
