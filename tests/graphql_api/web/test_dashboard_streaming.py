@@ -1,5 +1,6 @@
 """The dashboard while results and removals arrive, and while responses are late, in a real browser."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +25,18 @@ HOLD_ALL_RESULTS = """
         await new Promise((release) => held.push(release));
         return response;
     };
+"""
+HOLD_WATCHED_RESULTS = """
+    window.held = [];
+    const { set } = Object.getOwnPropertyDescriptor(WebSocket.prototype, 'onmessage');
+    Object.defineProperty(WebSocket.prototype, 'onmessage', {
+        set(handle) {
+            set.call(this, (event) => {
+                if (window.held && event.data.includes('"results"')) held.push(() => handle(event));
+                else handle(event);
+            });
+        },
+    });
 """
 
 
@@ -94,3 +107,26 @@ def test_a_late_response_for_an_earlier_filter_has_no_effect(stack: Stack, dashb
     assert dashboard.text(".results .more") is None
     stack.graphql('mutation ($ids: [ID!]) { deleteSamples(ids: $ids, reason: "") { id } }', {"ids": [new]}, key=key)
     dashboard.wait_for(lambda: len(dashboard.results()) == SITES["zurich"])
+
+
+def test_a_deleted_result_does_not_appear_although_its_removal_arrives_first(
+    stack: Stack, dashboard: Dashboard
+) -> None:
+    """Results and removals have separate subscriptions. After a reconnect, either can be faster."""
+    key = stack.new_key("removal-on-page", "submit,read,admin")
+    dashboard.command("Page.addScriptToEvaluateOnNewDocument", source=HOLD_WATCHED_RESULTS)
+    first = stack.submit(sample("bern", 1), key=key)["id"]
+    stack.wait_for(first, key=key)
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: dashboard.results() == [first])
+    deleted = stack.submit(sample("bern", 2), key=key)["id"]
+    dashboard.wait_for(lambda: dashboard.run("return held.length === 1"))
+
+    stack.graphql('mutation ($ids: [ID!]) { deleteSamples(ids: $ids, reason: "") { id } }', {"ids": [deleted]}, key=key)
+    dashboard.wait_for(lambda: any("removals" in json.dumps(message) for message in dashboard.received()))
+    kept = stack.submit(sample("bern", 3), key=key)["id"]
+    dashboard.wait_for(lambda: dashboard.run("return held.length === 2"))
+    dashboard.run("const all = held; window.held = null; all.forEach((deliver) => deliver())")
+
+    dashboard.wait_for(lambda: kept in dashboard.results())
+    assert dashboard.results() == [kept, first]

@@ -12,7 +12,7 @@ import { resultsQuery } from './queries.ts';
 import { runQuery, ServerError } from './server.ts';
 import { refusal, session } from './session.ts';
 import { streamResults, type ConnectionState } from './stream.ts';
-import type { Result, ResultFilter, ResultPage } from './types.ts';
+import type { Removal, Result, ResultFilter, ResultPage } from './types.ts';
 
 const MAX_RESULTS = 2_000;
 const PAGE_SIZE = 300;
@@ -103,6 +103,7 @@ async function count(): Promise<void> {
 function open(filter: ResultFilter): void {
   view = new AbortController();
   const { signal: stop } = view;
+  const removals = new Map<string, number>(); // a removal can arrive before an earlier result of the same sample
   let waiting: Result[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined;
   const display = () => {
@@ -141,10 +142,12 @@ function open(filter: ResultFilter): void {
       });
     },
     onResult: (result: Result) => {
+      if ((removals.get(result.id) ?? 0) >= Date.parse(result.computedAt)) return;
       waiting.push(result);
       timer ??= setTimeout(display, DISPLAY_MILLISECONDS);
     },
-    onRemoval: (id: string) => {
+    onRemoval: ({ id, removedAt }: Removal) => {
+      removals.set(id, Date.parse(removedAt));
       waiting = waiting.filter((result) => result.id !== id);
       remove(id);
     },

@@ -10,7 +10,7 @@ import startQuery from './operations/start.graphql';
 import { watchQuery } from './queries.ts';
 import { runQuery, ServerError } from './server.ts';
 import { subscribe } from './socket.ts';
-import type { RemovalEdge, Result, ResultEdge, ResultFilter } from './types.ts';
+import type { Removal, RemovalEdge, Result, ResultEdge, ResultFilter } from './types.ts';
 
 const MIN_WAIT_MILLISECONDS = 250;
 const MAX_WAIT_MILLISECONDS = 8_000;
@@ -21,8 +21,11 @@ export interface StreamHandlers {
   /** Reads the stored results. The stream calls it again if the connection breaks before any result is stored. */
   load(): Promise<void>;
   onResult(result: Result): void;
-  /** Receives the id of a sample that was deleted or superseded. Without it, the stream does not request removals. */
-  onRemoval?(id: string): void;
+  /**
+   * Receives a sample that was deleted or superseded. It can arrive before an earlier result of the sample, because
+   * results have a subscription of their own. Without this handler, the stream does not request removals.
+   */
+  onRemoval?(removal: Removal): void;
   onState(state: ConnectionState): void;
   onRefused(error: ServerError): void;
 }
@@ -62,7 +65,7 @@ export async function streamResults(
         removalCursor ??= cursor;
         const onRemoval = ({ removals }: { removals: RemovalEdge }) => {
           removalCursor = removals.cursor;
-          if (!signal.aborted) handlers.onRemoval?.(removals.node.id);
+          if (!signal.aborted) handlers.onRemoval?.(removals.node);
         };
         const after = { after: removalCursor };
         subscriptions.push(

@@ -32,9 +32,14 @@ export interface ResultEdge {
   node: Result;
 }
 
+export interface Removal {
+  id: string;
+  removedAt: string;
+}
+
 export interface RemovalEdge {
   cursor: string;
-  node: { id: string };
+  node: Removal;
 }
 
 export interface ResultPage {
