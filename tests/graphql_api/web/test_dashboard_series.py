@@ -13,6 +13,18 @@ MINUTES = range(12)
 WITHOUT_GAP = list(MINUTES)
 WITH_GAP = [minute for minute in MINUTES if minute < 4 or minute > 8]
 
+RECORD_TICKS = """
+    window.heights = {}; // by the texts of the last drawing
+    const { clearRect, fillText } = CanvasRenderingContext2D.prototype;
+    CanvasRenderingContext2D.prototype.clearRect = function (...rectangle) {
+        heights = {};
+        clearRect.apply(this, rectangle);
+    };
+    CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+        (heights[text] ??= new Set()).add(y);
+        fillText.call(this, text, x, y);
+    };
+"""
 NO_OTHER_SUMMARY = """
     const original = window.fetch;
     window.fetch = (address, options) =>
@@ -151,6 +163,21 @@ def test_a_deviation_that_is_not_drawn_does_not_flatten_the_lines(stack: Stack, 
     heights = [dashboard.painted(".plot canvas", like=f".chip:nth-child({chip}) .dot", axis="y") for chip in (1, 2)]
 
     assert min(heights[0]) - max(heights[1]) > 0.2
+
+
+def test_ticks_of_close_values_are_different(stack: Stack, dashboard: Dashboard) -> None:
+    """Six digits are too few for the pressure of the air in pascals, which changes by less than one."""
+    key = stack.new_key("pressure-on-page")
+    for minute in MINUTES:
+        sample_id = submit(stack, key, minute, 101_325 + minute / 20, sensor="p")
+    stack.wait_for(sample_id, key=key)
+    dashboard.command("Page.addScriptToEvaluateOnNewDocument", source=RECORD_TICKS)
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: len(dashboard.results()) == len(MINUTES))
+
+    ticks = "return Object.entries(heights).filter(([text]) => text.startsWith('101,')).map(([, set]) => set.size)"
+    dashboard.wait_for(lambda: sum(dashboard.run(ticks)) > 3)
+    assert set(dashboard.run(ticks)) == {1}
 
 
 def test_results_with_different_units_are_different_lines(stack: Stack, dashboard: Dashboard) -> None:

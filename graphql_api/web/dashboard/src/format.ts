@@ -2,7 +2,8 @@
 
 const whole = new Intl.NumberFormat('en');
 const wholePart = { minimumFractionDigits: 0, maximumFractionDigits: 0, roundingPriority: 'morePrecision' } as const;
-const decimal = new Intl.NumberFormat('en', { maximumSignificantDigits: 6, ...wholePart });
+const withDigits = (digits: number) => new Intl.NumberFormat('en', { maximumSignificantDigits: digits, ...wholePart });
+const decimal = withDigits(6);
 const aligned = new Intl.NumberFormat('en', { minimumSignificantDigits: 5, maximumSignificantDigits: 5, ...wholePart });
 
 /** Formats a number with six significant digits and its whole integer part, or with an exponent if it is huge or tiny. */
@@ -10,15 +11,21 @@ export function number(value: number): string {
   return format(value, decimal);
 }
 
+/** Formats a tick of an axis like `number`, but with as many digits as the step between ticks requires. */
+export function tick(value: number, step: number): string {
+  const digits = Math.ceil(Math.log10(Math.abs(value) / step)) + 2;
+  return digits > 6 ? format(value, withDigits(digits), digits - 1) : number(value);
+}
+
 /** Formats a number for a table column. A fraction has five significant digits, including trailing zeros. */
 export function columnNumber(value: number): string {
   return format(value, Number.isInteger(value) ? decimal : aligned);
 }
 
-function format(value: number, notation: Intl.NumberFormat): string {
+function format(value: number, notation: Intl.NumberFormat, exponentDigits = 4): string {
   const size = Math.abs(value);
   if (size === 0 || (size >= 1e-4 && size < 1e9)) return notation.format(value).replace('-', '−');
-  const [digits = '', power = '0'] = value.toExponential(4).split('e');
+  const [digits = '', power = '0'] = value.toExponential(exponentDigits).split('e');
   return `${Number(digits)}e${Number(power)}`.replaceAll('-', '−');
 }
 

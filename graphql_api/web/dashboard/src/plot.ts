@@ -3,7 +3,7 @@
 // standard deviation wide. Lines are broken where results are missing.
 import uPlot from 'uplot';
 import { axisSize, timeLabels, withWidth } from './axes.ts';
-import { number } from './format.ts';
+import { tick } from './format.ts';
 import { gaps, pointsOf, unit, type Axis, type Point } from './points.ts';
 import type { Line } from './series.ts';
 import { resolveColor } from './theme.ts';
@@ -120,7 +120,7 @@ export class Plot {
         cursor: { drag: { x: true, y: false, setScale: false, dist: MIN_DRAG }, points: { show: false }, y: false },
         axes: [
           { ...ticks, values: timeLabels, space: 90 },
-          { ...ticks, size: axisSize, values: (_, values) => values.map((value) => this.#label(value)), gap: 8 },
+          { ...ticks, size: axisSize, values: (_, values, __, ___, step) => values.map((value) => this.#label(value, step)), gap: 8 },
         ],
         series: [{}, ...series],
         ...(this.#hasBands && { bands }),
@@ -146,9 +146,9 @@ export class Plot {
     return withWidth(first, last);
   }
 
-  #label(value: number): string {
+  #label(value: number, step: number): string {
     const scaled = value * this.#unit;
-    return Number.isFinite(scaled) ? number(scaled) : '';
+    return Number.isFinite(scaled) ? tick(scaled, step * this.#unit) : '';
   }
 
   #gapsOf(plot: uPlot, line: number): uPlot.Series.Gaps {
