@@ -15,6 +15,15 @@ SAMPLE = '{"time_stamp": "2026-11-24T01:02:03Z", "data": [5, 6]}'
 LONG = f'{{"note": "{"x" * 200_000}", '
 COUNT = "{ samples(first: 0) { totalCount } }"
 SUBMITTER = ".forget"
+REFUSE_SESSIONS = """
+    window.isRefused = true;
+    const original = window.fetch;
+    const error = { code: 'UNAVAILABLE', message: 'Firestore does not respond' };
+    window.fetch = (address, options) =>
+        window.isRefused && address === '/session'
+            ? Promise.resolve(Response.json({ error }, { status: 503 }))
+            : original(address, options);
+"""
 
 
 @contextmanager
@@ -141,3 +150,18 @@ def test_a_download_after_the_end_of_a_session_is_reported(stack: Stack, dashboa
     dashboard.press(".downloads button", "CSV")
 
     dashboard.wait_for(lambda: dashboard.text("[role=alert]") == "The session has ended.")
+
+
+def test_an_outage_while_the_page_opens_does_not_end_the_session(stack: Stack, dashboard: Dashboard) -> None:
+    """The page does not ask for a key. It asks the server for the session again until the server responds."""
+    dashboard.command("Page.addScriptToEvaluateOnNewDocument", source=REFUSE_SESSIONS)
+    dashboard.sign_in(stack)
+    dashboard.go_to(f"{stack.url}/")
+    notice = "Firestore does not respond. The page opens when the server responds again."
+    dashboard.wait_for(lambda: dashboard.text(".notice") == notice)
+    assert dashboard.text("input[name='key']") is None
+
+    dashboard.run("window.isRefused = false")
+
+    dashboard.wait_until_live()
+    assert dashboard.text(".notice") is None

@@ -10,6 +10,7 @@ export interface Session {
 
 const LINK = '#sign-in=';
 const FAILED = '#sign-in-failed';
+const RETRY_MILLISECONDS = 2_000;
 const tabs = new BroadcastChannel('dropzone:session'); // the cookie of the session applies to all tabs
 const PAGE = { 'x-requested-with': 'dropzone' }; // no page of another origin can send it
 const start = JSON.parse(document.getElementById('start')?.textContent ?? 'null') as {
@@ -39,17 +40,26 @@ export async function open(): Promise<void> {
   const { hash } = location;
   if (hash.startsWith(LINK) || hash === FAILED) history.replaceState(null, '', location.pathname + location.search);
   if (!hash.startsWith(LINK)) {
-    change(await request('GET'));
+    change(await read());
     if (hash === FAILED) refusal.value = 'The sign-in at the identity provider failed.';
     return;
   }
   const token = hash.slice(LINK.length);
-  change(await request('POST', { 'content-type': 'application/json' }, JSON.stringify({ token })));
+  change((await request('POST', { 'content-type': 'application/json' }, JSON.stringify({ token }))) ?? null);
+}
+
+/** Asks the server for the session until it responds. An outage does not end the session. */
+async function read(): Promise<Session | null> {
+  for (;;) {
+    const next = await request('GET');
+    if (next !== undefined) return next;
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MILLISECONDS));
+  }
 }
 
 /** Exchanges a key for a session. */
 export async function signIn(key: string): Promise<void> {
-  change(await request('POST', { 'x-api-key': key }));
+  change((await request('POST', { 'x-api-key': key })) ?? null);
 }
 
 export async function signOut(): Promise<void> {
@@ -72,22 +82,28 @@ function change(next: Session | null): void {
   if (!isSame) location.reload(); // nothing of the previous submitter remains, such as files that were not sent
 }
 
-async function request(method: string, headers: Record<string, string> = {}, body: string | null = null): Promise<Session | null> {
-  refusal.value = null;
+/** Returns the session, null if there is none or the server refused the request, or undefined if a retry can help. */
+async function request(
+  method: string,
+  headers: Record<string, string> = {},
+  body: string | null = null,
+): Promise<Session | null | undefined> {
   try {
     const response = await fetch('/session', { method, headers: { ...PAGE, ...headers }, body });
     const answer = await response.json();
     if (response.ok) {
       const next = answer.submitter === null ? null : answer;
+      refusal.value = null;
       tabs.postMessage(next);
       return next;
     }
     const isKeyRefused = headers['x-api-key'] !== undefined && response.status === 401;
     refusal.value = isKeyRefused ? 'The key is unknown, expired or revoked.' : sentence(answer.error.message);
+    return response.status === 429 || response.status >= 500 ? undefined : null;
   } catch {
     refusal.value = 'The server does not respond.';
+    return undefined;
   }
-  return null;
 }
 
 function sentence(text: string): string {

@@ -23,7 +23,15 @@ export function Page() {
         Skip to the results
       </a>
       <Header isOpen={isOpen} />
-      <main>{isOpen ? <Dashboard /> : session.value !== undefined && <SignIn />}</main>
+      <main>
+        {isOpen && <Dashboard />}
+        {!isOpen && session.value !== undefined && <SignIn />}
+        {session.value === undefined && refusal.value && (
+          <p class="notice" role="alert">
+            {refusal} The page opens when the server responds again.
+          </p>
+        )}
+      </main>
       <p class="unseen" aria-live="polite" role="status">
         {announcement}
       </p>
