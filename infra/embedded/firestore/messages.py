@@ -110,31 +110,40 @@ WriteRequest: Any = _message("WriteRequest")
 WriteResponse: Any = _message("WriteResponse")
 
 
-def _query_response() -> Any:
-    """Return a class like `RunQueryResponse`, whose documents have the bytes of a `Value` instead of each value.
+def _with_encoded_values(*responses: Any) -> list[Any]:
+    """Return a class like each of `responses`, whose documents have the bytes of a `Value` instead of each value.
 
-    A message and its bytes have the same encoding. A query therefore sends the values as they are stored. It takes 7 µs
-    instead of 12 µs to parse a result, to remove the fields that are not selected and to serialize the response.
+    A message and its bytes have the same encoding. Values are therefore sent as they are stored. It takes 7 µs instead
+    of 12 µs to parse a result, to remove the fields that are not selected and to serialize the response.
     """
-    file = FileDescriptorProto(name="dropzone/query_response.proto", package="dropzone", syntax="proto3")
+    file = FileDescriptorProto(name="dropzone/responses.proto", package="dropzone", syntax="proto3")
     file.dependency.append(Timestamp.DESCRIPTOR.file.name)
-    document, response = file.message_type.add(), file.message_type.add()
-    Document.DESCRIPTOR.CopyToProto(document)
-    RunQueryResponse.DESCRIPTOR.CopyToProto(response)
-    own_types = {"fields": ".dropzone.Document.FieldsEntry", "document": ".dropzone.Document"}
-    for field in (*document.field, *response.field):
-        if field.name in own_types:
-            field.type_name = own_types[field.name]
+    for each in (Document, *responses):
+        each.DESCRIPTOR.CopyToProto(file.message_type.add())
+    document = file.message_type[0]
+    own_types = {
+        "fields": ".dropzone.Document.FieldsEntry",
+        "document": ".dropzone.Document",
+        "found": ".dropzone.Document",
+    }
+    for message in file.message_type:
+        for field in [*message.field]:
+            if field.name in own_types:
+                field.type_name = own_types[field.name]
+            elif field.name == "explain_metrics":
+                message.field.remove(field)
     (entry,) = document.nested_type
     entry.field[1].type = FieldDescriptorProto.TYPE_BYTES
     entry.field[1].ClearField("type_name")
-    response.field.remove(next(field for field in response.field if field.name == "explain_metrics"))
     pool = descriptor_pool.Default()
     pool.AddSerializedFile(file.SerializeToString())
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("dropzone.RunQueryResponse"))
+    names = [f"dropzone.{each.DESCRIPTOR.name}" for each in responses]
+    return [message_factory.GetMessageClass(pool.FindMessageTypeByName(name)) for name in names]
 
 
-QueryResponse: Any = _query_response()
+QueryResponse: Any
+BatchGetResponse: Any
+QueryResponse, BatchGetResponse = _with_encoded_values(RunQueryResponse, BatchGetDocumentsResponse)
 
 
 def timestamp(microseconds: int) -> Timestamp:

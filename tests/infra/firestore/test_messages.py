@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.encoding.field_paths import apply_mask, projector
 from tests.infra.firestore.random_documents import values
 
 TIMES = st.integers(0, 2**40).map(m.timestamp)
@@ -31,6 +32,50 @@ def test_a_query_response_has_the_encoding_of_a_run_query_response(
 
     expected = m.RunQueryResponse(document=document, **others)
     assert received.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
+
+
+@given(DOCUMENTS, st.binary(max_size=2), TIMES)
+def test_a_response_with_a_document_has_the_encoding_of_a_batch_get_response(
+    document: Any, transaction: bytes, read_time: Any
+) -> None:
+    response = m.BatchGetResponse(transaction=transaction, read_time=read_time)
+    response.found.ParseFromString(document.SerializeToString())
+
+    received = m.BatchGetDocumentsResponse.FromString(response.SerializeToString())
+
+    expected = m.BatchGetDocumentsResponse(found=document, transaction=transaction, read_time=read_time)
+    assert received.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
+
+
+@given(DOCUMENTS, st.lists(st.lists(st.text(max_size=3), min_size=1, max_size=2).map(tuple), max_size=3).map(tuple))
+def test_a_response_has_the_fields_that_a_mask_selects(document: Any, mask: Any) -> None:
+    document.update_time.seconds = 1  # every stored document has an update time
+    response = m.BatchGetResponse()
+    response.found.ParseFromString(document.SerializeToString())
+
+    projector(mask)(response.found)
+
+    received = m.Document.FromString(response.found.SerializeToString())
+    expected = apply_mask(document, mask)
+    assert received.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
+
+
+def test_documents_are_read_with_the_fields_of_a_mask(collection: CollectionReference) -> None:
+    """Each document has its own fields, and documents that do not exist come last."""
+    collection.document("a").set({"n": 1, "map": {"b": [1.5, None], "c": "text"}})
+    collection.document("c").set({"n": 2, "other": True})
+    references = [collection.document(each) for each in "abc"]
+
+    def read(*paths: str) -> Any:
+        return [(found.id, found.to_dict()) for found in collection._client.get_all(references, paths or None)]
+
+    assert read() == [
+        ("a", {"n": 1, "map": {"b": [1.5, None], "c": "text"}}),
+        ("c", {"n": 2, "other": True}),
+        ("b", None),
+    ]
+    assert read("n") == [("a", {"n": 1}), ("c", {"n": 2}), ("b", None)]
+    assert read("map.c", "other") == [("a", {"map": {"c": "text"}}), ("c", {"other": True}), ("b", None)]
 
 
 def test_a_query_returns_the_selected_fields_and_nested_fields(collection: CollectionReference) -> None:

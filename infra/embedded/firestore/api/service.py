@@ -12,7 +12,7 @@ from infra.embedded.firestore.api import pagination
 from infra.embedded.firestore.api.consistent_read import ConsistentRead
 from infra.embedded.firestore.api.rpc import Call
 from infra.embedded.firestore.encoding import limits, resource_names
-from infra.embedded.firestore.encoding.field_paths import apply_mask, read_mask
+from infra.embedded.firestore.encoding.field_paths import apply_mask, projector, read_mask
 from infra.embedded.firestore.errors import StatusError, invalid_argument, not_found, unimplemented
 from infra.embedded.firestore.listen.stream import ListenStream
 from infra.embedded.firestore.queries import aggregations, structured_query
@@ -71,16 +71,17 @@ class Service:
         requested = {name: resource_names.parse_document(name, database) for name in request.documents}
         read = self._read(request, database)
         started = read.started_transaction
-        names, missing = iter(requested), []
+        names, missing, project = iter(requested), [], projector(mask)
         async for page in read.document_pages(list(requested.values())):
+            response = m.BatchGetResponse(read_time=m.timestamp(read.read_time))  # see `run_query`
             for stored, name in zip(page, names, strict=False):
                 if stored is None:
                     missing.append(name)
                     continue
-                response = m.BatchGetDocumentsResponse(transaction=started, read_time=m.timestamp(read.read_time))
-                response.found.CopyFrom(apply_mask(m.Document.FromString(stored.document), mask))
-                await call.write(response)
-                started = b""
+                response.found.ParseFromString(stored.document)
+                project(response.found)
+                response.transaction, started = started, b""
+                await call.write(response)  # serialized before this returns
         read_time = m.timestamp(read.read_time)
         for name in missing:
             await call.write(m.BatchGetDocumentsResponse(missing=name, transaction=started, read_time=read_time))
@@ -145,7 +146,7 @@ class Service:
         query = structured_query.read(request.parent, request.structured_query)
         read = self._read(request, query.parent.database)
         started, is_empty = read.started_transaction, True
-        project = query.projector()
+        project = projector(query.projection)
         async for page in read.pages(query):
             # A message never frees the memory of earlier documents, so each page has its own message.
             response = m.QueryResponse(read_time=m.timestamp(read.read_time))

@@ -8,7 +8,8 @@ letters, digits and `_`: `` a.`b.c`.d ``. A quoted name may contain dots, so use
 """
 
 import re
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 from infra.embedded.firestore.encoding import values
@@ -126,3 +127,27 @@ def apply_mask(document: Document, mask: Mask) -> Document:
     selected = Document(name=document.name, create_time=document.create_time, update_time=document.update_time)
     project(document.fields, mask, selected.fields)
     return selected
+
+
+def projector(paths: Mask) -> Callable[[Any], None]:
+    """Return a function that removes the fields that are not at `paths` from the document of a response.
+
+    None selects all fields.
+    """
+    if paths is None:
+        return lambda document: None
+    if any(len(path) > 1 for path in paths):
+        return partial(_project_nested, paths)
+    selected = frozenset(name for (name,) in paths)
+
+    def remove_others(document: Any) -> None:  # in half the time of `apply_mask`
+        fields = document.fields
+        for name in [name for name in fields if name not in selected]:
+            del fields[name]
+
+    return remove_others
+
+
+def _project_nested(paths: Mask, document: Any) -> None:
+    whole = Document.FromString(document.SerializeToString())
+    document.ParseFromString(apply_mask(whole, paths).SerializeToString())
