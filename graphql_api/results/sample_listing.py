@@ -135,7 +135,7 @@ class SampleListing:
     async def _without_sample(self, submitter: str, results: Sequence[Any]) -> list[str]:
         """Return the ids of the results whose samples do not exist. Other samples can have their ids."""
         paths = {document_paths.sample(submitter, result.name.rpartition("/")[2]): result for result in results}
-        headers = await self._firestore.batch_get(paths, mask=("state_on_arrival", "submitted_at"))
+        headers = await self._firestore.batch_get_page(paths, mask=("state_on_arrival", "submitted_at"))
         return [path.rpartition("/")[2] for path, result in paths.items() if is_kept(result, headers.get(path))]
 
     async def pending_ids(
@@ -195,7 +195,7 @@ class SampleListing:
     async def _are_in_state(self, submitter: str, state: SampleState, headers: Sequence[Any]) -> list[bool]:
         """Return whether each of these accepted samples is in a state."""
         paths = [document_paths.result(submitter, header.name.rpartition("/")[2]) for header in headers]
-        results = await self._firestore.batch_get(paths, mask=("status", "sample_update_time", "submitted_at"))
+        results = await self._firestore.batch_get_page(paths, mask=("status", "sample_update_time", "submitted_at"))
         return [_state(header, results.get(path)) == state for header, path in zip(headers, paths, strict=True)]
 
 

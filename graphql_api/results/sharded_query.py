@@ -17,6 +17,7 @@ from graphql_api.results.ordered_query import OrderedQuery
 from graphql_api.results.pagination import Cursor, Page, PageRequest
 from storage.documents import document_paths
 from storage.firestore.client import Firestore
+from storage.firestore.reads.page_reader import MIN_DOCUMENTS
 
 DocumentFilter = Callable[[Sequence[Any]], Awaitable[Sequence[bool]]]
 """Returns for each document whether it meets a condition that Firestore cannot check."""
@@ -24,8 +25,6 @@ DocumentFilter = Callable[[Sequence[Any]], Awaitable[Sequence[bool]]]
 _FILTERED_BATCH_SIZE = 200
 _MAX_SCANNED = 2_000
 _MIN_SHARD_BATCH_SIZE = 100
-_MIN_THREAD_BATCH_SIZE = 20
-"""Reading at least this number of documents takes less processor time in a thread."""
 
 
 class ShardedQuery:
@@ -176,7 +175,7 @@ class ShardedQuery:
         read: Callable[..., Awaitable[list[Any]]] = self._firestore.documents
         if encoded:
             read = self._firestore.encoded_page
-        elif limit >= _MIN_THREAD_BATCH_SIZE:
+        elif limit >= MIN_DOCUMENTS:
             read = self._firestore.page
         return await asyncio.gather(*(read(self._parent, message, read_time) for message in messages))
 

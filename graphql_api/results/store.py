@@ -34,7 +34,7 @@ class Store:
             for sample_id in ids
             if document_paths.is_sample_id(sample_id)
         }
-        documents = await self._firestore.batch_get(paths, mask=HEADER_FIELDS)
+        documents = await self._firestore.batch_get_page(paths, mask=HEADER_FIELDS)
         decoded = await self._turns.of(submitter).map(partial(decode_header, submitter), documents.values())
         return dict(zip(map(paths.__getitem__, documents), decoded, strict=True))
 
@@ -45,14 +45,14 @@ class Store:
             for sample_id in ids
             if document_paths.is_sample_id(sample_id)
         }
-        documents = await self._firestore.batch_get(paths)
+        documents = await self._firestore.batch_get_page(paths)
         decoded = await self._turns.of(submitter).map(partial(decode_result, submitter), documents.values())
         return dict(zip(map(paths.__getitem__, documents), decoded, strict=True))
 
     async def failed_attempts(self, submitter: str, ids: Collection[str]) -> Mapping[str, FailedAttempts]:
         """Return the failed attempts to compute samples, by id. Most samples have none."""
         paths = {document_paths.failed_attempts(submitter, sample_id): sample_id for sample_id in ids}
-        documents = await self._firestore.batch_get(paths)
+        documents = await self._firestore.batch_get_page(paths)
         return {
             paths[path]: FailedAttempts.from_fields(
                 encoding.from_document(document), encoding.to_datetime(document.update_time)

@@ -29,7 +29,7 @@ from storage.firestore.messages import (
     StructuredQuery,
 )
 from storage.firestore.reads.page_messages import EncodedPage, Page
-from storage.firestore.reads.page_reader import PageReader
+from storage.firestore.reads.page_reader import MIN_DOCUMENTS, PageReader
 from storage.firestore.retry import TRANSIENT, backoff
 
 ResponseT = TypeVar("ResponseT")
@@ -94,18 +94,31 @@ class Firestore(Database):
 
         A `mask` limits the fields that are read.
         """
-        request = BatchGetDocumentsRequest(database=self.database, documents=[self.name(path) for path in paths])
+        request = self._batch_get_request(paths, mask, read_time)
         if not request.documents:
             return {}
-        if mask:
-            request.mask.field_paths.extend(mask)
-        if read_time is not None:
-            request.read_time.FromDatetime(read_time)
         documents = {}
         async for response in self._read(self._batch_get, request):
             if response.HasField("found"):
                 documents[self.path(response.found.name)] = response.found
         return documents
+
+    async def batch_get_page(self, paths: Collection[str], *, mask: Collection[str] = ()) -> dict[str, Document]:
+        """Return the same documents as `batch_get`. For many documents, this takes less processor time."""
+        if self._page_reader is None or len(paths) < MIN_DOCUMENTS:
+            return await self.batch_get(paths, mask=mask)
+        found = await self._page("BatchGetDocuments", Page, self._batch_get_request(paths, mask))
+        return {self.path(document.name): document for document in found}
+
+    def _batch_get_request(
+        self, paths: Iterable[str], mask: Collection[str], read_time: datetime | None = None
+    ) -> BatchGetDocumentsRequest:
+        request = BatchGetDocumentsRequest(database=self.database, documents=[self.name(path) for path in paths])
+        if mask:
+            request.mask.field_paths.extend(mask)
+        if read_time is not None:
+            request.read_time.FromDatetime(read_time)
+        return request
 
     async def document_ids(self, collection: str) -> list[str]:
         """Return the ids in a collection of the root, including missing documents that have subcollections."""
@@ -140,19 +153,16 @@ class Firestore(Database):
         """Return the same documents as `documents`. For many documents, this takes less processor time."""
         if self._page_reader is None:
             return await self.documents(parent, query, read_time)
-        return await self._page(Page, parent, query, read_time)
+        return await self._page("RunQuery", Page, self._query_request(parent, query, read_time))
 
     async def encoded_page(self, parent: str, query: StructuredQuery, read_time: datetime | None) -> list[Any]:
         """Return the same documents as `page`, with encoded values. Parse the values with `page_messages.column`."""
-        return await self._page(EncodedPage, parent, query, read_time)
+        return await self._page("RunQuery", EncodedPage, self._query_request(parent, query, read_time))
 
-    async def _page(
-        self, page_class: Any, parent: str, query: StructuredQuery, read_time: datetime | None
-    ) -> list[Any]:
+    async def _page(self, method: str, page_class: Any, request: Message) -> list[Any]:
         if self._page_reader is None:
             raise ValueError("This client has no page reader; connect it with `Firestore.connect`")
-        run_query = partial(self._page_reader.run_query, page_class)
-        pages = self._read(run_query, self._query_request(parent, query, read_time))
+        pages = self._read(partial(self._page_reader.read, method, page_class), request)
         return [document async for page in pages for document in page]
 
     def _query_request(self, parent: str, query: StructuredQuery, read_time: datetime | None) -> RunQueryRequest:

@@ -1,8 +1,8 @@
 """Messages that hold all documents of a page, or all values of a column.
 
-If encoded messages of protobuf follow one another, a parser joins their lists. Together, the responses of a query are
-therefore a message with a list of documents. In the same way, some `Value`s are a message with lists of doubles,
-integers, times and maps.
+If encoded messages of protobuf follow one another, a parser joins their lists. Together, the responses of RunQuery or
+BatchGetDocuments are therefore a message with a list of documents. In the same way, some `Value`s are a message with
+lists of doubles, integers, times and maps.
 
 The values of a column can thus be parsed together. For this, a page is read whose documents have encoded values.
 """

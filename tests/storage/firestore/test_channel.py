@@ -18,6 +18,7 @@ from storage.firestore import channel, encoding
 from storage.firestore.client import Firestore
 from storage.firestore.database import Database
 from storage.firestore.errors import FirestoreError
+from storage.firestore.reads.page_reader import MIN_DOCUMENTS
 
 SERVICE = "/google.firestore.v1.Firestore/"
 QUERY: Any = query.StructuredQuery.pb()()
@@ -63,6 +64,7 @@ CALLS: dict[str, Callable[[Firestore], Awaitable[object]]] = {
     "batch_write": lambda firestore: firestore.batch_write([encoding.to_write(firestore.name("a/b"), {})]),
     "commit": lambda firestore: firestore.commit([encoding.to_write(firestore.name("a/b"), {})]),
     "batch_get": lambda firestore: firestore.batch_get(["a/b"]),
+    "batch_get_page": lambda firestore: firestore.batch_get_page([f"a/{number}" for number in range(MIN_DOCUMENTS)]),
     "document_ids": lambda firestore: firestore.document_ids("a"),
     "run_query": lambda firestore: anext(firestore.run_query("", QUERY)),
     "documents": lambda firestore: firestore.documents("", QUERY),

@@ -9,8 +9,14 @@ import grpc
 import grpc.aio
 
 from storage.firestore.client import Firestore
-from storage.firestore.messages import RunQueryRequest, RunQueryResponse, StructuredQuery
-from storage.firestore.reads.page_reader import OPTIONS, PageReader
+from storage.firestore.messages import (
+    BatchGetDocumentsRequest,
+    BatchGetDocumentsResponse,
+    RunQueryRequest,
+    RunQueryResponse,
+    StructuredQuery,
+)
+from storage.firestore.reads.page_reader import MIN_DOCUMENTS, OPTIONS, PageReader
 from tests.storage.firestore import one_method
 
 
@@ -45,7 +51,14 @@ async def connect(queries: Queries) -> AsyncIterator[Firestore]:
     method = grpc.unary_stream_rpc_method_handler(
         queries.run_query, RunQueryRequest.FromString, RunQueryResponse.SerializeToString
     )
-    async with one_method.listen("RunQuery", method) as address:
+    async with serve("RunQuery", method) as firestore:
+        yield firestore
+
+
+@asynccontextmanager
+async def serve(name: str, method: Any) -> AsyncIterator[Firestore]:
+    """Serve the method `name` on the loopback; yield a client that reads pages."""
+    async with one_method.listen(name, method) as address:
         reader = PageReader(lambda: grpc.insecure_channel(address, options=OPTIONS))
         channel = grpc.aio.insecure_channel(address)
         firestore = Firestore(channel, one_method.DATABASE, timeout_seconds=30, page_reader=reader)
@@ -80,3 +93,27 @@ async def test_a_call_ends_with_the_task_that_waits_for_its_page() -> None:
         queries.is_hanging = False
 
         assert len(await firestore.page("a/b", StructuredQuery())) == 3
+
+
+async def test_few_and_many_documents_are_read_by_their_paths() -> None:
+    """A page of documents is the same as single documents. Missing documents are left out."""
+    requests: list[Any] = []
+
+    async def batch_get(request: Any, context: Any) -> AsyncIterator[Any]:
+        requests.append(request)
+        for name in request.documents[::2]:
+            yield BatchGetDocumentsResponse(found={"name": name, "fields": {"n": {"integer_value": 1}}})
+        for name in request.documents[1::2]:
+            yield BatchGetDocumentsResponse(missing=name)
+
+    method = grpc.unary_stream_rpc_method_handler(
+        batch_get, BatchGetDocumentsRequest.FromString, BatchGetDocumentsResponse.SerializeToString
+    )
+    async with serve("BatchGetDocuments", method) as firestore:
+        for count in (0, 1, MIN_DOCUMENTS - 1, MIN_DOCUMENTS, 300):
+            paths = [f"a/{number}" for number in range(count)]
+            page = await firestore.batch_get_page(paths, mask=("n",))
+
+            assert list(page) == paths[::2]
+            assert page == await firestore.batch_get(paths, mask=("n",))
+    assert all(request.mask.field_paths == ["n"] for request in requests)
