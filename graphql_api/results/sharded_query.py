@@ -23,6 +23,7 @@ DocumentFilter = Callable[[Sequence[Any]], Awaitable[Sequence[bool]]]
 """Returns for each document whether it meets a condition that Firestore cannot check."""
 
 _FILTERED_BATCH_SIZE = 200
+_MAX_FILTERED_BATCH_SIZE = 500
 _MAX_SCANNED = 2_000
 _MIN_SHARD_BATCH_SIZE = 100
 
@@ -58,15 +59,20 @@ class ShardedQuery:
         position, scanned = request.start, 0
         while scanned < _MAX_SCANNED:
             documents = await self._read(request, position, limit)
+            previous = None
             for document, is_match in zip(documents, await self._matches(documents), strict=False):
                 if is_match and len(edges) == request.size:
-                    return _page(request, edges, has_more=True, scanned_to=position)
-                position = self._query.cursor(document)
+                    scanned_to = position if previous is None else self._query.cursor(previous)
+                    return _page(request, edges, has_more=True, scanned_to=scanned_to)
                 if is_match:
-                    edges.append((position, document))
+                    edges.append((self._query.cursor(document), document))
+                previous = document
+            if previous is not None:
+                position = self._query.cursor(previous)
             if len(documents) < limit:
                 return _page(request, edges, has_more=False, scanned_to=position)
             scanned += len(documents)
+            limit = min(2 * limit, _MAX_FILTERED_BATCH_SIZE, _MAX_SCANNED - scanned)
         return _page(request, edges, has_more=True, scanned_to=position)
 
     async def first(self) -> Any:
