@@ -6,7 +6,7 @@ deleted last, because sign-in tokens name only a key.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from graphql_api.auth.api_keys import ApiKey
@@ -36,7 +36,7 @@ class Eraser:
     async def check_keys(self) -> None:
         """Raise `BadRequest` if the submitter has a valid API key, with which a client could submit samples."""
         now = datetime.now(UTC)
-        async for page in self._pages("", self._keys()):
+        async for page in self._firestore.pages("", self._keys(), PAGE_SIZE):
             if any(_is_valid_key(each, now) for each in page):
                 raise BadRequest(
                     f"{self._submitter} has a valid API key; first revoke its keys with "
@@ -46,11 +46,12 @@ class Eraser:
     async def erase(self) -> Counter[str]:
         """Delete all documents of the submitter. Return the number of deleted documents by collection."""
         erased: Counter[str] = Counter()
-        async for page in self._pages(document_paths.submitter(self._submitter), _descendants()):
+        parent = document_paths.submitter(self._submitter)
+        async for page in self._firestore.pages(parent, _descendants(), PAGE_SIZE):
             await self._delete(page, erased)
         for collection in _NAMING_SUBMITTERS:
             await self._delete_selected(collection, lambda fields: fields.get("submitter") == self._submitter, erased)
-        keys = [key async for page in self._pages("", self._keys()) for key in page]
+        keys = [key async for page in self._firestore.pages("", self._keys(), PAGE_SIZE) for key in page]
         digests = {each.name.rpartition("/")[2] for each in keys}
         await self._delete_selected(
             document_paths.SIGN_IN_TOKENS, lambda fields: fields.get("key_digest") in digests, erased
@@ -60,7 +61,7 @@ class Eraser:
 
     async def _delete_selected(self, collection: str, selects: Selector, erased: Counter[str]) -> None:
         """Delete some documents of a collection of the root. It has no indexes, so all its documents are read."""
-        async for page in self._pages("", _collection(collection)):
+        async for page in self._firestore.pages("", _collection(collection), PAGE_SIZE):
             await self._delete([each for each in page if selects(encoding.from_document(each))], erased)
 
     async def _delete(self, documents: Sequence[Document], erased: Counter[str]) -> None:
@@ -69,15 +70,6 @@ class Eraser:
             if isinstance(outcome, Exception):
                 raise outcome
             erased[document.name.split("/")[-2]] += 1
-
-    async def _pages(self, parent: str, query: StructuredQuery) -> AsyncIterator[list[Document]]:
-        """Yield the documents of a query in the order of their names."""
-        query.limit.value = PAGE_SIZE
-        query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = "__name__"
-        while page := await self._firestore.documents(parent, query):
-            yield page
-            del query.start_at.values[:]
-            query.start_at.values.add(reference_value=page[-1].name)
 
     def _keys(self) -> StructuredQuery:
         query = _collection(document_paths.API_KEYS)

@@ -12,7 +12,7 @@ from storage.documents import Header, RetryLater, Upload, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
-from storage.firestore.messages import Document, StructuredQuery
+from storage.firestore.messages import StructuredQuery
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 MIN_AGE = timedelta(hours=1)
@@ -71,8 +71,8 @@ class Uploads:
         """Remove the chunks of uploads older than `min_age` to which no header refers. Return the number of uploads."""
         now = await self._firestore.now()
         removed = 0
-        after = ""
-        while page := await self._page(after):
+        stored = StructuredQuery(from_=[{"collection_id": document_paths.UPLOADS}])
+        async for page in self._firestore.pages("", stored, _PAGE_SIZE):
             for document in page:
                 if now - encoding.to_datetime(document.update_time) >= min_age:
                     document_id = document.name.rpartition("/")[2]
@@ -80,15 +80,6 @@ class Uploads:
                     await self._remove_unused_chunks(upload)
                     await self._writer.write(encoding.to_delete(document.name), upload.submitter)
                     removed += 1
-            after = page[-1].name
         if removed:
             logger.info("removed the chunks of %d uploads that were interrupted", removed)
         return removed
-
-    async def _page(self, after: str) -> list[Document]:
-        query = StructuredQuery(from_=[{"collection_id": document_paths.UPLOADS}], limit={"value": _PAGE_SIZE})
-        query.order_by.add(direction=1).field.field_path = "__name__"
-        if after:
-            query.start_at.values.add(reference_value=after)
-            query.start_at.before = False
-        return await self._firestore.documents("", query)

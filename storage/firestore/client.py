@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Collection, Iterable
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -154,6 +154,28 @@ class Firestore(Database):
         if self._page_reader is None:
             return await self.documents(parent, query, read_time)
         return await self._page("RunQuery", Page, self._query_request(parent, query, read_time))
+
+    async def pages(
+        self, parent: str, query: StructuredQuery, size: int, read_time: datetime | None = None
+    ) -> AsyncGenerator[list[Document], None]:
+        """Yield all documents that match a query, in pages of up to `size`. No page is empty.
+
+        The documents are in the order of the query, and then of their names. If the query selects fields, it must also
+        select the fields of its order, because the next page starts after the last document of the page before.
+        """
+        fields = [each.field.field_path for each in query.order_by]
+        following = StructuredQuery()
+        following.CopyFrom(query)
+        following.limit.value = size
+        following.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = "__name__"
+        while page := await self.page(parent, following, read_time):
+            yield page
+            if len(page) < size:
+                return
+            last = page[-1]
+            del following.start_at.values[:]
+            following.start_at.values.extend(last.fields[field] for field in fields)
+            following.start_at.values.add(reference_value=last.name)
 
     async def encoded_page(self, parent: str, query: StructuredQuery, read_time: datetime | None) -> list[Any]:
         """Return the same documents as `page`, with encoded values. Parse the values with `page_messages.column`."""

@@ -1,6 +1,7 @@
 """The stored documents of the hourly archive, read by path or as a range of days."""
 
 from collections.abc import AsyncGenerator, Collection
+from contextlib import aclosing
 from datetime import date, datetime
 
 from storage.documents import Labels, document_paths, labels
@@ -49,15 +50,11 @@ class ArchiveStore:
         query = self._query(first, last, having)
         for field in ("format_version", "labels", "total" if resolution is Resolution.DAY else "hours"):
             query.select.fields.add(field_path=field)
-        while True:
-            documents = await self._firestore.page(document_paths.submitter(self._submitter), query, read_time)
-            for document in documents:
-                yield _decode(document, is_series=having is not None)
-            if len(documents) < _BATCH_SIZE:
-                return
-            del query.start_at.values[:]
-            query.start_at.values.add(reference_value=documents[-1].name)
-            query.start_at.before = False
+        parent = document_paths.submitter(self._submitter)
+        async with aclosing(self._firestore.pages(parent, query, _BATCH_SIZE, read_time)) as pages:
+            async for page in pages:
+                for document in page:
+                    yield _decode(document, is_series=having is not None)
 
     def write(self, day: ArchivedDay) -> Write:
         """Return the write that stores a day. The write fails if the document has changed after it was read."""
@@ -69,7 +66,6 @@ class ArchiveStore:
         parent = document_paths.submitter(self._submitter)
         query = StructuredQuery()
         query.from_.add(collection_id=collection)
-        query.limit.value = _BATCH_SIZE
         if having:
             add_condition(query, "label_terms", _Operator.ARRAY_CONTAINS, labels.term(having))
         for operator, name in (
@@ -77,7 +73,6 @@ class ArchiveStore:
             (_Operator.LESS_THAN, f"{last.isoformat()}~"),  # after the name of each series of the last day
         ):
             add_name_condition(query, operator, self._firestore.name(f"{parent}/{collection}/{name}"))
-        query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = "__name__"
         return query
 
 

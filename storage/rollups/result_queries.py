@@ -80,8 +80,7 @@ class ResultQueries:
             query = _query_of_each_status(shard, _computed_within(since, LATEST))
             add_condition(query, "status", _Operator.EQUAL, Status.FAILED.value)
             add_condition(query, "statistics_version", _Operator.EQUAL, STATISTICS_VERSION)
-            for field in ("computed_at", "__name__"):
-                query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = field
+            query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = "computed_at"
             async for documents in self._batches(query, read_time, ()):
                 found += sum(document.create_time == document.update_time for document in documents)
         return found
@@ -124,24 +123,12 @@ class ResultQueries:
     async def _count(self, queries: Sequence[StructuredQuery], read_time: datetime | None) -> int:
         return sum(await asyncio.gather(*(self._firestore.count(self._parent, each, read_time) for each in queries)))
 
-    async def _batches(
+    def _batches(
         self, query: StructuredQuery, read_time: datetime, select: Sequence[str] = _SELECTED
     ) -> AsyncGenerator[Sequence[Document], None]:
-        query.limit.value = _BATCH_SIZE
-        order = [each.field.field_path for each in query.order_by][:-1]
-        for field in (*order, *select):
+        for field in (*(each.field.field_path for each in query.order_by), *select):
             query.select.fields.add(field_path=field)
-        while True:
-            documents = await self._firestore.page(self._parent, query, read_time)
-            if documents:
-                yield documents
-            if len(documents) < _BATCH_SIZE:
-                return
-            last = documents[-1]
-            del query.start_at.values[:]
-            query.start_at.values.extend(last.fields[field] for field in order)
-            query.start_at.values.add(reference_value=last.name)
-            query.start_at.before = False
+        return self._firestore.pages(self._parent, query, _BATCH_SIZE, read_time)
 
 
 def add_result(merged: MergedStatistics, document: Document) -> None:
@@ -170,7 +157,7 @@ def _query(shard: int, order: str, bounds: Sequence[tuple[str, int, datetime]] =
     """Return a query of the computed results of a shard in the order of a composite index."""
     query = _query_of_each_status(shard, bounds)
     add_condition(query, "status", _Operator.EQUAL, Status.COMPUTED.value)
-    for field in (*dict.fromkeys((order, *INDEXED_FIELDS)), "__name__"):
+    for field in dict.fromkeys((order, *INDEXED_FIELDS)):
         query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = field
     return query
 

@@ -153,21 +153,15 @@ class RollupStore:
         self, first: date, end: datetime, read_time: datetime, select: Sequence[str] = ()
     ) -> AsyncGenerator[tuple[date, Document], None]:
         """Yield each document of the days that start at or after `first` and before `end`, with its day."""
-        query = self._query(first, end, select)
-        while True:
-            page = await self._firestore.page(document_paths.submitter(self._submitter), query, read_time)
-            for document in page:
-                yield _day(document), document
-            if len(page) < self.kind.batch_size:
-                return
-            del query.start_at.values[:]
-            query.start_at.values.add(reference_value=page[-1].name)
-            query.start_at.before = False
+        parent, query = document_paths.submitter(self._submitter), self._query(first, end, select)
+        async with aclosing(self._firestore.pages(parent, query, self.kind.batch_size, read_time)) as pages:
+            async for page in pages:
+                for document in page:
+                    yield _day(document), document
 
     def _query(self, first: date, end: datetime, select: Sequence[str]) -> StructuredQuery:
         query = StructuredQuery()
         query.from_.add(collection_id=self.kind.collection)
-        query.limit.value = self.kind.batch_size
         for path in select:
             query.select.fields.add(field_path=path)
         has_end = end == Resolution.DAY.start_of(end)
@@ -177,7 +171,6 @@ class RollupStore:
         ):
             path = document_paths.rollup(self._submitter, name, self.kind.collection)
             add_name_condition(query, operator, self._firestore.name(path))
-        query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = "__name__"
         return query
 
 

@@ -9,6 +9,7 @@ the result a new id. If it is REJECTED, the function computes nothing, so the re
 """
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
 
 from storage.documents import Arrival, document_paths
@@ -44,16 +45,10 @@ class DueResults:
         """
         now = await self._firestore.now()
         for shard in self._shards:
-            query = _query(shard, now)
-            while True:
-                documents = await self._firestore.page(self._parent, query)
-                yield await self._without_sample(documents) if documents else []
-                if len(documents) < _BATCH_SIZE:
-                    break
-                del query.start_at.values[:]
-                query.start_at.values.append(documents[-1].fields["archive_at"])
-                query.start_at.values.add(reference_value=documents[-1].name)
-                query.start_at.before = False
+            async with aclosing(self._firestore.pages(self._parent, _query(shard, now), _BATCH_SIZE)) as pages:
+                async for results in pages:
+                    yield await self._without_sample(results)
+            yield []  # so that the caller checks its deadline, even if no result of this shard is due
 
     async def _without_sample(self, results: Sequence[Document]) -> list[Document]:
         """Return the results whose samples do not exist, and did not exist `SETTLED` ago."""
@@ -84,9 +79,7 @@ def _query(shard: int, now: datetime) -> StructuredQuery:
     query.from_.add(collection_id=document_paths.RESULTS)
     add_condition(query, "shard", _Operator.EQUAL, shard)
     add_condition(query, "archive_at", _Operator.LESS_THAN_OR_EQUAL, now)
-    for field in ("archive_at", "__name__"):
-        query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = field
-    query.limit.value = _BATCH_SIZE
+    query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = "archive_at"
     for field in _SELECTED:
         query.select.fields.add(field_path=field)
     return query

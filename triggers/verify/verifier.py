@@ -67,10 +67,11 @@ class Verifier:
     async def problems(self) -> AsyncIterator[str]:
         """Yield a line for each problem."""
         # The next page is read while this page is verified: Firestore and this process work at the same time.
-        reading = asyncio.create_task(self._page(after=None))
+        pages = self._pages()
+        reading = asyncio.ensure_future(anext(pages, None))
         try:
-            while (page := await reading).headers:
-                reading = asyncio.create_task(self._page(after=page.headers[-1].name))
+            while (page := await reading) is not None:
+                reading = asyncio.ensure_future(anext(pages, None))
                 for header in page.headers:
                     # The next page is read meanwhile, even if the verification of small samples never waits.
                     await asyncio.sleep(0)
@@ -81,18 +82,14 @@ class Verifier:
         finally:
             reading.cancel()
 
-    async def _page(self, after: str | None) -> _Page:
-        """Read the next headers in the order of their names, and their results."""
+    async def _pages(self) -> AsyncIterator[_Page]:
+        """Yield the headers in the order of their names, and their results."""
         parent = "" if self._submitter is None else document_paths.submitter(self._submitter)
         query = StructuredQuery()
         query.from_.add(collection_id=document_paths.SAMPLES, all_descendants=self._submitter is None)
-        query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = "__name__"
-        query.limit.value = PAGE_SIZE
-        if after is not None:
-            query.start_at.values.add(reference_value=after)
-        headers = await self._firestore.documents(parent, query)
-        paths = [_result_path(self._firestore.path(header.name)) for header in headers]
-        return _Page(headers, await self._firestore.batch_get(paths))
+        async for headers in self._firestore.pages(parent, query, PAGE_SIZE):
+            paths = [_result_path(self._firestore.path(header.name)) for header in headers]
+            yield _Page(headers, await self._firestore.batch_get(paths))
 
     async def _verify(self, document: Document, stored: Document | None) -> AsyncIterator[str]:
         self.totals.samples += 1
