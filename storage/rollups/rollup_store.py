@@ -1,7 +1,7 @@
 """The stored rollups of a submitter: a few documents for each day, usually one."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -37,18 +37,23 @@ _Operator = StructuredQuery.FieldFilter
 
 @dataclass(slots=True)
 class Window:
-    """The snapshots of rollups until `end`, by the start of the hour or the day, and by series."""
+    """The snapshots of rollups from `start` up to `end`, by the start of the hour or the day, and by series."""
 
+    start: datetime
     end: datetime
     snapshots: dict[tuple[datetime, Series], Snapshot] = field(default_factory=dict)
     bytes: int = 0
 
-    def add(self, key: tuple[datetime, Series], snapshot: Snapshot) -> None:
-        """Add a snapshot, unless another document has a later snapshot of the same span (`day_rollups.py`)."""
-        earlier = self.snapshots.get(key)
-        if earlier is None or earlier.as_of < snapshot.as_of:
-            self.snapshots[key] = snapshot
-            self.bytes += _size(snapshot) - (0 if earlier is None else _size(earlier))
+    def add(self, series: Series, snapshots: Iterable[tuple[datetime, Snapshot]]) -> None:
+        """Add the snapshots of a series in this window, by the start of the hour or the day.
+
+        If another document has a later snapshot of the same span (`day_rollups.py`), keep the later one.
+        """
+        for first, snapshot in snapshots:
+            earlier = self.snapshots.get((first, series))
+            if self.start <= first < self.end and (earlier is None or earlier.as_of < snapshot.as_of):
+                self.snapshots[first, series] = snapshot
+                self.bytes += _size(snapshot) - (0 if earlier is None else _size(earlier))
 
     def shorten(self) -> None:
         """Move `end` to an earlier hour or day, so that the snapshots before it fit. Keep at least the first one."""
@@ -90,7 +95,7 @@ class RollupStore:
         is_small = 0 < len(series) <= MAX_SELECTED_SERIES
         paths = [f"{stored}.{_quoted(each)}" for each in series] if is_small else [stored]
         while start < end:
-            window, latest = Window(end), start.date()
+            window, latest = Window(start, end), start.date()
             documents = self._documents(start.date(), end, read_time, ["format_version", *paths])
             async with aclosing(documents):
                 async for day, document in documents:
@@ -99,7 +104,7 @@ class RollupStore:
                     if day > latest and window.bytes >= MAX_BYTES_AT_MIDNIGHT:
                         window.end = midnight_of(day)
                         yield window
-                        window = Window(end)
+                        window = Window(window.end, end)
                     latest = day
                     fields = document.fields
                     if fields["format_version"].integer_value != FORMAT_VERSION or stored not in fields:
@@ -107,9 +112,7 @@ class RollupStore:
                     members = fields[stored].map_value.fields
                     for each in filter(selects, members):
                         await pause()
-                        for first, snapshot in _snapshots(day, members[each].bytes_value, resolution):
-                            if start <= first < window.end:
-                                window.add((first, each), snapshot)
+                        window.add(each, _snapshots(day, members[each].bytes_value, resolution))
                     if window.bytes > MAX_BYTES:
                         window.shorten()
             yield window
