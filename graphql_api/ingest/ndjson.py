@@ -64,12 +64,8 @@ async def split(
                 body.check_client()
                 *ends, rest = chunk[start : start + _STEP_BYTES].split(b"\n")
                 for end in ends:
-                    if incomplete.length or len(end) > max_line_bytes:
-                        batch_bytes += incomplete.length + len(end)
-                        line = incomplete.end(end)
-                    else:
-                        batch_bytes += len(end)
-                        line = end
+                    batch_bytes += incomplete.length + len(end)
+                    line = incomplete.end(end) if incomplete.length or len(end) > max_line_bytes else end
                     if line and (isinstance(line, TooLarge) or not line.isspace()):
                         batch.append((number, line))
                     number += 1
