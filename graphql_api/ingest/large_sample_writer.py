@@ -59,14 +59,16 @@ class LargeSampleWriter:
         raw: bytes,
         submitter: str,
         idempotency_key: str | ContentKey | None,
+        *,
         validate: Callable[[Identity | None], Sample],
+        check: Callable[[Identity], Awaitable[None]] | None,
         expire_at: datetime | None,
-        check: Callable[[Identity], Awaitable[None]] | None = None,
     ) -> AsyncIterator[Sample]:
         """Write the chunks of `raw` and yield the sample from `validate`. The caller then writes the header.
 
-        The chunks expire at `expire_at`. The header that the caller writes must expire at the same time. If `check`
-        raises an error, no chunk is written.
+        `validate` runs in a thread. It gets the identity of the sample, or None if the sample may contain its own
+        idempotency key. If `check` raises an error, no chunk is written. The chunks expire at `expire_at`. The header
+        that the caller writes must expire at the same time.
 
         If the validation, the write of a chunk, or the caller fails, the error is raised. The chunks are then removed
         after a delay, unless the header was written.

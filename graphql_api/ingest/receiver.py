@@ -193,7 +193,12 @@ class Receiver:
             reservation.resize(len(raw))
             try:
                 async with self._large_samples.write_chunks(
-                    raw, submitter, idempotency_key, validate, settings.expiry.sample, check
+                    raw,
+                    submitter,
+                    idempotency_key,
+                    validate=validate,
+                    check=check,
+                    expire_at=settings.expiry.sample,
                 ) as sample:
                     (outcome,) = await self._write_headers([sample], sender, settings.expiry, supersedes)
                     if isinstance(outcome, Exception):
