@@ -149,8 +149,11 @@ class Result:
             fields["problem"] = self.problem.fields()
         return fields
 
-    def is_of(self, submitted_at: datetime) -> bool:
-        """Return whether this result belongs to the sample that was submitted at this time, as `is_of_sample` does."""
+    def is_of_sample(self, submitted_at: datetime) -> bool:
+        """Return whether this result belongs to the sample that was submitted at this time.
+
+        The function `is_of_sample` says the same about the fields of a stored result.
+        """
         known = self.sample_update_time if self.status is Status.DELETED else self.submitted_at
         return known is None or known >= submitted_at
 
