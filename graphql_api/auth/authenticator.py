@@ -123,7 +123,7 @@ class Authenticator:
     def known_submitter(self, key: str | None) -> str:
         """Return the submitter of a key that is in the cache of valid keys.
 
-        Return a text that is not a submitter for other keys, and an empty text for no key.
+        For any other key, return a text that is not the name of a submitter. Without a key, return an empty text.
         """
         if not key:
             return ""

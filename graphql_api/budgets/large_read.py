@@ -34,11 +34,11 @@ class LargeRead:
         self.end()
 
     async def reserve(self, byte_count: int, response_bytes: int = 0) -> None:
-        """Reserve memory for documents of `byte_count` bytes in total, if they or `response_bytes` of them are large.
+        """Reserve memory for documents of `byte_count` bytes in total, which use `response_bytes` of the response.
 
-        A response can contain a document twice, or more often for further memory. Raises `RateLimited` if too many
-        operations wait, or if the share of the submitter is exhausted, and `Unavailable` if the memory budget is
-        exhausted.
+        Reserve nothing if both numbers are small. Two copies of each document in the response are included. Further
+        copies need more memory. Raises `RateLimited` if too many operations wait, or if the share of the submitter is
+        exhausted, and `Unavailable` if the memory budget is exhausted.
         """
         if max(byte_count, response_bytes) <= MIN_RESERVED_BYTES:
             return

@@ -4,7 +4,7 @@
 request needs about ten iterations. If 1,500 clients send a request each, and one iteration starts all of them, then
 each iteration takes half a second, and a request of another submitter takes several seconds. With turns, the requests
 of the 1,500 clients wait in a queue, and a request of another submitter starts in the next iteration. All requests with
-an unknown key count as one submitter, and all requests without a key as another one, for example health checks.
+an unknown key count as one submitter. All requests without a key, for example health checks, count as another one.
 
 `LoopTurns` cuts long work into steps, and runs one step in each iteration. Without turns, 40 requests that each work
 for 2 ms in the same iteration delay every other request by 80 ms. A submitter with 64 requests gets as many steps as a

@@ -78,8 +78,9 @@ class SampleListing:
         Firestore counts the samples, except in these cases:
 
         - DELETED samples are read.
-        - Without labels, COMPUTED, SUPERSEDED and FAILED samples need more reads if the selection has bounds, or if
-          results are kept longer than their samples: of all SUPERSEDED and FAILED results, or of the samples.
+        - Without labels, counts of COMPUTED, SUPERSEDED and FAILED samples need more reads if the selection has bounds,
+          or if results are kept longer than their samples. All SUPERSEDED and FAILED results are then read, or all
+          samples.
         """
         if state is None:
             counts = (self._headers(submitter, arrival, selection, ("shard",)).count() for arrival in Arrival)

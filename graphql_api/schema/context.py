@@ -166,8 +166,8 @@ class RawDocuments:
     async def load(self, header: Header) -> bytes:
         """Return the raw document of a sample.
 
-        Raises `TooLarge` if the raw documents of one operation exceed the maximum size of a sample, `RateLimited` if
-        the share of the submitter is exhausted, and `Unavailable` if the memory budget is.
+        Raises `TooLarge` if the raw documents of one operation exceed the maximum size of a sample. Raises
+        `RateLimited` if the share of the submitter is exhausted, and `Unavailable` if the memory budget is exhausted.
         """
         if header.id not in self._counted:  # count a document once, even if two fields read it
             if self._bytes + header.byte_count > self._max_bytes:

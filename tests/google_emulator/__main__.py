@@ -17,10 +17,10 @@ TESTS = (
 )
 """The main job, the subscription to one sample, corrections, deletion, recomputation and failures.
 
-Not here: subscriptions to all results, which the smoke test uses too. The read time of the emulator's snapshots can be
-later than the update time of documents that only a later snapshot contains: with four concurrent writers, of 314 of 480
-documents. On the embedded Firestore it was none. Firestore's snapshots are complete, so subscribers count on their read
-times.
+Tests of subscriptions to all results are left out, and the smoke test, which uses such a subscription. A snapshot of
+the emulator can lack documents that were written before its read time. With four concurrent writers, 314 of 480
+documents were missing and came in a later snapshot. With the embedded Firestore, no document was missing. Firestore's
+snapshots are complete, so subscribers rely on their read times.
 """
 
 _TIMEOUT_SECONDS = 900

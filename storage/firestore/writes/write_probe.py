@@ -19,7 +19,7 @@ class WriteProbe:
         self._firestore = firestore
         self._timeout_seconds = timeout_seconds
         self._accepted_at = -math.inf
-        """When Firestore last accepted a write. Not known at the start, and not after Firestore has refused one."""
+        """When Firestore last accepted a write. `-inf` at the start, and after Firestore has refused a write."""
         self._attempt: asyncio.Task[Unavailable | FirestoreError | None] | None = None
 
     def note_accepted(self) -> None:

@@ -40,7 +40,8 @@ MAX_LEVEL_EMPTIED_AT_ONCE = 3
 """Tables of higher levels are emptied in steps, because no commit runs while a table is emptied.
 
 A table of level 3 has up to 384,000 entries. To empty a table at once takes 0.2 µs per entry if its pages are cached.
-In an hour of load, a request took 7 s about when tables of 4 GiB were emptied. Steps take 1.2 to 2 µs per entry.
+In an hour of load, one request took 7 s, at about the time at which tables of 4 GiB were emptied. Steps take 1.2 to
+2 µs per entry.
 """
 
 _AFTER = "SELECT collection_number, key, size FROM {} WHERE (collection_number, key) > (?, ?)"
