@@ -11,10 +11,11 @@ from types import NoneType
 from typing import Annotated, Any, get_args, get_type_hints
 
 STATISTICS_VERSION = 4
-"""Increase this number when a statistic is added or its definition changes, so that earlier results are recomputed.
+"""Each result stores this number. If it is lower than the current one, the result is outdated: `recompute` selects it.
 
-Each result stores the number. Version 3 adds the labels of the sample, and version 4 the
-quantile sketch for summaries."""
+Increase the number by 1 for the first statistic that is added or changed after a release. Version 3 added the labels of
+the sample, and version 4 the quantile sketch for summaries.
+"""
 
 
 class Unit(Enum):
