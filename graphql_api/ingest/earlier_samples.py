@@ -32,6 +32,12 @@ Outcome = Header | Exception
 """The header of a stored sample, or the reason why it was not stored."""
 
 _MAX_ATTEMPTS = 8
+_MAX_DELETED_CORRECTIONS = 30
+"""The number of deleted corrections that are read, one after the other, to find a correction that still exists.
+
+Each read takes 2 ms of processor time. Without this limit, a request took 1.2 s of it after 600 deletions, even if its
+client had disconnected.
+"""
 _MARK_FIELDS = ("superseded_by", "expire_at")
 _EXPIRED_CORRECTION = (
     ", which has expired; if its result still exists, delete it with `deleteSamples`; then submit this sample without "
@@ -156,10 +162,15 @@ class EarlierSamples:
     async def _remaining_correction(self, submitter: str, correction: object) -> _Correction | None:
         """Return `correction`, or the sample that corrected it before it was deleted.
 
-        Return None if no correction remains.
+        Return None if no correction remains. Raises `Conflict` if too many of them were deleted.
         """
         seen: set[object] = set()
         while isinstance(correction, str) and correction not in seen:
+            if len(seen) == _MAX_DELETED_CORRECTIONS:
+                raise Conflict(
+                    f"the sample was corrected more than {_MAX_DELETED_CORRECTIONS} times, and these corrections were "
+                    "deleted; delete the sample too, and submit this sample without `supersedes` - at `supersedes`"
+                )
             seen.add(correction)
             paths = [document_paths.sample(submitter, correction), document_paths.result(submitter, correction)]
             documents = await self._firestore.batch_get(paths, mask=("status", *_MARK_FIELDS))

@@ -113,6 +113,23 @@ async def corrections(target: Target) -> None:
         await repeat(target, 64, act)
 
 
+_DELETED_CORRECTIONS = 200
+_DELETE = {"query": "mutation ($ids: [ID!]) { deleteSamples(ids: $ids) { id } }"}
+
+
+@attack(is_valid_work=True)
+async def corrections_of_a_sample_with_deleted_corrections(target: Target) -> None:
+    """Correct a sample 200 times in a row, delete the corrections, and submit invalid corrections of it."""
+    async with target.client(64, is_admin=True) as client:
+        ids = [(await client.post("/samples", content=SAMPLE)).json()["id"]]
+        for _ in range(_DELETED_CORRECTIONS):
+            corrected = await client.post("/samples", content=SAMPLE, headers={"x-supersedes": ids[-1]})
+            ids.append(corrected.json()["id"])
+        await client.post("/graphql", json=_DELETE | {"variables": {"ids": ids[1:]}})
+        body, headers = b'{"time_stamp": "unknown", "data": []}', {"x-supersedes": ids[0]}
+        await repeat(target, 64, lambda: client.post("/samples", content=body, headers=headers))
+
+
 _CLIENTS = 1_500
 _MANY_CLIENTS = {
     "samples": ("/samples", SAMPLE),

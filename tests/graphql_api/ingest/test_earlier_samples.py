@@ -8,8 +8,9 @@ import pytest
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.ingest.earlier_samples import EarlierSamples
 from graphql_api.limits import Limits
-from storage.documents import Identity, Sample, Unavailable
+from storage.documents import Conflict, Identity, Sample, Status, Unavailable, document_paths
 from storage.documents.validation.payload import validate
+from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.messages import Document, Write, WriteResult
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
@@ -83,3 +84,54 @@ async def test_a_correction_does_not_wait_for_others_without_end() -> None:
 
     assert waiting
     assert all(isinstance(error, Unavailable) for error in errors)
+
+
+class FirestoreOfDeletedCorrections:
+    """A Firestore in which each correction of the sample was itself corrected, and then deleted."""
+
+    def __init__(self, deleted: int) -> None:
+        self.reads = 0
+        self._deleted = [EARLIER_ID, *map(_id, range(deleted))]
+
+    async def batch_get(self, paths: list[str], mask: object) -> dict[str, Any]:
+        """Return the earlier sample, or the tombstones of deleted corrections."""
+        self.reads += 1
+        found: dict[str, Any] = {}
+        for number, sample_id in enumerate(self._deleted):
+            path = (document_paths.result if number else document_paths.sample)("local", sample_id)
+            if path in paths:
+                fields = {"status": Status.DELETED.value, "superseded_by": ([*self._deleted, None])[number + 1]}
+                found[path] = encoding.to_write(path, fields).update
+        return found
+
+
+def _id(number: int) -> str:
+    return f"{number:08}-0000-4000-8000-000000000001"
+
+
+@pytest.mark.parametrize("deleted", [0, 3, 30])
+async def test_a_sample_can_be_corrected_after_its_corrections_were_deleted(deleted: int) -> None:
+    """Each of them names the correction that replaced it, so each of them is read."""
+    firestore = FirestoreOfDeletedCorrections(deleted)
+
+    await _check(firestore)
+
+    assert firestore.reads == 1 + deleted
+
+
+async def test_a_correction_reads_a_bounded_number_of_deleted_corrections() -> None:
+    """Otherwise, a client that has deleted thousands of corrections occupies the server with each request."""
+    firestore = FirestoreOfDeletedCorrections(deleted=2_000)
+
+    with pytest.raises(Conflict, match="delete the sample too"):
+        await _check(firestore)
+
+    assert firestore.reads < 50
+
+
+async def _check(firestore: FirestoreOfDeletedCorrections) -> None:
+    """Check whether the earlier sample can be corrected."""
+    earlier = EarlierSamples(
+        cast(Firestore, firestore), cast(GroupCommitWriter, None), cast(Any, None), Budgets(Limits())
+    )
+    await earlier.check(Identity.of(RAW, "local", None), EARLIER_ID)
