@@ -19,11 +19,12 @@ from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Caller
 from graphql_api.auth.secret_text import digest
 from graphql_api.auth.sessions import Session, SessionStore
+from graphql_api.budgets.allowance import announce
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import Endpoint, public
 from graphql_api.errors import UnsupportedMediaType
 from graphql_api.graphql_server import http_request
-from graphql_api.graphql_server.http_request import header, is_same_origin, read_body, session_cookie
+from graphql_api.graphql_server.http_request import Credential, header, is_same_origin, read_body, session_cookie
 from graphql_api.graphql_server.media_types import is_json
 from storage.documents import BadRequest, Forbidden, Unauthenticated
 
@@ -57,7 +58,7 @@ class SessionEndpoints:
         if credential.key is None:
             return _response(None)
         try:
-            return _response(await self._services.authenticator.authenticate(credential))
+            return _response(await self._authenticate(request, credential))
         except Unauthenticated:
             if not credential.is_cookie:
                 raise
@@ -76,8 +77,7 @@ class SessionEndpoints:
                 "a session belongs to the submitter of its key; send the header x-submitter with later requests instead"
             )
         else:
-            caller = await self._services.authenticator.authenticate(credential)
-            self._services.budgets.allowance(caller).admit_request()
+            caller = await self._authenticate(request, credential)
             key_digest = digest(credential.key) if self._services.keys.recognizes(credential.key) else None
             secret, session = await self._services.sessions.start(caller, key_digest)
         response = _response(session, status=201)
@@ -88,10 +88,18 @@ class SessionEndpoints:
         credential = http_request.credential(request.scope)
         if credential.is_cookie and credential.key is not None:
             with contextlib.suppress(Unauthenticated):  # the session has ended already, so nothing is written
-                await self._services.authenticator.authenticate(credential)
+                await self._authenticate(request, credential)
                 await self._services.sessions.end(credential.key)
                 self._services.authenticator.forget(credential.key)
         return _without_cookie(request)
+
+    async def _authenticate(self, request: Request, credential: Credential) -> Caller:
+        """Return the caller, and count the request towards its limits."""
+        caller = await self._services.authenticator.authenticate(credential)
+        allowance = self._services.budgets.allowance(caller)
+        announce(request.scope, allowance)
+        allowance.admit_request()
+        return caller
 
     async def _exchange(self, request: Request, address: str) -> tuple[str, Session]:
         """Return a session for the token in the body. An address can try a few unknown tokens per second."""

@@ -37,12 +37,13 @@ def limited_key(stack: Stack, submitter: str, **limits: int) -> str:
 
 
 def error_of(response: httpx.Response) -> tuple[int | None, Mapping[str, str], Any]:
-    """Return what a client sees of a response with an error."""
+    """Return what a client sees of a response. The error is None if there is none."""
     if response.headers["content-type"].startswith("text/event-stream"):
         body = json.loads(response.text.partition("data: ")[2].partition("\n")[0])
         return None, response.headers, body["errors"][0]
     body = response.json()
-    return response.status_code, response.headers, body["error"] if "error" in body else body["errors"][0]
+    error = body["error"] if "error" in body else next(iter(body.get("errors", ())), None)
+    return response.status_code, response.headers, error
 
 
 def over_websocket(client: httpx.Client, query: str, variables: object = None, operations: int = 1) -> list[Any]:
@@ -165,6 +166,7 @@ def test_a_session_has_the_limits_of_its_key(in_debt: httpx.Client, stack: Stack
 
 REQUESTS: Mapping[str, Send] = {
     "GET /samples/{id}": lambda client: error_of(client.get(f"/samples/{UNKNOWN_ID}")),
+    "GET /session": lambda client: error_of(client.get("/session")),
     "GraphQL": lambda client: error_of(client.post("/graphql", json={"query": "{ missing }"})),
     "event stream": lambda client: error_of(
         client.post("/graphql", json={"query": "{ missing }"}, headers={"accept": "text/event-stream"})
@@ -200,7 +202,7 @@ def test_operations_over_a_websocket_are_requests(stack: Stack) -> None:
     assert {error["extensions"]["code"] for error in errors} == {"RATE_LIMITED"}
 
 
-@pytest.mark.parametrize("path", ["/graphql?query={__typename}", "/results", f"/samples/{UNKNOWN_ID}"])
+@pytest.mark.parametrize("path", ["/graphql?query={__typename}", "/results", f"/samples/{UNKNOWN_ID}", "/session"])
 def test_every_response_to_a_valid_credential_has_the_headers_once(stack: Stack, path: str) -> None:
     """A response to an unknown credential does not have them."""
     response = stack.get(path)
