@@ -22,6 +22,8 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+from graphql_api.budgets.address_budgets import network
+from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.certificate import Certificate
 from graphql_api.graphql_server.tcp_state import is_closed_by_client
 from storage.firestore.throttled_log import ThrottledLog
@@ -95,6 +97,7 @@ class Acceptor:
         self._full_turn_at = math.inf
         """When the last turn started, if it opened as many connections as allowed. Otherwise infinity."""
         self._opening: dict[asyncio.Task[None], None] = {}
+        self._handshakes = LoopTurns()
         self._with_much_data: deque[socket.socket] = deque()
         self._closed: deque[socket.socket] = deque()
         self._next: asyncio.Handle | None = None
@@ -186,14 +189,29 @@ class Acceptor:
 
     async def _open(self, connection: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(
-                self._create_protocol,
-                connection,
-                ssl=None if self._certificate is None else self._certificate.context,
-                ssl_handshake_timeout=None if self._certificate is None else _HANDSHAKE_SECONDS,
-            )
-        except OSError:  # the client has disconnected, or the TLS handshake failed
+            if self._certificate is None:
+                await self._loop.connect_accepted_socket(self._create_protocol, connection)
+            else:
+                await self._open_with_tls(connection, self._certificate)
+        except OSError:  # the client has disconnected, or the TLS handshake failed or took too long
             connection.close()
+
+    async def _open_with_tls(self, connection: socket.socket, certificate: Certificate) -> None:
+        async with asyncio.timeout(_HANDSHAKE_SECONDS):
+            await self._wait_for_data(connection)
+        await self._handshakes.wait(network(connection.getpeername()[0]))
+        await self._loop.connect_accepted_socket(
+            self._create_protocol, connection, ssl=certificate.context, ssl_handshake_timeout=_HANDSHAKE_SECONDS
+        )
+
+    async def _wait_for_data(self, connection: socket.socket) -> None:
+        """Wait until a connection has received data, or its end."""
+        arrived = asyncio.Event()
+        self._loop.add_reader(connection.fileno(), arrived.set)
+        try:
+            await arrived.wait()
+        finally:
+            self._loop.remove_reader(connection.fileno())
 
     def _end_opening(self, connection: socket.socket, task: "asyncio.Task[None]") -> None:
         del self._opening[task]
