@@ -1,4 +1,4 @@
-"""Operations that need the scope `admin`: API keys, the audit log and recomputations."""
+"""Operations that need the scope `admin`: API keys, the audit log, deletions and recomputations."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from tests.attack.registry import add, attack
-from tests.attack.target import SAMPLE, Target, frame, repeat
+from tests.attack.target import NDJSON, SAMPLE, Target, frame, repeat
 
 _KEYS = 25
 _CREATE = " ".join(f'a{number}: createApiKey(scopes: [READ], label: "key") {{ secret }}' for number in range(_KEYS))
@@ -51,6 +51,21 @@ async def _large_audit_log(query: str, target: Target) -> None:
 
 add("audit_log", partial(_large_audit_log, f"{{ {_AUDIT_LOG} }}"))
 add("audit_log_with_aliases", partial(_large_audit_log, f"{{ a: {_AUDIT_LOG} b: {_AUDIT_LOG} c: {_AUDIT_LOG} }}"))
+
+
+@attack(is_valid_work=True)
+async def samples_deleted_one_by_one(target: Target) -> None:
+    """Store 10,000 samples, and delete them over 500 connections, one sample in each request."""
+    async with target.client(500, is_admin=True) as client:
+        lines = (SAMPLE + b"\n") * 10_000
+        stored = await client.post("/samples", content=lines, headers={"content-type": NDJSON})
+        ids = [json.loads(line)["id"] for line in stored.text.splitlines()]
+
+        async def act() -> None:
+            sample_id = ids.pop() if ids else uuid.uuid4()
+            await client.delete(f"/samples/{sample_id}")
+
+        await repeat(target, 500, act)
 
 
 @attack(is_valid_work=True)
