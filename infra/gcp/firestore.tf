@@ -66,6 +66,12 @@ resource "google_firestore_index" "this" {
       array_config = try(fields.value.arrayConfig, null)
     }
   }
+
+  # Firestore can need hours to build an index of many documents. After the default timeout of 20 minutes, Terraform would
+  # forget the index, and each later `apply` would fail, because the index exists.
+  timeouts {
+    create = "24h"
+  }
 }
 
 resource "google_firestore_field" "this" {
@@ -93,5 +99,11 @@ resource "google_firestore_field" "this" {
     for_each = try(each.value.ttl, false) ? [true] : []
 
     content {}
+  }
+
+  timeouts {
+    create = "24h"
+    update = "24h"
+    delete = "24h"
   }
 }

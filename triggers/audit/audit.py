@@ -89,6 +89,7 @@ class Audit:
         self._length: timedelta | None = None
         """The length of the next window. It is short after a window with many samples or many missing results."""
         self._running = asyncio.Lock()
+        self._has_metric = False
         self._state: AuditState
 
     async def run(self) -> Report | None:
@@ -110,8 +111,8 @@ class Audit:
 
     async def _acquire_lease(self, now: datetime) -> bool:
         state = await self._store.read_state()
-        if state is not None:
-            _set_metric(state)  # if each run fails after a restart, the alert still needs this metric
+        if state is not None and not self._has_metric:
+            self._set_metric(state)  # if each run fails after a restart, the alert still needs this metric
         if state is not None and state.leased_until > now:
             return False
         self._state = state or AuditState(checked_until=await self._first_time(now - self._delay), leased_until=now)
@@ -125,13 +126,13 @@ class Audit:
     async def _save(self, **changes: Any) -> None:
         """Store the state with `changes`. Raises `PreconditionFailed` if another instance has changed it."""
         self._state = await self._store.write_state(replace(self._state, **changes))
-        _set_metric(self._state)
 
     async def _run(self, now: datetime, reads: int) -> Report:
         """Check the samples that are due. `reads` is the number of reads before the run."""
         report = Report()
         try:
             await self._check_findings(now, report)
+            self._set_metric(self._state)
             await self._check(now, report)
         finally:
             report.reads = self._store.reads - reads
@@ -161,6 +162,7 @@ class Audit:
                 checked=self._state.checked + checked,
                 triggered=self._state.triggered + triggered,
             )
+            self._set_metric(self._state)
             report.checked += checked
             report.triggered += triggered
             metrics.CHECKED.inc(checked)
@@ -263,10 +265,14 @@ class Audit:
         logger.error("audit: stored FAILED for %d samples of %s: %s", given_up, finding.submitter, _listed(sample_ids))
         return given_up
 
+    def _set_metric(self, state: AuditState) -> None:
+        """Set the metric of the time up to which all samples are checked.
 
-def _set_metric(state: AuditState) -> None:
-    """Set the metric of the time up to which all samples are checked."""
-    metrics.CHECKED_UNTIL.set(state.checked_until.timestamp())
+        The instance with the latest time counts in the alert of `MISSING`, so this instance must have set `MISSING` in
+        the same run. Only an instance that has never run has the right value, 0, without a run.
+        """
+        self._has_metric = True
+        metrics.CHECKED_UNTIL.set(state.checked_until.timestamp())
 
 
 def _listed(sample_ids: Sequence[str]) -> str:

@@ -93,3 +93,11 @@ def test_the_page_reads_the_samples_that_the_client_reads(reader: Reader, table:
         sample for sample in expected if not isinstance(sample, UnusableSample)
     ]
     assert len(read["badRows"]) == len(errors)
+
+
+@pytest.mark.parametrize("name", ["time_stamp", "label.site"])
+def test_a_time_stamp_or_label_in_two_columns_is_refused(reader: Reader, name: str) -> None:
+    """The sample would have the value of one column, and the value of the other one would be lost."""
+    table = f"time_stamp,label.site,x, {name} \nt1,bern,1,t2\n"
+
+    assert reader.read(table) == {"error": f"expected the column {name} once, got it 2 times"}

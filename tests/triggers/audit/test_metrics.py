@@ -46,3 +46,16 @@ async def test_the_metric_follows_an_instance_that_has_the_lease(database: Datab
     assert await database.audit().run() is None
 
     assert checked_until() == stored.checked_until.timestamp()
+
+
+async def test_a_number_of_an_earlier_run_does_not_count_as_the_latest(database: Database) -> None:
+    """Another instance runs now. It may have found the samples that this instance still reports as missing."""
+    audit = database.audit()
+    await audit.run()
+    stored = await database.state()
+    await database.change_state(leased_until=stored.leased_until + timedelta(minutes=5))
+    metrics.CHECKED_UNTIL.set(1)
+
+    assert await audit.run() is None
+
+    assert checked_until() == 1

@@ -33,6 +33,10 @@ export function toNdjson(text: string): { ndjson: string; badRows: BadRow[] } {
   const [first, ...rows] = rowsOf(text.replace(/^\uFEFF/, ''));
   const names = first?.cells.map((name) => name.trim()) ?? [];
   if (!names.includes(TIME)) throw new CsvError(`expected columns separated by commas, one of them with the name ${TIME}`);
+  for (const name of names.filter((name) => name === TIME || name.startsWith(LABEL))) {
+    const count = names.filter((other) => other === name).length;
+    if (count > 1) throw new CsvError(`expected the column ${name} once, got it ${count} times`);
+  }
   const samples: Sample[] = [];
   const badRows: BadRow[] = [];
   for (const row of rows) {

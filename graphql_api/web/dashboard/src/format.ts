@@ -1,5 +1,6 @@
 // Formats numbers and times for display. Times are in UTC.
 
+const MAX_DIGITS = 17; // a double has no more
 const whole = new Intl.NumberFormat('en');
 const wholePart = { minimumFractionDigits: 0, maximumFractionDigits: 0, roundingPriority: 'morePrecision' } as const;
 const withDigits = (digits: number) => new Intl.NumberFormat('en', { maximumSignificantDigits: digits, ...wholePart });
@@ -13,7 +14,7 @@ export function number(value: number): string {
 
 /** Formats a tick of an axis like `number`, but with as many digits as the step between ticks requires. */
 export function tick(value: number, step: number): string {
-  const digits = Math.ceil(Math.log10(Math.abs(value) / step)) + 2;
+  const digits = Math.min(Math.ceil(Math.log10(Math.abs(value) / step)) + 2, MAX_DIGITS);
   return digits > 6 ? format(value, withDigits(digits), digits - 1) : number(value);
 }
 

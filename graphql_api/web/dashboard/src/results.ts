@@ -19,6 +19,7 @@ const PAGE_SIZE = 300;
 const DISPLAY_MILLISECONDS = 150;
 const COUNT_MILLISECONDS = 1_000;
 const COUNT_RETRY_MILLISECONDS = 8_000;
+const MAX_REMOVALS = 10_000;
 
 const counted = signal(0); // the last response of the server, which is older than the newest results
 export const results = signal<readonly Result[]>([]); // the newest first
@@ -37,6 +38,7 @@ export const fault = signal<string | null>(null);
 
 let olderCursor: string | null = null;
 let view: AbortController | null = null;
+let removals = new Map<string, number>(); // the latest removals: one can arrive before an earlier result of its sample
 let countTimer: ReturnType<typeof setTimeout> | undefined;
 let startedCounts = 0;
 let finishedCount = 0; // the newest count that has finished; responses can arrive in another order
@@ -60,8 +62,9 @@ export async function loadOlder(): Promise<void> {
   try {
     const page = await readPage(filter.peek(), olderCursor);
     if (opened !== view) return;
+    const added = page.edges.map(({ node }) => node).filter((result) => !isRemoved(result));
     batch(() => {
-      results.value = [...results.value, ...page.edges.map(({ node }) => node)].slice(0, MAX_RESULTS);
+      results.value = [...results.value, ...added].slice(0, MAX_RESULTS);
       continueAfter(page);
     });
   } catch (error) {
@@ -76,6 +79,10 @@ export function remove(id: string): void {
   if (results.value.some((result) => result.id === id)) results.value = results.value.filter((result) => result.id !== id);
   removed.value += 1;
   countSoon();
+}
+
+function isRemoved({ id, computedAt }: Result): boolean {
+  return (removals.get(id) ?? 0) >= Date.parse(computedAt);
 }
 
 function countSoon(milliseconds = COUNT_MILLISECONDS): void {
@@ -103,7 +110,7 @@ async function count(): Promise<void> {
 function open(filter: ResultFilter): void {
   view = new AbortController();
   const { signal: stop } = view;
-  const removals = new Map<string, number>(); // a removal can arrive before an earlier result of the same sample
+  removals = new Map();
   let waiting: Result[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined;
   const display = () => {
@@ -142,12 +149,13 @@ function open(filter: ResultFilter): void {
       });
     },
     onResult: (result: Result) => {
-      if ((removals.get(result.id) ?? 0) >= Date.parse(result.computedAt)) return;
+      if (isRemoved(result)) return;
       waiting.push(result);
       timer ??= setTimeout(display, DISPLAY_MILLISECONDS);
     },
     onRemoval: ({ id, removedAt }: Removal) => {
       removals.set(id, Date.parse(removedAt));
+      if (removals.size > MAX_REMOVALS) removals.delete(removals.keys().next().value as string);
       waiting = waiting.filter((result) => result.id !== id);
       remove(id);
     },
