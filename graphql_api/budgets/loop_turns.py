@@ -4,7 +4,7 @@
 request needs about ten iterations. If 1,500 clients send a request each, and one iteration starts all of them, then
 each iteration takes half a second, and a request of another submitter takes several seconds. With turns, the requests
 of the 1,500 clients wait in a queue, and a request of another submitter starts in the next iteration. All requests with
-an unknown key count as one submitter. All requests without a key, for example health checks, count as another one.
+an unknown key count as one submitter. All requests without a key count as another one, except those of health checks.
 
 `LoopTurns` cuts long work into steps, and runs one step in each iteration. Without turns, 40 requests that each work
 for 2 ms in the same iteration delay every other request by 80 ms. A submitter with 64 requests gets as many steps as a
@@ -24,13 +24,8 @@ U = TypeVar("U")
 MAX_START_SECONDS = 0.004
 """Requests start at once in this part of an iteration. Later requests wait for the next iterations."""
 
-MIN_STARTS = 8
+MAX_STARTS = 8
 """The waiting requests that one iteration starts. They take 1 to 8 ms."""
-
-_STARTED_SHARE = 1 / 64
-"""The share of the waiting requests that one iteration starts. Otherwise, their number would grow without limit if
-clients open connections faster than requests start.
-"""
 
 MAX_STEP_SECONDS = 0.002
 
@@ -103,7 +98,7 @@ class RequestTurns:
 
     def _next_iteration(self) -> None:
         """Let waiting requests start in this iteration and, if there are more, in the next one."""
-        for _ in range(max(MIN_STARTS, int(len(self._queue) * _STARTED_SHARE))):
+        for _ in range(MAX_STARTS):
             if not self._queue.grant():
                 self._ends_at = None
                 return

@@ -17,25 +17,41 @@ from graphql_api.endpoints.endpoint import RequestRecorder
 from graphql_api.limits import Limits
 
 
-async def test_the_request_of_another_submitter_does_not_wait_for_all_requests_of_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The submitter is the one whose key was valid a short time ago. Here, a key is the name of its submitter."""
+async def _order(monkeypatch: pytest.MonkeyPatch, requests: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Send requests with a path and a key at the same time, and return them in the order in which they started.
+
+    A key is the name of its submitter, whose key was valid a short time ago. The empty name is a request without a key.
+    """
     monkeypatch.setattr(loop_turns, "MAX_START_SECONDS", 0)
     started = []
 
     async def handle(request: Request) -> Response:
-        started.append(request.headers["x-api-key"])
+        started.append((request.url.path, request.headers["x-api-key"]))
         return Response()
 
     services = SimpleNamespace(
         budgets=Budgets(Limits()), authenticator=SimpleNamespace(known_submitter=lambda key: key)
     )
-    routes = [Route("/", handle)]
+    routes = [Route(path, handle) for path in ("/", "/healthz")]
     app = Starlette(routes=routes, middleware=[Middleware(RequestRecorder, routes, services)])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
-        requests = [client.get("/", headers={"x-api-key": key}) for key in [*["one"] * 100, "another"]]
-        await asyncio.gather(*requests)
+        await asyncio.gather(*(client.get(path, headers={"x-api-key": key}) for path, key in requests))
 
-    assert len(started) == 101
-    assert started.index("another") < 2 * loop_turns.MIN_STARTS
+    assert len(started) == len(requests)
+    return started
+
+
+async def test_the_request_of_another_submitter_does_not_wait_for_all_requests_of_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Submitters take turns."""
+    started = await _order(monkeypatch, [("/", "one")] * 100 + [("/", "another")])
+
+    assert started.index(("/", "another")) < 2 * loop_turns.MAX_STARTS
+
+
+async def test_a_health_check_does_not_wait_for_other_requests_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise, clients without a key could make an orchestrator restart the server."""
+    started = await _order(monkeypatch, [("/", "")] * 100 + [("/healthz", "")])
+
+    assert started.index(("/healthz", "")) < 2 * loop_turns.MAX_STARTS
