@@ -23,7 +23,7 @@ from collections.abc import Callable
 from functools import partial
 
 from graphql_api.budgets.address_budgets import network
-from graphql_api.budgets.loop_turns import LoopTurns
+from graphql_api.budgets.loop_turns import FairQueue
 from graphql_api.certificate import Certificate
 from graphql_api.graphql_server.tcp_state import is_closed_by_client
 from storage.firestore.throttled_log import ThrottledLog
@@ -97,7 +97,8 @@ class Acceptor:
         self._full_turn_at = math.inf
         """When the last turn started, if it opened as many connections as allowed. Otherwise infinity."""
         self._opening: dict[asyncio.Task[None], None] = {}
-        self._handshakes = LoopTurns()
+        self._handshakes = FairQueue()
+        self._are_handshakes_starting = False
         self._with_much_data: deque[socket.socket] = deque()
         self._closed: deque[socket.socket] = deque()
         self._next: asyncio.Handle | None = None
@@ -181,7 +182,7 @@ class Acceptor:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if _NOTSENT_LOWAT is not None:
             connection.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, MAX_UNSENT_BYTES)
-        if len(self._opening) >= _MAX_HANDSHAKES:
+        if len(self._opening) - len(self._handshakes) >= _MAX_HANDSHAKES:
             next(iter(self._opening)).cancel()
         task = self._loop.create_task(self._open(connection))
         self._opening[task] = None
@@ -199,10 +200,23 @@ class Acceptor:
     async def _open_with_tls(self, connection: socket.socket, certificate: Certificate) -> None:
         async with asyncio.timeout(_HANDSHAKE_SECONDS):
             await self._wait_for_data(connection)
-        await self._handshakes.wait(network(connection.getpeername()[0]))
+        address = network(connection.getpeername()[0])
+        if not self._are_handshakes_starting:
+            self._are_handshakes_starting = True
+            self._loop.call_soon(self._start_handshakes, time.monotonic())
+        await self._handshakes.wait(address)
         await self._loop.connect_accepted_socket(
             self._create_protocol, connection, ssl=certificate.context, ssl_handshake_timeout=_HANDSHAKE_SECONDS
         )
+
+    def _start_handshakes(self, last_at: float) -> None:
+        """Start the handshake that has the next turn. After a long iteration of the event loop, start several."""
+        now = time.monotonic()
+        for _ in range(max(1, round((now - last_at) * _MIN_CONNECTIONS_PER_SECOND))):
+            if not self._handshakes.grant():
+                self._are_handshakes_starting = False
+                return
+        self._loop.call_soon(self._start_handshakes, now)
 
     async def _wait_for_data(self, connection: socket.socket) -> None:
         """Wait until a connection has received data, or its end."""
