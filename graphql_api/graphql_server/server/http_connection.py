@@ -9,8 +9,7 @@
 | time in which a client does not read its response | none |
 | bytes of a body that the application does not read | none |
 
-`HttpToolsProtocol` is a private interface of uvicorn. requirements.lock pins the exact version; see
-docs/architecture.md.
+`HttpToolsProtocol` is private in uvicorn, so requirements.lock pins the exact version (see docs/architecture.md).
 """
 
 import asyncio
@@ -35,6 +34,7 @@ from graphql_api.graphql_server.settings import ServerSettings
 from graphql_api.graphql_server.tcp_state import TRANSPORT
 from storage.documents.errors import BadRequest, DropzoneError, RetryLater, TooLarge, Unavailable
 
+_STOPPING = Unavailable("the server is stopping; send this request again")
 _MAX_REFUSED_CONNECTIONS = 200
 """Refused connections that stay open for a moment, so that their clients can read the response."""
 
@@ -171,8 +171,9 @@ class HTTPConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self.is_in_headers = True
-        if self.closing is not None:
-            self._cancel_close()
+        if self.closing is not None and self._refusal is None:
+            self.closing.cancel()
+            self._end_close()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -221,14 +222,14 @@ class HTTPConnection(HttpToolsProtocol):
     def shutdown(self) -> None:
         """End this connection after the response to the current request. Refuse a request that is incomplete."""
         if (self.header_bytes or self._has_begun) and not self.is_responding:
-            self.refuse(503, _stopping())
+            self.refuse(503, _STOPPING)
         else:
             super().shutdown()
 
     def end_unfinished(self) -> None:
         """Refuse the request that is still in progress, because the server stops."""
         if self.is_responding:
-            self.refuse(503, _stopping())
+            self.refuse(503, _STOPPING)
 
     def _close_after_body(self) -> None:
         """Close the connection. If the body is not complete, receive the rest of the body first."""
@@ -280,18 +281,20 @@ class HTTPConnection(HttpToolsProtocol):
             self._header_timer.cancel()
             self._header_timer = None
 
-    def _cancel_close(self) -> None:
-        if self.closing is not None:
-            self.closing.cancel()
-            self.closing = None
+    def _end_close(self) -> None:
+        """Wait for the next request, because the rest of the body has arrived. Close if the client wanted it."""
+        self.closing = None
+        if self.cycle.keep_alive:
+            self.flow.resume_reading()  # `discards` may have stopped it
+            idle_seconds, close = self.timeout_keep_alive, self.timeout_keep_alive_handler
+            self.timeout_keep_alive_task = self.loop.call_later(idle_seconds, close)
+        else:
+            self.transport.close()
 
     def _cancel_timers(self) -> None:
         self._cancel_header_timer()
-        self._cancel_close()
+        if self.closing is not None:
+            self.closing.cancel()
         if self._stall_timer is not None:
             self._stall_timer.close()
-            self._stall_timer = None
-
-
-def _stopping() -> Unavailable:
-    return Unavailable("the server is stopping; send this request again")
+        self.closing = self._stall_timer = None

@@ -56,16 +56,30 @@ class Application:
 
 
 @pytest.fixture
-def application() -> Iterator[Application]:
+def settings() -> ServerSettings:
+    """Return the settings of the server."""
+    return ServerSettings()
+
+
+@pytest.fixture
+def application(settings: ServerSettings) -> Iterator[Application]:
     """Serve the application on a free port."""
     application = Application()
     paths = {"/": application.respond, "/slowly": application.respond_slowly}
     app = Starlette(routes=[Route(path, endpoint, methods=["POST"]) for path, endpoint in paths.items()])
     budgets = Budgets(Limits(max_memory_mib=UNLIMITED_MIB))
-    server = Server(app, budgets, port=0, settings=ServerSettings(), on_shutdown=lambda: None)
+    server = Server(app, budgets, port=0, settings=settings, on_shutdown=lambda: None)
     with serving(server) as (application.port, _):
         yield application
         application.may_read.set()
+
+
+def ends_with(client: socket.socket, end: bytes) -> bool:
+    """Return whether the data that the client receives ends with `end`. A response can arrive in parts."""
+    data = b""
+    while not data.endswith(end) and (part := client.recv(65536)):
+        data += part
+    return data.endswith(end)
 
 
 def waiting_bodies() -> list[int]:
@@ -83,7 +97,7 @@ def test_only_the_start_of_a_body_is_parsed_before_the_application_reads_it(appl
 
         application.may_read.set()
 
-        assert client.recv(65536).endswith(b"\r\n\r\n150000")
+        assert ends_with(client, b"\r\n\r\n150000")
 
 
 def test_a_chunked_body_is_not_read_faster_than_by_the_application(
@@ -104,7 +118,7 @@ def test_a_chunked_body_is_not_read_faster_than_by_the_application(
         application.may_read.set()
         sending.result(20)
 
-        assert client.recv(65536).endswith(b"\r\n\r\n%d" % (20 * len(BODY)))
+        assert ends_with(client, b"\r\n\r\n%d" % (20 * len(BODY)))
 
 
 def test_a_body_is_refused_if_too_many_bodies_wait(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,6 +134,34 @@ def test_a_body_is_refused_if_too_many_bodies_wait(application: Application, mon
         assert b"UNAVAILABLE" in response
 
 
+@pytest.mark.parametrize("settings", [ServerSettings(max_unread_body_bytes=1_000)])
+@pytest.mark.parametrize("size", [1_000, 1_001])
+def test_a_connection_serves_the_next_request_after_an_early_response(application: Application, size: int) -> None:
+    """Even if its body ends in the data in which it becomes too long to be discarded."""
+    application.may_read.set()
+    with application.connect() as client:
+        client.sendall(b"POST /unknown HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % size)
+        assert client.recv(65536).startswith(b"HTTP/1.1 404 ")
+
+        client.sendall(b"x" * size)
+        client.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc")
+
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_connection_is_closed_after_an_early_response_if_the_client_wants_it(application: Application) -> None:
+    """After the rest of the body has arrived."""
+    head = b"POST /unknown HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 1000\r\n\r\n"
+    with application.connect() as client:
+        client.sendall(head)
+        assert client.recv(65536).startswith(b"HTTP/1.1 404 ")
+
+        client.sendall(b"x" * 1_000)
+
+        while client.recv(65536):
+            pass
+
+
 def test_small_bodies_wait_even_then(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each connection may send a little."""
     monkeypatch.setattr(unparsed_data, "_MAX_BYTES", 0)
@@ -127,7 +169,7 @@ def test_small_bodies_wait_even_then(application: Application, monkeypatch: pyte
     with application.connect() as client:
         client.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10000\r\n\r\n" + b"x" * 10_000)
 
-        assert client.recv(65536).endswith(b"\r\n\r\n10000")
+        assert ends_with(client, b"\r\n\r\n10000")
 
 
 @pytest.mark.parametrize(
@@ -140,4 +182,4 @@ def test_a_client_that_offers_http_2_can_send_a_body(application: Application, o
     with application.connect() as client:
         client.sendall(b"POST / HTTP/1.1\r\nhost: x\r\n%b\r\ncontent-length: %d\r\n\r\n%b" % (offer, size, b"x" * size))
 
-        assert client.recv(65536).endswith(b"\r\n\r\n%d" % size)
+        assert ends_with(client, b"\r\n\r\n%d" % size)
