@@ -88,7 +88,7 @@ class SessionEndpoints:
         credential = http_request.credential(request.scope)
         if credential.is_cookie and credential.key is not None:
             with contextlib.suppress(Unauthenticated):  # the session has ended already, so nothing is written
-                await self._authenticate(request, credential)
+                await self._services.authenticator.authenticate(credential)  # without limits, so that signing out works
                 await self._services.sessions.end(credential.key)
                 self._services.authenticator.forget(credential.key)
         return _without_cookie(request)

@@ -173,7 +173,7 @@ class Firestore(Database):
             if len(page) < size:
                 return
             last = page[-1]
-            del following.start_at.values[:]
+            following.start_at.Clear()
             following.start_at.values.extend(last.fields[field] for field in fields)
             following.start_at.values.add(reference_value=last.name)
 
