@@ -69,6 +69,7 @@ CALLS: dict[str, Callable[[Firestore], Awaitable[object]]] = {
     "run_query": lambda firestore: anext(firestore.run_query("", QUERY)),
     "documents": lambda firestore: firestore.documents("", QUERY),
     "page": lambda firestore: firestore.page("", QUERY),
+    "pages": lambda firestore: anext(firestore.pages("", QUERY, 1)),
     "encoded_page": lambda firestore: firestore.encoded_page("", QUERY, None),
     "count": lambda firestore: firestore.count("", QUERY),
     "now": lambda firestore: firestore.now(),
@@ -76,7 +77,7 @@ CALLS: dict[str, Callable[[Firestore], Awaitable[object]]] = {
     "check_writes": lambda firestore: firestore.check_writes(30),
     "listen": listen,
 }
-OTHERS = {"connect", "close", "name", "path"}
+OTHERS = {"connect", "close", "name", "path", "wait_for_connection"}
 
 
 async def test_every_method_of_the_client_sends_the_token(recorder: Recorder) -> None:
