@@ -130,7 +130,7 @@ class AdminEndpoints:
             "file_bytes": ("Size of the data file.", storage.path.stat().st_size),
             "file_unused_bytes": (
                 "Unused bytes in the data file at the last checkpoint. New data fills them before the file grows.",
-                file_check.unused_bytes(storage.path),
+                storage.unused_bytes(),
             ),
             "log_bytes": (
                 "Size of the write-ahead log next to the data file.",

@@ -5,6 +5,7 @@ to the log, even to an older copy of the database. Parts of this copy then becom
 """
 
 import contextlib
+import os
 import sqlite3
 import struct
 from pathlib import Path
@@ -78,9 +79,9 @@ def size_of(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def unused_bytes(path: Path) -> int:
-    """Return the bytes of a file that were unused at the last checkpoint. New data fills them before the file grows."""
-    _, page_size, _, unused_pages = _read_header(path)
+def unused_bytes(descriptor: int) -> int:
+    """Return the bytes of an open file that were unused at the last checkpoint."""
+    _, page_size, _, unused_pages = _parse_header(os.pread(descriptor, _HEADER_BYTES, 0))
     return page_size * unused_pages
 
 
@@ -90,7 +91,7 @@ def connect(path: Path, options: str) -> sqlite3.Connection:
 
 
 def _check_bytes(path: Path, marker: DataMarker | None) -> int | None:
-    """Check the files without SQLite.
+    """Check the files without SQLite. This process must have no connection to the file (see `Storage.unused_bytes`).
 
     Return the last change in the file without its log. Return None if the file has no log, or is not readable without
     it.
@@ -104,7 +105,8 @@ def _check_bytes(path: Path, marker: DataMarker | None) -> int | None:
         if log_size:
             raise UnusableFile(f"{path} is {state}, but its write-ahead log {log.name} exists. {_advice(path)}")
         return None
-    magic, page_size, pages, _ = _read_header(path)
+    with path.open("rb") as file:
+        magic, page_size, pages, _ = _parse_header(file.read(_HEADER_BYTES))
     if size < _HEADER_BYTES or magic != _MAGIC or page_size < _MIN_PAGE_SIZE:
         raise UnusableFile(f"{path} is not an SQLite database, or its first bytes are damaged. {_restore_advice(path)}")
     logged, pages_after_log = _pages_in_log(log, page_size) if log_size else (set(), 0)
@@ -118,10 +120,8 @@ def _check_bytes(path: Path, marker: DataMarker | None) -> int | None:
     return _last_change_without_log(path) if log_size else None
 
 
-def _read_header(path: Path) -> tuple[bytes, int, int, int]:
+def _parse_header(header: bytes) -> tuple[bytes, int, int, int]:
     """Return the magic string, the page size in bytes, the number of pages, and the number of unused pages."""
-    with path.open("rb") as file:
-        header = file.read(_HEADER_BYTES)
     magic, page_size, pages, unused_pages = _HEADER.unpack_from(header.ljust(_HEADER_BYTES))
     return magic, 65536 if page_size == 1 else page_size, pages, unused_pages
 

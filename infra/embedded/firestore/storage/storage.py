@@ -6,7 +6,9 @@ state, because the file keeps superseded versions for `version_retention_seconds
 """
 
 import asyncio
+import contextlib
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -74,6 +76,7 @@ class Storage:
         except BaseException:
             self._lock_file.close()
             raise
+        self._descriptor = os.open(path, os.O_RDONLY)
         self.reserve.create()
         settings = dict(self._connection.execute("SELECT name, value FROM settings").fetchall())
         sequence, commit_time = versions.newest(self._connection)
@@ -122,17 +125,26 @@ class Storage:
 
     def _open_file(self) -> sqlite3.Connection:
         version = file_check.check(self.path, self._marker)
-        connection = self._connect()
-        connection.execute("PRAGMA journal_mode = WAL")
         if 0 < version < file_format.FORMAT_VERSION:
-            copy_before_upgrade(connection, self.path, version)
+            with contextlib.closing(self._connect()) as connection:  # the copy releases its lock: see `unused_bytes`
+                connection.execute("PRAGMA journal_mode = WAL")
+                copy_before_upgrade(connection, self.path, version)
+        connection = self._connect()
+        try:
+            self._prepare(connection, version)
+        except BaseException:
+            connection.close()  # the next attempt opens and closes the file
+            raise
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection, version: int) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
         file_format.prepare(connection, version)
         self.catalog.load(connection)
         connection.execute("BEGIN IMMEDIATE")
         apply_definitions(connection, self.catalog, self._registry, drop_undefined=not self.creates_indexes)
         connection.execute("COMMIT")
         self._marker.open(file_format.database_id(connection), versions.newest(connection)[0])
-        return connection
 
     async def close(self) -> None:
         """Commit all submitted work and close the file."""
@@ -141,8 +153,18 @@ class Storage:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._readers.close)
         await loop.run_in_executor(None, self._checkpointer.close)
+        os.close(self._descriptor)
         self._marker.close()
         self._lock_file.close()
+
+    def unused_bytes(self) -> int:
+        """Return the bytes of the file that were unused at the last checkpoint. New data fills them before it grows.
+
+        The descriptor stays open, because closing any descriptor of a file releases all POSIX locks of the process on
+        this file (https://www.sqlite.org/howtocorrupt.html). SQLite in another process would then believe that no other
+        process uses the file, and delete the write-ahead log with all later commits.
+        """
+        return file_check.unused_bytes(self._descriptor)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -1,6 +1,7 @@
 """How much of a data file is unused is read from its header, without a query that waits for other queries."""
 
 import contextlib
+import os
 import sqlite3
 from pathlib import Path
 
@@ -17,8 +18,10 @@ def test_unused_bytes_are_those_that_sqlite_counts(tmp_path: Path, page_size: in
         connection.execute(f"PRAGMA page_size = {page_size}")
         connection.execute("CREATE TABLE a (data BLOB)")
         connection.executemany("INSERT INTO a VALUES (?)", [(bytes(100_000),)] * 5)
-        assert unused_bytes(path) == 0
+        descriptor = os.open(path, os.O_RDONLY)
+        assert unused_bytes(descriptor) == 0
         connection.execute("DELETE FROM a WHERE rowid > 2")
         (unused,) = connection.execute("PRAGMA freelist_count").fetchone()
 
-    assert unused_bytes(path) == unused * page_size >= 200_000
+    assert unused_bytes(descriptor) == unused * page_size >= 200_000
+    os.close(descriptor)

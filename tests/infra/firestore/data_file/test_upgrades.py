@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
@@ -59,6 +60,19 @@ def test_a_file_of_an_earlier_release_is_upgraded_and_a_copy_is_kept(own: Firest
     assert own.query("SELECT count(*) FROM versions WHERE checksum IS NOT NULL") == [(1,)]
     assert "Building" not in own.log.read_text(), "the definitions have not changed"
     assert dump(tmp_path / "firestore.format-1.sqlite") == before
+
+
+def test_commits_after_an_upgrade_survive_kill_9_and_other_programs(own: FirestoreProcess) -> None:
+    """The copy of the file must not release the lock of the server."""
+    write_old_file(own.data)
+    own.start()
+    assert own.query("PRAGMA user_version") == [(FORMAT_VERSION,)]
+    own.client().document("results/4").set({})
+
+    own.end(signal.SIGKILL)
+    own.start()
+
+    assert {found.id for found in own.client().collection("results").stream()} == {"0", "1", "3", "4"}
 
 
 def test_indexes_that_changed_since_the_earlier_release_are_built(own: FirestoreProcess, tmp_path: Path) -> None:

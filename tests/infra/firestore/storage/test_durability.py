@@ -15,8 +15,25 @@ from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.encoding import path_encoding
 from infra.embedded.firestore.indexes.definitions import Definitions
 from infra.embedded.firestore.indexes.entries import DocumentIndexer
-from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess
+from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess, call_count
+from tests.ports import free_port
 from tests.stack import PATIENCE_SECONDS
+
+
+def test_commits_survive_kill_9_after_other_programs_have_opened_the_file(own: FirestoreProcess) -> None:
+    """SQLite in another program would delete the write-ahead log if the server did not hold its lock all the time."""
+    port = free_port()
+    own.options = ["--http-port", str(port)]
+    own.start()
+    own.client().document("a/1").set({})
+    assert call_count(port, "Commit") == 1  # the metrics contain figures of the file
+    assert own.query("SELECT count(*) FROM documents") == [(1,)]
+    own.client().document("a/2").set({})
+
+    own.end(signal.SIGKILL)
+    own.start()
+
+    assert {found.id for found in own.client().collection("a").stream()} == {"1", "2"}
 
 
 def test_acknowledged_commits_survive_kill_9(own: FirestoreProcess) -> None:
