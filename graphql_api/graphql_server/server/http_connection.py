@@ -172,8 +172,7 @@ class HTTPConnection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self.is_in_headers = True
         if self.closing is not None and self._refusal is None:
-            self.closing.cancel()
-            self._end_close()
+            self._end_close(self.closing)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -281,8 +280,9 @@ class HTTPConnection(HttpToolsProtocol):
             self._header_timer.cancel()
             self._header_timer = None
 
-    def _end_close(self) -> None:
+    def _end_close(self, closing: LingeringClose) -> None:
         """Wait for the next request, because the rest of the body has arrived. Close if the client wanted it."""
+        closing.cancel()
         self.closing = None
         if self.cycle.keep_alive:
             self.flow.resume_reading()  # `discards` may have stopped it
