@@ -11,6 +11,7 @@ from typing import Protocol
 
 import zstandard
 
+from graphql_api.errors import UnsupportedMediaType
 from graphql_api.graphql_server.settings import KIB, MIB
 from storage.documents.errors import BadRequest
 
@@ -36,6 +37,19 @@ class Decoder(Protocol):
 
     def decode(self, part: bytes) -> Iterator[bytes]:
         """Yield the decoded part in pieces of limited size. Raises `BadRequest`."""
+
+
+def decoder_of(content_encoding: bytes) -> Decoder | None:
+    """Return the decoder for a content encoding, or None if it needs none. Raises `UnsupportedMediaType`."""
+    match content_encoding.strip().lower():
+        case b"" | b"identity":
+            return None
+        case b"gzip" | b"x-gzip":
+            return GzipDecoder()
+        case b"zstd":
+            return ZstdDecoder()
+        case _:
+            raise UnsupportedMediaType("expected the header Content-Encoding to be gzip, zstd or identity")
 
 
 def decoded_pieces(decoder: Decoder, chunk: bytes) -> Iterator[bytes]:

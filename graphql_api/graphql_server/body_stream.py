@@ -14,8 +14,8 @@ from starlette.requests import Request
 
 from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, Reservation
-from graphql_api.graphql_server.body_decoder import Decoder
-from graphql_api.graphql_server.http_request import DEFAULTS, Source, decode, decoder_of
+from graphql_api.graphql_server.body_decoder import Decoder, decoder_of
+from graphql_api.graphql_server.http_request import DEFAULTS, Source, decode, header
 from graphql_api.graphql_server.settings import MIB
 from storage.documents.errors import TooLarge
 
@@ -38,7 +38,7 @@ class BodyStream:
         The iterator raises all other errors while it reads the body; see `read_body`.
         """
         self._source = Source(request, None, DEFAULTS)
-        self._pieces = _stream(self._source, decoder_of(request), turn, reservation)
+        self._pieces = _stream(self._source, decoder_of(header(request, b"content-encoding")), turn, reservation)
 
     @property
     def received_bytes(self) -> int:

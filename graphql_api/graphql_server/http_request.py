@@ -18,8 +18,8 @@ from starlette.types import Scope
 from graphql_api.budgets.budget import Budget
 from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, Reservation
-from graphql_api.errors import RequestTimeout, UnsupportedMediaType
-from graphql_api.graphql_server.body_decoder import Decoder, GzipDecoder, ZstdDecoder, decoded_pieces
+from graphql_api.errors import RequestTimeout
+from graphql_api.graphql_server.body_decoder import Decoder, decoded_pieces, decoder_of
 from graphql_api.graphql_server.settings import GraphQLSettings
 from graphql_api.graphql_server.tcp_state import has_lost_client
 from storage.documents.errors import BadRequest, TooLarge, Unauthenticated, Unavailable
@@ -28,6 +28,8 @@ DEFAULTS = GraphQLSettings()
 _BY_NAME = "headers by name"
 _MIN_PACED_BYTES = 32 * 1024
 """After a chunk of this size, the next one of an uncompressed body is received in a later turn."""
+_MAX_GROWTH = 8
+"""The memory of a body, as a multiple of its received bytes. Clients can declare more bytes than they send."""
 
 
 class Credential(NamedTuple):
@@ -185,7 +187,7 @@ async def read_body(
     submitter or `uploads` is exhausted.
     """
     source = Source(request, max_bytes, settings)
-    decoder = decoder_of(request)
+    decoder = decoder_of(header(request, b"content-encoding"))
     first = await source.receive()
     if source.is_complete and decoder is None:
         return first
@@ -196,7 +198,8 @@ async def read_body(
 
     reservation = None if reserve is None else reserve()
     # `getvalue` returns the bytes of the buffer without a copy. The body is therefore in memory only once.
-    with BytesIO() as buffer, ExitStack() as held:
+    buffer, capacity = BytesIO(), 0
+    with ExitStack() as held:
         try:
             async with aclosing(decode(source, decoder, first, turn(), check)) as pieces:
                 async for piece in pieces:
@@ -205,10 +208,24 @@ async def read_body(
                         reservation.resize(size)
                     if uploads is not None and buffer.tell() <= MIN_RESERVED_BYTES < size:
                         held.enter_context(uploads.hold())
+                    if decoder is None and capacity < size < source.declared_bytes:
+                        capacity = min(source.declared_bytes, _MAX_GROWTH * size)
+                        buffer = _enlarged(buffer, capacity)
                     buffer.write(piece)
         except MemoryError:
             raise Unavailable("the server has too little memory for this body; send it again later") from None
+        buffer.truncate()
         return buffer.getvalue()
+
+
+def _enlarged(buffer: BytesIO, capacity: int) -> BytesIO:
+    """Return a buffer with the written bytes of `buffer`, and with memory for `capacity` bytes.
+
+    A buffer that grows by itself is copied many times. For a sample of 20 MB, this takes 40 of 250 ms with jemalloc.
+    """
+    enlarged = BytesIO(bytes(capacity))
+    enlarged.write(buffer.getbuffer()[: buffer.tell()])
+    return enlarged
 
 
 class Source:
@@ -219,9 +236,9 @@ class Source:
     """
 
     def __init__(self, request: Request, max_bytes: int | None, settings: GraphQLSettings) -> None:
-        declared = header(request, b"content-length")
-        if max_bytes is not None and declared and int(declared) > max_bytes:
-            raise TooLarge(f"expected a body of at most {max_bytes:,} bytes, got {int(declared):,} bytes")
+        self.declared_bytes = int(header(request, b"content-length") or 0)
+        if max_bytes is not None and self.declared_bytes > max_bytes:
+            raise TooLarge(f"expected a body of at most {max_bytes:,} bytes, got {self.declared_bytes:,} bytes")
         self.is_complete = False
         self.received_bytes = 0
         self._request = request
@@ -281,16 +298,3 @@ async def decode(
         chunk = await source.receive()
     if decoder is not None and not decoder.is_complete:
         raise BadRequest("the compressed body is incomplete")
-
-
-def decoder_of(request: Request) -> Decoder | None:
-    """Return the decoder for the content encoding of a request, or None. Raises `UnsupportedMediaType`."""
-    match header(request, b"content-encoding").strip().lower():
-        case b"" | b"identity":
-            return None
-        case b"gzip" | b"x-gzip":
-            return GzipDecoder()
-        case b"zstd":
-            return ZstdDecoder()
-        case _:
-            raise UnsupportedMediaType("expected the header Content-Encoding to be gzip, zstd or identity")

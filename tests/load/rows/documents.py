@@ -135,7 +135,7 @@ def _row(kind: _Kind, embedded: Server, emulator: Server | str, inserts: float) 
 
 
 def _of_emulator(kind: _Kind, emulator: Server | str) -> Figure | str:
-    """Measure Google's emulator. Return why there is no figure otherwise."""
+    """Measure Google's emulator. If this is not possible, return the reason."""
     if isinstance(emulator, str):
         return emulator
     try:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
+import pytest
 from graphql import OperationDefinitionNode, parse
 from starlette.requests import Request
 from starlette.types import Message
@@ -45,8 +46,9 @@ def test_a_large_sample_is_found_without_parsing_it() -> None:
     assert max(splitting, finding) < parsing / 5
 
 
-async def test_a_large_body_is_in_memory_once() -> None:
-    """Its chunks are not held beside the joined body."""
+@pytest.mark.parametrize("headers", [[], [(b"content-length", b"%d" % len(BODY))]])
+async def test_a_large_body_is_in_memory_once(headers: list[tuple[bytes, bytes]]) -> None:
+    """Its chunks are not held beside the joined body, whether or not its size is declared."""
     position = 0
 
     async def receive() -> Message:
@@ -55,7 +57,7 @@ async def test_a_large_body_is_in_memory_once() -> None:
         more = position < len(BODY)
         return {"type": "http.request", "body": BODY[position - CHUNK : position], "more_body": more}
 
-    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+    request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
     tracemalloc.start()
     try:
         body = await read_body(request, len(BODY))
