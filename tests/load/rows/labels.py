@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 
 from storage.documents import Header, Result, Status, document_paths, labels
+from storage.documents.server_time import SERVER_TIME
 from storage.firestore import encoding
 from storage.firestore.messages import Write
 from tests.load import samples, stack_processes, wrk
@@ -133,7 +134,7 @@ async def _delete_and_submit(
             await submitter.post("/graphql", target.body)
             latencies.append(time.perf_counter() - began)
     seconds = time.perf_counter() - started
-    if state["state"] != "FINISHED" or state["deleted"] < count:
+    if state["state"] != "FINISHED" or state["deleted"] != count:
         raise Failed(f"the deletion ended as {state}")
     await admin.close()
     await submitter.close()
@@ -184,7 +185,8 @@ def _result(firestore: Firestore, key: str, second: int, given: labels.Labels) -
         Status.COMPUTED,
         timestamp=moment,
         statistics=EXAMPLE,
-        submitted_at=moment,
         labels=given,
     )
-    return encoding.to_write(firestore.name(document_paths.result(SUBMITTER, sample_id)), result.fields())
+    # The result belongs to the sample of the same BatchWrite, because both have the same time of submission.
+    fields = {**result.fields(), "submitted_at": SERVER_TIME}
+    return encoding.to_write(firestore.name(document_paths.result(SUBMITTER, sample_id)), fields)
