@@ -177,21 +177,22 @@ class ResultStore:
                 continue
             fields = encoding.from_document(existing)
             is_of_same_sample = result.submitted_at is None or is_of_sample(fields, result.submitted_at)
-            if _is_final(fields, result.sample_update_time) or (is_of_same_sample and _is_kept(fields, result)):
+            if _is_final(fields, result.sample_update_time) or (is_of_same_sample and _outranks(fields, result)):
                 return False
             first_computed_at = _first_computed_at(fields) if is_of_same_sample else None
             writes = [self._new(path, replace(result, first_computed_at=first_computed_at))]
             writes[0].current_document.update_time.CopyFrom(existing.update_time)
             if not is_of_same_sample and fields.get("status") == Status.COMPUTED.value:
-                writes += await self._kept_result(path, result)
+                writes += await self._copy_with_new_id(path, result)
         return True
 
-    async def _kept_result(self, path: str, result: Result) -> list[Write]:
-        """Return the write of the existing result with a new id, or no write if the result was deleted.
+    async def _copy_with_new_id(self, path: str, result: Result) -> list[Write]:
+        """Return the write that stores the existing result with a new id, or no write if the result was deleted.
 
-        A sample with the same idempotency key replaces the sample of the existing result, which is kept longer than its
-        sample. It stays in lists and summaries until it expires. The same Commit replaces it, so that it never counts
-        twice: the function may move it into the hourly archive at any time.
+        A sample with the same idempotency key has replaced the sample of the existing result. The existing result is
+        kept longer than its sample: it stays in lists and summaries until it expires. One Commit stores the copy and
+        replaces the existing result. Otherwise, this result could count twice, because the function may move the copy
+        into the hourly archive at any time.
         """
         existing = (await self._read([path])).get(path)
         if existing is None:
@@ -284,8 +285,8 @@ def _has_statistics(fields: Mapping[str, object]) -> bool:
     return fields.get("status") in (Status.COMPUTED.value, Status.SUPERSEDED.value)
 
 
-def _is_kept(fields: Mapping[str, object], result: Result) -> bool:
-    """Return whether `result` must not replace an existing result of the same sample with these fields."""
+def _outranks(fields: Mapping[str, object], result: Result) -> bool:
+    """Return whether an existing result of the same sample, with these fields, must not be replaced by `result`."""
     if result.superseded_by is not None and fields.get("status") == Status.COMPUTED.value:
         return False
     if result.problem is not None and result.problem.code is ProblemCode.GIVEN_UP:

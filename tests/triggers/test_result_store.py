@@ -76,14 +76,14 @@ async def test_only_the_result_of_the_expired_sample_is_kept(
         for age, submitted in ((0, 0), (10, 10), (11, 10))
     )
     await stores[0].write(earlier)
-    keep = stores[0]._kept_result
+    keep = stores[0]._copy_with_new_id
 
     async def keep_later(*arguments: Any) -> list[Any]:
         monkeypatch.undo()
         assert await stores[1].write(later)
         return await keep(*arguments)
 
-    monkeypatch.setattr(stores[0], "_kept_result", keep_later)
+    monkeypatch.setattr(stores[0], "_copy_with_new_id", keep_later)
 
     assert await stores[0].write(latest)
 
