@@ -15,6 +15,8 @@ from strawberry.utils.str_converters import to_camel_case
 from graphql_api.auth.audit_log import MAX_ENTRIES
 from graphql_api.graphql_server.execution.operation_cost import FieldCost, declare
 from graphql_api.results.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
+from graphql_api.results.series_listing import MAX_GROUPS
+from graphql_api.results.summaries import MAX_BUCKETS
 from storage.documents import STATISTICS
 
 _DEFINITION = GraphQLCoreConverter.DEFINITION_BACKREF
@@ -47,6 +49,12 @@ AUDITED_IDS = FieldCost(0.1)
 SCAN = FieldCost(250)
 """All documents that pass a filter. Few scans of one submitter run at the same time."""
 
+SCAN_OF_BUCKETS = replace(SCAN, default_size=MAX_BUCKETS // 20)
+"""A scan that returns time buckets. Fields below a list of buckets count 1,000 times."""
+
+SCAN_OF_GROUPS = replace(SCAN, default_size=MAX_GROUPS // 4)
+"""A scan that returns groups. Fields below a list of groups count 250 times."""
+
 COUNT = FieldCost(20)
 """A count by Firestore."""
 
@@ -64,6 +72,15 @@ SINGLE_READ = FieldCost(1)
 
 RAW = FieldCost(1)
 """One raw document. The size of all raw documents of an operation is limited separately."""
+
+SETTING_CHANGE = FieldCost(5)
+"""A change of a setting of the submitter, with an entry of the audit log."""
+
+KEY_CHANGE = FieldCost(20)
+"""The creation, the rotation or the revocation of a key, or a change of its limits."""
+
+JOB_START = FieldCost(20)
+"""The start of a deletion or a recomputation. It runs after the response, so its work is not included."""
 
 
 def costs(cost: FieldCost) -> dict[str, FieldCost]:

@@ -9,11 +9,10 @@ from strawberry.utils.str_converters import to_camel_case
 
 from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.scopes import Scope
-from graphql_api.graphql_server.execution.operation_cost import FieldCost
 from graphql_api.ingest.submitter_settings import CACHE_SECONDS
 from graphql_api.limits import KeyLimits, Limits, effective_limits
 from graphql_api.schema.context import Info
-from graphql_api.schema.costs import costs
+from graphql_api.schema.costs import KEY_CHANGE, SETTING_CHANGE, costs
 from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.sample_mutation import SampleMutation
 from graphql_api.schema.types.api_key import ApiKeyType, CreatedApiKey
@@ -42,7 +41,7 @@ class Mutation(SampleMutation):
             "stored samples and results does not change. Results must be kept at least as long as samples, and hourly "
             "statistics longer than results."
         ),
-        metadata=requires(Scope.ADMIN) | costs(FieldCost(5)),
+        metadata=requires(Scope.ADMIN) | costs(SETTING_CHANGE),
     )
     async def set_retention(
         self,
@@ -91,7 +90,7 @@ class Mutation(SampleMutation):
             f"{CACHE_SECONDS:g} seconds. It applies only to samples that are submitted after that. Returns the new "
             "setting."
         ),
-        metadata=requires(Scope.ADMIN) | costs(FieldCost(5)),
+        metadata=requires(Scope.ADMIN) | costs(SETTING_CHANGE),
     )
     async def skip_missing_values(
         self,
@@ -111,7 +110,7 @@ class Mutation(SampleMutation):
             "The new key can have only scopes that the key or token of the request has. If the key of the request has "
             "limits, the new key shares these limits."
         ),
-        metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
+        metadata=requires(Scope.ADMIN) | costs(KEY_CHANGE),
     )
     async def create_api_key(
         self,
@@ -146,7 +145,7 @@ class Mutation(SampleMutation):
             "lifetime. The old key expires after `overlapDays`, or at its own expiry time if that is earlier. Save "
             "the new key in the response, because you cannot read it again."
         ),
-        metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
+        metadata=requires(Scope.ADMIN) | costs(KEY_CHANGE),
     )
     async def rotate_api_key(
         self,
@@ -179,7 +178,7 @@ class Mutation(SampleMutation):
             "seconds. If you omit a limit, the limit of the submitter applies. This mutation cannot raise a limit, "
             "because only an operator can add or raise limits, on the command line."
         ),
-        metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
+        metadata=requires(Scope.ADMIN) | costs(KEY_CHANGE),
     )
     async def set_api_key_limits(
         self,
@@ -224,7 +223,7 @@ class Mutation(SampleMutation):
 
     @strawberry.mutation(
         description="Revokes an API key of the submitter. Requests with the key fail within a few seconds.",
-        metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
+        metadata=requires(Scope.ADMIN) | costs(KEY_CHANGE),
     )
     async def revoke_api_key(self, info: Info, digest: Digest) -> ApiKeyType:
         """Revoke a key of the submitter."""

@@ -10,7 +10,7 @@ from graphql_api.graphql_server.execution.operation_cost import FieldCost
 from graphql_api.results.deletion.deleter import MAX_IDS as MAX_DELETED_IDS
 from graphql_api.results.recomputation.recomputer import MAX_IDS
 from graphql_api.schema.context import Info
-from graphql_api.schema.costs import costs
+from graphql_api.schema.costs import JOB_START, costs
 from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.types.deletion import DeletionType
 from graphql_api.schema.types.inputs import ResultFilter, SampleFilter, filter_text, selection_of
@@ -20,6 +20,8 @@ from graphql_api.schema.types.scalars import RawSample
 from storage.documents import BadRequest
 
 MAX_SAMPLES = 1_000
+_SAMPLES = FieldCost(units_per_item=0.1, default_size=MAX_SAMPLES)
+"""The samples of `submitMany`. A sample costs less than with `submit`, because the samples share calls to Firestore."""
 
 
 @strawberry.type
@@ -74,7 +76,7 @@ class SampleMutation:
             "samples in the same order as the argument `samples`. If a sample could not be stored, its item in the "
             "list is null, and `errors` has an entry with the path of this item."
         ),
-        metadata=requires(Scope.SUBMIT) | costs(FieldCost(units_per_item=0.1, default_size=MAX_SAMPLES)),
+        metadata=requires(Scope.SUBMIT) | costs(_SAMPLES),
     )
     async def submit_many(
         self,
@@ -98,7 +100,7 @@ class SampleMutation:
             "deleted, query `deletedSample`. If you submit a deleted sample again with the same idempotency key, it "
             "is stored again."
         ),
-        metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
+        metadata=requires(Scope.ADMIN) | costs(JOB_START),
     )
     async def delete_samples(
         self,
@@ -155,7 +157,7 @@ class SampleMutation:
             "the progress, query `recomputation`. Clients can read the previous result until the new result replaces "
             "it. To continue an interrupted recomputation, repeat the mutation."
         ),
-        metadata=requires(Scope.ADMIN) | costs(FieldCost(20)),
+        metadata=requires(Scope.ADMIN) | costs(JOB_START),
     )
     async def recompute(
         self,

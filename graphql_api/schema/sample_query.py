@@ -7,7 +7,6 @@ from typing import Annotated
 import strawberry
 
 from graphql_api.auth.scopes import Scope
-from graphql_api.graphql_server.execution.operation_cost import FieldCost
 from graphql_api.results.archived_results import Summary
 from graphql_api.results.filters import Order
 from graphql_api.results.pagination import PageRequest
@@ -25,7 +24,17 @@ from graphql_api.schema.arguments import (
     names_of,
 )
 from graphql_api.schema.context import Info
-from graphql_api.schema.costs import COUNT, PAGE_OF_RESULTS, PAGE_OF_SAMPLES, READ, SCAN, SINGLE_READ, costs
+from graphql_api.schema.costs import (
+    COUNT,
+    PAGE_OF_RESULTS,
+    PAGE_OF_SAMPLES,
+    READ,
+    SCAN,
+    SCAN_OF_BUCKETS,
+    SCAN_OF_GROUPS,
+    SINGLE_READ,
+    costs,
+)
 from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.types.connections import ResultConnection, SampleConnection
 from graphql_api.schema.types.deletion import DeletedSample
@@ -149,7 +158,7 @@ class SampleQuery:
             "for `resultsSummary`. For buckets shorter than an hour, the server reads every selected result, and does "
             "not use the hourly archive."
         ),
-        metadata=requires(Scope.READ) | costs(FieldCost(SCAN.units, default_size=MAX_BUCKETS // 20)),
+        metadata=requires(Scope.READ) | costs(SCAN_OF_BUCKETS),
     )
     async def results_over_time(
         self,
@@ -176,7 +185,7 @@ class SampleQuery:
             "are in alphabetical order of their labels. A new group appears as soon as its first result is computed. "
             f"If there are more than {MAX_GROUPS:,} groups, the server returns the error OPERATION_TOO_COMPLEX."
         ),
-        metadata=requires(Scope.READ) | costs(FieldCost(SCAN.units, default_size=MAX_GROUPS // 4)),
+        metadata=requires(Scope.READ) | costs(SCAN_OF_GROUPS),
     )
     async def latest_results(
         self,
