@@ -11,21 +11,22 @@ A summary by time stamps and labels also includes the results in the hourly arch
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any
+from functools import partial
 
 from graphql_api.errors import TooComplex
 from graphql_api.results.archived_results import Summary
 from graphql_api.results.filters import Order, Selection
-from graphql_api.results.rolled_up_results import Group, group_of, has_stored_hours
+from graphql_api.results.rolled_up_results import Group, Piece, View, group_of, has_stored_hours
 from graphql_api.results.series_listing import MAX_GROUPS, too_many_groups
 from graphql_api.results.store import Store
 from storage.rollups.merged_statistics import FIELDS, MergedStatistics
 from storage.rollups.result_queries import add_result, timestamp_of
-from storage.rollups.rollup import LATEST, Resolution
+from storage.rollups.rollup import Resolution
 
 MAX_BUCKETS = 20_000
 """Enough for the 8,784 hours of a year, or for 50 groups on 366 days (18,300 buckets)."""
@@ -52,6 +53,12 @@ class TimeBucket(Enum):
 
 _RESOLUTIONS = {TimeBucket.HOUR: Resolution.HOUR, TimeBucket.DAY: Resolution.DAY}
 
+_Parts = AsyncGenerator[tuple[datetime, Group, Callable[[Summary], None]], None]
+"""The start and the group of each part of a summary, and a function that adds the part to a `Summary`.
+
+A part is a result, or the merged results of an hour or a day.
+"""
+
 
 async def summarize(
     store: Store, submitter: str, selection: Selection, names: Sequence[str] = ()
@@ -72,27 +79,14 @@ async def summarize(
         return groups[group]
 
     async with _time_limit():
-        view = await store.rolled_up_results.view(submitter)
-        if uses_archive:
-            archive = store.archived_results.pieces(submitter, selection, names, Resolution.DAY, view.read_time)
-            async with aclosing(archive) as archived:
-                async for _, group, piece in archived:
-                    merged.merge_archived(piece)
+        reader = _Reader(store, submitter, selection, names, await store.rolled_up_results.view(submitter))
+        sources = [reader.archived(Resolution.DAY)] if uses_archive else []
+        for parts in (*sources, await reader.current(Resolution.DAY)):
+            async with aclosing(parts):
+                async for _, group, add_to in parts:
+                    add_to(merged)
                     if names:
-                        summary_of(group).merge_archived(piece)
-        rolled_up = await store.rolled_up_results.read(submitter, selection, names, Resolution.DAY, view)
-        if rolled_up is not None:
-            async with aclosing(rolled_up) as pieces:
-                async for _, group, piece in pieces:
-                    merged.merge(piece)
-                    if names:
-                        summary_of(group).merge(piece)
-        else:
-            async with aclosing(_read(store, submitter, selection, names, view.read_time)) as results:
-                async for _, group, document in results:
-                    add_result(merged, document)
-                    if names:
-                        add_result(summary_of(group), document)
+                        add_to(summary_of(group))
         await _finish(store, submitter, (merged, *groups.values()))
     return merged, groups
 
@@ -105,39 +99,83 @@ async def summarize_over_time(
     Buckets without results are omitted. Raises `TooComplex` after `MAX_SECONDS`, or if there are more than
     `MAX_BUCKETS` buckets of all groups.
     """
-    uses_archive = bucket in _RESOLUTIONS and has_stored_hours(selection)
+    resolution = _RESOLUTIONS.get(bucket)
+    uses_archive = resolution is not None and has_stored_hours(selection)
     buckets = _Buckets(store, submitter, bucket, uses_archive=uses_archive)
-    async with _time_limit(), AsyncExitStack() as stack:
-        view = await store.rolled_up_results.view(submitter)
-        resolution = _RESOLUTIONS.get(bucket, Resolution.HOUR)
-        archive = store.archived_results.pieces(submitter, selection, names, resolution, view.read_time)
-        archived = await stack.enter_async_context(aclosing(archive))
-        next_archived = await anext(archived, None) if uses_archive else None
-
-        async def add_archived_until(timestamp: datetime) -> None:
-            nonlocal next_archived
-            while next_archived is not None and next_archived[0] <= timestamp:
-                start, group, piece = next_archived
-                (await buckets.of(start, group)).merge_archived(piece)
-                next_archived = await anext(archived, None)
-
-        rolled_up = None
-        if bucket in _RESOLUTIONS:
-            rolled_up = await store.rolled_up_results.read(submitter, selection, names, resolution, view)
-        if rolled_up is not None:
-            async with aclosing(rolled_up) as pieces:
-                async for start, group, piece in pieces:
-                    await add_archived_until(start)
-                    (await buckets.of(start, group)).merge(piece)
-        else:
-            async with aclosing(_read(store, submitter, selection, names, view.read_time)) as results:
-                async for timestamp, group, document in results:
-                    if next_archived is not None:
-                        await add_archived_until(timestamp)
-                    add_result(await buckets.of(timestamp, group), document)
-        await add_archived_until(LATEST)
+    async with _time_limit():
+        reader = _Reader(store, submitter, selection, names, await store.rolled_up_results.view(submitter))
+        parts = await reader.current(resolution)
+        if resolution is not None and uses_archive:
+            parts = _in_order_of_time(reader.archived(resolution), parts)
+        async with aclosing(parts):
+            async for start, group, add_to in parts:
+                add_to(await buckets.of(start, group))
         await buckets.finish_latest()
     return buckets.summaries
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads the parts of a summary at the read time of `view`."""
+
+    store: Store
+    submitter: str
+    selection: Selection
+    names: Sequence[str]
+    view: View
+
+    async def archived(self, resolution: Resolution) -> _Parts:
+        """Yield the hours or days in the hourly archive. `has_stored_hours` must accept the selection."""
+        archive = self.store.archived_results
+        pieces = archive.pieces(self.submitter, self.selection, self.names, resolution, self.view.read_time)
+        async with aclosing(pieces):
+            async for start, group, piece in pieces:
+                yield start, group, partial(Summary.merge_archived, archived=piece)
+
+    async def current(self, resolution: Resolution | None) -> _Parts:
+        """Return the parts that are not in the archive: hours or days from rollups if possible, otherwise results.
+
+        Without `resolution`, rollups are not used.
+        """
+        if resolution is not None:
+            rollups = self.store.rolled_up_results
+            pieces = await rollups.read(self.submitter, self.selection, self.names, resolution, self.view)
+            if pieces is not None:
+                return self._rolled_up(pieces)
+        return self._results()
+
+    async def _rolled_up(self, pieces: AsyncGenerator[Piece, None]) -> _Parts:
+        async with aclosing(pieces):
+            async for start, group, piece in pieces:
+                yield start, group, partial(Summary.merge, other=piece)
+
+    async def _results(self) -> _Parts:
+        """Yield each result in the order of time stamps."""
+        listing = self.store.result_listing
+        turn = listing.turns.of(self.submitter)
+        fields = (*_FIELDS, "labels") if self.names else _FIELDS
+        order = Order("timestamp")
+        scan = listing.scan(self.submitter, self.selection, order, select=fields, read_time=self.view.read_time)
+        async with aclosing(scan) as batches:
+            async for documents in batches:
+                for document in documents:
+                    await turn.pause()
+                    yield timestamp_of(document), group_of(document, self.names), partial(add_result, document=document)
+
+
+async def _in_order_of_time(first: _Parts, second: _Parts) -> _Parts:
+    """Yield the parts of two sources in the order of time. If two parts start at the same time, `first` comes first."""
+    async with aclosing(first), aclosing(second):
+        waiting = await anext(first, None)
+        async for part in second:
+            while waiting is not None and waiting[0] <= part[0]:
+                yield waiting
+                waiting = await anext(first, None)
+            yield part
+        if waiting is not None:
+            yield waiting
+        async for part in first:
+            yield part
 
 
 class _Buckets:
@@ -173,21 +211,6 @@ class _Buckets:
         """Compute the quantiles of the latest bucket. No result is added to it later."""
         await _finish(self._store, self._submitter, self._latest)
         self._latest = []
-
-
-async def _read(
-    store: Store, submitter: str, selection: Selection, names: Sequence[str], read_time: datetime
-) -> AsyncGenerator[tuple[datetime, Group, Any], None]:
-    """Yield each result with its time stamp and its group, in the order of time stamps."""
-    listing = store.result_listing
-    turn = listing.turns.of(submitter)
-    fields = (*_FIELDS, "labels") if names else _FIELDS
-    scan = listing.scan(submitter, selection, Order("timestamp"), select=fields, read_time=read_time)
-    async with aclosing(scan) as batches:
-        async for documents in batches:
-            for document in documents:
-                await turn.pause()
-                yield timestamp_of(document), group_of(document, names), document
 
 
 async def _finish(store: Store, submitter: str, summaries: Iterable[MergedStatistics]) -> None:
