@@ -21,14 +21,13 @@ from storage.firestore.messages import Document
 from storage.rollups.checkpoint import Checkpoint
 from storage.rollups.checkpoint_store import CheckpointStore
 from storage.rollups.later_results import LaterResults, changes_since, ranges, verify
-from storage.rollups.merged_statistics import FIELDS, MergedStatistics
-from storage.rollups.result_queries import ResultQueries, add_result, timestamp_of
+from storage.rollups.merged_statistics import MergedStatistics
+from storage.rollups.result_queries import SUMMARIZED_FIELDS, ResultQueries, add_result, timestamp_of
 from storage.rollups.rollup import EARLIEST, LATEST, Resolution
 from storage.rollups.rollup_store import RollupStore, Window
 from storage.rollups.series import BY_SERIES, TOTAL, Series, labels_of
 
 _MICROSECOND = timedelta(microseconds=1)
-_FIELDS = ("timestamp", *FIELDS, "sketch")
 
 
 class View(NamedTuple):
@@ -209,7 +208,7 @@ class _Reader:
         selection = Selection([*bounds, *self.selection.bounds] if end == LATEST else bounds, self.selection.labels)
         turn = self.listing.turns.of(self.submitter)
         hour, groups = start, defaultdict[Group, MergedStatistics](MergedStatistics)
-        fields = (*_FIELDS, "labels") if self.names else _FIELDS
+        fields = (*SUMMARIZED_FIELDS, "labels") if self.names else SUMMARIZED_FIELDS
         scan = self.listing.scan(self.submitter, selection, Order("timestamp"), fields, read_time=self.read_time)
         async with aclosing(scan) as batches:
             async for documents in batches:

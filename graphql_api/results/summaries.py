@@ -24,8 +24,8 @@ from graphql_api.results.filters import Order, Selection
 from graphql_api.results.rolled_up_results import Group, Piece, View, group_of, has_stored_hours
 from graphql_api.results.series_listing import MAX_GROUPS, too_many_groups
 from graphql_api.results.store import Store
-from storage.rollups.merged_statistics import FIELDS, MergedStatistics
-from storage.rollups.result_queries import add_result, timestamp_of
+from storage.rollups.merged_statistics import MergedStatistics
+from storage.rollups.result_queries import SUMMARIZED_FIELDS, add_result, timestamp_of
 from storage.rollups.rollup import Resolution
 
 MAX_BUCKETS = 20_000
@@ -33,7 +33,6 @@ MAX_BUCKETS = 20_000
 MAX_SECONDS = 25.0
 """Less than the time limit of an operation, so that clients get the specific error of this module."""
 
-_FIELDS = ("timestamp", *FIELDS, "sketch")
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -153,7 +152,7 @@ class _Reader:
         """Yield each result in the order of time stamps."""
         listing = self.store.result_listing
         turn = listing.turns.of(self.submitter)
-        fields = (*_FIELDS, "labels") if self.names else _FIELDS
+        fields = (*SUMMARIZED_FIELDS, "labels") if self.names else SUMMARIZED_FIELDS
         order = Order("timestamp")
         scan = listing.scan(self.submitter, self.selection, order, select=fields, read_time=self.view.read_time)
         async with aclosing(scan) as batches:

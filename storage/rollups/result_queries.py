@@ -19,6 +19,9 @@ from storage.rollups.rollup import EARLIEST, LATEST
 
 _Operator = StructuredQuery.FieldFilter
 _BATCH_SIZE = 2_000
+SUMMARIZED_FIELDS = ("timestamp", *FIELDS, "sketch")
+"""The fields of a result that `timestamp_of` and `add_result` read."""
+
 _SELECTED = ("sketch", "labels")
 """The fields that are read in addition to the fields of the index."""
 

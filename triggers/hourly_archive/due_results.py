@@ -17,14 +17,14 @@ from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.messages import Document, StructuredQuery
 from storage.firestore.reads.query_conditions import add_condition
-from storage.rollups.merged_statistics import FIELDS
+from storage.rollups.result_queries import SUMMARIZED_FIELDS
 
 SETTLED = timedelta(minutes=15)
 """Longer than an attempt to compute a sample, and less than the hour for which Firestore keeps earlier versions."""
 
 _Operator = StructuredQuery.FieldFilter
 _BATCH_SIZE = 500
-_SELECTED = ("timestamp", *FIELDS, "sketch", "labels", "archive_at", "archiving")
+_SELECTED = (*SUMMARIZED_FIELDS, "labels", "archive_at", "archiving")
 
 
 class DueResults:
