@@ -106,4 +106,4 @@ def _entry(document: Document) -> AuditEntry:
     at = fields["at"]
     assert isinstance(at, datetime)
     actor, action, details = (str(fields[name]) for name in ("actor", "action", "details"))
-    return AuditEntry(document.name.rpartition("/")[2], at, actor, action, details, AuditFacts.from_fields(fields))
+    return AuditEntry(document_paths.id_of(document.name), at, actor, action, details, AuditFacts.from_fields(fields))

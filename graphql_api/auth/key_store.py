@@ -140,7 +140,7 @@ def _query(submitter: str | None) -> StructuredQuery:
 
 
 def _digest_and_key(document: Document) -> tuple[str, ApiKey]:
-    return document.name.rpartition("/")[2], ApiKey.from_fields(encoding.from_document(document))
+    return document_paths.id_of(document.name), ApiKey.from_fields(encoding.from_document(document))
 
 
 def _today() -> datetime:

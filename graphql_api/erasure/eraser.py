@@ -52,7 +52,7 @@ class Eraser:
         for collection in _NAMING_SUBMITTERS:
             await self._delete_selected(collection, lambda fields: fields.get("submitter") == self._submitter, erased)
         keys = [key async for page in self._firestore.pages("", self._keys(), PAGE_SIZE) for key in page]
-        digests = {each.name.rpartition("/")[2] for each in keys}
+        digests = {document_paths.id_of(each.name) for each in keys}
         await self._delete_selected(
             document_paths.SIGN_IN_TOKENS, lambda fields: fields.get("key_digest") in digests, erased
         )

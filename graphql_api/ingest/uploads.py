@@ -75,7 +75,7 @@ class Uploads:
         async for page in self._firestore.pages("", stored, _PAGE_SIZE):
             for document in page:
                 if now - encoding.to_datetime(document.update_time) >= min_age:
-                    document_id = document.name.rpartition("/")[2]
+                    document_id = document_paths.id_of(document.name)
                     upload = Upload.from_fields(document_id, encoding.from_document(document))
                     await self._remove_unused_chunks(upload)
                     await self._writer.write(encoding.to_delete(document.name), upload.submitter)

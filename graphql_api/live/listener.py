@@ -45,7 +45,7 @@ class WrittenResult:
     __slots__ = ("_document", "_result", "_submitter", "_tombstone", "event", "position", "span")
 
     def __init__(self, submitter: str, document: Document) -> None:
-        self.position: Position = encoding.to_datetime(document.update_time), document.name.rpartition("/")[2]
+        self.position: Position = encoding.to_datetime(document.update_time), document_paths.id_of(document.name)
         self.span: Any = None
         """If traces are on: the span from the arrival of the document until subscribers can read the result."""
         self.event: object = None

@@ -11,7 +11,7 @@ from typing import Any
 
 from graphql_api.results.filters import EVERYTHING, Order, Selection
 from graphql_api.results.pagination import Cursor
-from storage.documents import BadRequest
+from storage.documents import BadRequest, document_paths
 from storage.firestore import encoding
 from storage.firestore.messages import StructuredQuery
 from storage.firestore.reads.query_conditions import add_condition
@@ -57,7 +57,7 @@ class OrderedQuery:
         """Return the position of `document`, a protocol `Document`, in this query."""
         return Cursor(
             written_at=encoding.to_datetime(document.update_time),
-            id=document.name.rpartition("/")[2],
+            id=document_paths.id_of(document.name),
             order=self._signature,
             values=self._values(document),
         )

@@ -113,7 +113,7 @@ class ResultListing:
         async with aclosing(query.scan_latest(batch_size)) as batches:
             async for documents in batches:
                 yield [
-                    document.name.rpartition("/")[2]
+                    document_paths.id_of(document.name)
                     for document in documents
                     if document.fields["statistics_version"].integer_value < version
                 ]
@@ -157,7 +157,7 @@ def results_of_status(status: Status, select: Sequence[str] = ()) -> OrderedQuer
 
 def decode_result(submitter: str, document: Any) -> Result:
     """Return the result in a protocol `Document`."""
-    return Result.from_fields(submitter, document.name.rpartition("/")[2], encoding.from_document(document))
+    return Result.from_fields(submitter, document_paths.id_of(document.name), encoding.from_document(document))
 
 
 async def are_within(bounds: Sequence[Bound], documents: Sequence[Any]) -> list[bool]:

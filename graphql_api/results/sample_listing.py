@@ -101,7 +101,7 @@ class SampleListing:
         query = self._samples(submitter, state, selection, ("shard",))
         async with aclosing(query.scan_latest(batch_size)) as batches:
             async for documents in batches:
-                yield [document.name.rpartition("/")[2] for document in documents]
+                yield [document_paths.id_of(document.name) for document in documents]
 
     async def kept_result_ids(
         self, submitter: str, state: SampleState | None, selection: Selection, until: datetime, batch_size: int
@@ -135,9 +135,9 @@ class SampleListing:
 
     async def _without_sample(self, submitter: str, results: Sequence[Any]) -> list[str]:
         """Return the ids of the results whose samples do not exist. Other samples can have their ids."""
-        paths = {document_paths.sample(submitter, result.name.rpartition("/")[2]): result for result in results}
+        paths = {document_paths.sample(submitter, document_paths.id_of(result.name)): result for result in results}
         headers = await self._firestore.batch_get_page(paths, mask=("state_on_arrival", "submitted_at"))
-        return [path.rpartition("/")[2] for path, result in paths.items() if is_kept(result, headers.get(path))]
+        return [document_paths.id_of(path) for path, result in paths.items() if is_kept(result, headers.get(path))]
 
     async def pending_ids(
         self, submitter: str, before: datetime, batch_size: int
@@ -195,7 +195,7 @@ class SampleListing:
 
     async def _are_in_state(self, submitter: str, state: SampleState, headers: Sequence[Any]) -> list[bool]:
         """Return whether each of these accepted samples is in a state."""
-        paths = [document_paths.result(submitter, header.name.rpartition("/")[2]) for header in headers]
+        paths = [document_paths.result(submitter, document_paths.id_of(header.name)) for header in headers]
         results = await self._firestore.batch_get_page(paths, mask=("status", "sample_update_time", "submitted_at"))
         return [_state(header, results.get(path)) == state for header, path in zip(headers, paths, strict=True)]
 
@@ -213,7 +213,7 @@ def is_kept(result: Any, header: Any) -> bool:
 
 def decode_header(submitter: str, document: Any) -> Header:
     """Return the header in a protocol `Document`. Damaged fields have default values."""
-    return Header.from_damaged_fields(submitter, document.name.rpartition("/")[2], encoding.from_document(document))
+    return Header.from_damaged_fields(submitter, document_paths.id_of(document.name), encoding.from_document(document))
 
 
 def _state(header: Any, result: Any) -> str:

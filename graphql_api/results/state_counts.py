@@ -180,7 +180,7 @@ class StateCounts:
 
     async def _have_samples(self, submitter: str, selection: Selection, results: Sequence[Any]) -> list[bool]:
         """Return whether each of these results is selected, and belongs to a sample that exists."""
-        paths = [document_paths.sample(submitter, result.name.rpartition("/")[2]) for result in results]
+        paths = [document_paths.sample(submitter, document_paths.id_of(result.name)) for result in results]
         headers = await self._firestore.batch_get_page(paths, mask=("submitted_at",))
         within = await are_within(selection.bounds, results)
         return [

@@ -53,6 +53,11 @@ def is_submitter(submitter: str) -> bool:
     return _SUBMITTER.fullmatch(submitter) is not None
 
 
+def id_of(name: str) -> str:
+    """Return the id of a document, the last part of its path or of its full name."""
+    return name.rpartition("/")[2]
+
+
 def submitter(submitter: str) -> str:
     """Return the path of a submitter, the parent of its collections."""
     return f"{SUBMITTERS}/{submitter}"

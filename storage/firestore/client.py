@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import grpc.aio
 
 from observability import tracing
-from storage.documents import Unavailable
+from storage.documents import Unavailable, document_paths
 from storage.firestore import encoding, spans
 from storage.firestore.channel import open_blocking_channel, open_connection
 from storage.firestore.database import PING_PATH, Database
@@ -132,7 +132,7 @@ class Firestore(Database):
                 )
             except grpc.aio.AioRpcError as error:
                 raise call_error(error) from error
-            ids += [document.name.rpartition("/")[2] for document in response.documents]
+            ids += [document_paths.id_of(document.name) for document in response.documents]
             if not response.next_page_token:
                 return ids
             request.page_token = response.next_page_token

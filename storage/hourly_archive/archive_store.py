@@ -77,7 +77,7 @@ class ArchiveStore:
 
 
 def _decode(document: Document, *, is_series: bool) -> ArchivedDay:
-    name = document.name.rpartition("/")[2]
+    name = document_paths.id_of(document.name)
     return ArchivedDay.from_fields(
         date.fromisoformat(name[: len("2026-11-28")]),
         encoding.from_document(document),

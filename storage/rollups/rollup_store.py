@@ -203,4 +203,4 @@ def _number(document: Document) -> int:
 
 
 def _name(document: Document) -> str:
-    return str(document.name.rpartition("/")[2])
+    return document_paths.id_of(document.name)

@@ -67,7 +67,7 @@ class AuditStore:
         Firestore may have deleted the result of an expired sample first.
         """
         documents = await self._samples(partition, window)
-        return [document.name.rpartition("/")[2] for document in documents if not _is_expired(document)]
+        return [document_paths.id_of(document.name) for document in documents if not _is_expired(document)]
 
     async def superseded_ids(self, window: Window, limit: int | None) -> dict[str, list[str]]:
         """Return the ids of the accepted samples that other samples have corrected in a window, by submitter.
@@ -145,7 +145,7 @@ class AuditStore:
         documents = await self._firestore.documents("", query)
         self.reads += max(1, len(documents))
         return [
-            Finding.from_fields(document.name.rpartition("/")[2], encoding.from_document(document))
+            Finding.from_fields(document_paths.id_of(document.name), encoding.from_document(document))
             for document in documents
         ]
 

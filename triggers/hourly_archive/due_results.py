@@ -52,7 +52,7 @@ class DueResults:
 
     async def _without_sample(self, results: Sequence[Document]) -> list[Document]:
         """Return the results whose samples do not exist, and did not exist `SETTLED` ago."""
-        samples = [document_paths.sample(self._submitter, each.name.rpartition("/")[2]) for each in results]
+        samples = [document_paths.sample(self._submitter, document_paths.id_of(each.name)) for each in results]
         settled = await self._firestore.now() - SETTLED
         existing = await self._accepted(samples, settled) | await self._accepted(samples)
         due = []

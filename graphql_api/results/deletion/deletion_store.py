@@ -165,7 +165,7 @@ class DeletionStore(JobRecords[Deletion]):
     async def _read(self, paths: Iterable[str], mask: Collection[str], attempt: _Attempt) -> dict[str, Document]:
         """Return the documents that exist by their ids."""
         documents = await self._firestore.batch_get(paths, mask=mask, read_time=attempt.now)
-        return {path.rpartition("/")[2]: document for path, document in documents.items()}
+        return {document_paths.id_of(path): document for path, document in documents.items()}
 
     async def _removal(
         self, attempt: _Attempt, document: Document, result: Document | None, kept: Document | None

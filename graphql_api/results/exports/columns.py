@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from graphql_api.budgets.loop_turns import LoopTurn
-from storage.documents import STATISTICS, Histogram
+from storage.documents import STATISTICS, Histogram, document_paths
 from storage.firestore.encoding import from_value, to_datetime
 from storage.firestore.messages import Value
 from storage.firestore.reads.page_messages import column
@@ -34,7 +34,7 @@ FLAT_COLUMNS = tuple(name for name in COLUMNS if name not in HISTOGRAMS)
 async def batch_of(documents: Sequence[Any], turn: LoopTurn) -> Batch:
     """Return the values of results, which are documents with encoded values, by column. Pause between the columns."""
     results = [document.fields for document in documents]
-    batch: Batch = {"id": [document.name.rpartition("/")[2] for document in documents]}
+    batch: Batch = {"id": [document_paths.id_of(document.name) for document in documents]}
     for name, convert in _CONVERSIONS.items():
         batch[name] = convert([fields.get(name) for fields in results])
         await turn.pause()
