@@ -262,7 +262,7 @@ def _is_superseded(event: SampleEvent, fields: Mapping[str, object]) -> bool:
     """Return whether the event says that another sample corrects the sample of this COMPUTED result."""
     if event.header is None or "superseded_by" not in event.header.fields:
         return False
-    submitted_at = encoding.to_datetime(event.header.fields["submitted_at"].timestamp_value)
+    submitted_at = encoding.field_time(event.header, "submitted_at")
     return fields.get("status") == Status.COMPUTED.value and is_of_sample(fields, submitted_at)
 
 

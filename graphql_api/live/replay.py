@@ -27,7 +27,6 @@ from graphql_api.results.pagination import Cursor
 from storage.documents import document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.messages import Document
 
 _PAGE_SIZE = 100  # larger pages need too much memory: docs/performance.md#under-attack
 _MAX_CACHED_PAGES = 12
@@ -165,7 +164,10 @@ class Replay:
         is_full = len(documents) == _PAGE_SIZE
         while is_full and len(documents) > 1 and crc32(documents[-1].name.encode()) % _PAGE_END_RATIO:
             documents.pop()
-        rows = [_Row(_computed_at(document), WrittenResult(start.submitter, document)) for document in documents]
+        rows = [
+            _Row(encoding.field_time(document, "computed_at"), WrittenResult(start.submitter, document))
+            for document in documents
+        ]
         if not is_full:
             return _Page(rows, None, readable_until)
         following = start._replace(computed_at=rows[-1].computed_at, after=query.cursor(documents[-1]))
@@ -183,7 +185,3 @@ async def _first_rows(shards: Sequence[AsyncGenerator[_Row, None]]) -> dict[int,
         if isinstance(row, BaseException):
             raise row
     return {index: row for index, row in enumerate(rows) if isinstance(row, _Row)}
-
-
-def _computed_at(document: Document) -> datetime:
-    return encoding.to_datetime(document.fields["computed_at"].timestamp_value)

@@ -129,7 +129,10 @@ class SampleListing:
                         document
                         for document in documents
                         if document.fields["status"].string_value in statuses
-                        and ("submitted_at" not in document.fields or _time(document, "submitted_at") <= until)
+                        and (
+                            "submitted_at" not in document.fields
+                            or encoding.field_time(document, "submitted_at") <= until
+                        )
                     ]
                     yield await self._without_sample(submitter, selected)
 
@@ -208,7 +211,7 @@ def is_kept(result: Any, header: Any) -> bool:
     """
     if header is None or header.fields["state_on_arrival"].string_value == Arrival.REJECTED.value:
         return True
-    return not is_of_sample(encoding.from_document(result), _time(header, "submitted_at"))
+    return not is_of_sample(encoding.from_document(result), encoding.field_time(header, "submitted_at"))
 
 
 def decode_header(submitter: str, document: Any) -> Header:
@@ -220,11 +223,7 @@ def _state(header: Any, result: Any) -> str:
     """Return the state of an accepted sample. `result` is None if it has no result."""
     if result is not None:
         fields = encoding.from_document(result)
-        if is_of_sample(fields, _time(header, "submitted_at")):
+        if is_of_sample(fields, encoding.field_time(header, "submitted_at")):
             return str(fields["status"])
-    expire_at = _time(header, "expire_at") if "expire_at" in header.fields else None
+    expire_at = encoding.field_time(header, "expire_at") if "expire_at" in header.fields else None
     return state_of(Arrival.ACCEPTED, expire_at=expire_at)
-
-
-def _time(document: Any, field: str) -> datetime:
-    return encoding.to_datetime(document.fields[field].timestamp_value)

@@ -10,7 +10,7 @@ SUPERSEDED results are read to find out whether their samples exist. All other s
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -122,7 +122,7 @@ class StateCounts:
         earliest = await self._query(submitter, by_submission(document_paths.SAMPLES, _ACCEPTED, selection)).first()
         if earliest is None:
             return None
-        since = Bound("submitted_at", ">=", encoding.to_datetime(earliest.fields["submitted_at"].timestamp_value))
+        since = Bound("submitted_at", ">=", encoding.field_time(earliest, "submitted_at"))
         return replace(selection, bounds=[*selection.bounds, since])
 
     async def _have_later_samples_expired(self, submitter: str) -> bool:
@@ -233,5 +233,4 @@ def _has_labels(result: Any, selection: Selection) -> bool:
 
 
 def _belongs_to(result: Any, header: Any) -> bool:
-    submitted_at: datetime = encoding.to_datetime(header.fields["submitted_at"].timestamp_value)
-    return is_of_sample(encoding.from_document(result), submitted_at)
+    return is_of_sample(encoding.from_document(result), encoding.field_time(header, "submitted_at"))

@@ -91,6 +91,11 @@ def field_value(document: Any, name: str) -> object:
     return from_value(Value.FromString(value) if isinstance(value, bytes) else value)
 
 
+def field_time(document: Document, name: str) -> datetime:
+    """Return the time in a field of a protocol `Document`."""
+    return to_datetime(document.fields[name].timestamp_value)
+
+
 def to_datetime(timestamp: Any) -> datetime:
     """Return a protobuf `Timestamp` as a time in UTC, truncated to microseconds."""
     return _EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1_000)

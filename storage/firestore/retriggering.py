@@ -26,7 +26,7 @@ async def trigger_again(
         path
         for path, header in headers.items()
         if header.fields["state_on_arrival"].string_value == Arrival.ACCEPTED
-        and ("expire_at" not in header.fields or encoding.to_datetime(header.fields["expire_at"].timestamp_value) > now)
+        and ("expire_at" not in header.fields or encoding.field_time(header, "expire_at") > now)
     ]
     writes = []
     for path in accepted:

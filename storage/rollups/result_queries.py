@@ -143,7 +143,7 @@ def add_result(merged: MergedStatistics, document: Document) -> None:
 
 def timestamp_of(document: Document) -> datetime:
     """Return the time stamp of a result."""
-    return encoding.to_datetime(document.fields["timestamp"].timestamp_value)
+    return encoding.field_time(document, "timestamp")
 
 
 def _range(field: str, start: datetime, end: datetime) -> list[tuple[str, int, datetime]]:

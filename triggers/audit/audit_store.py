@@ -59,7 +59,7 @@ class AuditStore:
     async def oldest_sample(self, partition: Partition) -> datetime | None:
         """Return the time at which the first accepted sample was submitted."""
         documents = await self._samples(partition, None, limit=1)
-        return min((_time(each, "submitted_at") for each in documents), default=None)
+        return min((encoding.field_time(each, "submitted_at") for each in documents), default=None)
 
     async def sample_ids(self, partition: Partition, window: Window) -> list[str]:
         """Return the ids of the accepted samples that were submitted in a window and have not expired.
@@ -100,7 +100,7 @@ class AuditStore:
             result = results[samples[path]]
             correction = encoding.from_document(sample).get("superseded_by")
             is_outdated = correction not in (None, result.get("superseded_by")) and result["status"] in _COMPUTED
-            if is_outdated or not is_of_sample(result, _time(sample, "submitted_at")):
+            if is_outdated or not is_of_sample(result, encoding.field_time(sample, "submitted_at")):
                 del results[samples[path]]
         return {sample_id: Status(str(fields["status"])) for sample_id, fields in results.items()}
 
@@ -129,12 +129,8 @@ class AuditStore:
 
         Raises `PreconditionFailed` if another instance has changed it.
         """
-        write = encoding.to_write(self._firestore.name(document_paths.audit()), state.fields())
-        if state.update_time is None:
-            write.current_document.exists = False
-        else:
-            write.current_document.update_time.FromDatetime(state.update_time)
-        written = await self._writer.write(write)
+        name = self._firestore.name(document_paths.audit())
+        written = await self._writer.write(encoding.to_conditional_write(name, state.fields(), state.update_time))
         return replace(state, update_time=encoding.to_datetime(written.update_time))
 
     async def findings(self) -> list[Finding]:
@@ -203,11 +199,7 @@ def parts(items: Sequence[T], size: int) -> list[Sequence[T]]:
 
 
 def _is_expired(sample: Document) -> bool:
-    return "expire_at" in sample.fields and _time(sample, "expire_at") <= datetime.now(UTC)
-
-
-def _time(document: Document, field: str) -> datetime:
-    return encoding.to_datetime(document.fields[field].timestamp_value)
+    return "expire_at" in sample.fields and encoding.field_time(sample, "expire_at") <= datetime.now(UTC)
 
 
 def _query_of(collection: str, shard: int, window: Window | None, by: str = "submitted_at") -> StructuredQuery:

@@ -60,7 +60,7 @@ class DueResults:
             if sample not in existing:
                 due.append(result)
                 continue
-            expired_at = encoding.to_datetime(result.fields["archive_at"].timestamp_value)
+            expired_at = encoding.field_time(result, "archive_at")
             self.waiting_since = expired_at if self.waiting_since is None else min(self.waiting_since, expired_at)
         return due
 

@@ -103,7 +103,7 @@ class DeletionStore(JobRecords[Deletion]):
         tombstone = Tombstone.from_fields(submitter, sample_id, encoding.from_document(documents[path]))
         if tombstone is None or sample not in documents:
             return tombstone
-        submitted_at = encoding.to_datetime(documents[sample].fields["submitted_at"].timestamp_value)
+        submitted_at = encoding.field_time(documents[sample], "submitted_at")
         return tombstone if tombstone.deleted_at >= submitted_at else None
 
     async def now(self) -> datetime:
@@ -236,7 +236,7 @@ class DeletionStore(JobRecords[Deletion]):
 
 def _submitted_at(header: Document) -> datetime:
     """Return the time of submission. The create time is earlier if the sample has replaced an expired sample."""
-    return encoding.to_datetime(header.fields["submitted_at"].timestamp_value)
+    return encoding.field_time(header, "submitted_at")
 
 
 def _is_tombstone(result: Document) -> bool:

@@ -29,7 +29,4 @@ class RecomputationStore(JobRecords[Recomputation]):
         """Return, by sample id, the update time that the sample had when its current result was computed."""
         paths = {document_paths.result(submitter, sample_id): sample_id for sample_id in ids}
         results = await self._firestore.batch_get(paths, mask=["sample_update_time"])
-        return {
-            paths[path]: encoding.to_datetime(result.fields["sample_update_time"].timestamp_value)
-            for path, result in results.items()
-        }
+        return {paths[path]: encoding.field_time(result, "sample_update_time") for path, result in results.items()}
