@@ -30,7 +30,7 @@ def read_values(
     position = nulls = 0
     for start, end in json_scanner.pieces(raw, *contents):
         try:
-            values: list[Any] = _decode_numbers(raw, start, end)
+            values: list[Any] = numbers.decode(raw, start, end)
         except ValueError:
             decoded = _decode_values(raw, start, end)
             if not decoded:
@@ -97,15 +97,9 @@ def _count_numbers(values: list[Any]) -> int:
     return types.count(int) + types.count(float) - values.count(inf) - values.count(-inf)
 
 
-def _decode_numbers(raw: bytes, start: int, end: int) -> list[float]:
-    if end - start > 2 * json_scanner.PIECE_BYTES:
-        raise ValueError("a value is too long to be decoded in one step")
-    return numbers.decode(b"[%b]" % raw[start:end])
-
-
 def _decode_values(raw: bytes, start: int, end: int) -> list[Any]:
     """Return the values of a piece that does not contain only numbers. Raises `NotJson` if the piece is not JSON."""
-    if end - start > 2 * json_scanner.PIECE_BYTES:
+    if end - start > numbers.MAX_STEP_BYTES:
         return _decode_long_values(raw, start, end)
     piece = b"[%b]" % raw[start:end]
     values: list[Any]
