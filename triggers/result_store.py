@@ -145,9 +145,7 @@ class ResultStore:
         the header has changed already.
         """
         path = document_paths.sample(result.submitter, result.sample_id)
-        fields = labels.stored_fields(result.labels)
-        write = encoding.to_write(self._firestore.name(path), fields)
-        write.update_mask.field_paths.extend(fields)
+        write = encoding.to_partial_write(self._firestore.name(path), labels.stored_fields(result.labels))
         write.current_document.update_time.FromDatetime(result.sample_update_time)
         await self._try_write([write], result.submitter)
 

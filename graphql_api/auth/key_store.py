@@ -121,8 +121,7 @@ class KeyStore:
 
         A concurrent change of another field is kept.
         """
-        write = encoding.to_write(self._firestore.name(document_paths.api_key(key_digest)), fields)
-        write.update_mask.field_paths.extend(fields)
+        write = encoding.to_partial_write(self._firestore.name(document_paths.api_key(key_digest)), fields)
         write.current_document.exists = True
         return write
 

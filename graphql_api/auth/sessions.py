@@ -140,8 +140,7 @@ class SessionStore:
         if fields.get("used_at") is not None:
             await self._refuse(token, key_digest, "the sign-in link was already used")
             return None
-        use = encoding.to_write(self._firestore.name(path), {"used_at": datetime.now(UTC)})
-        use.update_mask.field_paths.append("used_at")
+        use = encoding.to_partial_write(self._firestore.name(path), {"used_at": datetime.now(UTC)})
         use.current_document.update_time.CopyFrom(document.update_time)
         try:
             await self._writer.write(use)

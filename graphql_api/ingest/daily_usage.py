@@ -79,8 +79,7 @@ class DailyUsage:
         day, admitted = quota.admitted
         name = self._firestore.name(document_paths.daily_usage(quota.submitter, day, quota.key_name))
         fields = {"expires": datetime(day.year, day.month, day.day, tzinfo=UTC) + _RETENTION}
-        write = encoding.to_write(name, fields)
-        write.update_mask.field_paths.append("expires")
+        write = encoding.to_partial_write(name, fields)
         for field, amount in (("count", admitted.samples), ("bytes", admitted.byte_count)):
             write.update_transforms.add(field_path=field, increment=encoding.to_value(amount))
         written = await self._writer.write(write, quota.submitter)

@@ -233,8 +233,7 @@ def _marks(header: Header, earlier: Document | None) -> list[Write]:
     """Return the write that marks the sample that `header` corrects, or no write if `header` is REJECTED."""
     if earlier is None or header.arrival is Arrival.REJECTED:
         return []
-    mark = encoding.to_write(earlier.name, {"superseded_by": header.id, "superseded_at": SERVER_TIME})
-    mark.update_mask.field_paths.append("superseded_by")
+    mark = encoding.to_partial_write(earlier.name, {"superseded_by": header.id, "superseded_at": SERVER_TIME})
     mark.current_document.update_time.CopyFrom(earlier.update_time)
     return [mark]
 

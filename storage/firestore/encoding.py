@@ -52,6 +52,14 @@ def to_conditional_write(name: str, fields: Mapping[str, object], update_time: d
     return write
 
 
+def to_partial_write(name: str, fields: Mapping[str, object]) -> Write:
+    """Return a write that replaces only the given fields. All other fields of the document stay unchanged."""
+    write = to_write(name, fields)
+    write.update_mask.SetInParent()  # without a mask, the write would replace the whole document
+    write.update_mask.field_paths.extend(write.update.fields)
+    return write
+
+
 def to_delete(name: str) -> Write:
     """Return a `Write` that deletes the document with the full name `name`."""
     return Write(delete=name)

@@ -30,8 +30,7 @@ async def trigger_again(
     ]
     writes = []
     for path in accepted:
-        write = encoding.to_write(firestore.name(path), {"recompute_requested_at": SERVER_TIME})
-        write.update_mask.SetInParent()  # an empty mask leaves all other fields unchanged
+        write = encoding.to_partial_write(firestore.name(path), {"recompute_requested_at": SERVER_TIME})
         write.current_document.exists = True
         writes.append(write)
     outcomes = await writer.write_all(writes, submitter)
