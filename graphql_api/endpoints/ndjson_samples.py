@@ -125,10 +125,10 @@ class NdjsonSamples:
                 logger.info("POST /samples ended early: the client disconnected after line %d", last_line)
         except DropzoneError as error:  # the body is too slow or cannot be decoded, or the key was revoked
             count_failed(error)
-            yield _json_line({"error": describe(error)})
+            yield json_line({"error": describe(error)})
         except MemoryError as error:
             count_failed(error)
-            yield _json_line({"error": describe(Unavailable("the server has too little memory; retry later"))})
+            yield json_line({"error": describe(Unavailable("the server has too little memory; retry later"))})
         finally:
             refusal.cancel()
             admission = None  # the error of `refusal` refers to `authenticate`; the admission refers to `refusal`
@@ -143,7 +143,7 @@ class NdjsonSamples:
 
         def respond(entry: ndjson.Line) -> bytes:
             number, line = entry
-            return _json_line(self._line_response(number, line if isinstance(line, TooLarge) else next(outcomes)))
+            return json_line(self._line_response(number, line if isinstance(line, TooLarge) else next(outcomes)))
 
         turn = self._services.budgets.turns.of(caller.submitter)
         await turn.start()  # the writes of several batches end in the same iteration of the event loop
@@ -201,5 +201,6 @@ async def _admitted(
             del batch  # it must not stay in memory while the next one is read
 
 
-def _json_line(value: dict[str, Any]) -> bytes:
+def json_line(value: dict[str, Any]) -> bytes:
+    """Return a JSON object with a line end."""
     return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)

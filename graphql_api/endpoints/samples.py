@@ -23,7 +23,7 @@ from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.large_read import LargeRead
 from graphql_api.endpoints.endpoint import Endpoint, endpoint, public
-from graphql_api.endpoints.ndjson_samples import CONTENT, NDJSON, NDJSON_TYPES, NdjsonSamples
+from graphql_api.endpoints.ndjson_samples import CONTENT, NDJSON, NDJSON_TYPES, NdjsonSamples, json_line
 from graphql_api.endpoints.query_parameters import query_parameters
 from graphql_api.errors import UnsupportedMediaType, describe_unexpected
 from graphql_api.graphql_server import http_request
@@ -136,7 +136,7 @@ class SampleEndpoints:
             supersedes=earlier_id,
         )
         return Response(
-            _json_line(_receipt(stored)),
+            json_line(_receipt(stored)),
             status_code=201 if stored.arrival is Arrival.ACCEPTED else 422,
             headers={"location": f"/samples/{stored.id}"},
             media_type=_JSON,
@@ -206,10 +206,6 @@ def _entity_tag(header: Header) -> str:
 
 def _response_headers(header: Header) -> dict[str, str]:
     return {"etag": _entity_tag(header), "cache-control": "private"}
-
-
-def _json_line(value: dict[str, Any]) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _receipt(header: Header) -> dict[str, Any]:
