@@ -26,7 +26,6 @@ MAX_OPERATOR_NOTES = 100
 """The maximum number of notes in the log of the operator per day and process. Anyone can cause notes."""
 
 _MAX_NOTED = 10_000
-_DESCENDING = 2
 
 
 class AuditLog:
@@ -92,7 +91,7 @@ class AuditLog:
         """Return the newest entries of a submitter. With `before`, return the newest entries before this time."""
         newest = StructuredQuery(limit={"value": min(first, MAX_ENTRIES)})
         newest.from_.add(collection_id=document_paths.AUDIT_LOG)
-        newest.order_by.add(field={"field_path": "at"}, direction=_DESCENDING)
+        newest.order_by.add(field={"field_path": "at"}, direction=StructuredQuery.DESCENDING)
         if before is not None:
             newest.start_at.values.append(encoding.to_value(before))
             newest.start_at.before = False
