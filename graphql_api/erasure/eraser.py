@@ -18,8 +18,8 @@ from storage.firestore.reads.query_conditions import add_condition
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 PAGE_SIZE = 300
-_NAMING_SUBMITTERS = (document_paths.SESSIONS, document_paths.UPLOADS, document_paths.AUDIT_FINDINGS)
-"""The collections of the root whose documents have the field `submitter`, without the keys."""
+_COLLECTIONS_WITH_SUBMITTER = (document_paths.SESSIONS, document_paths.UPLOADS, document_paths.AUDIT_FINDINGS)
+"""The collections of the root whose documents have the field `submitter`, except the collection of keys."""
 
 Fields = Mapping[str, object]
 Selector = Callable[[Fields], bool]
@@ -49,7 +49,7 @@ class Eraser:
         parent = document_paths.submitter(self._submitter)
         async for page in self._firestore.pages(parent, _descendants(), PAGE_SIZE):
             await self._delete(page, erased)
-        for collection in _NAMING_SUBMITTERS:
+        for collection in _COLLECTIONS_WITH_SUBMITTER:
             await self._delete_selected(collection, lambda fields: fields.get("submitter") == self._submitter, erased)
         keys = [key async for page in self._firestore.pages("", self._keys(), PAGE_SIZE) for key in page]
         digests = {document_paths.id_of(each.name) for each in keys}
