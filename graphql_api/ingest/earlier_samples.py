@@ -95,7 +95,7 @@ class EarlierSamples:
             is_stored = stored is not None and not _is_expired(stored)
             if is_stored and (outcome := await self._corrected_before(header, earlier_id)) is not None:
                 return outcome
-            await self._check(header.submitter, earlier)
+            await self._check_correctable(header.submitter, earlier)
             _replace_if_expired(write, stored)
             try:
                 return (await self._firestore.commit([write, *_marks(header, earlier)]))[0]
@@ -110,7 +110,7 @@ class EarlierSamples:
         """
         stored, earlier = await self._read_pair(identity.submitter, identity.id, earlier_id)
         if stored is None or _is_expired(stored):
-            await self._check(identity.submitter, earlier)
+            await self._check_correctable(identity.submitter, earlier)
 
     async def _read_pair(
         self, submitter: str, sample_id: str, earlier_id: str
@@ -138,7 +138,7 @@ class EarlierSamples:
             )
         return outcome
 
-    async def _check(self, submitter: str, earlier: Document | None) -> None:
+    async def _check_correctable(self, submitter: str, earlier: Document | None) -> None:
         """Raise an error if the sample with the header `earlier` cannot be corrected.
 
         Raises `NotFound` if it is not stored, and `Conflict` if another sample supersedes it. A deleted correction does
