@@ -9,7 +9,6 @@ not get a turn, its event is sent again later. Until then, the event does not oc
 """
 
 import asyncio
-import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
@@ -23,9 +22,6 @@ MAX_WAIT_SECONDS = 25.0
 
 MAX_WAITING_PER_SUBMITTER = 4
 RETRY_AFTER_SECONDS = 2
-
-MAX_WORK_SECONDS = 0.002
-"""Background work pauses after this time of work, so that events are processed."""
 
 _Waiting = tuple[int, "asyncio.Future[None]"]
 """The bytes that a task needs, and a future that is done when it has its turn."""
@@ -127,16 +123,3 @@ class Turns:
             queue.remove(waiting)
             if not queue:
                 del self._waiting[submitter]
-
-
-class Pause:
-    """Lets the function process events between short pieces of background work. Background work awaits this object."""
-
-    def __init__(self) -> None:
-        self._work_ends_at = 0.0
-
-    async def __call__(self) -> None:
-        """Let events be processed, if `MAX_WORK_SECONDS` of work have passed since the last pause."""
-        if time.perf_counter() >= self._work_ends_at:
-            await asyncio.sleep(0)
-            self._work_ends_at = time.perf_counter() + MAX_WORK_SECONDS

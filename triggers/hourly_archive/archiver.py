@@ -23,7 +23,7 @@ from storage.rollups.merged_statistics import MergedStatistics
 from storage.rollups.result_queries import add_result, timestamp_of
 from storage.rollups.rollup import Resolution
 from triggers.hourly_archive.due_results import DueResults
-from triggers.turns import Pause
+from triggers.schedules.event_pause import EventPause
 
 MAX_RESULTS = 200
 """The maximum number of results that one Commit moves. It is small, because other writes wait for a Commit."""
@@ -55,7 +55,7 @@ class Archiver:
         self._due = DueResults(firestore, submitter, shards=shards)
         self._archive = ArchiveStore(firestore, submitter)
         self._deadline = deadline
-        self._pause = Pause()
+        self._pause = EventPause()
         self.moved = 0
         """The number of results that were moved."""
         self.is_finished = True

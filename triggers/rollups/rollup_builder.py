@@ -35,7 +35,7 @@ from storage.rollups.rollup_store import RollupStore
 from storage.rollups.series import BY_SERIES, MAX_SERIES, TOTAL
 from triggers.rollups.day_updates import DayUpdates
 from triggers.rollups.report import Report
-from triggers.turns import Pause
+from triggers.schedules.event_pause import EventPause
 
 MIN_RESULTS = 2_000
 """A submitter with fewer results has no rollups. Reading 2,000 results takes less than a second."""
@@ -86,7 +86,7 @@ class RollupBuilder:
         self._by_series = RollupStore(firestore, submitter, BY_SERIES)
         self._deadline = deadline
         self._min_results = min_results
-        self._pause = Pause()
+        self._pause = EventPause()
         self._checkpoint: Checkpoint
         self._stores: Sequence[RollupStore]
         self._days: DayUpdates

@@ -1,1 +1,1 @@
-"""The work that schedulers start, for schedulers that run commands instead of sending requests."""
+"""What all scheduled work shares: pauses for events, and commands for schedulers that do not send requests."""

@@ -8,14 +8,14 @@ from storage.rollups.rollup import EARLIEST, LATEST
 from tests.triggers.rollups.conftest import SUBMITTER, Database
 from tests.triggers.rollups.summary_check import HOUR, START, check
 from triggers.rollups.day_updates import DayUpdates
-from triggers.turns import Pause
+from triggers.schedules.event_pause import EventPause
 
 
 def updates(database: Database) -> DayUpdates:
     """Return the updates of an instance."""
     queries = ResultQueries(database.firestore, SUBMITTER, shards=database.shards)
     stores = [database.rollups, database.series_rollups]
-    return DayUpdates(database.writer, queries, stores, Pause(), max_days=50)
+    return DayUpdates(database.writer, queries, stores, EventPause(), max_days=50)
 
 
 async def test_an_instance_that_is_late_does_not_undo_the_work_of_another(database: Database) -> None:
