@@ -5,11 +5,8 @@ only return an attribute declare no cost. The figures are rounded measurements o
 """
 
 from dataclasses import replace
-from typing import Any
 
 from graphql import GraphQLSchema, is_object_type
-from strawberry.schema.schema_converter import GraphQLCoreConverter
-from strawberry.types.field import StrawberryField
 from strawberry.utils.str_converters import to_camel_case
 
 from graphql_api.auth.audit_log import MAX_ENTRIES
@@ -17,9 +14,9 @@ from graphql_api.graphql_server.execution.operation_cost import FieldCost, decla
 from graphql_api.results.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from graphql_api.results.series_listing import MAX_GROUPS
 from graphql_api.results.summaries import MAX_BUCKETS
+from graphql_api.schema.declarations import metadata_of
 from storage.documents import STATISTICS
 
-_DEFINITION = GraphQLCoreConverter.DEFINITION_BACKREF
 _METADATA_KEY = "cost"
 
 PAGE = FieldCost(1, 0.2, ("first", "last"), DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
@@ -93,8 +90,7 @@ def declare_costs(schema: GraphQLSchema) -> GraphQLSchema:
     for kind in schema.type_map.values():
         if is_object_type(kind):
             for field in kind.fields.values():
-                definition: Any = field.extensions.get(_DEFINITION)
-                cost = definition.metadata.get(_METADATA_KEY) if isinstance(definition, StrawberryField) else None
+                cost = metadata_of(field, _METADATA_KEY)
                 if isinstance(cost, FieldCost):
                     declare(field, cost)
     return schema

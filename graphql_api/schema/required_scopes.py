@@ -12,14 +12,12 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from graphql import GraphQLField, GraphQLResolveInfo, GraphQLSchema, default_field_resolver, is_object_type
-from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types import get_object_definition
-from strawberry.types.field import StrawberryField
 
 from graphql_api.auth.scopes import Scope, missing_scope
+from graphql_api.schema.declarations import metadata_of
 from storage.documents import Forbidden
 
-_DEFINITION = GraphQLCoreConverter.DEFINITION_BACKREF
 _METADATA_KEY = "required_scope"
 
 Resolver = Callable[..., Any]
@@ -32,8 +30,7 @@ def requires(scope: Scope) -> dict[str, Scope]:
 
 def required_scope(field: GraphQLField) -> Scope | None:
     """Return the scope that `field` declares, or None."""
-    definition = field.extensions.get(_DEFINITION)
-    scope = definition.metadata.get(_METADATA_KEY) if isinstance(definition, StrawberryField) else None
+    scope = metadata_of(field, _METADATA_KEY)
     return scope if isinstance(scope, Scope) else None
 
 

@@ -24,10 +24,10 @@ from graphql import (
     is_non_null_type,
     is_object_type,
 )
-from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 
-DEFINITION = GraphQLCoreConverter.DEFINITION_BACKREF
+from graphql_api.schema.declarations import definition_of, python_name_of
+
 Resolver = Callable[..., Any]
 
 
@@ -37,8 +37,8 @@ def simplify(schema: GraphQLSchema) -> GraphQLSchema:
         if not is_object_type(kind) or kind is schema.subscription_type:
             continue
         for field in kind.fields.values():
-            definition = field.extensions.get(DEFINITION)
-            if isinstance(definition, StrawberryField) and _is_plain(definition, field):
+            definition = definition_of(field)
+            if definition is not None and _is_plain(definition, field):
                 _simplify(definition, field)
     return schema
 
@@ -70,7 +70,7 @@ def _simplify(definition: StrawberryField, field: GraphQLField) -> None:
         field.resolve = _attribute(definition.python_name)
         return
     for argument in field.args.values():
-        argument.out_name = argument.extensions[DEFINITION].python_name
+        argument.out_name = python_name_of(argument)
     info = method.info_parameter
     field.resolve = _call(definition, method.wrapped_func, bool(method.self_parameter), info.name if info else None)
 
