@@ -55,18 +55,23 @@ class SampleFeed:
                 elif self._is_complete or self._is_full():
                     self._wakes_thread.wait()
                 else:
-                    try:
-                        self._give(try_encode(next(source)))
-                    except StopIteration:
-                        self._complete()
-                    except Exception as error:  # noqa: BLE001 - raised after the receipts
-                        failure = error
-                        self._complete()
+                    failure = self._give_next(source)
             self._background.result(sending)
         finally:
             sending.cancel()
         if failure is not None:
             raise failure
+
+    def _give_next(self, source: Iterator[SampleLike]) -> Exception | None:
+        """Give the next sample to the event loop. If the iteration of the samples fails, return its exception."""
+        try:
+            self._give(try_encode(next(source)))
+        except StopIteration:
+            self._complete()
+        except Exception as error:  # noqa: BLE001 - raised after the receipts
+            self._complete()
+            return error
+        return None
 
     def _give(self, sample: Encoded) -> None:
         self._samples.append(sample)
