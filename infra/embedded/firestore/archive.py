@@ -169,23 +169,7 @@ def main() -> int:
     """Run the command and return its exit code."""
     arguments = parse_arguments()
     try:
-        if arguments.command == "backup":
-            backup(arguments.data, arguments.output)
-        elif arguments.command == "export":
-            sys.stderr.write(f"exported {export_documents(arguments.data, sys.stdout)} documents\n")
-        elif arguments.command == "restore":
-            former = restore.restore(arguments.backup, arguments.data)
-            sys.stderr.write(f"restored {arguments.data}" + (f"; the former file is {former}\n" if former else "\n"))
-        elif arguments.command == "check":
-            return check(arguments.data)
-        elif arguments.command == "accept-loss":
-            sys.stderr.write(f"the server will start again: {restore.accept_loss(arguments.data)}\n")
-        else:
-            index_definitions = definitions.read(arguments.indexes) if arguments.indexes else Definitions()
-            count = asyncio.run(import_lines(sys.stdin, arguments.data, index_definitions))
-            sys.stderr.write(
-                f"imported {count} documents; the triggers of the next start receive an event for each of them\n"
-            )
+        return _run(arguments)
     except (
         ArchiveError,
         ImportRefused,
@@ -197,6 +181,27 @@ def main() -> int:
     ) as problem:
         sys.stderr.write(f"{problem}\n")
         return 1
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    match arguments.command:
+        case "backup":
+            backup(arguments.data, arguments.output)
+        case "export":
+            sys.stderr.write(f"exported {export_documents(arguments.data, sys.stdout)} documents\n")
+        case "import":
+            index_definitions = definitions.read(arguments.indexes) if arguments.indexes else Definitions()
+            count = asyncio.run(import_lines(sys.stdin, arguments.data, index_definitions))
+            sys.stderr.write(
+                f"imported {count} documents; the triggers of the next start receive an event for each of them\n"
+            )
+        case "restore":
+            former = restore.restore(arguments.backup, arguments.data)
+            sys.stderr.write(f"restored {arguments.data}" + (f"; the former file is {former}\n" if former else "\n"))
+        case "check":
+            return check(arguments.data)
+        case "accept-loss":
+            sys.stderr.write(f"the server will start again: {restore.accept_loss(arguments.data)}\n")
     return 0
 
 
