@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,44 +112,49 @@ def _container_problems(container: Document, probes: Iterable[str]) -> Iterator[
 
 def reference_problems(documents: Iterable[Document]) -> Iterator[str]:
     """Yield references to objects, labels and ports that do not exist."""
-    documents = list(documents)
-    names = {name_of(document) for document in documents}
-    templates = {name_of(document): pod_template(document) for document in documents}
-    pods = [template for template in templates.values() if template is not None]
-    for document in documents:
-        name, spec = name_of(document), document.get("spec", {})
-        if document["kind"] == "Service":
-            selected = [pod for pod in pods if selects({"matchLabels": spec["selector"]}, pod["metadata"]["labels"])]
-            ports = _ports(selected)
-            yield from (f"{name}: no pod has the port {each}" for each in _named_ports(spec) if each not in ports)
-        elif document["kind"] == "NetworkPolicy":
-            yield from (f"{name}: {problem}" for problem in _network_policy_problems(spec, pods))
-        elif document["kind"] == "PodDisruptionBudget":
-            if not any(selects(spec["selector"], pod["metadata"]["labels"]) for pod in pods):
-                yield f"{name}: selects no pod"
-        elif document["kind"] == "ServiceMonitor":
-            if not any(
-                selects(spec["selector"], other["metadata"].get("labels", {}))
-                and spec["endpoints"][0]["port"] in [port["name"] for port in other["spec"]["ports"]]
-                for other in documents
-                if other["kind"] == "Service"
-            ):
-                yield f"{name}: selects no port of a service"
-        elif document["kind"] == "HorizontalPodAutoscaler":
-            target = spec["scaleTargetRef"]
-            if f"{target['kind']} {target['name']}" not in names:
-                yield f"{name}: scales nothing"
-    for name, template in templates.items():
+    objects = list(documents)
+    for each in objects:
+        problems = _REFERENCE_CHECKS.get(each["kind"], _no_problems)
+        yield from (f"{name_of(each)}: {problem}" for problem in problems(each.get("spec", {}), objects))
+    for each in objects:
+        template = pod_template(each)
         if template is not None:
-            pod = template["spec"]
-            wanted = [f"ServiceAccount {pod['serviceAccountName']}"]
-            for container in pod["containers"]:
-                wanted += [f"ConfigMap {source['configMapRef']['name']}" for source in container.get("envFrom", ())]
-            yield from (f"{name}: {each} does not exist" for each in wanted if each not in names)
+            yield from (f"{name_of(each)}: {problem}" for problem in _pod_problems(template["spec"], objects))
 
 
-def _network_policy_problems(spec: Document, pods: list[Document]) -> Iterator[str]:
-    selected = [pod for pod in pods if selects(spec["podSelector"], pod["metadata"]["labels"])]
+def _pod_problems(pod: Document, objects: list[Document]) -> Iterator[str]:
+    wanted = [f"ServiceAccount {pod['serviceAccountName']}"]
+    for container in pod["containers"]:
+        wanted += [f"ConfigMap {source['configMapRef']['name']}" for source in container.get("envFrom", ())]
+    names = set(map(name_of, objects))
+    yield from (f"{each} does not exist" for each in wanted if each not in names)
+
+
+def _service_problems(spec: Document, objects: list[Document]) -> Iterator[str]:
+    ports = _ports(_selected_pods({"matchLabels": spec["selector"]}, objects))
+    yield from (f"no pod has the port {each}" for each in _named_ports(spec) if each not in ports)
+
+
+def _disruption_budget_problems(spec: Document, objects: list[Document]) -> Iterator[str]:
+    if not _selected_pods(spec["selector"], objects):
+        yield "selects no pod"
+
+
+def _service_monitor_problems(spec: Document, objects: list[Document]) -> Iterator[str]:
+    services = [each for each in objects if each["kind"] == "Service"]
+    selected = [each for each in services if selects(spec["selector"], each["metadata"].get("labels", {}))]
+    if spec["endpoints"][0]["port"] not in [port["name"] for each in selected for port in each["spec"]["ports"]]:
+        yield "selects no port of a service"
+
+
+def _autoscaler_problems(spec: Document, objects: list[Document]) -> Iterator[str]:
+    target = spec["scaleTargetRef"]
+    if f"{target['kind']} {target['name']}" not in map(name_of, objects):
+        yield "scales nothing"
+
+
+def _network_policy_problems(spec: Document, objects: list[Document]) -> Iterator[str]:
+    selected = _selected_pods(spec["podSelector"], objects)
     if not selected:
         yield "selects no pod"
     for direction, key in (("ingress", "from"), ("egress", "to")):
@@ -159,12 +164,27 @@ def _network_policy_problems(spec: Document, pods: list[Document]) -> Iterator[s
                 for peer in rule.get(key, ())
                 if "podSelector" in peer and "namespaceSelector" not in peer  # pods of other namespaces are not ours
             ]
-            called = [pod for pod in pods for peer in peers if selects(peer, pod["metadata"]["labels"])]
+            called = [pod for peer in peers for pod in _selected_pods(peer, objects)]
             if peers and not called:
                 yield "allows traffic of pods that do not exist"
             ports = _ports(selected if direction == "ingress" else called)
             named = [port["port"] for port in rule.get("ports", ()) if isinstance(port["port"], str)]
             yield from (f"no pod has the port {each}" for each in named if each not in ports)
+
+
+def _no_problems(spec: Document, objects: list[Document]) -> Iterator[str]:
+    del spec, objects
+    return iter(())
+
+
+_REFERENCE_CHECKS: Mapping[str, Callable[[Document, list[Document]], Iterator[str]]] = {
+    "HorizontalPodAutoscaler": _autoscaler_problems,
+    "NetworkPolicy": _network_policy_problems,
+    "PodDisruptionBudget": _disruption_budget_problems,
+    "Service": _service_problems,
+    "ServiceMonitor": _service_monitor_problems,
+}
+"""The check of the references in an object, by its kind. It gets the `spec` of the object, and all objects."""
 
 
 def selects(selector: Document, labels: Mapping[str, str]) -> bool:
@@ -181,6 +201,11 @@ def pod_template(document: Document) -> Document | None:
     spec = document.get("spec", {})
     template: Document | None = spec.get("jobTemplate", {}).get("spec", spec).get("template")
     return template
+
+
+def _selected_pods(selector: Document, objects: Iterable[Document]) -> list[Document]:
+    templates = [template for each in objects if (template := pod_template(each)) is not None]
+    return [template for template in templates if selects(selector, template["metadata"]["labels"])]
 
 
 def name_of(document: Document) -> str:
