@@ -99,7 +99,7 @@ class Mutation(SampleMutation):
     ) -> bool:
         """Change a setting of the submitter."""
         submitter, settings = info.context.caller.submitter, info.context.submitter_settings
-        facts = AuditFacts(change="skipped" if is_on else "a problem")
+        facts = AuditFacts(change="skipped" if is_on else "rejected")
         entry = info.context.entry("missing_values.changed", facts)
         await settings.set_skips_missing(submitter, entry, skips_missing=is_on)
         return is_on
