@@ -8,7 +8,7 @@ an unknown key count as one submitter. All requests without a key count as anoth
 
 `LoopTurns` cuts long work into steps, and runs one step in each iteration. Without turns, 40 requests that each work
 for 2 ms in the same iteration delay every other request by 80 ms. A submitter with 64 requests gets as many steps as a
-submitter with a single request. Some steps cannot be divided: to parse a long document takes 20 ms. After such a step,
+submitter with a single request. Some steps cannot be divided: parsing a long document takes 20 ms. After such a step,
 other requests have several iterations without a step.
 """
 

@@ -56,7 +56,7 @@ class ParsingTurns:
             asyncio.get_running_loop().call_soon(self._start_turn)
 
     def _start_turn(self) -> None:
-        """Let light requests parse until the time is used, and in any case one heavy request."""
+        """Let one heavy request parse, and then light requests until the time is used."""
         self._is_turn_scheduled = False
         self._used_seconds = 0.0
         try:

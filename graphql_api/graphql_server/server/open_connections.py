@@ -1,8 +1,12 @@
 """All open connections. Idle connections may be closed to admit new connections.
 
-A connection is idle while the server waits for its client: no request is in progress, the headers of a request are
-incomplete, the client does not read its response, or the client of a WebSocket has not authenticated itself yet. If a
-limit is reached, the server closes the connection that has been idle for the longest time. A client that opens
+A connection is idle while the server waits for its client:
+
+- no request is in progress, or the headers of a request are incomplete;
+- the client does not read its response;
+- the client of a WebSocket has not authenticated itself yet.
+
+If a limit is reached, the server closes the connection that has been idle for the longest time. A client that opens
 connections and does not use them can therefore block neither other clients nor itself. The number of WebSockets whose
 clients have not authenticated themselves has a limit of its own, because they need more memory than other connections.
 """

@@ -4,7 +4,7 @@ If encoded messages of protobuf follow one another, a parser joins their lists. 
 BatchGetDocuments are therefore a message with a list of documents. In the same way, some `Value`s are a message with
 lists of doubles, integers, times and maps.
 
-The values of a column can thus be parsed together. For this, a page is read whose documents have encoded values.
+The values of a column can therefore be parsed together, if a page is read whose documents have encoded values.
 """
 
 from collections.abc import Sequence
