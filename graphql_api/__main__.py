@@ -8,7 +8,6 @@ import logging
 import os
 import resource
 import signal
-import socket
 import sys
 from dataclasses import replace
 from ipaddress import ip_address
@@ -19,6 +18,7 @@ from graphql_api.graphql_server.server.uvicorn_server import Server
 from graphql_api.settings import Settings
 from observability import logs, tracing
 from runtime import memory_release
+from runtime.inherited_sockets import parse_sockets
 
 _SWITCH_INTERVAL_SECONDS = 0.001
 """How long a thread that validates a large sample can run before the event loop runs. Python's default is 5 ms."""
@@ -35,7 +35,7 @@ _RESERVED_FILES = 512
 def main() -> None:
     """Read the settings and serve until a signal stops the process."""
     parser = argparse.ArgumentParser(prog="python -m graphql_api", description=__doc__)
-    parser.add_argument("--sockets", type=_sockets, metavar="FD,FD", help="file descriptors of listening sockets")
+    parser.add_argument("--sockets", type=parse_sockets, metavar="FD,FD", help="file descriptors of listening sockets")
     arguments = parser.parse_args()
     try:
         settings = Settings.from_environ()
@@ -113,10 +113,6 @@ def _within_open_files(settings: Settings, max_open_files: int) -> Settings:
         max_open_files,
     )
     return replace(settings, limits=replace(settings.limits, max_connections=max_connections))
-
-
-def _sockets(descriptors: str) -> list[socket.socket]:
-    return [socket.socket(fileno=int(descriptor)) for descriptor in descriptors.split(",")]
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Garbage collection, and the release of free memory, for the API, the function and the embedded Firestore."""
+"""What the API, the function and the embedded Firestore need as processes: inherited sockets, and little memory."""

@@ -6,13 +6,13 @@ With `--sockets`, the process accepts connections on inherited listening sockets
 import argparse
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 
 import uvicorn
 
 from observability import tracing
+from runtime.inherited_sockets import parse_sockets
 from triggers.connections import connection_class
 from triggers.settings import Settings
 
@@ -26,7 +26,7 @@ def main() -> None:
     than `shutdown_seconds` is not acknowledged, so it is sent again.
     """
     parser = argparse.ArgumentParser(prog="python -m triggers", description=__doc__)
-    parser.add_argument("--sockets", type=_sockets, metavar="FD,FD", help="file descriptors of listening sockets")
+    parser.add_argument("--sockets", type=parse_sockets, metavar="FD,FD", help="file descriptors of listening sockets")
     arguments = parser.parse_args()
     try:
         settings = Settings.from_environ()
@@ -58,10 +58,6 @@ def main() -> None:
 def _exit(*_: object) -> None:
     tracing.shutdown()
     os._exit(0)
-
-
-def _sockets(descriptors: str) -> list[socket.socket]:
-    return [socket.socket(fileno=int(descriptor)) for descriptor in descriptors.split(",")]
 
 
 if __name__ == "__main__":

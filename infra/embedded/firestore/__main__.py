@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
 from functools import partial
 from pathlib import Path
@@ -35,6 +34,7 @@ from infra.embedded.stack_file import reader
 from infra.embedded.stack_file.stack import StackError
 from observability import logs, tracing
 from runtime import memory_release
+from runtime.inherited_sockets import parse_sockets
 
 MIB = 1024 * 1024
 MIN_WAL_MIB, MAX_WAL_MIB = 32, 1024
@@ -105,11 +105,6 @@ def parse_arguments() -> argparse.Namespace:
     if (arguments.sockets is None) != (arguments.unix_socket is None):
         parser.error("expected both --sockets and --unix-socket, got one of them")
     return arguments
-
-
-def parse_sockets(descriptors: str) -> list[socket.socket]:
-    """Return the sockets of a comma-separated list of file descriptors."""
-    return [socket.socket(fileno=int(descriptor)) for descriptor in descriptors.split(",")]
 
 
 def parse_wal_mib(text: str) -> int:
