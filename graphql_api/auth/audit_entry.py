@@ -102,7 +102,7 @@ def facts_of_samples(
     ids: Sequence[str], *, deletion: str | None = None, recomputation: str | None = None, reason: str = ""
 ) -> AuditFacts:
     """Return the facts of an action on samples that a client has listed. A text that cannot be an id is left out."""
-    known = (sample_id for sample_id in dict.fromkeys(ids) if document_paths.is_sample_id(sample_id))
+    known = (sample_id for sample_id in dict.fromkeys(ids) if document_paths.is_uuid(sample_id))
     return AuditFacts(
         deletion=deletion,
         recomputation=recomputation,

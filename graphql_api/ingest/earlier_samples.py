@@ -118,7 +118,7 @@ class EarlierSamples:
         """Return what is stored of the header of a new sample, and of the header of the sample that it corrects."""
         if sample_id == earlier_id:
             raise BadRequest("a sample cannot supersede itself; send a new idempotency key - at `supersedes`")
-        ids = [sample_id, earlier_id] if document_paths.is_sample_id(earlier_id) else [sample_id]
+        ids = [sample_id, earlier_id] if document_paths.is_uuid(earlier_id) else [sample_id]
         paths = [document_paths.sample(submitter, each) for each in ids]
         documents = await self._firestore.batch_get(paths, mask=_MARK_FIELDS)
         return documents.get(paths[0]), documents.get(paths[-1]) if len(ids) > 1 else None

@@ -45,7 +45,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
             padded = text.encode("ascii") + b"=" * (-len(text) % 4)
             cursor = msgspec.msgpack.decode(base64.b64decode(padded, b"-_", validate=True), type=cls)
             cursor.encode()  # raises if a time with an offset is outside the years 1 to 9999 in UTC
-            if document_paths.is_sample_id(cursor.id):
+            if document_paths.is_uuid(cursor.id):
                 return cursor
         except (binascii.Error, UnicodeEncodeError, msgspec.MsgspecError, OverflowError, ValueError):
             pass

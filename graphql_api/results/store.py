@@ -32,7 +32,7 @@ class Store:
         paths = {
             document_paths.sample(submitter, sample_id): sample_id
             for sample_id in ids
-            if document_paths.is_sample_id(sample_id)
+            if document_paths.is_uuid(sample_id)
         }
         documents = await self._firestore.batch_get_page(paths, mask=HEADER_FIELDS)
         decoded = await self._turns.of(submitter).map(partial(decode_header, submitter), documents.values())
@@ -43,7 +43,7 @@ class Store:
         paths = {
             document_paths.result(submitter, sample_id): sample_id
             for sample_id in ids
-            if document_paths.is_sample_id(sample_id)
+            if document_paths.is_uuid(sample_id)
         }
         documents = await self._firestore.batch_get_page(paths)
         decoded = await self._turns.of(submitter).map(partial(decode_result, submitter), documents.values())
@@ -68,7 +68,7 @@ class Store:
         `reserve` is awaited with the size of the raw document before it is read, and may raise.
         """
         path = document_paths.sample(submitter, sample_id)
-        documents = await self._firestore.batch_get([path]) if document_paths.is_sample_id(sample_id) else {}
+        documents = await self._firestore.batch_get([path]) if document_paths.is_uuid(sample_id) else {}
         if path not in documents:
             raise NotFound("no sample has this id")
         header = decode_header(submitter, documents[path])

@@ -185,8 +185,11 @@ def kept_result_id(sample_id: str, sample_update_time: str) -> str:
     return str(uuid.uuid5(uuid.UUID(sample_id), sample_update_time))
 
 
-def is_sample_id(text: str) -> bool:
-    """Return whether `text` is a UUID in the canonical form. All sample ids have this form."""
+def is_uuid(text: str) -> bool:
+    """Return whether `text` is a UUID in the canonical form.
+
+    The ids of samples, deletions and recomputations have this form.
+    """
     try:
         return str(uuid.UUID(text)) == text
     except ValueError:

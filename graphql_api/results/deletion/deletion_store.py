@@ -94,7 +94,7 @@ class DeletionStore(JobRecords[Deletion]):
 
     async def tombstone(self, submitter: str, sample_id: str) -> Tombstone | None:
         """Return the tombstone of a sample, or None if the sample was submitted again or never existed."""
-        if not document_paths.is_sample_id(sample_id):
+        if not document_paths.is_uuid(sample_id):
             return None
         path, sample = document_paths.result(submitter, sample_id), document_paths.sample(submitter, sample_id)
         documents = await self._firestore.batch_get([path, sample], mask=_TOMBSTONE_FIELDS)
@@ -131,7 +131,7 @@ class DeletionStore(JobRecords[Deletion]):
 
         Return the number of samples that were deleted, and the ids of samples that changed before each attempt.
         """
-        remaining, deleted = set(filter(document_paths.is_sample_id, ids)), 0
+        remaining, deleted = set(filter(document_paths.is_uuid, ids)), 0
         entries = [] if entry is None else [entry]
         for _ in range(_MAX_ATTEMPTS):
             if not remaining:

@@ -52,7 +52,7 @@ class JobRecords(Generic[J]):
 
     async def read(self, submitter: str, job_id: str) -> J | None:
         """Return the stored job, or None if it does not exist."""
-        if not document_paths.is_sample_id(job_id):
+        if not document_paths.is_uuid(job_id):
             return None
         path = self._path(submitter, job_id)
         documents = await self._firestore.batch_get([path])

@@ -110,10 +110,10 @@ def test_an_idempotency_key_determines_one_id_per_submitter() -> None:
     assert document_paths.keyed_sample_id("a", "k") == document_paths.keyed_sample_id("a", "k")
     assert document_paths.keyed_sample_id("a", "k") != document_paths.keyed_sample_id("b", "k")
     assert document_paths.keyed_sample_id("a", "b/k") != document_paths.keyed_sample_id("a/b", "k")
-    assert document_paths.is_sample_id(document_paths.keyed_sample_id("a", "k"))
+    assert document_paths.is_uuid(document_paths.keyed_sample_id("a", "k"))
 
 
 @pytest.mark.parametrize("text", ["", "..", "a/b", "A1", "{5a3b6c1e-8f57-4a0e-9f0c-6b8f6a1d2c90}", "x" * 2_000])
 def test_only_a_canonical_uuid_is_a_sample_id(text: str) -> None:
     """Other texts of a client never become part of a path."""
-    assert not document_paths.is_sample_id(text)
+    assert not document_paths.is_uuid(text)
