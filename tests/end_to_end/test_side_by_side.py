@@ -27,7 +27,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield started
 
 
-def test_samples_are_computed(stack: Stack) -> None:
+def test_two_processes_of_each_kind_compute_samples(stack: Stack) -> None:
     """Two processes of each kind run."""
     ids = [stack.submit_fixture()["id"] for _ in range(10)]
 

@@ -129,7 +129,7 @@ async def test_a_change_is_repeated_if_the_response_of_firestore_is_lost(
     assert await administration.actions() == ["key.rotated", "key.created", "key.created", *before]
 
 
-async def test_a_rotation_is_complete(administration: Administration) -> None:
+async def test_an_interrupted_rotation_is_stored_as_a_whole(administration: Administration) -> None:
     """One Commit stores the new key, the end of the earlier key, and both entries."""
     manager = administration.keys
     _, selected = await manager.create(SUBMITTER, SCOPES)

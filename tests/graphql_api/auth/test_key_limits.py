@@ -103,7 +103,7 @@ def test_an_open_stream_has_the_new_limits(stack: Stack) -> None:
     assert [json.loads(line)["state"] for line in response.text.splitlines()] == ["REJECTED"] * 2_500
 
 
-def test_an_admin_lowers_limits(stack: Stack) -> None:
+def test_an_admin_can_lower_the_limits_of_a_key(stack: Stack) -> None:
     """The audit log says which key did it."""
     admin = limited_key(stack, "lowers", samples_per_second=50, requests_per_second=300)
 

@@ -89,7 +89,7 @@ async def test_fallback_page_explains_the_missing_build_and_links_to_graphiql(fo
 
 
 @pytest.mark.skipif(not (DASHBOARD_FOLDER / "dist").exists(), reason="needs the page as npm builds it")
-def test_page_is_small() -> None:
+def test_the_gzipped_page_is_smaller_than_its_limit() -> None:
     """The limit holds for the gzipped size of the page with its font."""
     assets = [file for file in (DASHBOARD_FOLDER / "dist" / "assets").iterdir() if file.suffix != ".gz"]
     files = [DASHBOARD_FOLDER / "dist" / "page.html", *assets]

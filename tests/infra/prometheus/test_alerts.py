@@ -66,7 +66,7 @@ def test_each_alert_fires_and_is_silent() -> None:
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-def test_metrics_are_clean(stack: Stack) -> None:
+def test_promtool_accepts_the_metrics(stack: Stack) -> None:
     """Names, units and texts follow the rules of Prometheus."""
     text = stack.get("/metrics").text
 

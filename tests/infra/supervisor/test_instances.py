@@ -153,7 +153,7 @@ def test_no_other_program_can_listen_on_the_port(
             stranger.bind(("127.0.0.1", port))
 
 
-def test_instances_are_stopped_together(start: Start, stack: str) -> None:
+def test_all_instances_receive_sigterm_before_one_has_stopped(start: Start, stack: str) -> None:
     """All receive SIGTERM before the first one has stopped."""
     run = start(stack, is_patient=True, TEST_COUNT="3", TEST_TOGETHER="3")
     run.until("everything is ready")

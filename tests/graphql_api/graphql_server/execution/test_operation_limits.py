@@ -83,7 +83,7 @@ def cpu_seconds(service: Service, query: str) -> tuple[float, httpx.Response]:
 
 
 @pytest.mark.parametrize(("query", "code"), ATTACKS.values(), ids=ATTACKS)
-def test_attacks_are_refused(service: Service, query: str, code: str) -> None:
+def test_expensive_operations_are_refused_cheaply(service: Service, query: str, code: str) -> None:
     """The response is short and has a code. Refusing takes less processor time than ten introspections."""
     introspection, _ = cpu_seconds(service, get_introspection_query())
 
@@ -99,12 +99,12 @@ def test_attacks_are_refused(service: Service, query: str, code: str) -> None:
 @pytest.mark.parametrize(
     "options", [{}, {"descriptions": False}, {"specified_by_url": True, "schema_description": True}]
 )
-def test_introspection_by_tools_passes(service: Service, options: dict[str, bool]) -> None:
+def test_introspection_queries_of_tools_are_answered(service: Service, options: dict[str, bool]) -> None:
     """GraphiQL and code generators send this query."""
     assert service.post(get_introspection_query(**options)).json()["data"]["__schema"]["types"]
 
 
-def test_fragments_spread_often_pass(service: Service) -> None:
+def test_an_operation_may_spread_fragments_many_times(service: Service) -> None:
     """Clients with one fragment for each component select the same fields many times."""
     query = "{" + "...A ...B " * 12 + "} fragment A on Query { hello ...B } fragment B on Query { b: hello __typename }"
 

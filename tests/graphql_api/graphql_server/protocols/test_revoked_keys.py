@@ -42,7 +42,7 @@ def revoke(service: Service) -> None:
 
 
 @pytest.mark.parametrize("query", [IDLE, BUSY])
-def test_a_websocket_is_closed(checking: Service, query: str) -> None:
+def test_a_websocket_is_closed_after_its_key_is_revoked(checking: Service, query: str) -> None:
     """The close code is that of a refused credential."""
     with initialized(checking) as connection:
         send(connection, subscribe(query))

@@ -215,7 +215,7 @@ def test_depth_is_limited_and_nested_arrays_are_refused(firestore: FirestoreProc
         firestore.call("Commit", m.CommitRequest(database=DATABASE, writes=[nested]), m.CommitResponse)
 
 
-def test_rpcs_for_single_documents(firestore: FirestoreProcess) -> None:
+def test_single_documents_are_created_updated_read_and_deleted(firestore: FirestoreProcess) -> None:
     """Create with and without an id, update with masks, get and delete."""
     document = m.Document()
     document.fields["a"].integer_value = 1
