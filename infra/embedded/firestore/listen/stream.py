@@ -39,6 +39,8 @@ class ListenStream:
         self._has_all_requests = False
         self._is_closing = False
         self._position = feed.position
+        self._loop = asyncio.get_running_loop()
+        self._heartbeat_at = self._loop.time() + HEARTBEAT_SECONDS
 
     def offer(self, changes: list[ParsedChange]) -> None:
         """Add changes from the change feed to the queue of this stream."""
@@ -76,14 +78,13 @@ class ListenStream:
             self._wake.set()
 
     async def _step(self) -> None:
-        """Wait for requests or changes and handle them. Send a heartbeat if none arrive within HEARTBEAT_SECONDS."""
-        is_idle = False
+        """Wait for requests or changes and handle them. Send a heartbeat if none arrive until it is due."""
         try:
-            await asyncio.wait_for(self._wake.wait(), HEARTBEAT_SECONDS)
+            async with asyncio.timeout_at(self._heartbeat_at):
+                await self._wake.wait()
         except TimeoutError:
-            is_idle = not self._wake.is_set()  # a commit can arrive at the same time as the timeout
-        if is_idle and self._targets:
-            await self._send_consistent(self._feed.position)
+            if not self._wake.is_set():  # a commit can arrive at the same time as the timeout
+                await self._send_heartbeat()
         self._wake.clear()
         while self._requests or self._queue:
             await self._send_queued_commits()
@@ -182,13 +183,19 @@ class ListenStream:
                 await self._write(response)
                 has_sent = True
         self._position = Snapshot(commit_time, sequence)
-        if has_sent:
+        if has_sent or self._loop.time() >= self._heartbeat_at:  # the changes may be in the result of no target
             await self._send_consistent(self._position)
+
+    async def _send_heartbeat(self) -> None:
+        self._heartbeat_at = self._loop.time() + HEARTBEAT_SECONDS
+        if self._targets:
+            await self._send_consistent(self._feed.position)
 
     async def _send_consistent(self, position: Snapshot) -> None:
         """Report that all targets are consistent at a position."""
         if position.sequence >= self._position.sequence:
             self._position = position
+        self._heartbeat_at = self._loop.time() + HEARTBEAT_SECONDS
         await self._send_target_change(NO_CHANGE, [], self._position)
 
     async def _remove_target(self, target_id: int, error: StatusError | None) -> None:

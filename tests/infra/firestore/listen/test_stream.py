@@ -1,7 +1,9 @@
 """Listen streams: the responses to each commit, and after a reconnect."""
 
 import signal
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,13 @@ from infra.embedded.firestore import messages as m
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess, Requests, write_indexes
 
 NO_CHANGE, ADD, REMOVE, CURRENT, RESET = range(5)
+
+FREQUENT_HEARTBEATS = """
+from infra.embedded.firestore import __main__
+from infra.embedded.firestore.listen import stream
+stream.HEARTBEAT_SECONDS = 0.2
+raise SystemExit(__main__.main())
+"""
 
 
 class Stream:
@@ -281,6 +290,31 @@ def test_writes_to_other_collections_do_not_prevent_resuming(own: FirestoreProce
     assert resumed.snapshot() == ["ADD", "xa", "CURRENT"]
     assert resumed.snapshot() == ["ADD", "xa", "CURRENT"]
     resumed.close()
+
+
+def test_heartbeats_continue_while_other_documents_change(own: FirestoreProcess) -> None:
+    """Clients open another stream if they receive no response for two minutes."""
+    own.program = ("-c", FREQUENT_HEARTBEATS)
+    own.start()
+    stream = Stream(own, query("beats", minimum=3))
+    stream.snapshot()
+    has_ended = threading.Event()
+
+    def write_others() -> None:
+        while not has_ended.is_set():
+            write(own, beats__a=1)
+            write(own, beats__a=2)
+
+    with ThreadPoolExecutor(1) as executor:
+        writing = executor.submit(write_others)
+        try:
+            heartbeats = [stream.snapshot() for _ in range(3)]
+        finally:
+            has_ended.set()
+        writing.result()
+
+    assert heartbeats == [[], [], []]
+    stream.close()
 
 
 def test_streams_end_with_unavailable_when_the_server_stops(own: FirestoreProcess) -> None:
