@@ -5,6 +5,7 @@ depend on the clock.
 """
 
 import struct
+from collections.abc import AsyncIterator
 from typing import Any
 
 from infra.embedded.firestore.encoding import limits
@@ -14,8 +15,10 @@ from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.change_feed import ParsedChange
 from infra.embedded.firestore.storage.clock import Snapshot
 from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.storage.versions import Change
 
-PAGE_SIZE = 500
+NAMES_PER_READ = 5_000
+CHANGES_PER_READ = 50  # a change may hold two documents of 1 MiB
 MAX_MISSED_DOCUMENTS = 20_000
 MAX_MISSED_BYTES = 16 * 1024 * 1024
 
@@ -61,20 +64,25 @@ async def missed_changes(
     """
     net: dict[str, ParsedChange] = {}
     size = 0
-    after = resumed.sequence
-    while after < latest.sequence:
-        page = await storage.changes(after, PAGE_SIZE)
-        for change in page:
-            parsed = ParsedChange(change)
-            if change.sequence <= latest.sequence and target.may_show(parsed):
-                earlier = net.get(change.name)
-                net[change.name] = parsed if earlier is None else earlier.merged_with(change)
-                size += parsed.size
+    async for change in _changes_of(storage, target, resumed.sequence, latest.sequence):
+        earlier = net.get(change.name)
+        net[change.name] = parsed = ParsedChange(change) if earlier is None else earlier.merged_with(change)
+        size += parsed.size
         if len(net) > MAX_MISSED_DOCUMENTS or size > MAX_MISSED_BYTES:
             return None
-        if not page:
-            break
-        after = page[-1].sequence
     if resumed.sequence < storage.pruned_sequence:
         return None
     return list(net.values())
+
+
+async def _changes_of(storage: Storage, target: Target, after: int, last: int) -> AsyncIterator[Change]:
+    """Yield the changes of the documents of a target. Read only the names of other documents."""
+    while after < last:
+        names = await storage.changed_names(after, NAMES_PER_READ)
+        sequences = [sequence for sequence, name in names if sequence <= last and target.covers(name)]
+        for start in range(0, len(sequences), CHANGES_PER_READ):
+            for change in await storage.changes_at(sequences[start : start + CHANGES_PER_READ]):
+                yield change
+        if not names:
+            return
+        after = names[-1][0]

@@ -154,24 +154,22 @@ class ListenStream:
 
     async def _send_commits_from_file(self) -> None:
         """After an overflow of the queue, read commits from the file until the stream has sent all commits."""
-        limit = PAGE_SIZE
-        while True:
-            if self._position.sequence < self._storage.pruned_sequence:
+        after = self._position.sequence
+        commit: list[ParsedChange] = []  # may continue on the next page
+        while after < self._feed.position.sequence or commit:
+            if after < self._storage.pruned_sequence:
                 raise unavailable(TOO_SLOW)
-            if self._position.sequence >= self._feed.position.sequence:
-                self._queue.clear()
-                return
-            page = await self._storage.changes(self._position.sequence, limit)
-            commits: dict[int, list[ParsedChange]] = {}
+            page = await self._storage.changes(after, PAGE_SIZE)
             for change in page:
-                commits.setdefault(change.commit_time, []).append(ParsedChange(change))
-            if len(page) == limit:  # the last commit may continue after the page
-                if len(commits) == 1:
-                    limit *= 2
-                    continue
-                commits.popitem()
-            for commit in commits.values():
+                if commit and change.commit_time != commit[0].commit_time:
+                    await self._send_commit(commit)
+                    commit = []
+                commit.append(ParsedChange(change))
+                after = change.sequence
+            if commit and not page:
                 await self._send_commit(commit)
+                commit = []
+        self._queue.clear()
 
     async def _send_commit(self, commit: list[ParsedChange]) -> None:
         sequence, commit_time = commit[-1].sequence, commit[-1].commit_time

@@ -39,14 +39,14 @@ class DocumentsTarget:
     async def restore(self, storage: Storage, read_time: int) -> None:
         """Do nothing, because the responses do not depend on the state of the client."""
 
-    def may_show(self, change: ParsedChange) -> bool:
-        """Return whether a change can cause a response."""
-        return change.full_name in self._names
+    def covers(self, full_name: str) -> bool:
+        """Return whether a change of a document can cause a response."""
+        return full_name in self._names
 
     async def responses_to(self, storage: Storage, commit: list[ParsedChange], read_time: int) -> AsyncIterator[Any]:
         """Yield the responses that a commit causes."""
         for change in commit:
-            if self.may_show(change):
+            if self.covers(change.full_name):
                 yield _document_response(self.target_id, change.full_name, change.new, change.commit_time)
 
 
@@ -73,13 +73,13 @@ class QueryTarget:
             async for _ in self.current_state(storage, read_time):
                 pass
 
-    def may_show(self, change: ParsedChange) -> bool:
-        """Return whether a change can cause a response."""
-        return self._query.covers(change.name)
+    def covers(self, full_name: str) -> bool:
+        """Return whether a change of a document can cause a response."""
+        return self._query.covers(resource_names.parse(full_name))
 
     async def responses_to(self, storage: Storage, commit: list[ParsedChange], read_time: int) -> AsyncIterator[Any]:
         """Yield the responses that a commit causes."""
-        relevant = list(filter(self.may_show, commit))
+        relevant = [change for change in commit if self._query.covers(change.name)]
         if self._has_window:
             if any(self._did_match(change) or self._matches(change) for change in relevant):
                 async for response in self._responses_of_window(

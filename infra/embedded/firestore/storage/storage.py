@@ -249,9 +249,9 @@ class Storage:
         return self._readers.read_blocking(work)
 
     async def changes(self, after: int, limit: int) -> list[Change]:
-        """Return committed changes with a sequence greater than `after`, in commit order."""
+        """Return committed changes after a sequence, in commit order: up to `limit`, or fewer if they are large."""
         published = self.clock.snapshot().sequence
-        found = await self.read(lambda connection: list(versions.changes(connection, self.catalog, after, limit)))
+        found = await self.read(lambda connection: versions.page_of_changes(connection, self.catalog, after, limit))
         return [change for change in found if change.sequence <= published]
 
     async def changes_at(self, sequences: Sequence[int]) -> list[Change]:

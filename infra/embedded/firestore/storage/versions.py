@@ -45,6 +45,7 @@ _CHANGED_NAMES = "SELECT sequence, collection_number, path FROM versions WHERE s
 _UP_TO = "SELECT sequence, commit_time FROM versions WHERE sequence <= ? ORDER BY sequence DESC LIMIT 1"
 _NEWEST = "SELECT sequence, commit_time FROM versions ORDER BY sequence DESC LIMIT 1"
 
+MAX_PAGE_BYTES = 16 * 1024 * 1024
 MAX_REPORTS = 1_000
 
 logger = logging.getLogger(__name__)
@@ -117,6 +118,18 @@ def changes(connection: sqlite3.Connection, catalog: Catalog, after: int, limit:
     """Yield the changes after a sequence in commit order. A limit of -1 means no limit."""
     for row in connection.execute(_CHANGES, (after, limit)):
         yield _change(catalog, row)
+
+
+def page_of_changes(connection: sqlite3.Connection, catalog: Catalog, after: int, limit: int) -> list[Change]:
+    """Return the changes after a sequence in commit order: up to `limit`, or fewer if they are large."""
+    page: list[Change] = []
+    size = 0
+    for change in changes(connection, catalog, after, limit):
+        page.append(change)
+        size += len(change.old or b"") + len(change.new or b"")
+        if size > MAX_PAGE_BYTES:
+            break
+    return page
 
 
 def changes_at(connection: sqlite3.Connection, catalog: Catalog, sequences: Sequence[int]) -> Iterator[Change]:

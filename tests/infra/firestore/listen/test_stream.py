@@ -317,6 +317,26 @@ def test_heartbeats_continue_while_other_documents_change(own: FirestoreProcess)
     stream.close()
 
 
+def test_a_slow_client_receives_every_commit_as_a_whole(own: FirestoreProcess) -> None:
+    """The stream drops changes that it cannot hold in memory, and reads them from the file in several pages."""
+    own.start()
+    stream = Stream(own, query("slow"))
+    stream.snapshot()
+    client = own.client()
+    for commit in range(6):
+        batch = client.batch()
+        for number in range(9):
+            batch.set(client.document(f"slow/{commit}{number}"), {"n": commit, "bytes": bytes(1_000_000)})
+        batch.commit()
+
+    snapshots = [stream.snapshot() for _ in range(6)]
+
+    assert snapshots == [[f"+{commit}{number}" for number in range(9)] for commit in range(6)]
+    write(own, slow__last=1)
+    assert stream.snapshot() == ["+last"]
+    stream.close()
+
+
 def test_streams_end_with_unavailable_when_the_server_stops(own: FirestoreProcess) -> None:
     """Clients listen again after UNAVAILABLE. The stream ends by itself, before the server cancels open calls."""
     own.start()

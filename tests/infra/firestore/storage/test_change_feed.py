@@ -23,6 +23,20 @@ async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
     await storage.close()
 
 
+async def test_a_page_of_large_changes_is_short(storage: Storage) -> None:
+    """Listeners and event delivery hold a page in memory. The next pages contain the other changes."""
+    for number in range(20):
+        document = m.Document(name=f"{ROOT}/a/{number}", fields={"bytes": m.Value(bytes_value=bytes(1_000_000))})
+        write = document_write.prepare(m.Write(update=document), DATABASE)
+        await storage.write(partial(commits.commit, writes=[write], check_conflicts=commits.no_conflicts))
+
+    first = await storage.changes(0, 500)
+    second = await storage.changes(first[-1].sequence, 500)
+
+    assert [change.sequence for change in (*first, *second)] == list(range(1, 21))
+    assert sum(len(change.new or b"") for change in first) < 20_000_000
+
+
 async def test_the_position_never_moves_backwards(storage: Storage) -> None:
     """Readers see a commit before the feed publishes it. Google promises read times that only increase."""
     feed = ChangeFeed(storage)
