@@ -17,11 +17,13 @@ from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes import entries
 from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.storage.storage import Storage
-from infra.embedded.firestore.storage.versions import DocumentVersion, current
+from infra.embedded.firestore.storage.versions import current
 from infra.embedded.firestore.writes import commits
 from infra.embedded.firestore.writes.document_write import PreparedWrite
 
 BATCH_SIZE = 500
+BATCH_BYTES = 8 * 1024 * 1024
+"""A commit holds the deleted documents in memory, so large documents are deleted in smaller batches."""
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +39,8 @@ async def delete_expired(storage: Storage, collection_id: str, field: FieldPath)
             expired, start = await storage.read(read)
             if expired:
                 deletions = [
-                    _deletion(resource_names.ResourceName(database, path_encoding.decode_path(path)), stored)
-                    for path, stored in expired
+                    _deletion(resource_names.ResourceName(database, path_encoding.decode_path(path)), update_time)
+                    for path, update_time in expired
                 ]
                 await storage.write(
                     partial(commits.batch_write, writes=deletions, check_conflicts=commits.no_conflicts)
@@ -48,26 +50,30 @@ async def delete_expired(storage: Storage, collection_id: str, field: FieldPath)
 
 def _expired(
     connection: sqlite3.Connection, collection_number: int, low: bytes, high: bytes
-) -> tuple[list[tuple[bytes, DocumentVersion]], bytes | None]:
-    """Return the path and the version of documents with an index entry from `low` up to but not including `high`.
+) -> tuple[list[tuple[bytes, int]], bytes | None]:
+    """Return the path and the update time of documents with an index entry from `low` up to but not including `high`.
 
     Also return the next `low`, or None after the last entry. Leave damaged documents out: they cannot be
     deleted, because their other index entries are unknown. They must not prevent the deletion of other documents.
     """
-    expired = []
+    expired: list[tuple[bytes, int]] = []
+    batch_bytes = 0
     rows = list(EntryTables(connection).scan(collection_number, low, high, limit=BATCH_SIZE))
     for key, size in rows:
         path = entries.path_of(key, size)
         with contextlib.suppress(StatusError):  # damaged, which the read has logged
             stored = current(connection, collection_number, path)
             if stored is not None:
-                expired.append((path, stored))
+                update_time = m.Document.FromString(stored.document).update_time
+                expired.append((path, m.microseconds(update_time)))
+                batch_bytes += len(stored.document)
+        if batch_bytes > BATCH_BYTES:
+            return expired, key + b"\0"
     return expired, rows[-1][0] + b"\0" if len(rows) == BATCH_SIZE else None
 
 
-def _deletion(name: resource_names.ResourceName, stored: DocumentVersion) -> PreparedWrite:
-    """Return a delete with the update time of `stored` as its precondition. It fails if a later write exists."""
-    update_time = m.microseconds(m.Document.FromString(stored.document).update_time)
+def _deletion(name: resource_names.ResourceName, update_time: int) -> PreparedWrite:
+    """Return a delete with an update time as its precondition. It fails if a later write exists."""
     return PreparedWrite(
         name=name,
         full_name=str(name),

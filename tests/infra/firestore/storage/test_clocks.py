@@ -116,6 +116,22 @@ async def test_a_step_of_two_days_deletes_nothing(storage: Storage) -> None:
     assert storage.check_read_time(read_time) == read_time
 
 
+async def test_large_documents_expire_in_small_commits(storage: Storage) -> None:
+    """A commit holds the documents that it deletes in memory."""
+    for number in range(20):
+        document = m.Document(name=f"{ROOT}/a/{number}", fields={"bytes": m.Value(bytes_value=bytes(1_000_000))})
+        document.fields["at"].timestamp_value.CopyFrom(m.timestamp(clock.now()))
+        prepared = document_write.prepare(m.Write(update=document), DATABASE)
+        await storage.write(partial(commits.commit, writes=[prepared], check_conflicts=commits.no_conflicts))
+    deletions: list[int] = []
+    storage.observers.append(lambda changes: deletions.append(len(changes)))
+
+    await delete_expired(storage, "a", ("at",))
+
+    assert sum(deletions) == 20
+    assert max(deletions) < 20
+
+
 def test_commit_times_increase_if_the_clock_is_set_back(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
