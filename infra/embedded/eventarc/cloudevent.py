@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from infra.embedded.firestore import messages
+from infra.embedded.firestore.encoding import values
 from infra.embedded.firestore.storage.versions import Change
 
 EVENT_TYPE_PREFIX = "google.cloud.firestore.document.v1."
@@ -133,18 +134,25 @@ def _mask(old: bytes, new: bytes) -> bytes:
 
 
 def _changed(before: Any, after: Any, parent: str) -> Iterator[str]:
-    """Yield the paths of the fields that differ. If both values are maps, compare the fields of the maps."""
+    """Yield the paths of the fields that differ. If both values are maps, compare the fields of the maps.
+
+    Vectors and BSON values are maps in messages, but no path leads into them.
+    """
     for name in before.keys() | after.keys():
         path = parent + (name if _simple_field.fullmatch(name) else _quoted(name))
         if name not in before or name not in after:
             yield path
-        elif before[name].HasField("map_value") and after[name].HasField("map_value"):
+        elif _has_nested_fields(before[name]) and _has_nested_fields(after[name]):
             old, new = before[name].map_value.fields, after[name].map_value.fields
             if bool(old) != bool(new):
                 yield path
             yield from _changed(old, new, f"{path}.") if old and new else ()
         elif _bytes(before[name]) != _bytes(after[name]):  # in serialized form, NaN equals NaN, and 1 differs from 1.0
             yield path
+
+
+def _has_nested_fields(value: Any) -> bool:
+    return value.HasField("map_value") and not values.is_typed_map(value)
 
 
 def _bytes(value: Any) -> bytes:

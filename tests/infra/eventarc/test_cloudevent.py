@@ -106,6 +106,19 @@ def test_the_update_mask_lists_the_fields_that_changed() -> None:
     assert mask(old, new) == ["`a.b\\``", "filled", "gone", "kind", "map.b"]
 
 
+def test_the_update_mask_names_a_changed_vector_as_a_whole() -> None:
+    """A vector is a map in the message, but no field path leads into it."""
+
+    def vector(*components: float) -> dict[str, object]:
+        elements = [{"double_value": component} for component in components]
+        fields = {"__type__": {"string_value": "__vector__"}, "value": {"array_value": {"values": elements}}}
+        return {"map_value": {"fields": fields}}
+
+    old, new = document(v=vector(1.0), same=vector(1.0)), document(v=vector(2.0), same=vector(1.0))
+
+    assert mask(old, new) == ["v"]
+
+
 def test_an_event_above_the_size_limit_has_no_body() -> None:
     """At exactly the limit it has one."""
     created = change(None, document(text={"string_value": "x" * 1_000}))
