@@ -27,6 +27,9 @@ UPDATED = "updated"
 DELETED = "deleted"
 WRITTEN = "written"
 
+WITH_AUTH_CONTEXT = ".withAuthContext"
+"""The end of the event types whose events say who has written the document."""
+
 MAX_PROBLEM_CHARACTERS = 300
 
 _VALUE = b"\x0a"
@@ -56,13 +59,17 @@ def split_name(name: str) -> tuple[str, str, str]:
 def headers(change: Change, kind: str, location: str) -> dict[str, str]:
     """Return the HTTP headers of the event. All attempts to send an event use the same `ce-id`.
 
-    `kind` is the kind of the trigger. It is part of the id: if one trigger selects `written` and another one `created`,
-    a change causes two events.
+    `kind` is the end of the event type of the trigger, such as `written`. It is part of the id: if one trigger selects
+    `written` and another one `created`, a change causes two events.
+
+    This server does not know who has written a document. The type of the principal in an event with an authentication
+    context is therefore `unknown`, as in Google's emulator.
     """
     project, database, path = split_name(change.name)
     document = path if _plain.fullmatch(path) else quote(path, safe=_printable)
     event_id = f"{change.commit_time:x}-{change.sequence:x}-{kind}"
-    return {
+    auth_context = {"ce-authtype": "unknown"} if kind.endswith(WITH_AUTH_CONTEXT) else {}
+    return auth_context | {
         "ce-specversion": "1.0",
         "ce-id": event_id,
         "ce-source": f"//firestore.googleapis.com/projects/{project}/databases/{database}",

@@ -26,7 +26,7 @@ class Push:
         """Create the client. It opens a connection when the first event is sent."""
         self.client = HttpClient(trigger.url)
         self._trigger = trigger
-        self._kind = trigger.kind
+        self._kind = trigger.event_type.removeprefix(cloudevent.EVENT_TYPE_PREFIX)
         self._deadline_seconds = trigger.deadline_seconds
         self._authorization = None if trigger.token is None else f"Bearer {trigger.token}"
 

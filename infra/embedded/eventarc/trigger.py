@@ -62,7 +62,8 @@ class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def kind(self) -> str:
         """The kind of change that the trigger selects: created, updated, deleted or written."""
-        return self.event_type.removeprefix(cloudevent.EVENT_TYPE_PREFIX)
+        kind = self.event_type.removeprefix(cloudevent.EVENT_TYPE_PREFIX)
+        return kind.removesuffix(cloudevent.WITH_AUTH_CONTEXT)
 
     @property
     def backoff(self) -> Backoff:
@@ -91,7 +92,7 @@ def read(tables: Iterable[Mapping[str, Any]]) -> list[Trigger]:
             _check_failed_attempts_document(trigger, Pattern(trigger.document))
         except (msgspec.ValidationError, InvalidPattern, ValueError) as error:
             raise InvalidTrigger(f"trigger {table.get('name', '')!r}: {error}") from error
-        if trigger.event_type not in [cloudevent.EVENT_TYPE_PREFIX + kind for kind in KINDS]:
+        if not trigger.event_type.startswith(cloudevent.EVENT_TYPE_PREFIX) or trigger.kind not in KINDS:
             raise InvalidTrigger(
                 f"trigger {trigger.name!r}: expected event_type to be {cloudevent.EVENT_TYPE_PREFIX} "
                 f"followed by one of {', '.join(KINDS)}, got {trigger.event_type!r}"

@@ -47,6 +47,20 @@ async def test_each_kind_of_trigger_gets_its_kind_of_change(
     assert len({event.id for event in function.events}) == len(function.events)
 
 
+async def test_a_trigger_can_ask_for_the_authentication_context(
+    firestore: Firestore, function: Function, on_written: dict[str, Any]
+) -> None:
+    """The server does not know who has written a document, so the principal is unknown."""
+    types = [EVENT_TYPE + kind for kind in ("created.withAuthContext", "deleted.withAuthContext", "written")]
+    await firestore.start(*(on_written | {"name": f"t{i}", "event_type": each} for i, each in enumerate(types)))
+
+    await firestore.write("samples/a")
+    await until(lambda: len(function.events) == 2)
+
+    principals = {event.headers["ce-type"]: event.headers.get("ce-authtype") for event in function.events}
+    assert principals == {types[0]: "unknown", types[2]: None}
+
+
 async def test_a_trigger_ignores_other_databases(
     firestore: Firestore, function: Function, on_written: dict[str, Any]
 ) -> None:
