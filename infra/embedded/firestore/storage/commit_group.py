@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from infra.embedded.firestore.encoding.resource_names import ResourceName
@@ -38,7 +38,7 @@ class CommitGroup:
         self._connection = connection
         self._entry_tables = entry_tables
         self._clock = clock
-        self._catalog = catalog
+        self.catalog = catalog
         self.indexer = indexer
         self.admission = admission
         self.rows = RowBuffer(connection, entry_tables)
@@ -64,7 +64,7 @@ class CommitGroup:
 
     def find(self, name: ResourceName, path: bytes) -> tuple[int | None, DocumentVersion | None]:
         """Return the collection number and the current version of a document, or None for a missing value."""
-        number = self._catalog.number(name.database, name.collection_id)
+        number = self.catalog.number(name.database, name.collection_id)
         return number, None if number is None else self.rows.current(number, path)
 
     def find_damaged(self, name: ResourceName, path: bytes) -> tuple[int, DocumentVersion, dict[bytes, int]]:
@@ -72,7 +72,7 @@ class CommitGroup:
 
         Only a search in all entries of the collection finds its entries.
         """
-        number = self._catalog.number(name.database, name.collection_id)
+        number = self.catalog.number(name.database, name.collection_id)
         assert number is not None
         damaged = versions.damaged(self.connection, number, path)
         return number, damaged, self._entry_tables.ending_with(number, path + END)
@@ -84,7 +84,7 @@ class CommitGroup:
         """
         paths: defaultdict[int, list[bytes]] = defaultdict(list)
         for name, path in documents:
-            number = self._catalog.number(name.database, name.collection_id)
+            number = self.catalog.number(name.database, name.collection_id)
             if number is not None:
                 paths[number].append(path)
         for number, paths_of_collection in paths.items():
@@ -92,8 +92,4 @@ class CommitGroup:
 
     def collection_number(self, name: ResourceName) -> int:
         """Return the collection number of a document. Assign a number if there is none."""
-        return self._catalog.add(self._connection, name.database, name.collection_id)
-
-    def changed_since(self, sequence: int) -> Iterator[Change]:
-        """Yield the changes with a sequence greater than `sequence`."""
-        return versions.changes(self.connection, self._catalog, sequence, -1)
+        return self.catalog.add(self._connection, name.database, name.collection_id)

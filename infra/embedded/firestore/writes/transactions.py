@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 
 from infra.embedded.firestore.encoding import limits, resource_names
 from infra.embedded.firestore.errors import StatusError, aborted, invalid_argument
+from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.queries.sort_order import SortKey
 from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.storage import versions
@@ -33,6 +35,11 @@ MAX_LIFETIME_SECONDS = 270.0
 MAX_IDLE_SECONDS = 60.0
 EXPIRATION_INTERVAL_SECONDS = 5.0
 MAX_REMEMBERED_AGES = 10_000
+MAX_CHANGES_ON_WRITER = 1_000
+"""A reader validates the queries of a transaction up to about this number of changes before the last change. The writer
+would otherwise hold up all other writes: 60,000 changes after a query took 1.2 s.
+"""
+MAX_CHANGES_PER_READ = 5_000
 OPTIMISTIC = 1
 
 
@@ -46,6 +53,21 @@ class RecordedQuery:
     def narrow(self, last_key: SortKey) -> None:
         """Restrict the validation to keys up to the last result, because the limit of the query excludes later keys."""
         self.query = self.query.ending_at(last_key)
+
+    def validate(self, connection: sqlite3.Connection, catalog: Catalog, limit: int = -1) -> int:
+        """Raise ABORTED if one of the next `limit` changes concerns the query. Return the last sequence of these."""
+        if versions.pruned_sequence(connection) > self.sequence:
+            raise aborted(CONTENTION)  # changes after `sequence` may be deleted
+        last = self.sequence
+        for change in versions.changes(connection, catalog, self.sequence, limit):
+            parsed = ParsedChange(change)
+            if self.query.covers(parsed.name) and any(
+                document is not None and self.query.matching_key(parsed.path, document) is not None
+                for document in (parsed.old, parsed.new)
+            ):
+                raise aborted(CONTENTION)
+            last = change.sequence
+        return last
 
 
 class Transaction(LockOwner):
@@ -85,16 +107,15 @@ class Transaction(LockOwner):
             if (stored.sequence if stored else 0) != sequence:
                 raise aborted(CONTENTION)
         for recorded in list(self._queries):
-            query = recorded.query
-            if versions.pruned_sequence(group.connection) > recorded.sequence:
-                raise aborted(CONTENTION)  # changes after `sequence` may be deleted
-            for change in group.changed_since(recorded.sequence):
-                parsed = ParsedChange(change)
-                if query.covers(parsed.name) and any(
-                    document is not None and query.matching_key(parsed.path, document) is not None
-                    for document in (parsed.old, parsed.new)
-                ):
-                    raise aborted(CONTENTION)
+            recorded.validate(group.connection, group.catalog)
+
+    async def validate_early(self, storage: Storage) -> None:
+        """Raise ABORTED if a query result has changed. The last changes may be left to `validate`."""
+        for recorded in list(self._queries):
+            while storage.snapshot().sequence - recorded.sequence > MAX_CHANGES_ON_WRITER:
+                recorded.sequence = await storage.read(
+                    partial(recorded.validate, catalog=storage.catalog, limit=MAX_CHANGES_PER_READ)
+                )
 
 
 class Transactions:
@@ -177,6 +198,8 @@ class Transactions:
             raise invalid_argument("Cannot modify entities in a read-only transaction.")
         try:
             with self.running_call(transaction):
+                if transaction is not None and writes:
+                    await transaction.validate_early(self._storage)
                 return await self._commit_when_unlocked(owner, work)
         finally:
             if transaction is not None:

@@ -1,6 +1,8 @@
-"""Transactions that expire, on a clock that the tests set."""
+"""Long transactions: they expire, on a clock that the tests set, and do not delay other writes."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,9 @@ import pytest
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.api.consistent_read import ConsistentRead
 from infra.embedded.firestore.errors import StatusError
+from infra.embedded.firestore.queries import structured_query
 from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.writes import commits
 from infra.embedded.firestore.writes.document_write import PreparedWrite, prepare
 from infra.embedded.firestore.writes.transactions import Transactions
 from tests.infra.firestore.server_process import DATABASE, ROOT
@@ -69,6 +73,39 @@ async def test_a_transaction_expires_after_a_minute_without_calls(timed: TimedTr
 
     assert timed.transactions.active_count == 0
     await timed.commit(None)
+
+
+async def query_then_change(timed: TimedTransactions, *changes: PreparedWrite) -> bytes:
+    """Query the collection `a` in a transaction. Then change it, and 1,200 documents of another collection."""
+    transaction = timed.begin()
+    request = m.RunQueryRequest(transaction=transaction)
+    query = structured_query.read(ROOT, m.StructuredQuery(from_=[{"collection_id": "a"}]))
+    read = ConsistentRead(timed.storage, timed.transactions, request, DATABASE)
+    assert [document async for document in read.query(query)] == []
+    others = [prepare(m.Write(update=m.Document(name=f"{ROOT}/b/{number}")), DATABASE) for number in range(1_200)]
+    work = partial(commits.commit, writes=[*changes, *others], check_conflicts=commits.no_conflicts)
+    await timed.storage.write(work)
+    return transaction
+
+
+async def test_other_writes_do_not_wait_for_the_validation_of_a_long_transaction(timed: TimedTransactions) -> None:
+    """Its queries are validated by a reader, except for the last changes."""
+    transaction = await query_then_change(timed)
+
+    committing = asyncio.create_task(timed.commit(transaction))
+    await asyncio.sleep(0)  # the commit starts
+    await timed.storage.write(lambda group: None)
+
+    assert not committing.done()
+    await committing
+
+
+async def test_a_change_long_before_the_commit_of_a_transaction_is_a_conflict(timed: TimedTransactions) -> None:
+    """The reader that validates a query finds it."""
+    transaction = await query_then_change(timed, prepare(m.Write(update=m.Document(name=f"{ROOT}/a/y")), DATABASE))
+
+    with pytest.raises(StatusError, match="Too much contention"):
+        await timed.commit(transaction)
 
 
 async def test_a_transaction_expires_after_270_seconds_of_use(timed: TimedTransactions) -> None:
