@@ -1,9 +1,7 @@
 """Listen streams: the responses to each commit, and after a reconnect."""
 
 import signal
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,105 +9,8 @@ import grpc
 import pytest
 
 from infra.embedded.firestore import messages as m
-from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess, Requests, write_indexes
-
-NO_CHANGE, ADD, REMOVE, CURRENT, RESET = range(5)
-
-FREQUENT_HEARTBEATS = """
-from infra.embedded.firestore import __main__
-from infra.embedded.firestore.listen import stream
-stream.HEARTBEAT_SECONDS = 0.2
-raise SystemExit(__main__.main())
-"""
-
-
-class Stream:
-    """A Listen call. `snapshot` returns its responses up to the next consistent snapshot.
-
-    `+a` is a changed document, `-a` a document that left the result, `xa` a deleted document.
-    """
-
-    def __init__(self, firestore: FirestoreProcess, *targets: Any) -> None:
-        self._requests = Requests(*(m.ListenRequest(database=DATABASE, add_target=target) for target in targets))
-        self._call = firestore.converse("Listen", self._requests, m.ListenRequest, m.ListenResponse)
-        self.token = b""
-
-    def add(self, target: Any) -> None:
-        """Add a target."""
-        self._requests.send(m.ListenRequest(database=DATABASE, add_target=target))
-
-    def remove(self, target_id: int) -> None:
-        """Remove a target."""
-        self._requests.send(m.ListenRequest(database=DATABASE, remove_target=target_id))
-
-    def snapshot(self) -> list[str]:
-        """Return the responses up to the next consistent snapshot."""
-        responses = []
-        for response in self._call:
-            change = response.target_change
-            if response.WhichOneof("response_type") != "target_change":
-                responses.append(_document_text(response))
-            elif change.target_change_type == NO_CHANGE and not change.target_ids:
-                self.token = change.resume_token
-                return responses
-            else:
-                responses.append(f"{('NO_CHANGE', 'ADD', 'REMOVE', 'CURRENT', 'RESET')[change.target_change_type]}")
-                if change.cause.code:
-                    return [*responses, f"cause {change.cause.code}"]
-        raise AssertionError("the stream has ended")
-
-    def close(self) -> None:
-        """Cancel the call."""
-        self._call.cancel()
-        self._requests.send(None)
-
-
-def _document_text(response: Any) -> str:
-    change = response.document_change
-    if response.WhichOneof("response_type") == "document_change":
-        name = change.document.name.rsplit("/", 1)[1]
-        return f"+{name}" if change.target_ids else f"-{name}"
-    removed = response.document_delete.document or response.document_remove.document
-    return f"{'x' if response.document_delete.document else '-'}{removed.rsplit('/', 1)[1]}"
-
-
-def query(collection: str, target_id: int = 1, minimum: int = 0, limit: int = 0, **resume: Any) -> Any:
-    """Return a query target: documents with `n >= minimum`, largest first."""
-    target = m.ListenRequest(database=DATABASE).add_target
-    target.target_id = target_id
-    target.query.parent = ROOT
-    structured = target.query.structured_query
-    structured.from_.add(collection_id=collection)
-    structured.where.field_filter.field.field_path, structured.where.field_filter.op = "n", 4
-    structured.where.field_filter.value.integer_value = minimum
-    structured.order_by.add(direction=2).field.field_path = "n"
-    if limit:
-        structured.limit.value = limit
-    for name, value in resume.items():
-        setattr(target, name, value)
-    return target
-
-
-def documents(*paths: str, target_id: int = 1, resume_token: bytes = b"") -> Any:
-    """Return a target of documents by name."""
-    target = m.ListenRequest(database=DATABASE).add_target
-    target.target_id = target_id
-    target.documents.documents.extend(f"{ROOT}/{path}" for path in paths)
-    if resume_token:
-        target.resume_token = resume_token
-    return target
-
-
-def write(firestore: FirestoreProcess, **numbers: int | None) -> None:
-    """Write documents `collection__id=n` in one commit. None deletes a document."""
-    writes = []
-    for key, number in numbers.items():
-        name = f"{ROOT}/{key.replace('__', '/')}"
-        each = m.Write(delete=name) if number is None else m.Write(update=m.Document(name=name))
-        if number is not None:
-            each.update.fields["n"].integer_value = number
-        writes.append(each)
-    firestore.call("Commit", m.CommitRequest(database=DATABASE, writes=writes), m.CommitResponse)
+from tests.infra.firestore.listen.listen_calls import Stream, documents, query, write
+from tests.infra.firestore.server_process import DATABASE, FirestoreProcess, Requests, write_indexes
 
 
 @pytest.fixture
@@ -290,51 +191,6 @@ def test_writes_to_other_collections_do_not_prevent_resuming(own: FirestoreProce
     assert resumed.snapshot() == ["ADD", "xa", "CURRENT"]
     assert resumed.snapshot() == ["ADD", "xa", "CURRENT"]
     resumed.close()
-
-
-def test_heartbeats_continue_while_other_documents_change(own: FirestoreProcess) -> None:
-    """Clients open another stream if they receive no response for two minutes."""
-    own.program = ("-c", FREQUENT_HEARTBEATS)
-    own.start()
-    stream = Stream(own, query("beats", minimum=3))
-    stream.snapshot()
-    has_ended = threading.Event()
-
-    def write_others() -> None:
-        while not has_ended.is_set():
-            write(own, beats__a=1)
-            write(own, beats__a=2)
-
-    with ThreadPoolExecutor(1) as executor:
-        writing = executor.submit(write_others)
-        try:
-            heartbeats = [stream.snapshot() for _ in range(3)]
-        finally:
-            has_ended.set()
-        writing.result()
-
-    assert heartbeats == [[], [], []]
-    stream.close()
-
-
-def test_a_slow_client_receives_every_commit_as_a_whole(own: FirestoreProcess) -> None:
-    """The stream drops changes that it cannot hold in memory, and reads them from the file in several pages."""
-    own.start()
-    stream = Stream(own, query("slow"))
-    stream.snapshot()
-    client = own.client()
-    for commit in range(6):
-        batch = client.batch()
-        for number in range(9):
-            batch.set(client.document(f"slow/{commit}{number}"), {"n": commit, "bytes": bytes(1_000_000)})
-        batch.commit()
-
-    snapshots = [stream.snapshot() for _ in range(6)]
-
-    assert snapshots == [[f"+{commit}{number}" for number in range(9)] for commit in range(6)]
-    write(own, slow__last=1)
-    assert stream.snapshot() == ["+last"]
-    stream.close()
 
 
 def test_streams_end_with_unavailable_when_the_server_stops(own: FirestoreProcess) -> None:
