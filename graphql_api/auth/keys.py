@@ -33,7 +33,6 @@ from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
-_CONNECT_SECONDS = 5.0
 _TIMEOUT_SECONDS = 10.0
 
 _TOKEN_VARIABLE = "SIGN_IN_TOKEN"  # noqa: S105 - the name of a variable
@@ -57,7 +56,7 @@ async def _run(options: argparse.Namespace) -> None:
     manager = KeyManager(store, audit_log)
     sessions = SessionStore(firestore, writer, store, audit_log)
     try:
-        await firestore.wait_for_connection(_CONNECT_SECONDS)
+        await firestore.wait_for_connection()
         match options.command:
             case "create":
                 await _create(manager, options)

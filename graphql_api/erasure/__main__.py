@@ -26,6 +26,7 @@ async def _run(submitter: str) -> Counter[str]:
     firestore = Firestore.connect(timeout_seconds=TIMEOUT_SECONDS)
     writer = GroupCommitWriter(firestore, timeout_seconds=TIMEOUT_SECONDS)
     try:
+        await firestore.wait_for_connection()
         eraser = Eraser(firestore, writer, submitter)
         await eraser.check_keys()
         return await eraser.erase()

@@ -33,6 +33,7 @@ from storage.firestore.reads.page_reader import MIN_DOCUMENTS, PageReader
 from storage.firestore.retry import TRANSIENT, backoff
 
 ResponseT = TypeVar("ResponseT")
+CONNECT_SECONDS = 5.0
 
 
 class Firestore(Database):
@@ -219,14 +220,17 @@ class Firestore(Database):
             raise Unavailable("Firestore returned no read time; retry later")
         return read_time
 
-    async def wait_for_connection(self, timeout_seconds: float) -> None:
-        """Wait until the channel is connected. Raises `Unavailable`, with the address, if this takes too long."""
+    async def wait_for_connection(self) -> None:
+        """Wait until the channel is connected. Raises `Unavailable`, with the address, after `CONNECT_SECONDS`.
+
+        A command calls this first. A user then need not wait until a read times out.
+        """
         try:
-            async with asyncio.timeout(timeout_seconds):
+            async with asyncio.timeout(CONNECT_SECONDS):
                 await self._channel.channel_ready()
         except TimeoutError:
             raise Unavailable(
-                f"cannot connect to Firestore at {self._server} within {timeout_seconds:g} s; check that it runs, and "
+                f"cannot connect to Firestore at {self._server} within {CONNECT_SECONDS:g} s; check that it runs, and "
                 "that FIRESTORE_EMULATOR_HOST is correct"
             ) from None
 

@@ -27,6 +27,7 @@ RECOMPUTE_EVERY = 100
 async def _run(options: argparse.Namespace) -> Totals:
     firestore = Firestore.connect(timeout_seconds=TIMEOUT_SECONDS)
     try:
+        await firestore.wait_for_connection()
         verifier = Verifier(firestore, options.submitter, options.recompute_every)
         async for problem in verifier.problems():
             sys.stdout.write(f"{problem}\n")
