@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
 
@@ -27,6 +28,8 @@ _MAX_NOTED = 10_000
 _AFTER_DIGITS = "g"
 """Sorts after all hexadecimal digits."""
 _Operator = StructuredQuery.FieldFilter
+
+logger = logging.getLogger("graphql_api")
 
 
 class KeyStore:
@@ -92,14 +95,19 @@ class KeyStore:
         return ApiKey.from_fields(encoding.from_document(documents[path])) if path in documents else None
 
     async def read_all(self, submitter: str | None, digest_prefix: str = "") -> dict[str, ApiKey]:
-        """Return the API keys of a submitter, or of all submitters, whose digest starts with a prefix, by digest."""
+        """Return the API keys of a submitter, or of all submitters, whose digest starts with a prefix, by digest.
+
+        A damaged document is logged and left out. The API refuses its key.
+        """
         query = _query(submitter)
         if digest_prefix:
             first, end = (document_paths.api_key(digest_prefix + more) for more in ("", _AFTER_DIGITS))
             add_name_condition(query, _Operator.GREATER_THAN_OR_EQUAL, self._firestore.name(first))
             add_name_condition(query, _Operator.LESS_THAN, self._firestore.name(end))
         documents = await self._firestore.documents("", query)
-        return dict(await self._turns.of(submitter or "").map(_digest_and_key, documents))
+        keys = await self._turns.of(submitter or "").map(_key_or_none, documents)
+        digests = (document_paths.id_of(document.name) for document in documents)
+        return {found: key for found, key in zip(digests, keys, strict=True) if key is not None}
 
     async def count(self, submitter: str) -> int:
         """Return the number of API keys of a submitter, including revoked and expired keys."""
@@ -138,8 +146,14 @@ def _query(submitter: str | None) -> StructuredQuery:
     return query
 
 
-def _digest_and_key(document: Document) -> tuple[str, ApiKey]:
-    return document_paths.id_of(document.name), ApiKey.from_fields(encoding.from_document(document))
+def _key_or_none(document: Document) -> ApiKey | None:
+    """Return a stored key, or None if its document is damaged."""
+    try:
+        return ApiKey.from_fields(encoding.from_document(document))
+    except (KeyError, TypeError, ValueError) as error:
+        path = document.name.partition("/documents/")[2]
+        logger.warning("the API key %s is damaged, so it is left out: %r; delete this document", path, error)
+        return None
 
 
 def _today() -> datetime:

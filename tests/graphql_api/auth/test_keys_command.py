@@ -54,6 +54,19 @@ def test_a_key_is_revoked_by_the_prefix_of_its_digest(stack: Stack) -> None:
     )
 
 
+def test_a_damaged_key_does_not_prevent_the_revocation_of_others(stack: Stack) -> None:
+    """The output names the damaged document."""
+    key = stack.new_key("one-damaged")
+    stack.firestore().document("api_keys/damaged").set({"submitter": "one-damaged"})
+
+    listed = run(stack, "list", "--submitter", "one-damaged")
+    done = run(stack, "revoke", "--submitter", "one-damaged", "--yes")
+
+    assert (done.returncode, done.stdout) == (0, f"revoked {digest(key)[:12]} of one-damaged\n")
+    assert listed.stdout.startswith(digest(key)[:12])
+    assert "the API key api_keys/damaged is damaged" in listed.stderr
+
+
 @pytest.mark.parametrize("prefix", ["", "0", "abcdef1", "xyzxyzxy", "0" * 65])
 def test_a_short_or_malformed_digest_revokes_nothing(
     capsys: pytest.CaptureFixture[str], stack: Stack, monkeypatch: pytest.MonkeyPatch, prefix: str
