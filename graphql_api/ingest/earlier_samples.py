@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from storage.documents import (
     Sample,
     Status,
     Unavailable,
+    Upload,
     document_paths,
 )
 from storage.documents.server_time import SERVER_TIME
@@ -38,7 +39,14 @@ _MAX_DELETED_CORRECTIONS = 30
 Each read takes 2 ms of processor time. Without this limit, a request took 1.2 s of it after 600 deletions, even if its
 client had disconnected.
 """
-_MARK_FIELDS = ("superseded_by", "expire_at")
+_EXPIRY_FIELDS = ("expire_at", "result_expire_at")
+_MARK_FIELDS = ("superseded_by", *_EXPIRY_FIELDS, "chunks", "upload_id", "sha256")
+_MIN_KEPT = timedelta(days=2)
+"""How long a sample and its result are kept after a correction, even if they would expire earlier.
+
+The function needs the sample to write its result again. If the function does not run, or if the event is lost, the
+audit gives up after 25 hours. Otherwise, the earlier result would stay in lists or move into the hourly archive.
+"""
 _EXPIRED_CORRECTION = (
     ", which has expired; if its result still exists, delete it with `deleteSamples`; then submit this sample without "
     "`supersedes`"
@@ -97,11 +105,32 @@ class EarlierSamples:
                 return outcome
             await self._check_correctable(header.submitter, earlier)
             _replace_if_expired(write, stored)
+            marks = _marks(header, earlier)
+            await self._keep_chunks(header.submitter, earlier_id, earlier, marks)
             try:
-                return (await self._firestore.commit([write, *_marks(header, earlier)]))[0]
+                return (await self._firestore.commit([write, *marks]))[0]
             except PreconditionFailed:  # one of the samples has changed, or the response of an attempt was lost
                 await asyncio.sleep(pause)
         raise Unavailable("the sample to supersede changes all the time; retry later - at `supersedes`")
+
+    async def _keep_chunks(
+        self, submitter: str, earlier_id: str, earlier: Document | None, marks: Sequence[Write]
+    ) -> None:
+        """Keep the chunks of the earlier sample as long as its header, if `marks` changes the expiry of the header."""
+        stored = {} if earlier is None else encoding.from_document(earlier)
+        if "chunks" not in stored or not any("expire_at" in mark.update.fields for mark in marks):
+            return
+        upload_id = str(stored.get("upload_id") or str(stored["sha256"])[:16])
+        expire_at = encoding.to_datetime(marks[0].update.fields["expire_at"].timestamp_value)
+        writes = []
+        for path in Upload(submitter, earlier_id, int(str(stored["chunks"])), upload_id).chunk_paths():
+            write = encoding.to_write(self._firestore.name(path), {"expire_at": expire_at})
+            write.update_mask.field_paths.append("expire_at")
+            write.current_document.exists = True
+            writes.append(write)
+        for outcome in await self._writer.write_all(writes, submitter):
+            if isinstance(outcome, Exception) and not isinstance(outcome, PreconditionFailed):
+                raise outcome
 
     async def check(self, identity: Identity, earlier_id: str) -> None:
         """Raise the errors of `correct`, before the chunks of a large sample are written.
@@ -233,7 +262,11 @@ def _marks(header: Header, earlier: Document | None) -> list[Write]:
     """Return the write that marks the sample that `header` corrects, or no write if `header` is REJECTED."""
     if earlier is None or header.arrival is Arrival.REJECTED:
         return []
-    mark = encoding.to_partial_write(earlier.name, {"superseded_by": header.id, "superseded_at": SERVER_TIME})
+    stored, kept_until = encoding.from_document(earlier), datetime.now(UTC) + _MIN_KEPT
+    expiries = ((name, stored.get(name)) for name in _EXPIRY_FIELDS)
+    early = [name for name, time in expiries if isinstance(time, datetime) and time < kept_until]
+    fields = {"superseded_by": header.id, "superseded_at": SERVER_TIME, **dict.fromkeys(early, kept_until)}
+    mark = encoding.to_partial_write(earlier.name, fields)
     mark.current_document.update_time.CopyFrom(earlier.update_time)
     return [mark]
 

@@ -1,6 +1,7 @@
 """A corrected sample leaves all lists, and stays reachable."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -176,6 +177,29 @@ def test_an_expired_correction_counts_although_its_result_has_expired(stack: Sta
     assert "submit this sample without `supersedes`" in refused["message"]
     listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
     assert [edge["node"]["id"] for edge in listed] == [second]
+
+
+def test_a_corrected_sample_is_kept_until_the_function_has_written_its_result(stack: Stack, firestore: Client) -> None:
+    """Its result would stay in lists, or move into the hourly archive, beside the result of the correction."""
+    large = {**SAMPLE, "data": [0.123456789] * 30_000}
+    operator = Operator(stack, "corrected-before-expiry", [SAMPLE, large, SAMPLE])
+    headers = [firestore.document(document_paths.sample(operator.submitter, each)) for each in operator.ids]
+    soon, later = (datetime.now(UTC) + timedelta(days=days) for days in (0.5, 50))
+    chunks = list(headers[1].collection("chunks").list_documents())
+    for document in (*headers[:2], *chunks):
+        document.update({"expire_at": soon, "result_expire_at": soon, "archiving": {"expire_at": None}})
+    headers[2].update({"expire_at": later})
+
+    for wrong in operator.ids:
+        operator.query(SUBMIT, sample={**SAMPLE, "data": [5]}, id=wrong)
+        stack.wait_for(wrong, "SUPERSEDED", key=operator.key)
+
+    results = [firestore.document(document_paths.result(operator.submitter, each)) for each in operator.ids[:2]]
+    small, large_sample = (document.get().get("expire_at") for document in headers[:2])
+    assert min(small, large_sample) > soon + timedelta(days=1)
+    assert [document.get().get("expire_at") for document in results] == [small, large_sample]
+    assert {document.get().get("expire_at") for document in chunks} == {large_sample}
+    assert headers[2].get().get("expire_at") == later
 
 
 def test_one_of_many_corrections_at_the_same_time_remains(stack: Stack) -> None:
