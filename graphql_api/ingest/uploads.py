@@ -6,7 +6,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from storage.documents import Header, RetryLater, Upload, document_paths
 from storage.firestore import encoding
@@ -16,7 +16,11 @@ from storage.firestore.messages import StructuredQuery
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 MIN_AGE = timedelta(hours=1)
-"""The minimum age of an upload that a sweep removes. An upload takes seconds."""
+"""The minimum age of an upload that a sweep removes. An upload takes seconds.
+
+If the machine's clock is set forward, a running upload seems to be older. An upload is therefore removed by the second
+sweep of a process that finds it.
+"""
 
 _SWEEP_SECONDS = 600.0
 _PAGE_SIZE = 100
@@ -34,6 +38,8 @@ class Uploads:
         self._firestore = firestore
         self._writer = writer
         self._read_headers = read_headers
+        self._found: dict[str, datetime] = {}
+        """The uploads that the last sweep has found: the update times of their documents, by name."""
 
     async def begin(self, upload: Upload) -> None:
         """Record an upload. Its chunks can be written after this."""
@@ -68,13 +74,18 @@ class Uploads:
             await asyncio.sleep(_SWEEP_SECONDS)
 
     async def sweep(self, min_age: timedelta = MIN_AGE) -> int:
-        """Remove the chunks of uploads older than `min_age` to which no header refers. Return the number of uploads."""
+        """Remove the chunks of uploads older than `min_age` to which no header refers. Return the number of uploads.
+
+        Uploads that the last sweep has not found are kept.
+        """
         now = await self._firestore.now()
         removed = 0
+        found_before, self._found = self._found, {}
         stored = StructuredQuery(from_=[{"collection_id": document_paths.UPLOADS}])
         async for page in self._firestore.pages("", stored, _PAGE_SIZE):
             for document in page:
-                if now - encoding.to_datetime(document.update_time) >= min_age:
+                update_time = self._found[document.name] = encoding.to_datetime(document.update_time)
+                if found_before.get(document.name) == update_time and now - update_time >= min_age:
                     document_id = document_paths.id_of(document.name)
                     upload = Upload.from_fields(document_id, encoding.from_document(document))
                     await self._remove_unused_chunks(upload)
