@@ -24,6 +24,7 @@ def restore(backup: Path, path: Path) -> Path | None:
 
     Raise `UnusableFile` if the backup is damaged, and `StorageInUse` if a server runs.
     """
+    path = path.resolve()
     if not backup.is_file() or (path.exists() and path.samefile(backup)):
         raise UnusableFile(f"the backup {backup} does not exist" if not backup.is_file() else f"{path} is the backup")
     lock = LockFile(path)
@@ -48,6 +49,7 @@ def restore(backup: Path, path: Path) -> Path | None:
 
 def accept_loss(path: Path) -> str:
     """Let the server start with the present content of a file. Return a description of it. Raise `UnusableFile`."""
+    path = path.resolve()
     lock = LockFile(path)
     try:
         try:

@@ -56,7 +56,7 @@ class Storage:
         admission: Callable[[IndexRegistry], Admission] | None = None,
         max_log_bytes: int = MAX_LOG_BYTES,
     ) -> None:
-        self.path = path
+        self.path = path = path.resolve()  # the lock and the log are next to the file that a link names
         self.version_retention_seconds = version_retention_seconds
         self.creates_indexes = creates_indexes
         self._max_log_bytes = max_log_bytes

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from infra.embedded.firestore.data_file import restore
+from infra.embedded.firestore.data_file.lock_file import StorageInUse
+from infra.embedded.firestore.storage.storage import Storage
 from tests.infra.firestore.data_file.data_files import archive, empty, halve, log_of, overwrite, refusal, use, write
 from tests.infra.firestore.server_process import FirestoreProcess
 
@@ -138,3 +140,32 @@ def test_a_running_server_prevents_a_restore(own: FirestoreProcess, ended: Path)
 
     assert "is in use by another process" in archive("restore", backup, "--data", own.data, code=1)
     assert "is in use by another process" in archive("accept-loss", "--data", own.data, code=1)
+
+
+async def test_a_link_does_not_hide_that_a_file_is_in_use(tmp_path: Path) -> None:
+    """A copy of a data folder with `cp -a` contains the same link. Two servers then used one file."""
+    link = tmp_path / "copy" / "firestore.sqlite"
+    link.parent.mkdir()
+    link.symlink_to(tmp_path / "firestore.sqlite")
+    storage = Storage(tmp_path / "firestore.sqlite")
+
+    with pytest.raises(StorageInUse):
+        Storage(link)
+    with pytest.raises(StorageInUse):
+        restore.accept_loss(link)
+    await storage.close()
+
+
+def test_a_restore_replaces_the_file_that_a_link_names(own: FirestoreProcess, ended: Path, tmp_path: Path) -> None:
+    """The link can lead to a larger disk."""
+    copy, link = own.data.with_name("copy.sqlite"), tmp_path / "link.sqlite"
+    use(own, ended)
+    archive("backup", "--data", own.data, "--output", copy)
+    link.symlink_to(own.data)
+
+    message = archive("restore", copy, "--data", link)
+
+    assert link.readlink() == own.data
+    assert str(own.data.resolve()) in message
+    own.start()
+    assert len(list(own.client().collection("t").stream())) == 60
