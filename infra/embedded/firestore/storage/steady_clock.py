@@ -4,6 +4,9 @@ Deletions cannot be undone, so a wrong clock must not cause deletions. If the ma
 ignores the step at first. It follows the machine's clock if the step still exists after CONFIRMATION_SECONDS. If the
 machine's clock is set back, this clock follows immediately. This only delays deletions.
 
+The time is saved in the data file. After a start, this clock continues from the saved time, because the machine may
+have started with a wrong clock. It follows the machine's clock after CONFIRMATION_SECONDS.
+
 The time during which the machine was suspended is not a step.
 """
 
@@ -32,11 +35,15 @@ def elapsed() -> int:
 class SteadyClock:
     """Returns microseconds since the epoch. Belongs to one thread."""
 
-    def __init__(self, wall: Callable[[], int] = now, elapsed: Callable[[], int] = elapsed) -> None:
+    def __init__(
+        self, saved: int | None = None, wall: Callable[[], int] = now, elapsed: Callable[[], int] = elapsed
+    ) -> None:
+        """Continue from the time that an earlier process has saved. None: there was no earlier process."""
         self._wall = wall
         self._elapsed = elapsed
-        self._offset = wall() - elapsed()
-        self._stepped_at: int | None = None
+        current, offset = elapsed(), wall() - elapsed()
+        self._offset = offset if saved is None else min(offset, saved - current)
+        self._stepped_at = current if offset - self._offset > MAX_DRIFT_SECONDS * _SECOND else None
 
     def now(self) -> int:
         """Return the time."""
@@ -54,8 +61,8 @@ class SteadyClock:
                 CONFIRMATION_SECONDS,
             )
         elif current - self._stepped_at >= CONFIRMATION_SECONDS * _SECOND:
-            logger.warning(
-                "Documents and versions now expire by the clock that was set forward by %.1f s", step / _SECOND
+            logger.info(
+                "Documents and versions now expire by the machine's clock, which is %.1f s later", step / _SECOND
             )
             self._follow(offset, step)
         return current + self._offset

@@ -80,8 +80,8 @@ class Storage:
         self.reserve.create()
         settings = dict(self._connection.execute("SELECT name, value FROM settings").fetchall())
         sequence, commit_time = versions.newest(self._connection)
-        self.clock = Clock(max(commit_time, settings.get("clock", 0)), sequence)
-        self.steady_clock = SteadyClock()
+        self.clock = Clock(latest := max(commit_time, settings.get("clock", 0)), sequence)
+        self.steady_clock = SteadyClock(settings.get("steady_clock", latest) or None)
         """Measures the ages of documents and versions."""
         self.pruned_sequence: int = settings.get("pruned", 0)
         """Changes up to this sequence may have been pruned."""

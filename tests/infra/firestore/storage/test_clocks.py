@@ -1,5 +1,6 @@
 """Steps of the machine's clock: commit times increase, and nothing expires early."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from functools import partial
@@ -15,14 +16,16 @@ from infra.embedded.firestore.storage import clock
 from infra.embedded.firestore.storage.clock import Clock
 from infra.embedded.firestore.storage.steady_clock import CONFIRMATION_SECONDS, MAX_DRIFT_SECONDS, SteadyClock
 from infra.embedded.firestore.storage.storage import Storage
-from infra.embedded.firestore.writes import commits, document_write
+from infra.embedded.firestore.writes import commits, document_write, maintenance
 from infra.embedded.firestore.writes.pruning import prune
 from infra.embedded.firestore.writes.time_to_live import delete_expired
 from tests.infra.firestore.server_process import DATABASE, ROOT
+from tests.stack import PATIENCE_SECONDS
 
 SECOND = 1_000_000
 HOUR, DAY = 3600 * SECOND, 86_400 * SECOND
 START = 1_700_000_000 * SECOND
+_SAVED = "SELECT value FROM settings WHERE name = 'steady_clock'"
 
 
 class Machine:
@@ -37,9 +40,9 @@ class Machine:
         """The time that the clock shows."""
         return self.elapsed + self.step
 
-    def steady_clock(self) -> SteadyClock:
+    def steady_clock(self, saved: int | None = None) -> SteadyClock:
         """Return a steady clock of this machine."""
-        return SteadyClock(lambda: self.time_of_day, lambda: self.elapsed)
+        return SteadyClock(saved, lambda: self.time_of_day, lambda: self.elapsed)
 
 
 @given(st.lists(st.tuples(st.integers(0, HOUR // 2), st.integers(-3 * DAY, 3 * DAY)), max_size=20))
@@ -66,6 +69,27 @@ def test_a_step_forward_is_followed_after_an_hour() -> None:
         times.append(steady.now() - START - elapsed)
 
     assert times == [0, 0, 0, 0, 2 * DAY]
+
+
+def test_a_clock_that_is_wrong_at_the_start_is_followed_after_an_hour() -> None:
+    """A machine can start with a wrong clock, and a process can restart while the clock is wrong."""
+    machine = Machine()
+    machine.step += 2 * DAY
+    steady = machine.steady_clock(saved=START - HOUR)
+    times = [steady.now()]
+    machine.elapsed = HOUR - SECOND
+    times.append(steady.now())
+    machine.elapsed = HOUR
+    times.append(steady.now())
+
+    assert times == [START - HOUR, START - SECOND, START + HOUR + 2 * DAY]
+
+
+def test_a_clock_that_is_behind_the_saved_time_is_followed_at_once() -> None:
+    """The saved time was wrong, or the clock is wrong now. Documents then expire later."""
+    machine = Machine()
+
+    assert machine.steady_clock(saved=START + DAY).now() == START
 
 
 def test_a_step_back_is_followed_at_once() -> None:
@@ -130,6 +154,27 @@ async def test_large_documents_expire_in_small_commits(storage: Storage) -> None
 
     assert sum(deletions) == 20
     assert max(deletions) < 20
+
+
+async def test_a_process_continues_from_the_time_that_an_earlier_one_has_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After kill -9 while the clock was wrong, all documents with an expiry were deleted."""
+    monkeypatch.setattr(maintenance, "INTERVAL_SECONDS", 0.01)
+    storage = Storage(tmp_path / "firestore.sqlite")
+    storage.steady_clock = Machine().steady_clock()
+    await write(storage, 1, START + DAY)
+    task = asyncio.create_task(maintenance.run_maintenance(storage))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not await storage.read(lambda c: c.execute(_SAVED).fetchone()):
+            pass
+    task.cancel()
+    await storage.close()
+
+    restarted = Storage(tmp_path / "firestore.sqlite")
+
+    assert START <= restarted.steady_clock.now() < START + DAY
+    await restarted.close()
 
 
 def test_commit_times_increase_if_the_clock_is_set_back(
