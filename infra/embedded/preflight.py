@@ -44,7 +44,7 @@ def prepare(stack: Stack) -> int | None:
     _check_hosts(stack)
     _check_ports(stack)
     if stack.scratch_folder is not None:
-        _create_empty(stack.scratch_folder)
+        create_empty(stack.scratch_folder)
     return lock
 
 
@@ -161,7 +161,7 @@ def _port_problem(host: str, port: int) -> str | None:
         return "is in use" if client.connect_ex(address) == 0 else None
 
 
-def _create_empty(folder: Path) -> None:
+def create_empty(folder: Path) -> None:
     """Create a private folder, or empty it. Its parent may be a folder in which all users can create folders."""
     try:
         with contextlib.suppress(FileNotFoundError):

@@ -25,6 +25,7 @@ from infra.embedded.child import Child
 from infra.embedded.guarded import PIPE_VARIABLE
 from infra.embedded.instances import Instance
 from infra.embedded.logs import Logs
+from infra.embedded.preflight import PreflightError, create_empty
 from infra.embedded.probes import wait_until_ready, wait_until_silent
 from infra.embedded.stack_file.stack import Stack
 from infra.embedded.watchdog import Watchdog
@@ -172,15 +173,33 @@ class Supervisor:
         await asyncio.shield(child.exited)
 
     async def _maintain(self) -> None:
-        """Replace the watchdog if it has ended, and write the summaries of repeated lines."""
+        """Replace the watchdog and the scratch folder if necessary, and write the summaries of repeated lines."""
         while True:
             await asyncio.sleep(MAINTENANCE_SECONDS)
             self._logs.summarize_repeated()
+            self._replace_scratch_folder()
             try:
                 if self._watchdog.replace_ended():
                     self._log_error("the watchdog has stopped; starting a new one")
             except OSError as error:
                 self._log_error(f"the watchdog has stopped and a new one cannot be started: {error}; trying again")
+
+    def _replace_scratch_folder(self) -> None:
+        """If the scratch folder was deleted, create it and restart all processes: their sockets were in it.
+
+        With the default `RemoveIPC=yes`, systemd deletes the files of a user in /dev/shm at the end of a login.
+        """
+        folder = self._stack.scratch_folder
+        if folder is None or folder.exists():
+            return
+        self._log_error(f"the scratch folder {folder} was deleted; restarting all processes")
+        try:
+            create_empty(folder)
+        except PreflightError as error:
+            self._log_error(str(error))
+        for child in self._children.values():
+            if not child.exited.done():
+                child.send_signal(signal.SIGTERM)
 
     async def _start_first(self, instance: Instance) -> Child:
         """Start an instance and wait until it is ready. Raises `StartError`."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -63,6 +64,20 @@ def test_a_function_that_hangs_is_replaced(killed_stack: Stack) -> None:
     assert killed_stack.wait_for(sample)["result"]["count"] == 100
     assert killed_stack.function_pid() != hanging
     assert "function hangs and is killed: no response from http://127.0.0.1:" in killed_stack.log
+
+
+def test_a_deleted_scratch_folder_is_replaced(killed_stack: Stack) -> None:
+    """At the end of a login, systemd can delete the files of a user in /dev/shm. Firestore could not start again."""
+    stack = killed_stack
+    scratch = reader.read(Path("infra/embedded/stack.toml"), stack.environment).scratch_folder
+    assert scratch is not None
+    earlier = stack.firestore_pid()
+
+    shutil.rmtree(scratch)
+    eventually(lambda: scratch.exists() and stack.pids_of("infra.embedded.firestore") != [earlier], lambda: stack.log)
+    eventually(stack.is_ready, lambda: stack.log)
+
+    assert stack.wait_for(stack.submit_fixture()["id"])["result"]["count"] == 100
 
 
 def test_no_process_outlives_a_killed_supervisor_and_watchdog(killed_stack: Stack) -> None:
