@@ -66,10 +66,14 @@ def accept_loss(path: Path) -> str:
 
 
 def _copy(backup: Path, target: Path) -> None:
-    """Check a backup and copy it. SQLite's backup includes changes in the log of the backup."""
+    """Check a backup and copy it. SQLite's backup includes changes in the log of the backup.
+
+    Without a log, SQLite need not write beside the backup, which can be on a read-only disk.
+    """
+    options = "mode=ro" if file_check.log_of(backup).exists() else "mode=ro&immutable=1"
     try:
         with (
-            contextlib.closing(file_check.connect(backup, "mode=ro")) as source,
+            contextlib.closing(file_check.connect(backup, options)) as source,
             contextlib.closing(sqlite3.connect(target)) as copy,
         ):
             version = format_version(source, backup)

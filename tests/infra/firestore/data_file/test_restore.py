@@ -169,3 +169,22 @@ def test_a_restore_replaces_the_file_that_a_link_names(own: FirestoreProcess, en
     assert str(own.data.resolve()) in message
     own.start()
     assert len(list(own.client().collection("t").stream())) == 60
+
+
+@pytest.mark.parametrize("is_backup", [True, False])
+def test_nothing_is_written_beside_a_backup(
+    own: FirestoreProcess, ended: Path, tmp_path: Path, is_backup: bool
+) -> None:
+    """It can be on a read-only disk. `restore` said that the backup cannot be read, and advised to use another."""
+    use(own, ended)
+    copy = tmp_path / "backups" / "copy.sqlite"
+    copy.parent.mkdir()
+    if is_backup:
+        archive("backup", "--data", own.data, "--output", copy)
+        archive("check", "--data", copy)
+    else:
+        shutil.copy(own.data, copy)
+
+    archive("restore", copy, "--data", own.data)
+
+    assert list(copy.parent.iterdir()) == [copy]
