@@ -2,20 +2,21 @@
 
 `npm run build` puts a hash of the content into each file name and a gzip copy next to files that compress well.
 
-All responses share the content of a file, which is read once. Starlette opens the file for each response, and reads
-parts of 64 KiB: 2,400 responses that clients do not read would need 260 MiB and 2,400 file descriptors.
+All responses with a file share its headers and its content, which is read once. Starlette looks up the file in a thread
+for each response, opens it, and reads parts of 64 KiB: 2,400 responses that clients do not read would need 260 MiB and
+2,400 file descriptors.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
-from starlette.staticfiles import PathLike, StaticFiles
+from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Receive, Scope, Send
 
+_METHODS = ("GET", "HEAD")
 _PART_BYTES = 64 * 1024
 """The server takes the next part of a response only when the client has received almost all of the part before."""
 
@@ -27,10 +28,11 @@ class Assets(StaticFiles):
         super().__init__(directory=directory)
         caching = "public, max-age=31536000, immutable" if is_immutable else "no-cache"
         self._headers = {**headers, "cache-control": caching, "vary": "Accept-Encoding"}
-        self._compressed = {str(path) for path in directory.resolve().rglob("*.gz")}
-        self._contents: dict[str, tuple[str, bytes]] = {}
-        """The tag and the content of each file that was read, by path."""
-        self._paths = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()}
+        """The page's security headers also apply to a worker that runs a file."""
+        paths = (path for path in directory.rglob("*") if path.is_file())
+        self._paths = {path.relative_to(directory).as_posix(): path for path in paths}
+        self._responses: dict[tuple[str, bool], _ContentResponse] = {}
+        """The response with each file that was read, by its path. True means its gzip copy."""
 
     def get_path(self, scope: Scope) -> str:
         """Return the path of a request below this folder, as the client sent it."""
@@ -38,44 +40,45 @@ class Assets(StaticFiles):
         return path.removeprefix(scope["root_path"]).removeprefix("/")
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """Return the file with the page's security headers. They also apply to a worker that runs the file.
-
-        StaticFiles looks up each folder of a path in the file system. A path of 15,000 folders takes 60 ms.
-        """
-        if path not in self._paths and scope["method"] in ("GET", "HEAD"):
-            raise HTTPException(404)
-        response = await super().get_response(path, scope)
-        response.headers.update(self._headers)
-        if isinstance(response, FileResponse):
-            return _ContentResponse(self._content(str(response.path), response.headers["etag"]), response)
+        """Return the file, or its gzip copy if this copy exists and the browser accepts gzip."""
+        if scope["method"] not in _METHODS:
+            raise HTTPException(405, headers={"Allow": ", ".join(_METHODS)})
+        headers = Headers(scope=scope)
+        has_gzip = f"{path}.gz" in self._paths and "gzip" in headers.get("accept-encoding", "")
+        try:
+            response = self._response(path, is_compressed=has_gzip)
+        except (KeyError, FileNotFoundError):
+            raise HTTPException(404) from None
+        if self.is_not_modified(response.headers, headers):
+            not_modified = NotModifiedResponse(response.headers)
+            not_modified.headers.update(self._headers)
+            return not_modified
         return response
 
-    def file_response(
-        self, full_path: PathLike, stat_result: os.stat_result, scope: Scope, status_code: int = 200
-    ) -> Response:
-        """Return the gzip copy of the file if this copy exists and the browser accepts gzip."""
-        compressed = f"{full_path}.gz"
-        if compressed not in self._compressed or "gzip" not in Headers(scope=scope).get("accept-encoding", ""):
-            return super().file_response(full_path, stat_result, scope, status_code)
-        response = super().file_response(compressed, Path(compressed).stat(), scope, status_code)
-        response.headers["content-encoding"] = "gzip"
+    def _response(self, path: str, *, is_compressed: bool) -> "_ContentResponse":
+        """Return the response with a file. Read the file if it is new or has changed."""
+        file = self._paths[f"{path}.gz" if is_compressed else path]
+        response = self._responses.get((path, is_compressed))
+        if response is None or response.is_outdated():
+            headers = {"content-encoding": "gzip"} if is_compressed else {}
+            response = self._responses[path, is_compressed] = _ContentResponse(file, self._headers | headers)
         return response
 
-    def _content(self, path: str, tag: str) -> bytes:
-        known_tag, content = self._contents.get(path, ("", b""))
-        if known_tag != tag:
-            content = Path(path).read_bytes()
-            self._contents[path] = tag, content
-        return content
 
+class _ContentResponse(FileResponse):
+    """A response with a file whose content is in memory. Any number of requests can have the same response."""
 
-class _ContentResponse(Response):
-    """A response with the status and the headers of `of_file`, and a body that shares its memory with others."""
+    def __init__(self, path: Path, headers: Mapping[str, str]) -> None:
+        self._path = path
+        self._status = path.stat()
+        super().__init__(path, headers=headers, stat_result=self._status)
+        del self.headers["accept-ranges"]
+        self._content = memoryview(path.read_bytes())
 
-    def __init__(self, content: bytes, of_file: FileResponse) -> None:
-        super().__init__(status_code=of_file.status_code)
-        self._content = memoryview(content)
-        self.raw_headers = [header for header in of_file.raw_headers if header[0] != b"accept-ranges"]
+    def is_outdated(self) -> bool:
+        """Return whether the file has changed since it was read."""
+        status = self._path.stat()
+        return (status.st_mtime_ns, status.st_size) != (self._status.st_mtime_ns, self._status.st_size)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response, without the body if the method is HEAD."""

@@ -4,7 +4,6 @@ import gzip
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -97,20 +96,12 @@ def test_the_gzipped_page_is_smaller_than_its_limit() -> None:
     assert sum(len(gzip.compress(file.read_bytes())) for file in files) < MAX_GZIPPED_BYTES
 
 
-async def test_only_the_files_of_a_page_are_looked_up(bundled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_paths_are_not_looked_up_in_the_file_system(bundled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """StaticFiles looks up each folder of a path, and anyone can request a path with 15,000 folders."""
     page = dashboard_page(FIXTURE, bundled)
-    looked_up: list[str] = []
-    lookup_path = StaticFiles.lookup_path
-
-    def look_up(files: StaticFiles, path: str) -> Any:
-        looked_up.append(path)
-        return lookup_path(files, path)
-
-    monkeypatch.setattr(StaticFiles, "lookup_path", look_up)
+    monkeypatch.setattr(StaticFiles, "lookup_path", None)
 
     paths = ["main-1A2B.js", "a/" * 15_000, "%2e%2e/page.html", "", "main-1A2B.js/", "%00"]
     statuses = [(await get(page, f"/assets/{path}")).status_code for path in paths]
 
     assert statuses == [200, 404, 404, 404, 404, 404]
-    assert looked_up == ["main-1A2B.js"]
