@@ -160,7 +160,7 @@ class HTTPConnection(HttpToolsProtocol):
         if self.cycle is None:
             return
         if self.slot is not None:
-            self.slot.is_busy = not self.cycle.response_complete
+            self.slot.set_idle()  # until the body is complete
         if not self.cycle.keep_alive:
             self.cycle.transport = cast(asyncio.Transport, CloseTransport(self.transport, self._close_after_body))
 
@@ -216,7 +216,7 @@ class HTTPConnection(HttpToolsProtocol):
             self._stall_timer.stop()
         super().resume_writing()
         if self.slot is not None:
-            self.slot.is_busy = self.is_responding
+            self.slot.is_busy = self.is_responding and self.is_in_headers
 
     def shutdown(self) -> None:
         """End this connection after the response to the current request. Refuse a request that is incomplete."""

@@ -2,7 +2,7 @@
 
 A connection is idle while the server waits for its client:
 
-- no request is in progress, or the headers of a request are incomplete;
+- no request is in progress, or the headers or the body of a request are incomplete;
 - the client does not read its response;
 - the client of a WebSocket has not authenticated itself yet.
 

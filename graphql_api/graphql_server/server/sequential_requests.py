@@ -67,13 +67,13 @@ class BodyFlow(FlowControl):
     _is_held = False
     _is_full = False
 
-    def __init__(self, transport: asyncio.Transport, on_wanted: Callable[[], None]) -> None:
+    def __init__(self, transport: asyncio.Transport, on_resumed: Callable[[], None]) -> None:
         super().__init__(transport)
-        self._on_wanted: Callable[[], None] | None = on_wanted
+        self._on_resumed: Callable[[], None] | None = on_resumed
 
     def forget(self) -> None:
         """Forget the connection, because it refers to this object too."""
-        self._on_wanted = None
+        self._on_resumed = None
 
     def hold(self) -> None:
         """Stop reading until `release`."""
@@ -99,12 +99,11 @@ class BodyFlow(FlowControl):
     def resume_reading(self) -> None:
         """Read more data, unless data is held. uvicorn calls this method when the application reads the body."""
         self._is_full = False
-        if not self.is_wanted:
-            self.is_wanted = True
-            if self._on_wanted is not None:
-                self._on_wanted()
+        self.is_wanted = True
         if not self._is_held:
             super().resume_reading()
+        if self._on_resumed is not None:
+            self._on_resumed()
 
 
 class SequentialConnection(HTTPConnection):
@@ -125,7 +124,7 @@ class SequentialConnection(HTTPConnection):
     _waits_for_turn = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.body_flow = BodyFlow(cast(asyncio.Transport, transport), self._parse_body)
+        self.body_flow = BodyFlow(cast(asyncio.Transport, transport), self._continue_body)
         super().connection_made(transport)
         self.flow = self.body_flow
 
@@ -169,6 +168,11 @@ class SequentialConnection(HTTPConnection):
         self.parsing_seconds = MAX_LIGHT_SECONDS if self.content_end is None else 0.0  # chunks may have one byte each
         self.body_flow.is_wanted = False
 
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self.slot is not None:
+            self.slot.is_busy = self.is_responding
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.is_in_headers and self.unparsed:
@@ -208,6 +212,7 @@ class SequentialConnection(HTTPConnection):
             if self.is_upgraded:
                 self._pass_on(data[start:])
                 return
+        self._note_body()
 
     def _must_wait(self, size: int) -> bool:
         """Return whether data of this size waits for the end of the response, or until the application reads it."""
@@ -238,6 +243,7 @@ class SequentialConnection(HTTPConnection):
             self.refuse(503, Unavailable("too many bodies wait in the memory of the server; send this request again"))
         else:
             self.body_flow.hold()
+            self._note_body()
             if not self._must_wait(unparsed.size):
                 self._wait_for_turn()
             elif self._end_timer is None:
@@ -253,9 +259,21 @@ class SequentialConnection(HTTPConnection):
         else:
             self._end_timer = self.loop.call_later(_END_CHECK_SECONDS, self._check_end)
 
-    def _parse_body(self) -> None:
+    def _continue_body(self) -> None:
+        """Parse more of the body, because the application wants it. Without such data, the client has to send it."""
         if self.unparsed:
             self._wait_for_turn()
+        else:
+            self._note_body()
+
+    def _note_body(self) -> None:
+        """Count the connection as idle while the rest of a body has to arrive, and as busy while the data waits."""
+        if self.slot is None or self.is_in_headers or not self.is_responding:
+            return
+        if self.transport.is_reading():
+            self.slot.set_idle()
+        else:
+            self.slot.is_busy = True
 
     def _wait_for_turn(self) -> None:
         """Parse the data that is not parsed yet, in a later iteration of the event loop."""

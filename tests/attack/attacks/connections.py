@@ -68,6 +68,9 @@ _IDLE = {
     "half_a_request_line": b"GET /hea",
     "half_the_headers": b"GET /healthz HTTP/1.1\r\nhost: a\r\n",
     "half_a_body": b"POST /graphql HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{",
+    "half_a_sign_in": (
+        b"POST /session HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"
+    ),
 }
 for _name, _first in _IDLE.items():
     add(f"idle_connections_{_name}", partial(idle, 4_100, _first), is_short=_name == "after_health_check")

@@ -9,7 +9,7 @@ import pytest
 
 from graphql_api.limits import Limits
 from tests.graphql_api.graphql_server import clients
-from tests.graphql_api.graphql_server.server.raw_http import WHOLE, connection, receive_all
+from tests.graphql_api.graphql_server.server.raw_http import BODY, HEAD, WHOLE, connection, receive_all
 from tests.graphql_api.graphql_server.service import running
 from tests.stack import eventually
 
@@ -35,6 +35,23 @@ def test_the_connection_that_is_idle_for_the_longest_time_makes_room(limit: str,
 def _is_served(client: socket.socket) -> bool:
     client.sendall(WHOLE)
     return client.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_body_that_does_not_arrive_makes_room() -> None:
+    """Otherwise, clients could use all connections without sending anything. A body that arrives slowly comes later."""
+    head = HEAD + b"expect: 100-continue\r\ncontent-length: %d\r\n\r\n" % len(BODY)
+    with running(limits=Limits(max_connections_per_address=3)) as service, contextlib.ExitStack() as opened:
+        slow, silent, quick = (opened.enter_context(connection(service)) for _ in range(3))
+        for client in (slow, silent):
+            client.sendall(head)
+            assert client.recv(65536).startswith(b"HTTP/1.1 100 ")
+        slow.sendall(BODY[:5])
+        assert _is_served(quick)  # the server has received the data before this request
+
+        assert _is_served(opened.enter_context(connection(service)))
+        assert receive_all(silent) == b""
+        slow.sendall(BODY[5:])
+        assert slow.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
 def test_connections_are_refused_if_all_others_are_busy() -> None:
