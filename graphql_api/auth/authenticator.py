@@ -27,7 +27,7 @@ from graphql_api.budgets.budgets import Budgets
 from graphql_api.credential_errors import InvalidCredential, NoCredential
 from graphql_api.graphql_server.http_request import Credential
 from graphql_api.shared_tasks import SharedTasks
-from storage.documents import BadRequest, document_paths
+from storage.documents import BadRequest, DropzoneError, document_paths
 
 MAX_CACHED_CALLERS = 10_000
 MAX_CACHED_CALLERS_PER_SUBMITTER = 1_000
@@ -100,8 +100,7 @@ class Authenticator:
         cache_seconds: float,
     ) -> None:
         self._sources = sources
-        self._addresses = budgets.addresses
-        self._request_turns = budgets.request_turns
+        self._budgets = budgets
         self._audit_log = audit_log
         self._cache_seconds = cache_seconds
         self._valid = CallerCache()
@@ -114,11 +113,18 @@ class Authenticator:
 
         Raises `NoCredential` if the key is missing, unknown, expired or revoked. The message is always the same.
         Raises `Unavailable` if Firestore does not respond, and `RateLimited` if the address has sent too many unknown
-        keys. Raises `MissingScope` if the request names another submitter and the key does not allow this.
+        keys. Raises `MissingScope` if the request names another submitter and the key does not allow this. Such a
+        request counts towards the limits of the key.
         """
         caller = await self._owner(credential)
         submitter = credential.submitter
-        return caller if submitter is None or submitter == caller.submitter else self._reader(caller, submitter)
+        if submitter is None or submitter == caller.submitter:
+            return caller
+        try:
+            return self._reader(caller, submitter)
+        except DropzoneError:
+            self._budgets.allowance(caller).admit_request()  # otherwise, the endpoint counts the request
+            raise
 
     def known_submitter(self, key: str | None) -> str:
         """Return the submitter of a key that is in the cache of valid keys.
@@ -165,7 +171,8 @@ class Authenticator:
         if caller is None:
             error = NoCredential if key is None else InvalidCredential
             raise error("send a valid API key in the header x-api-key, or an access token as Authorization: Bearer")
-        await self._request_turns.wait(partial(self.known_submitter, key))  # a read can be shared by 1,000 requests
+        # A read can be shared by 1,000 requests.
+        await self._budgets.request_turns.wait(partial(self.known_submitter, key))
         return caller
 
     def forget(self, key: str) -> None:
@@ -182,7 +189,7 @@ class Authenticator:
         return await self._reads.run(key, partial(self._read_unknown, source, key, address))
 
     async def _read_unknown(self, source: CredentialSource, key: str, address: str) -> Caller | None:
-        budget = self._addresses.of(address)
+        budget = self._budgets.addresses.of(address)
         async with (budget.key_reads if source.is_revocable else budget.token_checks).hold(1):
             budget.failed_authentications.take(0)
             caller = await self._read(source, key)

@@ -17,6 +17,8 @@ from graphql_api.auth.secret_text import digest
 from graphql_api.budgets import loop_turns
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.loop_turns import MAX_STARTS
+from graphql_api.credential_errors import MissingScope
+from graphql_api.errors import QuotaExceeded
 from graphql_api.graphql_server.http_request import Credential
 from graphql_api.limits import Limits
 from storage.documents import RateLimited, Unauthenticated, Unavailable
@@ -118,6 +120,20 @@ async def test_requests_that_shared_a_read_continue_in_turns(monkeypatch: pytest
         continued.append(sum(request.done() for request in requests))
 
     assert max(after - before for before, after in pairwise(continued)) == MAX_STARTS
+
+
+async def test_refused_requests_for_another_submitter_count_towards_the_limits_of_the_key() -> None:
+    """Each endpoint counts a request only after the authentication."""
+    key = new_key()
+    limits = Limits(max_requests_per_second_per_submitter=1)
+    authenticator = _authenticator(MemoryKeyStore({key: VALID}), limits=limits)
+    refusals: list[BaseException | Caller] = []
+
+    for _ in range(100):
+        request = authenticator.authenticate(Credential(key, "192.0.2.1", submitter="two"))
+        refusals += await asyncio.gather(request, return_exceptions=True)
+
+    assert {type(refusal) for refusal in refusals} == {MissingScope, QuotaExceeded}
 
 
 @pytest.mark.parametrize(("cache_seconds", "reads"), [(60, 1), (0, 3)])
