@@ -40,7 +40,8 @@ class JobRunner(Generic[S]):
         self._noun = noun
         self._interrupted = interrupted
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._starting = asyncio.Lock()
+        self._starting: set[str] = set()
+        """The submitters whose job is being stored. A slow write of one submitter does not delay the others."""
 
     async def close(self) -> None:
         """Stop. Store all running jobs as INTERRUPTED."""
@@ -52,14 +53,17 @@ class JobRunner(Generic[S]):
     async def start(self, submitter: str, run: Run[S], entry: Write) -> None:
         """Store the record of a job with an entry of the audit log, and start the job.
 
-        Raises `RateLimited` if another job of this submitter is running.
+        Raises `RateLimited` if another job of this submitter is running or starting.
         """
-        async with self._starting:
-            if submitter in self._running:
-                raise RateLimited(f"another {self._noun} of this submitter is running; retry when it has ended")
+        if submitter in self._running or submitter in self._starting:
+            raise RateLimited(f"another {self._noun} of this submitter is running; retry when it has ended")
+        self._starting.add(submitter)
+        try:
             await run.record(None, entry)
             task = self._running[submitter] = asyncio.create_task(self._run(submitter, run))
             task.add_done_callback(lambda _: self._running.pop(submitter))
+        finally:
+            self._starting.remove(submitter)
 
     async def _run(self, submitter: str, run: Run[S]) -> None:
         state = self._interrupted
