@@ -22,6 +22,8 @@ class Attack:
     """Whether the short form of the suite contains this attack."""
     has_provider: bool
     """Whether the stack accepts the access tokens of a provider that the attack runs."""
+    has_tls: bool
+    """Whether the API of the stack uses TLS."""
 
 
 ATTACKS: dict[str, Attack] = {}
@@ -46,7 +48,8 @@ def add(
     stores_samples: bool = False,
     is_short: bool = False,
     has_provider: bool = False,
+    has_tls: bool = False,
 ) -> None:
     """Register an attack under a name of its own, such as a variant of another."""
     assert name not in ATTACKS, f"two attacks are named {name}"
-    ATTACKS[name] = Attack(name, run, is_valid_work, is_valid_work or stores_samples, is_short, has_provider)
+    ATTACKS[name] = Attack(name, run, is_valid_work, is_valid_work or stores_samples, is_short, has_provider, has_tls)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.attack.monitor import Monitor
 from tests.attack.outcome import MAX_MEMORY_GROWTH, PATIENCE_SECONDS, WORK_PATIENCE_SECONDS, Outcome
 from tests.attack.registry import Attack
 from tests.attack.target import AUDIENCE, NDJSON, SAMPLE, Harm, Target
+from tests.certificates import certificate
 from tests.ports import free_port
 from tests.stack import SUBMIT, Stack
 
@@ -31,8 +33,9 @@ _BYSTANDER_LEAD_SECONDS = 1.0
 def run(attack: Attack, seconds: float) -> Outcome:
     """Run an attack on a stack of its own, and return what it achieved."""
     provider_port = free_port()
-    settings = _provider_settings(provider_port) if attack.has_provider else {}
-    with tempfile.TemporaryDirectory(prefix="dropzone-attack-") as folder, Stack(Path(folder), **settings) as stack:
+    with ExitStack() as opened:
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="dropzone-attack-")))
+        stack = opened.enter_context(Stack(folder, **_settings(attack, provider_port, folder)))
         calm_submit_seconds = _warm_up(stack)
         target = Target(
             stack.api_port,
@@ -69,13 +72,18 @@ def run(attack: Attack, seconds: float) -> Outcome:
         )
 
 
-def _provider_settings(port: int) -> dict[str, str]:
-    """Return the settings of a stack that accepts the tokens of a provider on a port of this machine."""
-    return {
-        "DROPZONE_PUBLIC_URL": AUDIENCE,
-        "DROPZONE_OIDC_ISSUERS": f"http://127.0.0.1:{port}",
-        "DROPZONE_OIDC_CLIENT_ID": "dropzone",
-    }
+def _settings(attack: Attack, provider_port: int, folder: Path) -> dict[str, str]:
+    """Return the settings of the stack that an attack needs."""
+    if attack.has_provider:
+        return {
+            "DROPZONE_PUBLIC_URL": AUDIENCE,
+            "DROPZONE_OIDC_ISSUERS": f"http://127.0.0.1:{provider_port}",
+            "DROPZONE_OIDC_CLIENT_ID": "dropzone",
+        }
+    if attack.has_tls:
+        files = certificate(folder)
+        return files | {"SSL_CERT_FILE": files["DROPZONE_TLS_CERTIFICATE_FILE"]}
+    return {}
 
 
 def _warm_up(stack: Stack) -> float:
@@ -96,7 +104,7 @@ def _warm_up(stack: Stack) -> float:
 
 def _start_bystander(stack: Stack) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "tests.attack.bystander", stack.url, stack.new_key("bystander")]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env=stack.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def _stop_bystander(process: "subprocess.Popen[str]") -> Experience:

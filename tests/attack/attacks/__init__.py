@@ -16,6 +16,7 @@ from tests.attack.attacks import (
     responses,
     rounds,
     stored_results,
+    tls,
 )
 from tests.attack.registry import ATTACKS
 
@@ -36,4 +37,5 @@ __all__ = [
     "responses",
     "rounds",
     "stored_results",
+    "tls",
 ]

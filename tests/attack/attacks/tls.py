@@ -1,0 +1,96 @@
+"""TLS handshakes of clients without a key: many at once, incomplete ones, and data that is not a handshake."""
+
+import asyncio
+import contextlib
+import os
+import ssl
+from contextlib import AsyncExitStack
+from functools import partial
+
+from tests.attack.registry import add
+from tests.attack.target import Target, repeat
+
+_BURST = 400
+_HANDSHAKE_RECORD = b"\x16\x03\x01"
+_MAX_RECORD_BYTES = 2**14
+
+
+def _context() -> ssl.SSLContext:
+    """Return the settings of a client that accepts any certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _client_hello() -> bytes:
+    """Return the first data that a client sends."""
+    received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        _context().wrap_bio(received, sent).do_handshake()
+    return sent.read()
+
+
+async def handshakes_in_bursts(target: Target) -> None:
+    """Open 400 connections, send the first data of a handshake over all at once, and disconnect after the response."""
+    hello = _client_hello()
+    ends_at = asyncio.get_running_loop().time() + target.seconds
+    while asyncio.get_running_loop().time() < ends_at:
+        async with AsyncExitStack() as opened:
+            connections = [await opened.enter_async_context(target.connection()) for _ in range(_BURST)]
+            for _, writer in connections:
+                writer.write(hello)
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                async with asyncio.timeout(10):
+                    await asyncio.gather(*(reader.read(1) for reader, _ in connections))
+
+
+async def complete_handshakes(target: Target) -> None:
+    """Complete handshakes over 64 connections, and disconnect."""
+    context = _context()
+
+    async def act() -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", target.api_port, ssl=context)
+        writer.transport.abort()
+
+    await repeat(target, 64, act)
+
+
+async def idle_handshakes(first: bytes, target: Target) -> None:
+    """Send the start of a handshake over 2,000 connections, and wait."""
+
+    async def act() -> None:
+        async with target.connection() as (reader, writer):
+            writer.write(first)
+            await reader.read()
+
+    await repeat(target, 2_000, act)
+
+
+async def not_handshakes(data: bytes, target: Target) -> None:
+    """Send data that is not a handshake over 64 connections."""
+
+    async def act() -> None:
+        async with target.connection() as (reader, writer):
+            writer.write(data)
+            await reader.read()
+
+    await repeat(target, 64, act)
+
+
+_FULL_RECORD = _HANDSHAKE_RECORD + _MAX_RECORD_BYTES.to_bytes(2, "big")
+"""The start of a record of the maximum length."""
+
+_GARBAGE = {
+    "random_data": os.urandom(2**16),
+    "records_of_random_data": (_FULL_RECORD + os.urandom(_MAX_RECORD_BYTES)) * 4,
+    "hello_of_16_mib": (_FULL_RECORD + b"\x01\xff\xff\xff" + bytes(_MAX_RECORD_BYTES - 4)) * 64,
+    "requests_without_tls": b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n",
+}
+
+add("tls_handshakes_in_bursts", handshakes_in_bursts, has_tls=True, is_short=True)
+add("tls_handshakes_completed", complete_handshakes, has_tls=True)
+for _name, _first in {"silent": b"", "half_a_record": _FULL_RECORD + bytes(100)}.items():
+    add(f"tls_handshakes_{_name}", partial(idle_handshakes, _first), has_tls=True)
+for _name, _data in _GARBAGE.items():
+    add(f"tls_{_name}", partial(not_handshakes, _data), has_tls=True, is_short=_name == "records_of_random_data")
