@@ -27,7 +27,7 @@ from websockets.protocol import OPEN
 from graphql_api.budgets.budget import RateBudget
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES
 from graphql_api.graphql_server.server.frame_scanner import FrameScanner
-from graphql_api.graphql_server.server.frame_scheduler import FrameScheduler
+from graphql_api.graphql_server.server.frame_scheduler import FrameScheduler, frames_in
 from graphql_api.graphql_server.server.http_connection import HTTPConnection
 from graphql_api.graphql_server.server.stall_timer import StallTimer
 from graphql_api.graphql_server.server.unparsed_data import UnparsedData, UnparsedTotal
@@ -176,7 +176,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         data, start, frames = self._unparsed.data, self._unparsed.start, 0
         while start < len(data) and frames < max_frames and self._can_parse:
             end = self._scanner.end_of_frame(data, start)
-            frames += 1
+            frames += frames_in(end - start)
             if not self._is_allowed(end - start):
                 return
             self.conn.receive_data(data[start:end])

@@ -96,6 +96,23 @@ def test_a_flood_of_an_authenticated_client_slows_only_its_own_websocket(
     assert MAX_FRAMES_PER_TURN <= max(frames_by_turn) < MAX_FRAMES_PER_TURN + MAX_FRAMES_PER_WEBSOCKET
 
 
+def test_a_large_frame_counts_as_several(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An iteration of the event loop would otherwise parse dozens of large messages, each of which takes 0.4 ms."""
+    spent: list[int] = []
+    spend = FrameScheduler.spend
+
+    def record(scheduler: FrameScheduler, frames: int) -> None:
+        spent.append(frames)
+        spend(scheduler, frames)
+
+    with initialized(service) as connection:
+        monkeypatch.setattr(FrameScheduler, "spend", record)
+        send(connection, {"type": "ping", "payload": {"a": "x" * 60_000}})
+        assert receive(connection)["type"] == "pong"
+
+    assert sum(spent) > MAX_FRAMES_PER_WEBSOCKET - 2
+
+
 @pytest.mark.parametrize("kind", ["pings", "pongs", "continuations"])
 def test_frames_without_data_are_limited_after_connection_init(kind: str) -> None:
     """After its client has gone, the server would otherwise parse millions of frames.
