@@ -174,3 +174,21 @@ def test_only_prometheus_may_connect_to_the_ports_of_metrics(built: Documents, p
             "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
         }
     ]
+
+
+NAME_SERVERS = {
+    "kube-dns": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}},
+    "DNS cache of a node": {"ipBlock": {"cidr": "169.254.20.10/32"}},
+    "Cloud DNS": {"ipBlock": {"cidr": "169.254.169.254/32"}},
+}
+
+
+@pytest.mark.parametrize("name", NAME_SERVERS)
+def test_each_pod_in_gke_reaches_the_name_server_of_its_cluster(name: str) -> None:
+    """A cluster has one of these name servers. Without it, no process finds Firestore."""
+    policies = [each for each in manifests.build("gke") if each["kind"] == "NetworkPolicy"]
+    rules = [rule for each in policies if each["spec"]["podSelector"] == {} for rule in each["spec"].get("egress", ())]
+
+    allowed = [rule["ports"] for rule in rules if NAME_SERVERS[name] in rule["to"]]
+
+    assert [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}] in allowed
