@@ -48,7 +48,7 @@ def main() -> None:
     # uvicorn raises the signal again after the shutdown. The first process of a container ignores this signal, and
     # would wait for its threads. SIGINT, as from Ctrl-C, would print a traceback.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: os._exit(0))
+        signal.signal(number, _exit)
     app = create_app(settings)
     sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
     memory_release.configure(_NEW_OBJECTS)
@@ -63,6 +63,11 @@ def main() -> None:
         certificate=settings.read_certificate(),
     )
     server.run(arguments.sockets)
+
+
+def _exit(*_: object) -> None:
+    tracing.shutdown()
+    os._exit(0)
 
 
 def warn_of_other_machines(settings: Settings) -> None:

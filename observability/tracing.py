@@ -9,6 +9,7 @@ Context). The functions of this module take and return this text.
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
 _ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+
+_SHUTDOWN_SECONDS = 1.0
+"""How long the end of a process waits for the collector. Cloud Run kills a process 10 s after SIGTERM."""
 
 is_on = False
 """Whether this process records traces. Code that needs time to prepare a span checks this first."""
@@ -37,16 +41,21 @@ def configure(service: str) -> None:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    _provider = TracerProvider(resource=Resource.create({"service.name": service}))
+    _provider = TracerProvider(resource=Resource.create({"service.name": service}), shutdown_on_exit=False)
     _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     _tracer = _provider.get_tracer("dropzone")
     is_on = True
 
 
 def shutdown() -> None:
-    """Export the waiting spans. A process that exits normally does this automatically."""
+    """Export the waiting spans. Each process calls this before it ends.
+
+    If the collector does not respond, the spans are lost: OpenTelemetry itself would delay the end by up to 30 s.
+    """
     if _provider is not None:
-        _provider.shutdown()
+        exporting = threading.Thread(target=_provider.shutdown, daemon=True)
+        exporting.start()
+        exporting.join(_SHUTDOWN_SECONDS)
 
 
 def start(

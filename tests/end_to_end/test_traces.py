@@ -2,6 +2,9 @@
 
 import contextlib
 import json
+import os
+import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -225,3 +228,20 @@ def test_the_log_is_json_and_its_lines_have_the_trace(stack: Stack, receiver: Re
     processes = {entry.get("logging.googleapis.com/labels", {}).get("process") for entry in entries}
     assert {"stack", "firestore", "api"} <= processes
     assert stack.key not in stack.log
+
+
+def test_processes_that_stop_export_their_last_spans(tmp_path: Path, receiver: Receiver) -> None:
+    """A rolling update stops each process. The spans of its last seconds are not lost."""
+    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_BSP_SCHEDULE_DELAY": "600000"}  # ten minutes
+    acknowledged = re.compile(
+        r'^eventarc_delivery_attempt_duration_seconds_count{outcome="acknowledged".* 1\.0$', re.MULTILINE
+    )
+    with Stack(tmp_path, **settings) as stack:
+        trace_id = submit(stack, 500)
+        eventually(lambda: acknowledged.search(stack.get("/metrics").text), lambda: stack.get("/metrics").text)
+        assert receiver.spans(trace_id) == []
+
+        for pid in (stack.api_pid(), stack.function_pid(), stack.firestore_pid()):
+            os.kill(pid, signal.SIGTERM)
+
+        trace(receiver, trace_id, "POST /samples", "commit", WRITE, "compute", "deliver on_sample_written")

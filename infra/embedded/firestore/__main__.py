@@ -252,6 +252,8 @@ def main() -> int:
     ) as problem:
         logger.error("%s", problem)  # noqa: TRY400 - the message is sufficient
         return 1
+    finally:
+        tracing.shutdown()
     return 0
 
 
