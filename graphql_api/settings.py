@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from starlette.config import Config
 
+from graphql_api import identity_providers
 from graphql_api.certificate import Certificate
-from graphql_api.identity_providers import parse_issuers, parse_scopes
 from graphql_api.limits import Limits
 from graphql_api.network_settings import check_proxies, check_url, parse_origins
 from graphql_api.retention_settings import parse_retention
@@ -206,19 +206,16 @@ class Settings:
             "allowed_origins": parse_origins,
             "trusted_proxies": check_proxies,
             "public_url": check_url,
-            "oidc_issuers": parse_issuers,
-            "oidc_scopes": parse_scopes,
+            **identity_providers.PARSERS,
         }
         for name, parse in parsers.items():
             try:
                 parse(getattr(self, name))
             except ValueError as error:
                 raise ValueError(f"{PREFIX}{name.upper()}: {error}") from None
-        if self.oidc_issuers and not (self.oidc_audience or self.public_url):
-            raise ValueError(
-                f"{PREFIX}OIDC_ISSUERS is set without {PREFIX}PUBLIC_URL; set {PREFIX}PUBLIC_URL to the address that "
-                "clients use"
-            )
+        identity_providers.check_needed_settings(
+            self.oidc_issuers, audience=self.oidc_audience, client_id=self.oidc_client_id, public_url=self.public_url
+        )
 
     def read_certificate(self) -> Certificate | None:
         """Return the certificate with which the API speaks HTTPS, if any. Raises `ValueError` if it cannot be used."""

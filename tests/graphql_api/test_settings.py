@@ -58,6 +58,37 @@ def test_an_unusable_value_is_rejected(name: str, value: str, message: str) -> N
         Settings.from_environ({f"DROPZONE_{name}": value})
 
 
+PROVIDER = {"OIDC_ISSUERS": "https://id.example", "PUBLIC_URL": "https://api.example", "OIDC_CLIENT_ID": "web"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"OIDC_ISSUERS": "https://id.example, partner=https://id.example"},
+            "OIDC_ISSUERS: expected each issuer once, because its tokens have one prefix, got an issuer twice",
+        ),
+        ({"OIDC_SCOPES": "read=a,read=b"}, "OIDC_SCOPES: expected each scope once, got a scope twice"),
+        ({"OIDC_SUBMITTER_CLAIM": ""}, "OIDC_SUBMITTER_CLAIM: expected the name of a claim, got nothing"),
+        ({"OIDC_SCOPE_CLAIM": " scp"}, "OIDC_SCOPE_CLAIM: expected a name without spaces .*, got ' scp'"),
+        ({"OIDC_AUDIENCE": "https://a.example "}, "OIDC_AUDIENCE: expected a name without spaces .*, got .*"),
+        ({"OIDC_CLIENT_ID": "web\n"}, "OIDC_CLIENT_ID: expected a name without spaces .*, got .*"),
+        ({"PUBLIC_URL": ""}, "OIDC_ISSUERS is set without DROPZONE_PUBLIC_URL; .*"),
+        ({"OIDC_ISSUERS": ""}, "OIDC_CLIENT_ID is set without DROPZONE_OIDC_ISSUERS; .*"),
+        (
+            {"OIDC_ISSUERS": "", "OIDC_CLIENT_ID": "", "OIDC_AUDIENCE": "a"},
+            "OIDC_AUDIENCE is set without DROPZONE_OIDC_ISSUERS; .*",
+        ),
+    ],
+)
+def test_settings_of_a_provider_that_refuse_every_token_are_rejected(changes: dict[str, str], message: str) -> None:
+    """The operator would otherwise notice only that no user can sign in, or that a user has another name."""
+    environment = {f"DROPZONE_{name}": value for name, value in (PROVIDER | changes).items()}
+
+    with pytest.raises(ValueError, match=f"^DROPZONE_{message}$"):
+        Settings.from_environ(environment)
+
+
 def test_an_unknown_setting_is_rejected_with_the_nearest_name() -> None:
     """A misspelled setting would otherwise have no effect."""
     with pytest.raises(ValueError, match=r"^DROPZONE_SHRADS is not a setting; did you mean DROPZONE_SHARDS\?"):
