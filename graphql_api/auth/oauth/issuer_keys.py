@@ -50,12 +50,15 @@ class IssuerKeys:
         self._keys: dict[str | None, PublicKey] = {}
         self._read_at = float("-inf")
         self._next_read_at = float("-inf")
+        self._has_read_failed = False
+        """Whether the last read failed. The provider can then have keys that are not known."""
         self._read: asyncio.Task[None] | None = None
 
     async def find(self, key_id: str | None) -> PublicKey | None:
         """Return the key with this id, or None if the provider has no such key.
 
-        Without a key id, return the key of a provider with a single key. Raises `Unavailable` if no keys are known now.
+        Without a key id, return the key of a provider with a single key. Raises `Unavailable` if the provider cannot be
+        asked for the key now, or if all known keys are too old.
         """
         now = self._clock()
         key = self.known(key_id)
@@ -65,7 +68,7 @@ class IssuerKeys:
         if self._read is not None and key is None:
             await asyncio.shield(self._read)
             key = self.known(key_id)
-        if self._clock() > self._read_at + MAX_AGE_SECONDS:
+        if (key is None and self._has_read_failed) or self._clock() > self._read_at + MAX_AGE_SECONDS:
             raise Unavailable("the keys of the identity provider cannot be read now; retry later", retry_after=30)
         return key
 
@@ -126,7 +129,9 @@ class IssuerKeys:
             usable = {key.kid: key for jwk in keys[:_MAX_KEYS] if (key := _public_key(jwk)) is not None}
             self._keys = dict(usable)
             self._read_at = self._clock()
+            self._has_read_failed = False
         except ProviderError as error:
+            self._has_read_failed = True
             logger.warning("the keys of the issuer %s cannot be read: %s", self._issuer, error)
         finally:
             self._read = None

@@ -86,6 +86,26 @@ async def test_known_keys_are_used_while_the_provider_is_down() -> None:
     assert len(down.requests) == 2  # both addresses of the metadata, and nothing more before the cooldown ends
 
 
+async def test_a_token_with_a_new_key_can_be_valid_while_the_provider_is_down() -> None:
+    """The client keeps its token and tries again, because the token can be valid. A known key is used meanwhile."""
+    provider = Provider()
+    tokens = provider.tokens()
+    await tokens.find(sign(claims()))
+    new = ECKey.generate_key("P-256", {"kid": "new"})
+    provider.published = [*provider.published, new]
+    provider.is_down = True
+    provider.now += COOLDOWN_SECONDS
+
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await tokens.find(sign(claims(), new, "ES256"))
+    assert await tokens.find(sign(claims())) is not None
+
+    provider.is_down = False
+    provider.now += COOLDOWN_SECONDS
+    assert await tokens.find(sign(claims(), new, "ES256")) is not None
+
+
 async def test_an_address_that_cannot_be_parsed_is_a_problem_of_the_provider() -> None:
     """It says nothing about the tokens."""
 
