@@ -1,8 +1,19 @@
 """The published contract."""
 
+import json
+import re
 from pathlib import Path
 
-from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLInterfaceType, GraphQLObjectType, build_schema
+import pytest
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    build_schema,
+    parse,
+    validate,
+)
 
 from graphql_api.schema.executable import schema
 
@@ -32,3 +43,11 @@ def test_every_type_field_argument_and_value_has_a_description() -> None:
                 missing += [f"{name}.{field_name}({a})" for a, of in arguments.items() if not of.description]
 
     assert missing == []
+
+
+@pytest.mark.parametrize("guide", [Path("README.md"), *sorted(Path("docs").glob("*.md"))], ids=str)
+def test_operations_of_the_guides_are_valid(guide: Path) -> None:
+    """A user copies them. Some need a deployment, so no test can run them."""
+    operations = [json.loads(text) for text in re.findall(r'"query": ("(?:[^"\\]|\\.)*")', guide.read_text())]
+
+    assert [validate(build_schema(PUBLISHED), parse(operation)) for operation in operations] == [[]] * len(operations)
