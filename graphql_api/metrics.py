@@ -41,7 +41,9 @@ FAILED_SAMPLES = Counter(
     "NDJSON request early because of one of these errors, it counts one sample.",
     ["code"],
 )
-SUBMITTED_BYTES = Counter("dropzone_submitted_bytes", "Bytes of stored samples, after decompression.")
+SUBMITTED_BYTES = Counter(
+    "dropzone_submitted_bytes", "Bytes of stored samples, after decompression. A repeated sample counts again."
+)
 PENDING_WRITES = Gauge(
     "dropzone_pending_writes", "Writes that Firestore has not confirmed yet.", multiprocess_mode="livesum"
 )
