@@ -81,7 +81,7 @@ class Settings:
     @property
     def event_audiences(self) -> list[str]:
         """The audiences of identity tokens that are accepted."""
-        return [audience for audience in self.event_audience.split(",") if audience]
+        return [audience.strip() for audience in self.event_audience.split(",") if audience.strip()]
 
     def __post_init__(self) -> None:
         """Raise `ValueError` unless exactly one way to authenticate events is configured and all settings are valid."""
@@ -102,8 +102,13 @@ class Settings:
                 raise ValueError(f"DROPZONE_{name.upper()} must be at most {maximum}, got {getattr(self, name)}")
         if not 1 <= self.function_port <= 65_535:
             raise ValueError(f"DROPZONE_FUNCTION_PORT must be a port from 1 to 65535, got {self.function_port}")
-        has_identity = bool(self.event_audience and self.event_service_account)
-        if bool(self.event_audience) != bool(self.event_service_account):
+        if self.event_service_account != self.event_service_account.strip():
+            raise ValueError(
+                "DROPZONE_EVENT_SERVICE_ACCOUNT must be an email address without spaces at its start and its end, got "
+                f"{self.event_service_account!r}"
+            )
+        has_identity = bool(self.event_audiences and self.event_service_account)
+        if bool(self.event_audiences) != bool(self.event_service_account):
             raise ValueError("set both DROPZONE_EVENT_AUDIENCE and DROPZONE_EVENT_SERVICE_ACCOUNT")
         if self.event_secret and has_identity:
             raise ValueError("set either DROPZONE_EVENT_SECRET, or the audience and the service account, but not both")
