@@ -137,6 +137,19 @@ def test_arrays_and_columns_of_data_frames_are_data(client: Client, kind: str) -
     assert complete.state == "PENDING"
 
 
+@pytest.mark.parametrize("missing", [{}, {"missing": "skip"}])
+def test_columns_and_keys_are_not_values(client: Client, missing: dict[str, str]) -> None:
+    """A data frame whose columns are numbers would be submitted as these numbers."""
+    pandas, polars = map(pytest.importorskip, ("pandas", "polars"))
+    sample = {"time_stamp": START, **missing}
+
+    for data in (pandas.DataFrame([[20.5, 21.5]]), polars.DataFrame({"0": [20.5]}), b"12"):
+        with pytest.raises(UnusableSample, match="is not a type of JSON"):
+            client.submit({**sample, "data": data})
+    [problem] = client.submit({**sample, "data": {1: 20.5}}).problems
+    assert str(problem) == "expected a list of numbers, got an object - at $.data"
+
+
 def test_an_object_that_is_not_a_sample_is_one_refused_sample(client: Client) -> None:
     """The series goes on after it."""
     deep: list[Any] = []

@@ -48,7 +48,7 @@ def encode(sample: SampleLike) -> bytes:
             return sample.encode()
         members = dict(sample)
         if members.get("missing") == "skip" and "data" in members:
-            members["data"] = [None if _is_missing(value) else value for value in _values(members["data"])]
+            members["data"] = _with_nulls(_values(members["data"]))
         text = json.dumps(members, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_to_json)
         return text.encode()
     except RecursionError as error:
@@ -94,6 +94,16 @@ def _values(value: Any) -> Any:
         if callable(to_list := getattr(value, name, None)):
             return to_list()
     return value
+
+
+def _with_nulls(values: Any) -> Any:
+    """Return a list with None for each missing value. Return other objects as is.
+
+    An iteration over a data frame or a dict would return its columns or keys instead of values.
+    """
+    if not isinstance(values, list | tuple):
+        return values
+    return [None if _is_missing(value) else value for value in values]
 
 
 def _is_missing(value: Any) -> bool:
