@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -148,6 +149,18 @@ def test_columns_and_keys_are_not_values(client: Client, missing: dict[str, str]
             client.submit({**sample, "data": data})
     [problem] = client.submit({**sample, "data": {1: 20.5}}).problems
     assert str(problem) == "expected a list of numbers, got an object - at $.data"
+
+
+def test_a_time_zone_of_the_past_can_have_an_offset_with_seconds(client: Client) -> None:
+    """RFC 3339 cannot represent such an offset. The time is sent in UTC."""
+    local_mean_time = datetime(1850, 1, 1, tzinfo=ZoneInfo("Europe/Zurich"))
+
+    receipt = client.submit({"time_stamp": local_mean_time, "data": [1]})
+
+    assert receipt.problems == ()
+    assert client.sample(receipt.id).time_stamp == "1849-12-31T23:25:52+00:00"
+    with pytest.raises(UnusableSample, match="out of range"):
+        client.submit({"time_stamp": datetime.min.replace(tzinfo=ZoneInfo("Europe/Zurich")), "data": [1]})
 
 
 def test_an_object_that_is_not_a_sample_is_one_refused_sample(client: Client) -> None:

@@ -9,7 +9,7 @@ import json
 import re
 import sys
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -53,7 +53,7 @@ def encode(sample: SampleLike) -> bytes:
         return text.encode()
     except RecursionError as error:
         raise UnusableSample("expected an object that JSON can represent, got one that is nested too deeply") from error
-    except (AttributeError, TypeError, ValueError) as error:  # not a type of JSON, or a lone surrogate
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:  # not a type of JSON, or a lone surrogate
         if "Out of range float values" in str(error):
             sentence = (
                 'expected finite numbers, got NaN or infinity; to leave out NaN, add the member `"missing": "skip"`'
@@ -121,7 +121,7 @@ def _to_json(value: object) -> Any:
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise TypeError(f"expected a time with a time zone, got {value}")
-        return value.isoformat()
+        return _with_rfc_3339_offset(value).isoformat()
     if isinstance(value, Mapping):
         return dict(value)
     if _is_na(value):
@@ -130,6 +130,12 @@ def _to_json(value: object) -> Any:
     if type(values) is type(value):  # also a `longdouble` of NumPy, which JSON cannot represent
         raise TypeError(f"{type(value).__name__} is not a type of JSON")
     return values
+
+
+def _with_rfc_3339_offset(value: datetime) -> datetime:
+    """Return the same time in UTC if RFC 3339 cannot represent its UTC offset, such as +00:34:08 of Zurich in 1850."""
+    offset = value.utcoffset() or timedelta(0)
+    return value.astimezone(UTC) if offset % timedelta(minutes=1) else value
 
 
 def check_labels(labels: Mapping[str, str]) -> None:
