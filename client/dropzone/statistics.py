@@ -140,7 +140,10 @@ def _variable(bound: Bound) -> float | str:
     if isinstance(bound, datetime):
         if bound.tzinfo is None:
             raise BadUserInput(f"expected a datetime with a time zone, got {bound}")
-        return format_time(bound)
+        try:
+            return format_time(bound)
+        except OverflowError as error:
+            raise BadUserInput(f"expected a time between the years 1 and 9999 in UTC, got {bound}") from error
     try:
         number = float(bound)
     except (TypeError, ValueError, OverflowError) as error:

@@ -1,7 +1,9 @@
 """Arguments of the client that have a wrong type. They are an error before a request is sent."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from dropzone import BadUserInput, Client, Range, ResultFilter, ResultOrder, Sam
 from tests.stack import Stack
 
 TIME = "2019-05-01T06:00:00Z"
-
+ZURICH = ZoneInfo("Europe/Zurich")
 
 WRONG: Any = 5
 """A value of a type that the type checker would refuse."""
@@ -40,6 +42,10 @@ WRONG: Any = 5
         (lambda client: client.summary({}), "expected a ResultFilter, got {}"),
         (lambda client: client.delete(where=ResultFilter()), "expected a SampleFilter, got ResultFilter"),
         (lambda client: client.over_time("WEEK"), "expected one of MINUTE, FIVE_MINUTES, HOUR, DAY, got 'WEEK'"),
+        (
+            lambda client: client.summary(ResultFilter(timestamp=Range(gte=datetime.min.replace(tzinfo=ZURICH)))),
+            "expected a time between the years 1 and 9999 in UTC, got 0001-01-01 00:00:00",
+        ),
         (lambda client: list(client.results(limit=-1)), "expected a limit of at least 0, got -1"),
         (lambda client: list(client.samples(limit=1.5)), "expected a limit of at least 0, got 1.5"),
         (lambda client: list(client.submit_many([], concurrency=0)), "expected a concurrency of at least 1, got 0"),
