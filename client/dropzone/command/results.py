@@ -19,6 +19,7 @@ from dropzone.command.output import Format, FormatOption, ResultPrinter, choose_
 from dropzone.encoding import format_time
 
 _FIELDS = [field.name for field in fields(ResultFilter) if field.name != "labels"]
+_DEFAULT_LIMIT = 50
 _SUMMARY_COLUMNS = ("results", "values", "mean", "standard_deviation", "minimum", "median", "percentile_95", "maximum")
 _BOUNDS = [field.name for field in fields(Range)]
 
@@ -49,7 +50,12 @@ def results(
     label: Labels = None,
     order_by: Annotated[OrderField | None, typer.Option(help="Order. Default: the latest time stamp first.")] = None,
     descending: Annotated[bool, typer.Option("--descending", "-d", help="Order from large to small.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Maximum number of results.")] = 50,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", "-n", min=0, help=f"Maximum number of results. Default: {_DEFAULT_LIMIT}.", show_default=False
+        ),
+    ] = None,
     is_unlimited: Annotated[bool, typer.Option("--all", help="Print all results, without a limit.")] = False,
     output_format: FormatOption = None,
     submitter: Submitter = "",
@@ -59,8 +65,10 @@ def results(
     """Print results."""
     if descending and order_by is None:
         raise typer.BadParameter("requires --order-by", param_hint="--descending")
+    if is_unlimited and limit is not None:
+        raise typer.BadParameter("cannot be combined with --limit", param_hint="--all")
     order = None if order_by is None else ResultOrder(order_by, descending)
-    maximum = None if is_unlimited else limit
+    maximum = _DEFAULT_LIMIT if limit is None and not is_unlimited else limit
     client = connect(url, key, submitter)
     run(_results(client, parse_filter(where or [], label), order, maximum, choose_format(output_format)))
 
