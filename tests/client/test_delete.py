@@ -28,10 +28,12 @@ def test_samples_are_deleted_by_ids_and_by_labels(stack: Stack, start: Start) ->
         assert unconfirmed.returncode == 1
         confirmed = start(stack, key, "delete", ids[0], "--yes", "--reason", "wrong")
         by_label = start(stack, key, "delete", "--label", "serial_number=2", "--yes")
+        by_state = start(stack, key, "delete", "--state", "rejected", "--yes")
         without = start(stack, key, "delete", "--yes")
 
         assert json.loads(confirmed.communicate(timeout=100)[0]) == {"deleted": 1}
         assert json.loads(by_label.communicate(timeout=100)[0]) == {"deleted": 1}
+        assert json.loads(by_state.communicate(timeout=100)[0]) == {"deleted": 0}
         assert without.wait(100) == 2
         assert [sample.id for sample in client.samples()] == [ids[2]]
         assert client.delete(where=SampleFilter(labels={"serial_number": "3"})) == 1

@@ -44,7 +44,9 @@ def delete(
     ] = None,
     *,
     label: Labels = None,
-    state: Annotated[SampleState | None, typer.Option(help="State of the samples.", show_default=False)] = None,
+    state: Annotated[
+        SampleState | None, typer.Option(case_sensitive=False, help="State of the samples.", show_default=False)
+    ] = None,
     reason: Annotated[
         str, typer.Option(help="Reason for the deletion. The records of the deleted samples keep it.")
     ] = "",
