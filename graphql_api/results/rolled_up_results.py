@@ -6,7 +6,7 @@ reads single results if an hour is selected only in part, is in no rollup yet, o
 """
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -241,9 +241,14 @@ def group_with(found: Labels, names: Sequence[str]) -> Group:
     return tuple(found.get(name) for name in names)
 
 
+def in_order(groups: Iterable[Group]) -> list[Group]:
+    """Return groups in alphabetical order. Groups without a label come before groups with it."""
+    return sorted(groups, key=lambda group: [each or "" for each in group])
+
+
 def _sorted(start: datetime, groups: Mapping[Group, MergedStatistics]) -> list[Piece]:
-    """Return the pieces of a span in the order of the groups. Groups without a label come before groups with it."""
-    return [(start, group, groups[group]) for group in sorted(groups, key=lambda group: [each or "" for each in group])]
+    """Return the pieces of a span in the order of the groups."""
+    return [(start, group, groups[group]) for group in in_order(groups)]
 
 
 def time_range(bounds: Sequence[Bound]) -> tuple[datetime, datetime]:

@@ -21,12 +21,12 @@ from functools import partial
 from graphql_api.errors import TooComplex
 from graphql_api.results.archived_results import Summary
 from graphql_api.results.filters import Order, Selection
-from graphql_api.results.rolled_up_results import Group, Piece, View, group_of, has_stored_hours
+from graphql_api.results.rolled_up_results import Group, Piece, View, group_of, has_stored_hours, in_order
 from graphql_api.results.series_listing import MAX_GROUPS, too_many_groups
 from graphql_api.results.store import Store
 from storage.rollups.merged_statistics import MergedStatistics
 from storage.rollups.result_queries import SUMMARIZED_FIELDS, add_result, timestamp_of
-from storage.rollups.rollup import Resolution
+from storage.rollups.rollup import EARLIEST, Resolution
 
 MAX_BUCKETS = 20_000
 """Enough for the 8,784 hours of a year, or for 50 groups on 366 days (18,300 buckets)."""
@@ -64,7 +64,8 @@ async def summarize(
 ) -> tuple[Summary, Mapping[Group, Summary]]:
     """Return the merged statistics of all selected results, and of each group of results with equal labels `names`.
 
-    Without `names`, no groups are formed. Raises `TooComplex` after `MAX_SECONDS`, or if there are too many groups.
+    The groups are in alphabetical order. Without `names`, no groups are formed. Raises `TooComplex` after
+    `MAX_SECONDS`, or if there are too many groups.
     """
     uses_archive = has_stored_hours(selection)
     merged = Summary(uses_archive=uses_archive)
@@ -87,13 +88,13 @@ async def summarize(
                     if names:
                         add_to(summary_of(group))
         await _finish(store, submitter, (merged, *groups.values()))
-    return merged, groups
+    return merged, {group: groups[group] for group in in_order(groups)}
 
 
 async def summarize_over_time(
     store: Store, submitter: str, selection: Selection, bucket: TimeBucket, names: Sequence[str] = ()
 ) -> Mapping[tuple[datetime, Group], Summary]:
-    """Return the merged statistics by the start of the bucket, the earliest first, and by group.
+    """Return the merged statistics by the start of the bucket, the earliest first, and by group, in alphabetical order.
 
     Buckets without results are omitted. Raises `TooComplex` after `MAX_SECONDS`, or if there are more than
     `MAX_BUCKETS` buckets of all groups.
@@ -182,34 +183,36 @@ class _Buckets:
 
     def __init__(self, store: Store, submitter: str, bucket: TimeBucket, *, uses_archive: bool) -> None:
         self.summaries: dict[tuple[datetime, Group], Summary] = {}
-        """The summaries by the start of their bucket, the earliest first, and by their group."""
+        """The finished summaries by the start of their bucket, the earliest first, and by their group."""
         self._store = store
         self._submitter = submitter
         self._bucket = bucket
         self._uses_archive = uses_archive
-        self._latest: list[Summary] = []
-        """The summaries of the latest bucket, which are not finished."""
+        self._start = EARLIEST
+        self._latest: dict[Group, Summary] = {}
+        """The summaries of the latest bucket, which starts at `_start`. They are not finished."""
 
     async def of(self, timestamp: datetime, group: Group) -> Summary:
         """Return the summary to which to add a result. If its bucket is new, finish all earlier buckets."""
-        key = self._bucket.start(timestamp), group
-        if key not in self.summaries:
-            if len(self.summaries) == MAX_BUCKETS:
+        start = self._bucket.start(timestamp)
+        if start != self._start:
+            await self.finish_latest()
+            self._start = start
+        if group not in self._latest:
+            if len(self.summaries) + len(self._latest) == MAX_BUCKETS:
                 raise TooComplex(
                     f"the results are in more than {MAX_BUCKETS:,} time buckets; choose a longer `bucket`, fewer "
                     "groups, or a shorter range in `filter.timestamp`",
                     limit="max_time_buckets",
                 )
-            if self.summaries and next(reversed(self.summaries))[0] != key[0]:
-                await self.finish_latest()
-            self.summaries[key] = Summary(uses_archive=self._uses_archive)
-            self._latest.append(self.summaries[key])
-        return self.summaries[key]
+            self._latest[group] = Summary(uses_archive=self._uses_archive)
+        return self._latest[group]
 
     async def finish_latest(self) -> None:
         """Compute the quantiles of the latest bucket. No result is added to it later."""
-        await _finish(self._store, self._submitter, self._latest)
-        self._latest = []
+        await _finish(self._store, self._submitter, self._latest.values())
+        self.summaries |= {(self._start, group): self._latest[group] for group in in_order(self._latest)}
+        self._latest = {}
 
 
 async def _finish(store: Store, submitter: str, summaries: Iterable[MergedStatistics]) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import strawberry
 
 from graphql_api.results.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
-from graphql_api.results.series_listing import MAX_GROUPS, check_names
+from graphql_api.results.series_listing import check_names
 from graphql_api.schema.types.inputs import ResultFilter
 from storage.documents import labels
 
@@ -20,8 +20,7 @@ OptionalGroupBy = Annotated[
     list[str] | None,
     strawberry.argument(
         description=(
-            f"The names of up to {labels.MAX_LABELS} labels. Results with equal values of these labels form a group. "
-            f"If there are more than {MAX_GROUPS:,} groups, the server returns the error OPERATION_TOO_COMPLEX."
+            f"The names of up to {labels.MAX_LABELS} labels. Results with equal values of these labels form a group."
         )
     ),
 ]

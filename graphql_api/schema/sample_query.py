@@ -134,8 +134,9 @@ class SampleQuery:
             "only `timestamp` and `labels`, or is not set. The server then reads stored statistics of hours and days, "
             "and single results only for parts of hours. If `filter` has other fields, the server reads every selected "
             "result, a few thousand per second. The server also reads every selected result if the query filters or "
-            f"groups by labels and the samples have more than {MAX_SERIES:,} combinations of labels. If the query "
-            f"takes more than {MAX_SECONDS:g} seconds, the server returns the error OPERATION_TOO_COMPLEX."
+            f"groups by labels and the samples have more than {MAX_SERIES:,} combinations of labels. If there are "
+            f"more than {MAX_GROUPS:,} groups, or if the query takes more than {MAX_SECONDS:g} seconds, the server "
+            "returns the error OPERATION_TOO_COMPLEX."
         ),
         metadata=requires(Scope.READ) | costs(SCAN),
     )
@@ -153,7 +154,8 @@ class SampleQuery:
     @strawberry.field(
         description=(
             "Returns combined statistics for each time bucket. The time stamp of a result determines its bucket. The "
-            f"earliest bucket comes first. Buckets without results are omitted. If there are more than {MAX_BUCKETS:,} "
+            "earliest bucket comes first. With `groupBy`, the groups of a bucket are in alphabetical order of their "
+            f"labels. Buckets without results are omitted. If all groups together have more than {MAX_BUCKETS:,} "
             "buckets, the server returns the error OPERATION_TOO_COMPLEX. The cost and the time limit are the same as "
             "for `resultsSummary`. For buckets shorter than an hour, the server reads every selected result, and does "
             "not use the hourly archive."

@@ -137,7 +137,10 @@ class ResultsSummary(_CombinedStatistics):
     """The summary of all selected results."""
 
     groups: list[ResultsGroup] = strawberry.field(
-        description="One summary for each group of results. Empty if `groupBy` is not set."
+        description=(
+            "One summary for each group of results, in alphabetical order of their labels. Results without a label "
+            "come before results with it. Empty if `groupBy` is not set."
+        )
     )
 
 

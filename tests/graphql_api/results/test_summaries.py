@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.graphql_api.results.measured import Measured, write_results
-from tests.stack import Stack
+from tests.stack import Stack, eventually
 
 QUANTILES = {
     "percentile1": 1,
@@ -89,3 +89,25 @@ def test_results_of_earlier_versions_have_no_quantiles_and_are_counted(stack: St
 
     assert (summary["results"], summary["mean"], summary["resultsWithoutSketch"]) == (2, 1.0, 2)
     assert [summary[name] for name in ("quantileError", *QUANTILES)] == [None] * 8
+
+
+@pytest.mark.parametrize("filters", [{}, {"count": {"gte": 1}}])
+def test_groups_are_in_alphabetical_order(stack: Stack, filters: dict[str, Any]) -> None:
+    """The order does not depend on the times of the results, or on how the server reads them."""
+    name = f"ordered-groups-{len(filters)}"
+    key = stack.new_key(name)
+    sites = ["c", "a", None, "b"]
+    for minute, site in enumerate(sites):
+        labels = {"site": site} if site else {}
+        stack.submit({"time_stamp": f"2026-01-01T00:0{minute}:00Z", "data": [1], "labels": labels}, key=key)
+    query = """query ($filter: ResultFilter) {
+        resultsSummary(filter: $filter, groupBy: ["site"]) { results groups { labels { value } } }
+        resultsOverTime(filter: $filter, groupBy: ["site"], bucket: DAY) { labels { value } } }"""
+
+    def groups() -> Any:
+        found = stack.graphql(query, {"filter": filters}, key=key)
+        is_complete = found["resultsSummary"]["results"] == len(sites)
+        return is_complete and [found["resultsSummary"]["groups"], found["resultsOverTime"]]
+
+    expected = [{"labels": labels} for labels in ([], [{"value": "a"}], [{"value": "b"}], [{"value": "c"}])]
+    assert eventually(groups) == [expected, expected]
