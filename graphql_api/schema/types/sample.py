@@ -37,7 +37,8 @@ class Sample:
     )
     count: int = strawberry.field(
         description=(
-            "The number of values in `data`. 0 if `data` is not a list, or if the sample was not read completely."
+            "The number of values in `data`, without the nulls in `missingCount`. 0 if `data` is not a list, or if the "
+            "sample was not read completely."
         )
     )
     bytes: int = strawberry.field(description="The size of the raw document in bytes.")
@@ -136,8 +137,8 @@ class Sample:
 
     @strawberry.field(
         description=(
-            "The values of the sample. Use `first` and `offset` to return a part of the values. Empty if the state is "
-            "REJECTED."
+            "The values of the sample, without the nulls in `missingCount`. Use `first` and `offset` to return a part "
+            "of the values. Empty if the state is REJECTED."
         ),
         metadata=costs(RAW),
     )

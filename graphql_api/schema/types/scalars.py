@@ -127,7 +127,10 @@ SCALARS: dict[object, ScalarDefinition] = {
     ),
     datetime: strawberry.scalar(
         name="DateTime",
-        description="A time in UTC, in the format of RFC 3339, for example `2019-05-01T10:00:00Z`.",
+        description=(
+            "A time in the format of RFC 3339, with a precision of one microsecond. Responses contain times in UTC, "
+            "for example `2019-05-01T10:00:00Z`. Requests can contain times with any UTC offset of at most 14 hours."
+        ),
         specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
         serialize=timestamps.to_text,
         parse_value=_instant_from_variable,

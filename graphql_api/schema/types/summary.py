@@ -55,7 +55,12 @@ class _CombinedStatistics:
             "can exceed the range of Int."
         )
     )
-    mean: float | None = strawberry.field(description="The mean of all values. Null if no result is selected.")
+    mean: float | None = strawberry.field(
+        description=(
+            "The mean of all values. Null if no result is selected. The server computes it from the rounded mean of "
+            "each result. The error is therefore up to half a unit in the last place of the largest mean."
+        )
+    )
     standard_deviation: float | None = strawberry.field(
         description=(
             "The population standard deviation of all values. Null if no result is selected. The server computes it "
