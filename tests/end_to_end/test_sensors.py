@@ -204,5 +204,5 @@ def test_the_notebook_runs(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Non
     for number, cell in enumerate(cells):
         exec(compile(cell, f"cell {number}", "exec"), variables)
 
-    assert len(variables["daily"]) == 50
+    assert len(variables["daily"]) == len(variables["local_days"]) == 50
     assert variables["deleted"] == 1

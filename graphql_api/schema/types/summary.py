@@ -20,7 +20,10 @@ _BUCKETS = {
     TimeBucket.MINUTE: "One minute.",
     TimeBucket.FIVE_MINUTES: "Five minutes. Buckets start at the minutes 0, 5, 10 and so on of each hour.",
     TimeBucket.HOUR: "One hour.",
-    TimeBucket.DAY: "One day, from midnight to midnight in UTC.",
+    TimeBucket.DAY: (
+        "One day, from midnight to midnight in UTC. For the days of another time zone, query `resultsSummary` once for "
+        "each day, with the start and the end of the day in `filter.timestamp`."
+    ),
 }
 
 describe_enum(TimeBucket, "The length of a time bucket. Buckets start at multiples of their length, in UTC.", _BUCKETS)
