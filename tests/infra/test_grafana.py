@@ -5,6 +5,7 @@ import io
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -13,6 +14,10 @@ from dropzone import Client
 from tests.stack import PATIENCE_SECONDS, Stack
 
 DASHBOARD = json.loads(Path("infra/grafana/dashboard.json").read_text())
+ACCEPTED = {"graphql": "application/json;q=0.9,text/plain", "csv": "text/csv; charset=utf-8"}
+"""The header `Accept` that the data source sends, by the type of the query."""
+MAX_TABLE_ROWS = 1_000
+"""A browser must hold all rows of a table."""
 PANELS = {panel["title"]: panel["targets"][0] for panel in DASHBOARD["panels"]}
 
 
@@ -53,17 +58,18 @@ def key(stack: Stack) -> str:
 def test_each_column_of_a_panel_is_in_the_response(stack: Stack, key: str, title: str) -> None:
     """The key is a bearer token. There is one row per site."""
     target = PANELS[title]
-    headers = {"authorization": f"Bearer {key}"}
+    headers = {"authorization": f"Bearer {key}", "accept": ACCEPTED[target["type"]]}
     url = substitute(target["url"], stack.url)
 
     if target["type"] == "graphql":
-        body = {"query": substitute(target["url_options"]["body_graphql_query"], stack.url)}
+        body = {"query": substitute(target["url_options"]["body_graphql_query"], stack.url), "variables": None}
         rows = select(
             httpx.post(url, json=body, headers=headers, timeout=PATIENCE_SECONDS).json(), target["root_selector"]
         )
     else:
         text = httpx.get(url, headers=headers, timeout=PATIENCE_SECONDS).text
         rows = list(csv.DictReader(io.StringIO(text)))
+        assert int(parse_qs(urlsplit(url).query)["limit"][0]) <= MAX_TABLE_ROWS
 
     assert len(rows) == 2
     for row in rows:
