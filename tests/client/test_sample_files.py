@@ -106,6 +106,14 @@ def test_rows_of_a_table_become_samples(tmp_path: Path, line_end: str) -> None:
     }
 
 
+def test_rows_of_empty_cells_are_ignored(tmp_path: Path) -> None:
+    """Spreadsheets save cleared rows, also before the table and after it."""
+    file = tmp_path / "cleared.csv"
+    file.write_text(",,\ntime_stamp,label.a,x\nt1,b,1\n,,\nt1,b,2\n,,\n")
+
+    assert samples(file) == [(":3", b'{"data":[1.0,2.0],"time_stamp":"t1","labels":{"a":"b"}}')]
+
+
 def test_a_table_without_time_stamps_is_an_error(tmp_path: Path) -> None:
     """Text that is not UTF-8 is one too, after the samples before it. The client raises the error."""
     wrong, binary = tmp_path / "wrong.csv", tmp_path / "binary.csv"

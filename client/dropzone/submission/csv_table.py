@@ -41,7 +41,8 @@ def csv_samples(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any] | Un
 
     The first row has the names of the columns. The column `time_stamp` is required. A column such as `label.site` has
     the values of a label. All other columns have measured values. Consecutive rows with the same time stamp and labels
-    are one sample. An empty cell or NaN is a missing value, and the sample omits it.
+    are one sample. An empty cell or NaN is a missing value, and the sample omits it. Rows with only empty cells are
+    ignored.
     """
     rows = _rows(lines)
     header = next(rows, None)
@@ -167,7 +168,7 @@ def _rows(lines: Iterable[str]) -> Iterator[_Row]:
         if not _is_text("".join(cells)):
             raw = next(cell for cell in cells if not _is_text(cell)).encode("utf-8", ENCODING_ERRORS)
             yield _Row(number, cells, UnusableSample(f"expected CSV in UTF-8, got the bytes {raw!r}"))
-        elif cells:
+        elif any(cells):  # spreadsheets save a cleared row as commas
             yield _Row(number, cells)
 
 

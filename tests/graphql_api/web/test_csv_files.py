@@ -32,7 +32,7 @@ ROWS = st.tuples(st.sampled_from(["t1", "t2", '"t\n3"']), st.sampled_from(["", "
 TABLES = st.builds(
     lambda rows, end, last: end.join(["time_stamp,label.site,inner,outer", *map(",".join, rows)]) + last,
     st.lists(ROWS, max_size=6),
-    st.sampled_from(["\n", "\r\n", "\n\n"]),
+    st.sampled_from(["\n", "\r\n", "\n\n", "\n,,,\n"]),
     st.sampled_from(["", "\n", "\n,", '\n"']),
 )
 
