@@ -10,6 +10,7 @@ import type { Sample, SampleState } from './types.ts';
 
 const MIN_RELOAD_MILLISECONDS = 1_000;
 const UNFINISHED_MILLISECONDS = 2_000;
+const RETRY_MILLISECONDS = 4_000;
 const UNFINISHED: readonly SampleState[] = ['PENDING', 'DELETED']; // a sample is DELETED until it does not exist any more
 
 export const selectedId = signal<string | null>(null);
@@ -20,6 +21,8 @@ export const sample = signal<Sample | null>(null);
 /** Whether the displayed sample does not exist any more. */
 export const isDeleted = signal(false);
 export const fault = signal<string | null>(null);
+
+let retryTimer: ReturnType<typeof setTimeout> | undefined;
 
 /**
  * Loads the displayed sample while the page is open, and after an outage. Loads the newest one at most once a second, and
@@ -55,6 +58,7 @@ export function start(): void {
 }
 
 async function load(id: string): Promise<void> {
+  clearTimeout(retryTimer);
   try {
     const response = await runQuery<{ sample: Sample | null }>(sampleQuery, { id });
     if (displayedId.peek() !== id && selectedId.peek() !== null) return;
@@ -66,5 +70,6 @@ async function load(id: string): Promise<void> {
     if (displayedId.peek() !== id) return;
     if (sample.peek()?.id !== id) sample.value = null;
     fault.value = error.refusal;
+    if (!error.isFinal) retryTimer = setTimeout(() => displayedId.peek() === id && void load(id), RETRY_MILLISECONDS);
   }
 }

@@ -49,9 +49,12 @@ export async function streamResults(
         isLoaded = true;
       }
       if (signal.aborted) return;
+      let isLive = false;
       const onStart = () => {
+        if (isLive || signal.aborted) return;
+        isLive = true;
         failures = 0;
-        if (!signal.aborted) handlers.onState({ name: 'live' });
+        handlers.onState({ name: 'live' });
       };
       const onData = ({ results }: { results: ResultEdge }) => {
         cursor = results.cursor;

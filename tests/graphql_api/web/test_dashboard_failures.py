@@ -1,0 +1,50 @@
+"""Responses that fail or are late while the dashboard stays connected, in a real browser."""
+
+from datetime import UTC, datetime, timedelta
+
+from tests.graphql_api.web.dashboard import Dashboard
+from tests.graphql_api.web.lines import submit_lines
+from tests.stack import Stack, eventually
+
+COUNT = "{ results(first: 0) { totalCount } }"
+DISPLAYED = ".sample code.hint"
+UNAVAILABLE = {"errors": [{"message": "Firestore does not respond", "extensions": {"code": "UNAVAILABLE"}}]}
+COUNT_LOADS = """
+    window.loads = 0;
+    const counted = window.fetch;
+    window.fetch = (address, options) => {
+        if (String(options?.body).includes('query Sample(')) loads += 1;
+        return counted(address, options);
+    };
+"""
+
+
+def submit(stack: Stack, key: str, *values: int, age: timedelta = timedelta()) -> None:
+    """Submit a sample with each of the values, and wait until their results are stored."""
+    total = stack.graphql(COUNT, key=key)["results"]["totalCount"] + len(values)
+    time_stamp = (datetime.now(UTC) - age).isoformat()
+    samples = [{"time_stamp": time_stamp, "data": [value], "labels": {"site": "bern"}} for value in values]
+    submit_lines(stack, key, samples)
+    eventually(lambda: stack.graphql(COUNT, key=key)["results"]["totalCount"] == total, lambda: stack.log)
+
+
+def test_arriving_results_do_not_repeat_a_request_that_fails(stack: Stack, dashboard: Dashboard) -> None:
+    """If the server limits the rate of requests, it would refuse them too. The page repeats the request later."""
+    key = stack.new_key("refused-on-page")
+    submit(stack, key, 0)
+    dashboard.replace_responses("query Sample(", UNAVAILABLE)
+    dashboard.command("Page.addScriptToEvaluateOnNewDocument", source=COUNT_LOADS)
+    dashboard.open(stack, key=key)
+    dashboard.press(".results tbody button")  # otherwise the page loads each new result
+    dashboard.wait_for(lambda: dashboard.text(".sample .fault") == "Firestore does not respond.")
+    selected = dashboard.results()
+    dashboard.run("window.loads = 0")
+
+    for part in range(1, 21):
+        submit(stack, key, *range(10 * part, 10 * part + 10))
+    dashboard.wait_for(lambda: dashboard.arrived() == 200)
+
+    assert dashboard.run("return loads") < 100
+    dashboard.run("window.isReplaced = false")
+    dashboard.wait_for(lambda: dashboard.attributes(DISPLAYED, "title") == selected)
+    assert dashboard.text(".sample .fault") is None
