@@ -1,6 +1,7 @@
 """Responses that fail or are late while the dashboard stays connected, in a real browser."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from tests.graphql_api.web.dashboard import Dashboard
 from tests.graphql_api.web.lines import submit_lines
@@ -17,6 +18,19 @@ COUNT_LOADS = """
         return counted(address, options);
     };
 """
+HOLD_SAMPLE = """
+    window.held = [];
+    window.shown = [];
+    const original = window.fetch;
+    window.fetch = async (address, options) => {
+        const response = await original(address, options);
+        const isSample = String(options?.body).includes('query Sample(');
+        if (isSample && options.body.includes(window.holds)) await new Promise((release) => held.push(release));
+        return response;
+    };
+    new MutationObserver(() => shown.push(document.querySelector('.sample code.hint')?.title))
+        .observe(document, { subtree: true, childList: true, attributes: true });
+"""
 
 
 def submit(stack: Stack, key: str, *values: int, age: timedelta = timedelta()) -> None:
@@ -26,6 +40,12 @@ def submit(stack: Stack, key: str, *values: int, age: timedelta = timedelta()) -
     samples = [{"time_stamp": time_stamp, "data": [value], "labels": {"site": "bern"}} for value in values]
     submit_lines(stack, key, samples)
     eventually(lambda: stack.graphql(COUNT, key=key)["results"]["totalCount"] == total, lambda: stack.log)
+
+
+def displays_newest(dashboard: Dashboard, count: int) -> bool:
+    """Return whether the table has `count` results, and the first one is the displayed sample."""
+    ids = dashboard.results()
+    return len(ids) == count and dashboard.attributes(DISPLAYED, "title") == ids[:1]
 
 
 def test_arriving_results_do_not_repeat_a_request_that_fails(stack: Stack, dashboard: Dashboard) -> None:
@@ -48,3 +68,25 @@ def test_arriving_results_do_not_repeat_a_request_that_fails(stack: Stack, dashb
     dashboard.run("window.isReplaced = false")
     dashboard.wait_for(lambda: dashboard.attributes(DISPLAYED, "title") == selected)
     assert dashboard.text(".sample .fault") is None
+
+
+def test_a_late_response_does_not_replace_the_displayed_sample(stack: Stack, dashboard: Dashboard) -> None:
+    """The response for a sample that the user has left arrives after the one for the newest sample."""
+    key = stack.new_key("late-on-page")
+    for value in (1, 2):
+        submit(stack, key, value)
+    dashboard.command("Page.addScriptToEvaluateOnNewDocument", source=HOLD_SAMPLE)
+    dashboard.open(stack, key=key)
+    newest, older = dashboard.wait_for(lambda: ids if len(ids := dashboard.results()) == 2 else None)
+    dashboard.wait_for(lambda: dashboard.attributes(DISPLAYED, "title") == [newest])
+    dashboard.run("window.holds = arguments[0]", older)
+    dashboard.press(f"tr[data-id='{older}'] button")
+    dashboard.wait_for(lambda: dashboard.run("return held.length === 1"))
+    dashboard.press(".sample .card-head button", "Show the newest")
+
+    for count in (3, 4):
+        submit(stack, key, count)
+        dashboard.wait_for(partial(displays_newest, dashboard, count))
+        dashboard.run("held[0]()")
+
+    assert older not in dashboard.run("return shown")

@@ -23,6 +23,8 @@ export const isDeleted = signal(false);
 export const fault = signal<string | null>(null);
 
 let retryTimer: ReturnType<typeof setTimeout> | undefined;
+let startedLoads = 0;
+let finishedLoad = 0; // the newest load that has finished; responses can arrive in another order
 
 /**
  * Loads the displayed sample while the page is open, and after an outage. Loads the newest one at most once a second, and
@@ -59,15 +61,20 @@ export function start(): void {
 
 async function load(id: string): Promise<void> {
   clearTimeout(retryTimer);
+  const current = ++startedLoads;
+  const isLate = () => {
+    finishedLoad = Math.max(current, finishedLoad);
+    return current < finishedLoad;
+  };
   try {
     const response = await runQuery<{ sample: Sample | null }>(sampleQuery, { id });
-    if (displayedId.peek() !== id && selectedId.peek() !== null) return;
+    if (isLate() || (displayedId.peek() !== id && selectedId.peek() !== null)) return;
     sample.value = response.sample;
     isDeleted.value = response.sample === null;
     fault.value = null;
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
-    if (displayedId.peek() !== id) return;
+    if (isLate() || displayedId.peek() !== id) return;
     if (sample.peek()?.id !== id) sample.value = null;
     fault.value = error.refusal;
     if (!error.isFinal) retryTimer = setTimeout(() => displayedId.peek() === id && void load(id), RETRY_MILLISECONDS);
