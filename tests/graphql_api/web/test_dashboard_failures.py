@@ -90,3 +90,17 @@ def test_a_late_response_does_not_replace_the_displayed_sample(stack: Stack, das
         dashboard.run("held[0]()")
 
     assert older not in dashboard.run("return shown")
+
+
+def test_the_labels_are_read_again_after_a_failure(stack: Stack, dashboard: Dashboard) -> None:
+    """The filter offers them although no displayed result has them."""
+    key = stack.new_key("labels-again-on-page")
+    submit(stack, key, 1, age=timedelta(days=1))
+    dashboard.replace_responses("query Labels ", UNAVAILABLE)
+    dashboard.open(stack, "/?last=hour", key=key)
+    dashboard.wait_for(lambda: dashboard.text(".results .empty") or "").startswith("No result matches")
+    assert dashboard.text("select[name='label.site']") is None
+
+    dashboard.run("window.isReplaced = false")
+
+    dashboard.wait_for(lambda: dashboard.text("select[name='label.site']") == "any bern")

@@ -6,6 +6,7 @@ import { results } from './results.ts';
 import { runQuery, ServerError } from './server.ts';
 import { session } from './session.ts';
 
+const RETRY_MILLISECONDS = 8_000;
 const MAX_NAMES = 8; // of which the page requests the values
 export const UNIT = 'unit'; // the name of the label that has the unit of the values
 
@@ -61,5 +62,6 @@ async function read(): Promise<void> {
     stored.value = Object.fromEntries(names.map((name) => [name, values[`_${name}`] ?? []]));
   } catch (error) {
     if (!(error instanceof ServerError)) throw error; // the labels of the displayed results remain
+    if (!error.isFinal) setTimeout(() => session.peek() === current && void read(), RETRY_MILLISECONDS);
   }
 }
