@@ -104,3 +104,17 @@ def test_the_labels_are_read_again_after_a_failure(stack: Stack, dashboard: Dash
     dashboard.run("window.isReplaced = false")
 
     dashboard.wait_for(lambda: dashboard.text("select[name='label.site']") == "any bern")
+
+
+def test_the_samples_in_a_state_are_read_again_after_a_failure(stack: Stack, dashboard: Dashboard) -> None:
+    """Their number does not change meanwhile."""
+    key = stack.new_key("rejected-again-on-page")
+    rejected = stack.submit({"data": [1]}, key=key)["id"]
+    dashboard.replace_responses('"first":50', UNAVAILABLE)
+    dashboard.open(stack, "/?state=REJECTED", key=key)
+    dashboard.wait_for(lambda: dashboard.text(".count.rejected .value") == "1")
+    assert dashboard.text(".results .empty") == "Loading samples…"
+
+    dashboard.run("window.isReplaced = false")
+
+    dashboard.wait_for(lambda: dashboard.results() == [rejected])

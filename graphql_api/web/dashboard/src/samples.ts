@@ -9,6 +9,7 @@ import { counts } from './states.ts';
 import type { ListedSample } from './types.ts';
 
 const STEP = 50;
+const RETRY_MILLISECONDS = 4_000;
 
 /** The newest first. Null until the server has responded. */
 export const samples = signal<readonly ListedSample[] | null>(null);
@@ -24,6 +25,7 @@ const relevantCounts = computed(() => {
 });
 let steps = 1; // the number of times that the user has requested samples
 let view = 0; // increases when another list is displayed
+let retryTimer: ReturnType<typeof setTimeout> | undefined;
 
 /** Reads the samples again whenever the numbers of samples change. */
 export function start(): void {
@@ -51,6 +53,7 @@ export async function loadOlder(): Promise<void> {
 
 async function read(): Promise<void> {
   const opened = view;
+  clearTimeout(retryTimer);
   try {
     const { found, isMore } = await readSamples(sampleFilter.peek(), steps * STEP, steps * MAX_PAGES);
     if (opened !== view) return;
@@ -60,6 +63,8 @@ async function read(): Promise<void> {
     });
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
-    if (error.isFinal && opened === view) fault.value = error.message;
+    if (opened !== view) return;
+    if (error.isFinal) fault.value = error.message;
+    else retryTimer = setTimeout(() => opened === view && void read(), RETRY_MILLISECONDS);
   }
 }
