@@ -16,6 +16,7 @@ CSV = """time_stamp,label.site,inner,outer
 2026-11-24T01:02:05Z,bern,5,six
 2026-11-24T01:02:06,"bern, north",7,8
 """
+COUNT = "{ samples(first: 0) { totalCount } }"
 SAMPLES = "{ samples { totalCount edges { node { labels { value } missingCount raw } } } }"
 
 
@@ -169,3 +170,36 @@ def test_the_page_is_live_after_a_change_of_the_filter_while_a_result_is_missing
     assert dashboard.text(".outcome") == "1 pending"
     os.kill(stack.function_pid(), signal.SIGCONT)
     dashboard.wait_for(lambda: dashboard.text(".outcome") == "1 computed")
+
+
+def outcomes(dashboard: Dashboard) -> list[str]:
+    """Return the outcome of each file, the newest first."""
+    texts: list[str] = dashboard.run(
+        "return [...document.querySelectorAll('.outcome')].map((each) => each.textContent)"
+    )
+    return texts
+
+
+def test_a_file_that_waits_for_another_one_is_stopped_at_once(
+    stack: Stack, dashboard: Dashboard, tmp_path: Path
+) -> None:
+    """It can be resumed while the other file is sent, and is then sent once."""
+    key = stack.new_key("waiting-on-page")
+    first, second = lines(tmp_path, 20), tmp_path / "second.json"
+    second.write_text('{"time_stamp": "2026-11-24T01:02:03Z", "data": [1]}')
+    dashboard.open(stack, key=key)
+    dashboard.throttle(bytes_per_second=200_000)
+    dashboard.drop(first)
+    dashboard.wait_for(lambda: dashboard.text(".file.sending"))
+    dashboard.drop(second)
+    dashboard.wait_for(lambda: dashboard.text(".file.waiting"))
+
+    dashboard.press("[aria-label='Stop second.json']")
+
+    dashboard.wait_for(lambda: dashboard.text(".file.stopped .outcome") == "stopped")
+    assert dashboard.text(".file.sending")
+    dashboard.press(".retry", "Resume")
+    dashboard.wait_for(lambda: dashboard.text(".file.waiting"))
+    dashboard.throttle(bytes_per_second=-1)
+    dashboard.wait_for(lambda: outcomes(dashboard) == ["1 computed", "20 computed"])
+    assert stack.graphql(COUNT, key=key)["samples"]["totalCount"] == 21

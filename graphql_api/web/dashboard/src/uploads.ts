@@ -2,7 +2,7 @@
 //
 // Each sample has an idempotency key: a line's key derives from its bytes, and a file with one sample has a key of its own.
 // If the connection breaks, a retry therefore stores each sample once. It sends only the parts without a response.
-import { effect, signal } from '@preact/signals';
+import { effect, signal, untracked } from '@preact/signals';
 import { announce } from './announcements.ts';
 import { CsvError, toNdjson } from './csv.ts';
 import { integer } from './format.ts';
@@ -32,7 +32,7 @@ export interface Upload {
 interface Source {
   file: File;
   key: string;
-  stop: AbortController;
+  stop: AbortController; // a retry has another one
   acknowledged: number; // the bytes of the parts that have a complete response
   nextLine: number; // the first line of the other parts
 }
@@ -54,7 +54,7 @@ const sources = new Map<number, Source>();
 /** Stops sending when the session ends: another user may sign in. Asks before the user leaves the page while it sends. */
 export function start(): void {
   effect(() => {
-    if (!session.value) for (const { stop } of sources.values()) stop.abort();
+    if (!session.value) untracked(() => [...sources.keys()].forEach(stopSending));
   });
   addEventListener('beforeunload', (event) => {
     if (session.peek() && uploads.peek().some(isActive)) event.preventDefault();
@@ -68,8 +68,7 @@ export function submit(files: Iterable<File>): void {
     const counts = { PENDING: 0, COMPUTED: 0, SUPERSEDED: 0, FAILED: 0, REJECTED: 0, DELETED: 0, NOT_STORED: 0 };
     const upload: Upload = { id, name: file.name, size: file.size, sent: 0, phase: 'waiting', error: null, lines: [], counts };
     uploads.value = [upload, ...uploads.value];
-    sources.set(id, { file, key: randomKey(), stop: new AbortController(), acknowledged: 0, nextLine: 1 });
-    queue = queue.then(() => send(id));
+    enqueue(id, { file, key: randomKey(), stop: new AbortController(), acknowledged: 0, nextLine: 1 });
   }
 }
 
@@ -77,15 +76,14 @@ export function submit(files: Iterable<File>): void {
 export function retry(id: number): void {
   const source = sources.get(id);
   if (!source) return;
-  source.stop = new AbortController();
   change(id, { phase: 'waiting', error: null });
-  queue = queue.then(() => send(id));
+  enqueue(id, { ...source, stop: new AbortController() });
 }
 
 /** Stops sending a file. If the file is already sent, removes it from the list. */
 export function dismiss(id: number): void {
   const upload = uploads.value.find((each) => each.id === id);
-  if (upload && isActive(upload)) return sources.get(id)?.stop.abort();
+  if (upload && isActive(upload)) return stopSending(id);
   sources.delete(id);
   uploads.value = uploads.value.filter((each) => each.id !== id);
 }
@@ -108,11 +106,20 @@ export function summary({ counts, phase, error }: Upload): string {
   return texts.join(', ') || (phase === 'done' ? 'no samples in this file' : phase);
 }
 
-async function send(id: number): Promise<void> {
-  const source = sources.get(id);
-  if (!source) return;
+function enqueue(id: number, source: Source): void {
+  sources.set(id, source);
+  queue = queue.then(() => send(id, source));
+}
+
+/** Stops sending a file. One that waits for others is stopped at once. */
+function stopSending(id: number): void {
+  sources.get(id)?.stop.abort();
+  if (uploads.value.some((each) => each.id === id && each.phase === 'waiting')) end(id, 'stopped', null);
+}
+
+async function send(id: number, source: Source): Promise<void> {
   const stop = source.stop.signal;
-  if (stop.aborted) return end(id, 'stopped', null);
+  if (stop.aborted) return;
   change(id, { phase: 'sending' });
   const tracker = new Tracker((lines, isSettled) => {
     change(id, { lines, counts: tracker.counts() });
