@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,11 @@ CSV = """time_stamp,label.site,inner,outer
 2026-11-24T01:02:06,"bern, north",7,8
 """
 COUNT = "{ samples(first: 0) { totalCount } }"
+RECORD_OUTCOMES = """
+    window.outcomes = [];
+    new MutationObserver(() => outcomes.push(document.querySelector('.outcome').textContent))
+        .observe(document.body, { subtree: true, childList: true, characterData: true });
+"""
 SAMPLES = "{ samples { totalCount edges { node { labels { value } missingCount raw } } } }"
 
 
@@ -203,3 +209,25 @@ def test_a_file_that_waits_for_another_one_is_stopped_at_once(
     dashboard.throttle(bytes_per_second=-1)
     dashboard.wait_for(lambda: outcomes(dashboard) == ["1 computed", "20 computed"])
     assert stack.graphql(COUNT, key=key)["samples"]["totalCount"] == 21
+
+
+def test_a_retry_keeps_the_outcomes_of_all_lines(own_stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
+    """Results of lines that were stored before the connection was lost arrive after the other lines are stored."""
+    stack = own_stack
+    dashboard.open(stack)
+    os.kill(stack.function_pid(), signal.SIGSTOP)
+    dashboard.throttle(bytes_per_second=1_500_000)
+    dashboard.drop(lines(tmp_path, 50))
+    dashboard.wait_for(lambda: re.fullmatch(r"\d+ pending", dashboard.text(".outcome") or ""))
+    dashboard.set_offline(True)
+    dashboard.wait_for(lambda: dashboard.text(".file.broken"))
+    dashboard.set_offline(False)
+    dashboard.press(".retry", "Retry")
+    dashboard.wait_for(lambda: dashboard.text(".outcome") == "50 pending")
+    dashboard.run(RECORD_OUTCOMES)
+
+    os.kill(stack.function_pid(), signal.SIGCONT)
+
+    dashboard.wait_for(lambda: dashboard.text(".outcome") == "50 computed")
+    totals = [sum(map(int, re.findall(r"\d+", text))) for text in dashboard.run("return outcomes")]
+    assert set(totals) == {50}

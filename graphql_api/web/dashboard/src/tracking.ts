@@ -66,6 +66,13 @@ export class Tracker {
     this.#notify();
   }
 
+  /** Ends the tracking. */
+  stop(): void {
+    clearInterval(this.#pollTimer);
+    clearTimeout(this.#notifyTimer);
+    this.#stop.abort();
+  }
+
   counts(): Counts {
     const counts = { PENDING: 0, COMPUTED: 0, SUPERSEDED: 0, FAILED: 0, REJECTED: 0, DELETED: 0, NOT_STORED: 0 };
     for (const { outcome } of this.lines) counts[outcome] += 1;
@@ -79,16 +86,14 @@ export class Tracker {
   }
 
   #scheduleNotify(): void {
+    if (this.#stop.signal.aborted) return;
     this.#notifyTimer ??= setTimeout(() => this.#notify(), NOTIFY_MILLISECONDS);
   }
 
   #notify(): void {
     this.#notifyTimer = undefined;
     const isSettled = this.#isComplete && this.#pending.size === 0;
-    if (isSettled) {
-      clearInterval(this.#pollTimer);
-      this.#stop.abort();
-    }
+    if (isSettled) this.stop();
     this.onChange([...this.lines], isSettled);
   }
 

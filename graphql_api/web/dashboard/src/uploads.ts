@@ -50,6 +50,7 @@ export const uploads = signal<readonly Upload[]>([]); // the newest first
 let lastId = 0;
 let queue = Promise.resolve();
 const sources = new Map<number, Source>();
+const trackers = new Map<number, Tracker>();
 
 /** Stops sending when the session ends: another user may sign in. Asks before the user leaves the page while it sends. */
 export function start(): void {
@@ -85,6 +86,8 @@ export function dismiss(id: number): void {
   const upload = uploads.value.find((each) => each.id === id);
   if (upload && isActive(upload)) return stopSending(id);
   sources.delete(id);
+  trackers.get(id)?.stop();
+  trackers.delete(id);
   uploads.value = uploads.value.filter((each) => each.id !== id);
 }
 
@@ -126,6 +129,8 @@ async function send(id: number, source: Source): Promise<void> {
     const upload = uploads.peek().find((each) => each.id === id);
     if (isSettled && upload) announce(`${upload.name}: ${summary(upload)}`);
   });
+  trackers.get(id)?.stop(); // the new one also tracks the lines of the attempt before
+  trackers.set(id, tracker);
   await tracker.ready;
   try {
     await sendFile(id, source, tracker, stop);
