@@ -11,6 +11,13 @@ from tests.stack import Stack, eventually
 
 OLD, NEW = range(300, 400), range(300)
 COUNT = "{ results(first: 0) { totalCount } }"
+OPEN_FOR_HOURS = """
+    window.passed = -3 * 3_600_000;
+    const { now } = Date;
+    Date.now = () => now() + passed;
+    const repeat = window.setInterval;
+    window.setInterval = (action, milliseconds) => repeat(action, 100 * milliseconds);
+"""
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +95,15 @@ def test_presets_are_ranges_that_end_now(stack: Stack, dashboard: Dashboard, key
     dashboard.open(stack, "/?last=hour&timestamp.lt=2020-01-01T00:00Z", key=key)
     dashboard.wait_for(lambda: len(dashboard.results()) == 1)
     assert dashboard.attributes(".presets button", "aria-pressed") == ["false"] * 4
+
+
+def test_a_preset_ends_when_the_user_selects_it(stack: Stack, dashboard: Dashboard, key: str) -> None:
+    """The page may have been open for hours."""
+    dashboard.command("Page.addScriptToEvaluateOnNewDocument", source=OPEN_FOR_HOURS)
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: " of 401" in (dashboard.text("[data-arrived]") or ""))
+    dashboard.run("window.passed = 0")
+
+    dashboard.press(".presets button", "Last hour")
+
+    dashboard.wait_for(lambda: 10 <= len(dashboard.results()) <= 13)

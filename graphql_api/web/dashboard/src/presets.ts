@@ -10,14 +10,14 @@ export const PRESETS = [
   { name: 'week', label: 'Last week', milliseconds: 7 * 24 * HOUR },
 ] as const;
 
-/** The time at which the preset ranges end. */
-const now = signal(Date.now());
+/** The time at which the preset ranges last moved forward. */
+const movedAt = signal(Date.now());
 
 /** Moves the preset ranges forward while the page is open, each by a quarter of its length. */
 export function start(selected: () => string | undefined): void {
   setInterval(() => {
     const preset = PRESETS.find(({ name }) => name === selected());
-    if (preset && Date.now() - now.peek() > preset.milliseconds / 4) now.value = Date.now();
+    if (preset && Date.now() - movedAt.peek() > preset.milliseconds / 4) movedAt.value = Date.now();
   }, CHECK_MILLISECONDS);
 }
 
@@ -28,6 +28,8 @@ export function start(selected: () => string | undefined): void {
 export function rangeOf(name: string): { gte: string; lt: string } | null {
   const preset = PRESETS.find((each) => each.name === name);
   if (!preset) return null;
+  void movedAt.value;
+  const now = Date.now();
   const iso = (time: number) => new Date(time).toISOString();
-  return { gte: iso(now.value - preset.milliseconds), lt: iso(now.value + preset.milliseconds / 2) };
+  return { gte: iso(now - preset.milliseconds), lt: iso(now + preset.milliseconds / 2) };
 }
