@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import pytest
+from selenium.webdriver import ActionChains, Chrome
+from selenium.webdriver.common.by import By
 
 from tests.graphql_api.web.dashboard import Dashboard
 from tests.graphql_api.web.lines import submit_lines
@@ -107,3 +109,21 @@ def test_a_preset_ends_when_the_user_selects_it(stack: Stack, dashboard: Dashboa
     dashboard.press(".presets button", "Last hour")
 
     dashboard.wait_for(lambda: 10 <= len(dashboard.results()) <= 13)
+
+
+def test_a_part_of_a_second_is_selected_in_the_plot(stack: Stack, dashboard: Dashboard, driver: Chrome) -> None:
+    """Rounded to seconds, the range would be empty."""
+    key = stack.new_key("short-range-on-page")
+    start = datetime(2026, 11, 24, 1, 2, 3, 100_000, tzinfo=UTC)
+    submit(stack, key, [start + timedelta(milliseconds=20 * steps) for steps in range(20)])
+    eventually(lambda: stack.graphql(COUNT, key=key)["results"]["totalCount"] == 20, lambda: stack.log)
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: len(dashboard.results()) == 20)
+    plot = driver.find_element(By.CSS_SELECTOR, ".plot .u-over")
+
+    ActionChains(driver).move_to_element(plot).click_and_hold().move_by_offset(60, 0).move_by_offset(
+        60, 0
+    ).release().perform()
+
+    dashboard.wait_for(lambda: "timestamp.gte=2026-11-24T01%3A02%3A03." in dashboard.address)
+    dashboard.wait_for(lambda: 0 < len(dashboard.results()) < 10)

@@ -26,6 +26,7 @@ export interface View {
 
 const HEIGHT = 280;
 const MIN_DRAG = 6; // pixels; a shorter drag is a click
+const MIN_SECONDS = 60; // a selected range that is shorter has bounds in milliseconds, and a longer one in seconds
 const NEAR = 16; // pixels; of the points that are nearer to the pointer in time, the nearest one is pointed at
 const MAX_BANDS = 8; // with more lines, bands would cover each other
 
@@ -185,9 +186,11 @@ export class Plot {
   #selected(plot: uPlot): void {
     const { left, width } = plot.select;
     if (width < MIN_DRAG) return;
-    const timeAt = (at: number) => new Date(Math.round(plot.posToVal(at, 'x')) * 1e3).toISOString().replace('.000', '');
+    const [from, to] = [left, left + width].map((at) => plot.posToVal(at, 'x')) as [number, number];
+    const step = to - from < MIN_SECONDS ? 1 : 1e3; // milliseconds
+    const iso = (time: number) => new Date(time * step).toISOString().replace('.000', '');
     plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-    this.events.onRange(timeAt(left), timeAt(left + width));
+    this.events.onRange(iso(Math.floor((from * 1e3) / step)), iso(Math.ceil((to * 1e3) / step)));
   }
 
   #mark(plot: uPlot, accent: string): void {
