@@ -127,3 +127,21 @@ def test_a_part_of_a_second_is_selected_in_the_plot(stack: Stack, dashboard: Das
 
     dashboard.wait_for(lambda: "timestamp.gte=2026-11-24T01%3A02%3A03." in dashboard.address)
     dashboard.wait_for(lambda: 0 < len(dashboard.results()) < 10)
+
+
+def test_the_newest_results_are_inside_the_plot(stack: Stack, dashboard: Dashboard, driver: Chrome) -> None:
+    """The mean of a time bucket is drawn in its middle. Results in the second half of the last bucket are drawn too."""
+    key = stack.new_key("newest-in-plot")
+    midnight = datetime.combine(datetime.now(UTC), datetime.min.time(), UTC) - timedelta(days=1)
+    submit(stack, key, [midnight - timedelta(hours=3 * steps) for steps in range(320)])
+    eventually(lambda: stack.graphql(COUNT, key=key)["results"]["totalCount"] == 320, lambda: stack.log)
+    submit(stack, key, [midnight + timedelta(hours=23, minutes=minute % 50) for minute in range(300)])
+    eventually(lambda: stack.graphql(COUNT, key=key)["results"]["totalCount"] == 620, lambda: stack.log)
+    dashboard.open(stack, key=key)
+    note = "The line shows all 620 results: mean and standard deviation per day."
+    dashboard.wait_for(lambda: note in (dashboard.text(".shown") or ""))
+    plot = driver.find_element(By.CSS_SELECTOR, ".plot .u-over")
+
+    ActionChains(driver).move_to_element_with_offset(plot, plot.size["width"] // 2 - 2, 0).perform()
+
+    dashboard.wait_for(lambda: dashboard.text(".tooltip code"))  # only results have an id

@@ -37,6 +37,7 @@ export class Plot {
   #gaps: [number, number][][] = [];
   #range: TimeRange | null = null;
   #unit = 1;
+  #bucketSeconds = 0;
   #markedId: string | null = null;
   #resizeObserver: ResizeObserver;
 
@@ -53,6 +54,7 @@ export class Plot {
   /** Draws the lines. Returns the number of results that are left out because they are far from the others in time. */
   show({ lines, axis, markedId, bucketSeconds, showsOutliers }: View): number {
     this.#markedId = markedId;
+    this.#bucketSeconds = bucketSeconds;
     this.#points = pointsOf(lines, axis, bucketSeconds);
     const hasBuckets = this.#points.some(({ bucket }) => bucket);
     const connected = hasBuckets ? this.#points.filter(({ bucket }) => bucket) : this.#points;
@@ -142,9 +144,11 @@ export class Plot {
     return plot;
   }
 
+  /** Returns the displayed times. They contain the first and the last bucket as a whole, and the results in them. */
   #timeRange(): [number, number] {
     const { first, last } = this.#range ?? { first: this.#points[0]?.time ?? 0, last: this.#points.at(-1)?.time ?? 0 };
-    return withWidth(first, last);
+    const margin = this.#shape.hasBuckets ? this.#bucketSeconds / 2 : 0;
+    return withWidth(first - margin, last + margin);
   }
 
   #label(value: number, step: number): string {
