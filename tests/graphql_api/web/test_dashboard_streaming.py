@@ -15,6 +15,7 @@ from tests.graphql_api.web.dashboard import Dashboard
 from tests.graphql_api.web.lines import submit_lines
 from tests.stack import Stack, eventually
 
+COUNT = "{ results(first: 0) { totalCount } }"
 SITES = {"bern": 310, "zurich": 3}
 HOLD_ALL_RESULTS = """
     window.held = [];
@@ -130,3 +131,23 @@ def test_a_deleted_result_does_not_appear_although_its_removal_arrives_first(
 
     dashboard.wait_for(lambda: kept in dashboard.results())
     assert dashboard.results() == [kept, first]
+
+
+def test_results_that_are_arriving_are_not_missing_in_the_plot(stack: Stack, dashboard: Dashboard) -> None:
+    """The server may count them before the page displays them. The plot does not change to means by time bucket."""
+    key = stack.new_key("arriving-on-page", "submit,read,admin")
+    dashboard.command("Page.addScriptToEvaluateOnNewDocument", source=HOLD_WATCHED_RESULTS)
+    deleted, *_ = submit_lines(stack, key, [sample("bern", value) for value in range(5)])
+    eventually(lambda: stack.graphql(COUNT, key=key)["results"]["totalCount"] == 5, lambda: stack.log)
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: len(dashboard.results()) == 5)
+    hint = dashboard.text(".shown")
+    submit_lines(stack, key, [sample("bern", value) for value in range(5, 8)])
+    dashboard.wait_for(lambda: dashboard.run("return held.length === 3"))
+
+    stack.graphql('mutation ($ids: [ID!]) { deleteSamples(ids: $ids, reason: "") { id } }', {"ids": [deleted]}, key=key)
+
+    dashboard.wait_for(lambda: " of 7" in (dashboard.text("[data-arrived]") or ""))
+    assert dashboard.text(".shown") == hint
+    dashboard.run("const all = held; window.held = null; all.forEach((deliver) => deliver())")
+    dashboard.wait_for(lambda: len(dashboard.results()) == 7)

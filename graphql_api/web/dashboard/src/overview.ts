@@ -5,7 +5,7 @@ import { knownLabels, labelName } from './labels.ts';
 import extremesQuery from './operations/extremes.graphql';
 import overTimeQuery from './operations/overtime.graphql';
 import { MAX_READ_RESULTS, refreshed } from './refreshed.ts';
-import { isLoaded, results, total } from './results.ts';
+import { hasOlder, isLoaded, results, total } from './results.ts';
 import { runQuery, ServerError } from './server.ts';
 import { typicalRange } from './time_range.ts';
 import type { Bucket, ResultFilter } from './types.ts';
@@ -35,8 +35,8 @@ interface Subject {
 
 type Extremes = Record<'earliest' | 'latest', { edges: { node: { timestamp: string } }[] }>;
 
-/** Whether the page has loaded a part of the matching results. */
-export const isPart = computed(() => isLoaded.value && showsResults.value && total.value > results.value.length);
+/** Whether the page has loaded a part of the matching results. Results that are still arriving do not count as missing. */
+export const isPart = computed(() => isLoaded.value && showsResults.value && hasOlder.value && total.value > results.value.length);
 
 export const {
   value: overview,

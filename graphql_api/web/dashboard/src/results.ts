@@ -23,7 +23,10 @@ const MAX_REMOVALS = 10_000;
 
 const counted = signal(0); // the last response of the server, which is older than the newest results
 export const results = signal<readonly Result[]>([]); // the newest first
+/** Whether results that match the filter are older than those that are displayed. */
 export const hasOlder = signal(false);
+/** Whether the page can load them. It displays at most `MAX_RESULTS`. */
+export const canLoadOlder = computed(() => olderCursor.value !== null);
 /** The number of all results that match the filter, including results that are not displayed. */
 export const total = computed(() => Math.max(counted.value, results.value.length));
 export const isLoaded = signal(false);
@@ -36,7 +39,7 @@ export const fresh = signal<ReadonlySet<string>>(new Set());
 export const connection = signal<ConnectionState>({ name: 'connecting' });
 export const fault = signal<string | null>(null);
 
-let olderCursor: string | null = null;
+const olderCursor = signal<string | null>(null);
 let view: AbortController | null = null;
 let removals = new Map<string, number>(); // the latest removals: one can arrive before an earlier result of its sample
 let countTimer: ReturnType<typeof setTimeout> | undefined;
@@ -60,18 +63,24 @@ export async function loadOlder(): Promise<void> {
   const opened = view;
   fault.value = null;
   try {
-    const page = await readPage(filter.peek(), olderCursor);
+    const page = await readPage(filter.peek(), olderCursor.peek());
     if (opened !== view) return;
     const added = page.edges.map(({ node }) => node).filter((result) => !isRemoved(result));
     batch(() => {
-      results.value = [...results.value, ...added].slice(0, MAX_RESULTS);
       continueAfter(page);
+      display([...results.value, ...added]);
     });
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
     fault.value = error.message;
   }
-  if (results.value.length === MAX_RESULTS) hasOlder.value = false;
+}
+
+function display(all: readonly Result[]): void {
+  results.value = all.slice(0, MAX_RESULTS);
+  if (all.length <= MAX_RESULTS) return;
+  hasOlder.value = true;
+  olderCursor.value = null; // results before the next page are not displayed
 }
 
 /** Removes the result of a sample that was deleted or superseded. */
@@ -113,7 +122,7 @@ function open(filter: ResultFilter): void {
   removals = new Map();
   let waiting: Result[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const display = () => {
+  const displayWaiting = () => {
     timer = undefined;
     if (stop.aborted) return;
     const known = new Map(results.value.map((result) => [result.id, result.computedAt]));
@@ -125,7 +134,7 @@ function open(filter: ResultFilter): void {
     batch(() => {
       arrived.value += added.length;
       fresh.value = ids;
-      results.value = merge(added.reverse(), results.value.filter(({ id }) => !ids.has(id))).slice(0, MAX_RESULTS);
+      display(merge(added.reverse(), results.value.filter(({ id }) => !ids.has(id))));
     });
     countSoon();
   };
@@ -134,6 +143,7 @@ function open(filter: ResultFilter): void {
     counted.value = 0;
     isLoaded.value = false;
     hasOlder.value = false;
+    olderCursor.value = null;
     fresh.value = new Set();
     fault.value = null;
   });
@@ -151,7 +161,7 @@ function open(filter: ResultFilter): void {
     onResult: (result: Result) => {
       if (isRemoved(result)) return;
       waiting.push(result);
-      timer ??= setTimeout(display, DISPLAY_MILLISECONDS);
+      timer ??= setTimeout(displayWaiting, DISPLAY_MILLISECONDS);
     },
     onRemoval: ({ id, removedAt }: Removal) => {
       removals.set(id, Date.parse(removedAt));
@@ -187,6 +197,6 @@ async function readPage(filter: ResultFilter, after: string | null): Promise<Res
 }
 
 function continueAfter({ pageInfo }: ResultPage): void {
-  olderCursor = pageInfo.endCursor;
+  olderCursor.value = pageInfo.hasNextPage ? pageInfo.endCursor : null;
   hasOlder.value = pageInfo.hasNextPage;
 }

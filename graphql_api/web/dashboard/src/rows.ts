@@ -3,7 +3,7 @@ import { batch, computed, effect, signal, untracked } from '@preact/signals';
 import { order } from './columns.ts';
 import { filter, showsResults } from './filter.ts';
 import { resultsQuery } from './queries.ts';
-import { arrived, fault, hasOlder, loadOlder, removed, results } from './results.ts';
+import { arrived, canLoadOlder, fault, loadOlder, removed, results } from './results.ts';
 import { runQuery, ServerError } from './server.ts';
 import { session } from './session.ts';
 import type { Result, ResultPage } from './types.ts';
@@ -18,7 +18,7 @@ const ordered = signal<{ results: readonly Result[]; isMore: boolean } | null>(n
 
 export const rows = computed(() => (order.value && ordered.value ? ordered.value.results : results.value.slice(0, limit.value)));
 export const isMore = computed(() => {
-  if (!order.value) return results.value.length > limit.value || hasOlder.value;
+  if (!order.value) return results.value.length > limit.value || canLoadOlder.value;
   return limit.value < MAX_ORDERED && (ordered.value?.isMore ?? false);
 });
 
