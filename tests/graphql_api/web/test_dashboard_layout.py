@@ -99,3 +99,23 @@ def assert_fits(dashboard: Dashboard) -> None:
     times = dashboard.run(WIDTHS, "input[type='datetime-local']")
     assert len(times) == 2
     assert all(0 < content <= visible for content, visible in times), times
+
+
+def test_forced_colors_keep_the_colors_of_lines_and_show_what_is_selected(
+    stack: Stack, dashboard: Dashboard, key: str
+) -> None:
+    """A browser replaces all other colors and backgrounds, for users who need a high contrast."""
+    dashboard.command("Emulation.setEmulatedMedia", features=[{"name": "forced-colors", "value": "active"}])
+    dashboard.resize(1440)
+    dashboard.open(stack, f"/?{RANGE}", key=key)
+    dashboard.wait_for(lambda: dashboard.text(".chip") == "mV V")
+
+    dashboard.press(".chip", "mV")
+
+    dots = "return [...document.querySelectorAll('.chip .dot')].map((each) => getComputedStyle(each).backgroundColor)"
+    assert len(set(dashboard.run(dots))) == 2
+    dashboard.wait_for(lambda: dashboard.painted(".plot canvas", like=".chip:nth-child(1) .dot"))
+    outline = "return getComputedStyle(document.querySelector(arguments[0])).outlineStyle"
+    for selected in (".chip[aria-pressed=true]", ".results .displayed"):
+        assert dashboard.run(outline, selected) == "solid"
+    assert dashboard.run(outline, ".results tbody tr:not(.displayed)") == "none"
