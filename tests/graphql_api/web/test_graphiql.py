@@ -127,14 +127,16 @@ def test_the_documentation_is_displayed_after_a_sign_in(stack: Stack, graphiql: 
 
 
 def test_the_page_asks_for_a_key_after_the_end_of_the_session(stack: Stack, graphiql: GraphiQL) -> None:
-    """The server refuses the next operation."""
-    graphiql.open(stack)
-    graphiql.wait_for(lambda: "Signed in as local" in (graphiql.text(".key") or ""))
-    graphiql.command("Network.clearBrowserCookies")
+    """The server refuses the next operation. It closes the WebSocket of a subscription."""
+    for tab in ("LatestResults", "WatchResults"):
+        graphiql.open(stack)
+        graphiql.wait_for(lambda: "Signed in as local" in (graphiql.text(".key") or ""))
+        graphiql.show_tab(tab)
+        graphiql.command("Network.clearBrowserCookies")
 
-    graphiql.play()
+        graphiql.play()
 
-    graphiql.wait_for(lambda: graphiql.text("label[for=key]") == "Enter an API key:")
+        graphiql.wait_for(lambda: graphiql.text("label[for=key]") == "Enter an API key:")
 
 
 def test_a_key_in_the_headers_is_not_kept(stack: Stack, graphiql: GraphiQL) -> None:

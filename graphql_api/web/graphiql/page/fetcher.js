@@ -2,6 +2,7 @@
 //
 // Each failure becomes a GraphQL error with a readable message, because GraphiQL displays GraphQL errors only.
 
+const UNAUTHENTICATED = 4401; // the code with which the server closes a WebSocket
 const address = new URL(location.pathname, location.origin);
 
 async function post(operation, headers) {
@@ -29,7 +30,7 @@ async function post(operation, headers) {
 }
 
 /** Returns an observable. GraphiQL cannot stop an async generator while it waits. */
-function subscribe(operation, connectionParams, createClient) {
+function subscribe(operation, connectionParams, createClient, onUnauthenticated) {
   const url = new URL(address);
   url.protocol = url.protocol.replace('http', 'ws');
   const client = createClient({
@@ -44,7 +45,10 @@ function subscribe(operation, connectionParams, createClient) {
         cursor = response.data?.results?.cursor ?? cursor;
         sink.next(response);
       };
-      const error = (reason) => sink.error(toErrors(reason, cursor));
+      const error = (reason) => {
+        if (reason.code === UNAUTHENTICATED) onUnauthenticated();
+        sink.error(toErrors(reason, cursor));
+      };
       return { unsubscribe: client.subscribe(operation, { ...sink, next, error }) };
     },
   };
@@ -92,7 +96,7 @@ export const createFetcher = (createClient, parse, { opening, onUnauthenticated 
     const definition = selectOperation(request, parse);
     const operation = definition ? { ...request, operationName: definition.name?.value } : request;
     return definition?.operation === 'subscription'
-      ? subscribe(operation, headers, createClient)
+      ? subscribe(operation, headers, createClient, onUnauthenticated)
       : send(operation, headers);
   };
 };
