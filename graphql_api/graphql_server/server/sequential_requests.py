@@ -171,7 +171,11 @@ class SequentialConnection(HTTPConnection):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         if self.slot is not None:
-            self.slot.is_busy = self.is_responding
+            self.slot.is_busy = self.is_responding and not self.flow.write_paused
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._note_body()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -268,8 +272,8 @@ class SequentialConnection(HTTPConnection):
 
     def _note_body(self) -> None:
         """Count the connection as idle while the rest of a body has to arrive, and as busy while the data waits."""
-        if self.slot is None or self.is_in_headers or not self.is_responding:
-            return
+        if self.slot is None or self.is_in_headers or not self.is_responding or self.flow.write_paused:
+            return  # while the client does not read its response, the connection stays idle
         if self.transport.is_reading():
             self.slot.set_idle()
         else:

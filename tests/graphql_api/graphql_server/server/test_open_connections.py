@@ -54,6 +54,22 @@ def test_a_body_that_does_not_arrive_makes_room() -> None:
         assert slow.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
+def test_a_client_that_does_not_read_its_response_makes_room_after_it_has_sent_its_body() -> None:
+    """Otherwise, clients could use all connections until the stall timer ends their responses."""
+    head = b"POST /duplex HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n"
+    with running(limits=Limits(max_connections_per_address=2)) as service, contextlib.ExitStack() as opened:
+        stuck = [opened.enter_context(connection(service)) for _ in range(2)]
+        for client in stuck:
+            client.sendall(head)
+            received = 0
+            while received < 65536:  # the body of the response is larger than all buffers
+                received += len(client.recv(65536))
+            client.sendall(b"{")
+
+        for _ in range(2):
+            assert _is_served(opened.enter_context(connection(service)))
+
+
 def test_connections_are_refused_if_all_others_are_busy() -> None:
     """The response names the limit. Responses in progress are not ended for a new connection."""
     with running(limits=Limits(max_connections_per_address=3)) as service, contextlib.ExitStack() as opened:
