@@ -75,7 +75,7 @@ class KeyManager:
         if len(keys) - len(ended) >= max_keys:
             description = f"a submitter has at most {max_keys:,} valid keys; revoke keys that are not used"
             raise refusal("max_api_keys_per_submitter", description, RETRY_SECONDS)
-        for _, key_digest in ended[: len(keys) - max_keys + 1]:
+        for _, key_digest in ended[: max(0, len(keys) - max_keys + 1)]:  # `keys` lacks damaged documents
             await self._store.delete(key_digest)
 
     async def store(self, key: str, stored: ApiKey, *, actor: str = OPERATOR) -> None:

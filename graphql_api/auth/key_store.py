@@ -97,7 +97,7 @@ class KeyStore:
     async def read_all(self, submitter: str | None, digest_prefix: str = "") -> dict[str, ApiKey]:
         """Return the API keys of a submitter, or of all submitters, whose digest starts with a prefix, by digest.
 
-        A damaged document is logged and left out. The API refuses its key.
+        A damaged document is logged and left out. Requests with its key fail.
         """
         query = _query(submitter)
         if digest_prefix:

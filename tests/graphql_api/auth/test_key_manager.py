@@ -16,6 +16,7 @@ from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.limits import KeyLimits
 from storage.documents import RateLimited, Unavailable
+from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.messages import Write
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
@@ -151,6 +152,19 @@ async def test_a_new_key_replaces_only_the_oldest_ended_key(keys: Keys) -> None:
     left = {key_digest for key_digest, _ in await manager.select(submitter="rotates")}
     assert left > {key_digest for key_digest, _ in created[1:]}
     assert created[0][0] not in left
+
+
+async def test_damaged_keys_are_not_replaced_by_ended_keys(keys: Keys, own_firestore: Firestore) -> None:
+    """They count towards the limit. Many of them deleted ended keys for which there was room."""
+    manager = KeyManager(keys.store, keys.audit_log, max_keys=5)
+    created = [(await manager.create("damages", SCOPES, lifetime=EXPIRED))[1] for _ in range(3)]
+    damaged = [own_firestore.name(f"api_keys/damaged-{number}") for number in range(3)]
+    await own_firestore.commit([encoding.to_write(name, {"submitter": "damages"}) for name in damaged])
+
+    _, new = await manager.create("damages", SCOPES)
+
+    left = {key_digest for key_digest, _ in await manager.select(submitter="damages")}
+    assert left == {new[0], *(key_digest for key_digest, _ in created)}
 
 
 async def test_an_operator_can_create_more_keys(keys: Keys) -> None:
