@@ -44,15 +44,17 @@ class SteadyClock:
         current, offset = elapsed(), wall() - elapsed()
         self._offset = offset if saved is None else min(offset, saved - current)
         self._stepped_at = current if offset - self._offset > MAX_DRIFT_SECONDS * _SECOND else None
+        self._last_offset = offset
 
     def now(self) -> int:
         """Return the time."""
         current = self._elapsed()
         offset = self._wall() - current
-        step = offset - self._offset
+        step, new_step = offset - self._offset, offset - self._last_offset
+        self._last_offset = offset
         if step <= MAX_DRIFT_SECONDS * _SECOND:
             self._follow(offset, step)
-        elif self._stepped_at is None:
+        elif self._stepped_at is None or new_step > MAX_DRIFT_SECONDS * _SECOND:  # each step gets an hour of its own
             self._stepped_at = current
             logger.warning(
                 "The machine's clock was set forward by %.1f s. Documents and versions do not expire earlier, unless "

@@ -85,6 +85,20 @@ def test_a_clock_that_is_wrong_at_the_start_is_followed_after_an_hour() -> None:
     assert times == [START - HOUR, START - SECOND, START + HOUR + 2 * DAY]
 
 
+def test_a_step_in_the_first_hour_of_a_process_is_followed_an_hour_later() -> None:
+    """After a usual restart, the saved time is some seconds old. This hour does not count for a later step."""
+    machine = Machine()
+    steady = machine.steady_clock(saved=START - 10 * SECOND)
+    ahead = []
+    for minute in (0, 55, 60, 114, 115):
+        machine.elapsed = minute * 60 * SECOND
+        if minute == 55:
+            machine.step += 2 * DAY
+        ahead.append(steady.now() - START - machine.elapsed)
+
+    assert ahead == [-10 * SECOND] * 4 + [2 * DAY]
+
+
 def test_a_clock_that_is_behind_the_saved_time_is_followed_at_once() -> None:
     """The saved time was wrong, or the clock is wrong now. Documents then expire later."""
     machine = Machine()
