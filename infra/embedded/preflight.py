@@ -172,3 +172,11 @@ def create_empty(folder: Path) -> None:
         folder.mkdir(mode=0o700)
     except OSError as error:
         raise PreflightError(f"cannot empty the scratch folder {folder}: {error}") from error
+
+
+def is_private(folder: Path) -> bool:
+    """Return whether a folder exists and belongs to this user. Another user can create a deleted one in /dev/shm."""
+    with contextlib.suppress(FileNotFoundError):
+        status = folder.lstat()
+        return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+    return False

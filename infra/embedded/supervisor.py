@@ -25,7 +25,7 @@ from infra.embedded.child import Child
 from infra.embedded.guarded import PIPE_VARIABLE
 from infra.embedded.instances import Instance
 from infra.embedded.logs import Logs
-from infra.embedded.preflight import PreflightError, create_empty
+from infra.embedded.preflight import PreflightError, create_empty, is_private
 from infra.embedded.probes import wait_until_ready, wait_until_silent
 from infra.embedded.stack_file.stack import Stack
 from infra.embedded.watchdog import Watchdog
@@ -190,13 +190,14 @@ class Supervisor:
         With the default `RemoveIPC=yes`, systemd deletes the files of a user in /dev/shm at the end of a login.
         """
         folder = self._stack.scratch_folder
-        if folder is None or folder.exists():
+        if folder is None or is_private(folder):
             return
-        self._log_error(f"the scratch folder {folder} was deleted; restarting all processes")
         try:
             create_empty(folder)
         except PreflightError as error:
             self._log_error(str(error))
+            return
+        self._log_error(f"the scratch folder {folder} was deleted; restarting all processes")
         for child in self._children.values():
             if not child.exited.done():
                 child.send_signal(signal.SIGTERM)
