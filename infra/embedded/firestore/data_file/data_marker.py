@@ -41,6 +41,15 @@ class DataMarker:
         self._position = 0
         self._failed = False
 
+    @classmethod
+    def of(cls, path: Path) -> "DataMarker":
+        """Return the marker of the file that `path` names. An earlier release has written it beside a link."""
+        marker, earlier = cls(path.resolve()), cls(path)
+        if path.is_symlink() and not marker.exists() and (mark := earlier.read()) is not None:
+            marker.write(mark)
+            earlier.remove()
+        return marker
+
     def exists(self) -> bool:
         """Return whether the marker exists. The data file must then contain data."""
         return self.path.exists()

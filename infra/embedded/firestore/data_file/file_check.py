@@ -30,6 +30,17 @@ def log_of(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
 
+def resolve(path: Path) -> Path:
+    """Return the file that a link names. Raise `UnusableFile` if it does not exist: its disk may not be mounted."""
+    target = path.resolve()
+    if path.is_symlink() and not target.exists():
+        raise UnusableFile(
+            f"{path} is a link to {target}, which does not exist: mount its disk. For a new database, create an empty "
+            f"file: touch {target}"
+        )
+    return target
+
+
 def check(path: Path, marker: DataMarker | None) -> int:
     """Return the format version of a file, or 0 for a new file. Raise `UnusableFile`.
 

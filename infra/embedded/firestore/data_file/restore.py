@@ -49,7 +49,7 @@ def restore(backup: Path, path: Path) -> Path | None:
 
 def accept_loss(path: Path) -> str:
     """Let the server start with the present content of a file. Return a description of it. Raise `UnusableFile`."""
-    path = path.resolve()
+    marker, path = DataMarker.of(path), path.resolve()
     lock = LockFile(path)
     try:
         try:
@@ -57,7 +57,7 @@ def accept_loss(path: Path) -> str:
                 file_check.check(path, None)
             else:
                 _move_aside(path)
-            mark = _mark(path, DataMarker(path))
+            mark = _mark(path, marker)
         except sqlite3.DatabaseError as error:
             raise file_check.unreadable(path, error) from error
         return "the file is empty" if mark is None else f"the file ends at change {mark.sequence}"

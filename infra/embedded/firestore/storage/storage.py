@@ -56,7 +56,7 @@ class Storage:
         admission: Callable[[IndexRegistry], Admission] | None = None,
         max_log_bytes: int = MAX_LOG_BYTES,
     ) -> None:
-        self.path = path = path.resolve()  # the lock and the log are next to the file that a link names
+        self.path = file_check.resolve(path)  # the lock and the log are next to the file that a link names
         self.version_retention_seconds = version_retention_seconds
         self.creates_indexes = creates_indexes
         self._max_log_bytes = max_log_bytes
@@ -64,19 +64,19 @@ class Storage:
         self._registry = IndexRegistry(definitions or Definitions())
         self.group_commits = 0
         self.observers: list[Callable[[list[Change]], None]] = []
-        self._lock_file = LockFile(path)
-        self._marker = DataMarker(path)
-        self.reserve = ReserveFile(path)
-        self.health = DiskHealth(path)
+        self._marker = DataMarker.of(path)
+        self._lock_file = LockFile(self.path)
+        self.reserve = ReserveFile(self.path)
+        self.health = DiskHealth(self.path)
         try:
             self._connection = self._open()
         except sqlite3.DatabaseError as error:
             self._lock_file.close()
-            raise file_check.unreadable(path, error) from error
+            raise file_check.unreadable(self.path, error) from error
         except BaseException:
             self._lock_file.close()
             raise
-        self._descriptor = os.open(path, os.O_RDONLY)
+        self._descriptor = os.open(self.path, os.O_RDONLY)
         self.reserve.create()
         settings = dict(self._connection.execute("SELECT name, value FROM settings").fetchall())
         sequence, commit_time = versions.newest(self._connection)
@@ -87,7 +87,7 @@ class Storage:
         """Changes up to this sequence may have been pruned."""
         self._changed = asyncio.Event()
         self._readers = Readers(self._connect)
-        checkpoints = AutomaticCheckpoints(self._connection, path, max_log_bytes)
+        checkpoints = AutomaticCheckpoints(self._connection, self.path, max_log_bytes)
         own_admission = None if admission is None else admission(self._registry)
         self._writer = Writer(
             self._connection,
@@ -99,7 +99,7 @@ class Storage:
             on_commit=self._publish,
             on_rollback=self._load_catalog_and_indexes,
         )
-        self._checkpointer = Checkpointer(self._connect(), path, checkpoints.limit_log)
+        self._checkpointer = Checkpointer(self._connect(), self.path, checkpoints.limit_log)
         self._index_builder = IndexBuilder(
             self.catalog, self._registry, self.execute, self.read, lambda: self.group_commits
         )

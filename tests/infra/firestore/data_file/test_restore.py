@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from infra.embedded.firestore.data_file import restore
+from infra.embedded.firestore.data_file.data_marker import DataMarker
+from infra.embedded.firestore.data_file.file_format import UnusableFile
 from infra.embedded.firestore.data_file.lock_file import StorageInUse
 from infra.embedded.firestore.storage.storage import Storage
 from tests.infra.firestore.data_file.data_files import archive, empty, halve, log_of, overwrite, refusal, use, write
@@ -154,6 +156,35 @@ async def test_a_link_does_not_hide_that_a_file_is_in_use(tmp_path: Path) -> Non
     with pytest.raises(StorageInUse):
         restore.accept_loss(link)
     await storage.close()
+
+
+async def test_a_link_to_a_file_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    """Its disk may not be mounted. New commits would be stored in the empty folder of the mount point."""
+    link = tmp_path / "firestore.sqlite"
+    link.symlink_to(tmp_path / "disk" / "firestore.sqlite")
+    (tmp_path / "disk").mkdir()
+
+    with pytest.raises(UnusableFile, match="mount its disk"):
+        Storage(link)
+
+    link.readlink().touch()
+    await Storage(link).close()
+
+
+def test_the_marker_of_an_earlier_release_beside_a_link_counts(
+    own: FirestoreProcess, ended: Path, tmp_path: Path
+) -> None:
+    """It says that the file had data."""
+    link = tmp_path / "link.sqlite"
+    use(own, ended)
+    link.symlink_to(own.data)
+    DataMarker(own.data).path.replace(DataMarker(link).path)
+    empty(own.data)
+
+    with pytest.raises(UnusableFile, match="had data"):
+        Storage(link)
+    assert DataMarker(own.data).exists()
+    assert not DataMarker(link).exists()
 
 
 def test_a_restore_replaces_the_file_that_a_link_names(own: FirestoreProcess, ended: Path, tmp_path: Path) -> None:
