@@ -17,6 +17,7 @@ from tests.load import stack_processes
 from tests.load.firestore_client import Firestore, StructuredQuery, Target
 from tests.load.plan import Plan, median
 from tests.load.process import Busy, Failed
+from tests.load.table import digits
 
 TOGETHER = 500
 """Writes in one BatchWrite."""
@@ -214,7 +215,7 @@ async def _at_once(server: Server, work: Callable[[Firestore], Awaitable[None]])
 
 def _median_time(seconds: list[float]) -> Measure:
     seconds.sort()
-    return Measure(seconds[len(seconds) // 2], f"p99 {seconds[len(seconds) * 99 // 100] * 1000:.3g} ms")
+    return Measure(seconds[len(seconds) // 2], f"p99 {digits(seconds[len(seconds) * 99 // 100] * 1000)} ms")
 
 
 def _expect_count(server: Server, collection: str, acknowledged: int) -> None:

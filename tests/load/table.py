@@ -27,7 +27,7 @@ class Figure:
 
     def __str__(self) -> str:
         """Format the figure with three or four digits."""
-        return f"{_digits(self.value)} {self.unit}" + (f" ({self.note})" if self.note else "")
+        return f"{digits(self.value)} {self.unit}" + (f" ({self.note})" if self.note else "")
 
     def times_better_than(self, other: "Figure") -> float:
         """Return how many times better this figure is."""
@@ -73,14 +73,14 @@ class Row:
         if self.figure is None:
             return []
         known = {name: figure for name, figure in self.baselines.items() if isinstance(figure, Figure)}
-        own = [f"{_digits(self.figure.value)} {self.figure.note}"] if self.figure.unit == RATIO else []
-        return own + [f"{self.figure.times_better_than(figure):.2g} x {name}" for name, figure in known.items()]
+        own = [f"{digits(self.figure.value)} {self.figure.note}"] if self.figure.unit == RATIO else []
+        return own + [f"{_ratio(self.figure, figure)} x {name}" for name, figure in known.items()]
 
     def _compared(self, figure: Figure, name: str) -> str:
         baseline = self.baselines.get(name, "")
         if isinstance(baseline, str):
             return baseline
-        return f"{baseline} [x {figure.times_better_than(baseline):.2g}]"
+        return f"{baseline} [x {_ratio(figure, baseline)}]"
 
 
 HEADINGS = ["What", "Dropzone", *BASELINES, "To reach"]
@@ -108,7 +108,13 @@ def markdown(rows: Iterable[Row]) -> str:
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
-def _digits(value: float) -> str:
+def digits(value: float) -> str:
+    """Return a figure with three digits, or as an integer if it has more."""
     if value >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}"
+
+
+def _ratio(figure: Figure, baseline: Figure) -> str:
+    times = figure.times_better_than(baseline)
+    return f"{times:,.0f}" if times >= 100 else f"{times:.2g}"
