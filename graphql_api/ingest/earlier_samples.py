@@ -124,8 +124,7 @@ class EarlierSamples:
         expire_at = encoding.to_datetime(marks[0].update.fields["expire_at"].timestamp_value)
         writes = []
         for path in Upload(submitter, earlier_id, int(str(stored["chunks"])), upload_id).chunk_paths():
-            write = encoding.to_write(self._firestore.name(path), {"expire_at": expire_at})
-            write.update_mask.field_paths.append("expire_at")
+            write = encoding.to_partial_write(self._firestore.name(path), {"expire_at": expire_at})
             write.current_document.exists = True
             writes.append(write)
         for outcome in await self._writer.write_all(writes, submitter):

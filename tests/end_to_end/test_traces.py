@@ -241,7 +241,9 @@ def test_processes_that_stop_export_their_last_spans(tmp_path: Path, receiver: R
         eventually(lambda: acknowledged.search(stack.get("/metrics").text), lambda: stack.get("/metrics").text)
         assert receiver.spans(trace_id) == []
 
-        for pid in (stack.api_pid(), stack.function_pid(), stack.firestore_pid()):
-            os.kill(pid, signal.SIGTERM)
-
-        trace(receiver, trace_id, "POST /samples", "commit", WRITE, "compute", "deliver on_sample_written")
+        os.kill(stack.api_pid(), signal.SIGTERM)
+        trace(receiver, trace_id, "POST /samples", "commit", WRITE)
+        os.kill(stack.function_pid(), signal.SIGTERM)
+        trace(receiver, trace_id, "compute")
+        os.kill(stack.firestore_pid(), signal.SIGTERM)
+        trace(receiver, trace_id, "deliver on_sample_written")

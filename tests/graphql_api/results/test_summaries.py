@@ -106,7 +106,7 @@ def test_groups_are_in_alphabetical_order(stack: Stack, filters: dict[str, Any])
 
     def groups() -> Any:
         found = stack.graphql(query, {"filter": filters}, key=key)
-        is_complete = found["resultsSummary"]["results"] == len(sites)
+        is_complete = found["resultsSummary"]["results"] == len(sites) == len(found["resultsOverTime"])
         return is_complete and [found["resultsSummary"]["groups"], found["resultsOverTime"]]
 
     expected = [{"labels": labels} for labels in ([], [{"value": "a"}], [{"value": "b"}], [{"value": "c"}])]

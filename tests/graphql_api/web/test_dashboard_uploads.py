@@ -216,7 +216,7 @@ def test_a_retry_keeps_the_outcomes_of_all_lines(own_stack: Stack, dashboard: Da
     stack = own_stack
     dashboard.open(stack)
     os.kill(stack.function_pid(), signal.SIGSTOP)
-    dashboard.throttle(bytes_per_second=1_500_000)
+    dashboard.throttle(bytes_per_second=300_000)
     dashboard.drop(lines(tmp_path, 50))
     dashboard.wait_for(lambda: re.fullmatch(r"\d+ pending", dashboard.text(".outcome") or ""))
     dashboard.set_offline(True)
