@@ -34,6 +34,8 @@ SENSORS = 50
 MAX_PAGE_SECONDS = 0.015
 TOGETHER = 500
 LABELS = {"site": "zurich", "unit": "V"}
+STORED_LABELS = {"site": "zurich", "unit": "degC"}
+"""The labels of the samples that are deleted."""
 LATEST = '{ latestResults(groupBy: ["sensor"]) { id mean } }'
 FILTERED = (
     '{ results(first: 50, filter: {labels: [{name: "site", value: "zurich"}, {name: "sensor", value: "sensor_7"}]})'
@@ -123,7 +125,7 @@ async def _delete_and_submit(
 ) -> tuple[float, list[float]]:
     """Return the time of the deletion, and the times of the submits meanwhile."""
     admin, submitter = await Connection.open(port, headers), await Connection.open(port, headers)
-    pairs = [{"name": name, "value": value} for name, value in LABELS.items()]
+    pairs = [{"name": name, "value": value} for name, value in STORED_LABELS.items()]
     latencies: list[float] = []
     started = time.perf_counter()
     answer = await admin.graphql(json.dumps({"query": DELETE, "variables": {"labels": pairs}}).encode())
@@ -158,11 +160,11 @@ async def _store_series(address: str) -> None:
 async def _store_samples(address: str, count: int) -> None:
     """Store results, and the samples that are to be deleted, as API and function write them."""
     async with Firestore.connect(address, stack_processes.PROJECT) as firestore:
-        example = received_sample(samples.sample(VALUES), submitter=SUBMITTER, default_labels=LABELS).header
+        example = received_sample(samples.sample(VALUES), submitter=SUBMITTER, default_labels=STORED_LABELS).header
         for start in range(0, count, TOGETHER // 2):
             writes = []
             for number in range(start, min(count, start + TOGETHER // 2)):
-                key, given = f"labelled-{number}", {**LABELS, "sensor": f"sensor_{number % SENSORS}"}
+                key, given = f"labelled-{number}", {**STORED_LABELS, "sensor": f"sensor_{number % SENSORS}"}
                 if number < MAX_DELETED:
                     sample_id = document_paths.keyed_sample_id(SUBMITTER, key)
                     header: Header = replace(example, id=sample_id, labels=given)
