@@ -56,26 +56,15 @@ async def complete_handshakes(target: Target) -> None:
     await repeat(target, 64, act)
 
 
-async def idle_handshakes(first: bytes, target: Target) -> None:
-    """Send the start of a handshake over 2,000 connections, and wait."""
-
-    async def act() -> None:
-        async with target.connection() as (reader, writer):
-            writer.write(first)
-            await reader.read()
-
-    await repeat(target, 2_000, act)
-
-
-async def not_handshakes(data: bytes, target: Target) -> None:
-    """Send data that is not a handshake over 64 connections."""
+async def incomplete_handshakes(connections: int, data: bytes, target: Target) -> None:
+    """Send data that is not a whole handshake over many connections, and wait until the server closes them."""
 
     async def act() -> None:
         async with target.connection() as (reader, writer):
             writer.write(data)
             await reader.read()
 
-    await repeat(target, 64, act)
+    await repeat(target, connections, act)
 
 
 _FULL_RECORD = _HANDSHAKE_RECORD + _MAX_RECORD_BYTES.to_bytes(2, "big")
@@ -91,6 +80,7 @@ _GARBAGE = {
 add("tls_handshakes_in_bursts", handshakes_in_bursts, has_tls=True, is_short=True)
 add("tls_handshakes_completed", complete_handshakes, has_tls=True)
 for _name, _first in {"silent": b"", "half_a_record": _FULL_RECORD + bytes(100)}.items():
-    add(f"tls_handshakes_{_name}", partial(idle_handshakes, _first), has_tls=True)
+    add(f"tls_handshakes_{_name}", partial(incomplete_handshakes, 2_000, _first), has_tls=True)
 for _name, _data in _GARBAGE.items():
-    add(f"tls_{_name}", partial(not_handshakes, _data), has_tls=True, is_short=_name == "records_of_random_data")
+    _is_short = _name == "records_of_random_data"
+    add(f"tls_{_name}", partial(incomplete_handshakes, 64, _data), has_tls=True, is_short=_is_short)

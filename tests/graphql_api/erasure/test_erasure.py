@@ -4,13 +4,8 @@ import json
 import subprocess
 import sys
 
-import pytest
-
 from graphql_api.auth.secret_text import digest
-from graphql_api.erasure.__main__ import main
 from storage.documents import document_paths
-from storage.firestore import client
-from tests.ports import free_port
 from tests.stack import FIXTURE, Stack, eventually
 
 GONE, KEPT = "erasure-gone", "erasure-kept"
@@ -88,14 +83,3 @@ def test_a_submitter_is_erased_and_others_are_not(stack: Stack) -> None:
     collections = {name.split("/")[-2] for name in kept}
     assert erased.keys() >= collections
     assert collections >= {*OTHER_COLLECTIONS, "api_keys", "audit_log", "chunks", "deletions", "results", "samples"}
-
-
-def test_an_unreachable_firestore_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command does not wait as long as for a read."""
-    address = f"127.0.0.1:{free_port()}"
-    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", address)
-    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "unreachable")
-    monkeypatch.setattr(client, "CONNECT_SECONDS", 0.1)
-
-    with pytest.raises(SystemExit, match=rf"^error: cannot connect to Firestore at {address} within 0.1 s"):
-        main(["--submitter", GONE, "--yes"])
