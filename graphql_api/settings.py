@@ -282,7 +282,9 @@ def _reject_unknown(environ: Mapping[str, str]) -> None:
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in known:
             [nearest] = get_close_matches(name, sorted(known), n=1, cutoff=0.0)
-            raise ValueError(f"{name} is not a setting; did you mean {nearest}? All settings are in README.md.")
+            raise ValueError(
+                f"{name} is not a setting; did you mean {nearest}? docs/configuration.md lists all settings."
+            )
 
 
 def main() -> None:

@@ -150,7 +150,7 @@ variable "api" {
 }
 
 variable "api_settings" {
-  description = "Further settings of the API: environment variables of README.md, section Configuration, such as `DROPZONE_DEFAULT_TIME_ZONE`."
+  description = "Further settings of the API: environment variables of docs/configuration.md, such as `DROPZONE_DEFAULT_TIME_ZONE`."
   type        = map(string)
   default     = {}
   nullable    = false

@@ -11,7 +11,8 @@ from dropzone.command.app import SETTINGS, misspelled_setting
 from tests.client.conftest import Start
 from tests.stack import Stack
 
-DOCUMENTED = set(re.findall(r"`(DROPZONE_[A-Z_]+)`", Path("README.md").read_text()))
+DOCUMENTS = ("docs/clients.md", "docs/configuration.md")
+DOCUMENTED = {name for path in DOCUMENTS for name in re.findall(r"`(DROPZONE_[A-Z_]+)`", Path(path).read_text())}
 
 
 def test_settings_of_the_server_are_accepted() -> None:

@@ -18,7 +18,7 @@ from tests.stack import FIXTURE, Stack, eventually
 
 LABELS = {"route", "method", "status", "state", "code", "limit", "le", "outcome", "process", "trigger", "version"}
 LABELS |= {"python_version"}
-DOCUMENTS = ("README.md", "infra/embedded/README.md", "infra/embedded/firestore/README.md")
+DOCUMENTS = ("docs/observability.md", "infra/embedded/README.md", "infra/embedded/firestore/README.md")
 UNITS = re.compile(r"_(milliseconds|minutes|hours|kilobytes|kib|mib|megabytes)(_|$)")
 
 

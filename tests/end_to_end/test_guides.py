@@ -1,4 +1,4 @@
-"""The commands and settings of README are correct."""
+"""The commands of README and of the guides are correct, and the guides list all settings and endpoints."""
 
 import os
 import re
@@ -17,10 +17,10 @@ from graphql_api.settings import CLIENT_SETTINGS, FUNCTION_SETTINGS, STACK_SETTI
 from tests.stack import Stack
 from triggers.settings import Settings as FunctionSettings
 
-README = Path("README.md").read_text()
-SECURITY = Path("docs/security.md").read_text()
+README, API, CLIENTS = (Path(name).read_text() for name in ("README.md", "docs/api.md", "docs/clients.md"))
+SETTINGS = Path("docs/configuration.md").read_text() + Path("docs/security.md").read_text()
 STACK = tomllib.loads(Path("infra/embedded/stack.toml").read_text())
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+BLOCKS = re.findall(r"```sh\n(.*?)```", README + API + CLIENTS, re.DOTALL)
 
 
 def test_the_commands_print_the_documented_output(own_stack: Stack) -> None:
@@ -44,8 +44,8 @@ def test_the_commands_print_the_documented_output(own_stack: Stack) -> None:
 
 
 def test_the_python_examples_define_what_they_use() -> None:
-    """A reader can paste each of them into a file. The second one uses the key of the first one."""
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    """A reader can paste each of them into a file. The last one uses the key of the one before it."""
+    blocks = re.findall(r"```python\n(.*?)```", README + CLIENTS, re.DOTALL)
     ruff = str(Path(sys.executable).with_name("ruff"))
 
     for block in blocks:
@@ -53,12 +53,12 @@ def test_the_python_examples_define_what_they_use() -> None:
         checked = subprocess.run(command, input=block, capture_output=True, text=True, check=False)
         assert checked.returncode == 0, checked.stdout
 
-    assert len(blocks) == 2
+    assert len(blocks) == 3
 
 
 def test_every_setting_is_listed_with_its_default() -> None:
-    """README and docs/security.md list the settings of the API, the function and the stack, and no others."""
-    listed = dict(re.findall(r"^\| `(DROPZONE_\w+)` \| (?:`([^`]*)`)?[^|]*\|", README + SECURITY, re.MULTILINE))
+    """docs/configuration.md and docs/security.md list the settings of all processes, and no others."""
+    listed = dict(re.findall(r"^\| `(DROPZONE_\w+)` \| (?:`([^`]*)`)?[^|]*\|", SETTINGS, re.MULTILINE))
     own = [field for field in (*fields(Settings), *fields(Limits)) if field.name != "limits"]
     defaults = {f"DROPZONE_{field.name.upper()}": str(field.default) for field in own}
     defaults |= {f"DROPZONE_{name.upper()}": str(value) for name, value in STACK["settings"].items()}
@@ -68,25 +68,25 @@ def test_every_setting_is_listed_with_its_default() -> None:
 
 
 def test_the_api_knows_the_settings_of_the_other_processes() -> None:
-    """It rejects unknown names, so its lists must be complete. README documents all of them."""
+    """It rejects unknown names, so its lists must be complete. The documents list all of them."""
     stack_only = set(STACK["settings"]) - set(Settings.names())
-    variables = set(re.findall(r"`DROPZONE_(\w+)`", README + SECURITY)) - {"URL", "KEY", "LOGIN_SECRET"}
+    variables = set(re.findall(r"`DROPZONE_(\w+)`", SETTINGS)) - {"URL", "KEY", "LOGIN_SECRET"}
 
     assert set(STACK_SETTINGS) == stack_only
     assert {name.upper() for name in (*STACK_SETTINGS, *FUNCTION_SETTINGS, *Settings.names())} == variables
     others = {*Settings.names(), *STACK_SETTINGS}
     only_function = [field.name for field in fields(FunctionSettings) if field.name not in others]
     assert list(FUNCTION_SETTINGS) == only_function
-    assert {f"DROPZONE_{name.upper()}" for name in CLIENT_SETTINGS} <= set(re.findall(r"DROPZONE_[A-Z_]+", README))
+    assert {f"DROPZONE_{name.upper()}" for name in CLIENT_SETTINGS} <= set(re.findall(r"DROPZONE_[A-Z_]+", CLIENTS))
 
 
 def test_every_endpoint_is_listed() -> None:
-    """README lists the path of each route."""
+    """docs/api.md lists the path of each route."""
     routes = [endpoint.route for endpoint in create_app(Settings()).state.endpoints]
     paths = {route.path for route in routes if isinstance(route, Route | WebSocketRoute)}
-    listed = set(re.findall(r"`(?:GET |POST )?(/[^` ]*)`", README))
+    listed = set(re.findall(r"`(?:GET |POST )?(/[^` ]*)`", API))
 
-    assert paths <= listed, f"README does not list {paths - listed}"
+    assert paths <= listed, f"docs/api.md does not list {paths - listed}"
 
 
 @pytest.mark.parametrize("command", ["infra.embedded", "graphql_api"])
@@ -101,5 +101,6 @@ def test_an_unknown_setting_is_rejected_at_start(command: str) -> None:
     assert refused.returncode == 1
     assert (refused.stdout, refused.stderr) == (
         "",
-        "error: DROPZONE_API_PROT is not a setting; did you mean DROPZONE_API_PORT? All settings are in README.md.\n",
+        "error: DROPZONE_API_PROT is not a setting; did you mean DROPZONE_API_PORT? "
+        "docs/configuration.md lists all settings.\n",
     )
