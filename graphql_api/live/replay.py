@@ -28,7 +28,7 @@ from storage.documents import document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 
-_PAGE_SIZE = 100  # larger pages need too much memory: docs/performance.md#under-attack
+_PAGE_SIZE = 100  # larger pages need too much memory: docs/measurements/attacks.md
 _MAX_CACHED_PAGES = 12
 _PAGE_END_RATIO = 10
 """On average, one of this number of documents can end a full page. A hash of the name selects these documents."""

@@ -6,8 +6,8 @@ them at once. A connection that is already reset is therefore dropped before mem
 
 Two kinds of connections wait in queues of their own: connections that their clients have closed for sending, and
 connections that have already received much data. Each iteration opens one connection of each queue. Reading much data
-takes long, so clients that upload would delay all other new clients (measured in docs/performance.md, section `Under
-attack`). With TLS, no client sends much data before its connection is open, so the second queue stays empty.
+takes long, so clients that upload would delay all other new clients (measured in docs/measurements/attacks.md). With
+TLS, no client sends much data before its connection is open, so the second queue stays empty.
 """
 
 import asyncio

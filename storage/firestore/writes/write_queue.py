@@ -19,7 +19,7 @@ from storage.firestore.messages import Write, WriteResult
 MAX_BATCH_BYTES = 9 * 2**20
 
 MIN_SHARE_WRITES = 4
-"""The smallest share. Measured: docs/performance.md#under-attack."""
+"""The smallest share. Measured: docs/measurements/attacks.md."""
 
 QUICK_RATIO = 3
 """A call that takes no longer than this multiple of the quickest call is quick. Firestore can be distant."""
