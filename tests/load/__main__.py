@@ -21,6 +21,7 @@ from tests.load.rows import (
     end_to_end,
     flood,
     function,
+    growth,
     labels,
     large,
     scale,
@@ -31,7 +32,7 @@ from tests.load.rows import (
     tokens,
     traces,
 )
-from tests.load.rows.results import growth
+from tests.load.rows.results import pages
 from tests.load.table import Row
 
 GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {
@@ -50,10 +51,11 @@ GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "traces": traces.traces,
     "clients": submits.growth_with_clients,
     "values": submits.growth_with_values,
-    "results": growth.growth_with_results,
+    "results": pages.pages,
     "labels": labels.labelled,
     "subscribers": subscribers.subscribers,
     "firestore": documents.embedded_firestore,
+    "growth": growth.growth,
 }
 
 SHORT_GROUPS = ("submits", "streams", "end-to-end", "million", "function", "firestore", "start", "latency")

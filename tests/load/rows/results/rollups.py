@@ -26,8 +26,8 @@ QUERIES = {
 }
 
 
-def summaries(plan: Plan, commands: Commands, url: str, headers: Mapping[str, str], stored: int) -> Iterator[Row]:
-    """Build the rollups of `stored` results, and measure summaries of all of them."""
+def build(commands: Commands) -> tuple[int, float]:
+    """Build all rollups, if there are enough results. Return the number of results that were read, and the seconds."""
     read, seconds = 0, 0.0
     for _ in range(MAX_RUNS):
         started = time.perf_counter()
@@ -38,6 +38,12 @@ def summaries(plan: Plan, commands: Commands, url: str, headers: Mapping[str, st
         if report["finished"]:
             break
         time.sleep(1)  # rollups wait until no more results arrive
+    return read, seconds
+
+
+def summaries(plan: Plan, commands: Commands, url: str, headers: Mapping[str, str], stored: int) -> Iterator[Row]:
+    """Build the rollups of `stored` results, and measure summaries of all of them."""
+    read, seconds = build(commands)
     if read < stored:
         raise Failed(f"the rollups have {read:,} results of {stored:,}")
     yield Row(f"rollups of {stored:,} results: build", Figure(read / seconds, "results/s"))

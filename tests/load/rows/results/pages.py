@@ -53,7 +53,7 @@ MIN_EXPORTED = 20_000
 """The goal for the rows that an export sends in a second."""
 
 
-def growth_with_results(plan: Plan) -> Iterator[Row]:
+def pages(plan: Plan) -> Iterator[Row]:
     """Measure pages of 50 and counts with up to 1,000,000 stored results, and then what reads all or many of them."""
     placement = plan.placement
     with stack_processes.firestore(plan.new_folder("results"), placement.other) as (commands, _):
