@@ -33,6 +33,7 @@ from storage.documents import (
     kept_document,
     labels,
 )
+from storage.documents.stored_fields import read_optional_text
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, InvalidWrite, PreconditionFailed
@@ -123,11 +124,8 @@ class ResultStore:
         problem = Problem("$", reason, ProblemCode.GIVEN_UP)
         fields.setdefault("submitted_at", update_time)
         failed = Result.failed(submitter, sample_id, version, fields, problem)
-        superseded_by = fields.get("superseded_by")
         result = replace(
-            failed,
-            labels=labels.from_fields(fields),
-            superseded_by=None if superseded_by is None else str(superseded_by),
+            failed, labels=labels.from_fields(fields), superseded_by=read_optional_text(fields, "superseded_by")
         )
         return result if await self.write(result) else None
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import is_secret, new_secret
 from graphql_api.limits import KeyLimits
+from storage.documents.stored_fields import read_optional_time
 
 KEY_PREFIX = "dz_"
 
@@ -54,7 +55,7 @@ class ApiKey:
     def from_fields(cls, fields: Mapping[str, object]) -> "ApiKey":
         """Read the fields of a stored document. Raises `TypeError` if they are not an API key."""
         created, expires, revoked, last_used, rotated, expires_before_rotation = (
-            _time(fields.get(name))
+            read_optional_time(fields, name)
             for name in ("created", "expires", "revoked", "last_used", "rotated", "expires_before_rotation")
         )
         scopes = fields["scopes"]
@@ -98,10 +99,6 @@ def new_key() -> str:
 def is_key(text: str) -> bool:
     """Return whether `text` has the form of a key, and a correct checksum."""
     return is_secret(text, KEY_PREFIX)
-
-
-def _time(value: object) -> datetime | None:
-    return value if isinstance(value, datetime) else None
 
 
 def _limits(value: object) -> KeyLimits | None:

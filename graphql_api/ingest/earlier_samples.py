@@ -21,7 +21,7 @@ from storage.documents import (
     Upload,
     document_paths,
 )
-from storage.documents.server_time import SERVER_TIME
+from storage.documents.stored_fields import SERVER_TIME
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed

@@ -18,7 +18,7 @@ import zstandard
 from storage.documents import document_paths
 from storage.documents.errors import InvalidSample
 from storage.documents.problems import Problem, ProblemCode
-from storage.documents.server_time import SERVER_TIME
+from storage.documents.stored_fields import SERVER_TIME, read_integer
 
 MAX_INLINE_BYTES = 240 * 1024
 """The largest raw document in a header. The event of a change contains the header before and after the change."""
@@ -75,7 +75,7 @@ class Upload:
     def from_fields(cls, document_id: str, fields: Mapping[str, object]) -> "Upload":
         """Return the upload that is stored as `fields` in one of its documents."""
         upload_id = document_id.partition("-")[0]
-        return cls(str(fields["submitter"]), str(fields["sample"]), int(str(fields["chunks"])), upload_id)
+        return cls(str(fields["submitter"]), str(fields["sample"]), read_integer(fields, "chunks"), upload_id)
 
     def chunk_path(self, number: int) -> str:
         """Return the path of chunk `number`, from 0."""

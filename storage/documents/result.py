@@ -15,8 +15,14 @@ from storage.documents.labels import Labels
 from storage.documents.problems import Problem
 from storage.documents.retention import Archiving
 from storage.documents.sample import Arrival
-from storage.documents.server_time import SERVER_TIME
 from storage.documents.statistics import STATISTICS_VERSION, Statistics
+from storage.documents.stored_fields import (
+    SERVER_TIME,
+    read_integer,
+    read_optional_text,
+    read_optional_time,
+    read_time,
+)
 
 
 class Status(StrEnum):
@@ -105,7 +111,7 @@ class Result:
         cls, submitter: str, sample_id: str, update_time: datetime, header: Mapping[str, object], problem: Problem
     ) -> "Result":
         """Return the FAILED result of a sample. `header` are the fields of its stored header, which may be damaged."""
-        shard, submitted_at, expire_at = map(header.get, ("shard", "submitted_at", "result_expire_at"))
+        shard = header.get("shard")
         return cls(
             submitter,
             sample_id,
@@ -113,8 +119,8 @@ class Result:
             shard if isinstance(shard, int) else 0,
             Status.FAILED,
             problem=problem,
-            submitted_at=submitted_at if isinstance(submitted_at, datetime) else update_time,
-            expire_at=expire_at if isinstance(expire_at, datetime) else None,
+            submitted_at=read_optional_time(header, "submitted_at") or update_time,
+            expire_at=read_optional_time(header, "result_expire_at"),
         )
 
     def fields(self) -> dict[str, object]:
@@ -165,27 +171,25 @@ class Result:
         """
         status = Status(str(fields["status"]))
         computed = status in (Status.COMPUTED, Status.SUPERSEDED)
-        problem, superseded_by, sketch = (fields.get(key) for key in ("problem", "superseded_by", "sketch"))
-        first_computed_at, submitted_at = fields.get("first_computed_at"), fields.get("submitted_at")
-        expire_at = fields.get("archive_at", fields.get("expire_at"))
+        problem, sketch = fields.get("problem"), fields.get("sketch")
         return cls(
             submitter=submitter,
             sample_id=sample_id,
-            sample_update_time=_time(fields, "sample_update_time"),
-            shard=int(str(fields["shard"])),
+            sample_update_time=read_time(fields, "sample_update_time"),
+            shard=read_integer(fields, "shard"),
             status=status,
-            timestamp=_time(fields, "timestamp") if computed else None,
+            timestamp=read_time(fields, "timestamp") if computed else None,
             statistics=Statistics.from_fields(fields) if computed else None,
             problem=Problem.from_fields(problem) if isinstance(problem, Mapping) else None,
-            statistics_version=int(str(fields["statistics_version"])),
-            computed_at=_time(fields, "computed_at"),
-            first_computed_at=first_computed_at if isinstance(first_computed_at, datetime) else None,
-            submitted_at=submitted_at if isinstance(submitted_at, datetime) else None,
+            statistics_version=read_integer(fields, "statistics_version"),
+            computed_at=read_time(fields, "computed_at"),
+            first_computed_at=read_optional_time(fields, "first_computed_at"),
+            submitted_at=read_optional_time(fields, "submitted_at"),
             labels=labels.from_fields(fields) if "labels" in fields else {},
-            superseded_by=None if superseded_by is None else str(superseded_by),
-            missing_count=int(str(fields.get("missing_count", 0))),
+            superseded_by=read_optional_text(fields, "superseded_by"),
+            missing_count=read_integer(fields, "missing_count", 0),
             sketch=sketch if isinstance(sketch, bytes) else None,
-            expire_at=expire_at if isinstance(expire_at, datetime) else None,
+            expire_at=read_optional_time(fields, "archive_at" if "archive_at" in fields else "expire_at"),
             archiving=Archiving.from_fields(fields) if "archiving" in fields else None,
         )
 
@@ -228,12 +232,5 @@ class FailedAttempts:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, object], updated_at: datetime) -> "FailedAttempts":
-        """Return the failed attempts that are stored as `fields`. Raises `KeyError` or `ValueError`."""
-        return cls(int(str(fields["attempts"])), str(fields["problem"]), updated_at)
-
-
-def _time(fields: Mapping[str, object], name: str) -> datetime:
-    value = fields[name]
-    if not isinstance(value, datetime):
-        raise TypeError(f"expected a time, got {value!r} - at `{name}`")
-    return value
+        """Return the failed attempts that are stored as `fields`. Raises `KeyError` or `TypeError`."""
+        return cls(read_integer(fields, "attempts"), str(fields["problem"]), updated_at)

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from storage.documents.errors import BadRequest
+from storage.documents.stored_fields import read_integer, read_optional_time
 
 MIN_DAYS = 1
 MAX_DAYS = 36_500
@@ -36,8 +37,7 @@ class Archiving(NamedTuple):
         archiving = fields.get("archiving")
         if not isinstance(archiving, Mapping):
             return None
-        expire_at = archiving.get("expire_at")
-        return cls(expire_at if isinstance(expire_at, datetime) else None)
+        return cls(read_optional_time(archiving, "expire_at"))
 
 
 class Expiry(NamedTuple):
@@ -122,7 +122,7 @@ class Retention:
 
 
 def _days(fields: Mapping[str, object], name: str) -> int | None:
-    return None if fields.get(name) is None else int(str(fields[name]))
+    return None if fields.get(name) is None else read_integer(fields, name)
 
 
 def _described(days: int | None) -> str:

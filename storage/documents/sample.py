@@ -20,7 +20,7 @@ from storage.documents.errors import InvalidSample
 from storage.documents.labels import Labels
 from storage.documents.problems import Problem, ProblemCode
 from storage.documents.retention import Archiving
-from storage.documents.server_time import SERVER_TIME
+from storage.documents.stored_fields import SERVER_TIME, read_integer, read_optional_text, read_optional_time
 from storage.documents.validation.validation_report import ValidationReport
 
 _OPTIONAL_FIELDS = ("time_zone", "superseded_by", "supersedes", "submitted_by", "expire_at", "result_expire_at")
@@ -118,25 +118,25 @@ class Header:
             id=sample_id,
             arrival=Arrival(str(fields["state_on_arrival"])),
             problems=tuple(Problem.from_fields(problem) for problem in problems),
-            time_stamp=_text(fields, "time_stamp"),
-            count=int(str(fields["count"])),
-            byte_count=int(str(fields["bytes"])),
+            time_stamp=read_optional_text(fields, "time_stamp"),
+            count=read_integer(fields, "count"),
+            byte_count=read_integer(fields, "bytes"),
             sha256=str(fields["sha256"]),
-            shard=int(str(fields["shard"])),
-            time_zone=_text(fields, "time_zone"),
+            shard=read_integer(fields, "shard"),
+            time_zone=read_optional_text(fields, "time_zone"),
             raw=raw.encode() if isinstance(raw, str) else None,
-            chunks=int(str(fields.get("chunks", 0))),
-            upload_id=_text(fields, "upload_id"),
-            submitted_at=_time(fields, "submitted_at"),
-            recompute_requested_at=_time(fields, "recompute_requested_at"),
+            chunks=read_integer(fields, "chunks", 0),
+            upload_id=read_optional_text(fields, "upload_id"),
+            submitted_at=read_optional_time(fields, "submitted_at"),
+            recompute_requested_at=read_optional_time(fields, "recompute_requested_at"),
             labels=labels.from_fields(fields) if "labels" in fields else {},
-            superseded_by=_text(fields, "superseded_by"),
-            superseded_at=_time(fields, "superseded_at"),
-            supersedes=_text(fields, "supersedes"),
-            missing_count=int(str(fields.get("missing_count", 0))),
-            submitted_by=_text(fields, "submitted_by"),
-            expire_at=_time(fields, "expire_at"),
-            result_expire_at=_time(fields, "result_expire_at"),
+            superseded_by=read_optional_text(fields, "superseded_by"),
+            superseded_at=read_optional_time(fields, "superseded_at"),
+            supersedes=read_optional_text(fields, "supersedes"),
+            missing_count=read_integer(fields, "missing_count", 0),
+            submitted_by=read_optional_text(fields, "submitted_by"),
+            expire_at=read_optional_time(fields, "expire_at"),
+            result_expire_at=read_optional_time(fields, "result_expire_at"),
             archiving=Archiving.from_fields(fields) if "archiving" in fields else None,
         )
 
@@ -166,7 +166,7 @@ class Header:
                 shard=0,
                 time_zone=None,
                 raw=None,
-                submitted_at=_time(fields, "submitted_at") or datetime.fromtimestamp(0, UTC),
+                submitted_at=read_optional_time(fields, "submitted_at") or datetime.fromtimestamp(0, UTC),
             )
 
     def default_time_zone(self) -> tzinfo | None:
@@ -248,13 +248,3 @@ class Sample:
     def document(self) -> Document:
         """Return the path and the fields of the header."""
         return document_paths.sample(self.header.submitter, self.header.id), self.header.fields()
-
-
-def _text(fields: Mapping[str, object], name: str) -> str | None:
-    value = fields.get(name)
-    return None if value is None else str(value)
-
-
-def _time(fields: Mapping[str, object], name: str) -> datetime | None:
-    value = fields.get(name)
-    return value if isinstance(value, datetime) else None

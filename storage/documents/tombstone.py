@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from storage.documents.result import Status
-from storage.documents.server_time import SERVER_TIME
 from storage.documents.statistics import STATISTICS_VERSION
+from storage.documents.stored_fields import SERVER_TIME, read_optional_text
 
 MAX_REASON_CHARACTERS = 200
 
@@ -53,7 +53,7 @@ class Tombstone:
         deleted_at = fields.get("sample_update_time")
         if fields.get("status") != Status.DELETED.value or not isinstance(deleted_at, datetime):
             return None
-        shard, superseded_by = fields.get("shard"), fields.get("superseded_by")
+        shard = fields.get("shard")
         return cls(
             submitter=submitter,
             sample_id=sample_id,
@@ -61,6 +61,6 @@ class Tombstone:
             shard=shard if isinstance(shard, int) else 0,
             deleted_at=deleted_at,
             reason=str(fields.get("reason", "")),
-            superseded_by=None if superseded_by is None else str(superseded_by),
+            superseded_by=read_optional_text(fields, "superseded_by"),
             attempt=str(fields.get("attempt", "")),
         )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from storage.documents.server_time import SERVER_TIME
+from storage.documents.stored_fields import SERVER_TIME
 from storage.firestore.messages import Document, Value, Write
 
 _REQUEST_TIME = (

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
 from storage.documents import Arrival, document_paths
-from storage.documents.server_time import SERVER_TIME
+from storage.documents.stored_fields import SERVER_TIME
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed

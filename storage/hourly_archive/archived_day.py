@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 
 from storage.documents import Archiving, Labels, labels
+from storage.documents.stored_fields import read_optional_time
 from storage.rollups.merged_statistics import MergedStatistics
 from storage.rollups.rollup import HOUR, Resolution, midnight_of
 
@@ -87,7 +88,7 @@ class ArchivedDay:
 
         Raises `ValueError` if a later release has stored the document.
         """
-        hours, total, expire_at = fields.get("hours", {}), fields.get("total", b""), fields.get("expire_at")
+        hours, total = fields.get("hours", {}), fields.get("total", b"")
         if fields["format_version"] != FORMAT_VERSION:
             raise ValueError(
                 f"expected format version {FORMAT_VERSION} of the hourly archive of {day}, got "
@@ -100,7 +101,7 @@ class ArchivedDay:
             labels.from_fields(fields) if is_series else None,
             hours={int(hour): stored for hour, stored in hours.items()},
             total=total,
-            expire_at=expire_at if isinstance(expire_at, datetime) else None,
+            expire_at=read_optional_time(fields, "expire_at"),
             update_time=update_time,
         )
 

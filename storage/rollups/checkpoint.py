@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from storage.documents.stored_fields import read_optional_time, read_time
 from storage.rollups.rollup import EARLIEST
 
 CHECKPOINT = "checkpoint"
@@ -52,19 +53,14 @@ class Checkpoint:
 
         If its format version is not `FORMAT_VERSION`, the checkpoint says that the rollups contain no results.
         """
-        as_of = fields["as_of"]
-        assert isinstance(as_of, datetime)
+        as_of = read_time(fields, "as_of")
         if fields["format_version"] != FORMAT_VERSION:
             return cls(as_of, update_time=update_time)
-        covered_until, stale_from, compared_at, has_series = (
-            fields[name] for name in ("covered_until", "stale_from", "compared_at", "has_series")
-        )
-        assert isinstance(covered_until, datetime)
         return cls(
             as_of,
-            covered_until,
-            stale_from if isinstance(stale_from, datetime) else None,
-            compared_at if isinstance(compared_at, datetime) else None,
-            has_series is True,
+            read_time(fields, "covered_until"),
+            read_optional_time(fields, "stale_from"),
+            read_optional_time(fields, "compared_at"),
+            fields["has_series"] is True,
             update_time,
         )

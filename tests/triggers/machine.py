@@ -13,7 +13,7 @@ from google.cloud.firestore import SERVER_TIMESTAMP, AsyncClient
 from google.events.cloud.firestore_v1 import DocumentEventData
 
 from storage.documents import Sample, document_paths
-from storage.documents.server_time import SERVER_TIME
+from storage.documents.stored_fields import SERVER_TIME
 from storage.firestore import encoding
 from tests.ports import free_port
 from tests.received import stored_documents

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from storage.documents.server_time import SERVER_TIME
+from storage.documents.stored_fields import SERVER_TIME
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from storage.documents.stored_fields import read_integer, read_time
+
 MAX_IDS = 500
 """Samples in one finding."""
 
@@ -48,12 +50,12 @@ class AuditState:
     def from_fields(cls, fields: Mapping[str, object], update_time: datetime) -> "AuditState":
         """Return the state that is stored as `fields`."""
         return cls(
-            _time(fields, "checked_until"),
-            _time(fields, "leased_until"),
-            int(str(fields["checked"])),
-            int(str(fields["triggered"])),
-            int(str(fields.get("healed", 0))),
-            int(str(fields["reads"])),
+            read_time(fields, "checked_until"),
+            read_time(fields, "leased_until"),
+            read_integer(fields, "checked"),
+            read_integer(fields, "triggered"),
+            read_integer(fields, "healed", 0),
+            read_integer(fields, "reads"),
             update_time,
         )
 
@@ -101,14 +103,7 @@ class Finding:
             finding_id,
             str(fields["submitter"]),
             tuple(map(str, sample_ids)),
-            _time(fields, "found_at"),
-            _time(fields, "due_at"),
-            int(str(fields["looks"])),
+            read_time(fields, "found_at"),
+            read_time(fields, "due_at"),
+            read_integer(fields, "looks"),
         )
-
-
-def _time(fields: Mapping[str, object], name: str) -> datetime:
-    value = fields[name]
-    if not isinstance(value, datetime):
-        raise TypeError(f"expected a time, got {value!r} - at `{name}`")
-    return value

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from graphql_api.results.jobs.job_records import stored_progress
-from storage.documents.server_time import SERVER_TIME
+from storage.documents.stored_fields import SERVER_TIME
 
 
 class DeletionState(StrEnum):

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from graphql_api.results.jobs.job_records import stored_progress
-from storage.documents.server_time import SERVER_TIME
+from storage.documents.stored_fields import SERVER_TIME, read_integer
 
 
 class RecomputationState(StrEnum):
@@ -49,8 +49,8 @@ class Recomputation:
         return cls(
             id=recomputation_id,
             state=state,
-            requested=int(str(fields["requested"])),
-            done=int(str(fields["done"])),
+            requested=read_integer(fields, "requested"),
+            done=read_integer(fields, "done"),
             started_at=started_at,
             updated_at=updated_at,
         )

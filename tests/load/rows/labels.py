@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from storage.documents import Header, Result, Status, document_paths, labels
-from storage.documents.server_time import SERVER_TIME
+from storage.documents.stored_fields import SERVER_TIME
 from storage.firestore import encoding
 from storage.firestore.messages import Write
 from tests.load import samples, stack_processes, wrk

@@ -9,7 +9,7 @@ from infra.embedded.firestore.encoding import path_encoding
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.entries import DocumentIndexer
 from storage.documents import Result, Statistics, Status
-from storage.documents.server_time import SERVER_TIME
+from storage.documents.stored_fields import SERVER_TIME
 from storage.firestore import encoding
 from tests.received import received_sample
 
