@@ -13,7 +13,7 @@ from graphql_api.results.filters import EVERYTHING, Order, Selection
 from graphql_api.results.pagination import Cursor
 from storage.documents import BadRequest, document_paths
 from storage.firestore import encoding
-from storage.firestore.messages import StructuredQuery
+from storage.firestore.messages import Message, StructuredQuery
 from storage.firestore.reads.query_conditions import add_condition
 
 _Operator = StructuredQuery.FieldFilter
@@ -80,7 +80,7 @@ class OrderedQuery:
         includes_start: bool = False,
         end: Cursor | None = None,
         backward: bool = False,
-    ) -> Any:
+    ) -> StructuredQuery:
         """Return the query for up to `limit` documents of a shard between two cursors. A limit of 0 means no limit.
 
         `collection_name` is the full name of the collection. Raises `BadRequest` if a cursor is from another query.
@@ -107,14 +107,14 @@ class OrderedQuery:
     def _values(self, document: Any) -> tuple[Any, ...]:
         return tuple(encoding.field_value(document, field) for field in self._fields)
 
-    def _set_cursor(self, target: Any, cursor: Cursor, collection_name: str, argument: str) -> None:
+    def _set_cursor(self, target: Message, cursor: Cursor, collection_name: str, argument: str) -> None:
         if cursor.order != self._signature or len(cursor.values) != len(self._fields):
             raise BadRequest(f"expected a cursor from a response with the same order and filter - at `{argument}`")
         for value in cursor.values:
             target.values.append(encoding.to_value(value))
         target.values.add(reference_value=f"{collection_name}/{cursor.id}")
 
-    def _add_conditions(self, query: Any, shard: int) -> None:
+    def _add_conditions(self, query: StructuredQuery, shard: int) -> None:
         for field, value in {"shard": shard, **self._equal}.items():
             add_condition(query, field, _Operator.IN if isinstance(value, tuple) else _Operator.EQUAL, value)
         if self._label_terms:

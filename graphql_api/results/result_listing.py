@@ -22,6 +22,7 @@ from storage.documents import BadRequest, Result, Status, document_paths
 from storage.documents.statistics import INDEXED_FIELDS
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
+from storage.firestore.messages import Document
 
 _LATEST_FIRST = Order("timestamp", descending=True)
 _COMPLETE_ORDERS = frozenset({"computed_at", *INDEXED_FIELDS})
@@ -63,7 +64,7 @@ class ResultListing:
         document = await self._query(submitter, selection, _LATEST_FIRST).first()
         return None if document is None else decode_result(submitter, document)
 
-    async def beginning(self, submitter: str, selection: Selection, terms: Sequence[str], size: int) -> list[Any]:
+    async def beginning(self, submitter: str, selection: Selection, terms: Sequence[str], size: int) -> list[Document]:
         """Return the `size` latest selected results with one of the label terms, as protocol `Document`s."""
         return await self._query(submitter, selection, _LATEST_FIRST, label_terms=terms).beginning(size)
 
@@ -155,15 +156,15 @@ def results_of_status(status: Status, select: Sequence[str] = ()) -> OrderedQuer
     return OrderedQuery(document_paths.RESULTS, order, then=("computed_at",), equal=equal, select=select)
 
 
-def decode_result(submitter: str, document: Any) -> Result:
+def decode_result(submitter: str, document: Document) -> Result:
     """Return the result in a protocol `Document`."""
     return Result.from_fields(submitter, document_paths.id_of(document.name), encoding.from_document(document))
 
 
-async def are_within(bounds: Sequence[Bound], documents: Sequence[Any]) -> list[bool]:
+async def are_within(bounds: Sequence[Bound], documents: Sequence[Document]) -> list[bool]:
     """Return whether each of these protocol `Document`s is within all bounds."""
     return [all(bound.contains(_value(document, bound.field)) for bound in bounds) for document in documents]
 
 
-def _value(document: Any, field: str) -> Any:
+def _value(document: Document, field: str) -> object:
     return encoding.field_value(document, field) if field in document.fields else None

@@ -21,10 +21,11 @@ from graphql_api.results.ordered_query import OrderedQuery
 from graphql_api.results.pagination import Page, PageRequest
 from graphql_api.results.result_listing import results_of_status
 from graphql_api.results.sharded_query import DocumentFilter, ShardedQuery
-from graphql_api.results.state_counts import OUTCOMES, StateCounts, by_submission
+from graphql_api.results.state_counts import OUTCOMES, StateCounts, belongs_to, by_submission
 from storage.documents import Arrival, Header, SampleState, document_paths, is_of_sample, state_of
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
+from storage.firestore.messages import Document
 
 HEADER_FIELDS = (
     "state_on_arrival",
@@ -136,7 +137,7 @@ class SampleListing:
                     ]
                     yield await self._without_sample(submitter, selected)
 
-    async def _without_sample(self, submitter: str, results: Sequence[Any]) -> list[str]:
+    async def _without_sample(self, submitter: str, results: Sequence[Document]) -> list[str]:
         """Return the ids of the results whose samples do not exist. Other samples can have their ids."""
         paths = {document_paths.sample(submitter, document_paths.id_of(result.name)): result for result in results}
         headers = await self._firestore.batch_get_page(paths, mask=("state_on_arrival", "submitted_at"))
@@ -196,14 +197,14 @@ class SampleListing:
     ) -> ShardedQuery:
         return ShardedQuery(self._firestore, submitter, self._shards, query, document_filter)
 
-    async def _are_in_state(self, submitter: str, state: SampleState, headers: Sequence[Any]) -> list[bool]:
+    async def _are_in_state(self, submitter: str, state: SampleState, headers: Sequence[Document]) -> list[bool]:
         """Return whether each of these accepted samples is in a state."""
         paths = [document_paths.result(submitter, document_paths.id_of(header.name)) for header in headers]
         results = await self._firestore.batch_get_page(paths, mask=("status", "sample_update_time", "submitted_at"))
         return [_state(header, results.get(path)) == state for header, path in zip(headers, paths, strict=True)]
 
 
-def is_kept(result: Any, header: Any) -> bool:
+def is_kept(result: Document, header: Document | None) -> bool:
     """Return whether a result is kept longer than its sample.
 
     `header` is the header with the same id. It is None if none exists. It can belong to a later sample with the same
@@ -211,10 +212,10 @@ def is_kept(result: Any, header: Any) -> bool:
     """
     if header is None or header.fields["state_on_arrival"].string_value == Arrival.REJECTED.value:
         return True
-    return not is_of_sample(encoding.from_document(result), encoding.field_time(header, "submitted_at"))
+    return not belongs_to(result, header)
 
 
-def decode_header(submitter: str, document: Any) -> Header:
+def decode_header(submitter: str, document: Document) -> Header:
     """Return the header in a protocol `Document`. Damaged fields have default values."""
     return Header.from_damaged_fields(submitter, document_paths.id_of(document.name), encoding.from_document(document))
 

@@ -17,9 +17,10 @@ from graphql_api.results.ordered_query import OrderedQuery
 from graphql_api.results.pagination import Cursor, Page, PageRequest
 from storage.documents import document_paths
 from storage.firestore.client import Firestore
+from storage.firestore.messages import Document
 from storage.firestore.reads.page_reader import MIN_DOCUMENTS
 
-DocumentFilter = Callable[[Sequence[Any]], Awaitable[Sequence[bool]]]
+DocumentFilter = Callable[[Sequence[Document]], Awaitable[Sequence[bool]]]
 """Returns for each document whether it meets a condition that Firestore cannot check."""
 
 _FILTERED_BATCH_SIZE = 200
@@ -46,7 +47,7 @@ class ShardedQuery:
         self._parent = document_paths.submitter(submitter)
         self._collection = firestore.name(f"{self._parent}/{query.collection}")
 
-    async def page(self, request: PageRequest) -> Page[Any]:
+    async def page(self, request: PageRequest) -> Page[Document]:
         """Return the matching documents of `request`.
 
         With a document filter, a page ends after `_MAX_SCANNED` documents, even if it is not full. A page of size 0
@@ -55,7 +56,7 @@ class ShardedQuery:
         if request.size == 0 and self._document_filter is not None:
             return _page(request, [], has_more=True, scanned_to=request.start)
         limit = request.size + 1 if self._document_filter is None else _FILTERED_BATCH_SIZE
-        edges: list[tuple[Cursor, Any]] = []
+        edges: list[tuple[Cursor, Document]] = []
         position, scanned = request.start, 0
         while scanned < _MAX_SCANNED:
             documents = await self._read(request, position, limit)
@@ -75,7 +76,7 @@ class ShardedQuery:
             limit = min(2 * limit, _MAX_FILTERED_BATCH_SIZE, _MAX_SCANNED - scanned)
         return _page(request, edges, has_more=True, scanned_to=position)
 
-    async def first(self) -> Any:
+    async def first(self) -> Document | None:
         """Return the first matching document, or None. For one document, the shards can have different read times."""
         if self._document_filter is not None:
             page = await self.page(PageRequest(1))
@@ -85,7 +86,7 @@ class ShardedQuery:
         batches = await self._read_shards(PageRequest(1), None, 1, None)
         return next(iter(self._merge(batches, backward=False)), None)
 
-    async def beginning(self, size: int) -> list[Any]:
+    async def beginning(self, size: int) -> list[Document]:
         """Return the first `size` documents. Not for queries with a document filter."""
         return await self._read(PageRequest(size), None, size)
 
@@ -117,7 +118,7 @@ class ShardedQuery:
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
 
-    async def scan_latest(self, batch_size: int) -> AsyncGenerator[list[Any], None]:
+    async def scan_latest(self, batch_size: int) -> AsyncGenerator[list[Document], None]:
         """Yield all matching documents in order, up to `batch_size` at a time. Each batch has its own read time.
 
         Such a scan can take hours. Firestore does not keep old versions of documents for this time. A batch can be
@@ -141,15 +142,15 @@ class ShardedQuery:
         counts = (self._firestore.count(self._parent, message, read_time) for message in messages)
         return sum(await asyncio.gather(*counts))
 
-    async def _matches(self, documents: Sequence[Any]) -> Iterable[bool]:
+    async def _matches(self, documents: Sequence[Document]) -> Iterable[bool]:
         return repeat(True) if self._document_filter is None else await self._document_filter(documents)
 
-    async def _select(self, documents: list[Any]) -> list[Any]:
+    async def _select(self, documents: list[Document]) -> list[Document]:
         if self._document_filter is None:
             return documents
         return list(compress(documents, await self._document_filter(documents)))
 
-    async def _read(self, request: PageRequest, position: Cursor | None, limit: int) -> list[Any]:
+    async def _read(self, request: PageRequest, position: Cursor | None, limit: int) -> list[Document]:
         """Return the next `limit` documents of all shards together, in the direction of `request`."""
         read_time = None if self._shards == 1 else await self._firestore.now()
         batches = await self._read_shards(request, position, limit, read_time)
@@ -206,7 +207,7 @@ class ShardedQuery:
 
 
 def _page(
-    request: PageRequest, edges: list[tuple[Cursor, Any]], *, has_more: bool, scanned_to: Cursor | None
-) -> Page[Any]:
+    request: PageRequest, edges: list[tuple[Cursor, Document]], *, has_more: bool, scanned_to: Cursor | None
+) -> Page[Document]:
     """Return the page of `edges` in the order of the list. `edges` are in the direction of reading."""
     return Page(edges[::-1] if request.backward else edges, has_more, scanned_to)

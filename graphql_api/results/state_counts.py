@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 from cachetools import TTLCache
 
@@ -24,6 +23,7 @@ from graphql_api.shared_tasks import SharedTasks
 from storage.documents import Arrival, SampleState, Status, document_paths, is_of_sample
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
+from storage.firestore.messages import Document
 
 OUTCOMES = (Status.COMPUTED, Status.SUPERSEDED, Status.FAILED)
 """The outcomes of samples that exist. A tombstone has no sample."""
@@ -178,13 +178,13 @@ class StateCounts:
         queries = [self._query(submitter, results_of_status(each, select), document_filter) for each in read]
         return sum(await asyncio.gather(*(query.count() for query in queries)))
 
-    async def _have_samples(self, submitter: str, selection: Selection, results: Sequence[Any]) -> list[bool]:
+    async def _have_samples(self, submitter: str, selection: Selection, results: Sequence[Document]) -> list[bool]:
         """Return whether each of these results is selected, and belongs to a sample that exists."""
         paths = [document_paths.sample(submitter, document_paths.id_of(result.name)) for result in results]
         headers = await self._firestore.batch_get_page(paths, mask=("submitted_at",))
         within = await are_within(selection.bounds, results)
         return [
-            is_within and path in headers and _has_labels(result, selection) and _belongs_to(result, headers[path])
+            is_within and path in headers and _has_labels(result, selection) and belongs_to(result, headers[path])
             for is_within, result, path in zip(within, results, paths, strict=True)
         ]
 
@@ -227,10 +227,14 @@ def by_submission(
     return OrderedQuery(collection, Order("submitted_at"), equal=equal, selection=selection, select=select)
 
 
-def _has_labels(result: Any, selection: Selection) -> bool:
+def _has_labels(result: Document, selection: Selection) -> bool:
     terms = result.fields["label_terms"].array_value.values if "label_terms" in result.fields else ()
     return selection.label_term is None or any(term.string_value == selection.label_term for term in terms)
 
 
-def _belongs_to(result: Any, header: Any) -> bool:
+def belongs_to(result: Document, header: Document) -> bool:
+    """Return whether a result belongs to the sample with this header, and not to an earlier sample with the same id.
+
+    The field `submitted_at` of both must be read, and the fields `status` and `sample_update_time` of the result.
+    """
     return is_of_sample(encoding.from_document(result), encoding.field_time(header, "submitted_at"))

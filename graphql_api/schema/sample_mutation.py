@@ -18,6 +18,7 @@ from graphql_api.schema.types.recomputation import RecomputationType
 from graphql_api.schema.types.sample import Sample
 from graphql_api.schema.types.scalars import RawSample
 from storage.documents import BadRequest
+from storage.firestore.messages import Write
 
 MAX_SAMPLES = 1_000
 _SAMPLES = FieldCost(units_per_item=0.1, default_size=MAX_SAMPLES)
@@ -133,7 +134,7 @@ class SampleMutation:
             if len(ids) > MAX_DELETED_IDS:
                 raise BadRequest(f"expected at most {MAX_DELETED_IDS:,} ids, got {len(ids):,} - at `ids`")
 
-            def entry_of_ids(deletion: str) -> Any:
+            def entry_of_ids(deletion: str) -> Write:
                 return context.entry("samples.deleted", facts_of_samples(ids, deletion=deletion, reason=reason))
 
             return DeletionType.of(await deleter.delete_ids(submitter, ids, reason, entry_of_ids))
@@ -143,7 +144,7 @@ class SampleMutation:
             raise BadRequest("expected a filter that sets at least one field - at `filter`")
         text, state = filter_text(selection, sample_filter.state), sample_filter.state
 
-        def entry_of(deletion: str) -> Any:
+        def entry_of(deletion: str) -> Write:
             return context.entry("samples.deleted", AuditFacts(deletion=deletion, filter=text, reason=reason or None))
 
         return DeletionType.of(await deleter.delete_selected(submitter, state, selection, reason, entry_of))
@@ -189,7 +190,7 @@ class SampleMutation:
             selection = selection_of(result_filter)
             text = None if selection.is_everything else filter_text(selection)
 
-            def entry_of(recomputation: str) -> Any:
+            def entry_of(recomputation: str) -> Write:
                 return context.entry("results.recomputed", AuditFacts(recomputation=recomputation, filter=text))
 
             return RecomputationType.of(await recomputer.recompute_outdated(submitter, selection, entry_of))
@@ -198,7 +199,7 @@ class SampleMutation:
         if len(ids) > MAX_IDS:
             raise BadRequest(f"expected at most {MAX_IDS:,} ids, got {len(ids):,} - at `ids`")
 
-        def entry_of_ids(recomputation: str) -> Any:
+        def entry_of_ids(recomputation: str) -> Write:
             return context.entry("results.recomputed", facts_of_samples(ids, recomputation=recomputation))
 
         return RecomputationType.of(await recomputer.recompute_ids(submitter, ids, entry_of_ids))
