@@ -146,6 +146,21 @@ class _Services:
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
         del app
+        self._open()
+        remove_dead_processes()
+        tasks = [
+            asyncio.create_task(sample_process(lambda: self._writer.pending)),
+            asyncio.create_task(release_memory(self._release_caches)),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await self._close()
+
+    def _open(self) -> None:
+        """Create the services. They belong to the running event loop."""
         settings = self._settings
         self._firestore = Firestore.connect(timeout_seconds=settings.write_timeout_seconds)
         writer = self._writer = GroupCommitWriter(
@@ -183,22 +198,15 @@ class _Services:
         )
         self.deleter = Deleter(self.store, DeletionStore(self._firestore, writer))
         self.recomputer = Recomputer(self.store, RecomputationStore(self._firestore, writer))
-        remove_dead_processes()
-        tasks = [
-            asyncio.create_task(sample_process(lambda: writer.pending)),
-            asyncio.create_task(release_memory(self._release_caches)),
-        ]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await self.recomputer.close()
-            await self.deleter.close()
-            await self.live.close()
-            await self.receiver.close()
-            await writer.close()
-            await self._firestore.close()
+
+    async def _close(self) -> None:
+        """End the work of the services. The connection to Firestore closes last."""
+        await self.recomputer.close()
+        await self.deleter.close()
+        await self.live.close()
+        await self.receiver.close()
+        await self._writer.close()
+        await self._firestore.close()
 
     async def _release_caches(self) -> None:
         """Free the budgets of clients that are gone. A single object can keep one MiB of memory in use.
