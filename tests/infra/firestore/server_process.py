@@ -154,6 +154,12 @@ class FirestoreProcess:
         return call(requests, timeout=PATIENCE_SECONDS)
 
 
+def archive(*arguments: str, text: str | None = None) -> str:
+    """Run a command of the archive with `text` as its input, and return what it prints."""
+    command = [sys.executable, "-m", "infra.embedded.firestore.archive", *arguments]
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
 def call_count(http_port: int, method: str = "") -> int:
     """Return the number of calls to the server with this HTTP port, or of the calls of one method."""
     with urllib.request.urlopen(f"http://127.0.0.1:{http_port}/metrics", timeout=PATIENCE_SECONDS) as response:

@@ -15,7 +15,7 @@ from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.encoding import path_encoding
 from infra.embedded.firestore.indexes.definitions import Definitions
 from infra.embedded.firestore.indexes.entries import DocumentIndexer
-from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess, call_count
+from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess, archive, call_count
 from tests.ports import free_port
 from tests.stack import PATIENCE_SECONDS
 
@@ -133,10 +133,6 @@ def test_a_file_is_archived_while_in_use_and_imported_again(own: FirestoreProces
     for name, fields in documents.items():
         batch.create(own.client().document(f"archived/{name}"), fields)
     batch.commit()
-
-    def archive(*arguments: str, text: str | None = None) -> str:
-        command = [sys.executable, "-m", "infra.embedded.firestore.archive", *arguments]
-        return subprocess.run(command, input=text, capture_output=True, text=True, check=True, timeout=60).stdout
 
     archive("backup", "--data", str(own.data), "--output", str(tmp_path / "copy.sqlite"))
     lines = archive("export", "--data", str(own.data))

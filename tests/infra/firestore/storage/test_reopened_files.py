@@ -2,8 +2,6 @@
 
 import contextlib
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import pytest
 from google.api_core import exceptions
 from google.cloud.firestore import FieldFilter
 
-from tests.infra.firestore.server_process import FirestoreProcess, convert_to_format_1, write_indexes
+from tests.infra.firestore.server_process import FirestoreProcess, archive, convert_to_format_1, write_indexes
 from tests.stack import eventually
 
 EXEMPTION = {"collectionGroup": "samples", "fieldPath": "raw", "indexes": []}
@@ -79,10 +77,6 @@ def test_a_document_that_needs_an_exemption_is_exported_and_imported(
     own.start()
     own.client().document("samples/a").set({"raw": MANY})
     own.end()
-
-    def archive(*arguments: str, text: str | None = None) -> str:
-        command = [sys.executable, "-m", "infra.embedded.firestore.archive", *arguments]
-        return subprocess.run(command, input=text, capture_output=True, text=True, check=True, timeout=60).stdout
 
     lines = archive("export", "--data", str(own.data))
     own.data = tmp_path / "imported.sqlite"
