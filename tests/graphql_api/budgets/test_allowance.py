@@ -149,7 +149,7 @@ def test_an_allowance_is_remembered_until_all_of_it_is_left() -> None:
         budgets.admit_samples(Sender("a"), 1, 0)
 
 
-def test_a_request_announces_at_most_one_allowance() -> None:
+def test_the_scope_of_a_request_has_the_allowance_of_its_sender() -> None:
     """The scope of a request without a valid credential has none."""
     allowance = Allowance(LIMITS, None)
     scope: dict[str, object] = {}
