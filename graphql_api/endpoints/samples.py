@@ -23,7 +23,7 @@ from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.large_read import LargeRead
 from graphql_api.endpoints.endpoint import Endpoint, endpoint, public
-from graphql_api.endpoints.ndjson_samples import CONTENT, NDJSON, NDJSON_TYPES, NdjsonSamples, json_line
+from graphql_api.endpoints.ndjson_samples import CONTENT, NDJSON, NDJSON_TYPES, NdjsonSamples
 from graphql_api.endpoints.query_parameters import query_parameters
 from graphql_api.errors import UnsupportedMediaType, describe_unexpected
 from graphql_api.graphql_server import http_request
@@ -136,7 +136,7 @@ class SampleEndpoints:
             supersedes=earlier_id,
         )
         return Response(
-            json_line(_receipt(stored)),
+            orjson.dumps(_receipt(stored), option=orjson.OPT_APPEND_NEWLINE),
             status_code=201 if stored.arrival is Arrival.ACCEPTED else 422,
             headers={"location": f"/samples/{stored.id}"},
             media_type=_JSON,
