@@ -15,6 +15,7 @@ from infra.embedded.firestore.encoding import limits, resource_names
 from infra.embedded.firestore.encoding.field_paths import apply_mask, projector, read_mask
 from infra.embedded.firestore.errors import StatusError, invalid_argument, not_found, unimplemented
 from infra.embedded.firestore.listen.stream import ListenStream
+from infra.embedded.firestore.listen.turns import Turns
 from infra.embedded.firestore.queries import aggregations, structured_query
 from infra.embedded.firestore.queries.counts import Counts
 from infra.embedded.firestore.storage.change_feed import ChangeFeed
@@ -32,6 +33,7 @@ class Service:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._feed = ChangeFeed(storage)
+        self._turns = Turns()
         self._transactions = Transactions(storage)
         self._counts = Counts(storage)
         self._streams: set[ListenStream] = set()
@@ -267,7 +269,7 @@ class Service:
         first = await anext(requests, None)
         if first is None:
             return
-        stream = ListenStream(self._feed, call.write, resource_names.parse_database(first.database))
+        stream = ListenStream(self._feed, self._turns, call.write, resource_names.parse_database(first.database))
         self._streams.add(stream)
         try:
             await stream.run(_chain(first, requests))

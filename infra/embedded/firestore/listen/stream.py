@@ -5,16 +5,17 @@ consistent snapshot (NO_CHANGE without target ids) only when the snapshot is val
 """
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from infra.embedded.firestore.errors import ReadTimeTooOld, StatusError, invalid_argument, unavailable
 from infra.embedded.firestore.listen import resume
 from infra.embedded.firestore.listen.targets import DocumentsTarget, QueryTarget, Target
+from infra.embedded.firestore.listen.turns import Turns
 from infra.embedded.firestore.messages import ListenResponse, Status, timestamp
 from infra.embedded.firestore.queries import structured_query
-from infra.embedded.firestore.storage.change_feed import ChangeFeed, ChangeQueue, ParsedChange
+from infra.embedded.firestore.storage.change_feed import ChangeFeed, ChangeQueue, ParsedChange, Subscriptions
 from infra.embedded.firestore.storage.clock import Snapshot
 
 HEARTBEAT_SECONDS = 30.0
@@ -27,12 +28,14 @@ NO_CHANGE, ADD, REMOVE, CURRENT, RESET = range(5)
 class ListenStream:
     """One Listen call. The function `write` sends a response to the client."""
 
-    def __init__(self, feed: ChangeFeed, write: Callable[[Any], Awaitable[None]], database: str) -> None:
+    def __init__(self, feed: ChangeFeed, turns: Turns, write: Callable[[Any], Awaitable[None]], database: str) -> None:
         self._feed = feed
+        self._turns = turns
         self._storage = feed.storage
         self._write = write
         self._database = database
         self._targets: dict[int, Target] = {}
+        self._subscriptions = Subscriptions[Target]()
         self._requests: deque[Any] = deque()
         self._queue = ChangeQueue()
         self._wake = asyncio.Event()
@@ -115,7 +118,7 @@ class ListenStream:
             query = structured_query.read(message.query.parent, message.query.structured_query)
             if query.find_nearest is not None:
                 raise invalid_argument("FindNearest cannot be listened to.")
-            return QueryTarget(target_id, query)
+            return QueryTarget(target_id, query, self._turns)
         raise invalid_argument("A target must have documents or a query.")
 
     async def _add_target(self, target: Target, message: Any, resumed: Snapshot | None) -> None:
@@ -123,6 +126,7 @@ class ListenStream:
         await self._send_queued_commits()
         position = self._feed.position  # the queue is empty, so every target is consistent at this position
         self._feed.subscribe(self, target.topics)
+        self._subscriptions.add(target, target.topics)
         self._targets[target.target_id] = target
         await self._send_target_change(ADD, [target.target_id])
         if resumed is None or not await self._send_missed_changes(target, resumed, position):
@@ -175,9 +179,14 @@ class ListenStream:
         sequence, commit_time = commit[-1].sequence, commit[-1].commit_time
         if sequence <= self._position.sequence:
             return
+        changes: defaultdict[Target, list[ParsedChange]] = defaultdict(list)
+        for change in commit:
+            await self._turns.take()
+            for target in self._subscriptions.of(change.name):
+                changes[target].append(change)
         has_sent = False
-        for target in list(self._targets.values()):
-            async for response in target.responses_to(self._storage, commit, commit_time):
+        for target, changes_of_target in changes.items():
+            async for response in target.responses_to(self._storage, changes_of_target, commit_time):
                 await self._write(response)
                 has_sent = True
         self._position = Snapshot(commit_time, sequence)
@@ -208,9 +217,7 @@ class ListenStream:
     def _forget(self, target_id: int) -> None:
         target = self._targets.pop(target_id, None)
         if target is not None:
-            self._feed.unsubscribe(self, target.topics)
-            for other in self._targets.values():
-                self._feed.subscribe(self, other.topics)
+            self._feed.unsubscribe(self, self._subscriptions.remove(target, target.topics))
 
     async def _send_target_change(
         self, change_type: int, target_ids: list[int], position: Snapshot | None = None

@@ -11,10 +11,19 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from infra.embedded.firestore.encoding import resource_names
+from infra.embedded.firestore.listen.turns import Turns
 from infra.embedded.firestore.messages import Document, ListenResponse, timestamp
 from infra.embedded.firestore.queries import result_pages, structured_query
 from infra.embedded.firestore.storage import versions
-from infra.embedded.firestore.storage.change_feed import ParsedChange, Topic
+from infra.embedded.firestore.storage.change_feed import (
+    CHILDREN,
+    COLLECTION,
+    DESCENDANTS,
+    DOCUMENT,
+    GROUP,
+    ParsedChange,
+    Topic,
+)
 from infra.embedded.firestore.storage.storage import Storage
 
 
@@ -24,7 +33,7 @@ class DocumentsTarget:
     def __init__(self, target_id: int, database: str, full_names: list[str]) -> None:
         self.target_id = target_id
         self._names = {name: resource_names.parse_document(name, database) for name in full_names}
-        self.topics: set[Topic] = {(name, "") for name in full_names}
+        self.topics: set[Topic] = {(DOCUMENT, name.database, name.segments) for name in self._names.values()}
 
     async def current_state(self, storage: Storage, read_time: int) -> AsyncIterator[Any]:
         """Yield the responses that describe the state at a read time."""
@@ -44,21 +53,21 @@ class DocumentsTarget:
         return full_name in self._names
 
     async def responses_to(self, storage: Storage, commit: list[ParsedChange], read_time: int) -> AsyncIterator[Any]:
-        """Yield the responses that a commit causes."""
+        """Yield the responses that changes of a commit cause. All of the changes have a topic of this target."""
         for change in commit:
-            if self.covers(change.full_name):
-                yield _document_response(self.target_id, change.full_name, change.new, change.commit_time)
+            yield _document_response(self.target_id, change.full_name, change.new, change.commit_time)
 
 
 class QueryTarget:
     """The documents that match a query."""
 
-    def __init__(self, target_id: int, query: structured_query.Query) -> None:
+    def __init__(self, target_id: int, query: structured_query.Query, turns: Turns) -> None:
         self.target_id = target_id
         self._query = query
+        self._turns = turns
         self._has_window = query.limit is not None or query.offset > 0
         self._window: dict[str, int] = {}  # update time in nanoseconds of each document, by name
-        self.topics: set[Topic] = {(query.parent.database, query.collection_id)}
+        self.topics: set[Topic] = {_topic(query)}
 
     async def current_state(self, storage: Storage, read_time: int) -> AsyncIterator[Any]:
         """Yield the responses that describe the state at a read time."""
@@ -78,20 +87,27 @@ class QueryTarget:
         return self._query.covers(resource_names.parse(full_name))
 
     async def responses_to(self, storage: Storage, commit: list[ParsedChange], read_time: int) -> AsyncIterator[Any]:
-        """Yield the responses that a commit causes."""
-        relevant = [change for change in commit if self._query.covers(change.name)]
+        """Yield the responses that changes of a commit cause. All of the changes have a topic of this target."""
         if self._has_window:
-            if any(self._did_match(change) or self._matches(change) for change in relevant):
+            if await self._matches_any(commit):
                 async for response in self._responses_of_window(
-                    storage, {change.full_name: change for change in relevant}, read_time
+                    storage, {change.full_name: change for change in commit}, read_time
                 ):
                     yield response
             return
-        for change in relevant:
+        for change in commit:
+            await self._turns.take()
             if self._matches(change):
                 yield self._changed_response(change.new)
             elif self._did_match(change):
                 yield self._removed_response(change)
+
+    async def _matches_any(self, commit: list[ParsedChange]) -> bool:
+        for change in commit:
+            await self._turns.take()
+            if self._matches(change) or self._did_match(change):
+                return True
+        return False
 
     def _did_match(self, change: ParsedChange) -> bool:
         return change.old is not None and self._query.matching_key(change.path, change.old) is not None
@@ -138,6 +154,16 @@ class QueryTarget:
 
 
 Target = DocumentsTarget | QueryTarget
+
+
+def _topic(query: structured_query.Query) -> Topic:
+    """Return the topic of the documents in the collections that a query searches."""
+    database, segments = query.parent.database, query.parent.segments
+    if query.collection_id is None:
+        return DESCENDANTS if query.all_descendants else CHILDREN, database, segments
+    if query.all_descendants:
+        return GROUP, database, (query.collection_id,)
+    return COLLECTION, database, (*segments, query.collection_id)
 
 
 def _document_response(target_id: int, full_name: str, document: Document | None, read_time: int) -> Any:

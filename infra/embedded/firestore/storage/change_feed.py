@@ -1,12 +1,16 @@
 """The change feed distributes committed changes to the Listen streams that subscribe to them.
 
-The feed finds the subscribers of a change by document name and by collection. The queue of a slow stream can overflow.
-The stream then reads the changes after its position from the data file, so that it does not miss a change.
+Topics connect changes with subscribers: each subscriber has topics, and each changed document belongs to a few topics.
+The cost of a change therefore does not depend on the number of subscribers with other topics.
+
+The queue of a slow stream can overflow. The stream then reads the changes after its position from the data file, so
+that it does not miss a change.
 """
 
 from collections import defaultdict, deque
+from collections.abc import Collection, Iterator
 from functools import cached_property
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.errors import data_loss
@@ -18,8 +22,62 @@ from infra.embedded.firestore.storage.versions import Change
 MAX_QUEUE_LENGTH = 4_096
 MAX_QUEUE_BYTES = 16 * 1024 * 1024
 
-Topic = tuple[str, str | None]
-"""Either the full name of a document and "", or a database and a collection id (None: all collections)."""
+DOCUMENT, COLLECTION, GROUP, CHILDREN, DESCENDANTS = "document", "collection", "group", "children", "descendants"
+
+Topic = tuple[str, str, tuple[str, ...]]
+"""A set of documents: a kind, a database and segments. The segments are, for each kind:
+
+- DOCUMENT: those of the document
+- COLLECTION: those of the collection
+- GROUP: the id of the collection, which can be below any document
+- CHILDREN: those of the parent document of collections with any id
+- DESCENDANTS: those of a document above these documents, at any depth. Without segments, all documents.
+"""
+
+
+def topics_of(name: resource_names.ResourceName) -> Iterator[Topic]:
+    """Yield the topics to which a document belongs."""
+    database, segments = name.database, name.segments
+    yield DOCUMENT, database, segments
+    yield COLLECTION, database, segments[:-1]
+    yield GROUP, database, segments[-2:-1]
+    yield CHILDREN, database, segments[:-2]
+    for length in range(0, len(segments), 2):
+        yield DESCENDANTS, database, segments[:length]
+
+
+S = TypeVar("S")
+
+
+class Subscriptions(Generic[S]):
+    """The topics of subscribers."""
+
+    def __init__(self) -> None:
+        self._subscribers: defaultdict[Topic, dict[S, None]] = defaultdict(dict)
+
+    def add(self, subscriber: S, topics: Collection[Topic]) -> None:
+        """Add topics to those of a subscriber."""
+        for topic in topics:
+            self._subscribers[topic][subscriber] = None
+
+    def remove(self, subscriber: S, topics: Collection[Topic]) -> list[Topic]:
+        """Remove topics from those of a subscriber. Return the topics that have no subscriber now."""
+        for topic in topics:
+            self._subscribers[topic].pop(subscriber, None)
+        unused = [topic for topic in topics if not self._subscribers[topic]]
+        for topic in unused:
+            del self._subscribers[topic]
+        return unused
+
+    def of(self, name: resource_names.ResourceName) -> Collection[S]:
+        """Return the subscribers that have a topic of a document, each once."""
+        found: dict[S, None] = {}
+        for topic in topics_of(name):
+            found |= self._subscribers.get(topic, {})
+        return found
+
+    def __bool__(self) -> bool:
+        return bool(self._subscribers)
 
 
 class ParsedChange:
@@ -76,7 +134,7 @@ class ChangeFeed:
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self._position = storage.snapshot()
-        self._subscribers: defaultdict[Topic, set[Subscriber]] = defaultdict(set)
+        self._subscriptions = Subscriptions[Subscriber]()
         storage.observers.append(self._publish)
 
     @property
@@ -90,30 +148,22 @@ class ChangeFeed:
             self._position = latest
         return self._position
 
-    def subscribe(self, subscriber: Subscriber, topics: set[Topic]) -> None:
+    def subscribe(self, subscriber: Subscriber, topics: Collection[Topic]) -> None:
         """Offer later changes of these topics to a subscriber."""
-        for topic in topics:
-            self._subscribers[topic].add(subscriber)
+        self._subscriptions.add(subscriber, topics)
 
-    def unsubscribe(self, subscriber: Subscriber, topics: set[Topic]) -> None:
+    def unsubscribe(self, subscriber: Subscriber, topics: Collection[Topic]) -> None:
         """Stop offering changes of these topics to a subscriber."""
-        for topic in topics:
-            self._subscribers[topic].discard(subscriber)
-            if not self._subscribers[topic]:
-                del self._subscribers[topic]
+        self._subscriptions.remove(subscriber, topics)
 
     def _publish(self, changes: list[Change]) -> None:
         last = changes[-1]
         self._position = Snapshot(last.commit_time, last.sequence)
-        if not self._subscribers:
+        if not self._subscriptions:
             return
         batches: defaultdict[Subscriber, list[ParsedChange]] = defaultdict(list)
         for change in map(ParsedChange, changes):
-            database, collection_id = change.name.database, change.name.collection_id
-            interested: set[Subscriber] = set()
-            for topic in ((change.full_name, ""), (database, collection_id), (database, None)):
-                interested |= self._subscribers.get(topic, set())
-            for subscriber in interested:
+            for subscriber in self._subscriptions.of(change.name):
                 batches[subscriber].append(change)
         for subscriber, batch in batches.items():
             subscriber.offer(batch)
