@@ -5,7 +5,8 @@ another encoding, so encodings can be concatenated into a key. For a descending 
 """
 
 import struct
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 
 from infra.embedded.firestore.encoding import bson, number_encoding, path_encoding, resource_names
 from infra.embedded.firestore.errors import invalid_argument
@@ -24,15 +25,12 @@ _inverted_bytes = bytes(255 - byte for byte in range(256))
 
 def encode(value: Value) -> bytes:
     """Return a value as bytes that sort."""
-    value_type = value.WhichOneof("value_type")
-    if value_type is None:
-        raise invalid_argument("Cannot convert firestore.v1.Value with type unset.")
-    return _encoders[value_type](value)
+    return _encode(value, sys.maxsize)
 
 
 def encode_indexed(value: Value) -> bytes:
     """Return a value in the form of an index: bytes that sort, truncated to `MAX_INDEXED_BYTES` as in production."""
-    return encode(value)[:MAX_INDEXED_BYTES]
+    return _encode(value, MAX_INDEXED_BYTES)[:MAX_INDEXED_BYTES]
 
 
 def invert(encoded: bytes) -> bytes:
@@ -64,24 +62,50 @@ def encode_reference(name: str) -> bytes:
     return REFERENCE + prefix + reference.path + END
 
 
-def _encode_map(value: Value) -> bytes:
+def _encode(value: Value, limit: int) -> bytes:
+    """Return the encoding of a value, of which only the first `limit` bytes are used. The rest may be wrong.
+
+    The time to index a large value therefore does not depend on its size.
+    """
+    value_type = value.WhichOneof("value_type")
+    if value_type is None:
+        raise invalid_argument("Cannot convert firestore.v1.Value with type unset.")
+    return _encoders[value_type](value, limit)
+
+
+def _joined(parts: Iterable[bytes], limit: int) -> bytes:
+    """Return the concatenation of the first parts that have `limit` bytes together, or of all parts."""
+    joined = bytearray()
+    for part in parts:
+        joined += part
+        if len(joined) >= limit:
+            break
+    return bytes(joined)
+
+
+def _encode_array(value: Value, limit: int) -> bytes:
+    return ARRAY + _joined((_encode(each, limit) for each in value.array_value.values), limit) + END
+
+
+def _encode_map(value: Value, limit: int) -> bytes:
     fields = value.map_value.fields
     if is_vector(value):
         elements = fields["value"].array_value.values
-        return VECTOR + len(elements).to_bytes(4, "big") + b"".join(map(encode, elements))
+        return VECTOR + len(elements).to_bytes(4, "big") + _joined((_encode(each, limit) for each in elements), limit)
     key = bson.type_key(fields)
     if key is not None:
         return bson.encode(key, fields[key])
-    entries = (STRING + path_encoding.encode_text(key) + encode(fields[key]) for key in sorted(fields, key=str.encode))
-    return MAP + b"".join(entries) + END
+    names = sorted(fields, key=str.encode)
+    entries = (STRING + path_encoding.encode_text(name) + _encode(fields[name], limit) for name in names)
+    return MAP + _joined(entries, limit) + END
 
 
-def _encode_timestamp(value: Value) -> bytes:
+def _encode_timestamp(value: Value, limit: int) -> bytes:
     timestamp = value.timestamp_value
     return TIMESTAMP + _seconds_and_nanos.pack(timestamp.seconds + _SIGN, timestamp.nanos)
 
 
-def _encode_geo_point(value: Value) -> bytes:
+def _encode_geo_point(value: Value, limit: int) -> bytes:
     point = value.geo_point_value
     return (
         GEO_POINT
@@ -90,16 +114,16 @@ def _encode_geo_point(value: Value) -> bytes:
     )
 
 
-_encoders: dict[str, Callable[[Value], bytes]] = {
-    "null_value": lambda value: NULL,
-    "boolean_value": lambda value: BOOLEAN + (b"\x01" if value.boolean_value else b"\x00"),
-    "integer_value": lambda value: number_encoding.encode_integer(value.integer_value),
-    "double_value": lambda value: number_encoding.encode_double(value.double_value),
+_encoders: dict[str, Callable[[Value, int], bytes]] = {
+    "null_value": lambda value, limit: NULL,
+    "boolean_value": lambda value, limit: BOOLEAN + (b"\x01" if value.boolean_value else b"\x00"),
+    "integer_value": lambda value, limit: number_encoding.encode_integer(value.integer_value),
+    "double_value": lambda value, limit: number_encoding.encode_double(value.double_value),
     "timestamp_value": _encode_timestamp,
-    "string_value": lambda value: STRING + path_encoding.encode_text(value.string_value),
-    "bytes_value": lambda value: BYTES + path_encoding.encode_bytes(value.bytes_value),
-    "reference_value": lambda value: encode_reference(value.reference_value),
+    "string_value": lambda value, limit: STRING + path_encoding.encode_text(value.string_value[:limit]),
+    "bytes_value": lambda value, limit: BYTES + path_encoding.encode_bytes(value.bytes_value[:limit]),
+    "reference_value": lambda value, limit: encode_reference(value.reference_value),
     "geo_point_value": _encode_geo_point,
-    "array_value": lambda value: ARRAY + b"".join(map(encode, value.array_value.values)) + END,
+    "array_value": _encode_array,
     "map_value": _encode_map,
 }

@@ -8,6 +8,7 @@ A refused commit therefore leaves no rows in its group commit.
 As in production, a write that changes nothing keeps the update time and creates no change.
 """
 
+import math
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
@@ -43,14 +44,22 @@ def commit(group: CommitGroup, writes: list[PreparedWrite], check_conflicts: Con
     return CommitResponse(write_results=results, commit_time=timestamp(commit_time))
 
 
-def batch_write(group: CommitGroup, writes: list[PreparedWrite], check_conflicts: ConflictCheck) -> list[WriteOutcome]:
-    """Store the writes independently of each other, with one commit time. Return the outcome of each write."""
+def batch_write(
+    group: CommitGroup, writes: list[PreparedWrite], check_conflicts: ConflictCheck, max_bytes: float = math.inf
+) -> list[WriteOutcome]:
+    """Store the writes independently of each other, with one commit time. Return the outcome of each write.
+
+    After writes to documents of more than `max_bytes` together, do not attempt the remaining writes.
+    """
     commit_time = group.next_commit_time()
     outcomes: list[WriteOutcome] = []
     group.prefetch_absent((write.name, write.path) for write in writes)
+    stored_bytes = 0
     for write in writes:
+        if stored_bytes > max_bytes:
+            break
+        pending: dict[str, PendingDocument] = {}
         try:
-            pending: dict[str, PendingDocument] = {}
             results = _apply(group, [write], pending, commit_time)
             check_conflicts(pending.values())
             changed = _changed_with_entries(group, pending.values())
@@ -61,6 +70,7 @@ def batch_write(group: CommitGroup, writes: list[PreparedWrite], check_conflicts
                 _store(group, document, commit_time)
             _set_update_times([write], pending, results)
             outcomes.append((results[0], None))
+        stored_bytes += sum(len(each.stored.document) for each in pending.values() if each.stored is not None)
     return outcomes
 
 

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from infra.embedded.firestore.encoding import limits, resource_names
-from infra.embedded.firestore.errors import StatusError, aborted, invalid_argument
+from infra.embedded.firestore.errors import StatusError, aborted, from_exception, invalid_argument
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.queries.sort_order import SortKey
 from infra.embedded.firestore.queries.structured_query import Query
@@ -40,6 +40,10 @@ MAX_CHANGES_ON_WRITER = 1_000
 would otherwise hold up all other writes: 60,000 changes after a query took 1.2 s.
 """
 MAX_CHANGES_PER_READ = 5_000
+MAX_STORED_BYTES = 8 * 1024 * 1024
+"""A batch of writes to larger documents is split into several group commits. A group holds the earlier versions of its
+documents in memory, and other writes wait for it.
+"""
 OPTIMISTIC = 1
 
 
@@ -230,16 +234,23 @@ class Transactions:
             while remaining:
                 attempted = [writes[index] for index in remaining]
                 check = partial(self.locks.check, owner)
-                attempt = await self._storage.write(
-                    partial(commits.batch_write, writes=attempted, check_conflicts=check)
-                )
-                for index, outcome in zip(remaining, attempt, strict=True):
+                work = partial(commits.batch_write, writes=attempted, check_conflicts=check, max_bytes=MAX_STORED_BYTES)
+                try:
+                    attempt = await self._storage.write(work)
+                except (sqlite3.Error, StatusError) as error:
+                    if outcomes.count((None, None)) == len(writes):
+                        raise
+                    attempt = [(None, from_exception(error))] * len(remaining)
+                for index, outcome in zip(remaining, attempt, strict=False):
                     outcomes[index] = outcome
-                remaining = [index for index in remaining if isinstance(outcomes[index][1], BlockedByLocks)]
-                if remaining and time.monotonic() > deadline:
+                blocked = [each for each in remaining if isinstance(outcomes[each][1], BlockedByLocks)]
+                not_attempted = remaining[len(attempt) :]
+                remaining = not_attempted + blocked
+                if not_attempted or not blocked:
+                    continue
+                if time.monotonic() > deadline:
                     break
-                if remaining:
-                    await self._wait_for_holder(owner, outcomes[remaining[0]][1])
+                await self._wait_for_holder(owner, outcomes[blocked[0]][1])
         finally:
             self.locks.release(owner)
         return outcomes
