@@ -87,10 +87,18 @@ def from_exception(error: Exception) -> StatusError:
         return error
     if (failure := disk_failure(error)) is not None:
         return failure
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF if isinstance(error, sqlite3.DatabaseError) else None
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if is_damage(error):
         return StatusError(grpc.StatusCode.DATA_LOSS, "The data file is damaged. Restore a backup of the data file.")
     return StatusError(grpc.StatusCode.INTERNAL, "Internal error encountered.")
+
+
+def is_damage(error: Exception) -> bool:
+    """Return whether SQLite reports damage of the data file.
+
+    SQLite also reports damage if the disk cannot read a page (EIO): see data_file/read_check.py.
+    """
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF if isinstance(error, sqlite3.DatabaseError) else None
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def shortened(message: str) -> str:

@@ -3,7 +3,7 @@
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from infra.embedded.firestore.encoding.resource_names import ResourceName
 from infra.embedded.firestore.encoding.values import END
@@ -14,6 +14,8 @@ from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.clock import Clock
 from infra.embedded.firestore.storage.row_buffer import RowBuffer
 from infra.embedded.firestore.storage.versions import Change, DocumentVersion
+
+T = TypeVar("T")
 
 
 class Admission(Protocol):
@@ -50,6 +52,20 @@ class CommitGroup:
         """The connection. All buffered rows are written before it is returned."""
         self.rows.flush()
         return self._connection
+
+    def execute(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Call `work` with the connection and return its result. An error rolls back the changes of `work`."""
+        connection = self.connection
+        connection.execute("SAVEPOINT execute")
+        try:
+            result = work(connection)
+        except BaseException:
+            if connection.in_transaction:  # a full disk ends the transaction
+                connection.execute("ROLLBACK TO execute")
+                connection.execute("RELEASE execute")
+            raise
+        connection.execute("RELEASE execute")
+        return result
 
     def next_commit_time(self) -> int:
         """Return the commit time for the next commit in this group."""

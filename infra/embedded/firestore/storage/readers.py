@@ -2,6 +2,8 @@
 
 A read takes the free connection that was used last. Consecutive reads therefore fill the page cache of only one
 connection.
+
+If SQLite reports damage, the read runs again on another connection, because the disk may have failed only once.
 """
 
 import asyncio
@@ -12,6 +14,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from infra.embedded.firestore.errors import is_damage
+
 T = TypeVar("T")
 READER_THREADS = 4
 READER_CACHE_KIB = 4 * 1024
@@ -19,10 +23,14 @@ READER_CACHE_KIB = 4 * 1024
 
 
 class Readers:
-    """Runs reads, each in one SQLite transaction. `connect` opens a connection that several threads may use."""
+    """Runs reads, each in one SQLite transaction. `connect` opens a connection that several threads may use.
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+    `diagnose` returns the error to raise for an error of SQLite.
+    """
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], diagnose: Callable[[Exception], Exception]) -> None:
         self._connect = connect
+        self._diagnose = diagnose
         self._threads = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="firestore-reader")
         self._free: list[sqlite3.Connection] = []
 
@@ -32,7 +40,19 @@ class Readers:
 
     def read_blocking(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on the thread of the caller."""
+        try:
+            return self._attempt(work)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+        try:
+            return self._attempt(work)
+        except sqlite3.DatabaseError as error:
+            raise self._diagnose(error) from error
+
+    def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T:
         connection = self._take()
+        is_intact = True
         try:
             connection.execute("BEGIN")
             try:
@@ -44,8 +64,12 @@ class Readers:
             finally:
                 if connection.in_transaction:  # SQLite itself ends a transaction after some errors of the disk
                     connection.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            is_intact = not is_damage(error)  # the page cache may contain the damage
+            raise
         finally:
-            if connection.in_transaction:  # the next read would see an old state, and the log could not restart
+            # In a transaction, the next read would see an old state, and the log could not restart.
+            if connection.in_transaction or not is_intact:
                 connection.close()
             else:
                 self._free.append(connection)

@@ -18,6 +18,7 @@ from typing import TypeVar
 from infra.embedded.firestore.data_file import file_check, file_format
 from infra.embedded.firestore.data_file.data_marker import DataMarker
 from infra.embedded.firestore.data_file.lock_file import LockFile
+from infra.embedded.firestore.data_file.read_check import ReadCheck
 from infra.embedded.firestore.data_file.reserve_file import ReserveFile
 from infra.embedded.firestore.data_file.upgrade_copy import copy_before_upgrade
 from infra.embedded.firestore.errors import ReadTimeTooOld, disk_failure, invalid_argument
@@ -77,6 +78,7 @@ class Storage:
             self._lock_file.close()
             raise
         self._descriptor = os.open(self.path, os.O_RDONLY)
+        self._read_check = ReadCheck(self._descriptor, self.path.with_name(f"{self.path.name}-wal"))
         self.reserve.create()
         settings = dict(self._connection.execute("SELECT name, value FROM settings").fetchall())
         sequence, commit_time = versions.newest(self._connection)
@@ -86,7 +88,7 @@ class Storage:
         self.pruned_sequence: int = settings.get("pruned", 0)
         """Changes up to this sequence may have been pruned."""
         self._changed = asyncio.Event()
-        self._readers = Readers(self._connect)
+        self._readers = Readers(self._connect, self._read_check.diagnose)
         checkpoints = AutomaticCheckpoints(self._connection, self.path, max_log_bytes)
         own_admission = None if admission is None else admission(self._registry)
         self._writer = Writer(
@@ -95,6 +97,7 @@ class Storage:
             self.clock,
             self.health,
             checkpoints,
+            diagnose=self._read_check.diagnose,
             record_commit=self._marker.record,
             on_commit=self._publish,
             on_rollback=self._load_catalog_and_indexes,
@@ -151,8 +154,8 @@ class Storage:
         await self._index_builder.close()
         await self._writer.close()
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, self._readers.close)
-        await loop.run_in_executor(None, self._checkpointer.close)
+        for close in (self._readers.close, self._checkpointer.close, self._read_check.close):
+            await loop.run_in_executor(None, close)
         os.close(self._descriptor)
         self._marker.close()
         self._lock_file.close()
@@ -222,21 +225,7 @@ class Storage:
 
     async def execute(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Call `work` with the writer's connection and return after the commit. An error rolls back its changes."""
-
-        def run(group: CommitGroup) -> T:
-            connection = group.connection
-            connection.execute("SAVEPOINT execute")
-            try:
-                result = work(connection)
-            except BaseException:
-                if connection.in_transaction:  # a full disk ends the transaction
-                    connection.execute("ROLLBACK TO execute")
-                    connection.execute("RELEASE execute")
-                raise
-            connection.execute("RELEASE execute")
-            return result
-
-        return await self._writer.submit(run)
+        return await self._writer.submit(lambda group: group.execute(work))
 
     # Reading
 

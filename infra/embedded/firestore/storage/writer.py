@@ -24,13 +24,14 @@ from functools import partial
 from typing import Any, TypeVar
 
 from infra.embedded.firestore import metrics
-from infra.embedded.firestore.errors import StatusError, disk_failure, unavailable
+from infra.embedded.firestore.errors import StatusError, disk_failure, is_damage, unavailable
 from infra.embedded.firestore.indexes.entry_merges import EntryMerges
 from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.storage.checkpoints import AutomaticCheckpoints
 from infra.embedded.firestore.storage.clock import Clock
 from infra.embedded.firestore.storage.commit_group import CommitGroup
 from infra.embedded.firestore.storage.disk_health import DISK_TEST, DiskHealth
+from infra.embedded.firestore.storage.readers import release_page_cache
 from infra.embedded.firestore.storage.versions import Change
 
 T = TypeVar("T")
@@ -58,6 +59,7 @@ class _Job:
 class Writer:
     """Runs submitted jobs in the order of submission.
 
+    `diagnose` returns the error to report for an error of SQLite.
     `begin_group` returns the next group. The writer's thread calls `record_commit` with the sequence of each group that
     has changed documents, and `on_rollback` after each rollback. The event loop calls `on_commit` after each group.
 
@@ -72,6 +74,7 @@ class Writer:
         health: DiskHealth,
         checkpoints: AutomaticCheckpoints,
         *,
+        diagnose: Callable[[Exception], Exception],
         record_commit: Callable[[int], None],
         on_commit: Callable[[list[Change]], None],
         on_rollback: Callable[[sqlite3.Connection], None],
@@ -81,6 +84,7 @@ class Writer:
         self._clock = clock
         self._health = health
         self._checkpoints = checkpoints
+        self._diagnose = diagnose
         self._record_commit = record_commit
         self._on_commit = on_commit
         self._on_rollback = on_rollback
@@ -177,13 +181,14 @@ class Writer:
     def _commit(self, jobs: list[_Job]) -> None:
         started_at = time.perf_counter()
         try:
-            changes = self._attempt(jobs)
+            changes = self._attempt_again(jobs)
             metrics.COMMIT_DURATION.observe(time.perf_counter() - started_at)
             metrics.COMMITTED_JOBS.observe(len(jobs))
-        except Exception as error:
+        except Exception as problem:
             if len(jobs) > 1:
                 self._commit_each(jobs)
                 return
+            error = self._diagnose(problem)
             if disk_failure(error) is not None:
                 self._health.report_failure(error, 1)
             elif not isinstance(error, StatusError):
@@ -206,6 +211,16 @@ class Writer:
                 self._health.report_failure(job.error, len(others))
                 self._loop.call_soon_threadsafe(self._finish, others, [])
                 return
+
+    def _attempt_again(self, jobs: list[_Job]) -> list[Change]:
+        """Run `_attempt`. If SQLite reports damage, run it once more, because the disk may have failed only once."""
+        try:
+            return self._attempt(jobs)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+        release_page_cache(self._connection)
+        return self._attempt(jobs)
 
     def _attempt(self, jobs: list[_Job]) -> list[Change]:
         """Run all jobs in one SQLite transaction and commit it, or roll it back and raise."""

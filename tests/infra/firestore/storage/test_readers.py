@@ -55,7 +55,7 @@ def opened(tmp_path: Path) -> Opened:
 @pytest.fixture
 def readers(opened: Opened) -> Iterator[Readers]:
     """Return readers of a new file."""
-    readers = Readers(opened)
+    readers = Readers(opened, lambda error: error)
     yield readers
     readers.close()
 

@@ -1,0 +1,131 @@
+"""SQLite reports a disk that cannot read a page as damage. Such a read is repeated, and its error allows a retry."""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from infra.embedded.firestore import errors
+from infra.embedded.firestore.data_file.read_check import VALID_SECONDS, ReadCheck
+from infra.embedded.firestore.errors import StatusError
+from infra.embedded.firestore.storage.storage import Storage
+from tests.stack import eventually
+
+MEMORY = Path("/proc/self/mem")
+"""A file of which no process can read the beginning."""
+
+
+class Clock:
+    """A clock that the test sets."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
+    """The storage of a new file."""
+    storage = Storage(tmp_path / "firestore.sqlite")
+    yield storage
+    await storage.close()
+
+
+def damage() -> sqlite3.DatabaseError:
+    """Return the error that SQLite raises for a damaged page, and for a page that the disk cannot read."""
+    error = sqlite3.DatabaseError("database disk image is malformed")
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+def failing(times: int) -> Callable[[Any], int]:
+    """Return work that finds damage a number of times, and then returns how often it was called."""
+    calls: list[Any] = []
+
+    def work(used: Any) -> int:
+        calls.append(used)
+        if len(calls) <= times:
+            raise damage()
+        return len(calls)
+
+    return work
+
+
+async def test_a_read_that_fails_once_is_repeated(storage: Storage) -> None:
+    """On reader threads, on the event loop, and on the writer's thread."""
+    assert await storage.read(failing(1)) == 2
+    assert storage.read_blocking(failing(1)) == 2
+    assert await storage.execute(failing(1)) == 2
+    assert await asyncio.gather(*(storage.execute(failing(1)) for _ in range(3)))  # in one group commit
+
+
+@pytest.mark.parametrize("method", [Storage.read, Storage.execute])
+async def test_damage_is_reported_after_the_disk_has_read_the_file(storage: Storage, method: Any) -> None:
+    """Until then, the code allows a retry."""
+    codes: list[grpc.StatusCode] = []
+
+    while not codes or codes[-1] is grpc.StatusCode.UNAVAILABLE:
+        with pytest.raises((sqlite3.DatabaseError, StatusError)) as failed:
+            await method(storage, failing(9))
+        codes.append(errors.from_exception(failed.value).code)
+        await asyncio.sleep(0)
+
+    assert codes[0] is grpc.StatusCode.UNAVAILABLE
+    assert codes[-1] is grpc.StatusCode.DATA_LOSS
+
+
+@pytest.fixture
+def unreadable() -> Iterator[ReadCheck]:
+    """The check of a file that the disk cannot read."""
+    if not MEMORY.exists():
+        pytest.skip("only Linux has a file that cannot be read")
+    descriptor = os.open(MEMORY, os.O_RDONLY)
+    check = ReadCheck(descriptor, Path("no log"))
+    yield check
+    check.close()
+    os.close(descriptor)
+
+
+def test_a_disk_that_cannot_read_the_file_is_not_damage(unreadable: ReadCheck) -> None:
+    """A backup is not necessary. The message names the error of the disk."""
+
+    def status() -> StatusError:
+        return errors.from_exception(unreadable.diagnose(damage()))
+
+    assert status().code is grpc.StatusCode.UNAVAILABLE
+    eventually(lambda: status().message == "The disk cannot read the data file: Input/output error.")
+    assert status().code is grpc.StatusCode.UNAVAILABLE
+
+
+def test_the_file_is_checked_again_after_some_time(tmp_path: Path) -> None:
+    """A disk can fail later."""
+    clock = Clock()
+    log = tmp_path / "log"
+    log.touch()
+    descriptor = os.open(log, os.O_RDONLY)
+    check = ReadCheck(descriptor, log, clock)
+    error = damage()
+    eventually(lambda: check.diagnose(error) is error)
+
+    log.unlink()
+    log.symlink_to(MEMORY)
+    before = check.diagnose(error)
+    clock.now += VALID_SECONDS + 1
+
+    assert before is error
+    eventually(lambda: check.diagnose(error) is not error)
+    check.close()
+    os.close(descriptor)
+
+
+def test_other_errors_stay_as_they_are(unreadable: ReadCheck) -> None:
+    """They need no check."""
+    error = ValueError("other")
+
+    assert unreadable.diagnose(error) is error
