@@ -16,7 +16,8 @@ SELECT min(path) FROM (
     SELECT min(path) AS path FROM documents
     WHERE collection_number = :collection_number AND path >= :low AND path < :high
     UNION ALL
-    SELECT min(path) FROM history WHERE collection_number = :collection_number AND path >= :low AND path < :high
+    SELECT min(path) FROM history
+    WHERE collection_number = :collection_number AND path >= :low AND path < :high AND until > :read_time
 )
 """
 
@@ -45,7 +46,7 @@ def _segments(
         low = prefix + path_encoding.encode_segment(after) + path_encoding.AFTER_ALL
     high = prefix + path_encoding.AFTER_ALL
     while True:
-        parameters = {"collection_number": collection_number, "low": low, "high": high}
+        parameters = {"collection_number": collection_number, "low": low, "high": high, "read_time": read_time}
         (path,) = connection.execute(_NEXT_PATH, parameters).fetchone()
         if path is None:
             return

@@ -1,0 +1,61 @@
+"""Lists of collection ids and of missing documents, after documents were deleted."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.encoding.resource_names import ResourceName
+from infra.embedded.firestore.queries.collection_listing import child_segments
+from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.writes import commits, document_write
+from tests.infra.firestore.server_process import DATABASE, ROOT
+
+NAMES = [f"{ROOT}/a/{number:03}" for number in range(300)]
+
+
+@pytest.fixture
+async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
+    """The storage of a new file."""
+    storage = Storage(tmp_path / "firestore.sqlite")
+    yield storage
+    await storage.close()
+
+
+async def write(storage: Storage, *writes: m.Write) -> int:
+    """Commit writes and return the commit time."""
+    prepared = [document_write.prepare(each, DATABASE) for each in writes]
+    work = partial(commits.commit, writes=prepared, check_conflicts=commits.no_conflicts)
+    return m.microseconds((await storage.write(work)).commit_time)
+
+
+async def listed(storage: Storage, segments: tuple[str, ...], read_time: int) -> tuple[list[str], int]:
+    """Return the child segments at a read time, and the number of SQL statements of the list."""
+    statements: list[str] = []
+
+    def read(connection: sqlite3.Connection) -> list[str]:
+        connection.set_trace_callback(statements.append)
+        try:
+            return child_segments(connection, storage.catalog, ResourceName(DATABASE, segments), None, 500, read_time)
+        finally:
+            connection.set_trace_callback(None)
+
+    return await storage.read(read), len(statements)
+
+
+async def test_deleted_documents_do_not_delay_a_list(storage: Storage) -> None:
+    """Clients list collections while and after they delete them. The past versions stay for an hour."""
+    created = await write(storage, *(m.Write(update=m.Document(name=name)) for name in (*NAMES, f"{ROOT}/b/x")))
+    deleted = await write(storage, *(m.Write(delete=name) for name in NAMES[:-1]))
+
+    before, _ = await listed(storage, ("a",), created)
+    ids, id_statements = await listed(storage, ("a",), deleted)
+    collections, collection_statements = await listed(storage, (), deleted)
+
+    assert before == [name.rpartition("/")[2] for name in NAMES]
+    assert ids == ["299"]
+    assert collections == ["a", "b"]
+    assert id_statements + collection_statements < 20
