@@ -2,7 +2,7 @@
 
 The tests are in the source distribution of google-cloud-firestore. pip downloads it and installs the requirements
 into a temporary virtual environment, which is deleted afterwards. The tests that apply to an emulator must pass.
-So must the tests of update, get_all and partition, which Google skips for its own emulator.
+So must the tests of update, get_all, partition and explain, which Google skips for its own emulator.
 
     python -m tests.conformance.google [-k EXPRESSION] [other pytest arguments]
 """
@@ -23,8 +23,10 @@ from tests.ports import free_port
 
 CLIENT = f"google-cloud-firestore=={version('google-cloud-firestore')}"
 REQUIREMENTS = (CLIENT, "google-cloud-testutils", "mock", "pytest", "pytest-asyncio", "pytest-timeout", "PyYAML", "six")
+SKIPPED = "Internal Issue|PartitionQuery|Query profile"
 SKIPS_TO_REMOVE = re.compile(
-    r"@pytest\.mark\.skipif\(\s*FIRESTORE_EMULATOR,\s*reason=\"(?:Internal Issue|PartitionQuery)[^\"]*\",?\s*\)\n"
+    rf"@pytest\.mark\.skipif\(\s*FIRESTORE_EMULATOR,\s*reason=\"(?:{SKIPPED})[^\"]*\",?\s*\)\n"
+    r"(?!(?:@.*\n)*(?:async )?def test_pipeline)"
 )
 MIN_PASSED = {"test_system.py": 131, "test_system_async.py": 104}  # in version 2.34.1, without the removed skips
 SCOPES = ("asyncio_default_fixture_loop_scope=module", "asyncio_default_test_loop_scope=module")

@@ -12,7 +12,7 @@ from infra.embedded.firestore.encoding import limits, resource_names
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.queries import result_pages, sort_order
 from infra.embedded.firestore.queries.counts import Counts
-from infra.embedded.firestore.queries.scanner import StoredResult
+from infra.embedded.firestore.queries.scanner import Progress, StoredResult
 from infra.embedded.firestore.queries.sort_order import SortKey
 from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.storage import versions
@@ -151,10 +151,10 @@ class ConsistentRead:
             for key, document in page:
                 yield key, Document.FromString(document)
 
-    async def pages(self, query: Query) -> AsyncIterator[list[StoredResult]]:
-        """Yield the documents of `query` page by page, serialized."""
+    async def pages(self, query: Query, progress: Progress | None = None) -> AsyncIterator[list[StoredResult]]:
+        """Yield the documents of `query` page by page, serialized. `progress` counts what the query reads."""
         with self._running_call():
-            pages = self._pages(query)
+            pages = self._pages(query, progress)
             if query.find_nearest is None:
                 async for page in pages:
                     yield page
@@ -179,12 +179,12 @@ class ConsistentRead:
             protections.append(transaction.record_query(query, snapshot.sequence))
         return protections
 
-    async def _pages(self, query: Query) -> AsyncIterator[list[StoredResult]]:
+    async def _pages(self, query: Query, progress: Progress | None) -> AsyncIterator[list[StoredResult]]:
         """Yield the same pages, without a vector search. A transaction locks or records the query."""
         protections = await self._protect(query)
         count = 0
         last_key: SortKey = ()
-        async for page in result_pages.pages(self._storage, query, self.read_time):
+        async for page in result_pages.pages(self._storage, query, self.read_time, progress=progress):
             count += len(page)
             last_key = page[-1][0] if page else last_key
             yield page

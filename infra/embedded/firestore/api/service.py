@@ -10,14 +10,13 @@ from typing import Any
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.api import pagination
 from infra.embedded.firestore.api.consistent_read import ConsistentRead
+from infra.embedded.firestore.api.query_service import QueryService
 from infra.embedded.firestore.api.rpc import Call
 from infra.embedded.firestore.encoding import limits, resource_names
 from infra.embedded.firestore.encoding.field_paths import apply_mask, projector, read_mask
 from infra.embedded.firestore.errors import StatusError, invalid_argument, not_found, unimplemented
 from infra.embedded.firestore.listen.stream import ListenStream
 from infra.embedded.firestore.listen.turns import Turns
-from infra.embedded.firestore.queries import aggregations, structured_query
-from infra.embedded.firestore.queries.counts import Counts
 from infra.embedded.firestore.storage.change_feed import ChangeFeed
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes import document_write
@@ -35,7 +34,8 @@ class Service:
         self._feed = ChangeFeed(storage)
         self._turns = Turns()
         self._transactions = Transactions(storage)
-        self._counts = Counts(storage)
+        self.queries = QueryService(storage, self._read)
+        """Handles RunQuery and RunAggregationQuery."""
         self._streams: set[ListenStream] = set()
 
     @property
@@ -142,51 +142,6 @@ class Service:
 
     # Queries
 
-    async def run_query(self, request: Any, call: Call) -> None:
-        """Handle RunQuery."""
-        _refuse_explain(request)
-        query = structured_query.read(request.parent, request.structured_query)
-        read = self._read(request, query.parent.database)
-        started, is_empty = read.started_transaction, True
-        project = projector(query.projection)
-        async for page in read.pages(query):
-            # A message never frees the memory of earlier documents, so each page has its own message.
-            response = m.QueryResponse(read_time=m.timestamp(read.read_time))
-            response.skipped_results = query.offset if is_empty else 0
-            for _, document in page:
-                if started:
-                    await call.write(m.RunQueryResponse(transaction=started))
-                response.document.ParseFromString(document)
-                project(response.document)
-                await call.write(response)  # serialized before this returns
-                response.skipped_results, started, is_empty = 0, b"", False
-        if started:
-            await call.write(m.RunQueryResponse(transaction=started))
-        if is_empty:
-            await call.write(m.RunQueryResponse(read_time=m.timestamp(read.read_time)))
-
-    async def run_aggregation_query(self, request: Any, call: Call) -> None:
-        """Handle RunAggregationQuery."""
-        _refuse_explain(request)
-        message = request.structured_aggregation_query
-        figures = aggregations.read(message)
-        query = structured_query.read(request.parent, message.structured_query, aggregations.required_fields(figures))
-        read = self._read(request, query.parent.database)
-        if all(figure.field is None for figure in figures):
-            total = await read.count(query, self._counts)
-            for figure in figures:
-                figure.add_documents(total)
-        else:
-            async for _, document in read.query(query):
-                for figure in figures:
-                    figure.add(document)
-        response = m.RunAggregationQueryResponse(
-            transaction=read.started_transaction, read_time=m.timestamp(read.read_time)
-        )
-        for figure in figures:
-            response.result.aggregate_fields[figure.alias].CopyFrom(figure.result())
-        await call.write(response)
-
     async def partition_query(self, request: Any, call: Call) -> Any:
         """Handle PartitionQuery."""
         database = resource_names.parse_parent(request.parent).database
@@ -283,11 +238,6 @@ class Service:
 def _check_size(request_bytes: int) -> None:
     if request_bytes > limits.MAX_REQUEST_BYTES:
         raise invalid_argument("Transaction too big. Decrease transaction size.")
-
-
-def _refuse_explain(request: Any) -> None:
-    if request.HasField("explain_options"):
-        raise unimplemented("Query explain is not implemented by this server.")
 
 
 def _document(name: str) -> resource_names.ResourceName:

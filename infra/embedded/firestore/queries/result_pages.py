@@ -40,11 +40,20 @@ async def stream(
 
 
 async def pages(
-    storage: Storage, query: Query, read_time: int, page_size: int = PAGE_DOCUMENTS, *, keys_only: bool = False
+    storage: Storage,
+    query: Query,
+    read_time: int,
+    page_size: int = PAGE_DOCUMENTS,
+    *,
+    keys_only: bool = False,
+    progress: Progress | None = None,
 ) -> AsyncIterator[list[StoredResult]]:
-    """Yield the same results page by page, without parsing the documents. With `keys_only`, documents can be empty."""
+    """Yield the same results page by page, without parsing the documents. With `keys_only`, documents can be empty.
+
+    `progress` counts what the pages read.
+    """
     _check_vector_index(storage, query)
-    to_skip, to_yield, progress = query.offset, query.limit, Progress()
+    to_skip, to_yield, progress = query.offset, query.limit, progress or Progress()
     while to_yield is None or to_yield > 0:
         limit = page_size if to_yield is None else min(page_size, to_skip + to_yield)
         page, end = await _read_page(storage, query, read_time, limit, progress, keys_only=keys_only)

@@ -55,6 +55,7 @@ class Progress:
 
     matched: int = 0
     rejected: int = 0
+    documents: int = 0  # that were read
     next_look: float = 0.0
     """The number of rejected keys after which the scan looks for another range."""
     sorted_results: dict[tuple[str, tuple[FieldFilter, ...]], list[_Found]] = field(default_factory=dict)
@@ -131,6 +132,7 @@ class Scan:
     def _unchanged_version(self, collection_number: int, path: bytes) -> versions.DocumentVersion | None:
         """Return the current version of a document, or None if this version is later than the read time."""
         version = versions.current(self._connection, collection_number, path)
+        self._progress.documents += 1
         return version if version is not None and version.commit_time <= self._read_time else None
 
     def _unchanged_document(self, collection_number: int, path: bytes) -> bytes | None:
@@ -248,7 +250,7 @@ class Scan:
         while True:
             prefix = key_range.prefixes[step % len(key_range.prefixes)]
             step += 1
-            entry = self._next_entry(collection_number, prefix + low, prefix + high, reverse)
+            entry = next(self._tables.scan(collection_number, prefix + low, prefix + high, reverse, limit=1), None)
             if entry is None:
                 return
             rest = entry[0][len(prefix) :]
@@ -260,9 +262,6 @@ class Scan:
                 low, high = (low, rest) if reverse else (rest + b"\0", high)
             else:
                 low, high = (low, rest + b"\0") if reverse else (rest, high)
-
-    def _next_entry(self, collection_number: int, low: bytes, high: bytes, reverse: bool) -> tuple[bytes, int] | None:
-        return next(self._tables.scan(collection_number, low, high, reverse, limit=1), None)
 
     # Documents that changed after the read time
 
