@@ -4,7 +4,7 @@ JSON lines have the field names that Cloud Logging reads: `severity`, `message`,
 Other programs can read them too. Modules log with the standard library, which also formats the lines.
 
 A text from a client can contain line breaks and terminal sequences. Control characters are therefore replaced by
-spaces, except in the traceback of an exception, which has several lines.
+spaces. Only the traceback of an exception keeps its line breaks.
 
 The access log has one line per request. Per second, it has at most `MAX_ACCESS_LINES_PER_SECOND` lines about responses
 with the status 5xx, and the same number of other lines. The next line then says how many lines were omitted. Metrics
@@ -38,6 +38,7 @@ _TRACE = "logging.googleapis.com/trace"
 _SPAN_ID = "logging.googleapis.com/spanId"
 _TRACE_SAMPLED = "logging.googleapis.com/trace_sampled"
 _CONTROL_CHARACTERS = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
+_IN_TRACEBACKS = {code: text for code, text in _CONTROL_CHARACTERS.items() if code != ord("\n")}
 
 _STANDARD_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime"}
 """The standard attributes of a record. All other attributes are named values. Other formatters add the last two."""
@@ -225,8 +226,8 @@ def _add_request(entry: _Entry) -> None:
 def _clean(entry: _Entry) -> None:
     """Replace control characters, and shorten a long traceback."""
     for key, value in entry.items():
-        if isinstance(value, str) and key != "exception":
-            entry[key] = value.translate(_CONTROL_CHARACTERS)
+        if isinstance(value, str):
+            entry[key] = value.translate(_IN_TRACEBACKS if key == "exception" else _CONTROL_CHARACTERS)
     trace = entry.get("exception")
     if trace and len(trace) > MAX_TRACEBACK_CHARACTERS:
         half = MAX_TRACEBACK_CHARACTERS // 2

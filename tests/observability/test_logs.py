@@ -92,6 +92,20 @@ def test_an_exception_has_its_traceback_after_the_line_or_in_a_field() -> None:
     assert entry["stack_trace"].endswith("'too\\nlong'")
 
 
+@pytest.mark.parametrize("log_format", logs.FORMATS)
+def test_a_traceback_contains_no_terminal_sequence(log_format: str) -> None:
+    """The message of an exception can contain the text of a client. Its line breaks stay."""
+    try:
+        raise RuntimeError("\x1b]0;title\x07 \x9b2J\r one\ntwo")  # noqa: TRY301 - the test needs its traceback
+    except RuntimeError:
+        text = logged(log_format, "failed", exc_info=True)
+
+    shown = text if log_format == "text" else json.loads(text)["stack_trace"]
+    assert "title" in shown
+    assert shown.rstrip().splitlines()[-1] == "two"
+    assert not any(character in shown for character in "\x1b\x07\x9b\r")
+
+
 def test_a_long_traceback_is_cut_in_its_middle() -> None:
     """The supervisor splits longer lines."""
     entry = json.loads(logged("json", "failed", extra={"exception": "a" * 20_000 + "end"}))
