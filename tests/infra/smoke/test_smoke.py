@@ -82,3 +82,14 @@ def test_the_large_sample_is_as_large_as_the_limit_allows() -> None:
 
     assert 30 * 2**20 - 10 < len(sample) <= 30 * 2**20
     assert sample.count(b",") == count  # one after each value but the last, one after the time stamp
+
+
+@pytest.mark.parametrize(("arguments", "sends_local_key"), [([], True), (["URL=https://api.example.org"], False)])
+def test_make_smoke_sends_the_key_of_the_local_stack_to_this_stack_only(
+    arguments: list[str], sends_local_key: bool
+) -> None:
+    """Another server could store the key. Its own key is the variable KEY."""
+    recipe = subprocess.run(["make", "--dry-run", "smoke", *arguments], check=True, capture_output=True, text=True)
+
+    assert "$KEY" in recipe.stdout or "${KEY" in recipe.stdout
+    assert (".dropzone/api-key" in recipe.stdout) is sends_local_key
