@@ -243,8 +243,7 @@ def _code_flow(settings: Settings, access_tokens: "AccessTokens") -> "CodeFlow |
         return None
     issuer = parse_issuers(settings.oidc_issuers)[0]
     return CodeFlow(
-        issuer=issuer.url,
-        keys=access_tokens.keys_of(issuer),
+        metadata=access_tokens.metadata_of(issuer),
         client_id=settings.oidc_client_id,
         resource=settings.public_address,
         audience=settings.token_audience,

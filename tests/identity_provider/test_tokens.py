@@ -14,7 +14,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from graphql_api.auth.oauth import issuer_keys
+from graphql_api.auth.oauth import provider_metadata
 from graphql_api.auth.scopes import Scope
 from tests.graphql_api.auth.test_credential_kinds import SCOPE_SETS, opened_and_expected
 from tests.identity_provider.identity_provider import IdentityProvider
@@ -173,7 +173,7 @@ def test_a_new_key_of_the_provider_is_found(oidc_stack: Oidc) -> None:
     provider.start("second")
     headers = bearer(provider.token())
 
-    assert issuer_keys.COOLDOWN_SECONDS == 30
+    assert provider_metadata.COOLDOWN_SECONDS == 30
     eventually(lambda: httpx.get(f"{stack.url}/results", headers=headers).status_code == 200, lambda: stack.log)
 
     assert provider.requests("/jwks") == 1

@@ -19,6 +19,7 @@ from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.credential_source import FoundCaller
 from graphql_api.auth.oauth.issuer_keys import IssuerKeys
+from graphql_api.auth.oauth.provider_metadata import ProviderMetadata
 from graphql_api.auth.scopes import MAX_LABEL_BYTES, Caller, Scope
 from graphql_api.auth.secret_text import digest
 from graphql_api.client_text import shorten
@@ -70,13 +71,13 @@ class AccessTokens:
         keys: Mapping[str, IssuerKeys] | None = None,
     ) -> None:
         self._issuers = {issuer.url: issuer for issuer in issuers}
-        self._keys = keys or {issuer.url: IssuerKeys(issuer.url) for issuer in issuers}
+        self._keys = keys or {issuer.url: IssuerKeys(ProviderMetadata(issuer.url)) for issuer in issuers}
         self._rules = rules
         self._audit_log = audit_log
 
-    def keys_of(self, issuer: IssuerSettings) -> IssuerKeys:
-        """Return the keys and the metadata of an issuer."""
-        return self._keys[issuer.url]
+    def metadata_of(self, issuer: IssuerSettings) -> ProviderMetadata:
+        """Return the metadata of an issuer."""
+        return self._keys[issuer.url].metadata
 
     def recognizes(self, text: str) -> bool:
         """Return whether `text` can be a signed token: three parts, and not too long."""

@@ -6,15 +6,21 @@ The server, not the page, exchanges the code for a token. The page therefore get
 import base64
 import hashlib
 import json
+import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from graphql_api.auth.oauth.issuer_keys import IssuerKeys, ProviderError, fetch_json
+from graphql_api.auth.oauth.provider_metadata import ProviderError, ProviderMetadata, ProviderRefusal, fetch_json
 from storage.documents import Unauthenticated, Unavailable
+from storage.firestore.throttled_log import ThrottledLog
 
 PAGES = ("/", "/graphql")
+
+logger = logging.getLogger("graphql_api")
+_log = ThrottledLog(logger)
+"""Anyone can start a sign-in, and each can fail in the same way."""
 
 _ERRORS = frozenset(
     {
@@ -39,8 +45,7 @@ send another text.
 class CodeFlow:
     """The sign-in at one provider. `resource` is the address of this API."""
 
-    issuer: str
-    keys: IssuerKeys
+    metadata: ProviderMetadata
     client_id: str
     resource: str
     audience: str
@@ -78,7 +83,7 @@ class CodeFlow:
         state, verifier, page = _decode(cookie)
         if not secrets.compare_digest(query.get("state", "").encode(), state.encode()):
             raise Unauthenticated("this browser did not start this sign-in; sign in again")
-        if query.get("iss", self.issuer) != self.issuer:  # RFC 9207
+        if query.get("iss", self.metadata.issuer) != self.metadata.issuer:  # RFC 9207
             raise Unauthenticated("the response is from another identity provider; sign in again")
         if "code" not in query:
             error = query.get("error")
@@ -92,17 +97,21 @@ class CodeFlow:
             "code_verifier": verifier,
             "resource": self.audience,
         }
+        endpoint = await self._endpoint("token_endpoint")
         try:
-            response = await fetch_json(await self._endpoint("token_endpoint"), form)
-        except ProviderError:
-            raise Unauthenticated("the identity provider refused the code; sign in again") from None
+            response = await fetch_json(endpoint, form)
+        except ProviderError as error:
+            _log.warning("a code of the identity provider could not be exchanged: %s", error)
+            cause = "refused the code" if isinstance(error, ProviderRefusal) else "did not exchange the code"
+            raise Unauthenticated(f"the identity provider {cause}; sign in again") from None
         return str(response.get("access_token")), _known(page)
 
     async def _endpoint(self, name: str) -> str:
         try:
-            return await self.keys.endpoint(name)
+            return await self.metadata.endpoint(name)
         except ProviderError as error:
-            raise Unavailable(f"the identity provider cannot be reached: {error}", retry_after=30) from None
+            _log.warning("users cannot sign in at the identity provider: %s", error)
+            raise Unavailable("the identity provider cannot be used now; retry later", retry_after=30) from None
 
 
 def _known(page: str) -> str:

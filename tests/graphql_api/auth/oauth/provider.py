@@ -14,7 +14,8 @@ from joserfc.registry import HeaderParameter
 from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.oauth.access_tokens import AccessTokens, TokenRules
-from graphql_api.auth.oauth.issuer_keys import IssuerKeys, ProviderError
+from graphql_api.auth.oauth.issuer_keys import IssuerKeys
+from graphql_api.auth.oauth.provider_metadata import ProviderError, ProviderMetadata
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.identity_providers import IssuerSettings
 from storage.firestore.client import Firestore
@@ -58,10 +59,10 @@ class MemoryAuditLog(AuditLog):
 
 
 class Provider:
-    """A provider whose keys and failures a test changes. It counts requests, and `now` is the time in seconds."""
+    """A provider whose keys, addresses and failures a test changes. `now` is the time in seconds."""
 
     def __init__(self, issuer: str = ISSUER) -> None:
-        self.issuer = issuer
+        self.issuer = self.endpoints = issuer
         self.published: list[Any] = [RSA, EC, ED]
         self.is_down = False
         self.requests: list[str] = []
@@ -78,9 +79,11 @@ class Provider:
         if url.endswith("/.well-known/openid-configuration"):
             return {
                 "issuer": self.issuer,
-                "authorization_endpoint": f"{self.issuer}/authorize",
-                "jwks_uri": f"{self.issuer}/jwks",
+                "authorization_endpoint": f"{self.endpoints}/authorize",
+                "jwks_uri": f"{self.endpoints}/jwks",
             }
+        if url != f"{self.endpoints}/jwks":
+            raise ProviderError("not found")
         return {
             "keys": [
                 key.as_dict(private=False) if isinstance(key, RSAKey | ECKey | OKPKey) else key
@@ -91,8 +94,12 @@ class Provider:
     def tokens(self, *issuers: IssuerSettings) -> AccessTokens:
         """Return the source of callers that asks this provider."""
         accepted = issuers or (IssuerSettings(self.issuer),)
-        keys = {each.url: IssuerKeys(each.url, self.fetch, lambda: self.now) for each in accepted}
+        keys = {each.url: self.keys(each.url) for each in accepted}
         return AccessTokens(accepted, RULES, self.audit_log, keys)
+
+    def keys(self, issuer: str) -> IssuerKeys:
+        """Return the keys of an issuer that this provider answers for."""
+        return IssuerKeys(ProviderMetadata(issuer, self.fetch, lambda: self.now), lambda: self.now)
 
 
 def claims(**changes: object) -> dict[str, object]:

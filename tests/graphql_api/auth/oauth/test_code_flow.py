@@ -2,21 +2,33 @@
 
 import base64
 import json
+import re
+from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import web
 
+from graphql_api.auth.oauth import code_flow
 from graphql_api.auth.oauth.code_flow import CodeFlow
-from graphql_api.auth.oauth.issuer_keys import IssuerKeys
-from storage.documents import Unauthenticated
+from graphql_api.auth.oauth.provider_metadata import ProviderMetadata
+from storage.documents import Unauthenticated, Unavailable
+from storage.firestore.throttled_log import ThrottledLog
+from tests.ports import free_port
 
-FLOW = CodeFlow(
-    issuer="https://id.example.org",
-    keys=IssuerKeys("https://id.example.org"),
-    client_id="dropzone",
-    resource="https://dropzone.example.org",
-    audience="https://dropzone.example.org",
-    scopes="read",
-)
+
+def flow(issuer: str) -> CodeFlow:
+    """Return the sign-in at a provider."""
+    return CodeFlow(
+        metadata=ProviderMetadata(issuer),
+        client_id="dropzone",
+        resource="https://dropzone.example.org",
+        audience="https://dropzone.example.org",
+        scopes="read",
+    )
+
+
+FLOW = flow("https://id.example.org")
+COOKIE = base64.urlsafe_b64encode(json.dumps(["state", "verifier", "/"]).encode()).decode()
 
 
 @pytest.mark.parametrize(
@@ -52,7 +64,64 @@ async def test_a_cookie_that_is_not_base64_is_refused(cookie: str) -> None:
 
 async def test_the_response_of_another_provider_is_refused() -> None:
     """Otherwise a provider could obtain the code of another one (RFC 9207)."""
-    cookie = base64.urlsafe_b64encode(json.dumps(["state", "verifier", "/"]).encode()).decode()
-
     with pytest.raises(Unauthenticated, match="another identity provider"):
-        await FLOW.finish({"state": "state", "code": "code", "iss": "https://evil.example"}, cookie)
+        await FLOW.finish({"state": "state", "code": "code", "iss": "https://evil.example"}, COOKIE)
+
+
+@pytest.fixture
+async def refusing_provider() -> AsyncIterator[str]:
+    """The address of a provider that knows no client. For the code `broken`, it has an internal error."""
+    issuer = f"http://127.0.0.1:{free_port()}"
+
+    async def metadata(request: web.Request) -> web.Response:
+        del request
+        return web.json_response({"issuer": issuer, "token_endpoint": f"{issuer}/token"})
+
+    async def token(request: web.Request) -> web.Response:
+        if (await request.post())["code"] == "broken":
+            return web.Response(status=500)
+        return web.json_response({"error": "invalid_client", "error_description": "no\nclient"}, status=401)
+
+    app = web.Application()
+    app.router.add_get("/.well-known/openid-configuration", metadata)
+    app.router.add_post("/token", token)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", int(issuer.rpartition(":")[2])).start()
+    yield issuer
+    await runner.cleanup()
+
+
+@pytest.fixture(autouse=True)
+def _unthrottled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(code_flow, "_log", ThrottledLog(code_flow.logger))
+
+
+@pytest.mark.parametrize(
+    ("code", "problem", "logged"),
+    [
+        ("code", "refused the code", "/token responded with status 401: .*invalid_client"),
+        ("broken", "did not exchange the code", "/token responded with status 500"),
+    ],
+)
+async def test_the_log_says_why_a_code_was_not_exchanged(
+    refusing_provider: str, caplog: pytest.LogCaptureFixture, code: str, problem: str, logged: str
+) -> None:
+    """The client of the API at the provider can be set up wrong. Users see only that the sign-in has failed."""
+    with pytest.raises(Unauthenticated, match=f"^the identity provider {problem}; sign in again$"):
+        await flow(refusing_provider).finish({"state": "state", "code": code}, COOKIE)
+
+    (message,) = caplog.messages
+    assert re.search(logged, message)
+
+
+async def test_a_user_does_not_see_the_addresses_of_a_provider_that_does_not_respond(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Anyone can start a sign-in, and the addresses can be those of a private network. The log has them."""
+    issuer = f"http://127.0.0.1:{free_port()}"
+
+    with pytest.raises(Unavailable, match=r"^the identity provider cannot be used now; retry later$"):
+        await flow(issuer).start("/")
+
+    assert any(issuer in message for message in caplog.messages)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey
 
-from graphql_api.auth.oauth.issuer_keys import COOLDOWN_SECONDS, FRESH_SECONDS, MAX_AGE_SECONDS, IssuerKeys
+from graphql_api.auth.oauth.issuer_keys import IssuerKeys
+from graphql_api.auth.oauth.provider_metadata import COOLDOWN_SECONDS, FRESH_SECONDS, MAX_AGE_SECONDS, ProviderMetadata
 from graphql_api.identity_providers import IssuerSettings
 from storage.documents import Unavailable
 from tests.graphql_api.auth.oauth.provider import ISSUER, OTHER, RSA, Provider, claims, sign
@@ -27,9 +28,9 @@ async def test_concurrent_tokens_share_a_read_of_the_keys() -> None:
 async def test_a_sign_in_and_a_token_share_a_read_of_the_metadata() -> None:
     """They are the first requests after a start, and come at the same time."""
     provider = Provider()
-    keys = IssuerKeys(ISSUER, provider.fetch, lambda: provider.now)
+    keys = provider.keys(ISSUER)
 
-    address, key = await asyncio.gather(keys.endpoint("authorization_endpoint"), keys.find("rsa"))
+    address, key = await asyncio.gather(keys.metadata.endpoint("authorization_endpoint"), keys.find("rsa"))
 
     assert address == f"{ISSUER}/authorize"
     assert key is not None
@@ -48,7 +49,7 @@ async def test_unknown_key_ids_ask_the_provider_once_per_cooldown() -> None:
         found = await asyncio.gather(*(tokens.find(token) for token in storm), tokens.find(sign(claims())))
         assert [each is None for each in found] == [True] * 50 + [False]
 
-    assert provider.requests[2:] == [f"{ISSUER}/jwks"]
+    assert provider.requests[2:] == [f"{ISSUER}/.well-known/openid-configuration", f"{ISSUER}/jwks"]
 
 
 async def test_a_new_key_is_read_when_a_token_names_it() -> None:
@@ -114,7 +115,7 @@ async def test_an_address_that_cannot_be_parsed_is_a_problem_of_the_provider() -
         return {"issuer": ISSUER, "jwks_uri": "https://[::1/keys"}
 
     with pytest.raises(Unavailable):
-        await IssuerKeys(ISSUER, fetch).find("rsa")
+        await IssuerKeys(ProviderMetadata(ISSUER, fetch)).find("rsa")
 
 
 async def test_metadata_of_another_issuer_is_refused() -> None:
