@@ -19,6 +19,7 @@ from graphql_api.settings import Settings
 from observability import logs, tracing
 from runtime import memory_release
 from runtime.inherited_sockets import parse_sockets
+from storage.firestore.environment import selected_firestore
 
 _SWITCH_INTERVAL_SECONDS = 0.001
 """How long a thread that validates a large sample can run before the event loop runs. Python's default is 5 ms."""
@@ -41,6 +42,7 @@ def main() -> None:
         settings = Settings.from_environ()
         logs.configure(settings.log_format)
         tracing.configure("dropzone-api")
+        selected_firestore()
         settings = _within_open_files(settings, _raise_open_file_limit())
     except ValueError as error:
         sys.exit(f"error: {error}")

@@ -216,12 +216,16 @@ class _Services:
         self.budgets.remove_unused()
 
     async def check_firestore(self, timeout_seconds: float) -> None:
-        """Read from Firestore. Unless a write has just succeeded, also write. Raises `Unavailable` if either fails."""
+        """Read from Firestore. Unless a write has just succeeded, also write.
+
+        Raises `Unavailable` if either fails. Its message is public, and only the log may have that of Firestore.
+        """
         await self._firestore.ping(timeout_seconds)
         try:
             await self._writer.probe.check(timeout_seconds, MAX_WRITE_AGE_SECONDS)
         except (FirestoreError, Unavailable) as error:
-            raise Unavailable(f"Firestore does not accept writes: {error}") from error
+            problem = f"Firestore returned {error.reason}" if isinstance(error, FirestoreError) else str(error)
+            raise Unavailable(f"Firestore does not accept writes: {problem}") from error
 
 
 def _access_tokens(settings: Settings, audit_log: AuditLog) -> "AccessTokens":

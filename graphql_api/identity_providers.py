@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from graphql_api.network_settings import check_url
+
 SCOPES = ("submit", "read", "admin", "read-all")
 _SCOPE = re.compile(r"[!#-\[\]-~]+")
 
@@ -111,6 +113,9 @@ def _issuer(text: str) -> IssuerSettings:
         prefix, url = "", text
     if not is_secure(url):
         raise ValueError(f"expected an address with https, got {url}")
-    if prefix and not prefix.isalnum():
+    check_url(url)
+    if "/.well-known/" in url:
+        raise ValueError(f"expected the issuer, as in the claim iss of its tokens, got the address of metadata: {url}")
+    if prefix and not (prefix.isascii() and prefix.isalnum()):
         raise ValueError(f"expected letters and digits before =, got {prefix}")
     return IssuerSettings(url, prefix)

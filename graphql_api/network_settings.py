@@ -1,10 +1,17 @@
-"""Settings that name machines: the API itself, reverse proxies, and web origins whose pages may use the API."""
+"""Settings that name machines: the API itself, other processes, reverse proxies, and origins of pages that use the API.
+
+URLs and origins have ASCII characters only: headers contain them, and browsers send the ASCII form of a host name.
+"""
 
 import re
+from collections.abc import Mapping
 from ipaddress import ip_network
 
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*]+")
-_URL = re.compile(r"https?://[^/?#@*\s]+(/[^?#\s]*)?", re.IGNORECASE)
+_HOST = r"[\w.:\[\]-]+"
+_PATH = r"/[\w./:~%!$&'()*+,;=@-]*"
+_ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{_HOST}", re.ASCII)
+_URL = re.compile(rf"https?://{_HOST}({_PATH})?", re.ASCII | re.IGNORECASE)
+_SOURCE = re.compile(rf"http://{_HOST}{_PATH}|unix:[^:]+:{_PATH}", re.ASCII)
 
 
 def parse_origins(text: str) -> frozenset[str]:
@@ -16,6 +23,22 @@ def parse_origins(text: str) -> frozenset[str]:
     if invalid := [origin for origin in origins if not _ORIGIN.fullmatch(origin)]:
         raise ValueError(f"expected origins such as https://example.org, got {invalid[0]}")
     return frozenset(origins)
+
+
+def parse_metrics_sources(text: str) -> Mapping[str, str]:
+    """Return the address of each source by its name, from a text such as `name=http://host:port/path,name=unix:...`.
+
+    Raises `ValueError` if a name or an address is missing or invalid, or if two sources have the same name.
+    """
+    sources: dict[str, str] = {}
+    for part in _parts(text):
+        name, _, address = (each.strip() for each in part.partition("="))
+        if not name or not _SOURCE.fullmatch(address):
+            raise ValueError(f"expected name=http://host:port/path or name=unix:/socket:/path, got {part}")
+        if name in sources:
+            raise ValueError(f"expected each name once, got {name} twice")
+        sources[name] = address
+    return sources
 
 
 def check_proxies(text: str) -> None:

@@ -18,11 +18,11 @@ from starlette.config import Config
 from graphql_api import identity_providers
 from graphql_api.certificate import Certificate
 from graphql_api.limits import Limits
-from graphql_api.network_settings import check_proxies, check_url, parse_origins
+from graphql_api.network_settings import check_proxies, check_url, parse_metrics_sources, parse_origins
 from graphql_api.retention_settings import parse_retention
-from observability import logs
+from observability import logs, tracing
 from storage.documents import Retention, document_paths
-from storage.firestore.bearer_token import bearer_token
+from storage.firestore.environment import bearer_token
 
 PREFIX = "DROPZONE_"
 FIXTURE = Path(__file__).parent.parent / "fixture" / "sample.json"
@@ -149,6 +149,7 @@ class Settings:
         """Return the settings of an environment. Raises `ValueError`, which names the unknown or invalid setting."""
         _reject_unknown(environ)
         bearer_token(environ)  # raises an error if it cannot be sent
+        tracing.check(environ)
         read = Config(environ=environ, env_prefix=PREFIX)
         limits = Limits(**{each.name: _value(read, each) for each in fields(Limits)})
         values = {each.name: _value(read, each) for each in fields(cls) if each.name != "limits"}
@@ -203,6 +204,7 @@ class Settings:
             ) from None
         parsers: Mapping[str, Callable[[str], object]] = {
             "log_format": logs.check_format,
+            "metrics_sources": parse_metrics_sources,
             "allowed_origins": parse_origins,
             "trusted_proxies": check_proxies,
             "public_url": check_url,
@@ -282,9 +284,7 @@ def _reject_unknown(environ: Mapping[str, str]) -> None:
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in known:
             [nearest] = get_close_matches(name, sorted(known), n=1, cutoff=0.0)
-            raise ValueError(
-                f"{name} is not a setting; did you mean {nearest}? docs/configuration.md lists all settings."
-            )
+            raise ValueError(f"{name} is not a setting; did you mean {nearest}? See docs/configuration.md.")
 
 
 def main() -> None:

@@ -45,12 +45,6 @@ for _collector in (GC_COLLECTOR, PLATFORM_COLLECTOR):
     REGISTRY.unregister(_collector)
 
 
-def parse_sources(text: str) -> dict[str, str]:
-    """Return the address of each source by its name, from a text such as `name=http://host:port/path,name=unix:...`."""
-    named = (each.partition("=") for each in text.split(",") if each.strip())
-    return {name.strip(): address.strip() for name, _, address in named}
-
-
 def exposition(sources: Mapping[str, str] = {}, more: Iterable[Metric] = ()) -> bytes:
     """Return the metrics of this process and of its sources in the text format of Prometheus. Blocks."""
     families = {family.name: family for family in (*_own(), *more)}

@@ -31,9 +31,20 @@ _provider: Any = None
 _tracer: Any = None
 
 
+def check(environ: Mapping[str, str]) -> None:
+    """Raise `ValueError` if an environment names an endpoint without `http` or `https`. Each export would fail."""
+    for name in _ENDPOINT_VARIABLES:
+        if (address := environ.get(name)) and not address.startswith(("http://", "https://")):
+            raise ValueError(f"{name} must be a URL such as http://127.0.0.1:4318, got {address}")
+
+
 def configure(service: str) -> None:
-    """Record traces of this process as the service `service`, if the environment names an endpoint."""
+    """Record traces of this process as the service `service`, if the environment names an endpoint.
+
+    Raises `ValueError` if a variable of OpenTelemetry is invalid.
+    """
     global is_on, _provider, _tracer
+    check(os.environ)
     if not any(os.environ.get(name) for name in _ENDPOINT_VARIABLES) or os.environ.get("OTEL_SDK_DISABLED") == "true":
         return
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter

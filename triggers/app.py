@@ -30,6 +30,8 @@ from observability import logs, tracing
 from observability.metrics import CONTENT_TYPE, exposition
 from runtime.memory_release import release_memory
 from storage.documents import Unavailable
+from storage.firestore.environment import selected_firestore
+from storage.firestore.errors import text_for_log
 from storage.firestore.throttled_log import ThrottledLog
 from triggers import main, sample_event
 from triggers.audit.endpoint import AuditEndpoint
@@ -69,10 +71,11 @@ def create_app() -> ASGIApp:
     """Return the application of the function. If the settings are incomplete, exit with a message."""
     try:
         settings = Settings.from_environ()
+        logs.configure(settings.log_format)
+        tracing.configure("dropzone-function")
+        selected_firestore()
     except ValueError as error:
         sys.exit(f"error: {error}")
-    logs.configure(settings.log_format)
-    tracing.configure("dropzone-function")
     sender: Sender
     if settings.event_secret:
         sender, hosts_are_local = SharedSecret(settings.event_secret), settings.is_local
@@ -124,7 +127,7 @@ class EventEndpoint:
         self._sender = sender
         self._hosts_are_local = hosts_are_local
         self._check_firestore = check_firestore
-        self._log = ThrottledLog(logger)
+        self._log, self._readiness_log = ThrottledLog(logger), ThrottledLog(logger)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -196,6 +199,7 @@ class EventEndpoint:
         try:
             await self._check_firestore()
         except Unavailable as error:
+            self._readiness_log.warning("not ready: %s", text_for_log(error))
             return _refuse(503, str(error), retry_after="1")
         return JSONResponse({"status": "ready"}, headers={"cache-control": "no-store", "connection": "close"})
 

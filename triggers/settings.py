@@ -10,12 +10,21 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from typing import Any
 
 from starlette.config import Config
 
 from observability import logs
 from storage.documents import document_paths
+
+PREFIX = "DROPZONE_"
+
+SUPERVISOR_SETTINGS = ("function_host", "function_processes")
+"""Settings about the function that only `infra/embedded/stack.toml` reads."""
+
+_SIMILAR = 0.7
+"""The similarity from which a name counts as a misspelled setting. All names of other settings are less similar."""
 
 MIN_SECRET_CHARACTERS = 32
 _SECRET = re.compile(rf"[!-~]{{{MIN_SECRET_CHARACTERS},}}")
@@ -62,7 +71,8 @@ class Settings:
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Return the settings of an environment. Raises `ValueError`, which says what to set."""
-        read = Config(environ=environ, env_prefix="DROPZONE_")
+        _reject_misspelled(environ)
+        read = Config(environ=environ, env_prefix=PREFIX)
         values: dict[str, Any] = {
             each.name: read(each.name.upper(), cast=type(each.default), default=each.default) for each in fields(cls)
         }
@@ -122,3 +132,17 @@ class Settings:
                 f"DROPZONE_EVENT_SECRET must have at least {MIN_SECRET_CHARACTERS} printable ASCII characters, without "
                 "spaces and without a line end"
             )
+
+
+def _reject_misspelled(environ: Mapping[str, str]) -> None:
+    """Raise `ValueError` for an unknown variable whose name is similar to a setting of the function.
+
+    The same environment can contain settings of other processes, so other unknown variables are not rejected.
+    """
+    own = [PREFIX + each.name.upper() for each in fields(Settings)]
+    known = {*own, *(PREFIX + name.upper() for name in SUPERVISOR_SETTINGS)}
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known:
+            suffixes = [each.removeprefix(PREFIX) for each in own]
+            for nearest in get_close_matches(name.removeprefix(PREFIX), suffixes, n=1, cutoff=_SIMILAR):
+                raise ValueError(f"{name} is not a setting; did you mean {PREFIX}{nearest}? See docs/configuration.md.")

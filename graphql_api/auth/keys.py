@@ -15,8 +15,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from google.auth.exceptions import DefaultCredentialsError
-
 from graphql_api.auth import key_file
 from graphql_api.auth.api_keys import ApiKey, new_key
 from graphql_api.auth.audit_entry import AuditEntry
@@ -44,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(__doc__).parse_args(arguments)
     try:
         asyncio.run(_run(options))
-    except (DropzoneError, DefaultCredentialsError, FirestoreError, OSError, ValueError) as error:
+    except (DropzoneError, FirestoreError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -1,8 +1,12 @@
-"""`GET /healthz` and `GET /readyz`: whether the process runs, and whether it can serve requests."""
+"""`GET /healthz` and `GET /readyz`: whether the process runs, and whether it can serve requests.
+
+Anyone can send these requests. The response therefore has no message of Firestore that can name projects or addresses.
+The log has the whole message.
+"""
 
 import logging
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import anyio
 from starlette.requests import Request
@@ -13,6 +17,7 @@ from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import Endpoint, public
 from graphql_api.shared_tasks import SharedTasks
 from storage.documents import Unavailable
+from storage.firestore.errors import text_for_log
 
 _FIRESTORE_TIMEOUT_SECONDS = 1.0
 
@@ -28,14 +33,21 @@ class Services(Protocol):
         """Check that Firestore responds to reads and accepts writes. Raises `Unavailable`."""
 
 
+class _Problem(NamedTuple):
+    """Why the process is not ready."""
+
+    text: str
+    text_for_log: str
+
+
 class HealthEndpoints:
     """The endpoints that load balancers and supervisors poll."""
 
     def __init__(self, services: Services, local_key_path: Path | None) -> None:
         self._services = services
         self._local_key_path = local_key_path
-        self._problem: str | None = None
-        self._checks = SharedTasks[None, str | None]()
+        self._is_ready = True
+        self._checks = SharedTasks[None, _Problem | None]()
         """Requests that arrive during a check share it, because no key is required."""
 
     @property
@@ -56,19 +68,22 @@ class HealthEndpoints:
         del request
         problem = await self._checks.run(None, self._find_problem)
         await self._services.budgets.request_turns.wait(lambda: "")  # all requests that share a check continue together
-        if problem is not None and self._problem is None:
-            logger.warning("not ready: %s", problem)
-        elif problem is None and self._problem is not None:
-            logger.warning("ready again")
-        self._problem = problem
-        return PlainTextResponse("ready\n") if problem is None else PlainTextResponse(f"{problem}\n", 503)
+        was_ready, self._is_ready = self._is_ready, problem is None
+        if problem is None:
+            if not was_ready:
+                logger.warning("ready again")
+            return PlainTextResponse("ready\n")
+        if was_ready:
+            logger.warning("not ready: %s", problem.text_for_log)
+        return PlainTextResponse(f"{problem.text}\n", 503)
 
-    async def _find_problem(self) -> str | None:
+    async def _find_problem(self) -> _Problem | None:
         """Return why the process is not ready, or None if it is."""
         if self._local_key_path is not None and not await anyio.Path(self._local_key_path).exists():
-            return f"the API key file {self._local_key_path} does not exist yet"
+            text = f"the API key file {self._local_key_path} does not exist yet"
+            return _Problem(text, text)
         try:
             await self._services.check_firestore(_FIRESTORE_TIMEOUT_SECONDS)
         except Unavailable as error:
-            return str(error)
+            return _Problem(str(error), text_for_log(error))
         return None

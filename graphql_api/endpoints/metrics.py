@@ -9,15 +9,16 @@ from starlette.routing import Route
 
 from graphql_api import metrics
 from graphql_api.endpoints.endpoint import Endpoint, Services, public
+from graphql_api.network_settings import parse_metrics_sources
 from graphql_api.shared_tasks import SharedTasks
-from observability.metrics import CONTENT_TYPE, exposition, parse_sources
+from observability.metrics import CONTENT_TYPE, exposition
 
 _SAMPLING_SECONDS = 0.25
 
 
 def metrics_endpoint(sources: str, services: Services) -> Endpoint:
     """Return `GET /metrics`. `sources` are the addresses of the metrics of other processes."""
-    addresses = parse_sources(sources)
+    addresses = parse_metrics_sources(sources)
     readings = SharedTasks[None, bytes]()
 
     async def respond(request: Request) -> Response:

@@ -11,8 +11,6 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
-from google.auth.exceptions import DefaultCredentialsError
-
 from graphql_api.erasure.eraser import Eraser
 from storage.documents import DropzoneError, document_paths
 from storage.firestore.client import Firestore
@@ -45,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"expected the name of a submitter, got {options.submitter!r}")
     try:
         erased = asyncio.run(_run(options.submitter))
-    except (DropzoneError, DefaultCredentialsError, FirestoreError, ValueError) as error:
+    except (DropzoneError, FirestoreError, ValueError) as error:
         sys.exit(f"error: {error}")
     sys.stdout.write(f"{json.dumps(erased, sort_keys=True)}\n")
 

@@ -14,7 +14,6 @@ takes 860 ms. This module processes all completed operations in one iteration. T
 
 import asyncio
 import fcntl
-import os
 import socket
 import struct
 import termios
@@ -26,10 +25,9 @@ from typing import Any, NamedTuple
 import grpc
 import grpc.aio
 
-from storage.firestore.bearer_token import bearer_token
+from storage.firestore.environment import Emulator, selected_firestore
 from storage.firestore.reads import page_reader
 
-_LOCAL_PROJECT = "dropzone-local"
 _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -51,14 +49,14 @@ class Connection(NamedTuple):
     channel: grpc.aio.Channel
     server: str
     """The address of Firestore, as the environment or Google names it."""
-    project: str | None
-    """The project from the environment, or None."""
+    project: str
+    """The project from the environment."""
     metadata: tuple[tuple[str, str], ...] = ()
     """The metadata that every call on the channel must carry."""
 
 
 def open_connection() -> Connection:
-    """Return a connection to the Firestore that the environment selects. Raises `ValueError` for an invalid token.
+    """Return a connection to the Firestore that the environment selects. Raises `ValueError` if it selects none.
 
     The channel belongs to the running event loop. It connects at the first call.
     """
@@ -67,29 +65,27 @@ def open_connection() -> Connection:
 
 
 def _open_connection() -> Connection:
-    if host := os.environ.get("FIRESTORE_EMULATOR_HOST"):
-        local_project = os.environ.get("GOOGLE_CLOUD_PROJECT", _LOCAL_PROJECT)
-        metadata = (("authorization", f"Bearer {bearer_token(os.environ)}"),)
-        return Connection(grpc.aio.insecure_channel(host, options=_OPTIONS), host, local_project, metadata)
-    # These imports take half a second of processor time, and only Google Cloud needs them.
-    import google.auth
+    selected = selected_firestore()
+    if isinstance(selected, Emulator):
+        metadata = (("authorization", f"Bearer {selected.token}"),)
+        channel = grpc.aio.insecure_channel(selected.address, options=_OPTIONS)
+        return Connection(channel, selected.address, selected.project, metadata)
+    # The import takes half a second of processor time, and only Google Cloud needs it.
     from google.cloud.firestore_v1.services.firestore.transports.grpc_asyncio import FirestoreGrpcAsyncIOTransport
 
-    credentials, project = google.auth.default(scopes=FirestoreGrpcAsyncIOTransport.AUTH_SCOPES)
-    channel = FirestoreGrpcAsyncIOTransport.create_channel(credentials=credentials, options=_OPTIONS)
-    return Connection(channel, FirestoreGrpcAsyncIOTransport.DEFAULT_HOST, project)
+    channel = FirestoreGrpcAsyncIOTransport.create_channel(credentials=selected.credentials, options=_OPTIONS)
+    return Connection(channel, FirestoreGrpcAsyncIOTransport.DEFAULT_HOST, selected.project)
 
 
 def open_blocking_channel() -> grpc.Channel:
     """Return a channel to the same Firestore, for calls in threads. Its calls need the metadata of the connection."""
     options: Any = (*_OPTIONS, *page_reader.OPTIONS)
-    if host := os.environ.get("FIRESTORE_EMULATOR_HOST"):
-        return grpc.insecure_channel(host, options=options)
-    import google.auth
+    selected = selected_firestore()
+    if isinstance(selected, Emulator):
+        return grpc.insecure_channel(selected.address, options=options)
     from google.cloud.firestore_v1.services.firestore.transports.grpc import FirestoreGrpcTransport
 
-    credentials, _ = google.auth.default(scopes=FirestoreGrpcTransport.AUTH_SCOPES)
-    return FirestoreGrpcTransport.create_channel(credentials=credentials, options=options)
+    return FirestoreGrpcTransport.create_channel(credentials=selected.credentials, options=options)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from storage.documents import Unavailable, document_paths
 from storage.firestore import encoding, spans
 from storage.firestore.channel import open_blocking_channel, open_connection
 from storage.firestore.database import PING_PATH, Database
-from storage.firestore.errors import call_error
+from storage.firestore.errors import FirestoreUnavailable, call_error
 from storage.firestore.messages import (
     BatchGetDocumentsRequest,
     BatchGetDocumentsResponse,
@@ -69,13 +69,9 @@ class Firestore(Database):
         The client connects at the first call.
         """
         connection = open_connection()
-        if database is None:
-            if connection.project is None:
-                raise ValueError("GOOGLE_CLOUD_PROJECT is not set; set it to the id of your Google Cloud project")
-            database = f"projects/{connection.project}/databases/(default)"
         return cls(
             connection.channel,
-            database,
+            database or f"projects/{connection.project}/databases/(default)",
             timeout_seconds=timeout_seconds,
             metadata=connection.metadata,
             server=connection.server,
@@ -246,7 +242,7 @@ class Firestore(Database):
                 pass
         except grpc.aio.AioRpcError as error:
             raised = call_error(error)
-            raise (raised if isinstance(raised, Unavailable) else Unavailable(str(raised))) from error
+            raise FirestoreUnavailable(raised.status, raised.message) from error
 
     async def _read(self, call: Callable[..., AsyncIterable[ResponseT]], request: Message) -> AsyncIterator[ResponseT]:
         """Yield the responses to a read. Retry a transient error before the first response, within the timeout."""

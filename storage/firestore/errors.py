@@ -24,20 +24,29 @@ _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class FirestoreUnavailable(Unavailable):
-    """Firestore returned a transient status, or could not be reached. `reason` is the status with its message."""
+    """Firestore returned a transient status, or could not be reached.
+
+    `reason` is the status, with the message if clients may see it. `message` is for the log.
+    """
 
     def __init__(self, status: grpc.StatusCode, message: str = "") -> None:
         self.status = status
-        self.reason = f"{status.name}: {message.rstrip('.')}" if _SENTENCE.fullmatch(message) else status.name
+        self.message = message
+        self.reason = _public_reason(status, message)
         super().__init__(f"Firestore returned {self.reason}; retry later")
 
 
 class FirestoreError(Exception):
-    """Firestore rejected a request or a write. `status` is the status code."""
+    """Firestore rejected a request or a write. `status` is the status code, and the text is for the log.
+
+    `reason` is the status, with the message if clients may see it.
+    """
 
     def __init__(self, status: grpc.StatusCode, message: str) -> None:
         super().__init__(f"Firestore returned {status.name}: {message}")
         self.status = status
+        self.message = message
+        self.reason = _public_reason(status, message)
 
 
 class PreconditionFailed(FirestoreError):
@@ -60,6 +69,18 @@ _CLASSES = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidWrite,
     grpc.StatusCode.OUT_OF_RANGE: InvalidWrite,
 }
+
+
+def text_for_log(error: Unavailable) -> str:
+    """Return the text of an error, with the message of Firestore that clients may not see."""
+    for each in (error, error.__cause__):
+        if isinstance(each, FirestoreUnavailable | FirestoreError) and each.message.rstrip(".") not in str(error):
+            return f"{error} ({each.message})"
+    return str(error)
+
+
+def _public_reason(status: grpc.StatusCode, message: str) -> str:
+    return f"{status.name}: {message.rstrip('.')}" if _SENTENCE.fullmatch(message) else status.name
 
 
 def call_error(error: Any) -> FirestoreUnavailable | FirestoreError:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from graphql_api.network_settings import parse_metrics_sources
 from graphql_api.settings import Settings
 
 
@@ -37,6 +38,11 @@ def test_the_port_of_cloud_run_is_the_default(environment: dict[str, str], port:
         ("SHARDS", "-1", " must be at least 1, got -1"),
         ("SHARDS", "513", " must be at most 512, got 513"),
         ("PUBLIC_URL", "api.example.org", ": expected a URL such as https://example.org, got api.example.org"),
+        ("PUBLIC_URL", "https://é.example", ": expected a URL such as https://example.org, got https://é.example"),
+        ("PUBLIC_URL", 'https://a.example/"', ': expected a URL such as https://example.org, got https://a.example/"'),
+        ("METRICS_SOURCES", "f", ": expected name=http://host:port/path or name=unix:/socket:/path, got f"),
+        ("METRICS_SOURCES", "f=127.0.0.1:8081/metrics", ": expected name=http.*, got f=127.0.0.1:8081/metrics"),
+        ("METRICS_SOURCES", "f=http://a:1/m,f=http://b:1/m", ": expected each name once, got f twice"),
         ("KEY_CACHE_SECONDS", "5000", " must be at most 3600 seconds, got 5000.0"),
         ("KEY_CACHE_SECONDS", "-1", " must be at least 0, got -1.0"),
         ("MAX_BUFFERED_RESULTS", "0", " must be at least 1, got 0"),
@@ -46,6 +52,8 @@ def test_the_port_of_cloud_run_is_the_default(environment: dict[str, str], port:
             "https://a.example/",
             ": expected origins such as https://example.org, got https://a.example/",
         ),
+        ("ALLOWED_ORIGINS", "https://a b.example", ": expected origins such as .*, got https://a b.example"),
+        ("ALLOWED_ORIGINS", "https://é.example", ": expected origins such as .*, got https://é.example"),
         ("TRUSTED_PROXIES", "10.0.0.0/8, all", ": expected addresses such as 10.0.0.0/8, got all"),
         ("FIRESTORE_TOKEN", "tökén", " must have printable ASCII characters only, because gRPC sends it"),
         ("FIRESTORE_TOKEN", "t\udcff", " must have printable ASCII characters only, because gRPC sends it"),
@@ -67,6 +75,16 @@ PROVIDER = {"OIDC_ISSUERS": "https://id.example", "PUBLIC_URL": "https://api.exa
         (
             {"OIDC_ISSUERS": "https://id.example, partner=https://id.example"},
             "OIDC_ISSUERS: expected each issuer once, because its tokens have one prefix, got an issuer twice",
+        ),
+        (
+            {"OIDC_ISSUERS": "https://id.example https://partner.example"},
+            "OIDC_ISSUERS: expected a URL such as https://example.org, got https://id.example https://partner.example",
+        ),
+        ({"OIDC_ISSUERS": "https://id.example?tenant=1"}, "OIDC_ISSUERS: expected a URL such as .*, got .*"),
+        ({"OIDC_ISSUERS": "https://user:pass@id.example"}, "OIDC_ISSUERS: expected a URL such as .*, got .*"),
+        (
+            {"OIDC_ISSUERS": "https://id.example/.well-known/openid-configuration"},
+            "OIDC_ISSUERS: expected the issuer, as in the claim iss of its tokens, got the address of metadata: .*",
         ),
         ({"OIDC_SCOPES": "read=a,read=b"}, "OIDC_SCOPES: expected each scope once, got a scope twice"),
         ({"OIDC_SUBMITTER_CLAIM": ""}, "OIDC_SUBMITTER_CLAIM: expected the name of a claim, got nothing"),
@@ -93,3 +111,12 @@ def test_an_unknown_setting_is_rejected_with_the_nearest_name() -> None:
     """A misspelled setting would otherwise have no effect."""
     with pytest.raises(ValueError, match=r"^DROPZONE_SHRADS is not a setting; did you mean DROPZONE_SHARDS\?"):
         Settings.from_environ({"DROPZONE_SHRADS": "4"})
+
+
+def test_the_sources_of_metrics_have_names() -> None:
+    """Pairs are separated by commas. The path of a socket can contain spaces."""
+    assert parse_metrics_sources("") == {}
+    assert parse_metrics_sources("a=http://127.0.0.1:1/metrics, b=unix:/run/my stack/b:/metrics") == {
+        "a": "http://127.0.0.1:1/metrics",
+        "b": "unix:/run/my stack/b:/metrics",
+    }

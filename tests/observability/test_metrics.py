@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from observability.metrics import exposition, parse_sources
+from observability.metrics import exposition
 
 TEXT = b"""# HELP example_total An example.
 # TYPE example_total counter
@@ -83,12 +83,3 @@ def test_a_source_that_returns_no_metrics_does_not_affect_the_others(source: str
         *(f'dropzone_source_up{{process="{name}"}} 0.0' for name in wrong),
     ]
     assert 'example_total{code="OK",process="up"} 3.0' in lines
-
-
-def test_sources_are_named_in_a_setting() -> None:
-    """Pairs are separated by commas."""
-    assert parse_sources("") == {}
-    assert parse_sources("a=http://127.0.0.1:1/metrics, b=unix:/run/b:/metrics") == {
-        "a": "http://127.0.0.1:1/metrics",
-        "b": "unix:/run/b:/metrics",
-    }

@@ -1,7 +1,11 @@
 """Settings of the function are validated before it starts."""
 
+from dataclasses import fields
+
 import pytest
 
+from graphql_api.settings import CLIENT_SETTINGS, STACK_SETTINGS
+from graphql_api.settings import Settings as ApiSettings
 from triggers.settings import Settings
 
 
@@ -50,3 +54,29 @@ def test_a_sender_without_a_name_is_rejected(changes: dict[str, str], message: s
 
     with pytest.raises(ValueError, match=f"^{message}$"):
         Settings.from_environ(environment)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("AUDIT_DELAY", "AUDIT_DELAY_SECONDS"),
+        ("EVENT_AUDIENCES", "EVENT_AUDIENCE"),
+        ("SHARD", "SHARDS"),
+        ("FUNCTION_PRT", "FUNCTION_PORT"),
+    ],
+)
+def test_a_misspelled_setting_is_rejected_with_the_nearest_name(name: str, nearest: str) -> None:
+    """It would otherwise have no effect. With a wrong number of shards, the audit does not check all samples."""
+    with pytest.raises(ValueError, match=rf"^DROPZONE_{name} is not a setting; did you mean DROPZONE_{nearest}\?"):
+        Settings.from_environ({"DROPZONE_EVENT_SECRET": "s" * 32, f"DROPZONE_{name}": "4"})
+
+
+def test_the_settings_of_other_processes_are_ignored() -> None:
+    """On Kubernetes, API and function have the same ConfigMap, and `make run` passes its environment to both."""
+    others = {*ApiSettings.names(), *STACK_SETTINGS, *CLIENT_SETTINGS} - {each.name for each in fields(Settings)}
+
+    settings = Settings.from_environ(
+        {"DROPZONE_EVENT_SECRET": "s" * 32} | {f"DROPZONE_{name.upper()}": "1" for name in others}
+    )
+
+    assert settings == Settings(event_secret="s" * 32)

@@ -13,8 +13,6 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from google.auth.exceptions import DefaultCredentialsError
-
 from storage.documents import DropzoneError
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
@@ -52,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"expected --recompute-every to be at least 1, got {options.recompute_every}")
     try:
         totals = asyncio.run(_run(options))
-    except (DropzoneError, DefaultCredentialsError, FirestoreError, ValueError) as error:
+    except (DropzoneError, FirestoreError, ValueError) as error:
         sys.exit(f"error: {error}")
     sys.stderr.write(f"{totals}\n")
     return int(totals.problems > 0)

@@ -235,7 +235,10 @@ def main() -> int:
     """Run the command and return its exit code."""
     arguments = parse_arguments()
     logs.configure(arguments.log_format)
-    tracing.configure("firestore")
+    try:
+        tracing.configure("firestore")
+    except ValueError as problem:
+        sys.exit(f"error: {problem}")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             path = arguments.triggers

@@ -1,6 +1,7 @@
 """`/readyz` says whether the service can store samples, not only whether it can read them."""
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import grpc
 import httpx
 import pytest
 from starlette.applications import Starlette
@@ -15,6 +17,7 @@ from starlette.applications import Starlette
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.health import HealthEndpoints
 from graphql_api.limits import Limits
+from storage.firestore.errors import FirestoreUnavailable
 from tests.stack import Stack, eventually
 
 SAMPLE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%s]}' % b", ".join([b"0.5"] * 20_000)
@@ -98,3 +101,24 @@ async def test_concurrent_requests_share_a_check() -> None:
         assert max(later - earlier for earlier, later in pairwise(answered)) < 500  # in one iteration
         await client.get("/readyz")
         assert checks == 2
+
+
+async def test_anyone_can_read_the_response_so_only_the_log_names_addresses(caplog: pytest.LogCaptureFixture) -> None:
+    """The log has one line when the API stops being ready, with the whole message of Firestore."""
+
+    class Services:
+        budgets = Budgets(Limits())
+
+        async def check_firestore(self, timeout_seconds: float) -> None:
+            del timeout_seconds
+            raise FirestoreUnavailable(grpc.StatusCode.UNAVAILABLE, "no connection to ipv4:10.0.0.7:8080")
+
+    app = Starlette(routes=[endpoint.route for endpoint in HealthEndpoints(Services(), None).endpoints])
+    with caplog.at_level(logging.WARNING):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            responses = [await client.get("/readyz") for _ in range(2)]
+
+    assert [response.text for response in responses] == ["Firestore returned UNAVAILABLE; retry later\n"] * 2
+    assert caplog.messages == [
+        "not ready: Firestore returned UNAVAILABLE; retry later (no connection to ipv4:10.0.0.7:8080)"
+    ]

@@ -10,7 +10,7 @@ import pytest
 
 from storage.documents import Unavailable
 from storage.firestore.client import Firestore
-from storage.firestore.errors import FirestoreError, FirestoreUnavailable
+from storage.firestore.errors import FirestoreError, FirestoreUnavailable, text_for_log
 from storage.firestore.messages import BatchGetDocumentsRequest, BatchGetDocumentsResponse
 from tests.storage.firestore import one_method
 from tests.storage.firestore.one_method import DATABASE
@@ -129,9 +129,21 @@ async def test_a_ping_is_not_retried() -> None:
 
 async def test_a_ping_that_firestore_refuses_says_why() -> None:
     """A role can be missing. The readiness probes of API and function respond with this reason."""
-    async with connect(Reads(Code.PERMISSION_DENIED)) as firestore:
-        with pytest.raises(Unavailable, match="Firestore returned PERMISSION_DENIED: on purpose"):
+    words = "Missing or insufficient permissions."
+    async with connect(Reads(Code.PERMISSION_DENIED, details=words)) as firestore:
+        with pytest.raises(Unavailable, match="Firestore returned PERMISSION_DENIED: Missing or insufficient perm"):
             await firestore.ping(30)
+
+
+async def test_only_the_log_gets_the_addresses_and_projects_that_firestore_names() -> None:
+    """Anyone can read the responses of the readiness probes. The operator needs the whole message."""
+    words = "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.7:8080"
+    async with connect(Reads(Code.UNAVAILABLE, details=words)) as firestore:
+        with pytest.raises(Unavailable) as error:
+            await firestore.ping(30)
+
+    assert str(error.value) == "Firestore returned UNAVAILABLE; retry later"
+    assert text_for_log(error.value) == f"Firestore returned UNAVAILABLE; retry later ({words})"
 
 
 async def test_the_environment_selects_the_emulator_and_its_project(monkeypatch: pytest.MonkeyPatch) -> None:
