@@ -28,7 +28,15 @@ apply() {
   deployment plan -input=false -out=dropzone.tfplan "$@"
   confirm
   deployment apply -input=false dropzone.tfplan
-  rm -f infra/gcp/deployment/dropzone.tfplan
+  rm -f infra/gcp/deployment/dropzone.tfplan "$existing_indexes"
+}
+
+# Let Terraform manage the indexes that exist. After a restore, their ids can differ from those in the state, and an
+# operator can have created an index by hand. Firestore would refuse to create such an index again.
+adopt_indexes() {
+  [ -n "$(deployment state list "$module.google_firestore_database.this" 2>/dev/null)" ] || return 0
+  deployment apply -refresh-only -auto-approve -input=false -target="$module.google_firestore_index.this"
+  gcloud firestore indexes composite list --database='(default)' --project="$PROJECT" --format=json >"$existing_indexes"
 }
 
 step "Terraform state: gs://$bucket"
@@ -62,6 +70,7 @@ if [ -z "$(gcloud secrets versions list dropzone-api-key --project="$PROJECT" --
 fi
 
 step "Plan and apply"
+adopt_indexes
 apply
 
 step "Second step: the subscription of the Eventarc trigger"

@@ -1,7 +1,8 @@
 # GitHub workflows sign in with Workload Identity Federation: GitHub signs a token that says which repository and
 # which environment a job belongs to, and Google Cloud exchanges it for a short-lived token. No key exists.
 #
-# Jobs of the GitHub environment `var.environment` may apply. Jobs of pull requests may plan: they read only.
+# Jobs of the branch `main` in the GitHub environment `var.environment` may apply. Jobs of pull requests may plan: they
+# read only. A workflow of another branch can name the same environment, so the branch is checked too.
 
 locals {
   has_github = var.github_repository != null
@@ -9,6 +10,10 @@ locals {
     deployer = "repo:${coalesce(var.github_repository, "none")}:environment:${var.environment}"
     planner  = "repo:${coalesce(var.github_repository, "none")}:pull_request"
   }
+  github_conditions = [
+    "(assertion.sub == '${local.github_subjects.deployer}' && assertion.ref == 'refs/heads/main')",
+    "assertion.sub == '${local.github_subjects.planner}'",
+  ]
   state_bucket = coalesce(var.state_bucket, "${var.project}-dropzone-state")
 
   deployer_roles = local.has_github ? toset(concat([
@@ -28,21 +33,12 @@ locals {
     "roles/serviceusage.serviceUsageAdmin",
   ], local.has_load_balancer ? ["roles/compute.loadBalancerAdmin", "roles/compute.securityAdmin"] : [])) : toset([])
 
-  planner_roles = local.has_github ? toset(concat([
-    "roles/artifactregistry.reader",
-    "roles/browser",
-    "roles/cloudscheduler.viewer",
-    "roles/datastore.viewer",
-    "roles/eventarc.viewer",
-    "roles/iam.securityReviewer",
-    "roles/iam.workloadIdentityPoolViewer",
-    "roles/logging.viewer",
-    "roles/monitoring.viewer",
-    "roles/pubsub.viewer",
-    "roles/run.viewer",
-    "roles/secretmanager.viewer",
+  # A plan compares the configuration with the state of Terraform, and reads no resource. No role can read documents.
+  planner_roles = local.has_github ? toset([
+    "roles/browser",                           # the number of the project
+    "roles/run.viewer",                        # the image that the API runs
     "roles/serviceusage.serviceUsageConsumer", # the provider names the project that pays for its requests
-  ], local.has_load_balancer ? ["roles/compute.viewer"] : [])) : toset([])
+  ]) : toset([])
 }
 
 resource "google_iam_workload_identity_pool" "github" {
@@ -63,7 +59,7 @@ resource "google_iam_workload_identity_pool_provider" "github" {
   workload_identity_pool_id          = google_iam_workload_identity_pool.github[0].workload_identity_pool_id
   workload_identity_pool_provider_id = "github"
   display_name                       = "GitHub Actions"
-  attribute_condition                = join(" || ", [for subject in values(local.github_subjects) : "assertion.sub == '${subject}'"])
+  attribute_condition                = join(" || ", local.github_conditions)
   attribute_mapping = {
     "google.subject"       = "assertion.sub"
     "attribute.repository" = "assertion.repository"

@@ -53,6 +53,11 @@ output "planner_service_account" {
   value       = one(google_service_account.planner[*].email)
 }
 
+output "indexes" {
+  description = "The keys of the indexes in `google_firestore_index.this`: collection, scope and fields of each."
+  value       = keys(local.indexes)
+}
+
 output "dashboard_url" {
   description = "The dashboard in the console."
   value       = "https://console.cloud.google.com/monitoring/dashboards/builder/${basename(google_monitoring_dashboard.dropzone.id)}?project=${var.project}"

@@ -60,7 +60,11 @@ deployment() {
   terraform -chdir=infra/gcp/deployment "$@"
 }
 
+# The indexes that Terraform must import. Only `make deploy` writes this file.
+existing_indexes=infra/gcp/deployment/existing_indexes.json
+
 initialize_terraform() {
+  rm -f "$existing_indexes" # of an interrupted deployment
   TF_VAR_project=$PROJECT
   TF_VAR_region=$REGION
   export TF_VAR_project TF_VAR_region

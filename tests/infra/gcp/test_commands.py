@@ -76,6 +76,7 @@ def test_a_plan_has_the_image_that_runs_and_changes_nothing(machine: Machine) ->
     assert run.returncode == 0, run.stderr
     [plan] = [call for call in machine.calls if " plan " in call]
     assert "-lock=false" in plan
+    assert "-refresh=false" in plan, "a pull request has no access to the resources"
     assert not any(" apply " in call for call in machine.calls)
 
 
@@ -87,6 +88,30 @@ def test_an_existing_key_is_kept(machine: Machine) -> None:
 
     assert run.returncode == 0, run.stderr
     assert not any("versions add" in call for call in machine.calls)
+
+
+def test_indexes_that_exist_are_imported(machine: Machine) -> None:
+    """After a restore, they have other ids than in the state. Firestore would refuse to create them again."""
+    listed = Path("infra/gcp/deployment/existing_indexes.json")
+    machine.install(
+        {
+            "terraform*state list module.dropzone.google_firestore_database.this": "echo found",
+            "gcloud firestore indexes composite list*": "echo '[]'",
+            "terraform*plan*": f"cat {listed} > /dev/null",
+        }
+    )
+
+    run = machine.run("deploy.sh", YES="1", **PROJECT)
+
+    assert run.returncode == 0, run.stderr
+    steps = [
+        "apply -refresh-only -auto-approve -input=false -target=module.dropzone.google_firestore_index.this",
+        "gcloud firestore indexes composite list --database=(default) --project=example --format=json",
+        "terraform -chdir=infra/gcp/deployment plan",
+    ]
+    positions = [machine.index(words) for words in steps]
+    assert positions == sorted(positions)
+    assert not listed.exists(), "a later plan would import indexes that may not exist any more"
 
 
 @pytest.mark.parametrize(
