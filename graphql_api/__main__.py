@@ -11,6 +11,7 @@ import signal
 import sys
 from dataclasses import replace
 from ipaddress import ip_address
+from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOL_SOCKET, socket
 
 from graphql_api.app import create_app
 from graphql_api.graphql_server import ServerSettings
@@ -44,6 +45,7 @@ def main() -> None:
         tracing.configure("dropzone-api")
         selected_firestore()
         settings = _within_open_files(settings, _raise_open_file_limit())
+        sockets = arguments.sockets or [_bound_socket(settings)]
     except ValueError as error:
         sys.exit(f"error: {error}")
     warn_of_other_machines(settings)
@@ -57,14 +59,26 @@ def main() -> None:
     server = Server(
         app,
         app.state.budgets,
-        host=settings.host,
-        port=settings.api_port,
         settings=ServerSettings(shutdown_seconds=settings.shutdown_seconds),
         on_shutdown=app.state.end_streams,
         trusted_proxies=settings.trusted_proxies,
         certificate=settings.read_certificate(),
     )
-    server.run(arguments.sockets)
+    server.run(sockets)
+
+
+def _bound_socket(settings: Settings) -> socket:
+    """Return a socket at the address of the API. Raises `ValueError` if it cannot be bound."""
+    bound = socket(AF_INET6 if ":" in settings.host else AF_INET)
+    bound.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+    try:
+        bound.bind((settings.host, settings.api_port))
+    except OSError as error:
+        raise ValueError(
+            f"cannot listen on {settings.host}, port {settings.api_port} (DROPZONE_HOST, DROPZONE_API_PORT): "
+            f"{error.strerror}"
+        ) from None
+    return bound
 
 
 def _exit(*_: object) -> None:
