@@ -59,6 +59,8 @@ class Certificate:
         logger.info("new connections get the renewed certificate of %s", self._files[0])
 
     def _load(self) -> ssl.SSLContext:
+        for file in self._files:
+            Path(file).open("rb").close()  # the error names the file; that of OpenSSL does not
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*self._files, password=_refuse_password)
         return context

@@ -26,6 +26,7 @@ from storage.firestore.environment import bearer_token
 
 PREFIX = "DROPZONE_"
 FIXTURE = Path(__file__).parent.parent / "fixture" / "sample.json"
+_OTHER_MINIMUMS = {"max_pending_writes_mib": f" ({PREFIX}MAX_SAMPLE_MIB)"}
 
 MAX_SECONDS = 3_600
 """The maximum of settings in seconds. With a value in milliseconds, a write would never fail, for example."""
@@ -183,13 +184,13 @@ class Settings:
             "max_buffered_results": 1,
         }
         for name, minimum in minimums.items():
-            value = getattr(self, name)
+            value, rule = getattr(self, name), f"{PREFIX}{name.upper()} must be"
             if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{PREFIX}{name.upper()} must be a finite number, got {value}")
+                raise ValueError(f"{rule} a finite number, got {value}")
             if value < minimum:
-                raise ValueError(f"{PREFIX}{name.upper()} must be at least {minimum}, got {value}")
+                raise ValueError(f"{rule} at least {minimum}{_OTHER_MINIMUMS.get(name, '')}, got {value}")
             if isinstance(value, float) and value > MAX_SECONDS:
-                raise ValueError(f"{PREFIX}{name.upper()} must be at most {MAX_SECONDS} seconds, got {value}")
+                raise ValueError(f"{rule} at most {MAX_SECONDS} seconds, got {value}")
         if self.shards > document_paths.MAX_SHARDS:
             raise ValueError(f"{PREFIX}SHARDS must be at most {document_paths.MAX_SHARDS}, got {self.shards}")
         if not 1 <= self.api_port <= 65_535:

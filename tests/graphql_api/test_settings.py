@@ -1,5 +1,7 @@
 """Settings of the API are validated before it starts."""
 
+from pathlib import Path
+
 import pytest
 
 from graphql_api.network_settings import parse_metrics_sources
@@ -29,7 +31,7 @@ def test_the_port_of_cloud_run_is_the_default(environment: dict[str, str], port:
         ("MAX_SAMPLE_MIB", "0", " must be at least 1, got 0"),
         ("WRITE_TIMEOUT_SECONDS", "0", " must be at least 0.1, got 0.0"),
         ("WRITE_TIMEOUT_SECONDS", "10000", " must be at most 3600 seconds, got 10000.0"),
-        ("MAX_PENDING_WRITES_MIB", "63", " must be at least 64, got 63"),
+        ("MAX_PENDING_WRITES_MIB", "63", r" must be at least 64 \(DROPZONE_MAX_SAMPLE_MIB\), got 63"),
         ("WRITE_TIMEOUT_SECONDS", "nan", " must be a finite number, got nan"),
         ("KEY_CACHE_SECONDS", "inf", " must be a finite number, got inf"),
         ("API_PORT", "-1", " must be a port from 1 to 65535, got -1"),
@@ -64,6 +66,15 @@ def test_an_unusable_value_is_rejected(name: str, value: str, message: str) -> N
     """The API does not start with a setting that would fail every request."""
     with pytest.raises(ValueError, match=f"^DROPZONE_{name}{message}$"):
         Settings.from_environ({f"DROPZONE_{name}": value})
+
+
+def test_a_missing_file_of_the_certificate_is_named(tmp_path: Path) -> None:
+    """The operator has to compare only one path with the disk."""
+    certificate, key = tmp_path / "fullchain.pem", tmp_path / "privkey.pem"
+    certificate.touch()
+
+    with pytest.raises(ValueError, match=r"No such file or directory: '.*/privkey\.pem'$"):
+        Settings.from_environ({"DROPZONE_TLS_CERTIFICATE_FILE": str(certificate), "DROPZONE_TLS_KEY_FILE": str(key)})
 
 
 PROVIDER = {"OIDC_ISSUERS": "https://id.example", "PUBLIC_URL": "https://api.example", "OIDC_CLIENT_ID": "web"}
