@@ -26,7 +26,7 @@ from graphql_api.graphql_server.http_request import Credential
 from graphql_api.graphql_server.revocation import wait_until_refused
 from graphql_api.ingest import ndjson
 from graphql_api.ingest.admission import StreamAdmission
-from graphql_api.ingest.earlier_samples import Outcome
+from graphql_api.ingest.header_writer import Outcome
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.ingest.response_buffer import ResponseBuffer, SharedLimit
 from graphql_api.ingest.sample_counts import count_failed

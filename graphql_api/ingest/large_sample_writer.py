@@ -64,14 +64,16 @@ class LargeSampleWriter:
         check: Callable[[Identity], Awaitable[None]] | None,
         expire_at: datetime | None,
     ) -> AsyncIterator[Sample]:
-        """Write the chunks of `raw` and yield the sample from `validate`. The caller then writes the header.
+        """Write the chunks of `raw` and yield the sample from `validate`. The caller then stores the header.
+
+        The Commit of the header must also end the upload (see `uploads.py`).
 
         `validate` runs in a thread. It gets the identity of the sample, or None if the sample may contain its own
         idempotency key. If `check` raises an error, no chunk is written. The chunks expire at `expire_at`. The header
-        that the caller writes must expire at the same time.
+        that the caller stores must expire at the same time.
 
         If the validation, the write of a chunk, or the caller fails, the error is raised. The chunks are then removed
-        after a delay, unless the header was written.
+        after a delay, unless the header was stored.
         """
         first_chunks = [self._compress(raw, number) for number in range(min(chunk_count(raw), _MAX_CHUNKS_IN_FLIGHT))]
         identity = await asyncio.get_running_loop().run_in_executor(
@@ -98,8 +100,8 @@ class LargeSampleWriter:
             self._start(self._remove_chunks(upload, self._removal_delay_seconds))
             await asyncio.gather(chunks, return_exceptions=True)
             raise
-        # With an idempotency key, a sample of an earlier request can be stored, which has other chunks.
-        self._start(self._remove_chunks(upload) if identity.has_idempotency_key else self._end_upload(upload))
+        if identity.has_idempotency_key:  # a sample of an earlier request can be stored, which has other chunks
+            self._start(self._remove_chunks(upload))
 
     async def close(self) -> None:
         """Cancel all removals. The next process removes the remaining chunks."""
@@ -143,14 +145,6 @@ class LargeSampleWriter:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def _end_upload(self, upload: Upload) -> None:
-        try:
-            await self._uploads.end(upload)
-        except (RetryLater, FirestoreError) as error:
-            logger.warning(
-                "could not remove the record of an upload of %s/%s: %s", upload.submitter, upload.sample_id, error
-            )
 
     async def _remove_chunks(self, upload: Upload, delay_seconds: float = 0) -> None:
         """Remove the chunks after a delay, unless the stored header refers to them."""

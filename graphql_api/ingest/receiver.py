@@ -15,9 +15,10 @@ from zoneinfo import ZoneInfo
 from graphql_api.budgets.budgets import Budgets, Sender
 from graphql_api.ingest.admission import Admission
 from graphql_api.ingest.backlog import Backlog
+from graphql_api.ingest.corrections import Corrections
 from graphql_api.ingest.daily_usage import DailyUsage
-from graphql_api.ingest.earlier_samples import EarlierSamples, Outcome
 from graphql_api.ingest.fair_executor import FairExecutor
+from graphql_api.ingest.header_writer import HeaderWriter, Outcome
 from graphql_api.ingest.large_sample_writer import LargeSampleWriter
 from graphql_api.ingest.sample_counts import count_failed, count_failures, count_stored
 from graphql_api.ingest.submitter_settings import SubmitterSettings
@@ -41,7 +42,6 @@ from storage.documents.validation import payload
 from storage.documents.validation.validation_report import ValidationReport
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.errors import PreconditionFailed
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 _MIN_TURN_BYTES = 16 * 1024
@@ -76,7 +76,6 @@ class Receiver:
         budgets: Budgets,
     ) -> None:
         self._firestore = firestore
-        self._writer = writer
         self._settings = settings
         self.validators = FairExecutor(_MAX_VALIDATION_THREADS, "validator")
         self._large_samples = LargeSampleWriter(firestore, writer, read_headers, self.validators)
@@ -85,7 +84,8 @@ class Receiver:
         self.admission = Admission(budgets, lambda: writer.share)
         self.max_sample_bytes = max_sample_bytes
         self._time_zone = None if time_zone is None else ZoneInfo(time_zone)
-        self._earlier = EarlierSamples(firestore, writer, read_headers, budgets)
+        self._headers = HeaderWriter(firestore, writer, read_headers)
+        self._corrections = Corrections(firestore, writer, self._headers, budgets)
         self._shards = shards
         self._budgets = budgets
 
@@ -188,7 +188,7 @@ class Receiver:
             identity = identity or Identity.after_parsing(raw, submitter, idempotency_key, report.idempotency_key)
             return self._sample(raw, report, identity, labels)
 
-        check = None if supersedes is None else partial(self._earlier.check, earlier_id=supersedes)
+        check = None if supersedes is None else partial(self._corrections.check, earlier_id=supersedes)
         with self._budgets.memory.reserve(self._budgets.submitter(submitter).request_bytes) as reservation:
             reservation.resize(len(raw))
             try:
@@ -270,11 +270,9 @@ class Receiver:
             sample.header.expire_at, sample.header.result_expire_at, sample.header.archiving = expiry
         writes = [self._header_write(sample) for sample in samples]
         if supersedes is not None:
-            results = [await self._earlier.correct(samples[0], writes[0], supersedes)]
+            results = [await self._corrections.correct(samples[0], writes[0], supersedes)]
         else:
-            results = await self._writer.write_all(writes, sender.submitter)
-        if any(isinstance(result, PreconditionFailed) for result in results):
-            results = await self._earlier.resolve(samples, writes, results)
+            results = await self._headers.write_all(samples, writes, sender.submitter)
         new = []
         for sample, result in zip(samples, results, strict=True):
             is_new = not isinstance(result, Header | Exception)

@@ -1,26 +1,27 @@
 """Uploads: a document in `uploads` exists while no header refers to the chunks of an upload.
 
+The Commit that stores the header deletes this document, and fails if it does not exist any more. A removal of the
+chunks first deletes this document too. So either the header is stored or the chunks are removed, even if the process of
+the upload or Firestore was suspended in the meantime.
+
 `sweep` finds the documents of uploads and deletions that were interrupted, and removes their chunks.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from storage.documents import Header, RetryLater, Upload, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.errors import FirestoreError
-from storage.firestore.messages import StructuredQuery
+from storage.firestore.errors import FirestoreError, PreconditionFailed
+from storage.firestore.messages import StructuredQuery, Write
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 MIN_AGE = timedelta(hours=1)
-"""The minimum age of an upload that a sweep removes. An upload takes seconds.
-
-If the machine's clock is set forward, a running upload seems to be older. An upload is therefore removed by the second
-sweep of a process that finds it.
-"""
+"""The minimum age of an upload that a sweep removes. An upload takes seconds."""
 
 _SWEEP_SECONDS = 600.0
 _PAGE_SIZE = 100
@@ -38,8 +39,6 @@ class Uploads:
         self._firestore = firestore
         self._writer = writer
         self._read_headers = read_headers
-        self._found: dict[str, datetime] = {}
-        """The uploads that the last sweep has found: the update times of their documents, by name."""
 
     async def begin(self, upload: Upload) -> None:
         """Record an upload. Its chunks can be written after this."""
@@ -47,20 +46,21 @@ class Uploads:
             encoding.to_write(self._firestore.name(upload.path), upload.fields()), upload.submitter
         )
 
-    async def end(self, upload: Upload) -> None:
-        """Remove the record of an upload after its header is written or its chunks are removed."""
-        await self._writer.write(encoding.to_delete(self._firestore.name(upload.path)), upload.submitter)
-
     async def remove_chunks(self, upload: Upload) -> None:
-        """Remove the chunks and the record of an upload. If a stored header refers to the chunks, keep the chunks."""
-        await self._remove_unused_chunks(upload)
-        await self.end(upload)
+        """End an upload, and remove its chunks. Do nothing if a stored header refers to the chunks."""
+        if await self._is_stored(upload):
+            return
+        record = encoding.to_write(self._firestore.name(upload.deletion_path), upload.fields())
+        with contextlib.suppress(PreconditionFailed):  # the upload has ended, so its header is stored now or never
+            await self._firestore.commit([end_of_upload(self._firestore, upload), record])
+        if await self._is_stored(upload):
+            return
+        for name in (*map(self._firestore.name, upload.chunk_paths()), record.update.name):
+            await self._writer.write(encoding.to_delete(name), upload.submitter)
 
-    async def _remove_unused_chunks(self, upload: Upload) -> None:
+    async def _is_stored(self, upload: Upload) -> bool:
         header = (await self._read_headers(upload.submitter, [upload.sample_id])).get(upload.sample_id)
-        if header is None or header.upload_id != upload.id:
-            for path in upload.chunk_paths():
-                await self._writer.write(encoding.to_delete(self._firestore.name(path)), upload.submitter)
+        return header is not None and header.upload_id == upload.id
 
     async def sweep_regularly(self) -> None:
         """Sweep every ten minutes, until cancelled."""
@@ -74,23 +74,25 @@ class Uploads:
             await asyncio.sleep(_SWEEP_SECONDS)
 
     async def sweep(self, min_age: timedelta = MIN_AGE) -> int:
-        """Remove the chunks of uploads older than `min_age` to which no header refers. Return the number of uploads.
-
-        Uploads that the last sweep has not found are kept.
-        """
+        """Remove the chunks of uploads older than `min_age` to which no header refers. Return the number of uploads."""
         now = await self._firestore.now()
         removed = 0
-        found_before, self._found = self._found, {}
         stored = StructuredQuery(from_=[{"collection_id": document_paths.UPLOADS}])
         async for page in self._firestore.pages("", stored, _PAGE_SIZE):
             for document in page:
-                update_time = self._found[document.name] = encoding.to_datetime(document.update_time)
-                if found_before.get(document.name) == update_time and now - update_time >= min_age:
+                if now - encoding.to_datetime(document.update_time) >= min_age:
                     document_id = document_paths.id_of(document.name)
                     upload = Upload.from_fields(document_id, encoding.from_document(document))
-                    await self._remove_unused_chunks(upload)
+                    await self.remove_chunks(upload)
                     await self._writer.write(encoding.to_delete(document.name), upload.submitter)
                     removed += 1
         if removed:
             logger.info("removed the chunks of %d uploads that were interrupted", removed)
         return removed
+
+
+def end_of_upload(firestore: Firestore, upload: Upload) -> Write:
+    """Return the write that ends an upload. It fails if the upload has ended already."""
+    write = encoding.to_delete(firestore.name(upload.path))
+    write.current_document.exists = True
+    return write

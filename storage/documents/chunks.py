@@ -41,10 +41,10 @@ with level 1.
 class Upload:
     """An upload of `chunks` chunks of a sample.
 
-    A document in `uploads` exists while no header refers to the chunks: `uploads/{id}` before the header is written,
-    and `uploads/{id}-{sample_id}` after it is deleted. If the process stops in the meantime, the API finds this
-    document and deletes the chunks. There are two documents, because a sample can be deleted before the end of its
-    upload is recorded.
+    A document in `uploads` exists while no header refers to the chunks: `uploads/{id}` before the header is stored, and
+    `uploads/{id}-{sample_id}` while the chunks are deleted. If the process stops in the meantime, the API finds this
+    document and deletes the chunks. There are two documents, because a header can be stored only while the first one
+    exists.
     """
 
     submitter: str
@@ -54,12 +54,12 @@ class Upload:
 
     @property
     def path(self) -> str:
-        """The path of the document that exists before the header is written."""
+        """The path of the document that exists until the header is stored, or until the chunks are deleted."""
         return document_paths.upload(self.id)
 
     @property
     def deletion_path(self) -> str:
-        """The path of the document that exists after the header is deleted."""
+        """The path of the document that exists while the chunks are deleted."""
         return document_paths.upload(f"{self.id}-{self.sample_id}")
 
     def fields(self) -> dict[str, object]:

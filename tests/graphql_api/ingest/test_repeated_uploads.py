@@ -4,127 +4,21 @@ Each acknowledged sample is stored with its chunks. Chunks that no sample uses a
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from types import SimpleNamespace
+from datetime import timedelta
 from typing import Any
 from unittest.mock import Mock
 
-import grpc.aio
 import pytest
 
-from graphql_api.budgets.budgets import Budgets
-from graphql_api.ingest.receiver import Receiver
-from graphql_api.ingest.submitter_settings import SubmitterSettings
-from graphql_api.ingest.uploads import Uploads
-from graphql_api.limits import Limits
 from graphql_api.results.deletion.deleter import Deleter
 from graphql_api.results.deletion.deletion import DeletionState
 from graphql_api.results.deletion.deletion_store import DeletionStore
-from graphql_api.results.store import Store
-from storage.documents import Conflict, Header, RateLimited, Retention, Unavailable, document_paths
-from storage.documents.chunks import MAX_INLINE_BYTES
+from storage.documents import Conflict, Header, RateLimited, Unavailable
 from storage.firestore import encoding
-from storage.firestore.client import Firestore
-from storage.firestore.messages import StructuredQuery
 from storage.firestore.retriggering import trigger_again
-from storage.firestore.writes.group_commit_writer import GroupCommitWriter
-from tests.infra.firestore.server_process import FirestoreProcess
-from tests.stack import PATIENCE_SECONDS
+from tests.graphql_api.ingest.conftest import LARGE, SMALL, SUBMITTER, Api, before
 
-SUBMITTER = "station"
-SMALL = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}'
 OTHER = b'{"time_stamp": "2019-05-02T06:00:00Z", "data": [2]}'
-LARGE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%b1]}' % (b"1.25, " * (MAX_INLINE_BYTES // 5))
-
-
-@dataclass(frozen=True)
-class Api:
-    """The parts of the API that store and delete samples."""
-
-    firestore: Firestore
-    writer: GroupCommitWriter
-    receiver: Receiver
-    store: Store
-    deletions: DeletionStore
-
-    async def submit(self, raw: bytes, key: str = "key") -> Header:
-        """Store a sample with an idempotency key."""
-        sender: Any = SimpleNamespace(submitter=SUBMITTER, operator="", limits=None, label="key")
-        return await self.receiver.receive(raw, sender=sender, idempotency_key=key)
-
-    async def headers(self) -> dict[str, Header]:
-        """Return the stored header of the sample with the key, if there is one."""
-        return dict(await self.store.headers(SUBMITTER, [document_paths.keyed_sample_id(SUBMITTER, "key")]))
-
-    async def expire(self, header: Header) -> None:
-        """Set the time of expiry of a sample to the past. Firestore may delete the sample later."""
-        name = self.firestore.name(document_paths.sample(SUBMITTER, header.id))
-        write = encoding.to_write(name, {"expire_at": datetime.now(UTC) - timedelta(hours=5)})
-        write.update_mask.field_paths.append("expire_at")
-        await self.firestore.batch_write([write])
-
-    async def delete(self, header: Header) -> int:
-        """Delete a sample. Return the number of samples that existed."""
-        deleted, remaining = await self.deletions.delete(SUBMITTER, [header.id], "wrong")
-        assert not remaining
-        return deleted
-
-    async def _names(self, collection: str) -> list[str]:
-        query = StructuredQuery(from_=[{"collection_id": collection, "all_descendants": True}])
-        return [self.firestore.path(document.name) for document in await self.firestore.documents("", query)]
-
-    async def wait_for_chunks(self, header: Header | None) -> None:
-        """Wait until all uploads have ended. Then only the chunks of `header` are stored."""
-        tasks: set[Any] = self.receiver._large_samples._tasks  # `get_coro` has no exact type
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await asyncio.gather(*(task for task in tasks if task.get_coro().__name__ != "sweep_regularly"))
-        assert await self._names("uploads") == []
-        assert await self._names("chunks") == ([] if header is None else header.chunk_paths())
-
-
-@pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
-    """An API without a function. Its Firestore has no time to live, so expired samples stay until a test ends."""
-    indexes = tmp_path / "indexes.json"
-    indexes.write_text(Path("infra/gcp/firestore.indexes.json").read_text().replace('"ttl": true, ', ""))
-    process = FirestoreProcess(tmp_path, "--indexes", str(indexes))
-    process.start()
-    try:
-        async with grpc.aio.insecure_channel(process.address) as channel:
-            firestore = Firestore(channel, "projects/p/databases/(default)", timeout_seconds=30)
-            writer = GroupCommitWriter(firestore, timeout_seconds=5)
-            budgets = Budgets(Limits())
-            store = Store(firestore, budgets.turns, shards=1)
-            receiver = Receiver(
-                firestore,
-                writer,
-                store.headers,
-                SubmitterSettings(firestore, Retention()),
-                max_sample_bytes=2**26,
-                time_zone=None,
-                shards=1,
-                budgets=budgets,
-            )
-            yield Api(firestore, writer, receiver, store, DeletionStore(firestore, writer))
-            await receiver.close()
-            await writer.close()
-    finally:
-        process.close()
-
-
-def before(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, act: Callable[..., Awaitable[object]]) -> None:
-    """Call `act` once, directly before the next call of a method, with the same arguments."""
-    method = getattr(owner, name)
-
-    async def acted(*arguments: Any, **options: Any) -> Any:
-        monkeypatch.setattr(owner, name, method)
-        await act(*arguments, **options)
-        return await method(*arguments, **options)
-
-    monkeypatch.setattr(owner, name, acted)
 
 
 async def test_a_sample_that_is_deleted_during_its_upload_is_stored_again(
@@ -167,12 +61,9 @@ async def test_a_deletion_whose_chunks_cannot_be_removed_succeeds(
         patch.setattr(api.deletions, "_delete", Mock(side_effect=error))
         assert await api.delete(first) == 1
     assert await api.headers() == {}
-    uploads = Uploads(api.firestore, api.writer, api.store.headers)
-    await uploads.end(first.upload)  # the record of the deletion remains if the end of the upload is stored late
 
     again = await api.submit(LARGE)
-    for _ in range(2):
-        await uploads.sweep(timedelta(0))
+    await api.uploads.sweep(timedelta(0))
 
     await api.wait_for_chunks(again)
 
@@ -269,7 +160,7 @@ async def test_a_sample_that_has_replaced_an_expired_sample_is_not_replaced(
 ) -> None:
     """It is acknowledged after the other request has found the expired sample, and before that request writes."""
     await api.expire(await api.submit(SMALL))
-    before(monkeypatch, api.receiver._earlier, "_replace_expired", lambda *_: api.submit(OTHER))
+    before(monkeypatch, api.receiver._headers, "_replace_expired", lambda *_: api.submit(OTHER))
 
     with pytest.raises(Unavailable):
         await api.submit(SMALL)

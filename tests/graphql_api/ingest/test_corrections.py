@@ -6,7 +6,8 @@ from typing import Any, cast
 import pytest
 
 from graphql_api.budgets.budgets import Budgets
-from graphql_api.ingest.earlier_samples import EarlierSamples
+from graphql_api.ingest.corrections import Corrections
+from graphql_api.ingest.header_writer import HeaderWriter
 from graphql_api.limits import Limits
 from storage.documents import Conflict, Identity, Sample, Status, Unavailable, document_paths
 from storage.documents.validation.payload import validate
@@ -46,11 +47,14 @@ class BusyFirestore:
 
 def correct(firestore: BusyFirestore, number: int) -> list["asyncio.Task[Any]"]:
     """Start to store corrections of the same submitter."""
-    earlier = EarlierSamples(
-        cast(Firestore, firestore), cast(GroupCommitWriter, firestore), cast(Any, None), Budgets(Limits())
-    )
+    corrections = _corrections(firestore)
     samples = [_sample() for _ in range(number)]
-    return [asyncio.create_task(earlier.correct(sample, Write(), EARLIER_ID)) for sample in samples]
+    return [asyncio.create_task(corrections.correct(sample, Write(), EARLIER_ID)) for sample in samples]
+
+
+def _corrections(double: object) -> Corrections:
+    firestore, writer = cast(Firestore, double), cast(GroupCommitWriter, double)
+    return Corrections(firestore, writer, HeaderWriter(firestore, writer, cast(Any, None)), Budgets(Limits()))
 
 
 def _sample() -> Sample:
@@ -131,7 +135,4 @@ async def test_a_correction_reads_a_bounded_number_of_deleted_corrections() -> N
 
 async def _check(firestore: FirestoreOfDeletedCorrections) -> None:
     """Check whether the earlier sample can be corrected."""
-    earlier = EarlierSamples(
-        cast(Firestore, firestore), cast(GroupCommitWriter, None), cast(Any, None), Budgets(Limits())
-    )
-    await earlier.check(Identity.of(RAW, "local", None), EARLIER_ID)
+    await _corrections(firestore).check(Identity.of(RAW, "local", None), EARLIER_ID)

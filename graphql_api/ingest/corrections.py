@@ -1,13 +1,13 @@
-"""Earlier samples to which a new sample refers: by the same idempotency key, or because it corrects them."""
+"""Corrections: a new sample replaces an earlier sample."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, NamedTuple
 
 from graphql_api.budgets.budgets import Budgets
-from graphql_api.ingest.uploads import ReadHeaders
+from graphql_api.ingest.header_writer import HeaderWriter, has_expired, is_expired, replace_if_expired
 from storage.documents import (
     Arrival,
     BadRequest,
@@ -28,9 +28,6 @@ from storage.firestore.errors import PreconditionFailed
 from storage.firestore.messages import Document, Write
 from storage.firestore.retry import backoff
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
-
-Outcome = Header | Exception
-"""The header of a stored sample, or the reason why it was not stored."""
 
 _MAX_ATTEMPTS = 8
 _MAX_DELETED_CORRECTIONS = 30
@@ -61,15 +58,15 @@ class _Correction(NamedTuple):
     """False if it has expired. Its result can be kept longer."""
 
 
-class EarlierSamples:
-    """The stored samples of all submitters."""
+class Corrections:
+    """Stores the corrections of all submitters."""
 
     def __init__(
-        self, firestore: Firestore, writer: GroupCommitWriter, read_headers: ReadHeaders, budgets: Budgets
+        self, firestore: Firestore, writer: GroupCommitWriter, headers: HeaderWriter, budgets: Budgets
     ) -> None:
         self._firestore = firestore
         self._writer = writer
-        self._read_headers = read_headers
+        self._headers = headers
         self._budgets = budgets
 
     async def correct(self, sample: Sample, write: Any, earlier_id: str) -> Any:
@@ -100,15 +97,15 @@ class EarlierSamples:
         header = sample.header
         for pause in islice(backoff(), _MAX_ATTEMPTS):
             stored, earlier = await self._read_pair(header.submitter, header.id, earlier_id)
-            is_stored = stored is not None and not _is_expired(stored)
+            is_stored = stored is not None and not is_expired(stored)
             if is_stored and (outcome := await self._corrected_before(header, earlier_id)) is not None:
                 return outcome
             await self._check_correctable(header.submitter, earlier)
-            _replace_if_expired(write, stored)
+            replace_if_expired(write, stored)
             marks = _marks(header, earlier)
             await self._keep_chunks(header.submitter, earlier_id, earlier, marks)
             try:
-                return (await self._firestore.commit([write, *marks]))[0]
+                return await self._headers.commit(sample, write, marks)
             except PreconditionFailed:  # one of the samples has changed, or the response of an attempt was lost
                 await asyncio.sleep(pause)
         raise Unavailable("the sample to supersede changes all the time; retry later - at `supersedes`")
@@ -137,7 +134,7 @@ class EarlierSamples:
         Raise nothing if a sample with this identity is stored. `correct` then decides.
         """
         stored, earlier = await self._read_pair(identity.submitter, identity.id, earlier_id)
-        if stored is None or _is_expired(stored):
+        if stored is None or is_expired(stored):
             await self._check_correctable(identity.submitter, earlier)
 
     async def _read_pair(
@@ -156,7 +153,7 @@ class EarlierSamples:
 
         The earlier sample can have been corrected again, or deleted, since the first request.
         """
-        (outcome,) = await self._outcomes([header])
+        (outcome,) = await self._headers.outcomes([header])
         if isinstance(outcome, Exception):
             raise outcome
         if outcome is not None and outcome.supersedes != earlier_id:
@@ -173,7 +170,7 @@ class EarlierSamples:
         not count, unless it was corrected itself. An expired correction counts, because its result can be kept longer,
         in lists or in the hourly archive.
         """
-        if earlier is None or _is_expired(earlier):
+        if earlier is None or is_expired(earlier):
             raise NotFound(
                 "the sample to supersede does not exist or has expired; if only its result exists, delete it with "
                 "`deleteSamples` and submit this sample without `supersedes` - at `supersedes`"
@@ -204,57 +201,10 @@ class EarlierSamples:
             documents = await self._firestore.batch_get(paths, mask=("status", *_MARK_FIELDS))
             sample, result = (encoding.from_document(documents[path]) if path in documents else None for path in paths)
             if sample is not None or result is None or result.get("status") != Status.DELETED.value:
-                exists = sample is not None and not _has_expired(sample.get("expire_at"))
+                exists = sample is not None and not has_expired(sample.get("expire_at"))
                 return _Correction(correction, exists)
             correction = result.get("superseded_by")
         return None
-
-    async def resolve(self, samples: Sequence[Sample], writes: Sequence[Any], results: Sequence[Any]) -> list[Any]:
-        """Replace each `PreconditionFailed` in the results of the writes of headers.
-
-        If a sample with this id is stored, return its header, or `Conflict` if its content differs. If it has expired,
-        replace it, and return the result of this write. One read gets all stored headers.
-        """
-        resolved = list(results)
-        existing = [index for index, result in enumerate(results) if isinstance(result, PreconditionFailed)]
-        try:
-            headers = [samples[index].header for index in existing]
-            for index, outcome in zip(existing, await self._outcomes(headers), strict=True):
-                resolved[index] = outcome
-            expired = [index for index in existing if resolved[index] is None]
-            if expired:
-                replaced = await self._replace_expired([writes[index] for index in expired], headers[0].submitter)
-                for index, result in zip(expired, replaced, strict=True):
-                    resolved[index] = result
-        except Exception as error:  # noqa: BLE001 - the error is the outcome of the samples that exist
-            return [error if isinstance(result, PreconditionFailed) else result for result in results]
-        return resolved
-
-    async def _outcomes(self, headers: Sequence[Header]) -> list[Outcome | None]:
-        """Return the outcome of each sample that is stored, and None for the others.
-
-        Samples of one request can have the same idempotency key, and different content.
-        """
-        stored = await self._read_existing(headers[0].submitter, {header.id for header in headers})
-        return [_resolve(header, stored[header.id]) if header.id in stored else None for header in headers]
-
-    async def _read_existing(self, submitter: str, ids: Collection[str]) -> dict[str, Header]:
-        """Return the headers that are stored and have not expired. Firestore deletes expired headers later."""
-        headers = await self._read_headers(submitter, ids)
-        return {sample_id: header for sample_id, header in headers.items() if not _has_expired(header.expire_at)}
-
-    async def _replace_expired(self, writes: Sequence[Any], submitter: str) -> list[Any]:
-        """Write headers in the place of expired headers, which Firestore may have deleted since.
-
-        A header that another request has stored in the meantime is not replaced.
-        """
-        paths = [self._firestore.path(write.update.name) for write in writes]
-        stored = await self._firestore.batch_get(paths, mask=("expire_at",))
-        for path, write in zip(paths, writes, strict=True):
-            _replace_if_expired(write, stored.get(path))
-        results = await self._writer.write_all(writes, submitter)
-        changed = Unavailable("a sample with this idempotency key was stored at the same time; send this sample again")
-        return [changed if isinstance(result, PreconditionFailed) else result for result in results]
 
 
 def _marks(header: Header, earlier: Document | None) -> list[Write]:
@@ -268,27 +218,3 @@ def _marks(header: Header, earlier: Document | None) -> list[Write]:
     mark = encoding.to_partial_write(earlier.name, fields)
     mark.current_document.update_time.CopyFrom(earlier.update_time)
     return [mark]
-
-
-def _replace_if_expired(write: Write, stored: Document | None) -> None:
-    """Let the write of a header replace the stored header if it has expired.
-
-    The precondition of the write states what was read: the expired header, or none.
-    """
-    write.current_document.exists = False
-    if stored is not None and _is_expired(stored):
-        write.current_document.update_time.CopyFrom(stored.update_time)
-
-
-def _is_expired(header: Document) -> bool:
-    return _has_expired(encoding.from_document(header).get("expire_at"))
-
-
-def _has_expired(expire_at: object) -> bool:
-    return isinstance(expire_at, datetime) and expire_at <= datetime.now(UTC)
-
-
-def _resolve(submitted: Header, stored: Header) -> Outcome:
-    if stored.sha256 != submitted.sha256:
-        return Conflict("this idempotency key was used for another sample; use a new key for a new sample")
-    return stored

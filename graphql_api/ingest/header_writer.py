@@ -1,0 +1,136 @@
+"""Writes the headers of samples. A sample whose idempotency key was used before is not stored again."""
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from graphql_api.ingest.uploads import ReadHeaders, end_of_upload
+from storage.documents import Conflict, Header, Sample, Unavailable
+from storage.firestore import encoding
+from storage.firestore.client import Firestore
+from storage.firestore.errors import PreconditionFailed
+from storage.firestore.messages import Document, Write
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
+
+Outcome = Header | Exception
+"""The header of a stored sample, or the reason why it was not stored."""
+
+
+class HeaderWriter:
+    """Writes headers of all submitters. Each write of a header requires that no header exists."""
+
+    def __init__(self, firestore: Firestore, writer: GroupCommitWriter, read_headers: ReadHeaders) -> None:
+        self._firestore = firestore
+        self._writer = writer
+        self._read_headers = read_headers
+
+    async def write_all(self, samples: Sequence[Sample], writes: Sequence[Write], submitter: str) -> list[Any]:
+        """Write the headers of samples. Return the `WriteResult` of each write, or the reason why it failed.
+
+        If a sample with this id is stored, return its header, or `Conflict` if its content differs. If it has expired,
+        replace it.
+
+        A large sample must be the only sample. Its upload ends.
+        """
+        results = await self._write_all(samples, writes, submitter)
+        if any(isinstance(result, PreconditionFailed) for result in results):
+            return await self._resolve(samples, writes, results, submitter)
+        return results
+
+    async def commit(self, sample: Sample, write: Write, others: Sequence[Write] = ()) -> Any:
+        """Write a header and other documents together. If the sample is large, its upload ends. Return the result.
+
+        Raises `PreconditionFailed`, `FirestoreError` or `Unavailable`.
+        """
+        header = sample.header
+        ends = [end_of_upload(self._firestore, header.upload)] if header.chunks else []
+        return (await self._firestore.commit([write, *ends, *others]))[0]
+
+    async def _write_all(self, samples: Sequence[Sample], writes: Sequence[Write], submitter: str) -> list[Any]:
+        if not any(sample.header.chunks for sample in samples):
+            return await self._writer.write_all(writes, submitter)
+        (sample,), (write,) = samples, writes
+        try:
+            return [await self.commit(sample, write)]
+        except PreconditionFailed as error:
+            return [error]
+
+    async def _resolve(
+        self, samples: Sequence[Sample], writes: Sequence[Write], results: Sequence[Any], submitter: str
+    ) -> list[Any]:
+        """Replace each `PreconditionFailed` in the results of the writes of headers.
+
+        If a sample with this id is stored, return its header, or `Conflict` if its content differs. If it has expired,
+        replace it, and return the result of this write. One read gets all stored headers.
+        """
+        resolved = list(results)
+        existing = [index for index, result in enumerate(results) if isinstance(result, PreconditionFailed)]
+        try:
+            headers = [samples[index].header for index in existing]
+            for index, outcome in zip(existing, await self.outcomes(headers), strict=True):
+                resolved[index] = outcome
+            expired = [index for index in existing if resolved[index] is None]
+            if expired:
+                replaced = await self._replace_expired(
+                    [samples[index] for index in expired], [writes[index] for index in expired], submitter
+                )
+                for index, result in zip(expired, replaced, strict=True):
+                    resolved[index] = result
+        except Exception as error:  # noqa: BLE001 - the error is the outcome of the samples that exist
+            return [error if isinstance(result, PreconditionFailed) else result for result in results]
+        return resolved
+
+    async def outcomes(self, headers: Sequence[Header]) -> list[Outcome | None]:
+        """Return the outcome of each sample that is stored, and None for the others.
+
+        Samples of one request can have the same idempotency key, and different content.
+        """
+        stored = await self._read_existing(headers[0].submitter, {header.id for header in headers})
+        return [_resolve(header, stored[header.id]) if header.id in stored else None for header in headers]
+
+    async def _read_existing(self, submitter: str, ids: Collection[str]) -> dict[str, Header]:
+        """Return the headers that are stored and have not expired. Firestore deletes expired headers later."""
+        headers = await self._read_headers(submitter, ids)
+        return {sample_id: header for sample_id, header in headers.items() if not has_expired(header.expire_at)}
+
+    async def _replace_expired(self, samples: Sequence[Sample], writes: Sequence[Write], submitter: str) -> list[Any]:
+        """Write headers in the place of expired headers, which Firestore may have deleted since.
+
+        A header that another request has stored in the meantime is not replaced.
+        """
+        paths = [self._firestore.path(write.update.name) for write in writes]
+        stored = await self._firestore.batch_get(paths, mask=("expire_at",))
+        for path, write in zip(paths, writes, strict=True):
+            replace_if_expired(write, stored.get(path))
+        results = await self._write_all(samples, writes, submitter)
+        changed = Unavailable(
+            "a sample with this idempotency key was stored at the same time, or the upload of this sample was "
+            "interrupted; send this sample again"
+        )
+        return [changed if isinstance(result, PreconditionFailed) else result for result in results]
+
+
+def replace_if_expired(write: Write, stored: Document | None) -> None:
+    """Let the write of a header replace the stored header if it has expired.
+
+    The precondition of the write states what was read: the expired header, or none.
+    """
+    write.current_document.exists = False
+    if stored is not None and is_expired(stored):
+        write.current_document.update_time.CopyFrom(stored.update_time)
+
+
+def is_expired(header: Document) -> bool:
+    """Return whether the sample with this header has expired."""
+    return has_expired(encoding.from_document(header).get("expire_at"))
+
+
+def has_expired(expire_at: object) -> bool:
+    """Return whether this time of expiry has passed. None means never."""
+    return isinstance(expire_at, datetime) and expire_at <= datetime.now(UTC)
+
+
+def _resolve(submitted: Header, stored: Header) -> Outcome:
+    if stored.sha256 != submitted.sha256:
+        return Conflict("this idempotency key was used for another sample; use a new key for a new sample")
+    return stored
