@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import sys
@@ -21,9 +22,9 @@ from google.protobuf import json_format
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.data_file import consistency, file_check, restore
-from infra.embedded.firestore.data_file.data_marker import sync_folder
+from infra.embedded.firestore.data_file.data_marker import DataMarker, sync_folder
 from infra.embedded.firestore.data_file.file_format import FORMAT_VERSION, UnusableFile, format_version
-from infra.embedded.firestore.data_file.lock_file import StorageInUse
+from infra.embedded.firestore.data_file.lock_file import LockFile, StorageInUse
 from infra.embedded.firestore.encoding import checksums, path_encoding
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.definitions import Definitions, InvalidDefinitions
@@ -121,20 +122,48 @@ def check(path: Path) -> int:
 
 
 async def import_lines(lines: TextIO, target: Path, index_definitions: Definitions) -> int:
-    """Store the documents in JSON lines in an empty data file, and return the number of documents.
+    """Store the documents in JSON lines in a new data file, and return the number of documents.
 
-    Raise StorageInUse if a server uses the data file, and ImportRefused. The check comes before the file is opened for
-    writing, because this starts index builds if the file has other index definitions.
+    The file has another name until it is complete. An import that fails or is killed therefore imports nothing, and can
+    be repeated.
+
+    Raise StorageInUse if a server uses the data file, and ImportRefused if the data file has documents.
     """
-    if target.exists():
-        with contextlib.closing(_open(target)) as existing:
-            if format_version(existing, target):
-                check_is_empty(existing, target)
-    storage = Storage(target, definitions=index_definitions)
+    path, marker = file_check.resolve(target), DataMarker.of(target)
+    lock = LockFile(path)
     try:
-        return await import_documents(lines, storage)
+        if file_check.check(path, marker):
+            with contextlib.closing(_open(path)) as existing:
+                check_is_empty(existing, path)
+        with _unfinished_import(path) as unfinished:
+            storage = Storage(unfinished, definitions=index_definitions)
+            try:
+                count = await import_documents(lines, storage)
+            finally:
+                await storage.close()
+            for empty in (path, file_check.log_of(path)):
+                empty.unlink(missing_ok=True)
+            restore.install(unfinished, path, marker)
+        return count
     finally:
-        await storage.close()
+        lock.close()
+
+
+@contextlib.contextmanager
+def _unfinished_import(path: Path) -> Iterator[Path]:
+    """Return a path for an unfinished file. Delete this file and the files beside it, also those of a killed import."""
+    unfinished = path.with_name(path.name + ".imported")
+
+    def delete() -> None:
+        for each in unfinished.parent.iterdir():
+            if each.name.startswith(unfinished.name):
+                shutil.rmtree(each) if each.is_dir() else each.unlink()
+
+    delete()
+    try:
+        yield unfinished
+    finally:
+        delete()
 
 
 def _open(path: Path) -> sqlite3.Connection:

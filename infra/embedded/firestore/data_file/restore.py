@@ -1,6 +1,6 @@
-"""Replace a data file by a backup, or accept a data file that lacks committed changes.
+"""Replace a data file by a backup or by imported documents, or accept a data file that lacks committed changes.
 
-Both operations need exclusive access to the file. `restore` can be interrupted at any time. Until it has finished, the
+All operations need exclusive access to the file. `install` can be interrupted at any time. Until it has finished, the
 marker prevents the server from starting.
 """
 
@@ -37,14 +37,19 @@ def restore(backup: Path, path: Path) -> Path | None:
         except BaseException:
             restored.unlink(missing_ok=True)
             raise
-        marker.write(_RESTORING)
-        former = _move_aside(path)
-        restored.replace(path)
-        sync_folder(path.parent)
-        _mark(path, marker)
-        return former
+        return install(restored, path, marker)
     finally:
         lock.close()
+
+
+def install(complete: Path, path: Path, marker: DataMarker) -> Path | None:
+    """Replace a data file by a complete file. Return the new path of the former file, or None if no file existed."""
+    marker.write(_RESTORING)
+    former = _move_aside(path)
+    complete.replace(path)
+    sync_folder(path.parent)
+    _mark(path, marker)
+    return former
 
 
 def accept_loss(path: Path) -> str:

@@ -45,7 +45,7 @@ async def import_documents(lines: TextIO, storage: Storage) -> int:
     await storage.read(partial(check_is_empty, path=storage.path))
     count = 0
     with (
-        tempfile.TemporaryDirectory(dir=storage.path.parent, prefix="import-") as folder,
+        tempfile.TemporaryDirectory(dir=storage.path.parent, prefix=f"{storage.path.name}.sorted-") as folder,
         contextlib.closing(sqlite3.connect(Path(folder) / "documents")) as sorter,
     ):
         sorter.execute("PRAGMA journal_mode = OFF")

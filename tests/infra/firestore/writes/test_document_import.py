@@ -1,7 +1,11 @@
 """An import restores documents with their times, and lets triggers receive them."""
 
+import asyncio
 import io
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,24 @@ from infra.embedded.firestore.storage import change_consumers
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes.document_import import ImportRefused, import_documents
 from tests.infra.firestore.server_process import ROOT
+
+KILLED_IMPORT = """
+import os, signal, sys
+from infra.embedded.firestore import archive
+from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.writes import document_import
+
+write = Storage.write
+
+async def write_once(storage, work):
+    await write(storage, work)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+document_import.MAX_BATCH_DOCUMENTS = 1
+Storage.write = write_once
+archive.main()
+"""
+"""A program that imports the first document, and is then killed."""
 
 
 @pytest.fixture
@@ -87,6 +109,22 @@ async def test_a_file_with_documents_is_refused(storage: Storage) -> None:
 
     with pytest.raises(ImportRefused, match="already contains documents: import into a new file"):
         await import_documents(lines(line("two")), storage)
+
+
+async def test_an_import_that_was_killed_is_repeated(tmp_path: Path) -> None:
+    """It leaves no part of the documents. A server would otherwise serve this part as if it was complete."""
+    path, documents = tmp_path / "firestore.sqlite", [line("one"), line("two")]
+    command = [sys.executable, "-c", KILLED_IMPORT, "import", "--data", str(path)]
+
+    killed = await asyncio.to_thread(subprocess.run, command, input=lines(*documents).read(), text=True, check=False)
+    is_missing = not path.exists()
+    await import_lines(lines(*documents), path, Definitions())
+
+    assert (killed.returncode, is_missing) == (-signal.SIGKILL, True)
+    storage = Storage(path)
+    assert len(await stored(storage)) == 2
+    await storage.close()
+    assert not list(tmp_path.glob("*imported*"))
 
 
 async def test_a_refused_import_does_not_change_the_indexes_of_the_file(tmp_path: Path) -> None:
