@@ -89,6 +89,7 @@ class Turns:
                 self._end(submitter)
             else:
                 self._remove(submitter, (size, turn))
+                self._start()  # the next tasks may need fewer bytes than this task
             if isinstance(error, TimeoutError):
                 raise Unavailable(
                     f"waited {self._max_wait_seconds:g} s while other samples were computed",

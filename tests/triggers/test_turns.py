@@ -129,6 +129,21 @@ async def test_a_task_that_ends_its_wait_does_not_keep_the_turn() -> None:
     await asyncio.gather(*last)
 
 
+async def test_a_task_that_ends_its_wait_does_not_hold_back_others() -> None:
+    """It needed more memory than there was. The next sample needs less, and starts at once."""
+    work = Work(Turns(max_running=3, max_running_bytes=100))
+    holder, large, small = await work.start("a150", "b160", "c110")
+    assert work.started == ["a150"]
+
+    large.cancel()
+    await settle()
+
+    assert work.started == ["a150", "c110"]
+    for key in work.started:
+        await work.end(key)
+    await asyncio.gather(holder, small)
+
+
 async def test_a_task_that_fails_passes_its_turn_on() -> None:
     """The next sample is computed."""
     turns = Turns(max_running=1)
