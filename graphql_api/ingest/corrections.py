@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -97,12 +97,13 @@ class Corrections:
         header = sample.header
         for pause in islice(backoff(), _MAX_ATTEMPTS):
             stored, earlier = await self._read_pair(header.submitter, header.id, earlier_id)
-            is_stored = stored is not None and not is_expired(stored)
+            now = await self._firestore.estimated_now()
+            is_stored = stored is not None and not is_expired(stored, now)
             if is_stored and (outcome := await self._corrected_before(header, earlier_id)) is not None:
                 return outcome
-            await self._check_correctable(header.submitter, earlier)
-            replace_if_expired(write, stored)
-            marks = _marks(header, earlier)
+            await self._check_correctable(header.submitter, earlier, now)
+            replace_if_expired(write, stored, now)
+            marks = _marks(header, earlier, now)
             await self._keep_chunks(header.submitter, earlier_id, earlier, marks)
             try:
                 return await self._headers.commit(sample, write, marks)
@@ -134,8 +135,9 @@ class Corrections:
         Raise nothing if a sample with this identity is stored. `correct` then decides.
         """
         stored, earlier = await self._read_pair(identity.submitter, identity.id, earlier_id)
-        if stored is None or is_expired(stored):
-            await self._check_correctable(identity.submitter, earlier)
+        now = await self._firestore.estimated_now()
+        if stored is None or is_expired(stored, now):
+            await self._check_correctable(identity.submitter, earlier, now)
 
     async def _read_pair(
         self, submitter: str, sample_id: str, earlier_id: str
@@ -163,20 +165,20 @@ class Corrections:
             )
         return outcome
 
-    async def _check_correctable(self, submitter: str, earlier: Document | None) -> None:
+    async def _check_correctable(self, submitter: str, earlier: Document | None, now: datetime) -> None:
         """Raise an error if the sample with the header `earlier` cannot be corrected.
 
         Raises `NotFound` if it is not stored, and `Conflict` if another sample supersedes it. A deleted correction does
         not count, unless it was corrected itself. An expired correction counts, because its result can be kept longer,
         in lists or in the hourly archive.
         """
-        if earlier is None or is_expired(earlier):
+        if earlier is None or is_expired(earlier, now):
             raise NotFound(
                 "the sample to supersede does not exist or has expired; if only its result exists, delete it with "
                 "`deleteSamples` and submit this sample without `supersedes` - at `supersedes`"
             )
         superseded_by = encoding.from_document(earlier).get("superseded_by")
-        correction = await self._remaining_correction(submitter, superseded_by)
+        correction = await self._remaining_correction(submitter, superseded_by, now)
         if correction is not None:
             raise Conflict(
                 f"the sample is already superseded by the sample {correction.id}"
@@ -184,7 +186,7 @@ class Corrections:
                 + " - at `supersedes`"
             )
 
-    async def _remaining_correction(self, submitter: str, correction: object) -> _Correction | None:
+    async def _remaining_correction(self, submitter: str, correction: object, now: datetime) -> _Correction | None:
         """Return `correction`, or the sample that corrected it before it was deleted.
 
         Return None if no correction remains. Raises `Conflict` if too many of them were deleted.
@@ -201,17 +203,17 @@ class Corrections:
             documents = await self._firestore.batch_get(paths, mask=("status", *_MARK_FIELDS))
             sample, result = (encoding.from_document(documents[path]) if path in documents else None for path in paths)
             if sample is not None or result is None or result.get("status") != Status.DELETED.value:
-                exists = sample is not None and not has_expired(sample.get("expire_at"))
+                exists = sample is not None and not has_expired(sample.get("expire_at"), now)
                 return _Correction(correction, exists)
             correction = result.get("superseded_by")
         return None
 
 
-def _marks(header: Header, earlier: Document | None) -> list[Write]:
+def _marks(header: Header, earlier: Document | None, now: datetime) -> list[Write]:
     """Return the write that marks the sample that `header` corrects, or no write if `header` is REJECTED."""
     if earlier is None or header.arrival is Arrival.REJECTED:
         return []
-    stored, kept_until = encoding.from_document(earlier), datetime.now(UTC) + _MIN_KEPT
+    stored, kept_until = encoding.from_document(earlier), now + _MIN_KEPT
     expiries = ((name, stored.get(name)) for name in _EXPIRY_FIELDS)
     early = [name for name, time in expiries if isinstance(time, datetime) and time < kept_until]
     fields = {"superseded_by": header.id, "superseded_at": SERVER_TIME, **dict.fromkeys(early, kept_until)}

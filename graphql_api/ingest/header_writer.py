@@ -1,7 +1,7 @@
 """Writes the headers of samples. A sample whose idempotency key was used before is not stored again."""
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from graphql_api.ingest.uploads import ReadHeaders, end_of_upload
@@ -91,7 +91,8 @@ class HeaderWriter:
     async def _read_existing(self, submitter: str, ids: Collection[str]) -> dict[str, Header]:
         """Return the headers that are stored and have not expired. Firestore deletes expired headers later."""
         headers = await self._read_headers(submitter, ids)
-        return {sample_id: header for sample_id, header in headers.items() if not has_expired(header.expire_at)}
+        now = await self._firestore.estimated_now()
+        return {sample_id: header for sample_id, header in headers.items() if not has_expired(header.expire_at, now)}
 
     async def _replace_expired(self, samples: Sequence[Sample], writes: Sequence[Write], submitter: str) -> list[Any]:
         """Write headers in the place of expired headers, which Firestore may have deleted since.
@@ -99,9 +100,9 @@ class HeaderWriter:
         A header that another request has stored in the meantime is not replaced.
         """
         paths = [self._firestore.path(write.update.name) for write in writes]
-        stored = await self._firestore.batch_get(paths, mask=("expire_at",))
+        stored, now = await self._firestore.batch_get(paths, mask=("expire_at",)), await self._firestore.estimated_now()
         for path, write in zip(paths, writes, strict=True):
-            replace_if_expired(write, stored.get(path))
+            replace_if_expired(write, stored.get(path), now)
         results = await self._write_all(samples, writes, submitter)
         changed = Unavailable(
             "a sample with this idempotency key was stored at the same time, or the upload of this sample was "
@@ -110,24 +111,24 @@ class HeaderWriter:
         return [changed if isinstance(result, PreconditionFailed) else result for result in results]
 
 
-def replace_if_expired(write: Write, stored: Document | None) -> None:
+def replace_if_expired(write: Write, stored: Document | None, now: datetime) -> None:
     """Let the write of a header replace the stored header if it has expired.
 
     The precondition of the write states what was read: the expired header, or none.
     """
     write.current_document.exists = False
-    if stored is not None and is_expired(stored):
+    if stored is not None and is_expired(stored, now):
         write.current_document.update_time.CopyFrom(stored.update_time)
 
 
-def is_expired(header: Document) -> bool:
-    """Return whether the sample with this header has expired."""
-    return has_expired(encoding.from_document(header).get("expire_at"))
+def is_expired(header: Document, now: datetime) -> bool:
+    """Return whether the sample with this header has expired at `now`, a time of Firestore's clock."""
+    return has_expired(encoding.from_document(header).get("expire_at"), now)
 
 
-def has_expired(expire_at: object) -> bool:
-    """Return whether this time of expiry has passed. None means never."""
-    return isinstance(expire_at, datetime) and expire_at <= datetime.now(UTC)
+def has_expired(expire_at: object, now: datetime) -> bool:
+    """Return whether this time of expiry is not after `now`. None means never."""
+    return isinstance(expire_at, datetime) and expire_at <= now
 
 
 def _resolve(submitted: Header, stored: Header) -> Outcome:

@@ -8,7 +8,6 @@ wrong, Firestore could delete new samples immediately.
 
 import time
 from collections.abc import Iterable
-from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
@@ -39,9 +38,8 @@ class _CachedSettings(NamedTuple):
 
     retention: Retention
     skips_missing: bool
-    read_at: datetime | None
-    """The time of the read by Firestore's clock. None if neither samples nor results expire."""
-    monotonic_read_at: float
+    read_at: float
+    """The monotonic time of the read."""
 
 
 class SubmitterSettings:
@@ -78,12 +76,11 @@ class SubmitterSettings:
     async def current(self, submitter: str) -> CurrentSettings:
         """Return the settings that apply to a sample that this submitter submits now."""
         cached = self._cache.get(submitter)
-        if cached is None or time.monotonic() - cached.monotonic_read_at > CACHE_SECONDS:
+        if cached is None or time.monotonic() - cached.read_at > CACHE_SECONDS:
             cached = await self._reads.run(submitter, partial(self._read, submitter))
-        if cached.read_at is None:
+        if cached.retention == Retention():
             return CurrentSettings(Expiry(), cached.skips_missing)
-        now = cached.read_at + timedelta(seconds=time.monotonic() - cached.monotonic_read_at)
-        return CurrentSettings(cached.retention.expiry(now), cached.skips_missing)
+        return CurrentSettings(cached.retention.expiry(await self._firestore.estimated_now()), cached.skips_missing)
 
     async def _stored(self, submitter: str) -> dict[str, object]:
         path = document_paths.settings(submitter)
@@ -99,11 +96,10 @@ class SubmitterSettings:
         self._reads.replace(submitter)  # this read may return the earlier settings
 
     async def _read(self, submitter: str) -> _CachedSettings:
-        started = time.monotonic()  # before Firestore's time, so that nothing expires early
+        started = time.monotonic()
         stored = await self._stored(submitter)
         retention = Retention.from_fields(stored) or self.default_retention
-        read_at = None if retention == Retention() else await self._firestore.now()
-        cached = _CachedSettings(retention, _SKIPS_MISSING in stored, read_at, started)
+        cached = _CachedSettings(retention, _SKIPS_MISSING in stored, started)
         if self._reads.is_current(submitter):
             self._cache[submitter] = cached
         return cached

@@ -201,7 +201,9 @@ class SampleListing:
         """Return whether each of these accepted samples is in a state."""
         paths = [document_paths.result(submitter, document_paths.id_of(header.name)) for header in headers]
         results = await self._firestore.batch_get_page(paths, mask=("status", "sample_update_time", "submitted_at"))
-        return [_state(header, results.get(path)) == state for header, path in zip(headers, paths, strict=True)]
+        has_expiry = any("expire_at" in header.fields for header in headers)
+        now = await self._firestore.estimated_now() if has_expiry else None
+        return [_state(header, results.get(path), now) == state for header, path in zip(headers, paths, strict=True)]
 
 
 def is_kept(result: Document, header: Document | None) -> bool:
@@ -220,11 +222,11 @@ def decode_header(submitter: str, document: Document) -> Header:
     return Header.from_damaged_fields(submitter, document_paths.id_of(document.name), encoding.from_document(document))
 
 
-def _state(header: Any, result: Any) -> str:
-    """Return the state of an accepted sample. `result` is None if it has no result."""
+def _state(header: Any, result: Any, now: datetime | None) -> str:
+    """Return the state of an accepted sample. `result` is None if it has no result, and `now` if it never expires."""
     if result is not None:
         fields = encoding.from_document(result)
         if is_of_sample(fields, encoding.field_time(header, "submitted_at")):
             return str(fields["status"])
-    expire_at = encoding.field_time(header, "expire_at") if "expire_at" in header.fields else None
-    return state_of(Arrival.ACCEPTED, expire_at=expire_at)
+    has_expired = now is not None and "expire_at" in header.fields and encoding.field_time(header, "expire_at") <= now
+    return state_of(Arrival.ACCEPTED, has_expired=has_expired)

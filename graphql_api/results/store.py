@@ -38,6 +38,10 @@ class Store:
         decoded = await self._turns.of(submitter).map(partial(decode_header, submitter), documents.values())
         return dict(zip(map(paths.__getitem__, documents), decoded, strict=True))
 
+    async def has_expired(self, header: Header) -> bool:
+        """Return whether a sample has expired. Firestore deletes it later."""
+        return header.expire_at is not None and header.expire_at <= await self._firestore.estimated_now()
+
     async def results(self, submitter: str, ids: Collection[str]) -> Mapping[str, Result]:
         """Return the existing results of `ids`, by id. A tombstone is a result with the status DELETED."""
         paths = {

@@ -6,7 +6,7 @@ the update time of its sample, so a late event never replaces the result of a ne
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
 from storage.documents import document_paths, labels
@@ -57,7 +57,7 @@ class SampleState(StrEnum):
     DELETED = "DELETED"
 
 
-def state_of(arrival: Arrival, status: Status | None = None, expire_at: datetime | None = None) -> SampleState:
+def state_of(arrival: Arrival, status: Status | None = None, *, has_expired: bool = False) -> SampleState:
     """Return the state of a sample. `status` is the status of its result, or None if the sample has no result.
 
     An expired sample without a result is DELETED, because Firestore may have deleted the result first.
@@ -66,7 +66,7 @@ def state_of(arrival: Arrival, status: Status | None = None, expire_at: datetime
         return SampleState.REJECTED
     if status is not None:
         return SampleState(status.value)
-    return SampleState.DELETED if expire_at is not None and expire_at <= datetime.now(UTC) else SampleState.PENDING
+    return SampleState.DELETED if has_expired else SampleState.PENDING
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Collection, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -34,6 +34,8 @@ from storage.firestore.retry import TRANSIENT, backoff
 
 ResponseT = TypeVar("ResponseT")
 CONNECT_SECONDS = 5.0
+CLOCK_SECONDS = 10.0
+"""How long a time of Firestore's clock is used, with the elapsed time, before it is read again."""
 
 
 class Firestore(Database):
@@ -55,6 +57,8 @@ class Firestore(Database):
     ) -> None:
         super().__init__(channel, database, timeout_seconds=timeout_seconds, metadata=metadata, server=server)
         self._page_reader = page_reader
+        self._clock_read: tuple[datetime, float] | None = None
+        """A time of Firestore's clock, and the monotonic time before it was read."""
         self._list_documents = self._unary("ListDocuments", ListDocumentsRequest, ListDocumentsResponse)
         self._batch_get = self._stream("BatchGetDocuments", BatchGetDocumentsRequest, BatchGetDocumentsResponse)
         self._run_query = self._stream("RunQuery", RunQueryRequest, RunQueryResponse)
@@ -215,6 +219,17 @@ class Firestore(Database):
         if read_time is None:
             raise Unavailable("Firestore returned no read time; retry later")
         return read_time
+
+    async def estimated_now(self) -> datetime:
+        """Return a time of Firestore's clock that was read up to `CLOCK_SECONDS` ago, plus the elapsed time.
+
+        Compare times of expiry with this time: the clock of this machine can be wrong.
+        """
+        if self._clock_read is None or time.monotonic() - self._clock_read[1] > CLOCK_SECONDS:
+            started = time.monotonic()
+            self._clock_read = await self.now(), started
+        read_time, started = self._clock_read
+        return read_time + timedelta(seconds=time.monotonic() - started)
 
     async def wait_for_connection(self) -> None:
         """Wait until the channel is connected. Raises `Unavailable`, with the address, after `CONNECT_SECONDS`.

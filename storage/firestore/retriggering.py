@@ -1,7 +1,7 @@
 """Retriggering: writes headers of samples again, so that the function receives new events for them."""
 
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 from storage.documents import Arrival, document_paths
 from storage.documents.stored_fields import SERVER_TIME
@@ -21,7 +21,7 @@ async def trigger_again(
     """
     paths = {document_paths.sample(submitter, sample_id): sample_id for sample_id in ids}
     headers = await firestore.batch_get(paths, mask=["state_on_arrival", "expire_at"])
-    now = datetime.now(UTC)
+    now = await firestore.estimated_now()
     accepted = [
         path
         for path, header in headers.items()

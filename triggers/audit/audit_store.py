@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar
 
 from storage.documents import Arrival, Status, document_paths, is_of_sample
@@ -67,7 +67,8 @@ class AuditStore:
         Firestore may have deleted the result of an expired sample first.
         """
         documents = await self._samples(partition, window)
-        return [document_paths.id_of(document.name) for document in documents if not _is_expired(document)]
+        now = await self._firestore.estimated_now()
+        return [document_paths.id_of(document.name) for document in documents if not _is_expired(document, now)]
 
     async def superseded_ids(self, window: Window, limit: int | None) -> dict[str, list[str]]:
         """Return the ids of the accepted samples that other samples have corrected in a window, by submitter.
@@ -108,7 +109,8 @@ class AuditStore:
         """Return the samples that exist and have not expired."""
         paths = {document_paths.sample(submitter, sample_id): sample_id for sample_id in sample_ids}
         existing = await self._existing(paths, "state_on_arrival", "expire_at")
-        return [paths[path] for path, sample in existing.items() if not _is_expired(sample)]
+        now = await self._firestore.estimated_now()
+        return [paths[path] for path, sample in existing.items() if not _is_expired(sample, now)]
 
     async def trigger(self, submitter: str, sample_ids: Sequence[str]) -> int:
         """Trigger the function for these samples again. Return the number of samples that were triggered."""
@@ -198,8 +200,8 @@ def parts(items: Sequence[T], size: int) -> list[Sequence[T]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def _is_expired(sample: Document) -> bool:
-    return "expire_at" in sample.fields and encoding.field_time(sample, "expire_at") <= datetime.now(UTC)
+def _is_expired(sample: Document, now: datetime) -> bool:
+    return "expire_at" in sample.fields and encoding.field_time(sample, "expire_at") <= now
 
 
 def _query_of(collection: str, shard: int, window: Window | None, by: str = "submitted_at") -> StructuredQuery:

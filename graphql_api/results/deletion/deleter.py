@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from uuid import uuid4
 
@@ -84,7 +83,7 @@ class Deleter:
         self, submitter: str, samples: Batches, kept_results: KeptResults | None, reason: str, entry_of: EntryOf
     ) -> Deletion:
         _check(reason)
-        now = datetime.now(UTC)
+        now = await self._records.now()
         started = Deletion(str(uuid4()), DeletionState.RUNNING, 0, reason, now, now)
         run = _Run(self._records, submitter, started, samples, kept_results)
         await self._runner.start(submitter, run, entry_of(started.id))

@@ -39,7 +39,7 @@ class Deletion:
         }
 
     @classmethod
-    def from_fields(cls, deletion_id: str, fields: Mapping[str, object]) -> "Deletion":
-        """Return the deletion that is stored as `fields`."""
-        state, started_at, updated_at = stored_progress(DeletionState, fields)
+    def from_fields(cls, deletion_id: str, fields: Mapping[str, object], now: datetime) -> "Deletion":
+        """Return the deletion that is stored as `fields`, as it is at `now`."""
+        state, started_at, updated_at = stored_progress(DeletionState, fields, now)
         return cls(deletion_id, state, int(str(fields["deleted"])), str(fields["reason"]), started_at, updated_at)

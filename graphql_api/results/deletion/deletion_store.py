@@ -106,10 +106,6 @@ class DeletionStore(JobRecords[Deletion]):
         submitted_at = encoding.field_time(documents[sample], "submitted_at")
         return tombstone if tombstone.deleted_at >= submitted_at else None
 
-    async def now(self) -> datetime:
-        """Return the time of Firestore's clock."""
-        return await self._firestore.now()
-
     async def delete(
         self,
         submitter: str,

@@ -1,7 +1,7 @@
 """The records of jobs: each shows the progress of one deletion or recomputation."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
@@ -35,7 +35,7 @@ S = TypeVar("S", bound=StrEnum)
 class JobRecords(Generic[J]):
     """Reads and writes the records of one submitter. Callers pass the submitter of the authenticated credential.
 
-    `path` returns the path of a record, and `decode` returns the job in its fields.
+    `path` returns the path of a record. `decode` returns the job in its fields, as it is at a time.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class JobRecords(Generic[J]):
         firestore: Firestore,
         writer: GroupCommitWriter,
         path: Callable[[str, str], str],
-        decode: Callable[[str, Mapping[str, object]], J],
+        decode: Callable[[str, Mapping[str, object], datetime], J],
     ) -> None:
         self._firestore = firestore
         self._writer = writer
@@ -56,7 +56,11 @@ class JobRecords(Generic[J]):
             return None
         path = self._path(submitter, job_id)
         documents = await self._firestore.batch_get([path])
-        return self._decode(job_id, encoding.from_document(documents[path])) if documents else None
+        return self._decode(job_id, encoding.from_document(documents[path]), await self.now()) if documents else None
+
+    async def now(self) -> datetime:
+        """Return the time of Firestore's clock, which sets the times of records."""
+        return await self._firestore.now()
 
     async def write(self, submitter: str, job: J, *entries: Write) -> None:
         """Store a job, with entries of the audit log. This replaces an earlier record with the same id."""
@@ -64,8 +68,8 @@ class JobRecords(Generic[J]):
         await self._firestore.commit([*entries, encoding.to_write(name, job.fields())])
 
 
-def stored_progress(states: type[S], fields: Mapping[str, object]) -> tuple[S, datetime, datetime]:
-    """Return the state of a stored job, its start, and the time of its last record.
+def stored_progress(states: type[S], fields: Mapping[str, object], now: datetime) -> tuple[S, datetime, datetime]:
+    """Return the state of a stored job at `now`, its start, and the time of its last record.
 
     A job is INTERRUPTED if it is stored as RUNNING and was not updated for 30 seconds.
     """
@@ -73,6 +77,6 @@ def stored_progress(states: type[S], fields: Mapping[str, object]) -> tuple[S, d
     if not (isinstance(started_at, datetime) and isinstance(updated_at, datetime)):
         raise TypeError(f"expected times in `started_at` and `updated_at`, got {started_at!r} and {updated_at!r}")
     state = states(str(fields["state"]))
-    if state is states["RUNNING"] and datetime.now(UTC) - updated_at > _INTERRUPTED_AFTER:
+    if state is states["RUNNING"] and now - updated_at > _INTERRUPTED_AFTER:
         state = states["INTERRUPTED"]
     return state, started_at, updated_at

@@ -43,9 +43,9 @@ class Recomputation:
         }
 
     @classmethod
-    def from_fields(cls, recomputation_id: str, fields: Mapping[str, object]) -> "Recomputation":
-        """Return the recomputation that is stored as `fields`."""
-        state, started_at, updated_at = stored_progress(RecomputationState, fields)
+    def from_fields(cls, recomputation_id: str, fields: Mapping[str, object], now: datetime) -> "Recomputation":
+        """Return the recomputation that is stored as `fields`, as it is at `now`."""
+        state, started_at, updated_at = stored_progress(RecomputationState, fields, now)
         return cls(
             id=recomputation_id,
             state=state,

@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from uuid import uuid4
 
@@ -76,7 +76,7 @@ class Recomputer:
         outdated = self._store.result_listing.outdated_ids(submitter, STATISTICS_VERSION, selection, _BATCH_SIZE)
         if not selection.is_everything:
             return await self._start(submitter, outdated, entry_of)
-        before = datetime.now(UTC) - _MIN_PENDING_TIME
+        before = await self._records.now() - _MIN_PENDING_TIME
         pending = self._store.sample_listing.pending_ids(submitter, before, _BATCH_SIZE)
         return await self._start(submitter, _chain(outdated, pending), entry_of)
 
@@ -105,7 +105,7 @@ class Recomputer:
     async def _start(
         self, submitter: str, batches: AsyncGenerator[Sequence[str], None], entry_of: EntryOf
     ) -> Recomputation:
-        now = datetime.now(UTC)
+        now = await self._records.now()
         started = Recomputation(
             id=str(uuid4()), state=RecomputationState.RUNNING, requested=0, done=0, started_at=now, updated_at=now
         )

@@ -168,7 +168,9 @@ class Sample:
     async def current_state(self, info: Info) -> SampleState:
         """Return the state, which follows from the header and the result."""
         result = await self.stored_result(info)
-        return state_of(self.header.arrival, None if result is None else result.status, self.header.expire_at)
+        if result is not None:
+            return state_of(self.header.arrival, result.status)
+        return state_of(self.header.arrival, has_expired=await info.context.store.has_expired(self.header))
 
     async def stored_result(self, info: Info) -> StoredResult | None:
         """Load the result of this sample. A sample that is PENDING or REJECTED has none."""

@@ -1,6 +1,7 @@
 """Corrections of one submitter that are stored at the same time."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
@@ -35,6 +36,10 @@ class BusyFirestore:
     async def batch_get(self, paths: list[str], mask: object) -> dict[str, Any]:
         """Return the earlier sample."""
         return {path: Document(name=path) for path in paths if path.endswith(EARLIER_ID)}
+
+    async def estimated_now(self) -> datetime:
+        """Return the time."""
+        return datetime.now(UTC)
 
     async def commit(self, writes: list[Any]) -> list[Any]:
         """Count the commits that are in flight."""
@@ -107,6 +112,10 @@ class FirestoreOfDeletedCorrections:
                 fields = {"status": Status.DELETED.value, "superseded_by": ([*self._deleted, None])[number + 1]}
                 found[path] = encoding.to_write(path, fields).update
         return found
+
+    async def estimated_now(self) -> datetime:
+        """Return the time."""
+        return datetime.now(UTC)
 
 
 def _id(number: int) -> str:

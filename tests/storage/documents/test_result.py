@@ -80,13 +80,10 @@ def test_the_time_to_live_never_deletes_a_result_that_belongs_to_the_archive(
 
 def test_an_expired_sample_without_a_result_is_not_pending() -> None:
     """Firestore can delete its result first. A result decides the state as long as it exists."""
-    past, future = TIME, datetime.now(UTC) + timedelta(days=1)
-
-    states = [state_of(Arrival.ACCEPTED, expire_at=expire_at) for expire_at in (None, future, past)]
-
-    assert states == [SampleState.PENDING, SampleState.PENDING, SampleState.DELETED]
-    assert state_of(Arrival.ACCEPTED, Status.COMPUTED, past) is SampleState.COMPUTED
-    assert state_of(Arrival.REJECTED, expire_at=past) is SampleState.REJECTED
+    assert state_of(Arrival.ACCEPTED) is SampleState.PENDING
+    assert state_of(Arrival.ACCEPTED, has_expired=True) is SampleState.DELETED
+    assert state_of(Arrival.ACCEPTED, Status.COMPUTED, has_expired=True) is SampleState.COMPUTED
+    assert state_of(Arrival.REJECTED, has_expired=True) is SampleState.REJECTED
 
 
 def test_a_result_of_the_first_version_is_readable() -> None:

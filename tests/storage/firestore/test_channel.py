@@ -73,6 +73,7 @@ CALLS: dict[str, Callable[[Firestore], Awaitable[object]]] = {
     "encoded_page": lambda firestore: firestore.encoded_page("", QUERY, None),
     "count": lambda firestore: firestore.count("", QUERY),
     "now": lambda firestore: firestore.now(),
+    "estimated_now": lambda firestore: firestore.estimated_now(),
     "ping": lambda firestore: firestore.ping(30),
     "check_writes": lambda firestore: firestore.check_writes(30),
     "listen": listen,
