@@ -14,9 +14,10 @@ other requests have several iterations without a step.
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TypeVar
+
+from graphql_api.budgets.rotation import Rotation
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -41,11 +42,10 @@ class FairQueue:
     """Requests that wait for a turn, by submitter. A single request does not wait for hundreds of another submitter."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
-        """The queues that are not empty. The first submitter has the next turn."""
+        self._waiting = Rotation[asyncio.Future[None]]()
 
     def __len__(self) -> int:
-        return sum(map(len, self._waiting.values()))
+        return len(self._waiting)
 
     @property
     def is_empty(self) -> bool:
@@ -55,20 +55,14 @@ class FairQueue:
     async def wait(self, submitter: str) -> None:
         """Wait for a turn of `submitter`."""
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(submitter, deque()).append(turn)
+        self._waiting.add(submitter, turn)
         await turn
 
     def grant(self) -> bool:
         """Give the next request its turn. Return whether there was one."""
         while self._waiting:
-            submitter = next(iter(self._waiting))
-            queue = self._waiting.pop(submitter)
-            turn = queue.popleft()
-            while turn.done() and queue:  # a waiting request can be cancelled
-                turn = queue.popleft()
-            if queue:
-                self._waiting[submitter] = queue  # after all other submitters
-            if not turn.done():
+            turn = self._waiting.take()
+            if not turn.done():  # a waiting request can be cancelled
                 turn.set_result(None)
                 return True
         return False

@@ -4,6 +4,10 @@ uvloop accepts one connection per iteration. While the loop is busy with other c
 iteration per connection in the queue before it. Clients can fill this queue easily: they open connections and close
 them at once. A connection that is already reset is therefore dropped before memory is allocated for it.
 
+Accepting a connection is much cheaper than opening it, which creates its objects and starts its first request. New
+connections are therefore accepted at once, and addresses take turns to have them opened. A client that opens thousands
+of connections delays the clients of other addresses by one connection.
+
 Two kinds of connections wait in queues of their own: connections that their clients have closed for sending, and
 connections that have already received much data. Each iteration opens one connection of each queue. Reading much data
 takes long, so clients that upload would delay all other new clients (measured in docs/measurements/attacks.md). With
@@ -24,6 +28,7 @@ from functools import partial
 
 from graphql_api.budgets.address_budgets import network
 from graphql_api.budgets.loop_turns import FairQueue
+from graphql_api.budgets.rotation import Rotation
 from graphql_api.certificate import Certificate
 from graphql_api.graphql_server.tcp_state import is_closed_by_client
 from storage.firestore.throttled_log import ThrottledLog
@@ -41,7 +46,10 @@ _MIN_CONNECTIONS_PER_SECOND = 250
 """Connections that are opened even if all iterations are long, because the process has much other work."""
 
 _MAX_ACCEPTED_PER_TURN = 500
-"""Includes connections that are dropped or postponed. Each connection takes 10 to 20 µs."""
+"""The same number may leave the queue in a turn, with those that are dropped or postponed. Each takes 10 to 20 µs."""
+
+_MAX_WAITING = 4_000
+"""Accepted connections that wait until they are opened. Further connections wait in the queue of the kernel."""
 
 _MUCH_DATA_BYTES = 32 * 2**10
 """A connection that has received more data than this waits in a queue of its own."""
@@ -97,6 +105,7 @@ class Acceptor:
         self._full_turn_at = math.inf
         """When the last turn started, if it opened as many connections as allowed. Otherwise infinity."""
         self._opening: dict[asyncio.Task[None], None] = {}
+        self._waiting = Rotation[socket.socket]()
         self._handshakes = FairQueue()
         self._are_handshakes_starting = False
         self._with_much_data: deque[socket.socket] = deque()
@@ -114,6 +123,8 @@ class Acceptor:
                 handle.cancel()
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
+        while self._waiting:
+            self._waiting.take().close()
         for queue in (self._with_much_data, self._closed):
             while queue:
                 queue.popleft().close()
@@ -123,13 +134,9 @@ class Acceptor:
         self._loop.add_reader(self._socket.fileno(), self._accept)
 
     def _accept(self) -> None:
-        now = time.monotonic()
-        self._max_opened = self._connections_after(now - self._full_turn_at)
-        self._full_turn_at = math.inf
-        opened = 0
-        for _ in range(_MAX_ACCEPTED_PER_TURN):
+        for _ in range(min(_MAX_ACCEPTED_PER_TURN, _MAX_WAITING - len(self._waiting))):
             try:
-                connection, _ = self._socket.accept()
+                connection, address = self._socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 break
             except OSError as error:
@@ -137,6 +144,23 @@ class Acceptor:
                 self._loop.remove_reader(self._socket.fileno())
                 self._retry = self._loop.call_later(_PAUSE_SECONDS, self._start)
                 break
+            self._waiting.add(network(address[0]), connection)
+        self._schedule_opening()
+
+    def _schedule_opening(self) -> None:
+        if self._next is None and (self._waiting or self._with_much_data or self._closed):
+            self._next = self._loop.call_soon(self._open_waiting)
+
+    def _open_waiting(self) -> None:
+        """Open some of the accepted connections in this iteration of the event loop."""
+        self._next = None
+        postponed = [queue.popleft() for queue in (self._with_much_data, self._closed) if queue]
+        now = time.monotonic()
+        self._max_opened = self._connections_after(now - self._full_turn_at)
+        self._full_turn_at = math.inf
+        opened = 0
+        for _ in range(min(_MAX_ACCEPTED_PER_TURN, len(self._waiting))):
+            connection = self._waiting.take()
             if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 connection.close()
             elif is_closed_by_client(connection):
@@ -149,7 +173,9 @@ class Acceptor:
                 if opened == self._max_opened:
                     self._full_turn_at = now
                     break
-        self._schedule_queues()
+        for connection in postponed:
+            self._start_opening(connection)
+        self._schedule_opening()
 
     def _connections_after(self, seconds: float) -> int:
         """Return how many connections to open if it took `seconds` since a turn that opened as many as allowed."""
@@ -164,17 +190,6 @@ class Acceptor:
         else:
             _log.warning("dropped a connection that its client has closed, because %d others wait", _MAX_QUEUED)
             connection.close()
-
-    def _schedule_queues(self) -> None:
-        if self._next is None and (self._with_much_data or self._closed):
-            self._next = self._loop.call_soon(self._open_queued)
-
-    def _open_queued(self) -> None:
-        self._next = None
-        opened = [queue.popleft() for queue in (self._with_much_data, self._closed) if queue]
-        self._schedule_queues()
-        for connection in opened:
-            self._start_opening(connection)
 
     def _start_opening(self, connection: socket.socket) -> None:
         connection.setblocking(False)

@@ -192,6 +192,21 @@ def test_connections_with_much_data_are_opened_one_by_one(listening: socket) -> 
         connection.close()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has several loopback addresses")
+def test_addresses_take_turns(listening: socket) -> None:
+    """A client that opens many connections does not delay a client of another address."""
+    many = connect(listening, 200)
+    other = create_connection(listening.getsockname(), source_address=("127.0.0.2", 0))
+    turns = Turns(201)
+
+    uvloop.run(turns.accept(listening))
+
+    assert turns.peers.index(other.getsockname()) <= 3
+    assert len(set(turns.peers)) == 201
+    for connection in (*many, other):
+        connection.close()
+
+
 def test_accepting_goes_on_after_the_process_has_run_out_of_files(
     listening: socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
