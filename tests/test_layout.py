@@ -42,7 +42,7 @@ API_ROOMS: Mapping[str, set[str]] = {
     "schema": {"", "auth", "budgets", "graphql_server", "ingest", "live", "results"},
     "endpoints": {"", "auth", "budgets", "graphql_server", "ingest", "results"},
     "erasure": {"", "auth"},
-    "web": {""},
+    "web": {"", "graphql_server"},
 }
 FIRESTORE = "infra/embedded/firestore"
 FIRESTORE_ROOMS: Mapping[str, set[str]] = {

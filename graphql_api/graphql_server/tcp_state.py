@@ -42,6 +42,12 @@ def has_lost_client(scope: Mapping[str, Any]) -> bool:
     return transport is not None and (transport.is_closing() or has_unread_end(transport))
 
 
+def is_disconnected(scope: Mapping[str, Any]) -> bool:
+    """Return whether the connection of a request is closed. The server then discards everything that is sent."""
+    transport: asyncio.Transport | None = scope.get("state", {}).get(TRANSPORT)
+    return transport is not None and transport.is_closing()
+
+
 async def wait_until_sent(scope: Mapping[str, Any]) -> None:
     """Wait until the client of a WebSocket has received almost all of the messages, or has disconnected."""
     writable: asyncio.Event | None = scope.get("state", {}).get(WRITABLE)

@@ -16,6 +16,8 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Receive, Scope, Send
 
+from graphql_api.graphql_server.tcp_state import is_disconnected
+
 _METHODS = ("GET", "HEAD")
 _PART_BYTES = 64 * 1024
 """The server takes the next part of a response only when the client has received almost all of the part before."""
@@ -85,6 +87,8 @@ class _ContentResponse(FileResponse):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         if scope["method"] != "HEAD":
             for start in range(0, len(self._content), _PART_BYTES):
+                if is_disconnected(scope):  # otherwise, 2,400 clients that disconnect stop the event loop for 0.6 s
+                    return
                 part = self._content[start : start + _PART_BYTES]
                 await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b""})

@@ -1,11 +1,14 @@
 """The responses with static files of a page."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from graphql_api.graphql_server.tcp_state import TRANSPORT
 from graphql_api.web.assets import Assets
 
 CONTENT = bytes(range(256)) * 1_000
@@ -18,11 +21,13 @@ def assets(tmp_path: Path) -> Assets:
     return Assets(tmp_path, {"x-page": "1"}, is_immutable=True)
 
 
-def request(assets: Assets, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], list[Any]]:
+def request(
+    assets: Assets, method: str = "GET", *, state: Mapping[str, object] = {}, **headers: str
+) -> tuple[int, dict[str, str], list[Any]]:
     """Return the status, the headers and the parts of the body of the response to a request for the file."""
     messages: list[Any] = []
     encoded = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": method, "path": "/large.js", "root_path": "", "headers": encoded}
+    scope = {"type": "http", "method": method, "path": "/large.js", "root_path": "", "headers": encoded, "state": state}
 
     async def receive() -> Any:
         return await asyncio.Event().wait()
@@ -45,6 +50,15 @@ def test_all_responses_share_the_content_of_a_file(assets: Assets) -> None:
     assert headers["content-length"] == str(len(CONTENT))
     assert len({id(part.obj) for part in [*first, *second]}) == 1
     assert max(map(len, first)) == 64 * 1024
+
+
+def test_nothing_is_sent_after_the_client_has_disconnected(assets: Assets) -> None:
+    """The rest of the parts would take time that other clients need."""
+    transport = SimpleNamespace(is_closing=lambda: True)
+
+    status, _, parts = request(assets, state={TRANSPORT: transport})
+
+    assert (status, parts) == (200, [])
 
 
 def test_a_file_can_change(assets: Assets, tmp_path: Path) -> None:
