@@ -123,7 +123,8 @@ class Authenticator:
         try:
             return self._reader(caller, submitter)
         except DropzoneError:
-            self._budgets.allowance(caller).admit_request()  # otherwise, the endpoint counts the request
+            if not credential.is_check:
+                self._budgets.allowance(caller).admit_request()  # otherwise, the endpoint counts the request
             raise
 
     def known_submitter(self, key: str | None) -> str:

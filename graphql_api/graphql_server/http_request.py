@@ -43,6 +43,8 @@ class Credential(NamedTuple):
     """Whether the key is a session, which the browser sent by itself."""
     submitter: str | None = None
     """The submitter whose documents the request reads. None for the submitter of the key."""
+    is_check: bool = False
+    """Whether an open stream checks the credential again. This is not a request, so no limit of requests applies."""
 
 
 def header(request: Request, name: bytes) -> bytes:
@@ -84,7 +86,7 @@ def credential(scope: Scope) -> Credential:
     client = scope.get("client")
     address = client[0] if client else ""
     if key is None and has_cookie and is_same_origin(scope):
-        session = session_in(scope)
+        session = cookie(scope, session_cookie(scope)) or None
         return Credential(session, address, session is not None, submitter)
     return Credential(key, address, submitter=submitter)
 
@@ -109,11 +111,6 @@ def session_cookie(scope: Scope) -> str:
     server = scope.get("server")
     name = f"dropzone_session_{server[1] if server else ''}"
     return f"__Host-{name}" if scope["scheme"] in ("https", "wss") else name
-
-
-def session_in(scope: Scope) -> str | None:
-    """Return the session in the cookies of a request, or None if there is none."""
-    return cookie(scope, session_cookie(scope)) or None
 
 
 def cookie(scope: Scope, name: str) -> str:

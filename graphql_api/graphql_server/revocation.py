@@ -18,10 +18,11 @@ async def wait_until_refused(
 
     While the credential cannot be validated, for example because Firestore is unavailable, it counts as valid.
     """
+    check = credential._replace(is_check=True)
     while True:
         await asyncio.sleep(seconds)
         try:
-            await authenticate(credential)
+            await authenticate(check)
         except RetryLater:
             continue
         except DropzoneError as error:

@@ -20,6 +20,7 @@ from graphql_api.budgets.loop_turns import MAX_STARTS
 from graphql_api.credential_errors import MissingScope
 from graphql_api.errors import QuotaExceeded
 from graphql_api.graphql_server.http_request import Credential
+from graphql_api.graphql_server.revocation import wait_until_refused
 from graphql_api.limits import Limits
 from storage.documents import RateLimited, Unauthenticated, Unavailable
 from tests.graphql_api.auth.oauth.provider import ED, MemoryAuditLog, Provider, claims, sign
@@ -134,6 +135,20 @@ async def test_refused_requests_for_another_submitter_count_towards_the_limits_o
         refusals += await asyncio.gather(request, return_exceptions=True)
 
     assert {type(refusal) for refusal in refusals} == {MissingScope, QuotaExceeded}
+
+
+async def test_an_open_stream_ends_without_the_scope_even_if_the_key_has_sent_too_much() -> None:
+    """Its checks are not requests. A limit that is reached would be an error after which the stream continues."""
+    key = new_key()
+    budgets = Budgets(Limits(max_requests_per_second_per_submitter=1))
+    authenticator = Authenticator([MemoryKeyStore({key: VALID})], budgets, MemoryAuditLog(), cache_seconds=60)
+    credential = Credential(key, "192.0.2.1", submitter="two")
+    budgets.allowance(Caller("one", SCOPES)).requests.take(1_000_000)
+
+    with pytest.raises(QuotaExceeded):
+        await authenticator.authenticate(credential)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert isinstance(await wait_until_refused(authenticator.authenticate, credential, 0), MissingScope)
 
 
 @pytest.mark.parametrize(("cache_seconds", "reads"), [(60, 1), (0, 3)])
