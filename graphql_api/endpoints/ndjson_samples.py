@@ -85,7 +85,7 @@ class NdjsonSamples:
             content_key=None if idempotency_key is None else ContentKey(labels),
         )
         receipts = self._receive_lines(body, turn, caller, http_request.credential(request.scope), receive)
-        return _NdjsonResponse(receipts, ResponseBuffer(self._buffer_limit))
+        return _NdjsonResponse(receipts, ResponseBuffer(self._buffer_limit, caller.submitter))
 
     async def _receive_lines(
         self, body: BodyStream, turn: LoopTurn, caller: Caller, credential: Credential, receive: _Receive
