@@ -32,6 +32,12 @@ class Limits:
     """Requests with an unknown API key, per IP address."""
 
     # One submitter, after authentication.
+    max_connections_per_submitter: int = 2_200
+    """Connections of one submitter with a request in progress, WebSockets included.
+
+    It leaves connections of an address to other submitters, and is above `max_subscriptions_per_submitter`.
+    """
+
     max_cost_per_submitter: int = 1_000
     """Cost units of the operations that one submitter executes at the same time. Other operations wait.
 

@@ -146,6 +146,9 @@ class SubmitterBudget:
     pending_samples: Budget
     """Stored samples without a result."""
 
+    connections: Budget
+    """Connections with a request in progress, including open streams and WebSockets."""
+
     websockets: Budget
     subscriptions: Budget
 
@@ -215,6 +218,7 @@ def _submitter_budget(name: str, limits: Limits, turns: LoopTurns, request_turns
         large_reads=_slots("max_large_reads_per_submitter", limits.max_large_reads_per_submitter, operations),
         corrections=_slots("max_cost_per_submitter", _MAX_CORRECTIONS, operations),
         pending_samples=Budget("max_pending_samples_per_submitter", limits.max_pending_samples_per_submitter),
+        connections=Budget("max_connections_per_submitter", limits.max_connections_per_submitter),
         websockets=Budget("max_websockets_per_submitter", limits.max_websockets_per_submitter),
         subscriptions=Budget("max_subscriptions_per_submitter", limits.max_subscriptions_per_submitter),
         turns=turns,

@@ -20,7 +20,7 @@ from graphql_api import metrics
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope, missing_scope
 from graphql_api.budgets.allowance import announce, announced
-from graphql_api.budgets.budgets import Budgets
+from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.credential_errors import NoCredential
 from graphql_api.graphql_server import http_request
 from observability import request_context, tracing
@@ -67,32 +67,53 @@ def endpoint(path: str, handler: Handler, *, method: str, scope: Scope, services
 
     While the handler runs, it uses `cost` units of the caller's budget, like an operation of GraphQL.
     """
-
-    async def handle(request: Request) -> Response:
-        try:
-            caller = await services.authenticator.authenticate(http_request.credential(request.scope))
-        except NoCredential as error:
-            error.scope = scope
-            raise
-        request_context.set_submitter(caller.submitter)
-        allowance = services.budgets.allowance(caller)
-        announce(request.scope, allowance)
-        allowance.admit_request()
-        if scope not in caller.scopes:
-            raise missing_scope(scope, caller)
-        budget, held = services.budgets.charged(caller).cost(cost)
-        await budget.take(held)
-        try:
-            return await handler(request, caller)
-        finally:
-            budget.give_back(held)
-
-    return Endpoint(Route(path, handle, methods=[method]), scope)
+    return Endpoint(Route(path, _Handling(handler, scope, services, cost), methods=[method]), scope)
 
 
 def public(route: BaseRoute) -> Endpoint:
     """Return an endpoint without a scope. The route is open to all clients, or it checks scopes itself like GraphQL."""
     return Endpoint(route, None)
+
+
+class _Handling:
+    """The ASGI application of one endpoint. It counts a request as in progress until its response is sent."""
+
+    def __init__(self, handler: Handler, scope: Scope, services: Services, cost: int) -> None:
+        self._handler = handler
+        self._scope = scope
+        self._services = services
+        self._cost = cost
+
+    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        caller = await self._admit(request)
+        budget = self._services.budgets.charged(caller)
+        with budget.connections.hold():
+            response = await self._respond(request, caller, budget)
+            await response(scope, receive, send)
+
+    async def _admit(self, request: Request) -> Caller:
+        """Return the caller of a request, and count the request."""
+        try:
+            caller = await self._services.authenticator.authenticate(http_request.credential(request.scope))
+        except NoCredential as error:
+            error.scope = self._scope
+            raise
+        request_context.set_submitter(caller.submitter)
+        allowance = self._services.budgets.allowance(caller)
+        announce(request.scope, allowance)
+        allowance.admit_request()
+        if self._scope not in caller.scopes:
+            raise missing_scope(self._scope, caller)
+        return caller
+
+    async def _respond(self, request: Request, caller: Caller, budget: SubmitterBudget) -> Response:
+        cost, held = budget.cost(self._cost)
+        await cost.take(held)
+        try:
+            return await self._handler(request, caller)
+        finally:
+            cost.give_back(held)
 
 
 class RequestRecorder:

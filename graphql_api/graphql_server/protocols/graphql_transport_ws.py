@@ -83,7 +83,7 @@ class GraphQLWebSocket:
         self._preparing: asyncio.Event | None = None
         """Not set while a large operation waits to start, or its document is being read. The next operation waits."""
         self._slot = contextlib.ExitStack()
-        """The slot of this WebSocket in the budget of its submitter."""
+        """The slots of this WebSocket in the budgets of its submitter."""
 
     async def run(self) -> None:
         """Accept the WebSocket and serve its messages until it ends.
@@ -189,6 +189,7 @@ class GraphQLWebSocket:
             self._credential = credential_in(payload, self._credential)
             context = await self._authenticate(self._credential)
             context.allowance.admit_request()
+            self._slot.enter_context(context.budget.connections.hold())
             self._slot.enter_context(context.budget.websockets.hold())
             set_authenticated(self._scope, self._executor.reserve(context))
         except Exception as error:  # noqa: BLE001 (the close reason names or masks any error)

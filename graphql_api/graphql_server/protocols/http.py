@@ -75,7 +75,7 @@ class HTTPEndpoint:
         self._stopping.set()
 
     async def _respond(self, request: Request, reserved: ExitStack) -> Response:
-        """Return the response. `reserved` holds the memory of a large body, which an event stream needs later."""
+        """Return the response. Until it is sent, `reserved` holds the memory of a large body and other budgets."""
         accept = accepted(header(request, b"accept"))
         if request.method == "GET" and accept.prefers_html and b"query=" not in request["query_string"]:
             return await self._page(request)
@@ -85,6 +85,7 @@ class HTTPEndpoint:
         allowance = context.allowance
         announce(request.scope, allowance)
         allowance.admit_request()
+        reserved.enter_context(context.budget.connections.hold())
         match request.method:
             case "POST":
                 graphql_request = await self._read_body(request, context, reserved)

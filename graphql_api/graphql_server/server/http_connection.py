@@ -157,11 +157,7 @@ class HTTPConnection(HttpToolsProtocol):
         self._cancel_header_timer()
         cast(dict[str, Any], self.scope)["state"][TRANSPORT] = self.transport
         super().on_headers_complete()
-        if self.cycle is None:
-            return
-        if self.slot is not None:
-            self.slot.set_idle()  # until the body is complete
-        if not self.cycle.keep_alive:
+        if self.cycle is not None and not self.cycle.keep_alive:
             self.cycle.transport = cast(asyncio.Transport, CloseTransport(self.transport, self._close_after_body))
 
     def on_body(self, body: bytes) -> None:

@@ -167,6 +167,7 @@ class SequentialConnection(HTTPConnection):
         super().on_headers_complete()
         self.parsing_seconds = MAX_LIGHT_SECONDS if self.content_end is None else 0.0  # chunks may have one byte each
         self.body_flow.is_wanted = False
+        self._note_body()
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -271,10 +272,10 @@ class SequentialConnection(HTTPConnection):
             self._note_body()
 
     def _note_body(self) -> None:
-        """Count the connection as idle while the rest of a body has to arrive, and as busy while the data waits."""
+        """Count the connection as idle while the rest of a body has to arrive, and as busy while the client waits."""
         if self.slot is None or self.is_in_headers or not self.is_responding or self.flow.write_paused:
             return  # while the client does not read its response, the connection stays idle
-        if self.transport.is_reading():
+        if self.transport.is_reading() and not self.cycle.waiting_for_100_continue:
             self.slot.set_idle()
         else:
             self.slot.is_busy = True

@@ -1,16 +1,24 @@
 """Limits on the number of connections, and which connections make room for others."""
 
+import asyncio
 import contextlib
 import json
 import socket
+import threading
 from dataclasses import replace
 
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
+from graphql_api.budgets.budgets import Budgets
+from graphql_api.graphql_server import Server
 from graphql_api.limits import Limits
 from tests.graphql_api.graphql_server import clients
 from tests.graphql_api.graphql_server.server.raw_http import BODY, HEAD, WHOLE, connection, receive_all
-from tests.graphql_api.graphql_server.service import running
+from tests.graphql_api.graphql_server.service import OTHER_KEY, running, serving
 from tests.stack import eventually
 
 
@@ -54,6 +62,44 @@ def test_a_body_that_does_not_arrive_makes_room() -> None:
         assert slow.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
+class Late:
+    """An ASGI application that reads a body only when the test lets it."""
+
+    def __init__(self) -> None:
+        self.has_begun, self.may_read = threading.Event(), threading.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Wait, then read a body that arrives in one piece, and respond."""
+        self.has_begun.set()
+        await asyncio.to_thread(self.may_read.wait)
+        await receive()
+        await PlainTextResponse("read")(scope, receive, send)
+
+
+def test_a_client_that_waits_for_100_continue_does_not_make_room() -> None:
+    """It may send its body only when the application wants it, so the server does not wait for the client."""
+    late = Late()
+    app = Starlette(routes=[Route("/late", late), Route("/", lambda _: PlainTextResponse("served"))])
+    server = Server(app, Budgets(Limits(max_connections_per_address=2)), port=0)
+    with serving(server) as (port, _), contextlib.ExitStack() as opened:
+
+        def connect() -> socket.socket:
+            return opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+
+        waiting = connect()
+        waiting.sendall(b"POST /late HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\n")
+        assert late.has_begun.wait(10)
+        idle, new = connect(), connect()
+        new.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert new.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert receive_all(idle) == b""
+
+        late.may_read.set()
+        assert waiting.recv(65536).startswith(b"HTTP/1.1 100 ")
+        waiting.sendall(b"x")
+        assert waiting.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_client_that_does_not_read_its_response_makes_room_after_it_has_sent_its_body() -> None:
     """Otherwise, clients could use all connections until the stall timer ends their responses."""
     head = b"POST /duplex HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n"
@@ -89,6 +135,24 @@ def test_connections_are_refused_if_all_others_are_busy() -> None:
         "limit": "max_connections_per_address",
         "retryAfter": 1,
     }
+
+
+def test_one_submitter_cannot_use_all_connections() -> None:
+    """Open streams and WebSockets count. Other submitters still have connections."""
+    with running(limits=Limits(max_connections_per_submitter=2)) as service, contextlib.ExitStack() as opened:
+        opened.enter_context(clients.initialized(service))
+        with clients.subscribed(service, "subscription { count(to: 9, pause: 60) }") as stream:
+            next(stream)
+            refused = service.post("{ hello }")
+            with clients.socket(service) as websocket:
+                clients.send(websocket, clients.INIT)
+                reason = "RATE_LIMITED: the limit max_connections_per_submitter is reached; retry after 1 s"
+                assert clients.closed(websocket) == (1013, reason)
+            assert service.post("{ hello }", **{"x-api-key": OTHER_KEY}).status_code == 200
+
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        assert refused.json()["errors"][0]["extensions"]["limit"] == "max_connections_per_submitter"
+        eventually(lambda: service.post("{ hello }").status_code == 200)
 
 
 def test_a_websocket_is_idle_until_its_client_has_authenticated_itself() -> None:
