@@ -1,1 +1,1 @@
-"""What the API, the function and the embedded Firestore need as processes: inherited sockets, and little memory."""
+"""What the processes need: inherited sockets, little memory, and results that requests share."""

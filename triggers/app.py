@@ -14,8 +14,8 @@ import ipaddress
 import logging
 import re
 import sys
-from collections.abc import Awaitable, Callable, Mapping
-from functools import lru_cache
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import lru_cache, partial
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from observability import logs, tracing
 from observability.metrics import CONTENT_TYPE, exposition
 from runtime.memory_release import release_memory
+from runtime.recent_result import RecentResult
 from storage.documents import Unavailable
 from storage.firestore.environment import selected_firestore
 from storage.firestore.errors import text_for_log
@@ -55,6 +56,8 @@ ROLLUPS_PATH = "/rollups"
 HEALTH_PATH = "/healthz"
 READY_PATH = "/readyz"
 METRICS_PATH = "/metrics"
+RESULT_SECONDS = 0.25
+"""How long requests share the metrics, or a check of Firestore. Each takes milliseconds that events need."""
 
 Handler = Callable[[bytes], Awaitable[dict[str, object] | None]]
 """Processes the body of a request, and returns a JSON object for the response or None. Raises `HTTPException`."""
@@ -119,14 +122,15 @@ class EventEndpoint:
         sender: Sender,
         *,
         hosts_are_local: bool,
-        check_firestore: Callable[[], Awaitable[None]],
+        check_firestore: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self._function = function
         self._app = app
         self._handlers = handlers
         self._sender = sender
         self._hosts_are_local = hosts_are_local
-        self._check_firestore = check_firestore
+        self._metrics = RecentResult(partial(asyncio.to_thread, exposition), RESULT_SECONDS)
+        self._firestore_check = RecentResult(check_firestore, RESULT_SECONDS)
         self._log, self._readiness_log = ThrottledLog(logger), ThrottledLog(logger)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -148,7 +152,8 @@ class EventEndpoint:
         elif scope["path"] == READY_PATH:
             await (await self._readiness(scope))(scope, receive, send)
         elif scope["path"] == METRICS_PATH and scope["method"] == "GET":
-            await Response(exposition(), media_type=CONTENT_TYPE, headers={"connection": "close"})(scope, receive, send)
+            text = await self._metrics.get()
+            await Response(text, media_type=CONTENT_TYPE, headers={"connection": "close"})(scope, receive, send)
         elif refusal := await self._refusal(scope):
             self._log.warning("refused a request with %d: %s", refusal.status_code, bytes(refusal.body).decode())
             await refusal(scope, receive, send)
@@ -197,7 +202,7 @@ class EventEndpoint:
         if scope["method"] not in ("GET", "HEAD"):
             return _refuse(405, "expected the method GET", allow="GET, HEAD")
         try:
-            await self._check_firestore()
+            await self._firestore_check.get()
         except Unavailable as error:
             self._readiness_log.warning("not ready: %s", text_for_log(error))
             return _refuse(503, str(error), retry_after="1")
