@@ -95,6 +95,9 @@ class HTTPConnection(HttpToolsProtocol):
         self._cancel_timers()
         if self.slot is not None:
             self.slot.end()
+        if self.is_responding:
+            self.open_connections.ending_turns.wait(self.cycle, self.flow)
+            self.cycle = self.flow = None  # type: ignore[assignment]  # uvicorn would end the request now
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # uvicorn keeps a connection that was reset until its timer has expired
         self.cycle = None  # type: ignore[assignment]  # it refers to this connection

@@ -18,6 +18,7 @@ from graphql_api import metrics
 from graphql_api.budgets.address_budgets import AddressBudget, network
 from graphql_api.budgets.budget import RETRY_SECONDS, Budget
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.graphql_server.server.ending_turns import EndingTurns
 from storage.documents.errors import Unavailable
 
 
@@ -29,6 +30,8 @@ class OpenConnections:
         self._budget = budgets.connections
         self._connections: _Queue = {}
         self._clients: dict[str, _Client] = {}
+        self.ending_turns = EndingTurns()
+        """Ends the requests of connections that are closed."""
 
     @property
     def count(self) -> int:
