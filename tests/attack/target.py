@@ -73,9 +73,11 @@ class Target:
             await client.post("/samples", content=(SAMPLE + b"\n") * samples, headers={"content-type": NDJSON})
 
     @asynccontextmanager
-    async def connection(self, port: int | None = None) -> AsyncIterator[Streams]:
-        """Open a connection to the API, or to another port. The connection is reset at the end."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", port or self.api_port, limit=2**20)
+    async def connection(self, port: int | None = None, *, source: str | None = None) -> AsyncIterator[Streams]:
+        """Open a connection to the API, or to another port, from the address `source`. It is reset at the end."""
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", port or self.api_port, limit=2**20, local_addr=None if source is None else (source, 0)
+        )
         try:
             yield reader, writer
         finally:

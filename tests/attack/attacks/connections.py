@@ -1,6 +1,7 @@
 """Connections and requests of clients without a key: pipelining, idle and slow connections, malformed requests."""
 
 import asyncio
+import itertools
 import socket
 from contextlib import AsyncExitStack
 from functools import partial
@@ -205,8 +206,7 @@ for _name, _page in (("dashboard", "/assets"), ("graphiql", "/graphql/assets")):
     add(f"paths_of_15000_folders_of_{_name}", partial(paths_of_15000_folders, _page), is_short=_name == "dashboard")
 
 
-@attack()
-async def files_of_2400_clients_unread(target: Target) -> None:
+async def files_unread(source: str, target: Target) -> None:
     """Request the largest file of GraphiQL over 2,400 connections with small receive buffers, and read nothing."""
     files = (GRAPHIQL_FOLDER / "dist" / "assets").glob("*.js")
     largest = max(files, key=lambda each: each.stat().st_size)
@@ -215,10 +215,31 @@ async def files_of_2400_clients_unread(target: Target) -> None:
         for _ in range(2_400):
             connection = opened.enter_context(socket.socket())
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            connection.bind((source, 0))
             connection.setblocking(False)
             await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", target.api_port))
             connection.send(head)
         await asyncio.sleep(target.seconds)
+
+
+_BYSTANDER_ADDRESS, _OTHER_ADDRESS = "127.0.0.1", "127.0.0.2"
+add("files_of_2400_clients_unread", partial(files_unread, _BYSTANDER_ADDRESS))
+add("files_of_2400_clients_of_another_address_unread", partial(files_unread, _OTHER_ADDRESS), is_short=True)
+
+
+@attack(is_valid_work=True)
+async def streams_of_one_key(target: Target) -> None:
+    """Open 2,200 event streams with one key from each of two addresses."""
+    request = target.event_stream("subscription { results { cursor } }")
+    sources = itertools.cycle((_BYSTANDER_ADDRESS, _OTHER_ADDRESS))
+
+    async def act() -> None:
+        async with target.connection(source=next(sources)) as (reader, writer):
+            writer.write(request)
+            await reader.read(4_096)
+            await asyncio.sleep(target.seconds)
+
+    await repeat(target, 4_400, act)
 
 
 _HANDSHAKE = ("upgrade: websocket", "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==", "sec-websocket-version: 13")

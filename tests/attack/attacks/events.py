@@ -8,7 +8,7 @@ from functools import partial
 import httpx
 
 from tests.attack.registry import add, attack
-from tests.attack.target import SAMPLE, Harm, Target
+from tests.attack.target import SAMPLE, Harm, Target, repeat
 
 _PROJECT = "projects/dropzone-local/databases/(default)"
 _TYPE = "google.cloud.firestore.document.v1.written"
@@ -125,3 +125,18 @@ async def flood_of_forged_events(target: Target) -> None:
         await asyncio.wait(tasks, timeout=target.seconds)
         for task in tasks:
             task.cancel()
+
+
+async def requests_without_a_token(path: str, target: Target) -> None:
+    """Send requests to the function over 500 connections. It needs milliseconds for each, but no token."""
+
+    async def act() -> None:
+        async with target.connection(target.function_port) as (reader, writer):
+            writer.write(f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode())
+            await reader.read()
+
+    await repeat(target, 500, act)
+
+
+for _name, _path in (("metrics", "/metrics"), ("readiness", "/readyz")):
+    add(f"{_name}_of_the_function", partial(requests_without_a_token, _path), is_short=_name == "metrics")
