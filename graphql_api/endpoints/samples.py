@@ -41,6 +41,7 @@ from storage.documents import (
     Header,
     InvalidSample,
     Labels,
+    NotJson,
     labels,
     state_of,
 )
@@ -128,13 +129,17 @@ class SampleEndpoints:
                 uploads=budget.uploads,
                 turn=budget.turn,
             )
-        stored = await receiver.receive(
-            raw,
-            sender=caller,
-            idempotency_key=content_key or idempotency_key,
-            labels=request_labels,
-            supersedes=earlier_id,
-        )
+        try:
+            stored = await receiver.receive(
+                raw,
+                sender=caller,
+                idempotency_key=content_key or idempotency_key,
+                labels=request_labels,
+                supersedes=earlier_id,
+            )
+        except NotJson as error:
+            hint = f"; for one sample per line, send the header content-type: {NDJSON}" if _is_ndjson(raw) else ""
+            raise NotJson(f"{error}{hint}") from None
         return Response(
             orjson.dumps(_receipt(stored), option=orjson.OPT_APPEND_NEWLINE),
             status_code=201 if stored.arrival is Arrival.ACCEPTED else 422,
@@ -169,6 +174,12 @@ class SampleEndpoints:
         )
         await self._services.deleter.delete_one(caller.submitter, sample_id, reason, entry)
         return Response(status_code=204)
+
+
+def _is_ndjson(raw: bytes) -> bool:
+    """Return whether a body looks like NDJSON: an object ends with its first line, and another starts after it."""
+    end = max(raw.find(b"\n"), 0)
+    return raw[max(end - 2, 0) : end].rstrip().endswith(b"}") and raw[end + 1 : end + 2] == b"{"
 
 
 def _labels_of(request: Request) -> Labels:

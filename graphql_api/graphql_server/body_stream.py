@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, Reservation
-from graphql_api.graphql_server.body_decoder import Decoder, decoder_of
+from graphql_api.graphql_server.body_decoder import Decoder, checked_start, decoder_of
 from graphql_api.graphql_server.http_request import DEFAULTS, Source, decode, header
 from graphql_api.graphql_server.settings import MIB
 from storage.documents.errors import TooLarge
@@ -70,6 +70,7 @@ async def _stream(
         reservation.resize(size if size > MIN_RESERVED_BYTES else 0)
 
     with reservation:
-        async with aclosing(decode(source, decoder, await source.receive(), turn, check)) as pieces:
+        pieces = decode(source, decoder, checked_start(await source.receive(), decoder), turn, check)
+        async with aclosing(pieces):
             async for piece in pieces:
                 yield piece

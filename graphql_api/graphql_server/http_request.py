@@ -1,8 +1,7 @@
 """An HTTP request: its headers, the credential in them, and its body.
 
 A body is decompressed while it is received. Its size limit applies to the body as sent and to the decoded body. Its
-time limit counts only the time in which the server waits for the client, and not the time in which it processes the
-body.
+time limit counts the time in which the server waits for the client, and not the time in which it processes the body.
 """
 
 import asyncio
@@ -19,7 +18,7 @@ from graphql_api.budgets.budget import Budget
 from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, Reservation
 from graphql_api.errors import RequestTimeout
-from graphql_api.graphql_server.body_decoder import Decoder, decoded_pieces, decoder_of
+from graphql_api.graphql_server.body_decoder import Decoder, checked_start, decoded_pieces, decoder_of
 from graphql_api.graphql_server.settings import GraphQLSettings
 from graphql_api.graphql_server.tcp_state import has_lost_client
 from storage.documents.errors import BadRequest, TooLarge, Unauthenticated, Unavailable
@@ -179,13 +178,13 @@ async def read_body(
     limits the number of bodies over `MIN_RESERVED_BYTES` that are received at the same time.
 
     Raises `TooLarge` as soon as the body is known to exceed `max_bytes`, and `RequestTimeout` if it arrives too slowly.
-    Raises `UnsupportedMediaType` if the content encoding is unknown, and `BadRequest` if the body cannot be decoded.
+    Raises `UnsupportedMediaType` if the content encoding is wrong, and `BadRequest` if the body cannot be decoded.
     Raises `Unavailable` if the memory budget or the memory is exhausted, and `RateLimited` if the share of the
     submitter or `uploads` is exhausted.
     """
     source = Source(request, max_bytes, settings)
     decoder = decoder_of(header(request, b"content-encoding"))
-    first = await source.receive()
+    first = checked_start(await source.receive(), decoder)
     if source.is_complete and decoder is None:
         return first
 

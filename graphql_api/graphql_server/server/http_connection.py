@@ -187,7 +187,7 @@ class HTTPConnection(HttpToolsProtocol):
         return self._upgrade  # uvicorn would split the header `Connection`, several times
 
     def send_400_response(self, msg: str) -> None:
-        self.refuse(*(self._refusal or (400, BadRequest(msg))))
+        self.refuse(*(self._refusal or (400, BadRequest(f"{msg} In a URL, use %XX for characters other than ASCII."))))
 
     def handle_websocket_upgrade(self) -> None:
         self._cancel_timers()

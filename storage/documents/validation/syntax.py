@@ -23,7 +23,10 @@ MAX_PIECE_BYTES = 256 * 1024
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _MALFORMED = re.compile(r"(?:JSON is malformed: )?(.+?)(?: \(byte (\d+)\))?")
-_TRUNCATED = "truncated"
+TRUNCATED = "truncated"
+"""A word in the message of the error for a text that ends too early."""
+
+_TRAILING = "trailing characters"  # for this error, msgspec returns the offset after the first such character
 _OUTER_CLOSINGS = {0x5B: b"]", 0x7B: b"}"}
 _INNER_CLOSINGS = {0x5B: b",0]", 0x7B: b',"":0}'}
 _OUTER_OPENINGS = {0x5B: b"[", 0x7B: b'{"":'}
@@ -52,8 +55,8 @@ def check(raw: bytes, omitted: Span | None = None) -> None:
         except msgspec.MsgspecError as error:
             match = _MALFORMED.fullmatch(str(error))
             message, offset = match.groups() if match else (str(error), None)
-            if is_complete or _TRUNCATED not in message:
-                in_piece = len(piece) if offset is None else int(offset) - len(before)
+            if is_complete or TRUNCATED not in message:
+                in_piece = len(piece) if offset is None else int(offset) - len(before) - (message == _TRAILING)
                 at = piece_start + min(max(in_piece, 0), len(piece))
                 raise not_json(raw, message, at if at <= start else at + end - start - 1) from None
 
@@ -80,12 +83,16 @@ def too_long() -> TooLong:
 
 
 def not_json(raw: bytes, message: str, offset: int) -> NotJson:
-    """Return the error for the text `raw` that is malformed at `offset`."""
+    """Return the error for the text `raw` that is malformed at `offset`.
+
+    The error of a text with one line does not name the line. The text can be a line of an NDJSON body.
+    """
     line_start = raw.rfind(b"\n", 0, offset) + 1
     line = 1 + sum(raw.count(b"\n", *span) for span in _spans(0, line_start))
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     column = 1 + sum(len(decoder.decode(raw[slice(*span)])) for span in _spans(line_start, offset))
-    return NotJson(f"not JSON: {message} at line {line:,}, column {column:,}")
+    place = f"line {line:,}, column {column:,}" if b"\n" in raw else f"column {column:,}"
+    return NotJson(f"not JSON: {message} at {place}")
 
 
 def not_utf8(offset: int) -> NotJson:

@@ -9,6 +9,7 @@ deeply or has a part that is too long.
 import codecs
 import re
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, tzinfo
 
 from storage.documents import document_paths, labels, timestamps
@@ -51,12 +52,16 @@ def _read(raw: bytes, default_time_zone: tzinfo | None, append: Append, skips_mi
         return ValidationReport(None, None, 0, problems=(too_deep,))
     if raw.startswith(codecs.BOM_UTF8):
         raise NotJson("not JSON: the text starts with a byte order mark; send UTF-8 without it")
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise NotJson("not JSON: the text is UTF-16; send UTF-8")
     start = json_scanner.skip_white_space(raw)
     if start == len(raw):
         raise NotJson(f"not JSON: the body is empty; send {_SAMPLE}")
     if raw[start : start + 1] != b"{":
         syntax.check(raw)
         no_object = wrong_type("$", _SAMPLE, decode(raw, (start, len(raw))))
+        if raw[start : start + 1] == b"[":
+            no_object = replace(no_object, message=f"{no_object.message}; send several samples as NDJSON, one per line")
         return ValidationReport(None, None, 0, problems=(no_object,))
 
     key_counts, spans = _find_members(raw, start)

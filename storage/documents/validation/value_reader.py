@@ -82,6 +82,9 @@ def wrong_type(path: str, expected: str, value: object) -> Problem:
 
 def _not_a_finite_number(index: int, value: object) -> Problem:
     path = f"$.data[{index}]"
+    if value is None:
+        message = 'expected a number, got null; to leave out nulls, add the member "missing": "skip"'
+        return Problem(path, message, ProblemCode.WRONG_TYPE)
     if type(value) is not float:
         return wrong_type(path, "a number", value)
     return Problem(path, "expected a number within the range of a double (±1.8e308)", ProblemCode.OUT_OF_RANGE)
@@ -131,7 +134,8 @@ def _decode_long_values(raw: bytes, start: int, end: int) -> list[object]:
 
 
 def _reject_constant(name: str) -> NoReturn:
-    raise NotJson(f"not JSON: {name} is not a JSON number")
+    hint = '; for a missing value, send null and the member "missing": "skip"' if name == "NaN" else ""
+    raise NotJson(f"not JSON: {name} is not a JSON number{hint}")
 
 
 _decoder = json.JSONDecoder(parse_int=float, parse_constant=_reject_constant)

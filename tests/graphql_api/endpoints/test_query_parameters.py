@@ -1,5 +1,7 @@
 """The number of query parameters is limited before they are parsed."""
 
+import socket
+
 import httpx
 import pytest
 from starlette.requests import Request
@@ -24,6 +26,29 @@ def test_many_parameters_are_refused() -> None:
     """Parsing thousands of them would delay other clients."""
     with pytest.raises(BadRequest, match="expected at most 20 parameters, got 5,000"):
         query_parameters(request_with(b"&".join([b"a=%41"] * 5_000)))
+
+
+@pytest.mark.parametrize("query_string", [b"label.site=z%FCrich", b"label.site=z\xfcrich"])
+def test_parameters_in_another_encoding_are_refused(query_string: bytes) -> None:
+    """Another label would be selected, and the response would be empty."""
+    with pytest.raises(BadRequest, match="expected query parameters in UTF-8"):
+        query_parameters(request_with(query_string))
+
+
+@pytest.mark.parametrize("query_string", [b"label.site=z%C3%BCrich", "label.site=zürich".encode()])
+def test_parameters_are_read_as_utf_8(query_string: bytes) -> None:
+    """With or without escapes."""
+    assert dict(query_parameters(request_with(query_string))) == {"label.site": "zürich"}
+
+
+def test_a_url_that_is_not_ascii_is_refused_with_what_to_do(stack: Stack) -> None:
+    """HTTP does not allow it. `curl` sends it."""
+    with socket.create_connection(("127.0.0.1", stack.api_port)) as client:
+        client.sendall("GET /results?label.site=zürich HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+        response = client.recv(4096)
+
+    assert response.startswith(b"HTTP/1.1 400 ")
+    assert b"In a URL, use %XX for characters other than ASCII." in response
 
 
 def test_endpoints_refuse_many_parameters(stack: Stack) -> None:

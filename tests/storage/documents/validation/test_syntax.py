@@ -96,6 +96,16 @@ def test_an_error_names_the_line_and_the_column() -> None:
         syntax.check(b'[1,\n2, 3,\n4, "\xc2\xb5", oops, 5]')
 
 
+@pytest.mark.parametrize(
+    ("raw", "place"),
+    [(b"{}\n{}", "line 2, column 1"), (b"[1] x", "column 5"), (b"1 2", "column 3"), (b'{"a" 1}', "column 6")],
+)
+def test_the_place_is_that_of_the_first_wrong_character(raw: bytes, place: str) -> None:
+    """The text of one line has a column only, because it can be a line of NDJSON."""
+    with pytest.raises(NotJson, match=f" at {place}$"):
+        syntax.check(raw)
+
+
 @pytest.mark.parametrize("raw", [b'["ab\xff", 1, 2]', b'["abc", 1, "\xe2\x82'])
 def test_bytes_that_are_not_utf_8_are_named(raw: bytes) -> None:
     """A character may be cut by the end of a piece."""
