@@ -25,6 +25,9 @@ MIN_COMPRESSED_BYTES = 64 * 1024
 MIN_LIMITED_BYTES = 1024 * 1024
 """Servers accept shorter bodies, so the client does not ask for the limit before it sends one."""
 
+NUMPY_HINT = "convert a time with pandas.Timestamp(time, tz='UTC')"
+"""What to do with a time of NumPy."""
+
 _LEVEL = 1
 """Measured with 500,000 random numbers in JSON: 42 % of the size at 330 MB/s, and 47 % at 100 MB/s with level 3."""
 
@@ -72,6 +75,15 @@ def whole_number(value: int, meaning: str, minimum: int = 0) -> int:
     if number < minimum:
         raise BadUserInput(f"expected {meaning} of at least {minimum}, got {value!r}")
     return number
+
+
+def is_numpy_time(value: object) -> bool:
+    """Return whether a value is a time or a duration of NumPy, or an array of them.
+
+    They have no time zone. If their unit is the nanosecond, NumPy converts them to integers.
+    """
+    kind = getattr(getattr(value, "dtype", None), "kind", None)
+    return type(value).__module__ == "numpy" and kind in ("M", "m")
 
 
 def parse_time(text: str) -> datetime:

@@ -148,9 +148,9 @@ class AsyncResultQuery(AsyncIterator[Result]):
         return table
 
     async def to_pandas(self) -> Any:
-        """Return the results as a `pandas.DataFrame`. Requires pandas."""
+        """Return the results as a `pandas.DataFrame`, with a dict of labels in each row. Requires pandas."""
         _load("pandas")
-        return (await self.to_arrow()).to_pandas()
+        return (await self.to_arrow()).to_pandas(maps_as_pydicts="strict")
 
     async def to_polars(self) -> Any:
         """Return the results as a `polars.DataFrame`. Requires polars."""
@@ -178,7 +178,7 @@ class ResultQuery(Iterator[Result]):
         return table
 
     def to_pandas(self) -> Any:
-        """Return the results as a `pandas.DataFrame`. Requires pandas."""
+        """Return the results as a `pandas.DataFrame`, with a dict of labels in each row. Requires pandas."""
         return self._call(self._query.to_pandas)
 
     def to_polars(self) -> Any:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from math import isfinite
 from typing import Any, Self
 
-from dropzone.encoding import camel_case, choice, format_time, parse_time
+from dropzone.encoding import NUMPY_HINT, camel_case, choice, format_time, is_numpy_time, parse_time
 from dropzone.errors import BadUserInput
 
 TABLE_COLUMNS = {
@@ -137,6 +137,8 @@ def _variable(bound: Bound) -> float | str:
 
     GraphQL accepts 2 but not 2.0 for a range of integers, and no integer that a double cannot hold.
     """
+    if is_numpy_time(bound):
+        raise BadUserInput(f"expected a number or a datetime as the bound of a range, got {bound!r}; {NUMPY_HINT}")
     if isinstance(bound, datetime):
         if bound.tzinfo is None:
             raise BadUserInput(f"expected a datetime with a time zone, got {bound}")

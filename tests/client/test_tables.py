@@ -94,6 +94,8 @@ def test_a_table_becomes_a_data_frame(client: Client, library: str) -> None:
 
     assert sorted(frame["mean"]) == [0, 0, 0.5, 0.5]
     assert min(frame["timestamp"]) == START
+    if library == "pandas":
+        assert sorted(frame["labels"].str["unit"]) == ["A", "A", "V", "V"]
 
 
 @pytest.mark.parametrize("data", [[float("nan")], [1j], np.array([1.0, np.inf])])
@@ -188,3 +190,38 @@ def test_a_time_without_a_zone_is_refused(client: Client) -> None:
     """The instant would depend on the machine."""
     with pytest.raises(UnusableSample, match="time zone"):
         client.submit({"time_stamp": datetime(2019, 5, 1), "data": [1]})
+
+
+@pytest.mark.parametrize("unit", ["D", "s", "us", "ns"])
+def test_a_time_of_numpy_is_refused_with_what_to_use(client: Client, unit: str) -> None:
+    """It has no zone. In nanoseconds, it would be submitted as a number, also as data."""
+    pandas = pytest.importorskip("pandas")
+    time: Any = np.datetime64("2019-05-01T06:00:00", unit)  # type: ignore[call-overload]
+    wrong: list[Any] = [
+        {"time_stamp": time, "data": [1]},
+        {"time_stamp": START, "data": np.array([time, time])},
+        {"time_stamp": START, "data": np.array([time - time]), "missing": "skip"},
+    ]
+
+    for sample in wrong:
+        with pytest.raises(
+            UnusableSample, match=r"64\[.*\] is not a type of JSON; .*pandas.Timestamp\(time, tz='UTC'\)"
+        ):
+            client.submit(sample)
+    with pytest.raises(BadUserInput, match=r"pandas.Timestamp\(time, tz='UTC'\)"):
+        list(client.results(ResultFilter(timestamp=Range(gte=time))))
+    receipt = client.submit({"time_stamp": pandas.Timestamp(time, tz="UTC"), "data": [unit.encode()[0]]})
+    assert client.sample(receipt.id).time_stamp == pandas.Timestamp(time, tz="UTC").isoformat()
+
+
+def test_a_time_in_nanoseconds_is_sent_with_all_its_digits(client: Client) -> None:
+    """The server uses six of them, for the result and for filters."""
+    pandas = pytest.importorskip("pandas")
+    time = pandas.Timestamp("2018-05-01T06:00:00.123456789Z")
+
+    receipt = client.submit({"time_stamp": time, "data": [1]})
+    list(client.wait([receipt.id]))
+    found = list(client.results(ResultFilter(timestamp=Range(gte=time, lte=time))))
+
+    assert client.sample(receipt.id).time_stamp == "2018-05-01T06:00:00.123456789+00:00"
+    assert [(each.id, each.timestamp) for each in found] == [(receipt.id, time.to_pydatetime(warn=False))]

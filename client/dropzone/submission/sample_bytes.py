@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
+from dropzone.encoding import NUMPY_HINT, is_numpy_time
 from dropzone.errors import BadUserInput, UnusableSample
 
 SampleLike = bytes | bytearray | str | Mapping[str, Any]
@@ -90,6 +91,8 @@ async def encode_each(
 
 def _values(value: Any) -> Any:
     """Return the values of an array or a column of NumPy, pandas, polars or pyarrow as a list. Return others as is."""
+    if is_numpy_time(value):
+        raise TypeError(f"{value.dtype} is not a type of JSON; {NUMPY_HINT}")
     for name in ("tolist", "to_list", "to_pylist"):
         if callable(to_list := getattr(value, name, None)):
             return to_list()
