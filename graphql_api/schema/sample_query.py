@@ -39,6 +39,7 @@ from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.types.connections import ResultConnection, SampleConnection
 from graphql_api.schema.types.deletion import DeletedSample
 from graphql_api.schema.types.inputs import ResultOrder, SampleFilter, selection_of
+from graphql_api.schema.types.label import LabelName
 from graphql_api.schema.types.result import Result
 from graphql_api.schema.types.sample import Sample
 from graphql_api.schema.types.summary import ResultsBucket, ResultsGroup, ResultsSummary, group_labels
@@ -222,9 +223,7 @@ class SampleQuery:
         description="Returns all values of a label in alphabetical order, including values of deleted results.",
         metadata=requires(Scope.READ) | costs(COUNT),
     )
-    async def label_values(
-        self, info: Info, name: Annotated[str, strawberry.argument(description="The name of the label.")]
-    ) -> list[str]:
+    async def label_values(self, info: Info, name: LabelName) -> list[str]:
         """Return the values of a label. Raises `BadRequest` if no label can have the name."""
         if not labels.is_name(name):
             raise BadRequest(f"{labels.invalid_name(name).message} - at `name`")

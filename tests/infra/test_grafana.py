@@ -44,33 +44,49 @@ def select(row: Any, selector: str) -> Any:
 
 @pytest.fixture(scope="module")
 def key(stack: Stack) -> str:
-    """Return a key that can only read. Its submitter has results of two sites."""
+    """Return a key that can only read. Its submitter has results of two sites. Another label comes first by name."""
     with Client(stack.url, stack.new_key("grafana")) as client:
         receipts = [
-            client.submit({"time_stamp": "2026-05-01T06:00:00Z", "data": [1, 2]}, labels={"site": site})
+            client.submit({"time_stamp": "2026-05-01T06:00:00Z", "data": [1, 2]}, labels={"room": "1", "site": site})
             for site in ("bern", "zürich")
         ]
         list(client.wait([receipt.id for receipt in receipts]))
     return stack.new_key("grafana", "read")
 
 
-@pytest.mark.parametrize("title", PANELS)
-def test_each_column_of_a_panel_is_in_the_response(stack: Stack, key: str, title: str) -> None:
-    """The key is a bearer token. There is one row per site."""
+def rows_of(stack: Stack, key: str, title: str) -> list[Any]:
+    """Send the query of a panel with the key as a bearer token, and return its rows."""
     target = PANELS[title]
     headers = {"authorization": f"Bearer {key}", "accept": ACCEPTED[target["type"]]}
     url = substitute(target["url"], stack.url)
-
     if target["type"] == "graphql":
         body = {"query": substitute(target["url_options"]["body_graphql_query"], stack.url), "variables": None}
-        rows = select(
-            httpx.post(url, json=body, headers=headers, timeout=PATIENCE_SECONDS).json(), target["root_selector"]
-        )
-    else:
-        text = httpx.get(url, headers=headers, timeout=PATIENCE_SECONDS).text
-        rows = list(csv.DictReader(io.StringIO(text)))
-        assert int(parse_qs(urlsplit(url).query)["limit"][0]) <= MAX_TABLE_ROWS
+        response = httpx.post(url, json=body, headers=headers, timeout=PATIENCE_SECONDS).json()
+        return list(select(response, target["root_selector"]))
+    assert int(parse_qs(urlsplit(url).query)["limit"][0]) <= MAX_TABLE_ROWS
+    text = httpx.get(url, headers=headers, timeout=PATIENCE_SECONDS).text
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.mark.parametrize("title", PANELS)
+def test_each_column_of_a_panel_is_in_the_response(stack: Stack, key: str, title: str) -> None:
+    """There is one row per site."""
+    rows = rows_of(stack, key, title)
 
     assert len(rows) == 2
     for row in rows:
-        assert all(select(row, column["selector"]) is not None for column in target["columns"])
+        assert all(select(row, column["selector"]) is not None for column in PANELS[title]["columns"])
+
+
+def test_each_panel_with_groups_names_the_sites(stack: Stack, key: str) -> None:
+    """Its column does not have the value of another label."""
+    groups = {
+        title: column["selector"]
+        for title, target in PANELS.items()
+        for column in target["columns"]
+        if column["text"] == "group"
+    }
+
+    assert len(groups) == 3
+    for title, selector in groups.items():
+        assert [select(row, selector) for row in rows_of(stack, key, title)] == ["bern", "zürich"]

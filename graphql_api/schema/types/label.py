@@ -1,10 +1,17 @@
 """Labels as clients see them."""
 
+from typing import Annotated
+
 import strawberry
 
 from storage.documents import Labels
 
 LABELS = "The labels of the sample, in alphabetical order of their names."
+LABEL = (
+    "The value of one label of the sample, or null if the sample does not have this label. With an alias for each "
+    "label, a table of results has a column for each label."
+)
+LabelName = Annotated[str, strawberry.argument(description="The name of the label.")]
 
 
 @strawberry.type(description="A name and a value that say where a sample comes from, for example `site` and `zurich`.")

@@ -9,7 +9,7 @@ from strawberry import Private
 
 from graphql_api.schema.context import Info
 from graphql_api.schema.costs import READ, VECTOR, costs
-from graphql_api.schema.types.label import LABELS, Label, graphql_labels
+from graphql_api.schema.types.label import LABEL, LABELS, Label, LabelName, graphql_labels
 from graphql_api.schema.types.scalars import Vector
 from storage.documents import STATISTICS, Header, Labels, NotFound, Statistic, Statistics
 from storage.documents import Histogram as StoredHistogram
@@ -146,6 +146,11 @@ class Result:
     def labels(self) -> list[Label]:
         """Return the labels."""
         return graphql_labels(self.stored_labels)
+
+    @strawberry.field(description=LABEL)
+    def label(self, name: LabelName) -> str | None:
+        """Return the value of one label."""
+        return self.stored_labels.get(name)
 
     @strawberry.field(description=SUBMITTED_BY, metadata=costs(READ))
     async def submitted_by(self, info: Info) -> str | None:

@@ -10,7 +10,7 @@ from strawberry import Private
 
 from graphql_api.schema.context import Info
 from graphql_api.schema.costs import RAW, READ, costs
-from graphql_api.schema.types.label import LABELS, Label, graphql_labels
+from graphql_api.schema.types.label import LABEL, LABELS, Label, LabelName, graphql_labels
 from graphql_api.schema.types.problem import FailedAttempts, ProblemType, SampleState
 from graphql_api.schema.types.result import SUBMITTED_BY, Result
 from graphql_api.schema.types.scalars import JSON, MAX_PLAIN_NUMBERS, Vector, vector
@@ -76,6 +76,11 @@ class Sample:
     def labels(self) -> list[Label]:
         """Return the labels."""
         return graphql_labels(self.header.labels)
+
+    @strawberry.field(description=LABEL)
+    def label(self, name: LabelName) -> str | None:
+        """Return the value of one label."""
+        return self.header.labels.get(name)
 
     @strawberry.field(description="The state of the sample.", metadata=costs(READ))
     async def state(self, info: Info) -> SampleState:

@@ -29,6 +29,7 @@ NOT_STATISTICS = {
     "statisticsVersion",
     "sample",
     "histogram",
+    "label",
     "labels",
     "supersededBy",
     "missingCount",
