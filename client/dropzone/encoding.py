@@ -42,7 +42,7 @@ def camel_case(name: str) -> str:
 
 def texts(values: Iterable[str], meaning: str) -> list[str]:
     """Return the values as a list. Raises `BadUserInput` for a single text, which is an iterable of characters."""
-    if isinstance(values, str):
+    if isinstance(values, str) or not isinstance(values, Iterable):
         raise BadUserInput(f"expected a list of {meaning}, got {values!r}")
     listed = list(values)
     for value in listed:

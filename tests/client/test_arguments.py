@@ -6,6 +6,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pandas
+import polars
+import pyarrow
 import pytest
 
 from dropzone import BadUserInput, Client, Range, ResultFilter, ResultOrder, SampleFilter, UnusableSample
@@ -27,6 +30,7 @@ WRONG: Any = 5
         (lambda client: client.delete("an-id"), "expected a list of ids, got 'an-id'"),
         (lambda client: list(client.wait("an-id")), "expected a list of ids, got 'an-id'"),
         (lambda client: list(client.wait([7])), "expected a list of ids, got one with 7"),
+        (lambda client: client.delete(SampleFilter()), r"expected a list of ids, got SampleFilter\("),
         (
             lambda client: list(client.results(ResultFilter(mean=WRONG))),
             r"expected a Range such as Range\(gte=1\) for mean",
@@ -57,9 +61,20 @@ def test_an_argument_of_a_wrong_type_is_an_error(call: Callable[[Any], object], 
         call(client)
 
 
-@pytest.mark.parametrize("sample", [{"time_stamp": TIME, "data": [1]}, '{"data": [1]}', b"{}"])
-def test_a_single_sample_is_not_a_list_of_samples(sample: Any) -> None:
-    """The names of its members, or its characters, would be submitted."""
+@pytest.mark.parametrize(
+    "sample",
+    [
+        {"time_stamp": TIME, "data": [1]},
+        '{"data": [1]}',
+        b"{}",
+        pandas.DataFrame({"data": [1]}),
+        polars.DataFrame({"data": [1]}),
+        pyarrow.table({"data": [1]}),
+    ],
+    ids=lambda sample: type(sample).__name__,
+)
+def test_a_single_sample_or_a_table_is_not_a_list_of_samples(sample: Any) -> None:
+    """The names of its members or columns, or its characters, would be submitted."""
     with (
         Client("http://127.0.0.1:9", "dz_any") as client,
         pytest.raises(UnusableSample, match="an iterable of samples"),

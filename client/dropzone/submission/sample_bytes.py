@@ -31,11 +31,13 @@ _KEY_MEMBER = b'"idempotency_key"'
 
 
 def check_samples(samples: object) -> None:
-    """Raise `UnusableSample` for a single sample, whose characters or names would be submitted."""
+    """Raise `UnusableSample` for a single sample or a table, whose characters or names would be submitted."""
     if isinstance(samples, bytes | bytearray | str | Mapping):
         raise UnusableSample(
             f"expected an iterable of samples, got {type(samples).__name__}; use `submit` for one sample"
         )
+    if hasattr(samples, "columns"):
+        raise UnusableSample(f"expected an iterable of samples, got the table {type(samples).__name__}")
 
 
 def encode(sample: SampleLike) -> bytes:
