@@ -106,6 +106,17 @@ def test_rows_of_a_table_become_samples(tmp_path: Path, line_end: str) -> None:
     }
 
 
+@pytest.mark.parametrize("header", ["time_stamp,value", '"value","time_stamp"', "\ufefftime_stamp,value"])
+def test_the_first_line_of_a_table_tells_it_from_other_files(tmp_path: Path, header: str) -> None:
+    """The name of a stream has no suffix."""
+    file = tmp_path / "some.txt"
+    time, value = ("2026-05-01T06:00:00Z", "1")
+    row = f"{value},{time}" if header.startswith('"') else f"{time},{value}"
+    file.write_text(f"{header}\n{row}\n", encoding="utf-8")
+
+    assert samples(file) == [(":2", json.dumps({"data": [1.0], "time_stamp": time}, separators=(",", ":")).encode())]
+
+
 def test_rows_of_empty_cells_are_ignored(tmp_path: Path) -> None:
     """Spreadsheets save cleared rows, also before the table and after it."""
     file = tmp_path / "cleared.csv"

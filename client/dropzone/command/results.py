@@ -195,7 +195,7 @@ def _parse_bound(name: str, value: str) -> float | datetime:
             time = datetime.fromisoformat(value)
             if time.tzinfo is not None:
                 return time
-            raise _usage_error(f"expected a UTC offset, such as Z or +02:00, at the end of {value}")
+            raise _usage_error(f"expected a time with a UTC offset, such as 2026-01-01T00:00:00Z, got {value}")
         if name == "count":
             return int(value)
         if math.isfinite(number := float(value)):

@@ -1,9 +1,10 @@
 """Reads samples one by one from files, folders and standard input. Memory use depends only on the largest sample.
 
 A file contains one sample, or one sample per line. The suffixes `.ndjson` and `.jsonl` mean one sample per line. A file
-with the suffix `.csv` is a table: see `csv_samples`. For any other name, the content determines the format. If more
-lines follow the first line, and it cannot be the start of a longer object, each line is a sample. The client sends the
-bytes of a sample unchanged, without the line end.
+with the suffix `.csv` is a table: see `csv_samples`. For any other name, the content determines the format. If the
+first line has the column `time_stamp` of a table, the file is a table. If more lines follow the first line, and it
+cannot be the start of a longer object, each line is a sample. The client sends the bytes of a sample unchanged, without
+the line end.
 """
 
 import codecs
@@ -175,6 +176,9 @@ def _read_items(path: Path, reader: Reader, file_format: FileFormat | None) -> I
         if not newline and b"\n" not in chunk:
             continue
         first, newline, rest = head.lstrip().partition(b"\n")
+        if newline and _is_csv_header(first):
+            yield from _read_csv(name, _prepend(bytes(head), chunks))
+            return
         if newline and not _is_ndjson(first):
             break
         if newline and (path == STANDARD_INPUT or rest.strip()):
@@ -198,6 +202,10 @@ def _decoded_lines(chunks: Iterator[bytes]) -> Iterator[str]:
         yield from (f"{line}\n" for line in lines)
     if rest := rest + decode(b"", final=True):
         yield rest
+
+
+def _is_csv_header(line: bytearray) -> bool:
+    return any(cell.strip(b' "\r\xef\xbb\xbf') == b"time_stamp" for cell in line.split(b","))
 
 
 def _is_ndjson(line: bytearray) -> bool:
