@@ -98,13 +98,18 @@ def _json_text_of(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
-def _instant_from_variable(value: object) -> datetime:
+def _instant_from_variable(value: object, node: ValueNode | None = None) -> datetime:
     if not isinstance(value, str):
-        raise GraphQLError("expected a time as a string, for example 2019-05-01T10:00:00Z")
+        raise GraphQLError("expected a time as a string, for example 2019-05-01T10:00:00Z", node)
     try:
         return timestamps.parse(value)
     except timestamps.TimeStampError as fault:
-        raise GraphQLError(str(fault)) from fault
+        raise GraphQLError(str(fault), node) from fault
+
+
+def _instant_from_literal(node: ValueNode, variables: Mapping[str, Any] | None = None) -> datetime:
+    del variables
+    return _instant_from_variable(node.value if isinstance(node, StringValueNode) else None, node)
 
 
 SCALARS: dict[object, ScalarDefinition] = {
@@ -134,5 +139,6 @@ SCALARS: dict[object, ScalarDefinition] = {
         specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
         serialize=timestamps.to_text,
         parse_value=_instant_from_variable,
+        parse_literal=_instant_from_literal,
     ),
 }

@@ -1,8 +1,10 @@
 """Queries for results and samples."""
 
+import json
 from functools import partial
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -115,3 +117,15 @@ def test_a_later_sample_with_the_same_key_is_not_the_sample_of_a_result(stack: S
     assert response["data"]["result"] == {"count": 1, "submittedBy": None, "sample": None}
     (error,) = response["errors"]
     assert error["extensions"]["code"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("literal", ['"2026-05-01"', '"2026-05-01T00:00:00"', "5"])
+def test_an_error_of_a_time_in_the_query_has_its_position(stack: Stack, literal: str) -> None:
+    """A query can have many times. A variable has a path in the message instead."""
+    query = "{ results(filter: {timestamp: {gte: TIME}}) { totalCount } }"
+    [literal_error] = stack.post_graphql(query.replace("TIME", literal)).json()["errors"]
+    variable = query.replace("{ results", "query ($time: DateTime) { results").replace("TIME", "$time")
+    [variable_error] = stack.post_graphql(variable, {"time": json.loads(literal)}).json()["errors"]
+
+    assert literal_error["locations"] == [{"line": 1, "column": 1 + query.index("TIME")}]
+    assert literal_error["message"] in variable_error["message"]
