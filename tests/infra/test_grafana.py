@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from graphql import GraphQLEnumType, build_schema
 
 from dropzone import Client
 from tests.stack import PATIENCE_SECONDS, Stack
@@ -18,6 +19,7 @@ ACCEPTED = {"graphql": "application/json;q=0.9,text/plain", "csv": "text/csv; ch
 """The header `Accept` that the data source sends, by the type of the query."""
 MAX_TABLE_ROWS = 1_000
 """A browser must hold all rows of a table."""
+VARIABLES = {variable["name"]: variable for variable in DASHBOARD["templating"]["list"]}
 PANELS = {panel["title"]: panel["targets"][0] for panel in DASHBOARD["panels"]}
 
 
@@ -26,6 +28,7 @@ def substitute(text: str, url: str) -> str:
     values = {
         "url": url,
         "label": "site",
+        "bucket": VARIABLES["bucket"]["current"]["value"],
         "__from:date:iso": "2026-05-01T00:00:00.000Z",
         "__to:date:iso": "2026-05-02T00:00:00.000Z",
     }
@@ -90,3 +93,13 @@ def test_each_panel_with_groups_names_the_sites(stack: Stack, key: str) -> None:
     assert len(groups) == 3
     for title, selector in groups.items():
         assert [select(row, selector) for row in rows_of(stack, key, title)] == ["bern", "zürich"]
+
+
+def test_the_time_buckets_are_those_of_the_schema() -> None:
+    """A query has at most 20,000 buckets of all groups, so a long range needs longer buckets."""
+    kind = build_schema(Path("schema.graphql").read_text()).get_type("TimeBucket")
+    assert isinstance(kind, GraphQLEnumType)
+    names = VARIABLES["bucket"]["query"].split(",")
+
+    assert sorted(names) == sorted(kind.values)
+    assert [option["value"] for option in VARIABLES["bucket"]["options"]] == names
