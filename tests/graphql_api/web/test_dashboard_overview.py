@@ -13,10 +13,16 @@ from tests.stack import Stack, eventually
 
 OLD, NEW = range(300, 400), range(300)
 COUNT = "{ results(first: 0) { totalCount } }"
-OPEN_FOR_HOURS = """
-    window.passed = -3 * 3_600_000;
+SET_CLOCK = """
+    window.difference = %d * 3_600_000;
     const { now } = Date;
-    Date.now = () => now() + passed;
+    Date.now = () => now() + difference;
+"""
+OPEN_FOR_HOURS = """
+    const { get } = Headers.prototype;
+    Headers.prototype.get = function (name) {
+        return name === 'date' ? new Date(Date.now()).toUTCString() : get.call(this, name);
+    };
     const repeat = window.setInterval;
     window.setInterval = (action, milliseconds) => repeat(action, 100 * milliseconds);
 """
@@ -101,13 +107,28 @@ def test_presets_are_ranges_that_end_now(stack: Stack, dashboard: Dashboard, key
 
 def test_a_preset_ends_when_the_user_selects_it(stack: Stack, dashboard: Dashboard, key: str) -> None:
     """The page may have been open for hours."""
-    dashboard.command("Page.addScriptToEvaluateOnNewDocument", source=OPEN_FOR_HOURS)
+    dashboard.command("Page.addScriptToEvaluateOnNewDocument", source=SET_CLOCK % -3 + OPEN_FOR_HOURS)
     dashboard.open(stack, key=key)
     dashboard.wait_for(lambda: " of 401" in (dashboard.text("[data-arrived]") or ""))
-    dashboard.run("window.passed = 0")
+    dashboard.run("window.difference = 0")
 
     dashboard.press(".presets button", "Last hour")
 
+    dashboard.wait_for(lambda: 10 <= len(dashboard.results()) <= 13)
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_a_preset_ends_at_the_time_of_the_server(stack: Stack, dashboard: Dashboard, key: str, hours: int) -> None:
+    """The clock of the browser can be wrong, and can be corrected while the page is open."""
+    dashboard.command("Page.addScriptToEvaluateOnNewDocument", source=SET_CLOCK % hours)
+
+    dashboard.open(stack, "/?last=hour", key=key)
+
+    dashboard.wait_for(lambda: 10 <= len(dashboard.results()) <= 13)
+    dashboard.run("window.difference = 0")
+    dashboard.press(".presets button", "All")
+    dashboard.wait_for(lambda: " of 401" in (dashboard.text("[data-arrived]") or ""))
+    dashboard.press(".presets button", "Last hour")
     dashboard.wait_for(lambda: 10 <= len(dashboard.results()) <= 13)
 
 

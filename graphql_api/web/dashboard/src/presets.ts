@@ -1,5 +1,6 @@
 // Ranges of time that end now. The range moves while the page is open.
 import { signal } from '@preact/signals';
+import { now } from './clock.ts';
 
 const HOUR = 3_600_000;
 const CHECK_MILLISECONDS = 60_000;
@@ -10,14 +11,15 @@ export const PRESETS = [
   { name: 'week', label: 'Last week', milliseconds: 7 * 24 * HOUR },
 ] as const;
 
-/** The time at which the preset ranges last moved forward. */
-const movedAt = signal(Date.now());
+/** The number of times that a range has moved forward. */
+const moves = signal(0);
+let end = 0; // the time at which the current range ended when it was made
 
 /** Moves the preset ranges forward while the page is open, each by a quarter of its length. */
 export function start(selected: () => string | undefined): void {
   setInterval(() => {
     const preset = PRESETS.find(({ name }) => name === selected());
-    if (preset && Date.now() - movedAt.peek() > preset.milliseconds / 4) movedAt.value = Date.now();
+    if (preset && now() - end > preset.milliseconds / 4) moves.value += 1;
   }, CHECK_MILLISECONDS);
 }
 
@@ -28,8 +30,8 @@ export function start(selected: () => string | undefined): void {
 export function rangeOf(name: string): { gte: string; lt: string } | null {
   const preset = PRESETS.find((each) => each.name === name);
   if (!preset) return null;
-  void movedAt.value;
-  const now = Date.now();
+  void moves.value;
+  end = now();
   const iso = (time: number) => new Date(time).toISOString();
-  return { gte: iso(now - preset.milliseconds), lt: iso(now + preset.milliseconds / 2) };
+  return { gte: iso(end - preset.milliseconds), lt: iso(end + preset.milliseconds / 2) };
 }

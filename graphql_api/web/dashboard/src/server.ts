@@ -1,4 +1,5 @@
 // Requests to the server: GraphQL over HTTP, and files. Each failure is an error with a message for users.
+import { compareClocks } from './clock.ts';
 import { sentence } from './format.ts';
 
 export interface GraphQLError {
@@ -85,9 +86,12 @@ async function toError(response: Response): Promise<ServerError> {
 }
 
 async function request(address: string, options: RequestInit): Promise<Response> {
+  let response: Response;
   try {
-    return await fetch(address, options);
+    response = await fetch(address, options);
   } catch {
     throw new ServerError('The server does not respond.', 'UNREACHABLE');
   }
+  compareClocks(response);
+  return response;
 }

@@ -1,6 +1,7 @@
 // Who is signed in. The server keeps the session, and the browser keeps its secret in a cookie that scripts cannot read.
 // The page never holds a key. It sends an entered key once, in exchange for a session.
 import { batch, computed, signal } from '@preact/signals';
+import { compareClocks } from './clock.ts';
 
 export interface Session {
   submitter: string;
@@ -90,6 +91,7 @@ async function request(
 ): Promise<Session | null | undefined> {
   try {
     const response = await fetch('/session', { method, headers: { ...PAGE, ...headers }, body });
+    compareClocks(response);
     const answer = await response.json();
     if (response.ok) {
       const next = answer.submitter === null ? null : answer;
