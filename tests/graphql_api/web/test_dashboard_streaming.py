@@ -40,6 +40,22 @@ HOLD_WATCHED_RESULTS = """
     });
 """
 
+END_SUBSCRIPTION = """
+    window.ends = true;
+    const { set } = Object.getOwnPropertyDescriptor(WebSocket.prototype, 'onmessage');
+    Object.defineProperty(WebSocket.prototype, 'onmessage', {
+        set(handle) {
+            set.call(this, (event) => {
+                if (!window.ends || !event.data.includes('"results"')) return handle(event);
+                window.ends = false;
+                const { id } = JSON.parse(event.data);
+                const error = { message: 'the client read too slowly', extensions: { code: 'TOO_SLOW', cursor: '' } };
+                handle({ data: JSON.stringify({ id, type: 'error', payload: [error] }) });
+            });
+        },
+    });
+"""
+
 
 def sample(site: str, value: int) -> dict[str, object]:
     """Return a sample of the current time."""
@@ -131,6 +147,21 @@ def test_a_deleted_result_does_not_appear_although_its_removal_arrives_first(
 
     dashboard.wait_for(lambda: kept in dashboard.results())
     assert dashboard.results() == [kept, first]
+
+
+def test_a_page_that_was_too_slow_continues_after_the_last_result(stack: Stack, dashboard: Dashboard) -> None:
+    """The server ends a subscription that is not read, for example while a computer sleeps."""
+    key = stack.new_key("slow-page")
+    dashboard.command("Page.addScriptToEvaluateOnNewDocument", source=END_SUBSCRIPTION)
+    first = stack.submit(sample("bern", 1), key=key)["id"]
+    stack.wait_for(first, key=key)
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: dashboard.results() == [first])
+
+    second = stack.submit(sample("bern", 2), key=key)["id"]
+
+    dashboard.wait_for(lambda: dashboard.results() == [second, first])
+    assert dashboard.text("[role=alert]") is None
 
 
 def test_results_that_are_arriving_are_not_missing_in_the_plot(stack: Stack, dashboard: Dashboard) -> None:

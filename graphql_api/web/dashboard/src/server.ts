@@ -22,7 +22,7 @@ export class ServerError extends Error {
 
   /** Whether a retry would fail too, because the session or the request is invalid. */
   get isFinal(): boolean {
-    return !['UNREACHABLE', 'UNAVAILABLE', 'INTERNAL', 'RATE_LIMITED', 'REQUEST_TIMEOUT'].includes(this.code);
+    return !['UNREACHABLE', 'UNAVAILABLE', 'INTERNAL', 'RATE_LIMITED', 'REQUEST_TIMEOUT', 'TOO_SLOW'].includes(this.code);
   }
 
   get isAboutSession(): boolean {
