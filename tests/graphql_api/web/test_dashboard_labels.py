@@ -1,0 +1,42 @@
+"""The labels that the filter of the dashboard offers, in a real browser."""
+
+from datetime import UTC, datetime, timedelta
+
+from tests.graphql_api.web.dashboard import Dashboard
+from tests.graphql_api.web.lines import submit_lines
+from tests.stack import Stack, eventually
+
+COUNT = "{ results(first: 0) { totalCount } }"
+NAMES = [f"name{number:02d}" for number in range(48)]
+
+
+def sample(days: int, **labels: str) -> dict[str, object]:
+    """Return a sample of an earlier day."""
+    return {"time_stamp": (datetime.now(UTC) - timedelta(days=days)).isoformat(), "data": [1], "labels": labels}
+
+
+def test_the_labels_of_all_results_are_offered(stack: Stack, dashboard: Dashboard) -> None:
+    """The server refuses a request for the values of more than 50 names. No displayed result has these labels."""
+    key = stack.new_key("many-names-on-page")
+    lines = [sample(1, **dict.fromkeys(NAMES[start : start + 4], "old")) for start in range(0, len(NAMES), 4)]
+    submit_lines(stack, key, lines)
+    eventually(lambda: stack.graphql(COUNT, key=key)["results"]["totalCount"] == len(lines), lambda: stack.log)
+
+    dashboard.open(stack, "/?last=hour", key=key)
+
+    offered = ["state", *(f"label.{name}" for name in NAMES)]
+    dashboard.wait_for(lambda: dashboard.attributes(".filter select", "name") == offered)
+    assert dashboard.text("select[name='label.name47']") == "any old"
+
+
+def test_labels_of_results_that_are_not_displayed_any_more_are_offered(stack: Stack, dashboard: Dashboard) -> None:
+    """The result arrived after the page had read the labels of all results."""
+    key = stack.new_key("arrived-labels-on-page")
+    dashboard.open(stack, key=key)
+    new = stack.submit(sample(1, site="zurich"), key=key)["id"]
+    dashboard.wait_for(lambda: dashboard.results() == [new])
+
+    dashboard.press(".presets button", "Last hour")
+
+    dashboard.wait_for(lambda: (dashboard.text(".results .empty") or "").startswith("No result matches"))
+    assert dashboard.text("select[name='label.site']") == "any zurich"
