@@ -71,6 +71,17 @@ def test_the_plot_shows_all_results_although_a_part_is_loaded(stack: Stack, dash
     dashboard.wait_for(lambda: not [at for at in painted(dashboard) if 0.2 < at < 0.8])
 
 
+def test_the_axis_says_what_it_does_not_show(stack: Stack, dashboard: Dashboard, key: str) -> None:
+    """The server has no means by the time of computation, and the filter has no such range."""
+    dashboard.open(stack, key=key)
+    dashboard.press(".means .choice label", "Computed at")
+
+    hint = "the newest results. To see the means of all results, select the axis Time stamp."
+    dashboard.wait_for(lambda: hint in (dashboard.text(".shown") or ""))
+    dashboard.press(".presets button", "Last hour")
+    dashboard.wait_for(lambda: dashboard.text(".shown") == "Click a result to select it.")
+
+
 def test_longer_buckets_are_plotted_if_the_server_refuses_short_ones(
     stack: Stack, dashboard: Dashboard, key: str
 ) -> None:

@@ -107,7 +107,7 @@ export function MeansPlot() {
 /** Which part of the results the plot shows. */
 function Shown({ hasBuckets }: { hasBuckets: boolean }) {
   const points = `${integer(results.value.length)} of ${plural(total.value, 'result')} shown as points`;
-  if (!isPart.value) return <p>Click a result to select it. Drag to filter by time.</p>;
+  if (!isPart.value) return <p>Click a result to select it.{axis.value === 'timestamp' && ' Drag to filter by time.'}</p>;
   if (hasBuckets) {
     return (
       <p>
@@ -118,11 +118,15 @@ function Shown({ hasBuckets }: { hasBuckets: boolean }) {
   }
   return (
     <p>
-      {points}: the newest results.{' '}
-      {axis.value === 'timestamp' &&
-        (overviewFault.value ? sentence(overviewFault.value) : `Loading the means of all ${integer(total.value)}…`)}
+      {points}: the newest results. {partHint()}
     </p>
   );
+}
+
+/** Why the plot shows a part of the results only. */
+function partHint(): string {
+  if (axis.value === 'computedAt') return 'To see the means of all results, select the axis Time stamp.';
+  return overviewFault.value ? sentence(overviewFault.value) : `Loading the means of all ${integer(total.value)}…`;
 }
 
 /** Selects a result, or filters by the time of a bucket. */
