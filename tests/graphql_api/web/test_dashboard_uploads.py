@@ -92,6 +92,16 @@ def test_a_csv_file_has_one_sample_per_time_stamp_and_labels(
     assert '"data":[0.10,2e1,0.30,null]' in raw
 
 
+def test_the_example_has_the_current_time(stack: Stack, dashboard: Dashboard) -> None:
+    """An example of an earlier year would hide the results of today in the plot. A label separates it from them."""
+    dashboard.open(stack, "/?last=hour&label.source=example", key=stack.new_key("example-on-page"))
+
+    dashboard.press(".example button", "Submit an example")
+
+    dashboard.wait_for(lambda: dashboard.text(".outcome") == "1 computed")
+    dashboard.wait_for(lambda: len(dashboard.results()) == 1)
+
+
 def test_a_retry_is_offered_only_if_it_can_help(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
     """The page keeps the file as it was chosen. If the file is wrong, the user must choose a corrected one."""
     table, document = tmp_path / "samples.csv", tmp_path / "sample.json"

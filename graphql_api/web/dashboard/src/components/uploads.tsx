@@ -1,5 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { useRef } from 'preact/hooks';
+import { now } from '../clock.ts';
 import { bytes, integer, shortId } from '../format.ts';
 import { selectedId } from '../selection.ts';
 import { example, maySubmit } from '../session.ts';
@@ -58,13 +59,19 @@ function Sources() {
       {uploads.value.length === 0 && (
         <p class="example hint">
           No file yet?{' '}
-          <button type="button" class="link" onClick={() => submit([new File([example], 'example.json')])}>
+          <button type="button" class="link" onClick={() => submit([currentExample()])}>
             Submit an example
           </button>
         </p>
       )}
     </>
   );
+}
+
+/** Returns the example with the current time: an axis from an earlier year would hide the results of today. */
+function currentExample(): File {
+  const sample = { ...JSON.parse(example), time_stamp: new Date(now()).toISOString(), labels: { source: 'example' } };
+  return new File([JSON.stringify(sample)], 'example.json');
 }
 
 function FileItem({ upload }: { upload: Upload }) {
