@@ -18,6 +18,7 @@ CSV = """time_stamp,label.site,inner,outer
 2026-11-24T01:02:06,"bern, north",7,8
 """
 COUNT = "{ samples(first: 0) { totalCount } }"
+ENDLESS = 2_000  # bytes per second: a file of 2 MB is not sent before the limit ends
 RECORD_OUTCOMES = """
     window.outcomes = [];
     new MutationObserver(() => outcomes.push(document.querySelector('.outcome').textContent))
@@ -143,15 +144,15 @@ def test_the_browser_asks_before_the_page_is_left_during_an_upload(
     leave = "const event = new Event('beforeunload', { cancelable: true }); return !dispatchEvent(event)"
     dashboard.open(stack, key=stack.new_key("leaving-during-upload"))
     assert not dashboard.run(leave)
-    dashboard.throttle(bytes_per_second=500_000)
+    dashboard.throttle(bytes_per_second=ENDLESS)
 
     dashboard.drop(lines(tmp_path, 20))
 
-    dashboard.wait_for(lambda: dashboard.text(".file.sending"))
-    assert dashboard.run(leave)
+    dashboard.wait_for(lambda: dashboard.run(leave))
+    assert dashboard.text(".file.sending")
     dashboard.throttle(bytes_per_second=-1)
     dashboard.wait_for(lambda: dashboard.text(".outcome") == "20 computed")
-    assert not dashboard.run(leave)
+    dashboard.wait_for(lambda: not dashboard.run(leave))
 
 
 def test_a_csv_file_in_another_encoding_is_not_stored(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
@@ -204,7 +205,7 @@ def test_a_file_that_waits_for_another_one_is_stopped_at_once(
     first, second = lines(tmp_path, 20), tmp_path / "second.json"
     second.write_text('{"time_stamp": "2026-11-24T01:02:03Z", "data": [1]}')
     dashboard.open(stack, key=key)
-    dashboard.throttle(bytes_per_second=200_000)
+    dashboard.throttle(bytes_per_second=ENDLESS)
     dashboard.drop(first)
     dashboard.wait_for(lambda: dashboard.text(".file.sending"))
     dashboard.drop(second)
