@@ -123,6 +123,7 @@ function open(filter: ResultFilter): void {
   let waiting: Result[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined;
   const displayWaiting = () => {
+    clearTimeout(timer);
     timer = undefined;
     if (stop.aborted) return;
     const known = new Map(results.value.map((result) => [result.id, result.computedAt]));
@@ -161,7 +162,9 @@ function open(filter: ResultFilter): void {
     onResult: (result: Result) => {
       if (isRemoved(result)) return;
       waiting.push(result);
-      timer ??= setTimeout(displayWaiting, DISPLAY_MILLISECONDS);
+      // A browser delays the timers of a hidden page by up to a minute.
+      if (waiting.length === MAX_RESULTS) displayWaiting();
+      else timer ??= setTimeout(displayWaiting, DISPLAY_MILLISECONDS);
     },
     onRemoval: ({ id, removedAt }: Removal) => {
       removals.set(id, Date.parse(removedAt));
