@@ -98,6 +98,26 @@ def test_longer_buckets_are_plotted_if_the_server_refuses_short_ones(
     dashboard.wait_for(lambda: note in (dashboard.text(".shown") or ""))
 
 
+def test_fifty_sensors_have_a_mean_per_hour(stack: Stack, dashboard: Dashboard) -> None:
+    """With a mean per day, the results of a day would be one point per line."""
+    key = stack.new_key("fifty-sensors-on-page")
+    start = datetime(2026, 11, 24, tzinfo=UTC)
+    lines = [
+        {"time_stamp": (start + timedelta(hours=hour)).isoformat(), "data": [sensor], "labels": {"sensor": str(sensor)}}
+        for hour in range(24)
+        for sensor in range(50)
+    ]
+    submit_lines(stack, key, lines)
+    eventually(lambda: stack.graphql(COUNT, key=key)["results"]["totalCount"] == len(lines), lambda: stack.log)
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: dashboard.text(".series-select"))
+
+    dashboard.write(".series-select select", "sensor")
+
+    dashboard.wait_for(lambda: "The line shows all 1,200" in (dashboard.text(".shown") or ""))
+    assert "standard deviation per hour." in (dashboard.text(".shown") or "")
+
+
 def test_presets_are_ranges_that_end_now(stack: Stack, dashboard: Dashboard, key: str) -> None:
     """A link to a preset selects the results of its last hour. Given times replace it."""
     dashboard.open(stack, "/?last=hour", key=key)

@@ -10,7 +10,8 @@ import { runQuery, ServerError } from './server.ts';
 import { typicalRange } from './time_range.ts';
 import type { Bucket, ResultFilter } from './types.ts';
 
-const MAX_BUCKETS = 800; // of all lines; more would be closer than pixels
+const MAX_BUCKETS = 2_500; // of all lines, so that the response is small; 50 sensors then have hours of two days
+const MAX_LINE_BUCKETS = 800; // more would be closer than pixels
 const LENGTHS = { MINUTE: 60, FIVE_MINUTES: 300, HOUR: 3_600, DAY: 86_400 } as const;
 const NAMES = { MINUTE: 'minute', FIVE_MINUTES: 'five minutes', HOUR: 'hour', DAY: 'day' } as const;
 
@@ -94,7 +95,8 @@ async function readBuckets(bucket: Length, filter: ResultFilter, label: string, 
 /** Returns the shortest length, of at least `min`, with which a range has few enough buckets. */
 function shortest(seconds: number, lines: number, min: Length): Length {
   const names = Object.keys(LENGTHS) as Length[];
-  return names.find((name) => LENGTHS[name] >= LENGTHS[min] && (seconds / LENGTHS[name]) * lines <= MAX_BUCKETS) ?? 'DAY';
+  const max = Math.min(MAX_LINE_BUCKETS, MAX_BUCKETS / lines);
+  return names.find((name) => LENGTHS[name] >= LENGTHS[min] && seconds / LENGTHS[name] <= max) ?? 'DAY';
 }
 
 const iso = (seconds: number): string => new Date(seconds * 1e3).toISOString();
