@@ -31,7 +31,7 @@ export function SeriesChips() {
           type="button"
           class="chip"
           aria-pressed={chosen.value.has(value)}
-          title={plural(count, 'result')}
+          title={`${value || `no ${labelName.value}`}: ${plural(count, 'result')}`}
           onClick={() => toggle(value)}
         >
           <span class="dot" style={{ color: `var(${color})` }} aria-hidden="true" />
