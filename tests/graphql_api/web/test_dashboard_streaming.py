@@ -164,6 +164,17 @@ def test_a_page_that_was_too_slow_continues_after_the_last_result(stack: Stack, 
     assert dashboard.text("[role=alert]") is None
 
 
+def test_a_page_without_timers_displays_many_results(stack: Stack, dashboard: Dashboard) -> None:
+    """A browser delays the timers of a hidden page by up to a minute. The page must not keep all results until then."""
+    key = stack.new_key("hidden-page")
+    dashboard.open(stack, key=key)
+    dashboard.run("window.setTimeout = () => 0")
+
+    submit_lines(stack, key, [sample("bern", value) for value in range(2_100)])
+
+    dashboard.wait_for(lambda: dashboard.arrived() >= 2_000)
+
+
 def test_results_that_are_arriving_are_not_missing_in_the_plot(stack: Stack, dashboard: Dashboard) -> None:
     """The server may count them before the page displays them. The plot does not change to means by time bucket."""
     key = stack.new_key("arriving-on-page", "submit,read,admin")
