@@ -96,7 +96,7 @@ def test_a_sign_out_stops_an_upload(stack: Stack, dashboard: Dashboard, tmp_path
     file = tmp_path / "samples.ndjson"
     file.write_text("\n".join(SAMPLE.replace("6]", f"{number}]").replace("{", LONG) for number in range(20)))
     dashboard.open(stack, key=key)
-    dashboard.throttle(bytes_per_second=500_000)
+    dashboard.throttle(bytes_per_second=2_000)  # the file is not sent before the limit ends
     dashboard.drop(file)
     dashboard.wait_for(lambda: "sending" in dashboard.attributes(".file", "class")[0])
 
