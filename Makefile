@@ -25,12 +25,12 @@ system: setup .venv/developer ## run the tests that start, kill and restart whol
 browser: setup .venv/developer ## run the tests of the pages in Chromium, if it is installed
 	@$(BIN)/python -m pytest -m browser
 
-check: setup .venv/developer ## run the linters and type checkers, and compare texts, imports and schema.graphql with the rules
+check: setup .venv/developer ## run the linters and type checkers, and compare texts, links, imports and schema.graphql with the rules
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet . || { echo "some files are not formatted; run: $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/mypy $(PACKAGES:%=-p %)
 	@! [ -x graphql_api/web/dashboard/node_modules/.bin/tsc ] || npm run --silent --prefix graphql_api/web/dashboard check
-	@$(BIN)/python -m pytest --quiet tests/test_layout.py tests/test_plain_english.py
+	@$(BIN)/python -m pytest --quiet tests/test_layout.py tests/test_links.py tests/test_plain_english.py
 	@$(BIN)/python -m graphql_api.schema | diff -u schema.graphql - || { echo "schema.graphql differs from the code; run: make schema"; exit 1; }
 
 audit: setup .venv/developer ## run GraphQL audits, a schema linter, a certified OpenID provider and common Node and Python clients against the API
