@@ -228,7 +228,7 @@ class Transactions:
         """
         owner = LockOwner(next(self._counter))
         outcomes: list[tuple[Any, StatusError | None]] = [(None, None)] * len(writes)
-        remaining = list(range(len(writes)))
+        remaining, blocked = list(range(len(writes))), list[int]()
         deadline = time.monotonic() + MAX_WAIT_SECONDS
         try:
             while remaining:
@@ -243,14 +243,14 @@ class Transactions:
                     attempt = [(None, from_exception(error))] * len(remaining)
                 for index, outcome in zip(remaining, attempt, strict=False):
                     outcomes[index] = outcome
-                blocked = [each for each in remaining if isinstance(outcomes[each][1], BlockedByLocks)]
-                not_attempted = remaining[len(attempt) :]
-                remaining = not_attempted + blocked
-                if not_attempted or not blocked:
-                    continue
-                if time.monotonic() > deadline:
-                    break
-                await self._wait_for_holder(owner, outcomes[blocked[0]][1])
+                    if isinstance(outcome[1], BlockedByLocks):
+                        blocked.append(index)
+                remaining = remaining[len(attempt) :]
+                if blocked and not remaining:  # each write was attempted since the last wait
+                    if time.monotonic() > deadline:
+                        break
+                    await self._wait_for_holder(owner, outcomes[blocked[0]][1])
+                    remaining, blocked = blocked, []
         finally:
             self.locks.release(owner)
         return outcomes

@@ -1,5 +1,6 @@
 """BatchWrite of writes to large documents: several group commits, between which other writes run."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.errors import StatusError, unavailable
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes import document_write, transactions
+from infra.embedded.firestore.writes.lock_queue import LockOwner
 from infra.embedded.firestore.writes.transactions import Transactions
 from tests.infra.firestore.server_process import DATABASE, ROOT
 
@@ -88,3 +90,30 @@ async def test_a_call_fails_if_nothing_was_stored(
 
     with pytest.raises(StatusError, match="The disk failed"):
         await commits.batch_write(deletes())
+
+
+async def test_a_batch_waits_for_locks_after_it_has_attempted_each_write(
+    storage: Storage, commits: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The locked documents exceed a group commit. The batch must not attempt them all the time until they are free."""
+    holder = LockOwner(0)
+    for name in NAMES:
+        await commits.locks.lock_document(holder, name)
+    write, calls, calls_before_wait = storage.write, list[Any](), list[int]()
+
+    async def counting(work: Any) -> Any:
+        calls.append(work)
+        return await write(work)
+
+    async def release(owner: LockOwner, blocked: Any) -> None:
+        calls_before_wait.append(len(calls))
+        commits.locks.release(holder)
+
+    monkeypatch.setattr(storage, "write", counting)
+    monkeypatch.setattr(commits.locks, "wait_for_holder", release)
+    async with asyncio.timeout(60):
+        outcomes = await commits.batch_write(deletes())
+
+    assert calls_before_wait == [4]
+    assert [error for _, error in outcomes] == [None] * 10
+    assert await commit_sizes(storage) == [3, 3, 3, 1]
