@@ -9,7 +9,9 @@ import pytest
 from google.api_core.exceptions import ResourceExhausted
 
 from infra.embedded.eventarc import trigger
+from infra.embedded.eventarc.delivery.deliveries import Deliveries
 from infra.embedded.eventarc.dispatcher import Dispatcher
+from infra.embedded.firestore.errors import unavailable
 from infra.embedded.firestore.storage.storage import Storage
 from tests.infra.eventarc.machine import PATIENCE_SECONDS, Firestore, Function, until
 
@@ -95,6 +97,27 @@ async def test_a_new_trigger_misses_no_write_of_a_start_on_a_full_disk(
     await firestore.until_rows("change_consumers", "sequence", [(2,)])
 
     assert function.documents == ["samples/first"]
+
+
+async def test_delivery_continues_if_the_disk_cannot_read_the_file(
+    firestore: Firestore, function: Function, on_written: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state of deliveries is saved later."""
+    save, calls = Deliveries.save, list[Any]()
+
+    async def fail_once(self: Deliveries, *arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise unavailable("The disk cannot read the data file: Input/output error.")
+        await save(self, *arguments)
+
+    monkeypatch.setattr(Deliveries, "save", fail_once)
+    await firestore.start(on_written)
+    await firestore.write("samples/a")
+    await until(lambda: len(calls) > 1)
+    await firestore.write("samples/b")
+
+    await until(lambda: "samples/b" in function.documents)
 
 
 async def test_an_error_that_is_not_of_the_disk_ends_event_delivery(

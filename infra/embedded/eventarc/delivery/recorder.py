@@ -18,7 +18,7 @@ from infra.embedded.eventarc.delivery.failed_attempts import FailedAttempts
 from infra.embedded.eventarc.delivery.fair_queue import FairQueue
 from infra.embedded.eventarc.delivery.held_rows import HeldRows
 from infra.embedded.eventarc.trigger import Trigger
-from infra.embedded.firestore.errors import disk_failure
+from infra.embedded.firestore.errors import StatusError, disk_failure
 from infra.embedded.firestore.writes.document_write import PreparedWrite
 
 SAVE_SECONDS = 0.1
@@ -82,7 +82,7 @@ class Recorder:
             has_news.clear()
             try:
                 await self.save()
-            except sqlite3.Error as error:
+            except (sqlite3.Error, StatusError) as error:
                 if disk_failure(error) is None:  # the writer has logged a failure of the disk
                     logger.exception("%s: cannot save the state of deliveries; retrying", self._name)
                 has_news.set()
