@@ -127,7 +127,8 @@ async def import_lines(lines: TextIO, target: Path, index_definitions: Definitio
     The file has another name until it is complete. An import that fails or is killed therefore imports nothing, and can
     be repeated.
 
-    Raise StorageInUse if a server uses the data file, and ImportRefused if the data file has documents.
+    Raise StorageInUse if a server uses the data file, ImportRefused if the data file has documents, and ArchiveError if
+    the documents cannot be written.
     """
     path, marker = file_check.resolve(target), DataMarker.of(target)
     lock = LockFile(path)
@@ -141,9 +142,9 @@ async def import_lines(lines: TextIO, target: Path, index_definitions: Definitio
                 count = await import_documents(lines, storage)
             finally:
                 await storage.close()
-            for empty in (path, file_check.log_of(path)):
-                empty.unlink(missing_ok=True)
-            restore.install(unfinished, path, marker)
+            if file_check.size_of(file_check.log_of(unfinished)):  # SQLite ignores this error when it closes a file
+                raise ArchiveError(f"the documents cannot be written to {path}. Does the disk have free space?")
+            restore.install_new(unfinished, path, marker)
         return count
     finally:
         lock.close()

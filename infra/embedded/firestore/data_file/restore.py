@@ -1,6 +1,6 @@
 """Replace a data file by a backup or by imported documents, or accept a data file that lacks committed changes.
 
-All operations need exclusive access to the file. `install` can be interrupted at any time. Until it has finished, the
+All operations need exclusive access to the file. A restore can be interrupted at any time. Until it has finished, the
 marker prevents the server from starting.
 """
 
@@ -37,19 +37,23 @@ def restore(backup: Path, path: Path) -> Path | None:
         except BaseException:
             restored.unlink(missing_ok=True)
             raise
-        return install(restored, path, marker)
+        marker.write(_RESTORING)
+        former = _move_aside(path)
+        restored.replace(path)
+        sync_folder(path.parent)
+        _mark(path, marker)
+        return former
     finally:
         lock.close()
 
 
-def install(complete: Path, path: Path, marker: DataMarker) -> Path | None:
-    """Replace a data file by a complete file. Return the new path of the former file, or None if no file existed."""
-    marker.write(_RESTORING)
-    former = _move_aside(path)
+def install_new(complete: Path, path: Path, marker: DataMarker) -> None:
+    """Install a complete file where no data file with documents exists. After a kill, the server can always start."""
+    for former in (path.with_name(path.name + "-shm"), file_check.log_of(path), path):
+        former.unlink(missing_ok=True)
     complete.replace(path)
     sync_folder(path.parent)
     _mark(path, marker)
-    return former
 
 
 def accept_loss(path: Path) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.archive import import_lines
+from infra.embedded.firestore.archive import ArchiveError, import_lines
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.definitions import Definitions
 from infra.embedded.firestore.storage import change_consumers
@@ -38,6 +38,16 @@ Storage.write = write_once
 archive.main()
 """
 """A program that imports the first document, and is then killed."""
+
+KILLED_AT_THE_END = """
+import os, signal
+from infra.embedded.firestore import archive
+from infra.embedded.firestore.data_file import restore
+
+restore._mark = lambda path, marker: os.kill(os.getpid(), signal.SIGKILL)
+archive.main()
+"""
+"""A program that is killed after the complete file has got its name."""
 
 
 @pytest.fixture
@@ -124,6 +134,40 @@ async def test_an_import_that_was_killed_is_repeated(tmp_path: Path) -> None:
     storage = Storage(path)
     assert len(await stored(storage)) == 2
     await storage.close()
+    assert not list(tmp_path.glob("*imported*"))
+
+
+async def test_an_import_that_was_killed_at_its_end_is_complete(tmp_path: Path) -> None:
+    """The server starts with all documents. The marker did not exist before, so it can be missing."""
+    path = tmp_path / "firestore.sqlite"
+    command = [sys.executable, "-c", KILLED_AT_THE_END, "import", "--data", str(path)]
+    text = lines(line("one"), line("two")).read()
+
+    killed = await asyncio.to_thread(subprocess.run, command, input=text, text=True, check=False)
+
+    assert killed.returncode == -signal.SIGKILL
+    storage = Storage(path)
+    assert len(await stored(storage)) == 2
+    await storage.close()
+
+
+async def test_an_import_fails_if_its_log_cannot_be_written_to_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite ignores this error when it closes a file. The renamed file would lack the documents in its log."""
+    path = tmp_path / "firestore.sqlite"
+    close = Storage.close
+
+    async def close_on_full_disk(storage: Storage) -> None:
+        await close(storage)
+        storage.path.with_name(storage.path.name + "-wal").write_text("documents")
+
+    monkeypatch.setattr(Storage, "close", close_on_full_disk)
+
+    with pytest.raises(ArchiveError, match="Does the disk have free space"):
+        await import_lines(lines(line("one")), path, Definitions())
+
+    assert not path.exists()
     assert not list(tmp_path.glob("*imported*"))
 
 
