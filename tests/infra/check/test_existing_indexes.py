@@ -56,7 +56,12 @@ def test_existing_indexes_are_imported_and_the_others_created(deployment: Path) 
         "queryScope": "COLLECTION",
         "fields": [{"fieldPath": "a", "order": "ASCENDING"}],
     }
-    existing = [listed(index, number) for number, index in enumerate([*DEFINED[:-2], foreign])]
+    vector = {
+        "collectionGroup": "results",
+        "queryScope": "COLLECTION",
+        "fields": [{"fieldPath": "v", "vectorConfig": {}}],
+    }
+    existing = [listed(index, number) for number, index in enumerate([*DEFINED[:-2], foreign, vector, vector])]
     (deployment / "existing_indexes.json").write_text(json.dumps(existing))
 
     first = run(deployment, "apply", "-input=false", "-auto-approve")
