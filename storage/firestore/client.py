@@ -59,6 +59,8 @@ class Firestore(Database):
         self._page_reader = page_reader
         self._clock_read: tuple[datetime, float] | None = None
         """A time of Firestore's clock, and the monotonic time before it was read."""
+        self._clock_task: asyncio.Task[tuple[datetime, float]] | None = None
+        """Reads the clock. Samples that arrive in the meantime share the read."""
         self._list_documents = self._unary("ListDocuments", ListDocumentsRequest, ListDocumentsResponse)
         self._batch_get = self._stream("BatchGetDocuments", BatchGetDocumentsRequest, BatchGetDocumentsResponse)
         self._run_query = self._stream("RunQuery", RunQueryRequest, RunQueryResponse)
@@ -226,10 +228,18 @@ class Firestore(Database):
         Compare times of expiry with this time: the clock of this machine can be wrong.
         """
         if self._clock_read is None or time.monotonic() - self._clock_read[1] > CLOCK_SECONDS:
-            started = time.monotonic()
-            self._clock_read = await self.now(), started
+            if self._clock_task is None:
+                self._clock_task = asyncio.create_task(self._read_clock())
+            self._clock_read = await asyncio.shield(self._clock_task)
         read_time, started = self._clock_read
         return read_time + timedelta(seconds=time.monotonic() - started)
+
+    async def _read_clock(self) -> tuple[datetime, float]:
+        started = time.monotonic()
+        try:
+            return await self.now(), started
+        finally:
+            self._clock_task = None
 
     async def wait_for_connection(self) -> None:
         """Wait until the channel is connected. Raises `Unavailable`, with the address, after `CONNECT_SECONDS`.

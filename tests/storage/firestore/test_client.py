@@ -1,8 +1,10 @@
 """The client retries reads, and reports errors by what a caller can do about them."""
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -104,6 +106,27 @@ async def test_a_query_whose_index_is_being_built_can_be_retried_later() -> None
     async with connect(Reads(Code.FAILED_PRECONDITION)) as firestore:
         with pytest.raises(FirestoreError):
             await firestore.batch_get(["a/b"])
+
+
+async def test_callers_share_a_read_of_the_clock() -> None:
+    """Otherwise, each of the samples in progress would read the clock when its last time is too old."""
+    reads = Reads()
+    async with connect(reads) as firestore:
+        times = await asyncio.gather(*(firestore.estimated_now() for _ in range(100)))
+
+    assert len(reads.requests) == 1
+    assert min(times) >= datetime.fromtimestamp(7, UTC)
+
+
+async def test_a_failed_read_of_the_clock_is_not_kept() -> None:
+    """All callers of the failed read get its error, and the next one reads again."""
+    reads = Reads(Code.PERMISSION_DENIED)
+    async with connect(reads) as firestore:
+        errors = await asyncio.gather(*(firestore.estimated_now() for _ in range(10)), return_exceptions=True)
+        await firestore.estimated_now()
+
+    assert [type(error) for error in errors] == [FirestoreError] * 10
+    assert len(reads.requests) == 2
 
 
 async def test_retries_end_at_the_timeout() -> None:
