@@ -36,6 +36,7 @@ def samples(file: Path, file_format: FileFormat | None = None) -> list[tuple[str
         (b'{"a": "}\\"}",\n"b": 2}\n', [("", b'{"a": "}\\"}",\n"b": 2}\n')]),
         (b'a": 1}\n{"b": 2}\n', [(":1", b'a": 1}'), (":2", b'{"b": 2}')]),
         (b'{"a": "to\n{"b": 2}\n', [(":1", b'{"a": "to'), (":2", b'{"b": 2}')]),
+        (b'{"a": [1,"time_stamp",2]}\n{"b": 2}', [(":1", b'{"a": [1,"time_stamp",2]}'), (":2", b'{"b": 2}')]),
         (DOCUMENT, [("", DOCUMENT)]),
         (DOCUMENT + b"\n" + DOCUMENT, [(":1", DOCUMENT), (":2", DOCUMENT)]),
         (b"", [("", b"")]),

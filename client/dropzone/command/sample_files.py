@@ -205,6 +205,8 @@ def _decoded_lines(chunks: Iterator[bytes]) -> Iterator[str]:
 
 
 def _is_csv_header(line: bytearray) -> bool:
+    if line.startswith((b"{", b"[")):  # the cells of a large sample would need much memory
+        return False
     return any(cell.strip(b' "\r\xef\xbb\xbf') == b"time_stamp" for cell in line.split(b","))
 
 
