@@ -44,7 +44,8 @@ def main() -> None:
         logs.configure(settings.log_format)
         tracing.configure("dropzone-api")
         selected_firestore()
-        settings = _within_open_files(settings, _raise_open_file_limit())
+        max_open_files = _raise_open_file_limit()
+        settings = _within_open_files(settings, max_open_files)
         sockets = arguments.sockets or [_bound_socket(settings)]
     except ValueError as error:
         sys.exit(f"error: {error}")
@@ -59,7 +60,10 @@ def main() -> None:
     server = Server(
         app,
         app.state.budgets,
-        settings=ServerSettings(shutdown_seconds=settings.shutdown_seconds),
+        settings=ServerSettings(
+            max_waiting_connections=max_waiting_connections(settings.limits.max_connections, max_open_files),
+            shutdown_seconds=settings.shutdown_seconds,
+        ),
         on_shutdown=app.state.end_streams,
         trusted_proxies=settings.trusted_proxies,
         certificate=settings.read_certificate(),
@@ -134,6 +138,16 @@ def _within_open_files(settings: Settings, max_open_files: int) -> Settings:
         max_open_files,
     )
     return replace(settings, limits=replace(settings.limits, max_connections=max_connections))
+
+
+def max_waiting_connections(max_connections: int, max_open_files: int) -> int:
+    """Return how many accepted connections can wait until they are opened.
+
+    They are open files besides the open connections. If they used up all files, the process could neither accept
+    connections nor connect to Firestore.
+    """
+    free = max_open_files - _RESERVED_FILES - max_connections
+    return min(ServerSettings().max_waiting_connections, max(free, _RESERVED_FILES // 4))
 
 
 if __name__ == "__main__":

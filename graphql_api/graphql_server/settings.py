@@ -58,6 +58,7 @@ class GraphQLSettings:
 class ServerSettings:
     """The limits of connections."""
 
+    max_waiting_connections: int = 4_000  # accepted but not yet open; others wait in the queue of the kernel
     header_timeout_seconds: float = 10.0  # from the first byte of a request, or from the connection
     max_header_bytes: int = 32 * KIB  # total of the request line and all headers
     max_headers: int = 100

@@ -4,6 +4,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+from graphql_api.__main__ import max_waiting_connections
+
 
 def test_the_api_says_if_it_may_open_too_few_files() -> None:
     """It exits at once, and names what to change."""
@@ -16,3 +20,14 @@ def test_the_api_says_if_it_may_open_too_few_files() -> None:
 
     error = "error: the process may open only 300 files; raise `ulimit -n` above 512"
     assert (process.returncode, process.stderr.strip()) == (1, error)
+
+
+@pytest.mark.parametrize(
+    ("max_connections", "max_open_files", "expected"),
+    [(4_000, 10_240, 4_000), (4_000, 6_000, 1_488), (3_584, 4_096, 128), (488, 1_000, 128)],
+)
+def test_connections_that_wait_leave_files_for_firestore(
+    max_connections: int, max_open_files: int, expected: int
+) -> None:
+    """512 files are reserved for what is not a connection. Waiting connections use up to a quarter of them."""
+    assert max_waiting_connections(max_connections, max_open_files) == expected

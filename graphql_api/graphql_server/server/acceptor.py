@@ -48,9 +48,6 @@ _MIN_CONNECTIONS_PER_SECOND = 250
 _MAX_ACCEPTED_PER_TURN = 500
 """The same number may leave the queue in a turn, with those that are dropped or postponed. Each takes 10 to 20 µs."""
 
-_MAX_WAITING = 4_000
-"""Accepted connections that wait until they are opened. Further connections wait in the queue of the kernel."""
-
 _MUCH_DATA_BYTES = 32 * 2**10
 """A connection that has received more data than this waits in a queue of its own."""
 
@@ -91,14 +88,17 @@ class Acceptor:
         create_protocol: Callable[[], asyncio.Protocol],
         *,
         backlog: int,
+        max_waiting: int = 4_000,
         certificate: Certificate | None = None,
     ) -> None:
         """Listen on a bound socket. `backlog` is the number of connections that wait to be accepted.
 
-        With a `certificate`, the connections use TLS.
+        At most `max_waiting` accepted connections wait until they are opened. With a `certificate`, the connections use
+        TLS.
         """
         self._socket = listening
         self._create_protocol = create_protocol
+        self._max_waiting = max_waiting
         self._certificate = certificate
         self._loop = asyncio.get_running_loop()
         self._max_opened = _MAX_CONNECTIONS_PER_TURN
@@ -134,7 +134,7 @@ class Acceptor:
         self._loop.add_reader(self._socket.fileno(), self._accept)
 
     def _accept(self) -> None:
-        for _ in range(min(_MAX_ACCEPTED_PER_TURN, _MAX_WAITING - len(self._waiting))):
+        for _ in range(min(_MAX_ACCEPTED_PER_TURN, self._max_waiting - len(self._waiting))):
             try:
                 connection, address = self._socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):

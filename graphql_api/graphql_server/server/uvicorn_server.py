@@ -82,7 +82,14 @@ class Server(uvicorn.Server):
         listening = sockets or [self.config.bind_socket()]
         await super().startup([])
         self._acceptors = [
-            Acceptor(each, self._new_connection, backlog=_BACKLOG, certificate=self._certificate) for each in listening
+            Acceptor(
+                each,
+                self._new_connection,
+                backlog=_BACKLOG,
+                max_waiting=self._settings.max_waiting_connections,
+                certificate=self._certificate,
+            )
+            for each in listening
         ]
         if self._certificate is not None:
             self._watch = asyncio.create_task(self._certificate.watch())

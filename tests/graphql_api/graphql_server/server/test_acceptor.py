@@ -27,10 +27,13 @@ class Turns:
     Each connection takes `seconds` of the event loop, and each turn takes `other_work_seconds`.
     """
 
-    def __init__(self, number: int, seconds: float = 0.0, other_work_seconds: float = 0.0) -> None:
+    def __init__(
+        self, number: int, seconds: float = 0.0, other_work_seconds: float = 0.0, max_waiting: int = 4_000
+    ) -> None:
         self.made: list[int] = []
         self.peers: list[object] = []
         self._number = number
+        self._max_waiting = max_waiting
         self._seconds = seconds
         self._other_work_seconds = other_work_seconds
         self._turn = self._ended = 0
@@ -38,7 +41,7 @@ class Turns:
 
     async def accept(self, listening: socket) -> None:
         """Accept the connections of a listening socket."""
-        acceptor = Acceptor(listening, lambda: _Connection(self), backlog=400)
+        acceptor = Acceptor(listening, lambda: _Connection(self), backlog=400, max_waiting=self._max_waiting)
         self._count_turns()
         async with asyncio.timeout(30):
             await self._is_done.wait()
@@ -94,9 +97,9 @@ def connect(listening: socket, number: int, *, is_reset: bool = False) -> list[s
     return connections
 
 
-def turns_until_accepted(listening: socket, number: int, **work: float) -> list[int]:
+def turns_until_accepted(listening: socket, number: int, max_waiting: int = 4_000, **work: float) -> list[int]:
     """Accept `number` connections. Return the turn of the event loop in which each was made."""
-    turns = Turns(number, **work)
+    turns = Turns(number, max_waiting=max_waiting, **work)
     uvloop.run(turns.accept(listening))
     return turns.made
 
@@ -108,6 +111,16 @@ def waiting(listening: socket) -> Iterator[None]:
     yield
     for connection in connections:
         connection.close()
+
+
+@pytest.mark.usefixtures("waiting")
+def test_a_limited_number_of_accepted_connections_waits(listening: socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is an open file. The others wait in the kernel, and all are opened in the end."""
+    monkeypatch.setattr("graphql_api.graphql_server.server.acceptor._LONG_TURN_SECONDS", 60)
+    turns = turns_until_accepted(listening, 200, max_waiting=8)
+
+    assert len(turns) == 200
+    assert max(Counter(turns).values()) <= 8
 
 
 @pytest.mark.usefixtures("waiting")
