@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOL_SOCKET, socket
@@ -33,6 +34,9 @@ _MAX_OPEN_FILES = 10_240
 _RESERVED_FILES = 512
 """Open files that are not client connections: Firestore, metrics, web pages, and connections that are refused."""
 
+_MAX_WAITING_OF_SEVERAL = 32
+"""With a higher limit, one of two processes accepted all of 256 connections in the queue."""
+
 
 def main() -> None:
     """Read the settings and serve until a signal stops the process."""
@@ -46,6 +50,7 @@ def main() -> None:
         selected_firestore()
         max_open_files = _raise_open_file_limit()
         settings = _within_open_files(settings, max_open_files)
+        max_waiting = max_waiting_connections(settings.limits.max_connections, max_open_files, os.environ)
         sockets = arguments.sockets or [_bound_socket(settings)]
     except ValueError as error:
         sys.exit(f"error: {error}")
@@ -60,10 +65,7 @@ def main() -> None:
     server = Server(
         app,
         app.state.budgets,
-        settings=ServerSettings(
-            max_waiting_connections=max_waiting_connections(settings.limits.max_connections, max_open_files),
-            shutdown_seconds=settings.shutdown_seconds,
-        ),
+        settings=ServerSettings(max_waiting_connections=max_waiting, shutdown_seconds=settings.shutdown_seconds),
         on_shutdown=app.state.end_streams,
         trusted_proxies=settings.trusted_proxies,
         certificate=settings.read_certificate(),
@@ -140,12 +142,15 @@ def _within_open_files(settings: Settings, max_open_files: int) -> Settings:
     return replace(settings, limits=replace(settings.limits, max_connections=max_connections))
 
 
-def max_waiting_connections(max_connections: int, max_open_files: int) -> int:
+def max_waiting_connections(max_connections: int, max_open_files: int, environ: Mapping[str, str]) -> int:
     """Return how many accepted connections can wait until they are opened.
 
     They are open files besides the open connections. If they used up all files, the process could neither accept
-    connections nor connect to Firestore.
+    connections nor connect to Firestore. If several processes share the port, a process accepts only what it opens at
+    once, and leaves the rest to the others. Raises `ValueError` if the environment has no valid number of processes.
     """
+    if int(environ.get("DROPZONE_API_PROCESSES") or 1) > 1:
+        return _MAX_WAITING_OF_SEVERAL
     free = max_open_files - _RESERVED_FILES - max_connections
     return min(ServerSettings().max_waiting_connections, max(free, _RESERVED_FILES // 4))
 

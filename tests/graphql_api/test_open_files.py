@@ -30,4 +30,10 @@ def test_connections_that_wait_leave_files_for_firestore(
     max_connections: int, max_open_files: int, expected: int
 ) -> None:
     """512 files are reserved for what is not a connection. Waiting connections use up to a quarter of them."""
-    assert max_waiting_connections(max_connections, max_open_files) == expected
+    assert max_waiting_connections(max_connections, max_open_files, {}) == expected
+
+
+def test_processes_that_share_a_port_leave_connections_to_each_other() -> None:
+    """Otherwise, the first of them would accept all connections that wait in the kernel."""
+    assert max_waiting_connections(4_000, 10_240, {"DROPZONE_API_PROCESSES": "1"}) == 4_000
+    assert max_waiting_connections(4_000, 10_240, {"DROPZONE_API_PROCESSES": "2"}) == 32
