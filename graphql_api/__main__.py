@@ -149,7 +149,10 @@ def max_waiting_connections(max_connections: int, max_open_files: int, environ: 
     connections nor connect to Firestore. If several processes share the port, a process accepts only what it opens at
     once, and leaves the rest to the others. Raises `ValueError` if the environment has no valid number of processes.
     """
-    if int(environ.get("DROPZONE_API_PROCESSES") or 1) > 1:
+    processes = environ.get("DROPZONE_API_PROCESSES") or "1"
+    if not processes.isdecimal():
+        raise ValueError(f"DROPZONE_API_PROCESSES must be a number, got {processes}")
+    if int(processes) > 1:
         return _MAX_WAITING_OF_SEVERAL
     free = max_open_files - _RESERVED_FILES - max_connections
     return min(ServerSettings().max_waiting_connections, max(free, _RESERVED_FILES // 4))

@@ -37,3 +37,9 @@ def test_processes_that_share_a_port_leave_connections_to_each_other() -> None:
     """Otherwise, the first of them would accept all connections that wait in the kernel."""
     assert max_waiting_connections(4_000, 10_240, {"DROPZONE_API_PROCESSES": "1"}) == 4_000
     assert max_waiting_connections(4_000, 10_240, {"DROPZONE_API_PROCESSES": "2"}) == 32
+
+
+def test_an_invalid_number_of_processes_is_named() -> None:
+    """The supervisor checks the number too, but other deployments start the API without the supervisor."""
+    with pytest.raises(ValueError, match="DROPZONE_API_PROCESSES must be a number, got two"):
+        max_waiting_connections(4_000, 10_240, {"DROPZONE_API_PROCESSES": "two"})
