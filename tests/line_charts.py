@@ -81,7 +81,8 @@ def _drawn(chart: Chart) -> str:
         parts.append(f'<text x="{_LEFT - 6}" y="{y.position(value) + 4}" text-anchor="end">{value:,g}</text>')
     for value in x.numbers:
         text = f"{value:,.0f}" if chart.is_logarithmic else f"{value:.3g}"
-        parts.append(f'<text x="{x.position(value)}" y="{_HEIGHT - 10}" text-anchor="middle">{text}</text>')
+        anchor = "end" if value == x.numbers[-1] else "middle"  # a long number must not cross the edge of the plot
+        parts.append(f'<text x="{x.position(value)}" y="{_HEIGHT - 10}" text-anchor="{anchor}">{text}</text>')
     for number, (color, (name, line)) in enumerate(zip(_COLORS, chart.lines.items(), strict=False)):
         drawn = " ".join(f"{x.position(at)},{y.position(value)}" for at, value in line if value is not None)
         parts.append(f'<polyline fill="none" stroke="{color}" stroke-width="1.5" points="{drawn}"/>')
