@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -22,7 +23,7 @@ class RecentResult(Generic[T]):
         now = time.monotonic()
         if self._task is None or (self._task.done() and now - self._started_at >= self._seconds):
             self._started_at = now
-            self._task = asyncio.create_task(self._work())
+            self._task = asyncio.create_task(self._work(), context=Context())  # it serves many requests
             self._task.add_done_callback(_retrieve_error)
         return await asyncio.shield(self._task)
 

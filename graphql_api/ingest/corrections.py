@@ -21,7 +21,7 @@ from storage.documents import (
     Upload,
     document_paths,
 )
-from storage.documents.stored_fields import SERVER_TIME
+from storage.documents.stored_fields import SERVER_TIME, read_integer
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed
@@ -121,7 +121,7 @@ class Corrections:
         upload_id = str(stored.get("upload_id") or str(stored["sha256"])[:16])
         expire_at = encoding.to_datetime(marks[0].update.fields["expire_at"].timestamp_value)
         writes = []
-        for path in Upload(submitter, earlier_id, int(str(stored["chunks"])), upload_id).chunk_paths():
+        for path in Upload(submitter, earlier_id, read_integer(stored, "chunks"), upload_id).chunk_paths():
             write = encoding.to_partial_write(self._firestore.name(path), {"expire_at": expire_at})
             write.current_document.exists = True
             writes.append(write)

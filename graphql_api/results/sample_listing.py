@@ -13,7 +13,6 @@ from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.results.filters import EVERYTHING, Bound, Order, Selection
@@ -22,7 +21,7 @@ from graphql_api.results.pagination import Page, PageRequest
 from graphql_api.results.result_listing import results_of_status
 from graphql_api.results.sharded_query import DocumentFilter, ShardedQuery
 from graphql_api.results.state_counts import OUTCOMES, StateCounts, belongs_to, by_submission
-from storage.documents import Arrival, Header, SampleState, document_paths, is_of_sample, state_of
+from storage.documents import Arrival, Header, SampleState, document_paths, state_of
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.messages import Document
@@ -222,11 +221,9 @@ def decode_header(submitter: str, document: Document) -> Header:
     return Header.from_damaged_fields(submitter, document_paths.id_of(document.name), encoding.from_document(document))
 
 
-def _state(header: Any, result: Any, now: datetime | None) -> str:
+def _state(header: Document, result: Document | None, now: datetime | None) -> str:
     """Return the state of an accepted sample. `result` is None if it has no result, and `now` if it never expires."""
-    if result is not None:
-        fields = encoding.from_document(result)
-        if is_of_sample(fields, encoding.field_time(header, "submitted_at")):
-            return str(fields["status"])
+    if result is not None and belongs_to(result, header):
+        return str(result.fields["status"].string_value)
     has_expired = now is not None and "expire_at" in header.fields and encoding.field_time(header, "expire_at") <= now
     return state_of(Arrival.ACCEPTED, has_expired=has_expired)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Collection, Iterable
+from contextvars import Context
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -229,7 +230,7 @@ class Firestore(Database):
         """
         if self._clock_read is None or time.monotonic() - self._clock_read[1] > CLOCK_SECONDS:
             if self._clock_task is None:
-                self._clock_task = asyncio.create_task(self._read_clock())
+                self._clock_task = asyncio.create_task(self._read_clock(), context=Context())
             self._clock_read = await asyncio.shield(self._clock_task)
         read_time, started = self._clock_read
         return read_time + timedelta(seconds=time.monotonic() - started)

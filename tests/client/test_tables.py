@@ -196,7 +196,7 @@ def test_a_time_without_a_zone_is_refused(client: Client) -> None:
 def test_a_time_of_numpy_is_refused_with_what_to_use(client: Client, unit: str) -> None:
     """It has no zone. In nanoseconds, it would be submitted as a number, also as data."""
     pandas = pytest.importorskip("pandas")
-    time: Any = np.datetime64("2019-05-01T06:00:00", unit)  # type: ignore[call-overload]
+    time: Any = np.datetime64("2019-05-01T06:00:00", unit)  # type: ignore[call-overload]  # NumPy declares each unit as a literal
     wrong: list[Any] = [
         {"time_stamp": time, "data": [1]},
         {"time_stamp": START, "data": np.array([time, time])},

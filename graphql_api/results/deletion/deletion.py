@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from graphql_api.results.jobs.job_records import stored_progress
-from storage.documents.stored_fields import SERVER_TIME
+from storage.documents.stored_fields import SERVER_TIME, read_integer
 
 
 class DeletionState(StrEnum):
@@ -42,4 +42,4 @@ class Deletion:
     def from_fields(cls, deletion_id: str, fields: Mapping[str, object], now: datetime) -> "Deletion":
         """Return the deletion that is stored as `fields`, as it is at `now`."""
         state, started_at, updated_at = stored_progress(DeletionState, fields, now)
-        return cls(deletion_id, state, int(str(fields["deleted"])), str(fields["reason"]), started_at, updated_at)
+        return cls(deletion_id, state, read_integer(fields, "deleted"), str(fields["reason"]), started_at, updated_at)

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
 from storage.documents import document_paths
+from storage.documents.stored_fields import read_time
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.messages import Write
@@ -56,7 +57,10 @@ class JobRecords(Generic[J]):
             return None
         path = self._path(submitter, job_id)
         documents = await self._firestore.batch_get([path])
-        return self._decode(job_id, encoding.from_document(documents[path]), await self.now()) if documents else None
+        if not documents:
+            return None
+        now = await self._firestore.estimated_now()  # clients ask for the progress again and again
+        return self._decode(job_id, encoding.from_document(documents[path]), now)
 
     async def now(self) -> datetime:
         """Return the time of Firestore's clock, which sets the times of records."""
@@ -73,9 +77,7 @@ def stored_progress(states: type[S], fields: Mapping[str, object], now: datetime
 
     A job is INTERRUPTED if it is stored as RUNNING and was not updated for 30 seconds.
     """
-    started_at, updated_at = fields["started_at"], fields["updated_at"]
-    if not (isinstance(started_at, datetime) and isinstance(updated_at, datetime)):
-        raise TypeError(f"expected times in `started_at` and `updated_at`, got {started_at!r} and {updated_at!r}")
+    started_at, updated_at = read_time(fields, "started_at"), read_time(fields, "updated_at")
     state = states(str(fields["state"]))
     if state is states["RUNNING"] and now - updated_at > _INTERRUPTED_AFTER:
         state = states["INTERRUPTED"]

@@ -40,7 +40,7 @@ def run(folder: Path, *arguments: str) -> str:
 def listed(index: dict[str, object], number: int) -> dict[str, object]:
     """Return an index as gcloud lists it. Firestore adds the name of the document to its fields."""
     name = f"projects/example/databases/(default)/collectionGroups/{index['collectionGroup']}/indexes/id{number}"
-    fields = [*index["fields"], {"fieldPath": "__name__", "order": "ASCENDING"}]  # type: ignore[misc]
+    fields = [*index["fields"], {"fieldPath": "__name__", "order": "ASCENDING"}]  # type: ignore[misc]  # the values of JSON are objects
     return {"name": name, "queryScope": index["queryScope"], "state": "READY", "fields": fields}
 
 

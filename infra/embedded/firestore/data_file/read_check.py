@@ -66,7 +66,7 @@ class ReadCheck:
                     os.close(log)
         except OSError as error:
             self._problem = error
-            logger.error("The disk cannot read the data file: %s", error.strerror)  # noqa: TRY400
+            logger.error("The disk cannot read the data file: %s", error.strerror)  # noqa: TRY400 (the trace says nothing more)
         else:
             self._problem = None
             logger.error("The data file is damaged: SQLite reports damage, and the disk can read the whole file")

@@ -238,7 +238,7 @@ class Transactions:
                 try:
                     attempt = await self._storage.write(work)
                 except (sqlite3.Error, StatusError) as error:
-                    if outcomes.count((None, None)) == len(writes):
+                    if len(remaining) == len(writes):  # no write is stored
                         raise
                     attempt = [(None, from_exception(error))] * len(remaining)
                 for index, outcome in zip(remaining, attempt, strict=False):
