@@ -19,6 +19,7 @@ class Turns:
         """Wait until one more step is allowed. Streams that wait take turns."""
         while self._steps >= MAX_STEPS:
             async with self._waiting:
-                await asyncio.sleep(0)
-                self._steps = 0
+                if self._steps >= MAX_STEPS:  # no other stream has waited for the next iteration yet
+                    await asyncio.sleep(0)
+                    self._steps = 0
         self._steps += 1
