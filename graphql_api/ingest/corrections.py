@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from graphql_api.budgets.budgets import Budgets
-from graphql_api.ingest.header_writer import HeaderWriter, has_expired, is_expired, replace_if_expired
+from graphql_api.ingest.header_writer import HeaderWriter, replace_if_expired
 from storage.documents import (
     Arrival,
     BadRequest,
@@ -20,6 +20,7 @@ from storage.documents import (
     Unavailable,
     Upload,
     document_paths,
+    has_expired,
 )
 from storage.documents.stored_fields import SERVER_TIME, read_integer
 from storage.firestore import encoding
@@ -98,7 +99,7 @@ class Corrections:
         for pause in islice(backoff(), _MAX_ATTEMPTS):
             stored, earlier = await self._read_pair(header.submitter, header.id, earlier_id)
             now = await self._firestore.estimated_now()
-            is_stored = stored is not None and not is_expired(stored, now)
+            is_stored = stored is not None and not encoding.is_expired(stored, now)
             if is_stored and (outcome := await self._corrected_before(header, earlier_id)) is not None:
                 return outcome
             await self._check_correctable(header.submitter, earlier, now)
@@ -136,7 +137,7 @@ class Corrections:
         """
         stored, earlier = await self._read_pair(identity.submitter, identity.id, earlier_id)
         now = await self._firestore.estimated_now()
-        if stored is None or is_expired(stored, now):
+        if stored is None or encoding.is_expired(stored, now):
             await self._check_correctable(identity.submitter, earlier, now)
 
     async def _read_pair(
@@ -172,7 +173,7 @@ class Corrections:
         not count, unless it was corrected itself. An expired correction counts, because its result can be kept longer,
         in lists or in the hourly archive.
         """
-        if earlier is None or is_expired(earlier, now):
+        if earlier is None or encoding.is_expired(earlier, now):
             raise NotFound(
                 "the sample to supersede does not exist or has expired; if only its result exists, delete it with "
                 "`deleteSamples` and submit this sample without `supersedes` - at `supersedes`"

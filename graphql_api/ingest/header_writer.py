@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from graphql_api.ingest.uploads import ReadHeaders, end_of_upload
-from storage.documents import Conflict, Header, Sample, Unavailable
+from storage.documents import Conflict, Header, Sample, Unavailable, has_expired
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed
@@ -117,18 +117,8 @@ def replace_if_expired(write: Write, stored: Document | None, now: datetime) -> 
     The precondition of the write states what was read: the expired header, or none.
     """
     write.current_document.exists = False
-    if stored is not None and is_expired(stored, now):
+    if stored is not None and encoding.is_expired(stored, now):
         write.current_document.update_time.CopyFrom(stored.update_time)
-
-
-def is_expired(header: Document, now: datetime) -> bool:
-    """Return whether the sample with this header has expired at `now`, a time of Firestore's clock."""
-    return has_expired(encoding.from_document(header).get("expire_at"), now)
-
-
-def has_expired(expire_at: object, now: datetime) -> bool:
-    """Return whether this time of expiry is not after `now`. None means never."""
-    return isinstance(expire_at, datetime) and expire_at <= now
 
 
 def _resolve(submitted: Header, stored: Header) -> Outcome:

@@ -225,5 +225,5 @@ def _state(header: Document, result: Document | None, now: datetime | None) -> s
     """Return the state of an accepted sample. `result` is None if it has no result, and `now` if it never expires."""
     if result is not None and belongs_to(result, header):
         return str(result.fields["status"].string_value)
-    has_expired = now is not None and "expire_at" in header.fields and encoding.field_time(header, "expire_at") <= now
+    has_expired = now is not None and encoding.is_expired(header, now)
     return state_of(Arrival.ACCEPTED, has_expired=has_expired)

@@ -10,7 +10,7 @@ from graphql_api.results.result_listing import ResultListing, decode_result
 from graphql_api.results.rolled_up_results import RolledUpResults
 from graphql_api.results.sample_listing import HEADER_FIELDS, SampleListing, decode_header
 from graphql_api.results.series_listing import SeriesListing
-from storage.documents import FailedAttempts, Header, InvalidSample, NotFound, Result, document_paths
+from storage.documents import FailedAttempts, Header, InvalidSample, NotFound, Result, document_paths, has_expired
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 
@@ -40,7 +40,7 @@ class Store:
 
     async def has_expired(self, header: Header) -> bool:
         """Return whether a sample has expired. Firestore deletes it later."""
-        return header.expire_at is not None and header.expire_at <= await self._firestore.estimated_now()
+        return header.expire_at is not None and has_expired(header.expire_at, await self._firestore.estimated_now())
 
     async def results(self, submitter: str, ids: Collection[str]) -> Mapping[str, Result]:
         """Return the existing results of `ids`, by id. A tombstone is a result with the status DELETED."""

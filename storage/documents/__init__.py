@@ -24,7 +24,7 @@ from storage.documents.errors import (
 from storage.documents.labels import Labels
 from storage.documents.problems import Problem, ProblemCode
 from storage.documents.result import FailedAttempts, Result, SampleState, Status, is_of_sample, kept_document, state_of
-from storage.documents.retention import Archiving, Expiry, HourlyRetention, Retention
+from storage.documents.retention import Archiving, Expiry, HourlyRetention, Retention, has_expired
 from storage.documents.sample import Arrival, Header, Sample
 from storage.documents.statistics import STATISTICS, STATISTICS_VERSION, Histogram, Statistic, Statistics
 from storage.documents.tombstone import Tombstone
@@ -69,6 +69,7 @@ __all__ = [
     "chunk_count",
     "chunk_fields",
     "compress_chunk",
+    "has_expired",
     "is_of_sample",
     "kept_document",
     "state_of",

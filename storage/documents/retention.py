@@ -121,6 +121,11 @@ class Retention:
         )
 
 
+def has_expired(expire_at: object, now: datetime) -> bool:
+    """Return whether a time of expiry is not after `now`, a time of Firestore's clock. None means never."""
+    return isinstance(expire_at, datetime) and expire_at <= now
+
+
 def _days(fields: Mapping[str, object], name: str) -> int | None:
     return None if fields.get(name) is None else read_integer(fields, name)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from storage.documents.retention import has_expired
 from storage.documents.stored_fields import SERVER_TIME
 from storage.firestore.messages import Document, Value, Write
 
@@ -102,6 +103,11 @@ def field_value(document: Any, name: str) -> object:
 def field_time(document: Document, name: str) -> datetime:
     """Return the time in a field of a protocol `Document`."""
     return to_datetime(document.fields[name].timestamp_value)
+
+
+def is_expired(document: Document, now: datetime) -> bool:
+    """Return whether a document with an optional time `expire_at` has expired at `now`, a time of Firestore's clock."""
+    return "expire_at" in document.fields and has_expired(field_time(document, "expire_at"), now)
 
 
 def to_datetime(timestamp: Any) -> datetime:

@@ -25,8 +25,7 @@ async def trigger_again(
     accepted = [
         path
         for path, header in headers.items()
-        if header.fields["state_on_arrival"].string_value == Arrival.ACCEPTED
-        and ("expire_at" not in header.fields or encoding.field_time(header, "expire_at") > now)
+        if header.fields["state_on_arrival"].string_value == Arrival.ACCEPTED and not encoding.is_expired(header, now)
     ]
     writes = []
     for path in accepted:

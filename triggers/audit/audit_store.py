@@ -68,7 +68,7 @@ class AuditStore:
         """
         documents = await self._samples(partition, window)
         now = await self._firestore.estimated_now()
-        return [document_paths.id_of(document.name) for document in documents if not _is_expired(document, now)]
+        return [document_paths.id_of(document.name) for document in documents if not encoding.is_expired(document, now)]
 
     async def superseded_ids(self, window: Window, limit: int | None) -> dict[str, list[str]]:
         """Return the ids of the accepted samples that other samples have corrected in a window, by submitter.
@@ -110,7 +110,7 @@ class AuditStore:
         paths = {document_paths.sample(submitter, sample_id): sample_id for sample_id in sample_ids}
         existing = await self._existing(paths, "state_on_arrival", "expire_at")
         now = await self._firestore.estimated_now()
-        return [paths[path] for path, sample in existing.items() if not _is_expired(sample, now)]
+        return [paths[path] for path, sample in existing.items() if not encoding.is_expired(sample, now)]
 
     async def trigger(self, submitter: str, sample_ids: Sequence[str]) -> int:
         """Trigger the function for these samples again. Return the number of samples that were triggered."""
@@ -198,10 +198,6 @@ class AuditStore:
 def parts(items: Sequence[T], size: int) -> list[Sequence[T]]:
     """Return the items in parts of up to `size`."""
     return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def _is_expired(sample: Document, now: datetime) -> bool:
-    return "expire_at" in sample.fields and encoding.field_time(sample, "expire_at") <= now
 
 
 def _query_of(collection: str, shard: int, window: Window | None, by: str = "submitted_at") -> StructuredQuery:

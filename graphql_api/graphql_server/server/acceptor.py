@@ -88,7 +88,7 @@ class Acceptor:
         create_protocol: Callable[[], asyncio.Protocol],
         *,
         backlog: int,
-        max_waiting: int = 4_000,
+        max_waiting: int,
         certificate: Certificate | None = None,
     ) -> None:
         """Listen on a bound socket. `backlog` is the number of connections that wait to be accepted.

@@ -38,8 +38,6 @@ class Server(uvicorn.Server):
         app: ASGIApp,
         budgets: Budgets,
         *,
-        host: str = "127.0.0.1",
-        port: int = 8000,
         settings: ServerSettings = ServerSettings(),  # noqa: B008 (frozen)
         on_shutdown: Callable[[], None] | None = None,
         trusted_proxies: str = "",
@@ -49,8 +47,7 @@ class Server(uvicorn.Server):
         unparsed_total = UnparsedTotal()
         config = uvicorn.Config(
             app,
-            host=host,
-            port=port,
+            port=0,  # without sockets, the server listens on a free port of this machine
             loop="uvloop",
             http=http_connection_class(settings, OpenConnections(budgets), unparsed_total),
             ws=websocket_connection_class(settings, unparsed_total),

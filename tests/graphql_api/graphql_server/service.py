@@ -135,7 +135,7 @@ def running(
     endpoint = GraphQLEndpoint(make_schema(), authenticate, settings, page, budgets.memory)
     routes = [Route("/upload", upload, methods=["POST"]), Route("/duplex", Duplex(), methods=["POST"])]
     app = Starlette(routes=[*endpoint.routes, *routes])
-    server = Server(app, budgets, port=0, settings=server_settings, on_shutdown=endpoint.end_streams)
+    server = Server(app, budgets, settings=server_settings, on_shutdown=endpoint.end_streams)
     headers = {"x-api-key": KEY}
     with serving(server) as (port, thread):
         address = f"http://127.0.0.1:{port}"

@@ -247,7 +247,7 @@ def test_connections_without_a_tls_handshake_are_closed_if_there_are_too_many(
     oldest, *others = connect(listening, 6)
 
     async def accept() -> None:
-        acceptor = Acceptor(listening, asyncio.Protocol, backlog=400, certificate=own)
+        acceptor = Acceptor(listening, asyncio.Protocol, backlog=400, max_waiting=400, certificate=own)
         async with asyncio.timeout(30):
             assert await asyncio.to_thread(oldest.recv, 1) == b""
         acceptor.close()
@@ -272,7 +272,7 @@ def test_the_kernel_keeps_little_of_a_response_that_a_client_does_not_read(liste
 
     async def accept() -> int:
         made: asyncio.Future[asyncio.Transport] = asyncio.get_running_loop().create_future()
-        acceptor = Acceptor(listening, lambda: _Sender(made, sent), backlog=1)
+        acceptor = Acceptor(listening, lambda: _Sender(made, sent), backlog=1, max_waiting=1)
         with socket() as client:
             client.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
             client.setblocking(False)

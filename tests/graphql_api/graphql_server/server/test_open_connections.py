@@ -80,7 +80,7 @@ def test_a_client_that_waits_for_100_continue_does_not_make_room() -> None:
     """It may send its body only when the application wants it, so the server does not wait for the client."""
     late = Late()
     app = Starlette(routes=[Route("/late", late), Route("/", lambda _: PlainTextResponse("served"))])
-    server = Server(app, Budgets(Limits(max_connections_per_address=2)), port=0)
+    server = Server(app, Budgets(Limits(max_connections_per_address=2)))
     with serving(server) as (port, _), contextlib.ExitStack() as opened:
 
         def connect() -> socket.socket:

@@ -50,7 +50,7 @@ def handshakes(folder: Path, addresses: list[str], other_work_seconds: float = 0
     answered: list[list[int]] = []
 
     async def accept() -> None:
-        accepting = acceptor.Acceptor(listening, asyncio.Protocol, backlog=400, certificate=own)
+        accepting = acceptor.Acceptor(listening, asyncio.Protocol, backlog=400, max_waiting=400, certificate=own)
         for _ in range(1_000):  # accept all connections
             await asyncio.sleep(0)
         poll = select.poll()

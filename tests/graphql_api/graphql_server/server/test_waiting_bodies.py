@@ -68,7 +68,7 @@ def application(settings: ServerSettings) -> Iterator[Application]:
     paths = {"/": application.respond, "/slowly": application.respond_slowly}
     app = Starlette(routes=[Route(path, endpoint, methods=["POST"]) for path, endpoint in paths.items()])
     budgets = Budgets(Limits(max_memory_mib=UNLIMITED_MIB))
-    server = Server(app, budgets, port=0, settings=settings, on_shutdown=lambda: None)
+    server = Server(app, budgets, settings=settings, on_shutdown=lambda: None)
     with serving(server) as (application.port, _):
         yield application
         application.may_read.set()
