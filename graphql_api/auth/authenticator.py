@@ -25,7 +25,7 @@ from graphql_api.auth.scopes import Caller, Scope, missing_scope
 from graphql_api.auth.secret_text import digest
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.credential_errors import InvalidCredential, NoCredential
-from graphql_api.graphql_server.http_request import Credential
+from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.shared_tasks import SharedTasks
 from storage.documents import BadRequest, DropzoneError, document_paths
 

@@ -22,7 +22,7 @@ from graphql_api.auth.scopes import Caller, Scope, missing_scope
 from graphql_api.budgets.allowance import announce, announced
 from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.credential_errors import NoCredential
-from graphql_api.graphql_server import http_request
+from graphql_api.graphql_server import request_headers
 from observability import request_context, tracing
 from observability.logs import AccessLog
 from observability.request_context import RequestContext
@@ -95,7 +95,7 @@ class _Handling:
     async def _admit(self, request: Request) -> Caller:
         """Return the caller of a request, and count the request."""
         try:
-            caller = await self._services.authenticator.authenticate(http_request.credential(request.scope))
+            caller = await self._services.authenticator.authenticate(request_headers.credential(request.scope))
         except NoCredential as error:
             error.scope = self._scope
             raise
@@ -185,7 +185,7 @@ class RequestRecorder:
         if route in _UNLOGGED_ROUTES:
             return route
         try:
-            return self._services.authenticator.known_submitter(http_request.credential(scope).key)
+            return self._services.authenticator.known_submitter(request_headers.credential(scope).key)
         except DropzoneError:
             return ""
 
@@ -224,7 +224,7 @@ class _Exchange:
         method = scope.get("method", "GET")  # the handshake of a WebSocket is a GET request
         self.method = method if method in _METHODS else _OTHER
         self.route = route
-        headers = http_request.headers_by_name(scope)
+        headers = request_headers.headers_by_name(scope)
         self.context = RequestContext(headers.get(b"x-request-id", b""), headers.get(b"traceparent", b""))
         self.status = self.received_bytes = self.sent_bytes = 0
         """`status` is 0 until the response starts."""

@@ -20,9 +20,9 @@ from graphql_api.auth.scopes import Caller
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.errors import describe, describe_unexpected
-from graphql_api.graphql_server import http_request
-from graphql_api.graphql_server.body_stream import BodyStream
-from graphql_api.graphql_server.http_request import Credential
+from graphql_api.graphql_server import request_headers
+from graphql_api.graphql_server.request_body import BodyStream
+from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.graphql_server.revocation import wait_until_refused
 from graphql_api.ingest import ndjson
 from graphql_api.ingest.admission import StreamAdmission
@@ -85,7 +85,7 @@ class NdjsonSamples:
             labels=labels,
             content_key=None if idempotency_key is None else ContentKey(labels),
         )
-        receipts = self._receive_lines(body, turn, caller, http_request.credential(request.scope), receive)
+        receipts = self._receive_lines(body, turn, caller, request_headers.credential(request.scope), receive)
         return _NdjsonResponse(receipts, ResponseBuffer(self._buffer_limit, caller.submitter))
 
     async def _receive_lines(

@@ -32,10 +32,10 @@ from graphql_api.client_text import shorten
 from graphql_api.endpoints.endpoint import Endpoint, endpoint
 from graphql_api.endpoints.query_parameters import query_parameters
 from graphql_api.errors import NotAcceptable
-from graphql_api.graphql_server import http_request
+from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.disconnection import while_connected
-from graphql_api.graphql_server.http_request import Credential
 from graphql_api.graphql_server.media_types import preferred
+from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.results.exports.columns import COLUMNS, FLAT_COLUMNS, batch_of
 from graphql_api.results.exports.formats import HAS_PARQUET, Arrow, Csv, Format, Ndjson, Parquet
 from graphql_api.results.filters import FILTER_FIELDS, OPERATORS, ORDER_FIELDS, Bound, Direction, Order, Selection
@@ -116,7 +116,7 @@ class ResultEndpoints:
             del head.headers["content-length"]
             return head
         self._services.budgets.memory.check_resident()
-        credential = http_request.credential(request.scope)
+        credential = request_headers.credential(request.scope)
         results = self._services.store.result_listing.scan(
             caller.submitter, selection, order, export.columns[1:], max(1, min(_PAGE_SIZE, limit)), encoded=True
         )

@@ -26,11 +26,12 @@ from graphql_api.endpoints.endpoint import Endpoint, endpoint, public
 from graphql_api.endpoints.ndjson_samples import CONTENT, NDJSON, NDJSON_TYPES, NdjsonSamples
 from graphql_api.endpoints.query_parameters import query_parameters
 from graphql_api.errors import UnsupportedMediaType, describe_unexpected
-from graphql_api.graphql_server import http_request
+from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.disconnection import while_connected
-from graphql_api.graphql_server.http_request import header, read_body
 from graphql_api.graphql_server.large_response import LargeResponse
 from graphql_api.graphql_server.media_types import JSON, utf_8_type
+from graphql_api.graphql_server.request_body import read_body
+from graphql_api.graphql_server.request_headers import header
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.results.deletion.deleter import Deleter
 from graphql_api.results.store import Store
@@ -105,8 +106,8 @@ class SampleEndpoints:
 
     async def _post(self, request: Request, caller: Caller) -> Response:
         media_type = utf_8_type(header(request, b"content-type"))
-        idempotency_key = http_request.utf_8_text(request, "Idempotency-Key")
-        earlier_id = http_request.utf_8_text(request, "x-supersedes")
+        idempotency_key = request_headers.utf_8_text(request, "Idempotency-Key")
+        earlier_id = request_headers.utf_8_text(request, "x-supersedes")
         request_labels = _labels_of(request)
         if media_type in NDJSON_TYPES:
             if earlier_id is not None:

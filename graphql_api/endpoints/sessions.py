@@ -23,9 +23,10 @@ from graphql_api.budgets.allowance import announce
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import Endpoint, public
 from graphql_api.errors import UnsupportedMediaType
-from graphql_api.graphql_server import http_request
-from graphql_api.graphql_server.http_request import Credential, header, is_same_origin, read_body, session_cookie
+from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.media_types import is_json
+from graphql_api.graphql_server.request_body import read_body
+from graphql_api.graphql_server.request_headers import Credential, header, is_same_origin, session_cookie
 from storage.documents import BadRequest, Forbidden, Unauthenticated
 
 _MAX_BODY_BYTES = 4_096
@@ -54,7 +55,7 @@ class SessionEndpoints:
         return [public(Route("/session", handler, methods=[method])) for method, handler in handlers.items()]
 
     async def _get(self, request: Request) -> Response:
-        credential = http_request.credential(request.scope)
+        credential = request_headers.credential(request.scope)
         if credential.key is None:
             return _response(None)
         try:
@@ -67,7 +68,7 @@ class SessionEndpoints:
     async def _post(self, request: Request) -> Response:
         if "origin" in request.headers and not is_same_origin(request.scope):
             raise Forbidden("a page of another origin cannot sign in")
-        credential = http_request.credential(request.scope)
+        credential = request_headers.credential(request.scope)
         if credential.key is None or credential.is_cookie:
             secret, session = await self._exchange(request, credential.address)
         elif self._services.sessions.recognizes(credential.key):
@@ -85,7 +86,7 @@ class SessionEndpoints:
         return response
 
     async def _delete(self, request: Request) -> Response:
-        credential = http_request.credential(request.scope)
+        credential = request_headers.credential(request.scope)
         if credential.is_cookie and credential.key is not None:
             with contextlib.suppress(Unauthenticated):  # the session has ended already, so nothing is written
                 await self._services.authenticator.authenticate(credential)  # without limits, so that signing out works

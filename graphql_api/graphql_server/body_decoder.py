@@ -19,8 +19,6 @@ _OUTPUT_BYTES = 256 * KIB
 _INPUT_BYTES = 16 * KIB  # the input for one piece of output
 _MAX_ZSTD_WINDOW_BYTES = 8 * MIB  # RFC 9659
 _GZIP_BYTES = 40 * KIB  # the window of zlib and its tables
-_MAGIC = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
-"""The first bytes of compressed data. JSON in UTF-8 never starts with these bytes."""
 
 
 class Decoder(Protocol):
@@ -52,14 +50,6 @@ def decoder_of(content_encoding: bytes) -> Decoder | None:
             return ZstdDecoder()
         case _:
             raise UnsupportedMediaType("expected the header Content-Encoding to be gzip, zstd or identity")
-
-
-def checked_start(start: bytes, decoder: Decoder | None) -> bytes:
-    """Return the start of a body. Raises `UnsupportedMediaType` if it is compressed, but the body has no decoder."""
-    for name, magic in _MAGIC.items():
-        if decoder is None and start.startswith(magic):
-            raise UnsupportedMediaType(f"the body is compressed with {name}; send the header content-encoding: {name}")
-    return start
 
 
 def decoded_pieces(decoder: Decoder, chunk: bytes) -> Iterator[bytes]:

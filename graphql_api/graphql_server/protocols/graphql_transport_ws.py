@@ -19,7 +19,6 @@ from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, read_json
 from graphql_api.graphql_server.execution.operations import InvalidOperation
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, from_error
-from graphql_api.graphql_server.http_request import Credential
 from graphql_api.graphql_server.operation_context import OperationContext
 from graphql_api.graphql_server.protocols.transport_ws_messages import (
     BAD_MESSAGE,
@@ -39,6 +38,7 @@ from graphql_api.graphql_server.protocols.transport_ws_messages import (
     refusal,
     too_slow,
 )
+from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.graphql_server.revocation import Authenticate, wait_until_refused
 from graphql_api.graphql_server.slow_reader_notice import SlowReaderNotice
 from graphql_api.graphql_server.tcp_state import wait_until_sent

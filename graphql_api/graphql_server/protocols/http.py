@@ -21,17 +21,18 @@ from graphql_api.budgets.allowance import announce
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES
 from graphql_api.credential_errors import FOR_KEYS, Challenges
 from graphql_api.errors import MethodNotAllowed, NotAcceptable, UnsupportedMediaType
-from graphql_api.graphql_server import http_request
+from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.disconnection import while_connected
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, read_json, read_query_string
 from graphql_api.graphql_server.execution.operations import InvalidOperation
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, from_error
-from graphql_api.graphql_server.http_request import Credential, header, read_body
 from graphql_api.graphql_server.large_response import LargeResponse
 from graphql_api.graphql_server.media_types import JSON, Accepted, accepted, is_json
 from graphql_api.graphql_server.operation_context import OperationContext
 from graphql_api.graphql_server.protocols.server_sent_events import EventStreamResponse
+from graphql_api.graphql_server.request_body import read_body
+from graphql_api.graphql_server.request_headers import Credential, header
 from graphql_api.graphql_server.revocation import Authenticate, wait_until_refused
 from graphql_api.graphql_server.settings import MIB, YIELD_SECONDS
 from storage.documents.errors import DropzoneError, RetryLater
@@ -79,7 +80,7 @@ class HTTPEndpoint:
         accept = accepted(header(request, b"accept"))
         if request.method == "GET" and accept.prefers_html and b"query=" not in request["query_string"]:
             return await self._page(request)
-        credential = http_request.credential(request.scope)
+        credential = request_headers.credential(request.scope)
         context = await self._authenticate(credential)
         reserved.callback(context.end_reads)
         allowance = context.allowance

@@ -5,7 +5,7 @@ import contextlib
 from starlette.types import Receive, Scope, Send
 
 from graphql_api.errors import HTTP_STATUS
-from graphql_api.graphql_server import http_request
+from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.responses import from_error
 from graphql_api.graphql_server.protocols.graphql_transport_ws import GraphQLWebSocket
@@ -25,7 +25,7 @@ class WebSocketEndpoint:
         try:
             if not self._is_allowed_origin(scope):
                 raise Forbidden("this origin is not allowed to open a WebSocket; ask the operator to allow it")
-            credential = http_request.credential(scope)
+            credential = request_headers.credential(scope)
             self._executor.check_memory()
         except DropzoneError as error:
             with contextlib.suppress(OSError):
@@ -40,10 +40,10 @@ class WebSocketEndpoint:
 
         Browsers open WebSockets to other origins without a preflight request, so the server has to check the origin.
         """
-        origin = http_request.headers_by_name(scope).get(b"origin")
+        origin = request_headers.headers_by_name(scope).get(b"origin")
         if origin is None or origin.decode("latin-1").lower() in self._executor.settings.allowed_origins:
             return True
-        return http_request.is_same_origin(scope)
+        return request_headers.is_same_origin(scope)
 
 
 async def _deny(send: Send, error: DropzoneError) -> None:

@@ -19,7 +19,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from graphql_api.errors import HTTP_STATUS, RequestTimeout
-from graphql_api.graphql_server.http_request import headers_by_name
+from graphql_api.graphql_server.request_headers import headers_by_name, offers_websocket, violation, without_http2
 from graphql_api.graphql_server.server.early_end import (
     CloseTransport,
     LingeringClose,
@@ -27,7 +27,6 @@ from graphql_api.graphql_server.server.early_end import (
     end_stalled_response,
     error_response,
 )
-from graphql_api.graphql_server.server.header_rules import offers_websocket, violation, without_http2
 from graphql_api.graphql_server.server.open_connections import OpenConnection, OpenConnections
 from graphql_api.graphql_server.server.stall_timer import StallTimer
 from graphql_api.graphql_server.settings import ServerSettings

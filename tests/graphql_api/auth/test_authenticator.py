@@ -19,7 +19,7 @@ from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.loop_turns import MAX_STARTS
 from graphql_api.credential_errors import MissingScope
 from graphql_api.errors import QuotaExceeded
-from graphql_api.graphql_server.http_request import Credential
+from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.graphql_server.revocation import wait_until_refused
 from graphql_api.limits import Limits
 from storage.documents import RateLimited, Unauthenticated, Unavailable

@@ -14,9 +14,8 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from graphql_api.budgets.memory_budget import MemoryBudget
-from graphql_api.graphql_server import GraphQLSettings, body_stream
-from graphql_api.graphql_server.body_stream import BodyStream
-from graphql_api.graphql_server.http_request import any_turn, read_body
+from graphql_api.graphql_server import GraphQLSettings, request_body
+from graphql_api.graphql_server.request_body import BodyStream, any_turn, read_body
 from storage.documents.errors import TooLarge, Unavailable
 from tests.graphql_api.graphql_server.service import KEY, Service, error_of, running
 from tests.graphql_api.turns import counted_turns
@@ -256,7 +255,7 @@ async def test_the_ratio_of_a_stream_is_limited(monkeypatch: pytest.MonkeyPatch,
     """A kilobyte could keep the server busy for hours. A stream of usual samples has a much lower ratio."""
     assert callable(compress)
     reservation = MemoryBudget(100_000_000).reserve()
-    monkeypatch.setattr(body_stream, "MIN_RATIO_BYTES", 1_000_000)
+    monkeypatch.setattr(request_body, "MIN_RATIO_BYTES", 1_000_000)
     encoding = "gzip" if compress is gzip.compress else "zstd"
     usual = "".join(f'{{"data": [{number}.5]}}\n' for number in range(200_000)).encode()
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.budgets.budgets import Budgets
-from graphql_api.graphql_server import http_request
+from graphql_api.graphql_server import request_headers
 from graphql_api.limits import Limits
 from tests.graphql_api.auth.oauth.provider import Provider, claims, sign
 from tests.load.contest import DROPZONE, Measured, contest
@@ -51,16 +51,16 @@ async def _check() -> _Check:
     authenticator = Authenticator([provider.tokens()], budgets, provider.audit_log, cache_seconds=5)
     exp = int(time.time()) + 3_600
     requests = [_request(sign(claims(exp=exp, jti=str(number)))) for number in range(_NEW)]
-    await authenticator.authenticate(http_request.credential(requests[0]))  # reads the keys of the provider
+    await authenticator.authenticate(request_headers.credential(requests[0]))  # reads the keys of the provider
 
     started = time.process_time()
     for request in requests[1:]:
-        await authenticator.authenticate(http_request.credential(request))
+        await authenticator.authenticate(request_headers.credential(request))
     new = (time.process_time() - started) / (_NEW - 1)
 
     started = time.process_time()
     for _ in range(_REMEMBERED):
-        await authenticator.authenticate(http_request.credential(requests[0]))
+        await authenticator.authenticate(request_headers.credential(requests[0]))
     return _Check((time.process_time() - started) / _REMEMBERED, new)
 
 
