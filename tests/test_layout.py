@@ -17,7 +17,7 @@ PACKAGES: Mapping[str, set[str]] = {
     "observability": set(),
     "runtime": set(),
     "storage/documents": set(),
-    "storage/firestore": {"observability", "storage/documents"},
+    "storage/firestore": {"observability", "runtime", "storage/documents"},
     "storage/rollups": {"storage/documents", "storage/firestore"},
     "storage/hourly_archive": {"storage/documents", "storage/firestore", "storage/rollups"},
     "graphql_api": {"observability", "runtime", *STORAGE},
@@ -32,7 +32,7 @@ PACKAGES: Mapping[str, set[str]] = {
 
 API = "graphql_api"
 API_ROOMS: Mapping[str, set[str]] = {
-    "": set(),  # errors, credential_errors, limits, metrics, settings, shared_tasks; app and __main__ are listed below
+    "": set(),  # errors, credential_errors, limits, metrics, settings; app and __main__ are listed below
     "budgets": {""},
     "graphql_server": {"", "budgets"},
     "auth": {"", "budgets", "graphql_server"},

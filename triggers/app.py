@@ -29,7 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from observability import logs, tracing
 from observability.metrics import CONTENT_TYPE, exposition
 from runtime.memory_release import release_memory
-from runtime.recent_result import RecentResult
+from runtime.shared_tasks import SharedTasks
 from storage.documents import Unavailable
 from storage.firestore.environment import selected_firestore
 from storage.firestore.errors import text_for_log
@@ -129,8 +129,9 @@ class EventEndpoint:
         self._handlers = handlers
         self._sender = sender
         self._hosts_are_local = hosts_are_local
-        self._metrics = RecentResult(partial(asyncio.to_thread, exposition), RESULT_SECONDS)
-        self._firestore_check = RecentResult(check_firestore, RESULT_SECONDS)
+        self._check_firestore = check_firestore
+        self._metrics = SharedTasks[None, bytes](shared_seconds=RESULT_SECONDS)
+        self._firestore_checks = SharedTasks[None, None](shared_seconds=RESULT_SECONDS)
         self._log, self._readiness_log = ThrottledLog(logger), ThrottledLog(logger)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -152,7 +153,7 @@ class EventEndpoint:
         elif scope["path"] == READY_PATH:
             await (await self._readiness(scope))(scope, receive, send)
         elif scope["path"] == METRICS_PATH and scope["method"] == "GET":
-            text = await self._metrics.get()
+            text = await self._metrics.run(None, partial(asyncio.to_thread, exposition))
             await Response(text, media_type=CONTENT_TYPE, headers={"connection": "close"})(scope, receive, send)
         elif refusal := await self._refusal(scope):
             self._log.warning("refused a request with %d: %s", refusal.status_code, bytes(refusal.body).decode())
@@ -202,7 +203,7 @@ class EventEndpoint:
         if scope["method"] not in ("GET", "HEAD"):
             return _refuse(405, "expected the method GET", allow="GET, HEAD")
         try:
-            await self._firestore_check.get()
+            await self._firestore_checks.run(None, self._check_firestore)
         except Unavailable as error:
             self._readiness_log.warning("not ready: %s", text_for_log(error))
             return _refuse(503, str(error), retry_after="1")

@@ -26,7 +26,7 @@ from graphql_api.auth.secret_text import digest
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.credential_errors import InvalidCredential, NoCredential
 from graphql_api.graphql_server.request_headers import Credential
-from graphql_api.shared_tasks import SharedTasks
+from runtime.shared_tasks import SharedTasks
 from storage.documents import BadRequest, DropzoneError, document_paths
 
 MAX_CACHED_CALLERS = 10_000

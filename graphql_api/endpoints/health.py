@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import Endpoint, public
-from graphql_api.shared_tasks import SharedTasks
+from runtime.shared_tasks import SharedTasks
 from storage.documents import Unavailable
 from storage.firestore.errors import text_for_log
 

@@ -10,8 +10,8 @@ from starlette.routing import Route
 from graphql_api import metrics
 from graphql_api.endpoints.endpoint import Endpoint, Services, public
 from graphql_api.network_settings import parse_metrics_sources
-from graphql_api.shared_tasks import SharedTasks
 from observability.metrics import CONTENT_TYPE, exposition
+from runtime.shared_tasks import SharedTasks
 
 _SAMPLING_SECONDS = 0.25
 

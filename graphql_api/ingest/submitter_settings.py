@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from cachetools import LRUCache
 
-from graphql_api.shared_tasks import SharedTasks
+from runtime.shared_tasks import SharedTasks
 from storage.documents import Expiry, Retention, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore

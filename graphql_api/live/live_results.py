@@ -24,8 +24,8 @@ from graphql_api import metrics
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.live.listener import Listener, ListenTarget, Position, WrittenResult
 from graphql_api.live.replay import Replay
-from graphql_api.shared_tasks import SharedTasks
 from observability import tracing
+from runtime.shared_tasks import SharedTasks
 from storage.documents import DropzoneError
 from storage.firestore.client import Firestore
 

@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 from graphql_api.errors import TooComplex
 from graphql_api.results.filters import Selection
 from graphql_api.results.result_listing import ResultListing, decode_result
-from graphql_api.shared_tasks import SharedTasks
+from runtime.shared_tasks import SharedTasks
 from storage.documents import BadRequest, Labels, Result, document_paths, labels
 from storage.firestore import encoding
 from storage.firestore.client import Firestore

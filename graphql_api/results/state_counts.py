@@ -19,7 +19,7 @@ from graphql_api.results.filters import EVERYTHING, Bound, Order, Selection
 from graphql_api.results.ordered_query import OrderedQuery
 from graphql_api.results.result_listing import are_within, results_of_status
 from graphql_api.results.sharded_query import DocumentFilter, ShardedQuery
-from graphql_api.shared_tasks import SharedTasks
+from runtime.shared_tasks import SharedTasks
 from storage.documents import Arrival, SampleState, Status, document_paths, is_of_sample
 from storage.firestore import encoding
 from storage.firestore.client import Firestore

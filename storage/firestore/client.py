@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Collection, Iterable
-from contextvars import Context
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 import grpc.aio
 
 from observability import tracing
+from runtime.shared_tasks import SharedTasks
 from storage.documents import Unavailable, document_paths
 from storage.firestore import encoding, spans
 from storage.firestore.channel import open_blocking_channel, open_connection
@@ -60,8 +60,7 @@ class Firestore(Database):
         self._page_reader = page_reader
         self._clock_read: tuple[datetime, float] | None = None
         """A time of Firestore's clock, and the monotonic time before it was read."""
-        self._clock_task: asyncio.Task[tuple[datetime, float]] | None = None
-        """Reads the clock. Samples that arrive in the meantime share the read."""
+        self._clock_reads = SharedTasks[None, tuple[datetime, float]]()
         self._list_documents = self._unary("ListDocuments", ListDocumentsRequest, ListDocumentsResponse)
         self._batch_get = self._stream("BatchGetDocuments", BatchGetDocumentsRequest, BatchGetDocumentsResponse)
         self._run_query = self._stream("RunQuery", RunQueryRequest, RunQueryResponse)
@@ -229,18 +228,13 @@ class Firestore(Database):
         Compare times of expiry with this time: the clock of this machine can be wrong.
         """
         if self._clock_read is None or time.monotonic() - self._clock_read[1] > CLOCK_SECONDS:
-            if self._clock_task is None:
-                self._clock_task = asyncio.create_task(self._read_clock(), context=Context())
-            self._clock_read = await asyncio.shield(self._clock_task)
+            self._clock_read = await self._clock_reads.run(None, self._read_clock)
         read_time, started = self._clock_read
         return read_time + timedelta(seconds=time.monotonic() - started)
 
     async def _read_clock(self) -> tuple[datetime, float]:
         started = time.monotonic()
-        try:
-            return await self.now(), started
-        finally:
-            self._clock_task = None
+        return await self.now(), started
 
     async def wait_for_connection(self) -> None:
         """Wait until the channel is connected. Raises `Unavailable`, with the address, after `CONNECT_SECONDS`.

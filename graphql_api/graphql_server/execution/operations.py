@@ -42,7 +42,7 @@ from graphql_api.graphql_server.execution.operation_cost import OperationCost
 from graphql_api.graphql_server.execution.plans import Plan, compile_plan
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, SelectionKey
 from graphql_api.graphql_server.settings import GraphQLSettings
-from graphql_api.shared_tasks import SharedTasks
+from runtime.shared_tasks import SharedTasks
 from storage.documents.errors import BadRequest, DropzoneError
 
 MAX_ERRORS = 10

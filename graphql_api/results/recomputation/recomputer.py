@@ -25,7 +25,7 @@ from graphql_api.results.jobs.job_runner import JobRunner, batches_of
 from graphql_api.results.recomputation.recomputation import Recomputation, RecomputationState
 from graphql_api.results.recomputation.recomputation_store import RecomputationStore
 from graphql_api.results.store import Store
-from graphql_api.shared_tasks import SharedTasks
+from runtime.shared_tasks import SharedTasks
 from storage.documents import STATISTICS_VERSION, Arrival, NotFound
 from storage.firestore.messages import Write
 from storage.firestore.retry import backoff

@@ -9,9 +9,8 @@ from functools import partial
 
 import pytest
 
-from graphql_api.shared_tasks import SharedTasks
-
-pytestmark = pytest.mark.anyio
+from runtime.shared_tasks import SharedTasks
+from tests.stack import PATIENCE_SECONDS
 
 
 class Work:
@@ -65,6 +64,34 @@ async def test_a_task_that_has_just_ended_is_not_shared() -> None:
     assert len(suspended) == 1
     suspended[0].close()
     await tasks.cancel()
+
+
+@pytest.mark.parametrize(("shared_seconds", "starts"), [(0.0, 3), (1_000.0, 1)])
+async def test_the_work_starts_again_when_its_result_is_not_recent(shared_seconds: float, starts: int) -> None:
+    """An error counts as a result."""
+    tasks, work = SharedTasks[str, str](shared_seconds=shared_seconds), Work()
+    work.outcome.set_exception(ValueError("broken"))
+
+    for _ in range(3):
+        with pytest.raises(ValueError, match="broken"):
+            await tasks.run("a", work.do)
+
+    assert work.starts == starts
+
+
+async def test_a_result_that_is_too_old_is_not_kept_in_memory() -> None:
+    """There can be very many keys."""
+    tasks, work = SharedTasks[str, object](shared_seconds=0.001), Work()
+    work.outcome.set_result("done")
+
+    async def create() -> object:
+        await work.do()
+        return Work()
+
+    released = asyncio.Event()
+    weakref.finalize(await tasks.run("a", create), released.set)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await released.wait()
 
 
 async def test_a_cancelled_caller_does_not_end_the_task_of_the_others() -> None:
