@@ -30,8 +30,16 @@ from graphql_api.ingest.header_writer import Outcome
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.ingest.response_buffer import ResponseBuffer, SharedLimit
 from graphql_api.ingest.sample_counts import count_failed
-from storage.documents import BadRequest, ContentKey, DropzoneError, Header, Labels, NotJson, TooLarge, Unavailable
-from storage.documents.validation.syntax import TRUNCATED
+from storage.documents import (
+    BadRequest,
+    ContentKey,
+    DropzoneError,
+    Header,
+    IncompleteJson,
+    Labels,
+    TooLarge,
+    Unavailable,
+)
 
 NDJSON = "application/x-ndjson"
 NDJSON_TYPES = frozenset({NDJSON.encode(), b"application/ndjson", b"application/jsonl", b"application/x-jsonlines"})
@@ -151,8 +159,8 @@ class NdjsonSamples:
         return batch[-1][0], b"".join(await turn.map(respond, batch))
 
     def _line_response(self, number: int, outcome: Outcome) -> dict[str, Any]:
-        if isinstance(outcome, NotJson) and TRUNCATED in str(outcome):
-            outcome = NotJson(f"{outcome}; each line of an NDJSON body must be a whole sample")
+        if isinstance(outcome, IncompleteJson):
+            outcome = IncompleteJson(f"{outcome}; each line of an NDJSON body must be a whole sample")
         if isinstance(outcome, DropzoneError):
             return {"line": number, "error": describe(outcome)}
         if isinstance(outcome, Exception):

@@ -25,6 +25,10 @@ class NotJson(BadRequest):
     """The bytes are not a JSON text, so they cannot be stored as a sample."""
 
 
+class IncompleteJson(NotJson):
+    """The bytes are only the start of a JSON text."""
+
+
 class Unauthenticated(DropzoneError):
     """The request has no valid credential: its key or token is missing, unknown, expired or revoked."""
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from storage.documents.errors import NotJson
+from storage.documents.errors import IncompleteJson, NotJson
 from storage.documents.validation import json_scanner
 from storage.documents.validation.json_scanner import PIECE_BYTES, Span
 
@@ -23,8 +23,7 @@ MAX_PIECE_BYTES = 256 * 1024
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _MALFORMED = re.compile(r"(?:JSON is malformed: )?(.+?)(?: \(byte (\d+)\))?")
-TRUNCATED = "truncated"
-"""A word in the message of the error for a text that ends too early."""
+_TRUNCATED = "truncated"  # in the message of msgspec for a text that ends too early
 
 _TRAILING = "trailing characters"  # for this error, msgspec returns the offset after the first such character
 _OUTER_CLOSINGS = {0x5B: b"]", 0x7B: b"}"}
@@ -55,10 +54,12 @@ def check(raw: bytes, omitted: Span | None = None) -> None:
         except msgspec.MsgspecError as error:
             match = _MALFORMED.fullmatch(str(error))
             message, offset = match.groups() if match else (str(error), None)
-            if is_complete or TRUNCATED not in message:
+            is_truncated = _TRUNCATED in message
+            if is_complete or not is_truncated:
                 in_piece = len(piece) if offset is None else int(offset) - len(before) - (message == _TRAILING)
                 at = piece_start + min(max(in_piece, 0), len(piece))
-                raise not_json(raw, message, at if at <= start else at + end - start - 1) from None
+                kind = IncompleteJson if is_truncated else NotJson
+                raise not_json(raw, message, at if at <= start else at + end - start - 1, kind) from None
 
     for position, window, plain_window in _windows(raw, start, end):
         comma = plain_window.rfind(b",")
@@ -82,8 +83,8 @@ def too_long() -> TooLong:
     return TooLong(f"expected strings, numbers and white space of up to {MAX_PIECE_BYTES:,} bytes each")
 
 
-def not_json(raw: bytes, message: str, offset: int) -> NotJson:
-    """Return the error for the text `raw` that is malformed at `offset`.
+def not_json(raw: bytes, message: str, offset: int, kind: type[NotJson] = NotJson) -> NotJson:
+    """Return the error of a `kind` for the text `raw` that is malformed at `offset`.
 
     The error of a text with one line does not name the line. The text can be a line of an NDJSON body.
     """
@@ -92,7 +93,7 @@ def not_json(raw: bytes, message: str, offset: int) -> NotJson:
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     column = 1 + sum(len(decoder.decode(raw[slice(*span)])) for span in _spans(line_start, offset))
     place = f"line {line:,}, column {column:,}" if b"\n" in raw else f"column {column:,}"
-    return NotJson(f"not JSON: {message} at {place}")
+    return kind(f"not JSON: {message} at {place}")
 
 
 def not_utf8(offset: int) -> NotJson:
