@@ -1,11 +1,27 @@
 """Requests to an application in the process of the test, without a server."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 
+import pytest
 from starlette.applications import Starlette
 from starlette.types import Message, Scope
+
+from graphql_api.app import create_app
+from graphql_api.limits import Limits
+from graphql_api.settings import Settings
+from tests.graphql_api.graphql_server.service import UNLIMITED_MIB
+from tests.stack import Stack
+
+
+def limited_app(stack: Stack, monkeypatch: pytest.MonkeyPatch, **limits: int) -> Starlette:
+    """Return an application that uses the Firestore of `stack`, with other limits."""
+    for name, value in stack.firestore_environment.items():
+        monkeypatch.setenv(name, value)
+    return create_app(Settings(limits=Limits(max_memory_mib=UNLIMITED_MIB, **limits)))
 
 
 class Exchange(NamedTuple):
@@ -57,3 +73,34 @@ class Exchange(NamedTuple):
         }
         await app(scope, receive, send)
         return b"".join(received)
+
+
+EXPORT = Exchange("/results?format=csv")
+
+
+@asynccontextmanager
+async def unread_export(app: Starlette, key: str) -> AsyncIterator[Callable[[], Awaitable[bytes]]]:
+    """Send a request for an export whose client does not read the response.
+
+    The client reads it when the yielded function is called. This function returns the body.
+    """
+    begun, is_read = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        begun.set()
+        await is_read.wait()
+
+    async def read() -> bytes:
+        is_read.set()
+        return await export
+
+    async with asyncio.TaskGroup() as tasks:
+        export = tasks.create_task(EXPORT.run(app, key, wait))
+        await begun.wait()
+        yield read
+
+
+async def refused_export(app: Starlette, key: str) -> tuple[str, str, int]:
+    """Send a request for an export that is refused. Return the code, the limit and the seconds until a retry."""
+    error = json.loads(await EXPORT._replace(status=429).run(app, key))["error"]["extensions"]
+    return error["code"], error["limit"], error["retryAfter"]

@@ -5,11 +5,7 @@ import gc
 
 import pytest
 
-from graphql_api.app import create_app
-from graphql_api.limits import Limits
-from graphql_api.settings import Settings
-from tests.graphql_api.endpoints.exchange import Exchange
-from tests.graphql_api.graphql_server.service import UNLIMITED_MIB
+from tests.graphql_api.endpoints.exchange import EXPORT, Exchange, limited_app
 from tests.stack import Stack
 
 REQUESTS = 20
@@ -33,8 +29,8 @@ EXCHANGES = {
     "a document with too many fields": Exchange("/graphql", 200, b'{"query": "{ %b }"}' % (b"a " * 900), (JSON,)),
     "a body that is not JSON": Exchange("/graphql", 400, b"{", (JSON,)),
     "an abandoned subscription": Exchange("/graphql", 200, SUBSCRIPTION, (JSON, EVENTS), is_abandoned=True),
-    "an export": Exchange("/results?format=csv"),
-    "an abandoned export": Exchange("/results?format=csv", is_abandoned=True),
+    "an export": EXPORT,
+    "an abandoned export": EXPORT._replace(is_abandoned=True),
     "a page": Exchange("/graphql", headers=((b"accept", b"text/html"),)),
     "an unknown path": Exchange("/nothing", 404),
 }
@@ -43,13 +39,7 @@ EXCHANGES = {
 @pytest.mark.parametrize("kind", EXCHANGES)
 async def test_a_request_leaves_no_reference_cycle(stack: Stack, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of thousands of requests left two hundred objects that only a collection could free."""
-    for name, value in stack.firestore_environment.items():
-        monkeypatch.setenv(name, value)
-    app, exchange, key = (
-        create_app(Settings(limits=Limits(max_memory_mib=UNLIMITED_MIB))),
-        EXCHANGES[kind],
-        stack.new_key("cycles"),
-    )
+    app, exchange, key = limited_app(stack, monkeypatch), EXCHANGES[kind], stack.new_key("cycles")
     async with app.router.lifespan_context(app):
         for _ in range(3):
             await exchange.run(app, key)
