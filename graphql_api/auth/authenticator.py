@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
+from hashlib import sha256
 from typing import NamedTuple
 
 from cachetools import LRUCache
@@ -22,7 +23,6 @@ from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.credential_source import CredentialSource
 from graphql_api.auth.scopes import Caller, Scope, missing_scope
-from graphql_api.auth.secret_text import digest
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.credential_errors import InvalidCredential, NoCredential
 from graphql_api.graphql_server.request_headers import Credential
@@ -44,9 +44,9 @@ class CacheEntry(NamedTuple):
 
 
 class CallerCache:
-    """Cached callers by the digest of a credential. If there are too many, the least recently used entry is removed.
+    """Cached callers by the SHA-256 of a credential, because an access token can have 8 KiB.
 
-    A digest is shorter than an access token, which has up to 8 KiB.
+    If there are too many entries, the least recently used one is removed.
 
     If the submitter of the new entry has many entries, one of its own is removed. The credentials of one submitter
     therefore do not remove all entries of others. An unknown credential is subject to limits that do not apply to a
@@ -54,32 +54,36 @@ class CallerCache:
     """
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[str, CacheEntry] = OrderedDict()
-        self._of_submitter: dict[str, OrderedDict[str, None]] = {}
+        self._entries: OrderedDict[bytes, CacheEntry] = OrderedDict()
+        self._of_submitter: dict[str, OrderedDict[bytes, None]] = {}
 
-    def __contains__(self, key_digest: str) -> bool:
-        return key_digest in self._entries
+    def __contains__(self, key: str) -> bool:
+        return _digest(key) in self._entries
 
-    def get(self, key_digest: str) -> CacheEntry | None:
+    def get(self, key: str) -> CacheEntry | None:
         """Return the entry of a credential, or None."""
+        key_digest = _digest(key)
         entry = self._entries.get(key_digest)
         if entry is not None:
             self._entries.move_to_end(key_digest)
             self._of_submitter[entry.caller.submitter].move_to_end(key_digest)
         return entry
 
-    def put(self, key_digest: str, entry: CacheEntry) -> None:
+    def put(self, key: str, entry: CacheEntry) -> None:
         """Add or replace the entry of a credential."""
-        self.remove(key_digest)
-        submitter = entry.caller.submitter
+        key_digest, submitter = _digest(key), entry.caller.submitter
+        self._remove(key_digest)
         if len(self._entries) >= MAX_CACHED_CALLERS:
             own = self._of_submitter.get(submitter, ())
-            self.remove(next(iter(own if len(own) >= MAX_CACHED_CALLERS_PER_SUBMITTER else self._entries)))
+            self._remove(next(iter(own if len(own) >= MAX_CACHED_CALLERS_PER_SUBMITTER else self._entries)))
         self._entries[key_digest] = entry
         self._of_submitter.setdefault(submitter, OrderedDict())[key_digest] = None
 
-    def remove(self, key_digest: str) -> None:
+    def remove(self, key: str) -> None:
         """Remove the entry of a credential, if there is one."""
+        self._remove(_digest(key))
+
+    def _remove(self, key_digest: bytes) -> None:
         entry = self._entries.pop(key_digest, None)
         if entry is not None:
             own = self._of_submitter[entry.caller.submitter]
@@ -104,8 +108,8 @@ class Authenticator:
         self._audit_log = audit_log
         self._cache_seconds = cache_seconds
         self._valid = CallerCache()
-        self._invalid: LRUCache[str, float] = LRUCache(_MAX_INVALID_KEYS)
-        """The monotonic time when an invalid key must be read again, by digest. Valid keys have their own cache."""
+        self._invalid: LRUCache[bytes, float] = LRUCache(_MAX_INVALID_KEYS)
+        """The monotonic time when an invalid key must be read again, by SHA-256. Valid keys have their own cache."""
         self._reads = SharedTasks[str, Caller | None]()
 
     async def authenticate(self, credential: Credential) -> Caller:
@@ -134,7 +138,7 @@ class Authenticator:
         """
         if not key:
             return ""
-        entry = self._valid.get(digest(key))
+        entry = self._valid.get(key)
         return _UNKNOWN if entry is None else entry.caller.submitter
 
     def _reader(self, caller: Caller, submitter: str) -> Caller:
@@ -165,7 +169,7 @@ class Authenticator:
 
     async def _owner(self, credential: Credential) -> Caller:
         key = credential.key
-        entry = self._valid.get(digest(key)) if key else None
+        entry = self._valid.get(key) if key else None
         if entry is not None and time.monotonic() < entry.expires_at:
             return entry.caller
         caller = await self._find(key, credential.address) if key else None
@@ -178,14 +182,13 @@ class Authenticator:
 
     def forget(self, key: str) -> None:
         """Remove a key from the cache, because it is no longer valid. Its next use reads it from Firestore."""
-        self._valid.remove(digest(key))
+        self._valid.remove(key)
 
     async def _find(self, key: str, address: str) -> Caller | None:
         source = next((source for source in self._sources if source.recognizes(key)), None)
-        key_digest = digest(key)
-        if source is None or time.monotonic() < self._invalid.get(key_digest, 0):
+        if source is None or time.monotonic() < self._invalid.get(_digest(key), 0):
             return None
-        if key_digest in self._valid:
+        if key in self._valid:
             return await self._reads.run(key, partial(self._read, source, key))
         return await self._reads.run(key, partial(self._read_unknown, source, key, address))
 
@@ -200,13 +203,15 @@ class Authenticator:
 
     async def _read(self, source: CredentialSource, key: str) -> Caller | None:
         expires_at = time.monotonic() + self._cache_seconds  # counted from before the read, which may be slow
-        found, key_digest = await source.find(key), digest(key)
+        found = await source.find(key)
         if found is None:
-            self._valid.remove(key_digest)
-            self._invalid[key_digest] = expires_at
+            self._valid.remove(key)
+            self._invalid[_digest(key)] = expires_at
             return None
         ends_at = time.monotonic() + found.valid_seconds
-        self._valid.put(
-            key_digest, CacheEntry(found.caller, min(expires_at, ends_at) if source.is_revocable else ends_at)
-        )
+        self._valid.put(key, CacheEntry(found.caller, min(expires_at, ends_at) if source.is_revocable else ends_at))
         return found.caller
+
+
+def _digest(key: str) -> bytes:
+    return sha256(key.encode()).digest()
