@@ -34,6 +34,7 @@ from graphql_api.endpoints.samples import SampleEndpoints
 from graphql_api.endpoints.sessions import SessionEndpoints
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings
 from graphql_api.identity_providers import parse_issuers, parse_scopes
+from graphql_api.ingest.daily_usage import DailyUsage
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.ingest.submitter_settings import SubmitterSettings
 from graphql_api.live.live_results import LiveResults
@@ -187,6 +188,7 @@ class _Services:
             sources, self.budgets, self.audit_log, cache_seconds=settings.key_cache_seconds
         )
         self.submitter_settings = SubmitterSettings(self._firestore, settings.retention)
+        self._daily_usage = DailyUsage(self._firestore, writer, self.budgets)
         self.receiver = Receiver(
             self._firestore,
             writer,
@@ -201,11 +203,12 @@ class _Services:
         self.recomputer = Recomputer(self.store, RecomputationStore(self._firestore, writer))
 
     async def _close(self) -> None:
-        """End the work of the services. The connection to Firestore closes last."""
+        """End the work of the services, and store the usage of quotas. The connection to Firestore closes last."""
         await self.recomputer.close()
         await self.deleter.close()
         await self.live.close()
         await self.receiver.close()
+        await self._daily_usage.close()
         await self._writer.close()
         await self._firestore.close()
 

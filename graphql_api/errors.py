@@ -127,6 +127,16 @@ def code_of(error: BaseException) -> str:
     return Unavailable.code if isinstance(error, MemoryError) else "INTERNAL"
 
 
+def count_failed_samples(error: Exception, samples: int = 1) -> None:
+    """Count samples that `error` kept from being stored, unless it is an error of the client.
+
+    The availability alert compares the samples that failed with all samples.
+    """
+    code = code_of(error)
+    if HTTP_STATUS.get(code, 400) >= HTTP_STATUS["INTERNAL"]:
+        metrics.failed_samples(code).inc(samples)
+
+
 def describe(error: DropzoneError) -> dict[str, Any]:
     """Return the entry of a `DropzoneError` for the list `errors` of a GraphQL response."""
     metrics.errors(error.code).inc()

@@ -45,7 +45,7 @@ SYSTEM = (
     "tests/triggers/test_on_sample_written.py",
     "tests/graphql_api/endpoints/test_health.py",
     "tests/graphql_api/ingest/test_uploads.py",
-    "tests/graphql_api/ingest/test_sample_counts.py",
+    "tests/graphql_api/ingest/test_failed_samples.py",
     "tests/graphql_api/ingest/test_backlog.py",
     "tests/infra/smoke",
     "tests/infra/eventarc/test_dead_letters.py",

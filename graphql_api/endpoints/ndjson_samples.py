@@ -19,17 +19,16 @@ from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.loop_turns import LoopTurn
-from graphql_api.errors import describe, describe_unexpected
+from graphql_api.errors import count_failed_samples, describe, describe_unexpected
 from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.request_body import BodyStream
 from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.graphql_server.revocation import wait_until_refused
 from graphql_api.ingest import ndjson
 from graphql_api.ingest.admission import StreamAdmission
-from graphql_api.ingest.header_writer import Outcome
 from graphql_api.ingest.receiver import Receiver
+from graphql_api.ingest.repeated_samples import Outcome
 from graphql_api.ingest.response_buffer import ResponseBuffer, SharedLimit
-from graphql_api.ingest.sample_counts import count_failed
 from storage.documents import (
     BadRequest,
     ContentKey,
@@ -133,10 +132,10 @@ class NdjsonSamples:
             if last_line:  # without a line, no sample was acknowledged
                 logger.info("POST /samples ended early: the client disconnected after line %d", last_line)
         except DropzoneError as error:  # the body is too slow or cannot be decoded, or the key was revoked
-            count_failed(error)
+            count_failed_samples(error)
             yield json_line({"error": describe(error)})
         except MemoryError as error:
-            count_failed(error)
+            count_failed_samples(error)
             yield json_line({"error": describe(Unavailable("the server has too little memory; retry later"))})
         finally:
             refusal.cancel()

@@ -7,7 +7,8 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from graphql_api.budgets.budgets import Budgets
-from graphql_api.ingest.header_writer import HeaderWriter, replace_if_expired
+from graphql_api.ingest.repeated_samples import RepeatedSamples, replace_if_expired
+from graphql_api.ingest.uploads import commit_header
 from storage.documents import (
     Arrival,
     BadRequest,
@@ -63,11 +64,11 @@ class Corrections:
     """Stores the corrections of all submitters."""
 
     def __init__(
-        self, firestore: Firestore, writer: GroupCommitWriter, headers: HeaderWriter, budgets: Budgets
+        self, firestore: Firestore, writer: GroupCommitWriter, repeated: RepeatedSamples, budgets: Budgets
     ) -> None:
         self._firestore = firestore
         self._writer = writer
-        self._headers = headers
+        self._repeated = repeated
         self._budgets = budgets
 
     async def correct(self, sample: Sample, write: Any, earlier_id: str) -> Any:
@@ -107,7 +108,7 @@ class Corrections:
             marks = _marks(header, earlier, now)
             await self._keep_chunks(header.submitter, earlier_id, earlier, marks)
             try:
-                return await self._headers.commit(sample, write, marks)
+                return await commit_header(self._firestore, sample, write, marks)
             except PreconditionFailed:  # one of the samples has changed, or the response of an attempt was lost
                 await asyncio.sleep(pause)
         raise Unavailable("the sample to supersede changes all the time; retry later - at `supersedes`")
@@ -156,7 +157,7 @@ class Corrections:
 
         The earlier sample can have been corrected again, or deleted, since the first request.
         """
-        (outcome,) = await self._headers.outcomes([header])
+        (outcome,) = await self._repeated.outcomes([header])
         if isinstance(outcome, Exception):
             raise outcome
         if outcome is not None and outcome.supersedes != earlier_id:

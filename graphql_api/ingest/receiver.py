@@ -12,17 +12,18 @@ from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from graphql_api import metrics
 from graphql_api.budgets.budgets import Budgets, Sender
+from graphql_api.errors import count_failed_samples
 from graphql_api.ingest.admission import Admission
 from graphql_api.ingest.backlog import Backlog
 from graphql_api.ingest.corrections import Corrections
-from graphql_api.ingest.daily_usage import DailyUsage
 from graphql_api.ingest.fair_executor import FairExecutor
-from graphql_api.ingest.header_writer import HeaderWriter, Outcome
 from graphql_api.ingest.large_sample_writer import LargeSampleWriter
-from graphql_api.ingest.sample_counts import count_failed, count_failures, count_stored
+from graphql_api.ingest.repeated_samples import Outcome, RepeatedSamples
 from graphql_api.ingest.submitter_settings import SubmitterSettings
-from graphql_api.ingest.uploads import ReadHeaders
+from graphql_api.ingest.thorough_validator import ThoroughValidator
+from graphql_api.ingest.uploads import ReadHeaders, commit_header
 from observability import request_context
 from storage.documents import (
     BadRequest,
@@ -36,22 +37,19 @@ from storage.documents import (
     TooLarge,
     Unavailable,
     document_paths,
+    state_of,
 )
 from storage.documents.chunks import MAX_INLINE_BYTES
 from storage.documents.validation import payload
 from storage.documents.validation.validation_report import ValidationReport
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
+from storage.firestore.errors import PreconditionFailed
+from storage.firestore.messages import Write
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 _MIN_TURN_BYTES = 16 * 1024
 """Larger requests wait for their turn before they are validated on the event loop."""
-
-_MAX_THOROUGH_BYTES = 16 * 1024
-"""Larger invalid samples are read in a thread, because the report on their problems takes up to 400 ns per byte."""
-
-_MIN_THOROUGH_TURN_BYTES = 1024
-"""A report on a smaller sample takes less than 0.5 ms."""
 
 _MAX_VALIDATION_THREADS = 2
 _TOO_LITTLE_MEMORY = "the server has too little memory for this sample; retry later"
@@ -80,12 +78,13 @@ class Receiver:
         self.validators = FairExecutor(_MAX_VALIDATION_THREADS, "validator")
         self._large_samples = LargeSampleWriter(firestore, writer, read_headers, self.validators)
         self._backlog = Backlog(firestore, budgets)
-        self._daily_usage = DailyUsage(firestore, writer, budgets)
         self.admission = Admission(budgets, lambda: writer.share)
         self.max_sample_bytes = max_sample_bytes
         self._time_zone = None if time_zone is None else ZoneInfo(time_zone)
-        self._headers = HeaderWriter(firestore, writer, read_headers)
-        self._corrections = Corrections(firestore, writer, self._headers, budgets)
+        self._thorough = ThoroughValidator(self.validators, settings, budgets, self._time_zone)
+        self._writer = writer
+        self._repeated = RepeatedSamples(firestore, read_headers)
+        self._corrections = Corrections(firestore, writer, self._repeated, budgets)
         self._shards = shards
         self._budgets = budgets
 
@@ -108,10 +107,10 @@ class Receiver:
         sample `supersedes`. Raises `NotFound` if that sample does not exist. Raises `RateLimited` if the sender has
         sent too many samples. Raises `Unavailable`.
         """
-        with count_failures(1):
-            if isinstance(idempotency_key, str) and not document_paths.is_idempotency_key(idempotency_key):
-                limit = document_paths.MAX_IDEMPOTENCY_KEY_CHARACTERS
-                raise BadRequest(f"expected an idempotency key of 1 to {limit} printable characters")
+        if isinstance(idempotency_key, str) and not document_paths.is_idempotency_key(idempotency_key):
+            limit = document_paths.MAX_IDEMPOTENCY_KEY_CHARACTERS
+            raise BadRequest(f"expected an idempotency key of 1 to {limit} printable characters")
+        try:
             self._budgets.admit_samples(sender, 1, len(raw))
             if len(raw) > MAX_INLINE_BYTES:
                 return await self._receive_large(raw, sender, idempotency_key, labels, supersedes)
@@ -119,20 +118,26 @@ class Receiver:
             if len(raw) > _MIN_TURN_BYTES:
                 await self._budgets.turns.wait(submitter)
             sample = await self._validated(raw, submitter, idempotency_key, labels)
-            (outcome,) = await self._write_headers([sample], sender, supersedes=supersedes)
-            if isinstance(outcome, Exception):
-                raise outcome
-            count_stored(outcome, started)
-            return outcome
+            (outcome,) = await self._write_headers([sample], sender, started, supersedes=supersedes)
+        except Exception as error:
+            count_failed_samples(error)
+            raise
+        if isinstance(outcome, Exception):
+            count_failed_samples(outcome)
+            raise outcome
+        return outcome
 
     async def receive_all(self, raws: Sequence[bytes], *, sender: Sender) -> list[Outcome]:
         """Store each sample of `raws`. Return, for each sample, its header or the exception that `receive` raises.
 
         Raises `RateLimited` if the sender may not store this number of samples now.
         """
-        with count_failures(len(raws)):
+        try:
             self._budgets.admit_samples(sender, len(raws), sum(map(len, raws)))
             return await self.receive_admitted(raws, sender=sender)
+        except Exception as error:
+            count_failed_samples(error, len(raws))
+            raise
 
     async def receive_admitted(
         self,
@@ -153,20 +158,16 @@ class Receiver:
         )
         started = time.perf_counter()
         samples, outcomes = await self._validated_small(raws, submitter, content_key, labels)
-        outcomes.update(zip(samples, await self._write_headers(list(samples.values()), sender), strict=True))
-        for index in samples:
-            if isinstance(outcomes[index], Header):
-                count_stored(outcomes[index], started)
+        outcomes.update(zip(samples, await self._write_headers(list(samples.values()), sender, started), strict=True))
         for index, outcome in zip(large, await large_outcomes, strict=True):
             outcomes[index] = outcome.with_traceback(None) if isinstance(outcome, DropzoneError) else outcome
         for failure in (outcome for outcome in outcomes.values() if isinstance(outcome, Exception)):
-            count_failed(failure)
+            count_failed_samples(failure)
         return [outcomes[index] for index in range(len(raws))]
 
     async def close(self) -> None:
-        """Store the usage of quotas. Cancel the removals of chunks, because no request waits for them."""
+        """Cancel the removals of chunks, because no request waits for them."""
         await self._backlog.close()
-        await self._daily_usage.close()
         await self._large_samples.close()
         self.validators.close()
 
@@ -193,19 +194,13 @@ class Receiver:
             reservation.resize(len(raw))
             try:
                 async with self._large_samples.write_chunks(
-                    raw,
-                    submitter,
-                    idempotency_key,
-                    validate=validate,
-                    check=check,
-                    expire_at=settings.expiry.sample,
+                    raw, submitter, idempotency_key, validate=validate, check=check, expire_at=settings.expiry.sample
                 ) as sample:
-                    (outcome,) = await self._write_headers([sample], sender, settings.expiry, supersedes)
+                    (outcome,) = await self._write_headers([sample], sender, started, settings.expiry, supersedes)
                     if isinstance(outcome, Exception):
                         raise outcome
             except MemoryError:
                 raise Unavailable(_TOO_LITTLE_MEMORY) from None
-        count_stored(outcome, started)
         return outcome
 
     async def _validated_small(
@@ -233,19 +228,9 @@ class Receiver:
         self, raw: bytes, submitter: str, idempotency_key: str | ContentKey | None, labels: Labels | None
     ) -> Sample:
         """Return the sample of a small raw document."""
-        report = payload.validate_quickly(raw, self._time_zone) or await self._validate_thoroughly(raw, submitter)
+        report = payload.validate_quickly(raw, self._time_zone) or await self._thorough.validate(raw, submitter)
         identity = Identity.after_parsing(raw, submitter, idempotency_key, report.idempotency_key)
         return self._sample(raw, report, identity, labels)
-
-    async def _validate_thoroughly(self, raw: bytes, submitter: str) -> ValidationReport:
-        """Return the report on a small raw document, from the event loop, or from a thread if it takes long."""
-        skips_missing = (await self._settings.current(submitter)).skips_missing
-        validate = partial(payload.validate_thoroughly, raw, self._time_zone, skips_missing=skips_missing)
-        if len(raw) > _MAX_THOROUGH_BYTES:
-            return await self.validators.run(submitter, validate)
-        if len(raw) > _MIN_THOROUGH_TURN_BYTES:
-            await self._budgets.turns.wait(submitter)
-        return validate()
 
     def _sample(self, raw: bytes, report: ValidationReport, identity: Identity, labels: Labels | None) -> Sample:
         return Sample.receive(
@@ -253,12 +238,18 @@ class Receiver:
         )
 
     async def _write_headers(
-        self, samples: Sequence[Sample], sender: Sender, expiry: Expiry | None = None, supersedes: str | None = None
+        self,
+        samples: Sequence[Sample],
+        sender: Sender,
+        started: float,
+        expiry: Expiry | None = None,
+        supersedes: str | None = None,
     ) -> list[Outcome]:
         """Write headers, with their sender and their times of submission and expiry. Return the outcome of each.
 
-        Without `expiry`, the current settings of the submitter determine the times of expiry. With `supersedes`, the
-        only sample in `samples` corrects the sample with this id.
+        `started` is the value of `time.perf_counter` when the samples had arrived. Without `expiry`, the current
+        settings of the submitter determine the times of expiry. With `supersedes`, the only sample in `samples`
+        corrects the sample with this id.
 
         If a sample with the same id is stored, the outcome is its header. If its content differs, the outcome is
         `Conflict`. If it has expired, it is replaced.
@@ -272,7 +263,10 @@ class Receiver:
         if supersedes is not None:
             results = [await self._corrections.correct(samples[0], writes[0], supersedes)]
         else:
-            results = await self._headers.write_all(samples, writes, sender.submitter)
+            write = partial(self._write, submitter=sender.submitter)
+            results = await write(samples, writes)
+            if any(isinstance(result, PreconditionFailed) for result in results):
+                results = await self._repeated.resolve(samples, writes, results, write)
         new = []
         for sample, result in zip(samples, results, strict=True):
             is_new = not isinstance(result, Header | Exception)
@@ -281,12 +275,25 @@ class Receiver:
                 sample.header.submitted_at = encoding.to_datetime(result.transform_results[0].timestamp_value)
                 new.append(sample.header)
         self._backlog.add(sender.submitter, new)
+        for header in (outcome for outcome in outcomes if isinstance(outcome, Header)):
+            metrics.submit_duration(state_of(header.arrival)).observe(time.perf_counter() - started)
+            metrics.SUBMITTED_BYTES.inc(header.byte_count)
         return outcomes
+
+    async def _write(self, samples: Sequence[Sample], writes: Sequence[Write], submitter: str) -> list[Any]:
+        """Write headers. Return the `WriteResult` of each write, or the reason why it failed.
+
+        A large sample must be the only sample. Its upload ends.
+        """
+        if not any(sample.header.chunks for sample in samples):
+            return await self._writer.write_all(writes, submitter)
+        try:
+            return [await commit_header(self._firestore, samples[0], writes[0])]
+        except PreconditionFailed as error:
+            return [error]
 
     def _header_write(self, sample: Sample) -> Any:
         path, header = sample.document()
         if trace := request_context.traceparent():
             header = {**header, "traceparent": trace}
-        write = encoding.to_write(self._firestore.name(path), header)
-        write.current_document.exists = False
-        return write
+        return encoding.to_conditional_write(self._firestore.name(path), header, None)

@@ -10,14 +10,14 @@ the upload or Firestore was suspended in the meantime.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 
-from storage.documents import Header, RetryLater, Upload, document_paths
+from storage.documents import Header, RetryLater, Sample, Upload, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, PreconditionFailed
-from storage.firestore.messages import StructuredQuery, Write
+from storage.firestore.messages import StructuredQuery, Write, WriteResult
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 MIN_AGE = timedelta(hours=1)
@@ -52,7 +52,7 @@ class Uploads:
             return
         record = encoding.to_write(self._firestore.name(upload.deletion_path), upload.fields())
         with contextlib.suppress(PreconditionFailed):  # the upload has ended, so its header is stored now or never
-            await self._firestore.commit([end_of_upload(self._firestore, upload), record])
+            await self._firestore.commit([_end_of_upload(self._firestore, upload), record])
         if await self._is_stored(upload):
             return
         for name in (*map(self._firestore.name, upload.chunk_paths()), record.update.name):
@@ -91,7 +91,19 @@ class Uploads:
         return removed
 
 
-def end_of_upload(firestore: Firestore, upload: Upload) -> Write:
+async def commit_header(
+    firestore: Firestore, sample: Sample, write: Write, others: Sequence[Write] = ()
+) -> WriteResult:
+    """Write a header and other documents together. If the sample is large, its upload ends. Return the result.
+
+    Raises `PreconditionFailed`, `FirestoreError` or `Unavailable`.
+    """
+    header = sample.header
+    ends = [_end_of_upload(firestore, header.upload)] if header.chunks else []
+    return (await firestore.commit([write, *ends, *others]))[0]
+
+
+def _end_of_upload(firestore: Firestore, upload: Upload) -> Write:
     """Return the write that ends an upload. It fails if the upload has ended already."""
     write = encoding.to_delete(firestore.name(upload.path))
     write.current_document.exists = True

@@ -8,7 +8,7 @@ import pytest
 
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.ingest.corrections import Corrections
-from graphql_api.ingest.header_writer import HeaderWriter
+from graphql_api.ingest.repeated_samples import RepeatedSamples
 from graphql_api.limits import Limits
 from storage.documents import Conflict, Identity, Sample, Status, Unavailable, document_paths
 from storage.documents.validation.payload import validate
@@ -59,7 +59,7 @@ def correct(firestore: BusyFirestore, number: int) -> list["asyncio.Task[Any]"]:
 
 def _corrections(double: object) -> Corrections:
     firestore, writer = cast(Firestore, double), cast(GroupCommitWriter, double)
-    return Corrections(firestore, writer, HeaderWriter(firestore, writer, cast(Any, None)), Budgets(Limits()))
+    return Corrections(firestore, writer, RepeatedSamples(firestore, cast(Any, None)), Budgets(Limits()))
 
 
 def _sample() -> Sample:

@@ -160,7 +160,7 @@ async def test_a_sample_that_has_replaced_an_expired_sample_is_not_replaced(
 ) -> None:
     """It is acknowledged after the other request has found the expired sample, and before that request writes."""
     await api.expire(await api.submit(SMALL))
-    before(monkeypatch, api.receiver._headers, "_replace_expired", lambda *_: api.submit(OTHER))
+    before(monkeypatch, api.receiver._repeated, "_replace_expired", lambda *_: api.submit(OTHER))
 
     with pytest.raises(Unavailable):
         await api.submit(SMALL)

@@ -1,67 +1,40 @@
-"""Writes the headers of samples. A sample whose idempotency key was used before is not stored again."""
+"""Repeated samples: a client sends a sample again, with the idempotency key of the first request.
 
-from collections.abc import Collection, Sequence
+Both requests get the same id. The write of the header then fails, because each write requires that no header exists.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from graphql_api.ingest.uploads import ReadHeaders, end_of_upload
+from graphql_api.ingest.uploads import ReadHeaders
 from storage.documents import Conflict, Header, Sample, Unavailable, has_expired
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed
 from storage.firestore.messages import Document, Write
-from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 Outcome = Header | Exception
 """The header of a stored sample, or the reason why it was not stored."""
 
+WriteHeaders = Callable[[Sequence[Sample], Sequence[Write]], Awaitable[list[Any]]]
+"""Writes the headers of samples. Returns the `WriteResult` of each write, or the reason why it failed."""
 
-class HeaderWriter:
-    """Writes headers of all submitters. Each write of a header requires that no header exists."""
 
-    def __init__(self, firestore: Firestore, writer: GroupCommitWriter, read_headers: ReadHeaders) -> None:
+class RepeatedSamples:
+    """Finds the outcomes of samples whose headers exist."""
+
+    def __init__(self, firestore: Firestore, read_headers: ReadHeaders) -> None:
         self._firestore = firestore
-        self._writer = writer
         self._read_headers = read_headers
 
-    async def write_all(self, samples: Sequence[Sample], writes: Sequence[Write], submitter: str) -> list[Any]:
-        """Write the headers of samples. Return the `WriteResult` of each write, or the reason why it failed.
-
-        If a sample with this id is stored, return its header, or `Conflict` if its content differs. If it has expired,
-        replace it.
-
-        A large sample must be the only sample. Its upload ends.
-        """
-        results = await self._write_all(samples, writes, submitter)
-        if any(isinstance(result, PreconditionFailed) for result in results):
-            return await self._resolve(samples, writes, results, submitter)
-        return results
-
-    async def commit(self, sample: Sample, write: Write, others: Sequence[Write] = ()) -> Any:
-        """Write a header and other documents together. If the sample is large, its upload ends. Return the result.
-
-        Raises `PreconditionFailed`, `FirestoreError` or `Unavailable`.
-        """
-        header = sample.header
-        ends = [end_of_upload(self._firestore, header.upload)] if header.chunks else []
-        return (await self._firestore.commit([write, *ends, *others]))[0]
-
-    async def _write_all(self, samples: Sequence[Sample], writes: Sequence[Write], submitter: str) -> list[Any]:
-        if not any(sample.header.chunks for sample in samples):
-            return await self._writer.write_all(writes, submitter)
-        (sample,), (write,) = samples, writes
-        try:
-            return [await self.commit(sample, write)]
-        except PreconditionFailed as error:
-            return [error]
-
-    async def _resolve(
-        self, samples: Sequence[Sample], writes: Sequence[Write], results: Sequence[Any], submitter: str
+    async def resolve(
+        self, samples: Sequence[Sample], writes: Sequence[Write], results: Sequence[Any], write_again: WriteHeaders
     ) -> list[Any]:
-        """Replace each `PreconditionFailed` in the results of the writes of headers.
+        """Replace each `PreconditionFailed` in `results`, which are the results of `writes`.
 
         If a sample with this id is stored, return its header, or `Conflict` if its content differs. If it has expired,
-        replace it, and return the result of this write. One read gets all stored headers.
+        replace it with `write_again`, and return the result of this write. One read gets all stored headers.
         """
         resolved = list(results)
         existing = [index for index, result in enumerate(results) if isinstance(result, PreconditionFailed)]
@@ -72,7 +45,7 @@ class HeaderWriter:
             expired = [index for index in existing if resolved[index] is None]
             if expired:
                 replaced = await self._replace_expired(
-                    [samples[index] for index in expired], [writes[index] for index in expired], submitter
+                    [samples[index] for index in expired], [writes[index] for index in expired], write_again
                 )
                 for index, result in zip(expired, replaced, strict=True):
                     resolved[index] = result
@@ -94,7 +67,9 @@ class HeaderWriter:
         now = await self._firestore.estimated_now()
         return {sample_id: header for sample_id, header in headers.items() if not has_expired(header.expire_at, now)}
 
-    async def _replace_expired(self, samples: Sequence[Sample], writes: Sequence[Write], submitter: str) -> list[Any]:
+    async def _replace_expired(
+        self, samples: Sequence[Sample], writes: Sequence[Write], write_again: WriteHeaders
+    ) -> list[Any]:
         """Write headers in the place of expired headers, which Firestore may have deleted since.
 
         A header that another request has stored in the meantime is not replaced.
@@ -103,7 +78,7 @@ class HeaderWriter:
         stored, now = await self._firestore.batch_get(paths, mask=("expire_at",)), await self._firestore.estimated_now()
         for path, write in zip(paths, writes, strict=True):
             replace_if_expired(write, stored.get(path), now)
-        results = await self._write_all(samples, writes, submitter)
+        results = await write_again(samples, writes)
         changed = Unavailable(
             "a sample with this idempotency key was stored at the same time, or the upload of this sample was "
             "interrupted; send this sample again"
