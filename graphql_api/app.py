@@ -54,6 +54,7 @@ from storage.documents import Unavailable
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
+from storage.firestore.writes.write_probe import WriteProbe
 
 if TYPE_CHECKING:  # importing joserfc, cryptography and aiohttp takes a quarter of the start; see `_access_tokens`
     from graphql_api.auth.oauth.access_tokens import AccessTokens
@@ -170,6 +171,7 @@ class _Services:
             timeout_seconds=settings.write_timeout_seconds,
             max_pending_bytes=settings.max_pending_writes_mib * 2**20,
         )
+        self._write_probe = WriteProbe(self._firestore, writer)
         self.store = Store(self._firestore, self.budgets.turns, shards=settings.shards)
         self.live = LiveResults(
             self._firestore, self.budgets, max_log_length=settings.max_buffered_results, shards=settings.shards
@@ -209,6 +211,7 @@ class _Services:
         await self.live.close()
         await self.receiver.close()
         await self._daily_usage.close()
+        await self._write_probe.close()
         await self._writer.close()
         await self._firestore.close()
 
@@ -226,7 +229,7 @@ class _Services:
         """
         await self._firestore.ping(timeout_seconds)
         try:
-            await self._writer.probe.check(timeout_seconds, MAX_WRITE_AGE_SECONDS)
+            await self._write_probe.check(timeout_seconds, MAX_WRITE_AGE_SECONDS)
         except (FirestoreError, Unavailable) as error:
             problem = f"Firestore returned {error.reason}" if isinstance(error, FirestoreError) else str(error)
             raise Unavailable(f"Firestore does not accept writes: {problem}") from error

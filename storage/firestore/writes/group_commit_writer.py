@@ -15,6 +15,7 @@ is enough.
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +29,6 @@ from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreUnavailable, write_error
 from storage.firestore.messages import BatchWriteResponse, Write, WriteResult
 from storage.firestore.retry import backoff
-from storage.firestore.writes.write_probe import WriteProbe
 from storage.firestore.writes.write_queue import PendingWrite, Submitter, WriteGroup, WriteQueue, WriteShare
 
 MAX_BATCH_WRITES = 500
@@ -63,8 +63,8 @@ class GroupCommitWriter:
         self._sent_writes = 0
         self._groups: deque[WriteGroup] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self.probe = WriteProbe(firestore, timeout_seconds)
-        """Knows whether Firestore accepts writes. The writer reports the outcomes of its batches to it."""
+        self.accepted_at = -math.inf
+        """When Firestore last accepted a write. `-inf` at the start, and after Firestore has refused a write."""
 
     async def write(self, write: Write, submitter: str = "") -> WriteResult:
         """Return the `WriteResult` of a `Write` after Firestore has committed it.
@@ -136,6 +136,10 @@ class GroupCommitWriter:
             self._start_additional_call()
         return group
 
+    def note_outcome(self, *, is_accepted: bool) -> None:
+        """Record whether Firestore has just accepted a write."""
+        self.accepted_at = asyncio.get_running_loop().time() if is_accepted else -math.inf
+
     @property
     def pending(self) -> tuple[int, int]:
         """The number of writes without an outcome, and their bytes."""
@@ -154,7 +158,6 @@ class GroupCommitWriter:
             await asyncio.wait(calls)
         if self._timer is not None:
             self._timer.cancel()
-        self.probe.close()
 
     def _expire_groups(self) -> None:
         """Fail the groups whose deadline has passed, and set the timer for the next group."""
@@ -212,11 +215,11 @@ class GroupCommitWriter:
         except FirestoreUnavailable as error:
             self._retry_later(batch, error)
         except Exception as error:  # noqa: BLE001 - every write of this batch gets the error
-            self.probe.note_refused()
+            self.note_outcome(is_accepted=False)
             for pending in batch:
                 pending.resolve(error)
         else:
-            self.probe.note_accepted()
+            self.note_outcome(is_accepted=True)
             self._share.adjust(loop.time() - started, len(batch))
             self._resolve(batch, response)
         finally:
@@ -240,10 +243,7 @@ class GroupCommitWriter:
 
     def _retry_later(self, batch: list[PendingWrite], error: FirestoreUnavailable) -> None:
         """Put `batch` back at the front of the queue after a pause. Writes are retried until their deadlines."""
-        if error.status is grpc.StatusCode.ABORTED:  # contention: Firestore accepts other writes
-            self.probe.note_accepted()
-        else:
-            self.probe.note_refused()
+        self.note_outcome(is_accepted=error.status is grpc.StatusCode.ABORTED)  # contention: it accepts other writes
         pauses = next((pending.pauses for pending in batch if pending.pauses is not None), None) or backoff()
         for pending in batch:
             pending.pauses = pauses

@@ -7,28 +7,20 @@ while, or if Firestore has refused the last one.
 import asyncio
 import math
 
+from runtime.shared_tasks import SharedTasks
 from storage.documents import Unavailable
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 
 class WriteProbe:
-    """Remembers the last outcome of a write, and tries a write if this outcome is not enough."""
+    """Tries a write if the last outcome of `writer` is not enough."""
 
-    def __init__(self, firestore: Firestore, timeout_seconds: float) -> None:
+    def __init__(self, firestore: Firestore, writer: GroupCommitWriter) -> None:
         self._firestore = firestore
-        self._timeout_seconds = timeout_seconds
-        self._accepted_at = -math.inf
-        """When Firestore last accepted a write. `-inf` at the start, and after Firestore has refused a write."""
-        self._attempt: asyncio.Task[Unavailable | FirestoreError | None] | None = None
-
-    def note_accepted(self) -> None:
-        """Record that Firestore has just accepted a write."""
-        self._accepted_at = asyncio.get_running_loop().time()
-
-    def note_refused(self) -> None:
-        """Record that Firestore has just refused a write, or cannot be reached."""
-        self._accepted_at = -math.inf
+        self._writer = writer
+        self._attempts = SharedTasks[None, None]()
 
     async def check(self, timeout_seconds: float, max_age_seconds: float) -> None:
         """Return if Firestore accepts writes. Otherwise raise `Unavailable` or `FirestoreError`.
@@ -37,30 +29,23 @@ class WriteProbe:
         share an attempt. A slow write is not refused: if the attempt takes longer than `timeout_seconds`, the last
         outcome counts.
         """
-        if asyncio.get_running_loop().time() - self._accepted_at < max_age_seconds:
+        if asyncio.get_running_loop().time() - self._writer.accepted_at < max_age_seconds:
             return
-        if self._attempt is None:
-            self._attempt = asyncio.create_task(self._try_write())
-        done, _ = await asyncio.wait({self._attempt}, timeout=timeout_seconds)
-        error = next((each.result() for each in done), None)
-        if not done and self._accepted_at == -math.inf:
-            error = Unavailable(f"Firestore has not confirmed a write within {timeout_seconds:g} s")
-        if error is not None:
-            raise error
-
-    def close(self) -> None:
-        """Cancel the attempt that has no outcome yet."""
-        if self._attempt is not None:
-            self._attempt.cancel()
-
-    async def _try_write(self) -> Unavailable | FirestoreError | None:
         try:
-            await self._firestore.check_writes(self._timeout_seconds)
-        except (Unavailable, FirestoreError) as error:
-            self.note_refused()
-            return error
-        else:
-            self.note_accepted()
-            return None
-        finally:
-            self._attempt = None
+            async with asyncio.timeout(timeout_seconds):
+                await self._attempts.run(None, self._try_write)
+        except TimeoutError:
+            if self._writer.accepted_at == -math.inf:
+                raise Unavailable(f"Firestore has not confirmed a write within {timeout_seconds:g} s") from None
+
+    async def close(self) -> None:
+        """Cancel the attempt that has no outcome yet."""
+        await self._attempts.cancel()
+
+    async def _try_write(self) -> None:
+        try:
+            await self._firestore.check_writes(self._writer.timeout_seconds)
+        except (Unavailable, FirestoreError):
+            self._writer.note_outcome(is_accepted=False)
+            raise
+        self._writer.note_outcome(is_accepted=True)
