@@ -8,6 +8,8 @@ an operation fails, the server sends an error with the id of the operation, and 
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
+from functools import partial
 
 import msgspec
 import orjson
@@ -15,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from graphql_api import errors
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES
+from graphql_api.errors import TooSlow
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, read_json
 from graphql_api.graphql_server.execution.operations import InvalidOperation
@@ -40,7 +43,7 @@ from graphql_api.graphql_server.protocols.transport_ws_messages import (
 )
 from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.graphql_server.revocation import Authenticate, wait_until_refused
-from graphql_api.graphql_server.slow_reader_notice import SlowReaderNotice
+from graphql_api.graphql_server.slow_reader_notice import set_notice
 from graphql_api.graphql_server.tcp_state import wait_until_sent
 from graphql_api.graphql_server.websocket_authentication import set_authenticated
 from storage.documents.errors import BadRequest, DropzoneError, RateLimited
@@ -76,9 +79,11 @@ class GraphQLWebSocket:
         self._send_event = send
         self._context: OperationContext | None = None
         """Set when the client has authenticated itself."""
-        self._notice = SlowReaderNotice(scope, too_slow)
         self._operations: dict[str, asyncio.Task[None]] = {}
         """The operations that the client has not completed, by id."""
+        self._cursors: dict[str, str] = {}
+        """The last cursor that the client was sent, by the id of the operation. Empty before the first response."""
+        set_notice(scope, partial(_too_slow_messages, self._cursors))
         self._tasks: set[asyncio.Task[None]] = set()
         self._preparing: asyncio.Event | None = None
         """Not set while a large operation waits to start, or its document is being read. The next operation waits."""
@@ -219,7 +224,7 @@ class GraphQLWebSocket:
         is_over_limit = len(self._operations) >= self._settings.max_operations_per_websocket
         task = asyncio.create_task(self._run(message.id, request, prepared, is_over_limit=is_over_limit))
         self._operations[message.id] = task
-        self._notice.begin(message.id)
+        self._cursors[message.id] = ""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _: prepared.set())  # the document may be invalid
@@ -228,7 +233,7 @@ class GraphQLWebSocket:
         """Free the id of an operation, and return its task."""
         task = self._operations.pop(operation_id, None)
         if task is not None:
-            self._notice.end(operation_id)
+            del self._cursors[operation_id]
         return task
 
     async def _run(
@@ -276,7 +281,7 @@ class GraphQLWebSocket:
                     if not response.is_executed:
                         return response
                     await self._send("next", operation_id, orjson.Fragment(response.body))
-                    self._notice.record(response.cursor, operation_id)
+                    self._cursors[operation_id] = response.cursor
                     if len(response.body) > MIN_RESERVED_BYTES:
                         await wait_until_sent(self._scope)
         return None
@@ -287,3 +292,7 @@ class GraphQLWebSocket:
             await self._send_event({"type": "websocket.send", "text": text})
         except OSError:
             raise Disconnected from None
+
+
+def _too_slow_messages(cursors: Mapping[str, str]) -> list[bytes]:
+    return [too_slow(operation_id, TooSlow(cursor)) for operation_id, cursor in cursors.items()]

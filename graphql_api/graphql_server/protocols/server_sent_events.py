@@ -2,7 +2,7 @@
 
 One task sends the events. Another task waits until the client disconnects, the credential is refused, or the server
 stops. It also sends comments if no event is sent for some time. A client that reads slowly delays only its own events.
-If a client reads almost no data, the connection ends the stream (see `SlowReaderNotice`).
+If a client reads almost no data, the connection ends the stream (see `slow_reader_notice.py`).
 """
 
 import asyncio
@@ -14,10 +14,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES
+from graphql_api.errors import TooSlow
 from graphql_api.graphql_server.disconnection import wait_until_disconnected
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, from_error
 from graphql_api.graphql_server.media_types import EVENT_STREAM
-from graphql_api.graphql_server.slow_reader_notice import SlowReaderNotice
+from graphql_api.graphql_server.slow_reader_notice import set_notice
 from storage.documents.errors import DropzoneError
 
 _HEADERS = [
@@ -51,14 +52,14 @@ class EventStreamResponse(Response):
         self._stopping = stopping
         self._keep_alive_seconds = keep_alive_seconds
         self._is_quiet = True
+        self._cursor = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream until it ends."""
-        notice = SlowReaderNotice(scope, lambda _, error: _last_events(error))
-        notice.begin()
+        set_notice(scope, lambda: [_last_events(TooSlow(self._cursor))])
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         await _send(send, _COMMENT)
-        events = asyncio.create_task(self._send_events(send, notice))
+        events = asyncio.create_task(self._send_events(send))
         disconnected = asyncio.create_task(wait_until_disconnected(receive))
         refused = asyncio.ensure_future(self._wait_until_refused())
         stopping = asyncio.create_task(self._stopping.wait())
@@ -87,12 +88,12 @@ class EventStreamResponse(Response):
             await _send(send, _last_events(refused.result()))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _send_events(self, send: Send, notice: SlowReaderNotice) -> None:
+    async def _send_events(self, send: Send) -> None:
         async with aclosing(self._responses) as responses:
             async for response in responses:
                 await _send(send, _event(response.body))
                 self._is_quiet = False
-                notice.record(response.cursor)
+                self._cursor = response.cursor
                 if len(response.body) > MIN_RESERVED_BYTES:
                     await _send(send, b"")  # waits until the client has received almost all of the event
         await _send(send, _COMPLETE)

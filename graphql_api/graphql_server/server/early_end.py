@@ -77,7 +77,7 @@ def end_stalled_response(cycle: RequestResponseCycle, transport: asyncio.Transpo
         transport.abort()
         return
     disconnect_application(cycle)
-    for message in notice.messages():
+    for message in notice():
         transport.write(b"%x\r\n%b\r\n" % (len(message), message))
     transport.write(b"0\r\n\r\n")
     asyncio.get_running_loop().call_later(stall_seconds, transport.abort)

@@ -286,7 +286,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
             return
         logger.warning("closed a WebSocket: the client read almost no data for %g s", self.settings.stall_seconds)
         notice = notice_of(self.scope)
-        for message in [] if notice is None else notice.messages():
+        for message in [] if notice is None else notice():
             self.conn.send_text(message)
         self._send_close(_TOO_SLOW, "TOO_SLOW: subscribe again with the last cursor as `after`")
         self.close_timer = self.loop.call_later(self.settings.stall_seconds, self.transport.abort)
