@@ -139,6 +139,7 @@ class SequentialConnection(HTTPConnection):
             return
         if (headers_end := self._end_of_whole_headers(data)) is not None:
             self.parse_whole(data)
+            self._note_body()  # it may be incomplete
             if self.is_upgraded:
                 self._pass_on(data[headers_end:])
         elif self.unparsed:
@@ -167,7 +168,6 @@ class SequentialConnection(HTTPConnection):
         super().on_headers_complete()
         self.parsing_seconds = MAX_LIGHT_SECONDS if self.content_end is None else 0.0  # chunks may have one byte each
         self.body_flow.is_wanted = False
-        self._note_body()
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
