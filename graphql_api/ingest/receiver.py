@@ -118,7 +118,7 @@ class Receiver:
             if len(raw) > _MIN_TURN_BYTES:
                 await self._budgets.turns.wait(submitter)
             sample = await self._validated(raw, submitter, idempotency_key, labels)
-            (outcome,) = await self._write_headers([sample], sender, started, supersedes=supersedes)
+            (outcome,) = await self._store([sample], sender, started, supersedes=supersedes)
         except Exception as error:
             count_failed_samples(error)
             raise
@@ -158,7 +158,7 @@ class Receiver:
         )
         started = time.perf_counter()
         samples, outcomes = await self._validated_small(raws, submitter, content_key, labels)
-        outcomes.update(zip(samples, await self._write_headers(list(samples.values()), sender, started), strict=True))
+        outcomes.update(zip(samples, await self._store(list(samples.values()), sender, started), strict=True))
         for index, outcome in zip(large, await large_outcomes, strict=True):
             outcomes[index] = outcome.with_traceback(None) if isinstance(outcome, DropzoneError) else outcome
         for failure in (outcome for outcome in outcomes.values() if isinstance(outcome, Exception)):
@@ -196,7 +196,7 @@ class Receiver:
                 async with self._large_samples.write_chunks(
                     raw, submitter, idempotency_key, validate=validate, check=check, expire_at=settings.expiry.sample
                 ) as sample:
-                    (outcome,) = await self._write_headers([sample], sender, started, settings.expiry, supersedes)
+                    (outcome,) = await self._store([sample], sender, started, settings.expiry, supersedes)
                     if isinstance(outcome, Exception):
                         raise outcome
             except MemoryError:
@@ -237,7 +237,7 @@ class Receiver:
             raw, report, identity, default_labels=labels, time_zone=self._time_zone, shards=self._shards
         )
 
-    async def _write_headers(
+    async def _store(
         self,
         samples: Sequence[Sample],
         sender: Sender,
@@ -245,7 +245,7 @@ class Receiver:
         expiry: Expiry | None = None,
         supersedes: str | None = None,
     ) -> list[Outcome]:
-        """Write headers, with their sender and their times of submission and expiry. Return the outcome of each.
+        """Store samples with their sender and their times of submission and expiry. Return the outcome of each.
 
         `started` is the value of `time.perf_counter` when the samples had arrived. Without `expiry`, the current
         settings of the submitter determine the times of expiry. With `supersedes`, the only sample in `samples`
@@ -259,14 +259,13 @@ class Receiver:
         for sample in samples:
             sample.header.submitted_by, sample.header.supersedes = sender.label, supersedes
             sample.header.expire_at, sample.header.result_expire_at, sample.header.archiving = expiry
-        writes = [self._header_write(sample) for sample in samples]
+        writes = [self._to_write(sample) for sample in samples]
         if supersedes is not None:
             results = [await self._corrections.correct(samples[0], writes[0], supersedes)]
         else:
-            write = partial(self._write, submitter=sender.submitter)
-            results = await write(samples, writes)
+            results = await self._commit(samples, writes)
             if any(isinstance(result, PreconditionFailed) for result in results):
-                results = await self._repeated.resolve(samples, writes, results, write)
+                results = await self._repeated.resolve(samples, writes, results, self._commit)
         new = []
         for sample, result in zip(samples, results, strict=True):
             is_new = not isinstance(result, Header | Exception)
@@ -275,24 +274,25 @@ class Receiver:
                 sample.header.submitted_at = encoding.to_datetime(result.transform_results[0].timestamp_value)
                 new.append(sample.header)
         self._backlog.add(sender.submitter, new)
-        for header in (outcome for outcome in outcomes if isinstance(outcome, Header)):
-            metrics.submit_duration(state_of(header.arrival)).observe(time.perf_counter() - started)
-            metrics.SUBMITTED_BYTES.inc(header.byte_count)
+        for outcome in outcomes:
+            if isinstance(outcome, Header):
+                metrics.submit_duration(state_of(outcome.arrival)).observe(time.perf_counter() - started)
+                metrics.SUBMITTED_BYTES.inc(outcome.byte_count)
         return outcomes
 
-    async def _write(self, samples: Sequence[Sample], writes: Sequence[Write], submitter: str) -> list[Any]:
-        """Write headers. Return the `WriteResult` of each write, or the reason why it failed.
+    async def _commit(self, samples: Sequence[Sample], writes: Sequence[Write]) -> list[Any]:
+        """Commit the writes of headers of one submitter. Return the `WriteResult` of each, or the reason why it failed.
 
         A large sample must be the only sample. Its upload ends.
         """
         if not any(sample.header.chunks for sample in samples):
-            return await self._writer.write_all(writes, submitter)
+            return await self._writer.write_all(writes, samples[0].header.submitter) if samples else []
         try:
             return [await commit_header(self._firestore, samples[0], writes[0])]
         except PreconditionFailed as error:
             return [error]
 
-    def _header_write(self, sample: Sample) -> Any:
+    def _to_write(self, sample: Sample) -> Any:
         path, header = sample.document()
         if trace := request_context.traceparent():
             header = {**header, "traceparent": trace}

@@ -17,8 +17,8 @@ from storage.firestore.messages import Document, Write
 Outcome = Header | Exception
 """The header of a stored sample, or the reason why it was not stored."""
 
-WriteHeaders = Callable[[Sequence[Sample], Sequence[Write]], Awaitable[list[Any]]]
-"""Writes the headers of samples. Returns the `WriteResult` of each write, or the reason why it failed."""
+Commit = Callable[[Sequence[Sample], Sequence[Write]], Awaitable[list[Any]]]
+"""Commits the writes of the headers of samples. Returns the `WriteResult` of each, or the reason why it failed."""
 
 
 class RepeatedSamples:
@@ -29,12 +29,12 @@ class RepeatedSamples:
         self._read_headers = read_headers
 
     async def resolve(
-        self, samples: Sequence[Sample], writes: Sequence[Write], results: Sequence[Any], write_again: WriteHeaders
+        self, samples: Sequence[Sample], writes: Sequence[Write], results: Sequence[Any], commit: Commit
     ) -> list[Any]:
         """Replace each `PreconditionFailed` in `results`, which are the results of `writes`.
 
         If a sample with this id is stored, return its header, or `Conflict` if its content differs. If it has expired,
-        replace it with `write_again`, and return the result of this write. One read gets all stored headers.
+        replace it with `commit`, and return the result of this write. One read gets all stored headers.
         """
         resolved = list(results)
         existing = [index for index, result in enumerate(results) if isinstance(result, PreconditionFailed)]
@@ -45,7 +45,7 @@ class RepeatedSamples:
             expired = [index for index in existing if resolved[index] is None]
             if expired:
                 replaced = await self._replace_expired(
-                    [samples[index] for index in expired], [writes[index] for index in expired], write_again
+                    [samples[index] for index in expired], [writes[index] for index in expired], commit
                 )
                 for index, result in zip(expired, replaced, strict=True):
                     resolved[index] = result
@@ -67,9 +67,7 @@ class RepeatedSamples:
         now = await self._firestore.estimated_now()
         return {sample_id: header for sample_id, header in headers.items() if not has_expired(header.expire_at, now)}
 
-    async def _replace_expired(
-        self, samples: Sequence[Sample], writes: Sequence[Write], write_again: WriteHeaders
-    ) -> list[Any]:
+    async def _replace_expired(self, samples: Sequence[Sample], writes: Sequence[Write], commit: Commit) -> list[Any]:
         """Write headers in the place of expired headers, which Firestore may have deleted since.
 
         A header that another request has stored in the meantime is not replaced.
@@ -78,7 +76,7 @@ class RepeatedSamples:
         stored, now = await self._firestore.batch_get(paths, mask=("expire_at",)), await self._firestore.estimated_now()
         for path, write in zip(paths, writes, strict=True):
             replace_if_expired(write, stored.get(path), now)
-        results = await write_again(samples, writes)
+        results = await commit(samples, writes)
         changed = Unavailable(
             "a sample with this idempotency key was stored at the same time, or the upload of this sample was "
             "interrupted; send this sample again"

@@ -16,7 +16,7 @@ async def test_a_sample_whose_upload_was_swept_is_not_stored(
 ) -> None:
     """The process was suspended before it stored the header, so the chunks do not exist. The client sends it again."""
     earlier = (await api.submit(SMALL, "earlier")).id if is_correction else None
-    before(monkeypatch, api.receiver, "_write_headers", lambda *_: api.uploads.sweep(timedelta(0)))
+    before(monkeypatch, api.receiver, "_store", lambda *_: api.uploads.sweep(timedelta(0)))
 
     with pytest.raises(Unavailable):
         await api.submit(LARGE, supersedes=earlier)
@@ -37,7 +37,7 @@ async def test_a_header_is_not_stored_after_the_removal_of_its_chunks_was_interr
             with pytest.raises(Unavailable):
                 await api.uploads.sweep(timedelta(0))
 
-    before(monkeypatch, api.receiver, "_write_headers", interrupt)
+    before(monkeypatch, api.receiver, "_store", interrupt)
 
     with pytest.raises(Unavailable, match="interrupted"):
         await api.submit(LARGE)

@@ -26,7 +26,7 @@ async def test_a_sample_that_is_deleted_during_its_upload_is_stored_again(
 ) -> None:
     """The deletion of the earlier sample removes the chunks of this sample only."""
     first = await api.submit(LARGE)
-    before(monkeypatch, api.receiver, "_write_headers", lambda *_: api.delete(first))
+    before(monkeypatch, api.receiver, "_store", lambda *_: api.delete(first))
 
     again = await api.submit(LARGE)
 
