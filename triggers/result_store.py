@@ -205,7 +205,7 @@ class ResultStore:
         return write
 
     async def _try_write(self, writes: Sequence[Write], submitter: str) -> bool:
-        """Write once, all documents together; return False if a precondition failed."""
+        """Write all documents together, in one attempt. Return False if a precondition fails."""
         try:
             if len(writes) == 1:
                 await self._writer.write(writes[0], submitter)

@@ -93,7 +93,7 @@ class SeriesListing:
 class _Latest:
     """The latest results of groups. One query reads the latest results of several groups, if possible.
 
-    Such a query has a limit of as many results as groups. If the groups have results at about the same rate, the query
+    The limit of such a query is the number of groups. If the groups have results at about the same rate, the query
     finds the latest results of two thirds of the groups. The next queries read the other groups. If few groups have
     most of the results, a query with a limit of one document reads each remaining group.
     """

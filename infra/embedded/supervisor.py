@@ -187,7 +187,7 @@ class Supervisor:
     def _replace_scratch_folder(self) -> None:
         """If the scratch folder was deleted, create it and restart all processes: their sockets were in it.
 
-        With the default `RemoveIPC=yes`, systemd deletes the files of a user in /dev/shm at the end of a login.
+        With the default `RemoveIPC=yes`, systemd deletes the files of a user in /dev/shm when the user logs out.
         """
         folder = self._stack.scratch_folder
         if folder is None or is_private(folder):

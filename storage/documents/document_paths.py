@@ -117,7 +117,7 @@ def archived_day(submitter: str, day: date) -> str:
 
 
 def archived_series_day(submitter: str, day: date, labels_term: str) -> str:
-    """Return the path of the archived hourly statistics of the results of a day with exactly the given labels.
+    """Return the path of the archived hourly statistics of a day, for the results with exactly the given labels.
 
     Paths of earlier days sort first. `labels_term` is the index term of the labels. It is empty without labels.
     """

@@ -37,9 +37,10 @@ class FirestoreUnavailable(Unavailable):
 
 
 class FirestoreError(Exception):
-    """Firestore rejected a request or a write. `status` is the status code, and the text is for the log.
+    """Firestore rejected a request or a write.
 
-    `reason` is the status, with the message if clients may see it.
+    `status` is the status code. `reason` is the status, with the message of Firestore if clients may see it. The text
+    of the exception is for the log.
     """
 
     def __init__(self, status: grpc.StatusCode, message: str) -> None:

@@ -26,5 +26,5 @@ class Credentials:
             text = str(await token if inspect.isawaitable(token) else token).strip()
             headers = {"authorization": f"Bearer {text}", **self._named}
         if not all(isinstance(value, str) and value.isprintable() for value in headers.values()):
-            raise Unauthenticated("expected an API key, a token and a submitter of printable characters only")
+            raise Unauthenticated("expected only printable characters in the API key, the token and the submitter")
         return headers

@@ -38,8 +38,8 @@ _CODES = {
     ProblemCode.INVALID_TIME_STAMP: "The text is not a date and time.",
     ProblemCode.NO_UTC_OFFSET: "The time stamp has no UTC offset.",
     ProblemCode.INVALID_LABEL: (
-        "A label has an invalid name or value, or there are too many labels. A value has 1 to 64 printable characters, "
-        "and zero-width joiners only between them, as in emoji."
+        "A label has an invalid name or value, or there are too many labels. A value has 1 to 64 printable characters. "
+        "Zero-width joiners may occur between them, as in emoji."
     ),
     ProblemCode.INCOMPLETE: "The stored bytes differ from the submitted bytes.",
     ProblemCode.NOT_COMPUTABLE: "The function failed to compute the result. The sample is not the cause.",

@@ -126,4 +126,4 @@ def _check_failed_attempts_document(trigger: Trigger, pattern: Pattern) -> None:
         expected = "expected the path of a document, with names of the path pattern in braces"
         raise ValueError(f"failed_attempts_document {template!r}: {expected}")
     if pattern.group(path) is not None:
-        raise ValueError(f"failed_attempts_document {template!r}: the trigger selects this document")
+        raise ValueError(f"failed_attempts_document {template!r}: expected a document that the trigger does not select")

@@ -35,7 +35,7 @@ VALID = {
         ({"failed_attempts_document": "attempts/{team}"}, "names of the path pattern"),
         ({"failed_attempts_document": "attempts/{"}, "names of the path pattern"),
         ({"failed_attempts_document": "users/{user}/attempts"}, "path of a document"),
-        ({"failed_attempts_document": "users/{user}"}, "the trigger selects this document"),
+        ({"failed_attempts_document": "users/{user}"}, "expected a document that the trigger does not select"),
         ({"fault_injection": {"duplicate_probability": 1.5}}, "duplicate_probability"),
     ],
 )

@@ -143,7 +143,7 @@ class Checkpointer:
         self._thread.start()
 
     def report_changed_rows(self, total: int) -> None:
-        """Start a checkpoint if enough rows have changed. `total` is the number since the file was opened."""
+        """Start a checkpoint if enough rows have changed. `total` counts them since the file was opened."""
         if total - self._checkpointed_rows >= MIN_CHANGED_ROWS:
             self._checkpointed_rows = total
             self._due.set()
