@@ -86,9 +86,9 @@ class _Handling:
         return caller
 
     async def _respond(self, request: Request, caller: Caller, budget: SubmitterBudget) -> Response:
-        cost, held = budget.cost(self._cost)
-        await cost.take(held)
+        cost_budget, units = budget.cost(self._cost)
+        await cost_budget.take(units)
         try:
             return await self._handler(request, caller)
         finally:
-            cost.give_back(held)
+            cost_budget.give_back(units)
