@@ -21,14 +21,14 @@ from graphql_api.auth.key_manager import KeyManager
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.sessions import SessionStore
 from graphql_api.budgets.budgets import Budgets
-from graphql_api.endpoints.cross_origin import cross_origin_middleware
 from graphql_api.endpoints.endpoint import public
-from graphql_api.endpoints.exception_handlers import ErrorResponder
 from graphql_api.endpoints.health import HealthEndpoints
 from graphql_api.endpoints.metrics import metrics_endpoint, sample_process
+from graphql_api.endpoints.middleware.cross_origin import cross_origin_middleware
+from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
+from graphql_api.endpoints.middleware.request_recorder import RequestRecorder
 from graphql_api.endpoints.protected_resource import challenges, protected_resource_endpoint
 from graphql_api.endpoints.provider_sign_in import ProviderSignInEndpoints
-from graphql_api.endpoints.request_recorder import RequestRecorder
 from graphql_api.endpoints.results import ResultEndpoints
 from graphql_api.endpoints.samples import SampleEndpoints
 from graphql_api.endpoints.sessions import SessionEndpoints

@@ -9,7 +9,7 @@ import pytest
 
 from tests.load.untraced import Loader
 
-TRACED = ("storage/firestore/writes/group_commit_writer.py", "graphql_api/endpoints/request_recorder.py")
+TRACED = ("storage/firestore/writes/group_commit_writer.py", "graphql_api/endpoints/middleware/request_recorder.py")
 
 
 def names(code: CodeType) -> Iterator[str]:

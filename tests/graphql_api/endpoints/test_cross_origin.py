@@ -8,7 +8,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
-from graphql_api.endpoints.cross_origin import EXPOSED_HEADERS
+from graphql_api.endpoints.middleware.cross_origin import EXPOSED_HEADERS
 from tests.stack import Stack
 
 ALLOWED = "https://lab.example:8443"

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from graphql_api.budgets import loop_turns
 from graphql_api.budgets.budgets import Budgets
-from graphql_api.endpoints.request_recorder import RequestRecorder
+from graphql_api.endpoints.middleware.request_recorder import RequestRecorder
 from graphql_api.limits import Limits
 
 

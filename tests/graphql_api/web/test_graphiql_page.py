@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from graphql_api.budgets.budgets import Budgets
-from graphql_api.endpoints.request_recorder import RequestRecorder
+from graphql_api.endpoints.middleware.request_recorder import RequestRecorder
 from graphql_api.limits import Limits
 from graphql_api.web.pages import GRAPHIQL_FOLDER, graphiql_page
 from graphql_api.web.web_page import WebPage
