@@ -10,6 +10,8 @@ import re
 from calendar import monthrange
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
+import orjson
+
 from storage.documents.problems import ProblemCode, echo
 
 MAX_TIME_STAMP_CHARACTERS = 64
@@ -63,8 +65,15 @@ def parse(text: str, default_time_zone: tzinfo | None = None) -> datetime:
 
 def to_text(instant: datetime) -> str:
     """Return `instant` in UTC in the format of RFC 3339, without trailing zeros in the fraction of a second."""
-    text = instant.astimezone(UTC).isoformat().removesuffix("+00:00")
+    # Four times as fast as `isoformat`.
+    quoted = orjson.dumps(instant.astimezone(UTC), default=_plain, option=orjson.OPT_UTC_Z)
+    text = quoted[1:-2].decode()
     return (text.rstrip("0") if "." in text else text) + "Z"
+
+
+def _plain(instant: datetime) -> datetime:
+    """Return an instant of a subclass, such as those of Google's client libraries, as an instant that orjson writes."""
+    return datetime.combine(instant.date(), instant.timetz())
 
 
 def _zone(match: re.Match[str], text: str) -> tzinfo | None:

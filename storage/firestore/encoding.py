@@ -112,7 +112,7 @@ def is_expired(document: Document, now: datetime) -> bool:
 
 def to_datetime(timestamp: Any) -> datetime:
     """Return a protobuf `Timestamp` as a time in UTC, truncated to microseconds."""
-    return _EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1_000)
+    return _EPOCH + timedelta(0, timestamp.seconds, timestamp.nanos // 1_000)
 
 
 def _fill(message: Value, value: object) -> None:

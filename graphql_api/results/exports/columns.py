@@ -6,19 +6,23 @@ instead of 71 to 83 µs with a parsed message for each value (busy machine).
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from graphql_api.budgets.loop_turns import LoopTurn
 from storage.documents import STATISTICS, Histogram, document_paths
-from storage.firestore.encoding import from_value, to_datetime
+from storage.firestore.encoding import from_value, to_datetime, to_value
 from storage.firestore.messages import Value
 from storage.firestore.reads.page_messages import column
 
 Batch = dict[str, list[Any]]
 """The values of some results by column, in the order of `COLUMNS`. All lists have the same length."""
 
-_Stored = Sequence[bytes | None]
-"""The encoded values of a field."""
+_Stored = Sequence[bytes]
+"""The encoded values of a field. The value of a result without the field is empty."""
+
+_NONE = (b"", to_value(None).SerializeToString())
+"""The encoded values that are None in a column."""
 
 COLUMNS = ("id", "timestamp", *STATISTICS, "computed_at", "statistics_version", "labels", "missing_count")
 HISTOGRAMS = frozenset(name for name, statistic in STATISTICS.items() if statistic.value_type is Histogram)
@@ -32,12 +36,15 @@ FLAT_COLUMNS = tuple(name for name in COLUMNS if name not in HISTOGRAMS)
 
 
 async def batch_of(documents: Sequence[Any], turn: LoopTurn) -> Batch:
-    """Return the values of results, which are documents with encoded values, by column. Pause between the columns."""
-    results = [document.fields for document in documents]
+    """Return the values of results by column. Pause between the columns.
+
+    The results are one or more documents with encoded values.
+    """
     batch: Batch = {"id": [document_paths.id_of(document.name) for document in documents]}
-    for name, convert in _CONVERSIONS.items():
-        batch[name] = convert([fields.get(name) for fields in results])
+    results = [_stored_values(document.fields) for document in documents]
+    for (name, convert), stored in zip(_CONVERSIONS.items(), zip(*results, strict=True), strict=True):
         await turn.pause()
+        batch[name] = convert(stored)
     return batch
 
 
@@ -70,23 +77,25 @@ def _histogram(members: Any) -> object:
 
 
 def _labels(stored: _Stored) -> list[Any]:
+    different = list(set(stored))  # many results have the same labels
     found = [
-        {name: each.fields[name].string_value for name in sorted(each.fields)} for each in column(stored).map_value
+        {name: each.fields[name].string_value for name in sorted(each.fields)} for each in column(different).map_value
     ]
-    return [{} if each is None else each for each in _in_place(stored, found)]
+    converted = dict(zip(different, _in_place(different, found), strict=True))
+    return [{} if converted[each] is None else converted[each] for each in stored]
 
 
 def _in_place(stored: _Stored, values: Sequence[Any]) -> list[Any]:
-    """Return `values` in the places of the stored values that are not None.
+    """Return `values` in the places of the stored values that are not empty or null, and None in the other places.
 
     If there are too few `values`, convert each stored value. A damaged result is therefore exported as it is stored.
     """
     if len(values) == len(stored):
         return list(values)
-    if len(values) < len(stored) - stored.count(None):
-        return [None if each is None else from_value(Value.FromString(each)) for each in stored]
+    if len(values) < len(stored) - sum(map(stored.count, _NONE)):
+        return [None if each in _NONE else from_value(Value.FromString(each)) for each in stored]
     remaining = iter(values)
-    return [None if each is None else next(remaining) for each in stored]
+    return [None if each in _NONE else next(remaining) for each in stored]
 
 
 def _conversion(name: str) -> Callable[[_Stored], list[Any]]:
@@ -102,4 +111,10 @@ def _conversion(name: str) -> Callable[[_Stored], list[Any]]:
 
 
 _CONVERSIONS: Mapping[str, Callable[[_Stored], list[Any]]] = {name: _conversion(name) for name in COLUMNS[1:]}
-"""The function that converts the protocol values of each column. A result without the field has the value None."""
+"""The function that converts the encoded values of each column."""
+
+_stored_values = itemgetter(*_CONVERSIONS)
+"""Returns the encoded values of one result, in two thirds of the time of a look-up for each column.
+
+A map of protobuf returns empty bytes for a field that it lacks.
+"""

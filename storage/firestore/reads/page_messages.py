@@ -63,9 +63,9 @@ EncodedPage: Any = _EncodedPage.pb()
 _column: Any = _Column.pb()
 
 
-def column(values: Sequence[bytes | None]) -> Any:
-    """Return the values of a field as a list for each type. None and the values of other types are left out.
+def column(values: Sequence[bytes]) -> Any:
+    """Return the values of a field as a list for each type. Empty bytes and values of other types are left out.
 
     In a map, `array_value.values` has a list of doubles and a list of integers.
     """
-    return _column.FromString(b"".join([value for value in values if value is not None]))
+    return _column.FromString(b"".join(values))

@@ -40,7 +40,7 @@ def value(column: str) -> st.SearchStrategy[Any]:
 def results(damage: st.SearchStrategy[Any]) -> st.SearchStrategy[list[dict[str, Any]]]:
     """Return lists of the fields of results. Each field can be missing."""
     fields = {name: value(name) | damage for name in COLUMNS[1:]}
-    return st.lists(st.fixed_dictionaries({}, optional=fields), max_size=4)
+    return st.lists(st.fixed_dictionaries({}, optional=fields), min_size=1, max_size=4)
 
 
 def page(stored: list[dict[str, Any]]) -> Any:
@@ -89,3 +89,9 @@ async def test_a_histogram_with_other_values_is_exported_as_it_is_stored() -> No
     histogram = {"edges": [0.0, 1, "two"], "counts": [3, 4]}
 
     await check([{"histogram": histogram}, {"histogram": {"edges": [0.0, 1.0], "counts": [5]}}, {}])
+
+
+async def test_results_can_share_their_labels() -> None:
+    shared = {"sensor": "a", "site": "b"}
+
+    await check([{"labels": shared}, {}, {"labels": {"sensor": "a"}}, {"labels": shared}, {"labels": {}}])
