@@ -30,6 +30,7 @@ from graphql_api.endpoints.middleware.request_recorder import RequestRecorder
 from graphql_api.endpoints.protected_resource import challenges, protected_resource_endpoint
 from graphql_api.endpoints.provider_sign_in import ProviderSignInEndpoints
 from graphql_api.endpoints.results import ResultEndpoints
+from graphql_api.endpoints.sample_result import sample_result_endpoint
 from graphql_api.endpoints.samples import SampleEndpoints
 from graphql_api.endpoints.sessions import SessionEndpoints
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings
@@ -104,6 +105,7 @@ def create_app(settings: Settings) -> Starlette:
         *SessionEndpoints(services).endpoints,
         *SampleEndpoints(services, settings.max_request_bytes).endpoints,
         *ResultEndpoints(services).endpoints,
+        sample_result_endpoint(services),
     ]
     routes = [endpoint.route for endpoint in endpoints]
     app = Starlette(

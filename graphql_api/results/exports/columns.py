@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from graphql_api.budgets.loop_turns import LoopTurn
-from storage.documents import STATISTICS, Histogram, document_paths
+from storage.documents import STATISTICS, Histogram, Result, document_paths, timestamps
 from storage.firestore.encoding import from_value, to_datetime, to_value
 from storage.firestore.messages import Value
 from storage.firestore.reads.page_messages import column
@@ -46,6 +46,22 @@ async def batch_of(documents: Sequence[Any], turn: LoopTurn) -> Batch:
         await turn.pause()
         batch[name] = convert(stored)
     return batch
+
+
+def row_of(result: Result) -> dict[str, Any]:
+    """Return the values of one computed result by column, as in a line of NDJSON."""
+    assert result.statistics is not None
+    assert result.timestamp is not None
+    assert result.computed_at is not None
+    return {
+        "id": result.sample_id,
+        "timestamp": timestamps.to_text(result.timestamp),
+        **result.statistics.fields(),
+        "computed_at": timestamps.to_text(result.computed_at),
+        "statistics_version": result.statistics_version,
+        "labels": dict(sorted(result.labels.items())),
+        "missing_count": result.missing_count,
+    }
 
 
 def _times(stored: _Stored) -> list[Any]:
