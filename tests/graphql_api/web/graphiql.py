@@ -11,9 +11,9 @@ PLAY = ".graphiql-execute-button"
 class GraphiQL(Browser):
     """The page with its controls and displayed data."""
 
-    def open(self, stack: Stack) -> None:
+    def open(self, stack: Stack, key: str | None = None) -> None:
         """Sign in, navigate to the page and wait until it is usable."""
-        self.sign_in(stack)
+        self.sign_in(stack, key)
         self.go_to(f"{stack.url}/graphql")
         self.wait_until_usable()
 

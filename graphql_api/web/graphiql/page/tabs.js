@@ -1,9 +1,10 @@
-// The default tabs. A tab has the name of its operation.
+// The default tabs. A tab has the name of its operation. Their times are of today, like those of most stored results.
 
 const SUBMIT = `# To submit a sample, press play (or Ctrl-Enter).
 #
-# The variables below contain fixture/sample.json.
-# Replace it with a sample of your own.
+# The variables below contain the values of
+# fixture/sample.json with the current time. Replace them
+# with a sample of your own.
 # The state is PENDING (the result follows) or REJECTED,
 # with all problems of the sample.
 #
@@ -213,34 +214,37 @@ query OneSample($id: ID!) {
 }
 `;
 
-const MANY = `{
+const DAY = 86_400_000;
+const time = (milliseconds) => new Date(milliseconds).toISOString().replace(/\.\d+Z$/, 'Z');
+
+const many = (now) => `{
   "samples": [
-    { "time_stamp": "2019-05-01T06:00:00-04:00", "data": [1, 2, 3] },
-    { "time_stamp": "2019-05-01T06:01:00-04:00", "data": [0.5] },
-    { "time_stamp": "2019-05-01T06:02:00", "data": [1, true] }
+    { "time_stamp": "${time(now - 120_000)}", "data": [1, 2, 3] },
+    { "time_stamp": "${time(now - 60_000)}", "data": [0.5] },
+    { "time_stamp": "${time(now).replace('Z', '')}", "data": [1, true] }
   ]
 }`;
 
-const RANGES = `{
+/** The ranges contain the example of `make run`, and most other results of the last week. */
+const ranges = (now) => `{
   "filter": {
-    "timestamp": { "gte": "2019-05-01T00:00:00Z", "lt": "2019-05-02T00:00:00Z" },
-    "mean": { "gte": 0, "lte": 10 }
+    "timestamp": { "gte": "${time(now - 7 * DAY)}", "lt": "${time(now + DAY)}" },
+    "mean": { "gte": 0 }
   }
 }`;
 
-const LABELS = `{
-  "filter": {},
-  "groupBy": ["source"]
-}`;
+/** Returns the text of a sample with another time, and with a label that filters can leave out. */
+const current = (sample, now) =>
+  sample.trim().replace(/"time_stamp": *"[^"]*"/, `"time_stamp": "${time(now)}", "labels": {"source": "example"}`);
 
 /** `sample` is the text of a sample. The editor displays it with the line breaks of its file. */
-export const tabs = (sample) => [
+export const tabs = (sample, now = Date.now()) => [
   { query: LATEST, variables: '{\n  "filter": {}\n}' },
-  { query: SUBMIT, variables: `{\n  "sample": ${sample.trim()}\n}` },
-  { query: SUBMIT_MANY, variables: MANY },
-  { query: RANGE, variables: RANGES },
+  { query: SUBMIT, variables: `{\n  "sample": ${current(sample, now)}\n}` },
+  { query: SUBMIT_MANY, variables: many(now) },
+  { query: RANGE, variables: ranges(now) },
   { query: SUMMARY, variables: '{\n  "filter": {}\n}' },
-  { query: BY_LABEL, variables: LABELS },
+  { query: BY_LABEL, variables: '{\n  "filter": {},\n  "groupBy": ["source"]\n}' },
   { query: WATCH, variables: '{\n  "filter": {},\n  "after": null\n}' },
   { query: ONE, variables: '{\n  "id": ""\n}' },
 ];
