@@ -10,7 +10,7 @@ import { runQuery, ServerError } from './server.ts';
 import { typicalRange } from './time_range.ts';
 import type { Bucket, ResultFilter } from './types.ts';
 
-const MAX_BUCKETS = 2_500; // of all lines, so that the response is small; 50 sensors then have hours of two days
+const MAX_BUCKETS = 10_000; // of all lines, so that the response has at most 2 MB; 50 sensors then have hours of eight days
 const MAX_LINE_BUCKETS = 800; // more would be closer than pixels
 const LENGTHS = { MINUTE: 60, FIVE_MINUTES: 300, HOUR: 3_600, DAY: 86_400 } as const;
 const NAMES = { MINUTE: 'minute', FIVE_MINUTES: 'five minutes', HOUR: 'hour', DAY: 'day' } as const;
@@ -30,6 +30,7 @@ interface Subject {
   filter: ResultFilter;
   labelName: string;
   lines: number;
+  results: number;
   first: number; // the earliest time stamp in seconds
   last: number;
 }
@@ -51,31 +52,36 @@ async function read(signal: AbortSignal): Promise<Overview | null> {
   const [first, last] = [earliest, latest].map(({ edges }) => edges[0] && Date.parse(edges[0].node.timestamp) / 1e3);
   if (first === undefined || last === undefined) return null;
   const lines = 1 + (knownLabels.peek().find(({ name }) => name === label)?.values.length ?? 0);
-  const subject = { filter: current, labelName: label, lines, first, last };
-  if (total.peek() >= MAX_READ_RESULTS) return request(subject, 'HOUR', signal);
+  const subject = { filter: current, labelName: label, lines, results: total.peek(), first, last };
+  return readFrom(subject, total.peek() >= MAX_READ_RESULTS ? 'HOUR' : 'MINUTE', signal);
+}
+
+/** Requests buckets of at least the length `min`, and longer ones if the server refuses the shortest ones. */
+async function readFrom(subject: Subject, min: Length, signal: AbortSignal): Promise<Overview> {
   try {
-    return await request(subject, 'MINUTE', signal);
+    return await request(subject, min, signal);
   } catch (error) {
+    const length = shortest(subject, subject.last - subject.first, min);
     // Without rollups, longer buckets read the same results, and are refused too.
     const helpsIfLonger = error instanceof ServerError && error.code === 'OPERATION_TOO_COMPLEX' && hasRollups.peek();
-    if (!helpsIfLonger) throw error;
-    return request(subject, 'HOUR', signal);
+    if (!helpsIfLonger || length === 'DAY') throw error;
+    return readFrom(subject, length === 'HOUR' ? 'DAY' : 'HOUR', signal);
   }
 }
 
 async function request(subject: Subject, min: Length, signal: AbortSignal): Promise<Overview> {
-  const { filter: current, labelName: label, lines, first, last } = subject;
+  const { filter: current, labelName: label, first, last } = subject;
   const of = (length: Length, seconds: number, buckets: Bucket[]): Overview => {
-    const isLong = length !== shortest(seconds, lines, 'MINUTE');
+    const isLong = length !== shortest(subject, seconds, 'MINUTE');
     return { seconds: LENGTHS[length], name: NAMES[length], isLong, labelName: label, buckets };
   };
-  const length = shortest(last - first, lines, min);
+  const length = shortest(subject, last - first, min);
   const buckets = await readBuckets(length, current, label, signal);
   if (length !== 'DAY') return of(length, last - first, buckets);
   // Far outliers can make the range longer than that of the other results.
   const range = typicalRange(buckets.map(({ start }) => Date.parse(start) / 1e3), buckets.map((bucket) => bucket.results));
   const seconds = range && range.last - range.first + LENGTHS.DAY;
-  const better = seconds && shortest(seconds, lines, min);
+  const better = seconds && shortest(subject, seconds, min);
   if (!range || !better || better === 'DAY') return of('DAY', seconds ?? last - first, buckets);
   const bounds = {
     gte: iso(Math.max(range.first, first)),
@@ -93,10 +99,15 @@ async function readBuckets(bucket: Length, filter: ResultFilter, label: string, 
 }
 
 /** Returns the shortest length, of at least `min`, with which a range has few enough buckets. */
-function shortest(seconds: number, lines: number, min: Length): Length {
+function shortest({ lines, results }: Subject, seconds: number, min: Length): Length {
+  const fits = (length: Length) => {
+    const buckets = seconds / LENGTHS[length];
+    // A short bucket has at least one result. Longer ones can have expired results only, which are not counted.
+    const all = LENGTHS[length] < LENGTHS.HOUR ? Math.min(buckets * lines, results) : buckets * lines;
+    return buckets <= MAX_LINE_BUCKETS && all <= MAX_BUCKETS;
+  };
   const names = Object.keys(LENGTHS) as Length[];
-  const max = Math.min(MAX_LINE_BUCKETS, MAX_BUCKETS / lines);
-  return names.find((name) => LENGTHS[name] >= LENGTHS[min] && seconds / LENGTHS[name] <= max) ?? 'DAY';
+  return names.find((name) => LENGTHS[name] >= LENGTHS[min] && fits(name)) ?? 'DAY';
 }
 
 const iso = (seconds: number): string => new Date(seconds * 1e3).toISOString();

@@ -1,7 +1,7 @@
 import { signal, useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import { bounds, setBounds } from '../filter.ts';
-import { integer, number, plural, sentence, shortTime } from '../format.ts';
+import { integer, number, plural, shortTime } from '../format.ts';
 import { labelName } from '../labels.ts';
 import { isPart, overview, overviewFault } from '../overview.ts';
 import { Plot } from '../plot.ts';
@@ -113,6 +113,7 @@ function Shown({ hasBuckets }: { hasBuckets: boolean }) {
       <p>
         {points}: the newest results. The line shows all {integer(total.value)} results: mean and standard deviation per {overview.value?.name}.
         {overview.value?.isLong && ' Shorter buckets would take too long to compute.'}
+        {overview.value?.name !== 'minute' && ' To see more detail, drag over a range of time, or click a mean.'}
       </p>
     );
   }
@@ -126,7 +127,7 @@ function Shown({ hasBuckets }: { hasBuckets: boolean }) {
 /** Why the plot shows a part of the results only. */
 function partHint(): string {
   if (axis.value === 'computedAt') return 'To see the means of all results, select the axis Time stamp.';
-  return overviewFault.value ? sentence(overviewFault.value) : `Loading the means of all ${integer(total.value)}…`;
+  return overviewFault.value ?? `Loading the means of all ${integer(total.value)}…`;
 }
 
 /** Selects a result, or filters by the time of a bucket. */
