@@ -282,7 +282,7 @@ def test_a_filter_that_the_server_refuses_is_reported(stack: Stack, dashboard: D
 
     dashboard.go_to(f"{stack.url}/?label.site={'x' * 65}&count.gte=2147483648")
 
-    dashboard.wait_for(lambda: "expected at most 64 characters" in (dashboard.text("[role=alert]") or ""))
+    dashboard.wait_for(lambda: "Expected at most 64 characters" in (dashboard.text("[role=alert]") or ""))
     assert dashboard.text(".results .empty") == "The results are not loaded."
     dashboard.open(stack, "/?count.gte=2147483648", key=key)
     dashboard.wait_for(lambda: dashboard.text(".results tbody tr"))

@@ -67,7 +67,7 @@ export function refreshed<T>({ subject, isNeeded, read }: Source<T>): Refreshed<
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
       if (current.signal.aborted) return;
-      fault.value = error.message;
+      fault.value = error.refusal;
       isTemporary = !error.isFinal;
     } finally {
       if (reading === current) reading = null;

@@ -72,7 +72,7 @@ export async function loadOlder(): Promise<void> {
     });
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
-    fault.value = error.message;
+    fault.value = error.refusal;
   }
 }
 
@@ -178,7 +178,7 @@ function open(filter: ResultFilter): void {
     },
     onRefused: (error: ServerError) => {
       if (error.isAboutSession) refusal.value = error.refusal;
-      else fault.value = error.message;
+      else fault.value = error.refusal;
     },
   };
   void streamResults(handlers, filter, stop);

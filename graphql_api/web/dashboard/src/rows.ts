@@ -68,7 +68,7 @@ async function read(): Promise<void> {
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
     if (opened !== view) return;
-    fault.value = error.message;
+    fault.value = error.refusal;
     hasFailed = !error.isFinal;
     if (hasFailed) timer ??= setTimeout(() => void read(), RETRY_MILLISECONDS);
   }

@@ -64,7 +64,7 @@ async function read(): Promise<void> {
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
     if (opened !== view) return;
-    if (error.isFinal) fault.value = error.message;
+    if (error.isFinal) fault.value = error.refusal;
     else retryTimer = setTimeout(() => opened === view && void read(), RETRY_MILLISECONDS);
   }
 }

@@ -1,5 +1,5 @@
 // The summary of all matching results. The server computes it from rollups, or else from each result.
-import { columnNumber, integer, number, plural, sentence, shortTime, time } from '../format.ts';
+import { columnNumber, integer, number, plural, shortTime, time } from '../format.ts';
 import { labelName } from '../labels.ts';
 import { total } from '../results.ts';
 import { selectedId } from '../selection.ts';
@@ -44,7 +44,7 @@ export function SummaryTable() {
         </div>
       )}
       <p class="hint">
-        {summaryFault.value ? sentence(summaryFault.value) : summary.value ? describe(summary.value) : !isOnRequest.value && 'Summarizing…'}
+        {summaryFault.value ?? (summary.value ? describe(summary.value) : !isOnRequest.value && 'Summarizing…')}
       </p>
       {hasTooManyValues.value && <p class="hint">The label {labelName.value} has too many values for statistics of each value.</p>}
       {isOnRequest.value && (
