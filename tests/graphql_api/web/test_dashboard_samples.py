@@ -89,7 +89,8 @@ def test_a_sample_that_is_deleted_elsewhere_meanwhile_needs_no_answer(stack: Sta
 
     stack.graphql(DELETE, {"ids": [gone]}, key=key)
 
-    dashboard.wait_for(lambda: dashboard.text(".sample .empty") == "No sample has this id. It may have been deleted.")
+    gone_text = r"This sample was deleted at \S+ \S+ UTC\. No reason was given\."
+    dashboard.wait_for(lambda: re.fullmatch(gone_text, dashboard.text(".sample .empty") or ""))
     assert dashboard.text("dialog") is None
     assert dashboard.results() == []
 
@@ -224,7 +225,7 @@ def test_a_sample_is_found_by_its_id(stack: Stack, dashboard: Dashboard) -> None
     dashboard.wait_for(lambda: f"Id {wanted}" in (dashboard.text(".sample .facts") or ""))
     for unknown in ("no/such id", wanted[:8]):
         dashboard.write(".find input", f"{unknown}{Keys.ENTER}")
-        dashboard.wait_for(lambda: "No sample has this id." in (dashboard.text(".sample .empty") or ""))
+        dashboard.wait_for(lambda: dashboard.text(".sample .empty") == "No sample has this id. It may have expired.")
         dashboard.press(".sample .card-head button", "Show the newest")
         dashboard.wait_for(lambda: f"Id {newest}" in (dashboard.text(".sample .facts") or ""))
 

@@ -1,12 +1,13 @@
 // The sample that is displayed in detail: the selected sample, or the newest sample if none is selected.
-import { computed, effect, signal } from '@preact/signals';
+import { batch, computed, effect, signal } from '@preact/signals';
 import { showsResults } from './filter.ts';
+import deletedQuery from './operations/deleted.graphql';
 import { sampleQuery } from './queries.ts';
 import { connection, results } from './results.ts';
 import { samples } from './samples.ts';
 import { runQuery, ServerError } from './server.ts';
 import { session } from './session.ts';
-import type { Sample, SampleState } from './types.ts';
+import type { DeletedSample, Sample, SampleState } from './types.ts';
 
 const MIN_RELOAD_MILLISECONDS = 1_000;
 const UNFINISHED_MILLISECONDS = 2_000;
@@ -18,8 +19,10 @@ export const displayedId = computed(() => selectedId.value ?? (showsResults.valu
 /** Changes when the displayed sample gets its first result or a new result. */
 const computedAt = computed(() => results.value.find(({ id }) => id === displayedId.value)?.computedAt);
 export const sample = signal<Sample | null>(null);
-/** Whether the displayed sample does not exist any more. */
-export const isDeleted = signal(false);
+/** Whether the displayed sample does not exist. */
+export const isMissing = signal(false);
+/** The record of the displayed sample if it was deleted. */
+export const deletion = signal<DeletedSample | null>(null);
 export const fault = signal<string | null>(null);
 
 let retryTimer: ReturnType<typeof setTimeout> | undefined;
@@ -67,11 +70,15 @@ async function load(id: string): Promise<void> {
     return current < finishedLoad;
   };
   try {
-    const response = await runQuery<{ sample: Sample | null }>(sampleQuery, { id });
+    const { sample: found } = await runQuery<{ sample: Sample | null }>(sampleQuery, { id });
+    const record = found ? null : await runQuery<{ deletedSample: DeletedSample | null }>(deletedQuery, { id });
     if (isLate() || (displayedId.peek() !== id && selectedId.peek() !== null)) return;
-    sample.value = response.sample;
-    isDeleted.value = response.sample === null;
-    fault.value = null;
+    batch(() => {
+      sample.value = found;
+      isMissing.value = found === null;
+      deletion.value = record?.deletedSample ?? null;
+      fault.value = null;
+    });
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
     if (isLate() || displayedId.peek() !== id) return;

@@ -32,6 +32,12 @@ export interface ResultEdge {
   node: Result;
 }
 
+/** The record of a deleted sample. The reason can be empty. */
+export interface DeletedSample {
+  deletedAt: string;
+  reason: string;
+}
+
 export interface Removal {
   id: string;
   removedAt: string;

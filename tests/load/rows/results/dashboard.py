@@ -33,8 +33,8 @@ FIRST_LOAD: dict[str, list[dict[str, Any]]] = {
     "sample": [{"id": ""}],
 }
 """The variables of each request, by operation, in the order of the requests. The newest sample is displayed."""
-LATER = {"total", "removals", "watch"}
-"""The operations that the dashboard sends after an event, and the subscriptions."""
+LATER = {"deleted", "total", "removals", "watch"}
+"""The operations that the dashboard sends after an event or an input, and the subscriptions."""
 
 
 class _Load(NamedTuple):

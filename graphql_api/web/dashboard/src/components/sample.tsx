@@ -1,9 +1,9 @@
 import { useEffect, useRef } from 'preact/hooks';
 import { downloadSample } from '../downloads.ts';
-import { bytes, number, plural, shortId, time } from '../format.ts';
+import { bytes, number, plural, shortId, shortTime, time } from '../format.ts';
 import { graphiql } from '../graphiql.ts';
 import { sampleQuery } from '../queries.ts';
-import { fault, isDeleted, sample, selectedId } from '../selection.ts';
+import { deletion, fault, isMissing, sample, selectedId } from '../selection.ts';
 import { ServerError } from '../server.ts';
 import { inDetail } from '../statistics.ts';
 import type { ResultDetail, Sample } from '../types.ts';
@@ -35,9 +35,7 @@ export function SampleDetail() {
       {sample.value && <Detail sample={sample.value} />}
       {!sample.value && !fault.value && (
         <p class="empty">
-          {selectedId.value && isDeleted.value
-            ? 'No sample has this id. It may have been deleted.'
-            : 'The histogram and statistics of a sample appear here.'}
+          {selectedId.value && isMissing.value ? missing() : 'The histogram and statistics of a sample appear here.'}
         </p>
       )}
     </section>
@@ -60,6 +58,12 @@ function FindForm() {
       <button type="submit">Show</button>
     </form>
   );
+}
+
+function missing(): string {
+  if (deletion.value === null) return 'No sample has this id. It may have expired.';
+  const { deletedAt, reason } = deletion.value;
+  return `This sample was deleted at ${shortTime(deletedAt)} UTC. ${reason ? `Reason: ${reason}` : 'No reason was given.'}`;
 }
 
 const scrolling = () => (matchMedia('(prefers-reduced-motion: reduce)').matches ? 'instant' : 'smooth');
