@@ -165,6 +165,30 @@ def test_a_deviation_that_is_not_drawn_does_not_flatten_the_lines(stack: Stack, 
     assert min(heights[0]) - max(heights[1]) > 0.2
 
 
+def test_a_mean_that_is_far_from_the_others_does_not_flatten_the_lines(stack: Stack, dashboard: Dashboard) -> None:
+    """The page says that it is left out, and shows it if the user wants it."""
+    key = stack.new_key("far-mean-on-page")
+    ids = [submit(stack, key, minute, mean, sensor=f"s{mean}") for mean in (1, 2) for minute in MINUTES]
+    ids.append(submit(stack, key, 3, 1e308, sensor="s2"))
+    for sample_id in ids:
+        stack.wait_for(sample_id, key=key)
+    dashboard.resize(1400)
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: dashboard.text(".series-select"))
+    dashboard.write(".series-select select", "sensor")
+    dashboard.wait_for(lambda: dashboard.text(".chip") == "s1 s2")
+
+    def distance() -> float:
+        heights = [dashboard.painted(".plot canvas", like=f".chip:nth-child({chip}) .dot", axis="y") for chip in (1, 2)]
+        return min(heights[0]) - max(heights[1]) if all(heights) else 0
+
+    dashboard.wait_for(lambda: dashboard.text(".left-out") == "1 mean far from the others is left out. Show")
+    assert distance() > 0.2
+    dashboard.press(".left-out button")
+    dashboard.wait_for(lambda: dashboard.text(".left-out") == "1 mean far from the others is shown. Leave out")
+    dashboard.wait_for(lambda: distance() < 0.1)
+
+
 def test_ticks_of_close_values_are_different(stack: Stack, dashboard: Dashboard) -> None:
     """Six digits are too few for the pressure of the air in pascals, which changes by less than one."""
     key = stack.new_key("pressure-on-page")
@@ -192,9 +216,12 @@ def test_results_with_different_units_are_different_lines(stack: Stack, dashboar
     dashboard.wait_for(lambda: dashboard.text(".summary tbody th") == "A V")  # a mean of both has no meaning
     dashboard.write(".series-select select", "no label")
     dashboard.wait_for(lambda: dashboard.text(".chip") is None)
-    dashboard.open(stack, "/?label.unit=V", key=key)
+    dashboard.wait_for(lambda: "different units. Show only A, V" in (dashboard.text(".shown") or ""))
+    dashboard.press(".shown button", "V")
     dashboard.wait_for(lambda: len(dashboard.results()) == 1)
+    assert dashboard.address.endswith("/?label.unit=V")
     assert dashboard.text(".chip") is None
+    assert "Show only" not in (dashboard.text(".shown") or "")
 
 
 def summary(dashboard: Dashboard) -> str:

@@ -7,7 +7,7 @@ import overTimeQuery from './operations/overtime.graphql';
 import { MAX_READ_RESULTS, refreshed } from './refreshed.ts';
 import { hasOlder, isLoaded, results, total } from './results.ts';
 import { runQuery, ServerError } from './server.ts';
-import { typicalRange } from './time_range.ts';
+import { typicalRange } from './typical_range.ts';
 import type { Bucket, ResultFilter } from './types.ts';
 
 const MAX_BUCKETS = 10_000; // of all lines, so that the response has at most 2 MB; 50 sensors then have hours of eight days

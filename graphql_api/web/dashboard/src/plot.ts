@@ -4,10 +4,10 @@
 import uPlot from 'uplot';
 import { axisSize, timeLabels, withWidth } from './axes.ts';
 import { tick } from './format.ts';
-import { gaps, pointsOf, unit, type Axis, type Point } from './points.ts';
+import { gaps, pointsOf, typicalValues, unit, type Axis, type Point, type ValueRange } from './points.ts';
 import type { Line } from './series.ts';
 import { resolveColor } from './theme.ts';
-import { typicalRange, type TimeRange } from './time_range.ts';
+import { typicalRange, type TypicalRange } from './typical_range.ts';
 
 interface Events {
   /** Receives the point at the pointer, and its position in pixels. */
@@ -21,7 +21,14 @@ export interface View {
   axis: Axis;
   markedId: string | null;
   bucketSeconds: number;
-  showsOutliers: boolean;
+  showsOutliers: boolean; // in time
+  showsFarMeans: boolean;
+}
+
+/** What the plot leaves out, or would leave out if it did not show outliers. */
+export interface LeftOut {
+  results: number; // far from the others in time
+  means: number; // far from the others
 }
 
 const HEIGHT = 280;
@@ -35,7 +42,8 @@ export class Plot {
   #shape: { colors: readonly string[]; hasBuckets: boolean } = { colors: [], hasBuckets: false };
   #points: Point[] = [];
   #gaps: [number, number][][] = [];
-  #range: TimeRange | null = null;
+  #range: TypicalRange | null = null;
+  #values: ValueRange | null = null; // null if all values are displayed
   #unit = 1;
   #bucketSeconds = 0;
   #markedId: string | null = null;
@@ -51,8 +59,8 @@ export class Plot {
     void document.fonts.ready.then(() => this.#plot.redraw(false, true));
   }
 
-  /** Draws the lines. Returns the number of results that are left out because they are far from the others in time. */
-  show({ lines, axis, markedId, bucketSeconds, showsOutliers }: View): number {
+  /** Draws the lines. Returns what is left out. */
+  show({ lines, axis, markedId, bucketSeconds, showsOutliers, showsFarMeans }: View): LeftOut {
     this.#markedId = markedId;
     this.#bucketSeconds = bucketSeconds;
     this.#points = pointsOf(lines, axis, bucketSeconds);
@@ -67,11 +75,15 @@ export class Plot {
       this.#shape = { colors, hasBuckets };
       this.#plot = this.#create();
     }
-    this.#unit = unit(this.#points, this.#hasBands);
+    const isInside = ({ time }: Point) => !this.#range || (time >= this.#range.first && time <= this.#range.last);
+    const values = typicalValues(this.#points.filter(isInside), this.#hasBands);
+    this.#values = showsFarMeans ? null : values;
+    const { low, high } = this.#values ?? { low: -Infinity, high: Infinity };
+    this.#unit = unit(this.#points.filter(({ mean }) => mean >= low && mean <= high), this.#hasBands);
     const column = (line: number, isConnected: boolean, deviations = 0) =>
       this.#points.map((point) => {
         if (point.line !== line || (isConnected && hasBuckets && !point.bucket) || !(isConnected || point.result)) return undefined;
-        return point.mean / this.#unit + (deviations * point.deviation) / this.#unit;
+        return this.#within(point.mean / this.#unit + (deviations * point.deviation) / this.#unit);
       });
     const columns = lines.flatMap((_, line) => [
       ...(this.#hasBands ? [column(line, true, 1), column(line, true, -1)] : []),
@@ -79,7 +91,7 @@ export class Plot {
       column(line, false),
     ]);
     this.#plot.setData([this.#points.map(({ time }) => time), ...columns]);
-    return all?.leftOut ?? 0;
+    return { results: all?.leftOut ?? 0, means: values?.leftOut ?? 0 };
   }
 
   destroy(): void {
@@ -118,7 +130,7 @@ export class Plot {
         height: HEIGHT,
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), 'Etc/UTC'),
         legend: { show: false },
-        scales: { x: { range: () => this.#timeRange() } },
+        scales: { x: { range: () => this.#timeRange() }, y: { range: (_, min, max) => this.#valueRange(min, max) } },
         padding: [22, 42, 0, 4],
         cursor: { drag: { x: true, y: false, setScale: false, dist: MIN_DRAG }, points: { show: false }, y: false },
         axes: [
@@ -151,6 +163,20 @@ export class Plot {
     return withWidth(first - margin, last + margin);
   }
 
+  /** Returns the displayed values, of which uPlot knows the smallest and the largest one. They are null without values. */
+  #valueRange(min: number | null, max: number | null): uPlot.Range.MinMax {
+    const [low, high] = this.#values ? [this.#values.low / this.#unit, this.#values.high / this.#unit] : [min, max];
+    return low === null || high === null ? [null, null] : uPlot.rangeNum(low, high, 0.1, true);
+  }
+
+  /** Returns a value of the axis, or one shortly outside of the plot if it is far outside: a canvas cannot draw such a line. */
+  #within(value: number): number {
+    if (!this.#values) return value;
+    const [low, high] = [this.#values.low / this.#unit, this.#values.high / this.#unit];
+    const margin = 2 * (high - low) || Math.abs(high);
+    return Math.min(Math.max(value, low - margin), high + margin);
+  }
+
   #label(value: number, step: number): string {
     const scaled = value * this.#unit;
     return Number.isFinite(scaled) ? tick(scaled, step * this.#unit) : '';
@@ -161,7 +187,7 @@ export class Plot {
   }
 
   #position(plot: uPlot, { time, mean }: Point, onCanvas = false): [number, number] {
-    return [plot.valToPos(time, 'x', onCanvas), plot.valToPos(mean / this.#unit, 'y', onCanvas)];
+    return [plot.valToPos(time, 'x', onCanvas), plot.valToPos(this.#within(mean / this.#unit), 'y', onCanvas)];
   }
 
   #pointed(plot: uPlot): Point | undefined {

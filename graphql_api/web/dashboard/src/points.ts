@@ -1,5 +1,6 @@
 // The points of the plot: results, and the buckets of the overview, in the order of their times.
 import type { Line } from './series.ts';
+import { typicalRange } from './typical_range.ts';
 import type { Bucket, Result } from './types.ts';
 
 export type Axis = 'timestamp' | 'computedAt';
@@ -39,6 +40,28 @@ export function gaps(times: readonly number[]): [number, number][] {
   const lengths = steps.map(([from, to]) => to - from).sort((one, other) => one - other);
   const usual = lengths[Math.floor((lengths.length - 1) * 0.75)] ?? 0;
   return usual > 0 ? steps.filter(([from, to]) => to - from > GAP_STEPS * usual) : [];
+}
+
+/** The values that the plot displays if some means are far from the others. */
+export interface ValueRange {
+  low: number;
+  high: number;
+  leftOut: number; // the number of means outside
+}
+
+/** Returns the range of the means without far outliers, with the bands of these means, or null if no mean is far from the others. */
+export function typicalValues(points: readonly Point[], hasBands: boolean): ValueRange | null {
+  const means = points.map(({ mean }) => mean).sort((one, other) => one - other);
+  const middle = Math.abs(means[Math.floor(means.length / 2)] ?? 0);
+  const range = middle > 0 ? typicalRange(means, means.map(() => 1), middle) : null;
+  if (!range?.leftOut) return null;
+  let [low, high] = [range.first, range.last];
+  for (const { mean, deviation } of points) {
+    if (!hasBands || mean < range.first || mean > range.last) continue;
+    low = Math.min(low, mean - deviation);
+    high = Math.max(high, mean + deviation);
+  }
+  return { low, high, leftOut: range.leftOut };
 }
 
 /**

@@ -1,10 +1,11 @@
-import { signal, useSignal } from '@preact/signals';
+import { signal, useSignal, type Signal } from '@preact/signals';
+import { Fragment } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { bounds, setBounds } from '../filter.ts';
 import { integer, number, plural, shortTime } from '../format.ts';
-import { labelName } from '../labels.ts';
+import { labelName, UNIT } from '../labels.ts';
 import { isPart, overview, overviewFault } from '../overview.ts';
-import { Plot } from '../plot.ts';
+import { Plot, type LeftOut } from '../plot.ts';
 import type { Axis, Point } from '../points.ts';
 import { isLoaded, results, total } from '../results.ts';
 import { displayedId, selectedId } from '../selection.ts';
@@ -20,13 +21,15 @@ const AXES: readonly { name: Axis; label: string }[] = [
   { name: 'computedAt', label: 'Computed at' },
 ];
 const MAX_UNITS = 3;
+const NOTHING: LeftOut = { results: 0, means: 0 };
 
 export function MeansPlot() {
   const container = useRef<HTMLDivElement>(null);
   const plot = useRef<Plot>(undefined);
   const pointed = useSignal<Pointed | null>(null);
   const showsOutliers = useSignal(false);
-  const leftOut = useSignal(0);
+  const showsFarMeans = useSignal(false);
+  const leftOut = useSignal<LeftOut>(NOTHING);
   const hasBuckets = axis.value === 'timestamp' && overview.value !== null;
   useEffect(() => {
     const created = new Plot(container.current as HTMLDivElement, {
@@ -47,8 +50,9 @@ export function MeansPlot() {
         markedId: displayedId.value,
         bucketSeconds: overview.value?.seconds ?? 0,
         showsOutliers: showsOutliers.value,
-      }) ?? 0;
-  }, [lines.value, axis.value, displayedId.value, colorVersion.value, showsOutliers.value, hasBuckets]);
+        showsFarMeans: showsFarMeans.value,
+      }) ?? NOTHING;
+  }, [lines.value, axis.value, displayedId.value, colorVersion.value, showsOutliers.value, showsFarMeans.value, hasBuckets]);
   return (
     <section class="card means" aria-labelledby="means-title">
       <div class="card-head">
@@ -89,18 +93,25 @@ export function MeansPlot() {
       </div>
       <div class="shown hint">
         {results.value.length > 0 && <Shown hasBuckets={hasBuckets} />}
-        {leftOut.value > 0 && (
-          <p class="left-out">
-            {plural(leftOut.value, 'result')} far from the others in time {leftOut.value === 1 ? 'is' : 'are'}{' '}
-            {showsOutliers.value ? 'shown' : 'left out'}.{' '}
-            <button type="button" class="link" onClick={() => (showsOutliers.value = !showsOutliers.value)}>
-              {showsOutliers.value ? 'Leave out' : 'Show'}
-            </button>
-          </p>
-        )}
+        <UnitChoice />
+        <Outliers count={leftOut.value.results} noun="result" where=" in time" isShown={showsOutliers} />
+        <Outliers count={leftOut.value.means} noun="mean" where="" isShown={showsFarMeans} />
       </div>
       {results.value.length > 0 && <SummaryTable />}
     </section>
+  );
+}
+
+/** Says what the plot leaves out, and displays it if the user wants it. */
+function Outliers({ count, noun, where, isShown }: { count: number; noun: string; where: string; isShown: Signal<boolean> }) {
+  if (count === 0) return null;
+  return (
+    <p class="left-out">
+      {plural(count, noun)} far from the others{where} {count === 1 ? 'is' : 'are'} {isShown.value ? 'shown' : 'left out'}.{' '}
+      <button type="button" class="link" onClick={() => (isShown.value = !isShown.value)}>
+        {isShown.value ? 'Leave out' : 'Show'}
+      </button>
+    </p>
   );
 }
 
@@ -120,6 +131,24 @@ function Shown({ hasBuckets }: { hasBuckets: boolean }) {
   return (
     <p>
       {points}: the newest results. {partHint()}
+    </p>
+  );
+}
+
+/** Offers to display one unit, because the values of several units share one axis. Chips offer this for lines by unit. */
+function UnitChoice() {
+  if (units.value.length < 2 || labelName.value === UNIT) return null;
+  return (
+    <p>
+      The results have different units. Show only{' '}
+      {units.value.slice(0, MAX_UNITS).map((unit, index) => (
+        <Fragment key={unit}>
+          {index > 0 && ', '}
+          <button type="button" class="link" onClick={() => setBounds({ ...bounds.peek(), [`label.${UNIT}`]: unit })}>
+            {unit}
+          </button>
+        </Fragment>
+      ))}
     </p>
   );
 }
