@@ -103,3 +103,14 @@ def test_the_newest_result_of_each_sensor_is_printed(stack: Stack, start: Start)
         (2, "2"),
     ]
     assert listed == (["serial_number"], ["1", "2"])
+
+
+def test_a_mistyped_label_is_noted(stack: Stack, start: Start) -> None:
+    """A summary by a label that no result has looks like a summary of all results."""
+    key = stack.new_key("mistyped-label")
+    stack.wait_for(stack.submit(SAMPLE, key=key)["id"], key=key)
+
+    for command in ("summary", "latest"):
+        process = start(stack, key, command, "--by", "serial_nmber")
+        assert process.communicate(timeout=100)[1] == b"note: no selected result has the label serial_nmber\n"
+        assert process.returncode == 0

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import fields, replace
 from datetime import datetime
@@ -127,6 +127,7 @@ async def _summary(
             rows = [{"labels": each.labels, "summary": each.summary} for each in groups]
         else:
             rows = [{"summary": await client.summary(where)}]
+    _note_unknown(group_by, (row["labels"] for row in rows if group_by))
     if not sys.stdout.isatty():
         for row in rows:
             whole = row.pop("summary")
@@ -147,10 +148,20 @@ async def _summary(
 async def _latest(client: AsyncClient, group_by: list[str], where: ResultFilter, output_format: Format) -> ExitCode:
     printer = ResultPrinter(output_format)
     async with opened(client):
-        for result in await client.latest(group_by, where):
-            printer.add(result)
+        results = await client.latest(group_by, where)
+    for result in results:
+        printer.add(result)
     printer.end()
+    _note_unknown(group_by, (result.labels for result in results))
     return ExitCode.DONE
+
+
+def _note_unknown(names: Iterable[str], found: Iterable[Mapping[str, str]]) -> None:
+    """Say on standard error which labels no printed group has, because the name of a label can be mistyped."""
+    known = {name for labels in found for name in labels}
+    for name in names:
+        if name not in known:
+            typer.echo(f"note: no selected result has the label {name}", err=True)
 
 
 async def _results(
