@@ -8,8 +8,8 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -270,3 +270,14 @@ def eventually(
             raise AssertionError(f"the condition did not become true within {patience_seconds:g} s:\n{explain()}")
         time.sleep(0.02)
     return value
+
+
+@contextmanager
+def suspended(pid: int) -> Iterator[None]:
+    """Suspend a process. On a slow machine, the supervisor can kill the process and start another one in this time."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)

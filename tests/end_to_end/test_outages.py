@@ -1,6 +1,7 @@
 """If a process is killed, no acknowledged sample is lost and every sample ends in one state."""
 
 import asyncio
+import json
 import os
 import signal
 from functools import partial
@@ -8,6 +9,8 @@ from functools import partial
 import httpx
 
 from tests.stack import Stack, eventually, needs_embedded_firestore
+
+STATES = "{ samples(first: 100) { edges { node { state } } } }"
 
 
 def restarted(stack: Stack, killed: int) -> bool:
@@ -22,15 +25,17 @@ def test_samples_wait_while_the_function_is_down_and_are_computed_once(disturbed
     """The function hangs and is killed with events in flight. The restarted function gets all of them."""
     stack, key = disturbed_stack, disturbed_stack.new_key("waiting")
     function = stack.function_pid()
-    os.kill(function, signal.SIGSTOP)
     samples = [{"time_stamp": "2019-05-01T06:00:00Z", "data": [number]} for number in range(100)]
-    ids = [stack.submit(sample, key=key)["id"] for sample in samples]
+    lines = "\n".join(map(json.dumps, samples)).encode()
+    os.kill(function, signal.SIGSTOP)  # the supervisor kills it after 15 s, so there are few requests in this time
+    receipts = stack.post_sample(lines, x_api_key=key, content_type="application/x-ndjson").text.splitlines()
 
-    states = {stack.sample(sample_id, key=key)["state"] for sample_id in ids}
+    states = [edge["node"]["state"] for edge in stack.graphql(STATES, key=key)["samples"]["edges"]]
     os.kill(function, signal.SIGKILL)
+    ids = [json.loads(receipt)["id"] for receipt in receipts]
     computed = [stack.wait_for(sample_id, key=key) for sample_id in ids]
 
-    assert states == {"PENDING"}
+    assert states == ["PENDING"] * 100
     assert [sample["result"]["mean"] for sample in computed] == list(range(100))
     results = list(stack.firestore().collection("submitters/waiting/results").stream())
     assert sorted(result.id for result in results) == sorted(ids)

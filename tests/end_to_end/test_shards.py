@@ -1,9 +1,7 @@
 """With production's rate limits one shard is throttled, eight are not, and nothing is lost."""
 
 import asyncio
-import os
 import re
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.stack import Stack, eventually
+from tests.stack import Stack, eventually, suspended
 
 SUBMIT_SAMPLES_PER_REQUEST = "mutation ($samples: [RawSample!]!) { submitMany(samples: $samples) { id state } }"
 SAMPLES_PER_REQUEST = 600
@@ -25,13 +23,12 @@ async def test_a_burst_is_throttled_with_one_shard_and_stored_with_any_number(tm
         first = [stack.submit_fixture()["id"] for _ in range(10)]  # they make the indexes grow with time
         async with httpx.AsyncClient(base_url=stack.url, headers={"x-api-key": stack.key}, timeout=60) as client:
             # The writes queue up while Firestore is suspended, so that they arrive faster than a client submits.
-            os.kill(stack.firestore_pid(), signal.SIGSTOP)
-            submitting = asyncio.gather(submit_many(client), submit_many(client))
-            await asyncio.to_thread(
-                eventually, lambda: metric(stack, "dropzone_pending_writes") == 2 * SAMPLES_PER_REQUEST
-            )
-            resumed = time.monotonic()
-            os.kill(stack.firestore_pid(), signal.SIGCONT)
+            with suspended(stack.firestore_pid()):
+                submitting = asyncio.gather(submit_many(client), submit_many(client))
+                await asyncio.to_thread(
+                    eventually, lambda: metric(stack, "dropzone_pending_writes") == 2 * SAMPLES_PER_REQUEST
+                )
+                resumed = time.monotonic()
             receipts = {sample["id"]: sample["state"] for receipts in await submitting for sample in receipts}
             seconds = time.monotonic() - resumed
             refused = await asyncio.to_thread(metric, stack, 'dropzone_firestore_errors_total{code="ABORTED"}')

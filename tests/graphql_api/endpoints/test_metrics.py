@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import os
 import re
-import signal
 import socket
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.graphql_api.schema.subscriber import watching
-from tests.stack import FIXTURE, Stack, eventually
+from tests.stack import FIXTURE, Stack, eventually, suspended
 
 LABELS = {"route", "method", "status", "state", "code", "limit", "le", "outcome", "process", "trigger", "version"}
 LABELS |= {"python_version"}
@@ -255,19 +253,18 @@ def test_a_hanging_firestore_shows_as_pending_writes_and_errors(own_stack: Stack
     """The pending write is confirmed once Firestore runs again."""
     stack = own_stack
     stack.submit_fixture()
-    firestore = stack.firestore_pid()
-    os.kill(firestore, signal.SIGSTOP)
     head = f"POST /samples HTTP/1.1\r\nhost: x\r\nx-api-key: {stack.key}\r\ncontent-type: application/json\r\n"
-    with socket.create_connection(("127.0.0.1", stack.api_port)) as client:  # it does not wait for the response
-        client.sendall(head.encode() + b'content-length: 51\r\n\r\n{"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}')
-        eventually(lambda: numbers(stack)["dropzone_pending_writes"] == 1)
+    body = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}'
+    with suspended(stack.firestore_pid()):
+        with socket.create_connection(("127.0.0.1", stack.api_port)) as client:  # it does not wait for the response
+            client.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+            eventually(lambda: numbers(stack)["dropzone_pending_writes"] == 1)
 
-    size = numbers(stack)["dropzone_pending_write_bytes"]
-    eventually(lambda: stack.get("/readyz").status_code == 503)
-    failed = numbers(stack)
-    assert failed["dropzone_source_up firestore"] == 0
-    assert failed["dropzone_source_up function"] == 1
-    os.kill(firestore, signal.SIGCONT)
+        size = numbers(stack)["dropzone_pending_write_bytes"]
+        eventually(lambda: stack.get("/readyz").status_code == 503)
+        failed = numbers(stack)
+        assert failed["dropzone_source_up firestore"] == 0
+        assert failed["dropzone_source_up function"] == 1
 
     assert 0 < size < 2_000
     assert failed["dropzone_firestore_errors_total DEADLINE_EXCEEDED"] >= 1

@@ -1,8 +1,6 @@
 """Samples without results count towards the backlog of their submitter, until results are there."""
 
 import asyncio
-import os
-import signal
 from collections.abc import Collection, Iterator
 from typing import cast
 
@@ -17,7 +15,7 @@ from storage.documents import document_paths
 from storage.firestore.client import Firestore
 from storage.firestore.errors import DamagedDocument
 from tests.received import received_sample
-from tests.stack import Stack, eventually
+from tests.stack import Stack, eventually, suspended
 
 SAMPLE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}'
 MAX_PENDING = 5
@@ -34,9 +32,7 @@ def limited_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def test_a_submitter_with_a_full_backlog_is_refused_until_results_are_there(limited_stack: Stack) -> None:
     """Other submitters are not affected, and invalid samples do not count."""
     other = limited_stack.new_key("beside")
-    function = limited_stack.function_pid()
-    os.kill(function, signal.SIGSTOP)
-    try:
+    with suspended(limited_stack.function_pid()):
         for _ in range(MAX_PENDING):
             assert limited_stack.post_sample(b"{}").status_code == 422
             assert limited_stack.post_sample(SAMPLE).status_code == 201
@@ -47,8 +43,6 @@ def test_a_submitter_with_a_full_backlog_is_refused_until_results_are_there(limi
         assert int(refused.headers["retry-after"]) >= 1
         assert refused.json()["error"]["extensions"]["limit"] == "max_pending_samples_per_submitter"
         assert limited_stack.post_sample(SAMPLE, x_api_key=other).status_code == 201
-    finally:
-        os.kill(function, signal.SIGCONT)
 
     eventually(lambda: limited_stack.post_sample(SAMPLE).status_code == 201)
     for _ in range(3 * MAX_PENDING):  # the backlog shrinks as results arrive

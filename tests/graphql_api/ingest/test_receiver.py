@@ -1,28 +1,19 @@
 """The receiver responds to every submission, also if Firestore does not."""
 
 import asyncio
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import httpx
 
-from tests.stack import Stack, eventually
+from tests.stack import Stack, eventually, suspended
 
 SAMPLE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}'
 MAX_ATTEMPTS = 10
 
 
-@contextmanager
-def silent_firestore(stack: Stack) -> Iterator[None]:
+def silent_firestore(stack: Stack) -> AbstractContextManager[None]:
     """Let Firestore accept calls without responding."""
-    pid = stack.firestore_pid()
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
+    return suspended(stack.firestore_pid())
 
 
 async def test_pending_writes_are_limited(small_stack: Stack) -> None:

@@ -11,7 +11,7 @@ import pytest
 from google.cloud.firestore import DELETE_FIELD
 
 from storage.documents import STATISTICS_VERSION, document_paths
-from tests.stack import Stack, eventually
+from tests.stack import Stack, eventually, suspended
 
 SAMPLE = {"time_stamp": "2020-01-01T00:00:00Z", "data": [1, 2, 4]}
 RECOMPUTE = (
@@ -187,17 +187,15 @@ def test_an_interrupted_recomputation_is_continued_by_the_next_one(disturbed_sta
     station = Station(disturbed_stack, "interrupted", 2)
     for sample_id in station.ids:
         station.make_old(sample_id)
-    function = disturbed_stack.function_pid()
-    os.kill(function, signal.SIGSTOP)
-    started = station.query(RECOMPUTE)["recompute"]
-    eventually(lambda: station.progress(started["id"])["requested"] == 2)
-    assert station.code(RECOMPUTE) == "RATE_LIMITED"
+    with suspended(disturbed_stack.function_pid()):
+        started = station.query(RECOMPUTE)["recompute"]
+        eventually(lambda: station.progress(started["id"])["requested"] == 2)
+        assert station.code(RECOMPUTE) == "RATE_LIMITED"
 
-    api = disturbed_stack.api_pid()
-    os.kill(api, signal.SIGTERM)
-    eventually(lambda: disturbed_stack.pids_of("-m graphql_api") not in ([], [api]) and disturbed_stack.is_ready())
-    interrupted = station.progress(started["id"])
-    os.kill(function, signal.SIGCONT)
+        api = disturbed_stack.api_pid()
+        os.kill(api, signal.SIGTERM)
+        eventually(lambda: disturbed_stack.pids_of("-m graphql_api") not in ([], [api]) and disturbed_stack.is_ready())
+        interrupted = station.progress(started["id"])
     ended = station.recompute()
 
     assert (interrupted["state"], interrupted["done"]) == ("INTERRUPTED", 0)
