@@ -1,9 +1,13 @@
 """Which Firestore the environment selects, and what the message says if it selects none."""
 
 import json
+import logging
 from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
+from typing import Any
 
+import google.auth
 import pytest
 from joserfc.jwk import RSAKey
 
@@ -14,7 +18,12 @@ from storage.firestore.environment import Emulator, selected_firestore
 @pytest.fixture(autouse=True)
 def _without_credentials(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A process without variables of Google Cloud. The credentials of a process are read once."""
-    for name in ("GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT", "GOOGLE_APPLICATION_CREDENTIALS"):
+    for name in (
+        "GOOGLE_CLOUD_PROJECT",
+        "GCLOUD_PROJECT",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "KUBERNETES_SERVICE_HOST",
+    ):
         monkeypatch.delenv(name, raising=False)
     environment._google_cloud.cache_clear()
     yield
@@ -65,3 +74,37 @@ def test_on_google_cloud_a_project_is_needed(tmp_path: Path, monkeypatch: pytest
         selected_firestore({})
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "example")
     assert selected_firestore({}).project == "example"
+
+
+FAILURE = OSError("no metadata server yet")
+FOUND = (object(), "example")
+
+
+@pytest.mark.parametrize("is_late", [True, False], ids=["late", "never"])
+def test_a_container_of_kubernetes_waits_for_credentials(
+    *, is_late: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In GKE, the metadata server does not respond in the first seconds of a pod."""
+    outcomes: Iterator[Any] = iter([FAILURE, FAILURE, FOUND]) if is_late else repeat(FAILURE)
+
+    def default(**_: Any) -> Any:
+        outcome = next(outcomes)
+        if outcome is FAILURE:
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(google.auth, "default", default)
+    monkeypatch.setattr(environment, "CREDENTIALS_SECONDS", 60 if is_late else 0.1)
+    monkeypatch.setattr(environment, "CREDENTIALS_PAUSE_SECONDS", 0.001)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+
+    with caplog.at_level(logging.WARNING):
+        if is_late:
+            assert selected_firestore({}).project == "example"
+        else:
+            with pytest.raises(ValueError, match=r"no credentials .*: no metadata server yet$"):
+                selected_firestore({})
+
+    (line,) = caplog.messages
+    assert line.startswith("waiting up to ")
+    assert line.endswith(" s for the credentials of Google Cloud: no metadata server yet")
