@@ -17,7 +17,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from observability import request_context
 from storage.documents import (
@@ -43,6 +43,8 @@ from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from triggers.sample_event import SampleEvent
 
 MAX_REMEMBERED_SERIES = 100_000
+MAX_SUSPENSION = timedelta(hours=1)
+"""A process may be suspended for this time before it writes a result that was moved into the hourly archive since."""
 _STATE_FIELDS = ("status", "sample_update_time", "problem.code", "submitted_at")
 _GIVEN_UP_FIELDS = ("state_on_arrival", "shard", "submitted_at", "labels", "result_expire_at", "superseded_by")
 _REPLACED_FIELDS = (*_STATE_FIELDS, "computed_at", "first_computed_at")
@@ -87,7 +89,7 @@ class ResultStore:
             raise Unavailable(str(error)) from error
         fields = encoding.from_document(states[result]) if result in states else None
         if sample not in states:
-            if fields is not None and _is_superseded(event, fields) and not _is_final(fields, update_time):
+            if fields is not None and event.supersedes(fields) and not _is_final(fields, update_time):
                 return True
             logger.info("sample %s/%s: event ignored, the sample was deleted", event.submitter, event.sample_id)
             return False
@@ -162,14 +164,18 @@ class ResultStore:
         """
         try:
             await self._series.register(result)
+            now = None if result.archiving is None else await self._firestore.estimated_now()
         except FirestoreError as error:
             raise Unavailable(str(error)) from error
         path = document_paths.result(result.submitter, result.sample_id)
-        writes = [self._new(path, result)]
+        sample = document_paths.sample(result.submitter, result.sample_id)
+        writes = self._creation(path, sample, result, now)
         while not await self._try_write(writes, result.submitter):
             existing = (await self._read([path], *_REPLACED_FIELDS)).get(path)
-            if existing is None:  # deleted since the attempt
-                writes = [self._new(path, result)]
+            if existing is None:  # the result was deleted since the attempt, or the sample was
+                if len(writes) > 1 and not await self._read([sample], "state_on_arrival"):
+                    return False
+                writes = self._creation(path, sample, result, now)
                 continue
             fields = encoding.from_document(existing)
             is_of_same_sample = result.submitted_at is None or is_of_sample(fields, result.submitted_at)
@@ -195,6 +201,17 @@ class ResultStore:
             return []
         kept_path, fields = kept_document(result.submitter, result.sample_id, encoding.from_document(existing))
         return [encoding.to_write(self._firestore.name(kept_path), fields)]
+
+    def _creation(self, path: str, sample: str, result: Result, now: datetime | None) -> list[Write]:
+        """Return the writes that store a result, on the condition that none exists.
+
+        If the result can be in the hourly archive already, the sample must exist. The Commit does not change it.
+        """
+        writes = [self._new(path, result)]
+        if now is not None and result.expire_at is not None and result.expire_at - now <= MAX_SUSPENSION:
+            writes.append(encoding.to_partial_write(self._firestore.name(sample), {}))
+            writes[-1].current_document.exists = True
+        return writes
 
     def _new(self, path: str, result: Result) -> Write:
         """Return the write that stores a result, on the condition that none exists."""
@@ -252,14 +269,6 @@ class _SeriesRegistry:
         self._registered[path] = None
         if len(self._registered) > MAX_REMEMBERED_SERIES:
             self._registered.popitem(last=False)
-
-
-def _is_superseded(event: SampleEvent, fields: Mapping[str, object]) -> bool:
-    """Return whether the event says that another sample corrects the sample of this COMPUTED result."""
-    if event.header is None or "superseded_by" not in event.header.fields:
-        return False
-    submitted_at = encoding.field_time(event.header, "submitted_at")
-    return fields.get("status") == Status.COMPUTED.value and is_of_sample(fields, submitted_at)
 
 
 def _is_final(fields: Mapping[str, object], update_time: datetime) -> bool:

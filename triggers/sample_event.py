@@ -27,7 +27,8 @@ from cloudevents.http import CloudEvent as ReceivedEvent
 from google.events.cloud.firestore_v1 import DocumentEventData
 from google.protobuf.message import DecodeError
 
-from storage.documents import document_paths
+from storage.documents import Status, document_paths, is_of_sample
+from storage.firestore import encoding
 from storage.firestore.messages import Document
 
 _TYPE_PREFIX = "google.cloud.firestore.document.v1."
@@ -74,6 +75,13 @@ class SampleEvent:
     written_at: datetime | None = None
     """The time of the write. Only notices have it."""
     notice: Notice | None = None
+
+    def supersedes(self, result: Mapping[str, object]) -> bool:
+        """Return whether the event says that another sample corrects the sample of this result, which is COMPUTED."""
+        if self.header is None or "superseded_by" not in self.header.fields:
+            return False
+        submitted_at = encoding.field_time(self.header, "submitted_at")
+        return result.get("status") == Status.COMPUTED.value and is_of_sample(result, submitted_at)
 
 
 class _Message(msgspec.Struct):

@@ -75,6 +75,11 @@ class Database:
         """Store a document where the sample of a result is."""
         await self.put(document_paths.sample(SUBMITTER, sample_id), {"shard": 0})
 
+    async def sample(self, sample_id: str) -> Any:
+        """Return the stored document of a sample."""
+        path = document_paths.sample(SUBMITTER, sample_id)
+        return (await self.firestore.batch_get([path]))[path]
+
     async def delete_sample(self, sample_id: str) -> None:
         """Delete the sample, as Firestore does after its time to live."""
         path = document_paths.sample(SUBMITTER, sample_id)

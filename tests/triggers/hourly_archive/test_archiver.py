@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -29,6 +30,7 @@ from tests.triggers.hourly_archive.conftest import (
 from tests.triggers.hourly_archive.summary_check import HOUR, SERIES, START, check
 from tests.triggers.rollups.conftest import figures
 from triggers.hourly_archive import archiver, due_results
+from triggers.result_store import ResultStore
 
 moments = st.integers(0, 5 * 4).map(lambda quarter: START + quarter * HOUR / 4)
 hours = st.integers(0, 5).map(lambda hour: START + hour * HOUR)
@@ -176,6 +178,24 @@ async def test_a_result_waits_for_the_end_of_its_sample(
     await early.run()
     assert (early.moved, await database.stored()) == (0, {waiting})
     assert await database.move() == 1
+    await check(database, START, START + HOUR)
+
+
+async def test_a_suspended_function_does_not_write_a_result_that_was_archived(database: Database) -> None:
+    """It has computed the sample before Firestore deleted it. The result of an existing sample is written."""
+    results = ResultStore(database.firestore, database.writer)
+    archived = database.results[await database.compute(START, [1.0])]
+    existing = replace(archived, sample_id=str(uuid.uuid4()))
+    await database.store_sample(existing.sample_id)
+    header = await database.sample(existing.sample_id)
+    assert await database.move() == 1
+
+    assert not await results.write(archived)
+    assert await results.write(existing)
+
+    assert await database.stored() == set()
+    assert await database.sample(existing.sample_id) == header
+    database.results[existing.sample_id] = existing
     await check(database, START, START + HOUR)
 
 
