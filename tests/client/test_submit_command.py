@@ -244,6 +244,7 @@ def test_wait_prints_a_table_on_a_terminal(stack: Stack, start: Start) -> None:
         ),
         (["watch", "--after", "no cursor"], 2, "expected a cursor"),
         (["watch", "--state", "nowhere/state"], 2, "the folder nowhere does not exist"),
+        (["watch", "--state", "/dev/null"], 2, "/dev/null is empty, as after a power failure"),
         (["results", "--where", "mean.gte=nan"], 2, "expected a number for mean, got nan"),
         (["results", "--where", "timestamp.gte=2026-01-01"], 2, "expected a time with a UTC offset"),
         (["results", "--where", "timestamp.gte=0001-01-01T00:00:00+01:00"], 2, "between the years 1 and 9999 in UTC"),

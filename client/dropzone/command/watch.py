@@ -144,7 +144,13 @@ def _read_cursor(state: Path | None) -> str | None:
         text = state.read_text().strip()
     except (OSError, ValueError) as error:
         raise typer.BadParameter(f"cannot read {state}: {error}", param_hint="--state") from error
-    return "" if text == _START else text or None
+    if not text:
+        raise typer.BadParameter(
+            f"{state} is empty, as after a power failure; to continue without a gap, delete it and use --after with "
+            "the cursor of the last line that you have",
+            param_hint="--state",
+        )
+    return "" if text == _START else text
 
 
 def _write_cursor(state: Path | None, cursor: str) -> None:
