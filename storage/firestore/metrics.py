@@ -9,7 +9,7 @@ BATCH_WRITE_SIZE = Histogram(
 FIRESTORE_ERRORS = Counter("dropzone_firestore_errors", "Calls and writes that Firestore rejected, by code.", ["code"])
 
 # Prometheus sees no increase in a counter whose first value is 1, so the codes in alerts start at 0.
-for _code in ("ABORTED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "UNAVAILABLE"):
+for _code in ("ABORTED", "DATA_LOSS", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "UNAVAILABLE"):
     FIRESTORE_ERRORS.labels(_code)
 
 

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -28,7 +27,7 @@ import pytest
 from storage.documents import document_paths
 from tests.alerts.function import CRASH, FAULTS, FORGET, UNLUCKY
 from tests.alerts.prometheus import Prometheus
-from tests.stack import Stack, eventually
+from tests.stack import Stack, eventually, suspended
 from tests.stack_files import stack_file
 
 pytestmark = [
@@ -42,6 +41,7 @@ DISK_MIB = 1024
 STEADY_CLIENTS, STEADY_PAUSE_SECONDS = 4, 0.5
 BALLAST_MIB, DOCUMENT_BYTES = 300, 900_000
 SAMPLE = {"time_stamp": "2026-11-27T00:00:00Z", "data": [1, 2, 3]}
+RESULT = "query ($id: ID!) { result(id: $id) { mean } }"
 OPERATING = Path("docs/operating.md").read_text()
 
 
@@ -114,12 +114,6 @@ def submit_together(stack: Stack, count: int, key: str) -> list[str]:
     return [json.loads(line)["id"] for line in response.text.splitlines()]
 
 
-def continue_process(pid: int) -> None:
-    """Continue a stopped process, if the supervisor has not killed it meanwhile."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGCONT)
-
-
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A stack with constant load, on a small disk if this process may mount one, and its Prometheus."""
@@ -153,11 +147,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 def test_the_api_hangs(machine: Machine) -> None:
     """Prometheus cannot read its metrics."""
-    api = machine.stack.api_pid()
-    os.kill(api, signal.SIGSTOP)
-
-    machine.until_firing("DropzoneDown")
-    continue_process(api)
+    with suspended(machine.stack.api_pid()):
+        machine.until_firing("DropzoneDown")
 
     machine.until_silent("DropzoneDown")
 
@@ -165,12 +156,9 @@ def test_the_api_hangs(machine: Machine) -> None:
 def test_the_function_hangs(machine: Machine) -> None:
     """Events wait. The command of the runbook says how many, and since when."""
     names = ("DropzoneProcessDown", "DropzoneResultsLate", "DropzoneResultsLateFast", "DropzoneResultsLateSlow")
-    function = machine.stack.pid_of("tests.alerts.function")
-    os.kill(function, signal.SIGSTOP)
-
-    firing = machine.until_firing(*names)
-    output = machine.run()
-    continue_process(function)
+    with suspended(machine.stack.pid_of("tests.alerts.function")):
+        firing = machine.until_firing(*names)
+        output = machine.run()
 
     assert firing["DropzoneProcessDown"]["process"] == "function"
     assert re.search(r"changes to deliver: [1-9]", output), output
@@ -242,6 +230,26 @@ def test_a_long_read_holds_the_log(machine: Machine) -> None:
 
     assert holders is None or re.search(rf"^\S+ +{os.getpid()} ", holders, re.MULTILINE)
     machine.until_silent("DropzoneLongLog")
+
+
+def test_a_stored_result_is_damaged(machine: Machine) -> None:
+    """The log names it. When it is deleted, `recompute` computes the sample again."""
+    stack = machine.stack
+    sample_id = stack.submit(SAMPLE)["id"]
+    stack.wait_for(sample_id)
+    path = document_paths.result("local", sample_id)
+    with contextlib.closing(sqlite3.connect(stack.data_file, timeout=60)) as connection, connection:
+        connection.execute("UPDATE versions SET checksum = checksum + 1 WHERE instr(document, ?)", [path.encode()])
+    (error,) = stack.post_graphql(RESULT, {"id": sample_id}).json()["errors"]
+    assert error["extensions"]["code"] == "DATA_LOSS"
+
+    machine.until_firing("DropzoneDataDamaged")
+    assert f"{path} is damaged" in stack.log
+    stack.firestore().document(path).delete()
+    stack.graphql("mutation ($ids: [ID!]!) { recompute(ids: $ids) { id } }", {"ids": [sample_id]})
+
+    stack.wait_for(sample_id)
+    machine.until_silent("DropzoneDataDamaged")
 
 
 def test_a_damaged_result_cannot_be_archived(machine: Machine) -> None:
