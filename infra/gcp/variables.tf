@@ -115,7 +115,8 @@ variable "shards" {
 variable "api" {
   description = <<-EOT
     Size of the API: instances, requests that an instance serves at a time, CPUs, memory.
-    `cpu_idle`: pay for CPU only while requests are served. False is cheaper under constant load.
+    `cpu_idle`: pay for CPU only while requests are served. False is cheaper under constant load, and deletions and
+    recomputations do not pause between requests.
   EOT
   type = object({
     min_instances = optional(number, 1)
