@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from storage.documents import RateLimited
+from storage.documents import RateLimited, RetryLater
 from storage.firestore.messages import Write
 
 logger = logging.getLogger("graphql_api")
@@ -69,6 +69,8 @@ class JobRunner(Generic[S]):
         state = self._interrupted
         try:
             state = await run.work()
+        except RetryLater as error:  # for example, Firestore is unavailable
+            logger.warning("%s %s of submitter %s is interrupted: %s", self._noun, run.id, submitter, error)
         except Exception:
             logger.exception("%s %s of submitter %s failed", self._noun, run.id, submitter)
         finally:

@@ -1,11 +1,12 @@
 """Jobs of several submitters that start at the same time."""
 
 import asyncio
+import logging
 
 import pytest
 
 from graphql_api.results.jobs.job_runner import JobRunner
-from storage.documents import RateLimited
+from storage.documents import RateLimited, Unavailable
 from storage.firestore.messages import Write
 
 ENTRY = Write()
@@ -28,6 +29,45 @@ class SlowRun:
         """Note that the job has run."""
         self.worked.set()
         return "FINISHED"
+
+
+class FailedRun(SlowRun):
+    """A job that ends with an error."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.stored.set()
+        self.states: list[str | None] = []
+        self._error = error
+
+    async def record(self, state: str | None = None, *entries: Write) -> None:
+        """Note the state."""
+        self.states.append(state)
+
+    async def work(self) -> str:
+        """Fail."""
+        self.worked.set()
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "level"), [(Unavailable("Firestore is away"), "WARNING"), (ValueError("wrong"), "ERROR")]
+)
+async def test_only_a_job_that_fails_unexpectedly_is_an_error(
+    error: Exception, level: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An outage of Firestore interrupts a job. In the log, an ERROR with a traceback means a defect."""
+    runner, failed = JobRunner("deletion", "INTERRUPTED"), FailedRun(error)
+
+    with caplog.at_level(logging.WARNING):
+        async with asyncio.timeout(60):
+            await runner.start("one", failed, ENTRY)
+            await failed.worked.wait()
+        await runner.close()
+
+    (record,) = caplog.records
+    assert (record.levelname, record.exc_info is not None) == (level, level == "ERROR")
+    assert failed.states == [None, "INTERRUPTED"]
 
 
 async def test_a_slow_write_of_one_submitter_does_not_delay_the_jobs_of_others() -> None:
