@@ -50,8 +50,8 @@ differential: setup .venv/developer ## compare the embedded Firestore with Googl
 emulator: setup .venv/developer ## run tests of the whole product over Google's emulator, if the emulator is installed
 	@$(BIN)/python -m tests.google_emulator
 
-torture: setup .venv/developer ## kill Firestore 200 times, then Firestore and the API under 100 subscribers, then the function during 50,000 samples; SHORT=1 is the short form
-	@$(if $(SHORT),,TORTURE_KILLS=200 TORTURE_SUBSCRIBERS=100 TORTURE_SECONDS=60 TORTURE_RATE=150 TORTURE_SAMPLES=50000) \
+torture: setup .venv/developer ## kill Firestore 200 times, then Firestore and the API under 100 subscribers, then all processes during 120 changes, then the function during 50,000 samples; SHORT=1 is the short form
+	@$(if $(SHORT),,TORTURE_KILLS=200 TORTURE_SUBSCRIBERS=100 TORTURE_SECONDS=60 TORTURE_RATE=150 TORTURE_CHANGES=120 TORTURE_SAMPLES=50000) \
 	  $(BIN)/python -m pytest -s tests/torture --timeout 1800
 
 attack: setup .venv/developer ## run hostile clients against fresh stacks and measure what another tenant sees; OPTIONS=--short is the short form
