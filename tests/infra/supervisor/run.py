@@ -18,8 +18,10 @@ PATIENCE_SECONDS = 60.0
 SERVER = """
 import http.server, os, signal, sys, time
 name, port, delay = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+def say(*words):
+    os.write(1, f"{' '.join(map(str, words))}\\n".encode())  # a signal cannot interrupt it, as it can `print`
 def handle(number, frame):
-    print(name, "got", signal.Signals(number).name)
+    say(name, "got", signal.Signals(number).name)
     if number == signal.SIGTERM:
         time.sleep(delay)
         os._exit(0)
@@ -32,7 +34,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 server = http.server.HTTPServer(("127.0.0.1", port), Handler)
-print(name, "runs as", os.getpid())
+say(name, "runs as", os.getpid())
 server.serve_forever()
 """
 
