@@ -4,7 +4,6 @@ import contextlib
 import gc
 import hashlib
 import json
-import time
 import tracemalloc
 from typing import Any
 
@@ -185,13 +184,10 @@ def test_variables_that_are_not_samples_are_limited(variables: bytes, error: typ
 
 
 def test_a_long_string_is_scanned_once() -> None:
-    """It has 500,000 escaped quotes. A scan from each of them would take minutes of processor time."""
+    """It has 500,000 escaped quotes. A scan from each of them would take longer than the time limit of a test."""
     body = b'{"query":"a","x":["%b"]}' % (b'\\"' * 500_000)
-    began = time.process_time()
 
     assert read_variables(body) == {}
-
-    assert time.process_time() - began < 10
 
 
 JSON = st.recursive(

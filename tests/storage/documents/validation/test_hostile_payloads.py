@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from math import isfinite
-from time import process_time
+from time import thread_time
 from typing import Any, NoReturn
 
 import pytest
@@ -230,11 +230,11 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_the_time_for_a_hostile_text_is_linear(name: str) -> None:
     """A quadratic reader would need minutes of processor time for a megabyte."""
-    start = process_time()
+    start = thread_time()
     with suppress(NotJson):
         payload.validate(HOSTILE[name])
 
-    assert process_time() - start < MAX_CPU_SECONDS
+    assert thread_time() - start < MAX_CPU_SECONDS
 
 
 @pytest.mark.parametrize(
