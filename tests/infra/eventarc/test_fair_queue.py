@@ -6,7 +6,7 @@ import random
 import pytest
 
 from infra.embedded.eventarc.delivery.delivery import Delivery
-from infra.embedded.eventarc.delivery.fair_queue import MAX_LOADED_EVENTS, FairQueue
+from infra.embedded.eventarc.delivery.fair_queue import MAX_LOADED_BYTES, MAX_LOADED_EVENTS, FairQueue
 from infra.embedded.firestore.storage.versions import Change
 
 
@@ -49,6 +49,50 @@ async def test_groups_take_turns() -> None:
         queue.release(delivery)
 
     assert order == [1, 2, 1, 2, 1, 1, 1]
+
+
+async def test_a_failed_event_is_sent_before_new_events_of_its_group() -> None:
+    """New events that arrive all the time would otherwise delay it forever."""
+    queue = queue_with(1, event(1, 2), event(1, 3))
+    queue.add_retry(event(1, 1))
+
+    assert (await queue.take()).sequence == 1
+
+
+async def test_a_quarter_of_the_lanes_is_reserved_for_groups_without_an_event_in_flight() -> None:
+    """Slow events of several groups together do not block a further group."""
+    queue = queue_with(8, *(event(group, 10 * group + number) for group in range(1, 5) for number in range(5)))
+
+    slow = await take_all(queue)
+    for group in (5, 6):
+        queue.add(group, 100 + group, event(group, 100 + group))
+    others = await take_all(queue)
+
+    assert len(slow) == 6
+    assert [delivery.group for delivery in others] == [5, 6]
+
+
+def test_acknowledged_events_make_room_for_others() -> None:
+    """The limit of the memory is for the events that are in it now."""
+    queue = FairQueue(4)
+
+    for sequence in range(1, 5):
+        queue.add(1, sequence, event(1, sequence, MAX_LOADED_BYTES // 2))
+        assert not queue.has_positions
+        queue.remove(1, sequence)
+
+
+def test_events_that_are_being_read_are_not_saved() -> None:
+    """The cursor of a group stays before them. After a crash, they would otherwise be lost."""
+    queue = queue_with(4)
+    for sequence in (1, 2):
+        queue.add(1, sequence, None)
+    group = queue.groups[1]
+    stored = group.first_unsaved({})
+    assert list(queue.take_positions()) == [1, 2]
+    queue.add(1, 3, event(1, 3))
+
+    assert (stored, group.first_unsaved({}), group.first_unsaved({1: None, 2: None})) == (1, 1, 3)
 
 
 async def test_slow_events_of_one_group_occupy_at_most_half_of_the_lanes() -> None:

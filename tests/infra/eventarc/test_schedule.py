@@ -44,6 +44,27 @@ async def test_a_schedule_continues_when_its_url_is_reachable_again(
     running.cancel()
 
 
+async def test_a_call_without_a_response_does_not_end_the_schedule(
+    function: Function, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It fails after the deadline, and the next call follows."""
+    released = asyncio.Event()
+
+    async def hang(_: Event) -> int:
+        await released.wait()
+        return 200
+
+    function.respond = hang
+    (every_moment,) = schedule.read([EVERY_MOMENT | {"url": function.url, "deadline_seconds": 0.05}])
+
+    running = asyncio.create_task(every_moment.run())
+    await until(lambda: len(function.events) >= 2)
+    running.cancel()
+    released.set()
+
+    assert "failed: no response within 0.05 s" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -1,5 +1,7 @@
 """Validation of triggers, and pending events of a trigger that changes."""
 
+import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ from infra.embedded.eventarc import trigger
 from infra.embedded.eventarc.fault_injection import FaultInjection
 from infra.embedded.eventarc.push import Push
 from infra.embedded.eventarc.trigger import InvalidTrigger, Trigger
+from infra.embedded.firestore.archive import import_lines
+from infra.embedded.firestore.indexes.definitions import Definitions
 from infra.embedded.firestore.storage.versions import Change
 from tests.infra.eventarc.machine import WRITTEN, Event, Firestore, Function, until
 
@@ -68,6 +72,23 @@ def test_the_eventarc_profile_has_the_documented_values() -> None:
     backoff = documented.backoff
     assert (backoff.min_seconds, backoff.max_seconds, documented.deadline_seconds) == (10.0, 600.0, 10.0)
     assert documented.retention_seconds == 86_400
+
+
+async def test_triggers_after_the_first_start_get_no_imported_documents(
+    firestore: Firestore, function: Function, on_written: dict[str, Any]
+) -> None:
+    """The triggers of the first start get them. A trigger that is added later starts with later writes."""
+    document = {"name": "projects/p/databases/(default)/documents/samples/imported", "fields": {}}
+    await import_lines(io.StringIO(json.dumps(document)), firestore.path, Definitions())
+    await firestore.start(on_written)
+    await until(lambda: function.documents == ["samples/imported"])
+    await firestore.stop()
+
+    await firestore.start(on_written | {"name": "added"})
+    await firestore.write("samples/written")
+    await until(lambda: len(function.documents) > 1)
+
+    assert function.documents == ["samples/imported", "samples/written"]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """`archive backup` creates a complete copy that only its owner can read, or no file."""
 
+import contextlib
 import fcntl
 import resource
 import signal
+import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +27,31 @@ def test_only_its_owner_can_read_a_backup(own: FirestoreProcess, copy: Path) -> 
     archive("backup", "--data", own.data, "--output", copy)
 
     assert copy.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_backup_does_not_start_again_after_a_commit(
+    own: FirestoreProcess, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a backup of a large file would never end. It contains the state at its start."""
+
+    class Live(sqlite3.Connection):
+        def backup(self, target: sqlite3.Connection, **options: Any) -> None:
+            super().backup(target, pages=1, progress=commit)
+
+    def commit(*_: int) -> None:
+        with contextlib.closing(sqlite3.connect(own.data)) as other, other:
+            other.execute("INSERT OR IGNORE INTO settings VALUES ('later', 1)")
+
+    def open_live(path: Path) -> sqlite3.Connection:
+        return sqlite3.connect(path, factory=Live, isolation_level=None)
+
+    monkeypatch.setattr(archive_command, "_open", open_live)
+
+    archive("backup", "--data", own.data, "--output", copy)
+
+    for path, count in ((own.data, 1), (copy, 0)):
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("SELECT count(*) FROM settings WHERE name = 'later'").fetchone() == (count,)
 
 
 def test_a_failed_backup_leaves_no_file(own: FirestoreProcess, copy: Path) -> None:

@@ -1,5 +1,7 @@
 """A stored document whose bytes have changed is never returned. The error names the document."""
 
+import contextlib
+import sqlite3
 from functools import partial
 from pathlib import Path
 
@@ -106,6 +108,31 @@ def test_the_check_names_the_damaged_document(damaged: FirestoreProcess) -> None
     assert "the document t/b is damaged" in archive("check", "--data", damaged.data, code=1)
     damaged.end()
     assert "the document t/b is damaged" in archive("restore", backup, "--data", damaged.data, code=1)
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        ("DELETE FROM entries WHERE key = (SELECT max(key) FROM entries)", "1 index entries of the document t/"),
+        (
+            "INSERT INTO entries SELECT collection_number, CAST(key || x'00' AS BLOB), size FROM entries LIMIT 1",
+            "1 index entries of collection t in projects/p/databases/(default) have no document",
+        ),
+        (
+            "UPDATE documents SET version = (SELECT max(version) FROM documents) "
+            "WHERE path = (SELECT min(path) FROM documents)",
+            "the table documents points to a missing version of t/",
+        ),
+    ],
+    ids=["a missing entry", "an entry without a document", "a version of another document"],
+)
+def test_the_check_finds_a_single_wrong_row(own: FirestoreProcess, ended: Path, damage: str, problem: str) -> None:
+    """SQLite's own check finds no problem in such a file."""
+    use(own, ended)
+    with contextlib.closing(sqlite3.connect(own.data)) as connection, connection:
+        assert connection.execute(damage).rowcount == 1
+
+    assert problem in archive("check", "--data", own.data, code=1)
 
 
 async def test_a_damaged_document_does_not_stop_the_expiration_of_others(

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from google.cloud.firestore import Client, FieldFilter, Or, transactional
 
+from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.messages import Document, Value
 from infra.embedded.firestore.queries.aggregations import Aggregation
-from tests.infra.firestore.server_process import FirestoreProcess
+from tests.infra.firestore.server_process import ROOT, FirestoreProcess
 
 LONG = "\0" * 800  # its encoding is longer than the part of a value that an index contains
 
@@ -65,6 +66,23 @@ def test_a_count_is_the_number_of_results(counted: Client, query: Any) -> None:
 
     assert built.count("all").get()[0][0].value == results
     assert inside(counted.transaction()) == results
+
+
+@pytest.mark.parametrize("field", [None, "even"], ids=["documents", "index keys"])
+def test_a_count_ends_at_its_limit(counted: Client, firestore: FirestoreProcess, field: str | None) -> None:
+    """A client that needs to know only whether there are more than a few pays for a few."""
+    request = m.RunAggregationQueryRequest(parent=ROOT)
+    aggregation = request.structured_aggregation_query
+    aggregation.structured_query.from_.add(collection_id="counted")
+    if field is not None:
+        condition = aggregation.structured_query.where.field_filter
+        condition.field.field_path, condition.op, condition.value.boolean_value = field, 5, True
+    aggregation.aggregations.add(alias="few").count.up_to.value = 7
+
+    (response,) = firestore.stream("RunAggregationQuery", request, m.RunAggregationQueryResponse)
+
+    assert counted.collection("counted").count("all").get()[0][0].value == 60
+    assert response.result.aggregate_fields["few"].integer_value == 7
 
 
 def test_a_count_at_a_past_read_time(firestore: FirestoreProcess) -> None:

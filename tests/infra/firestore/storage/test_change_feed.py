@@ -9,8 +9,15 @@ from pathlib import Path
 import pytest
 
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.storage.change_feed import ChangeFeed
+from infra.embedded.firestore.storage.change_feed import (
+    MAX_QUEUE_BYTES,
+    MAX_QUEUE_LENGTH,
+    ChangeFeed,
+    ChangeQueue,
+    ParsedChange,
+)
 from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.storage.versions import Change
 from infra.embedded.firestore.writes import commits, document_write
 from tests.infra.firestore.server_process import DATABASE, ROOT
 
@@ -21,6 +28,18 @@ async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
     storage = Storage(tmp_path / "firestore.sqlite")
     yield storage
     await storage.close()
+
+
+def test_a_stream_that_keeps_up_never_overflows() -> None:
+    """Its queue is limited. The number and the bytes of all changes since the start of the stream are not."""
+    queue = ChangeQueue()
+
+    for number in range(MAX_QUEUE_LENGTH + 1):
+        size = MAX_QUEUE_BYTES // 2 if number < 3 else 0
+        queue.add([ParsedChange(Change(number, number, "name", None, bytes(size)))])
+        assert len(queue.pop_commit()) == 1
+
+    assert not queue
 
 
 async def test_a_page_of_large_changes_is_short(storage: Storage) -> None:

@@ -135,31 +135,6 @@ def test_a_deadlock_aborts_the_younger_transaction(firestore: FirestoreProcess) 
     rollback(firestore, younger)
 
 
-def test_an_optimistic_transaction_is_aborted_after_a_conflicting_write(firestore: FirestoreProcess) -> None:
-    """It holds no locks, so the other write is stored at once."""
-    commit(firestore, None, "optimistic/a", 1)
-    transaction = begin(firestore, optimistic=True)
-    read(firestore, transaction, "optimistic/a")
-    commit(firestore, None, "optimistic/a", 2)
-
-    with pytest.raises(grpc.RpcError) as aborted:
-        commit(firestore, transaction, "optimistic/a", 3)
-
-    assert aborted.value.code() is grpc.StatusCode.ABORTED
-
-
-def test_an_optimistic_transaction_is_aborted_if_its_query_has_new_results(firestore: FirestoreProcess) -> None:
-    """A document that did not exist when the query ran is a conflict."""
-    transaction = begin(firestore, optimistic=True)
-    assert query(firestore, transaction, "phantoms", minimum=5) == 0
-    commit(firestore, None, "phantoms/a", 5)
-
-    with pytest.raises(grpc.RpcError) as aborted:
-        commit(firestore, transaction, "elsewhere/a", 3)
-
-    assert aborted.value.code() is grpc.StatusCode.ABORTED
-
-
 def test_a_read_only_transaction_reads_at_one_time_and_cannot_write(firestore: FirestoreProcess) -> None:
     """Later writes of other clients are not visible to it."""
     request = m.BeginTransactionRequest(database=DATABASE)

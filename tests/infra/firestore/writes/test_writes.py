@@ -26,20 +26,30 @@ def test_an_update_changes_only_the_fields_that_it_names(collection: CollectionR
 def test_transforms_are_applied_in_order_and_their_results_returned(collection: CollectionReference) -> None:
     """Integers saturate, a double makes the result a double, array elements compare by value."""
     document = collection.document()
-    document.set({"n": 2**63 - 2, "f": 1, "list": [1, 2, 1.0, "a"], "word": "x"})
+    document.set({"n": 2**63 - 2, "low": 2 - 2**63, "f": 1, "list": [1, 2, 1.0, "a"], "set": [1], "word": "x"})
 
     result = document.update(
         {
             "n": firestore.Increment(5),
+            "low": firestore.Increment(-5),
             "f": firestore.Increment(0.5),
             "list": firestore.ArrayRemove([1]),
+            "set": firestore.ArrayUnion([2, 1.0, 2]),
             "word": firestore.Maximum(7),
             "at": firestore.SERVER_TIMESTAMP,
         }
     )
 
     found = document.get()
-    assert found.to_dict() == {"n": 2**63 - 1, "f": 1.5, "list": [2, "a"], "word": 7, "at": found.update_time}
+    assert found.to_dict() == {
+        "n": 2**63 - 1,
+        "low": -(2**63),
+        "f": 1.5,
+        "list": [2, "a"],
+        "set": [1, 2],
+        "word": 7,
+        "at": found.update_time,
+    }
     assert result.update_time == found.update_time
 
 
@@ -151,6 +161,7 @@ def test_batch_write_refuses_duplicate_documents_and_more_than_500_writes(firest
         ({"a": {"__b__": 1}}, "reserved"),
         ({"a" * 1501: 1}, "longer than 1500 bytes"),
         ({"a": list(range(40_001))}, "Too many index entries"),
+        ({f"a{number}": 1 for number in range(20_001)}, "Too many index entries"),
         ({"__b__": firestore.SERVER_TIMESTAMP}, "reserved"),
         ({"a": firestore.ArrayUnion([[1]])}, "array value in an array value"),
         ({"a": {"__decimal128__": "1e3000000"}}, "out of range"),
