@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dropzone import AsyncClient, BadRequest, DropzoneError, Receipt, Unauthenticated, Unavailable, UnusableSample
@@ -49,6 +49,7 @@ async def submit_many(client: AsyncClient, submitted: list[bytes], **options: An
 
 
 @given(st.lists(samples, max_size=250))
+@example([b"1"] * 250)
 async def test_batches_contain_all_samples_in_order(submitted: list[SampleLike]) -> None:
     """A batch of several samples consists of lines, and has at most 100 lines and 256 KiB."""
     batches = [batch async for batch in in_batches(submitted)]

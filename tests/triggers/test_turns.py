@@ -52,6 +52,21 @@ async def test_submitters_take_turns() -> None:
     assert work.started == ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]
 
 
+async def test_a_task_that_is_cancelled_when_its_turn_comes_gives_it_back() -> None:
+    """The event of the next sample would otherwise wait until the process restarts."""
+    work = Work(Turns(max_running=1))
+    first, cancelled = await work.start("a1", "b1")
+
+    work.ends["a1"].set()
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    await asyncio.gather(first, cancelled, return_exceptions=True)
+    (last,) = await work.start("c1")
+    assert work.started == ["a1", "c1"]
+    await work.end("c1")
+    await last
+
+
 async def test_one_sample_of_each_submitter_is_computed_at_a_time() -> None:
     """The sample of another submitter does not wait."""
     work = Work(Turns(max_running=3))

@@ -77,7 +77,7 @@ def test_the_usage_of_a_day_that_is_over_does_not_count() -> None:
     day, written = limited.admitted
     clock.seconds += DAY_SECONDS
 
-    limited.set_stored(day, written, Usage(10, 0))
+    limited.set_stored(day, written, Usage(15, 0))
 
     assert limited.used == Usage()
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from graphql_api.budgets.budget import Budget
 from graphql_api.budgets.memory_budget import MemoryBudget
-from storage.documents import Unavailable
+from storage.documents import RateLimited, Unavailable
 from tests.stack import Stack, eventually
 
 SMALL = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}'
@@ -77,6 +78,17 @@ def test_uploads_beyond_the_limit_are_refused(small_stack: Stack, path: str) -> 
         assert small_stack.post_sample(SMALL).status_code == 201
 
     eventually(lambda: small_stack.post_sample(LARGE).status_code == 201)
+
+
+def test_a_reservation_over_the_share_of_a_submitter_reserves_nothing() -> None:
+    """The memory would otherwise be lost until the process restarts."""
+    memory_budget, share = MemoryBudget(100), Budget("share", 10)
+    share.take(5)
+    with memory_budget.reserve(share) as refused, memory_budget.reserve() as first, memory_budget.reserve() as second:
+        with pytest.raises(RateLimited):
+            refused.resize(8)
+        first.resize(60)
+        second.resize(40)
 
 
 def test_a_single_reservation_may_have_any_size() -> None:

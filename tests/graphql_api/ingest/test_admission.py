@@ -10,6 +10,7 @@ from graphql_api.ingest.admission import Admission
 from graphql_api.limits import Limits
 from storage.documents import RateLimited
 from tests.graphql_api.budgets.sender import Sender
+from tests.stack import PATIENCE_SECONDS
 
 
 def none() -> None:
@@ -33,6 +34,7 @@ async def test_a_stream_waits_for_the_rate() -> None:
         for _ in range(15):
             await stream.wait(100, 0)
             stream.release(100, 0)
+        await stream.wait(1_000_000, 0)
 
     with pytest.raises(RateLimited):
         budgets.admit_samples(Sender("a"), 1, 0)
@@ -98,6 +100,21 @@ async def test_a_stream_keeps_its_place_while_it_waits(monkeypatch: pytest.Monke
         await asyncio.gather(large, small)
 
     assert order == ["large", "small"]
+
+
+async def test_a_stream_that_ends_when_its_turn_comes_gives_its_lines_back() -> None:
+    """Its client can disconnect in the iteration of the event loop in which other lines get their outcomes."""
+    with admission().stream(Sender("a"), none) as stream:
+        await stream.wait(2_000, 0)
+        waiting = asyncio.create_task(stream.wait(1_000, 0))
+        await asyncio.sleep(0)
+        stream.release(2_000, 0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await stream.wait(2_000, 0)
 
 
 async def test_a_stream_that_ends_its_wait_lets_smaller_ones_start() -> None:

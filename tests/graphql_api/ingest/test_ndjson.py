@@ -10,10 +10,11 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from graphql_api.budgets.loop_turns import LoopTurns
-from graphql_api.budgets.memory_budget import MemoryBudget, Reservation
+from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, MemoryBudget, Reservation
 from graphql_api.ingest import ndjson
-from storage.documents import TooLarge
+from storage.documents import TooLarge, Unavailable
 from tests.graphql_api.turns import counted_turns
+from tests.stack import PATIENCE_SECONDS
 
 MAX_LINE_BYTES = 8
 
@@ -128,6 +129,23 @@ async def test_results_are_in_the_order_of_the_lines() -> None:
         return number
 
     assert [number async for number in ndjson.process(read(), process, reservation())] == [0, 1, 2]
+
+
+async def test_a_stream_is_refused_if_there_is_no_memory_for_its_first_lines() -> None:
+    """It has no lines in flight whose memory it could wait for."""
+    memory_budget = MemoryBudget(MAX_LINE_BYTES)
+
+    async def batches() -> AsyncGenerator[list[ndjson.Line], None]:
+        yield [(1, bytes(MIN_RESERVED_BYTES + 1))]
+
+    async def process(batch: Sequence[ndjson.Line]) -> int:
+        return len(batch)
+
+    with memory_budget.reserve() as other, memory_budget.reserve() as own:
+        other.resize(MAX_LINE_BYTES)
+        with pytest.raises(Unavailable):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                _ = [result async for result in ndjson.process(batches(), process, own)]
 
 
 async def test_lines_in_flight_are_limited() -> None:

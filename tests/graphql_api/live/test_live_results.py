@@ -18,6 +18,8 @@ class Clock:
     database = "projects/p/databases/(default)"
 
     def __init__(self) -> None:
+        self.requests: asyncio.Queue[Any] = asyncio.Queue()
+        """The requests on the Listen stream."""
         self._reads: asyncio.Queue[asyncio.Future[datetime]] = asyncio.Queue()
 
     async def now(self) -> datetime:
@@ -37,7 +39,7 @@ class Clock:
 
     def listen(self) -> Any:
         """Return a stream without responses."""
-        return SilentStream()
+        return SilentStream(self.requests)
 
     def name(self, path: str) -> str:
         """Return the full name of a document."""
@@ -47,12 +49,16 @@ class Clock:
 class SilentStream:
     """A Listen stream without responses."""
 
+    def __init__(self, requests: "asyncio.Queue[Any]") -> None:
+        self._requests = requests
+
     async def read(self) -> Any:
         """Wait forever."""
         await asyncio.get_running_loop().create_future()
 
     async def write(self, request: Any) -> None:
-        """Ignore the request."""
+        """Pass the request to the test."""
+        self._requests.put_nowait(request)
 
     def cancel(self) -> None:
         """Do nothing."""
@@ -80,6 +86,25 @@ async def test_a_subscriber_that_leaves_before_it_has_started_is_not_watched_for
     (await clock.next_read()).set_result(START + timedelta(seconds=1))
 
     assert await staying == START + timedelta(seconds=1)
+    await live.close()
+
+
+async def test_the_target_of_a_submitter_is_removed_after_its_last_subscriber() -> None:
+    """Firestore would otherwise send the results of all submitters that ever had a subscriber."""
+    clock: Any = Clock()
+    live = LiveResults(clock, Budgets(Limits()), max_log_length=10, shards=1)
+
+    async def subscribe() -> Any:
+        async with live.watch("s"):
+            return await asyncio.wait_for(clock.requests.get(), PATIENCE_SECONDS)
+
+    subscribing = asyncio.create_task(subscribe())
+    (await clock.next_read()).set_result(START)
+    added = await subscribing
+
+    removed = await asyncio.wait_for(clock.requests.get(), PATIENCE_SECONDS)
+
+    assert removed.remove_target == added.add_target.target_id > 0
     await live.close()
 
 

@@ -69,14 +69,14 @@ def test_a_sketch_with_too_many_bins_has_a_larger_error_and_says_so() -> None:
     total = MergedSketch()
     total.add(sketch(values[:50_000]))
     total.add(sketch(values[50_000:]))
-    total.add(encode_values([1.0] * 100))
+    total.add(encode_values([1e100] * 100))
 
     found = QuantileSketch.decode(total.sum().encode())
 
     assert found.level > 0
     assert len(found.negative) + len(found.positive) <= MAX_BINS
     assert found.relative_error > 4 * RELATIVE_ERROR
-    everything = np.sort(np.append(values, [1.0] * 100))
+    everything = np.sort(np.append(values, [1e100] * 100))
     for percent, quantile in zip(PERCENTS, found.quantiles(PERCENTS), strict=True):
         low, high = (np.quantile(everything, percent / 100, method=method) for method in ("lower", "higher"))
         error = found.relative_error * (1 + 1e-9)

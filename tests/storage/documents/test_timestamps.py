@@ -61,6 +61,13 @@ def test_an_incomplete_utc_offset_is_rejected(offset: str) -> None:
         timestamps.parse(f"2019-05-01T06:00:00{offset}")
 
 
+@pytest.mark.parametrize("offset", ["+05:60", "-0099", "+14:01", "-15"])
+def test_an_offset_that_no_clock_has_is_rejected(offset: str) -> None:
+    """No time zone has more than 14 hours or 59 minutes."""
+    with pytest.raises(timestamps.TimeStampError, match="expected a UTC offset of at most 14:00"):
+        timestamps.parse(f"2019-05-01T06:00:00{offset}")
+
+
 @pytest.mark.parametrize(
     ("text", "advice"),
     [

@@ -28,6 +28,7 @@ def flow(issuer: str) -> CodeFlow:
 
 
 FLOW = flow("https://id.example.org")
+ENDPOINTS = ("authorization_endpoint", "token_endpoint")
 COOKIE = base64.urlsafe_b64encode(json.dumps(["state", "verifier", "/"]).encode()).decode()
 
 
@@ -75,7 +76,7 @@ async def refusing_provider() -> AsyncIterator[str]:
 
     async def metadata(request: web.Request) -> web.Response:
         del request
-        return web.json_response({"issuer": issuer, "token_endpoint": f"{issuer}/token"})
+        return web.json_response({name: f"{issuer}/{name}" for name in ENDPOINTS} | {"issuer": issuer})
 
     async def token(request: web.Request) -> web.Response:
         if (await request.post())["code"] == "broken":
@@ -84,7 +85,7 @@ async def refusing_provider() -> AsyncIterator[str]:
 
     app = web.Application()
     app.router.add_get("/.well-known/openid-configuration", metadata)
-    app.router.add_post("/token", token)
+    app.router.add_post("/token_endpoint", token)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", int(issuer.rpartition(":")[2])).start()
@@ -100,8 +101,8 @@ def _unthrottled(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("code", "problem", "logged"),
     [
-        ("code", "refused the code", "/token responded with status 401: .*invalid_client"),
-        ("broken", "did not exchange the code", "/token responded with status 500"),
+        ("code", "refused the code", "/token_endpoint responded with status 401: .*invalid_client"),
+        ("broken", "did not exchange the code", "/token_endpoint responded with status 500"),
     ],
 )
 async def test_the_log_says_why_a_code_was_not_exchanged(
@@ -113,6 +114,14 @@ async def test_the_log_says_why_a_code_was_not_exchanged(
 
     (message,) = caplog.messages
     assert re.search(logged, message)
+
+
+@pytest.mark.parametrize(("page", "opened"), [("/graphql", "/graphql"), ("https://evil.example/", "/")])
+async def test_the_sign_in_ends_at_a_page_of_this_server(refusing_provider: str, page: str, opened: str) -> None:
+    """A link to the sign-in could otherwise lead to any page."""
+    _, cookie = await flow(refusing_provider).start(page)
+
+    assert json.loads(base64.urlsafe_b64decode(cookie + "=="))[2] == opened
 
 
 async def test_a_user_does_not_see_the_addresses_of_a_provider_that_does_not_respond(
