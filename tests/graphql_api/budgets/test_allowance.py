@@ -148,6 +148,18 @@ def test_an_allowance_is_remembered_until_all_of_it_is_left() -> None:
         budgets.admit_samples(Sender("a"), 1, 0)
 
 
+def test_the_usage_of_a_day_is_remembered_when_the_rate_is_free_again() -> None:
+    """A submitter would otherwise get a new daily quota by the number of other senders."""
+    budgets = Budgets(LIMITS)
+    sender = Sender("a", KeyLimits(name="0123456789ab", samples_per_second=1_000_000, samples_per_day=10))
+    budgets.admit_samples(sender, 10, 0)
+    for number in range(3_000):
+        budgets.allowance(Sender(f"other-{number}", KeyLimits(name="another", samples_per_second=1)))
+
+    with pytest.raises(RateLimited, match="max_samples_per_day"):
+        budgets.admit_samples(sender, 1, 0)
+
+
 def test_the_scope_of_a_request_has_the_allowance_of_its_sender() -> None:
     """The scope of a request without a valid credential has none."""
     allowance = Allowance(LIMITS, None)

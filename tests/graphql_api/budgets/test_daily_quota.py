@@ -76,6 +76,7 @@ def test_the_usage_of_a_day_that_is_over_does_not_count() -> None:
     limited.add(10, 0)
     day, written = limited.admitted
     clock.seconds += DAY_SECONDS
+    limited.check(10, 0)
 
     limited.set_stored(day, written, Usage(15, 0))
 

@@ -146,3 +146,9 @@ def test_the_terms_of_many_labels_keep_little_memory() -> None:
         tracemalloc.stop()
 
     assert kept_bytes < 5_000_000
+
+
+@pytest.mark.parametrize("given_labels", [{"unit": "a=b"}, {"site": "zurich", "unit": "=", "room": "1"}])
+def test_the_labels_of_a_term_are_the_labels_from_which_it_was_made(given_labels: dict[str, str]) -> None:
+    """A value may contain the sign between a name and its value."""
+    assert labels.from_term(labels.term(given_labels)) == given_labels

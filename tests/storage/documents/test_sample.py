@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.documents import Arrival, Header, InvalidSample, NotJson, Sample, document_paths
+from storage.documents import Arrival, Header, Identity, InvalidSample, NotJson, Sample, document_paths
 from storage.documents.chunks import CHUNK_BYTES, MAX_INLINE_BYTES
 from storage.firestore import encoding
 from tests.received import received_sample, stored_documents
@@ -117,3 +117,12 @@ def test_an_idempotency_key_determines_one_id_per_submitter() -> None:
 def test_only_a_canonical_uuid_is_a_sample_id(text: str) -> None:
     """Other texts of a client never become part of a path."""
     assert not document_paths.is_uuid(text)
+
+
+@pytest.mark.parametrize("offset", [0, 2**20 - 20, 2**20 - 8, 2**20, 3 * 2**20])
+def test_an_idempotency_key_is_found_anywhere_in_a_large_sample(offset: int) -> None:
+    """The id of the sample depends on it. Without a key, chunks are written before the sample is parsed."""
+    spaces = b" " * offset
+
+    assert Identity.before_parsing(b"{%b}" % spaces, "local", None) is not None
+    assert Identity.before_parsing(b'{%b"idempotency_key":"a"}' % spaces, "local", None) is None

@@ -135,6 +135,22 @@ def test_a_resume_token_is_valid_after_a_restart(own: FirestoreProcess) -> None:
     resumed.close()
 
 
+def test_a_document_that_leaves_the_result_before_further_changes_is_removed_on_resuming(
+    firestore: FirestoreProcess, listen: Any
+) -> None:
+    """Only the first of the missed changes shows that the client has the document."""
+    write(firestore, left__a=5)
+    stream = listen(query("left", minimum=3))
+    stream.snapshot()
+    write(firestore, left__a=1)
+    stream.close()
+    write(firestore, left__a=2)
+
+    resumed = listen(query("left", minimum=3, resume_token=stream.token))
+
+    assert resumed.snapshot() == ["ADD", "-a", "CURRENT"]
+
+
 @pytest.mark.parametrize("token", [b"\x7f" * 16, b"", b"abc", b"x" * 1000])
 def test_an_unknown_resume_token_resets_the_target(listen: Any, firestore: FirestoreProcess, token: bytes) -> None:
     """The token names a sequence that the file has not reached, or another server has sent it."""

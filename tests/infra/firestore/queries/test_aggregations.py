@@ -68,8 +68,9 @@ def test_a_count_is_the_number_of_results(counted: Client, query: Any) -> None:
     assert inside(counted.transaction()) == results
 
 
+@pytest.mark.usefixtures("counted")
 @pytest.mark.parametrize("field", [None, "even"], ids=["documents", "index keys"])
-def test_a_count_ends_at_its_limit(counted: Client, firestore: FirestoreProcess, field: str | None) -> None:
+def test_a_count_ends_at_its_limit(firestore: FirestoreProcess, field: str | None) -> None:
     """A client that needs to know only whether there are more than a few pays for a few."""
     request = m.RunAggregationQueryRequest(parent=ROOT)
     aggregation = request.structured_aggregation_query
@@ -81,7 +82,6 @@ def test_a_count_ends_at_its_limit(counted: Client, firestore: FirestoreProcess,
 
     (response,) = firestore.stream("RunAggregationQuery", request, m.RunAggregationQueryResponse)
 
-    assert counted.collection("counted").count("all").get()[0][0].value == 60
     assert response.result.aggregate_fields["few"].integer_value == 7
 
 

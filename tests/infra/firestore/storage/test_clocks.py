@@ -191,6 +191,33 @@ async def test_a_process_continues_from_the_time_that_an_earlier_one_has_saved(
     await restarted.close()
 
 
+def test_a_read_during_a_commit_is_before_the_commit() -> None:
+    """The reader does not see the commit yet, so its read time must not include it."""
+    commits = Clock(0, 0)
+    commits.begin_commit()
+    commit_time = commits.next_commit_time()
+
+    during = commits.snapshot()
+    commits.publish(1)
+    after = commits.snapshot()
+
+    assert during.read_time < commit_time <= after.read_time
+    assert (during.sequence, after.sequence) == (0, 1)
+
+
+def test_a_commit_is_later_than_each_requested_read_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock can be set back after the read."""
+    time_of_day = START
+    monkeypatch.setattr(clock, "now", lambda: time_of_day)
+    commits = Clock(0, 0)
+    assert commits.reserve(START)
+    assert not commits.reserve(START + 1)
+
+    time_of_day -= HOUR
+
+    assert commits.next_commit_time() > START
+
+
 def test_commit_times_increase_if_the_clock_is_set_back(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -224,3 +224,19 @@ async def test_pending_bytes_are_limited(server: ScriptedFirestore, firestore: F
     await large
     assert writer.pending == (0, 0)
     assert seconds([await writer.write(new_write("2"))]) == [2]
+
+
+async def test_the_pending_bytes_of_one_submitter_are_limited_to_half(
+    server: ScriptedFirestore, firestore: Firestore
+) -> None:
+    """The other half is for other submitters."""
+    writer = GroupCommitWriter(firestore, timeout_seconds=60, max_pending_bytes=10_000)
+    first = asyncio.create_task(writer.write_all([new_write("1", 3_000)], "flood"))
+    await server.wait_for(lambda batches: len(batches) == 1)
+
+    with pytest.raises(RateLimited, match="too many writes of this submitter"):
+        await writer.write(new_write("2", 3_000), "flood")
+    other = asyncio.create_task(writer.write_all([new_write("3", 3_000)], "other"))
+
+    server.respond(2)
+    assert [seconds(results) for results in await asyncio.gather(first, other)] == [[1], [3]]

@@ -1,6 +1,19 @@
-"""While several submitters write, each has a share of the writes in flight."""
+"""The order of the writes of a submitter, and its share of the writes in flight while several submitters write."""
 
-from storage.firestore.writes.write_queue import MIN_SHARE_WRITES, QUICK_RATIO, TOGETHER_SECONDS, WriteShare
+import asyncio
+import math
+
+from storage.firestore.writes.write_queue import (
+    MAX_BATCH_BYTES,
+    MIN_SHARE_WRITES,
+    QUICK_RATIO,
+    TOGETHER_SECONDS,
+    Submitter,
+    WriteGroup,
+    WriteQueue,
+    WriteShare,
+)
+from tests.storage.firestore.writes.numbered_writes import new_write
 
 MAX_WRITES, MAX_CALLS = 500, 2
 MAX_SHARE = MAX_WRITES * MAX_CALLS
@@ -14,6 +27,25 @@ def shared() -> WriteShare:
     share.note("one", 0)
     share.note("other", 0)
     return share
+
+
+async def test_a_write_that_does_not_fit_is_not_overtaken_by_later_writes_of_its_submitter() -> None:
+    """It is the first write of the next batch."""
+    queue, group = WriteQueue(), WriteGroup(3, math.inf, asyncio.get_running_loop().create_future())
+    writes, sizes = [new_write(str(number)) for number in range(3)], [MAX_BATCH_BYTES - 1, 2, 1]
+    queue.add(Submitter("one"), writes, sizes, group)
+
+    batches = [[pending.index for pending in queue.next_batch(MAX_WRITES, MAX_SHARE)] for _ in range(2)]
+
+    assert batches == [[0], [1, 2]]
+
+
+async def test_a_write_of_any_size_is_sent() -> None:
+    """Firestore decides whether it is too large. In the queue, it would delay the writes after it forever."""
+    queue, group = WriteQueue(), WriteGroup(1, math.inf, asyncio.get_running_loop().create_future())
+    queue.add(Submitter("one"), [new_write("1")], [MAX_BATCH_BYTES + 1], group)
+
+    assert len(queue.next_batch(MAX_WRITES, MAX_SHARE)) == 1
 
 
 def test_a_submitter_that_writes_alone_fills_all_calls() -> None:
