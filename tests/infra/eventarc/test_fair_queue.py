@@ -77,10 +77,22 @@ def test_acknowledged_events_make_room_for_others() -> None:
     queue = FairQueue(4)
 
     for sequence in (1, 2):
-        queue.add(1, sequence, event(1, sequence, MAX_LOADED_BYTES // 2))
+        queue.add(1, sequence, event(1, sequence, MAX_LOADED_BYTES))
+        assert queue.is_full
         queue.remove(1, sequence)
 
     assert not queue.is_full
+
+
+def test_a_group_whose_changes_need_no_delivery_is_forgotten() -> None:
+    """A trigger can ignore all changes of millions of documents, for example because none is a deletion."""
+    queue = FairQueue(4)
+    queue.add(1, 1, None)
+    groups = queue.take_positions().values()
+
+    queue.load(groups, [])
+
+    assert not queue.groups
 
 
 def test_events_that_are_being_read_are_not_saved() -> None:
