@@ -30,6 +30,8 @@ from graphql_api.budgets.address_budgets import network
 from graphql_api.budgets.loop_turns import FairQueue
 from graphql_api.budgets.rotation import Rotation
 from graphql_api.certificate import Certificate
+from graphql_api.graphql_server.server.tls.connection import open_with_tls
+from graphql_api.graphql_server.server.tls.records import RecordTurns
 from graphql_api.graphql_server.tcp_state import is_closed_by_client
 from storage.firestore.throttled_log import ThrottledLog
 
@@ -107,6 +109,7 @@ class Acceptor:
         self._opening: dict[asyncio.Task[None], None] = {}
         self._waiting = Rotation[socket.socket]()
         self._handshakes = FairQueue()
+        self._record_turns = RecordTurns()
         self._are_handshakes_starting = False
         self._with_much_data: deque[socket.socket] = deque()
         self._closed: deque[socket.socket] = deque()
@@ -220,8 +223,13 @@ class Acceptor:
             self._are_handshakes_starting = True
             self._loop.call_soon(self._start_handshakes, time.monotonic())
         await self._handshakes.wait(address)
-        await self._loop.connect_accepted_socket(
-            self._create_protocol, connection, ssl=certificate.context, ssl_handshake_timeout=_HANDSHAKE_SECONDS
+        await open_with_tls(
+            self._create_protocol,
+            connection,
+            certificate.context,
+            self._record_turns,
+            address=address,
+            handshake_seconds=_HANDSHAKE_SECONDS,
         )
 
     def _start_handshakes(self, last_at: float) -> None:

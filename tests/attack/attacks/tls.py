@@ -67,6 +67,40 @@ async def incomplete_handshakes(connections: int, data: bytes, target: Target) -
     await repeat(target, connections, act)
 
 
+async def _handshake(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[ssl.SSLObject, ssl.MemoryBIO]:
+    """Complete a handshake. Return what encrypts, and the encrypted data."""
+    received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = _context().wrap_bio(received, sent)
+    while True:
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            writer.write(sent.read())
+            received.write(await reader.read(2**16))
+        else:
+            return tls, sent
+
+
+async def records_of_one_byte(connections: int, records: int, target: Target) -> None:
+    """Send the start of a body over many connections at the same time. Each TLS record contains one byte."""
+    head = target.head("/samples", f"content-length: {10 * records}", key=False)
+    ends_at = asyncio.get_running_loop().time() + target.seconds
+    while asyncio.get_running_loop().time() < ends_at:
+        async with AsyncExitStack() as opened:
+            prepared = []
+            for _ in range(connections):
+                streams = await opened.enter_async_context(target.connection())
+                tls, encrypted = await _handshake(*streams)
+                for byte in head + b" " * records:
+                    tls.write(bytes([byte]))
+                prepared.append((streams, encrypted.read()))
+            for (_, writer), data in prepared:
+                writer.write(data)
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                async with asyncio.timeout(3):
+                    await asyncio.gather(*(reader.read(2**16) for (reader, _), _ in prepared))
+
+
 _FULL_RECORD = _HANDSHAKE_RECORD + _MAX_RECORD_BYTES.to_bytes(2, "big")
 """The start of a record of the maximum length."""
 
@@ -84,3 +118,5 @@ for _name, _first in {"silent": b"", "half_a_record": _FULL_RECORD + bytes(100)}
 for _name, _data in _GARBAGE.items():
     _is_short = _name == "records_of_random_data"
     add(f"tls_{_name}", partial(incomplete_handshakes, 64, _data), has_tls=True, is_short=_is_short)
+add("tls_records_of_one_byte", partial(records_of_one_byte, 30, 10_000), has_tls=True, is_short=True)
+add("tls_records_of_one_byte_of_1000_clients", partial(records_of_one_byte, 1_000, 500), has_tls=True)

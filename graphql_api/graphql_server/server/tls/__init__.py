@@ -1,0 +1,1 @@
+"""Connections with TLS. They take turns to decrypt what they have received."""
