@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from prometheus_client import Metric
@@ -14,12 +14,13 @@ from infra.embedded.eventarc import undelivered
 from infra.embedded.eventarc.delivery import deliveries
 from infra.embedded.eventarc.delivery.subscription import Subscription
 from infra.embedded.eventarc.trigger import Trigger
-from infra.embedded.firestore.errors import disk_failure
+from infra.embedded.firestore.errors import StatusError, disk_failure, is_damage
 from infra.embedded.firestore.storage import change_consumers
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.python_command import python_command
 
 OPEN_RETRY_SECONDS = 0.5
+RESTART_SECONDS = 5.0
 
 logger = logging.getLogger("eventarc")
 
@@ -30,7 +31,8 @@ class Dispatcher:
     def __init__(self, storage: Storage, triggers: Iterable[Trigger]) -> None:
         """Create the subscriptions. Call `open`, then `run`, to deliver events."""
         self._storage = storage
-        self._subscriptions = {trigger.name: Subscription(storage, trigger) for trigger in triggers}
+        self._triggers = {trigger.name: trigger for trigger in triggers}
+        self._subscriptions = {name: Subscription(storage, trigger) for name, trigger in self._triggers.items()}
         self._is_open = False
 
     async def open(self) -> None:
@@ -95,5 +97,44 @@ class Dispatcher:
             await self._try_open()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(asyncio.Event().wait())  # `run` does not return, even without triggers
-            for subscription in self._subscriptions.values():
-                tasks.create_task(subscription.run())
+            for name in self._triggers:
+                tasks.create_task(self._deliver(name))
+
+    async def _deliver(self, name: str) -> None:
+        """Deliver the events of a trigger until cancelled.
+
+        If the disk cannot read the data file, or if a page is damaged, start again from the saved state, as after a
+        restart of the process. The requests of other clients continue.
+        """
+        is_open = True
+        while True:
+            subscription = self._subscriptions[name]
+            try:
+                if not is_open:
+                    await subscription.open()
+                await subscription.run()
+            except* (sqlite3.Error, StatusError) as group:
+                problems = list(_errors(group))
+                if not all(map(_is_of_data_file, problems)):
+                    raise
+                logger.error(  # noqa: TRY400 - the trace says nothing more
+                    "%s: cannot read the data file; trying again in %g s: %s", name, RESTART_SECONDS, problems[0]
+                )
+            await asyncio.sleep(RESTART_SECONDS)
+            self._subscriptions[name], is_open = Subscription(self._storage, self._triggers[name]), False
+
+
+def _errors(error: BaseException) -> Iterator[BaseException]:
+    """Yield the errors of a group, which can contain other groups."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _errors(each)
+    else:
+        yield error
+
+
+def _is_of_data_file(error: BaseException) -> bool:
+    """Return whether the disk or a damaged page is the cause of an error."""
+    return isinstance(error, StatusError) or (
+        isinstance(error, Exception) and (is_damage(error) or disk_failure(error) is not None)
+    )

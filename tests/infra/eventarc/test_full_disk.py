@@ -1,4 +1,4 @@
-"""On a full disk events are still delivered, although the state of deliveries cannot be saved."""
+"""Events are still delivered if the disk is full or fails, although the state of deliveries cannot be saved."""
 
 import asyncio
 import sqlite3
@@ -8,7 +8,7 @@ from unittest.mock import AsyncMock
 import pytest
 from google.api_core.exceptions import ResourceExhausted
 
-from infra.embedded.eventarc import trigger
+from infra.embedded.eventarc import dispatcher, trigger
 from infra.embedded.eventarc.delivery.deliveries import Deliveries
 from infra.embedded.eventarc.dispatcher import Dispatcher
 from infra.embedded.firestore.errors import unavailable
@@ -27,6 +27,13 @@ def disk_is_full() -> sqlite3.OperationalError:
     """Return the error of a write on a full disk."""
     error = sqlite3.OperationalError("database or disk is full")
     error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    return error
+
+
+def damage() -> sqlite3.DatabaseError:
+    """Return the error of a read of a damaged page."""
+    error = sqlite3.DatabaseError("database disk image is malformed")
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     return error
 
 
@@ -120,17 +127,39 @@ async def test_delivery_continues_if_the_disk_cannot_read_the_file(
     await until(lambda: "samples/b" in function.documents)
 
 
+@pytest.mark.parametrize("error", [unavailable("The disk cannot read the data file: Input/output error."), damage()])
+@pytest.mark.parametrize("method", ["changes", "read"])
+async def test_delivery_starts_again_if_changes_or_rows_cannot_be_read(
+    firestore: Firestore,
+    function: Function,
+    on_written: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    method: str,
+) -> None:
+    """Otherwise Firestore would end, and start again and again, although it can serve all other documents."""
+    monkeypatch.setattr(dispatcher, "RESTART_SECONDS", 0.01)
+    await firestore.start(on_written)
+    failing = AsyncMock(side_effect=error)
+    with monkeypatch.context() as broken:
+        broken.setattr(Storage, method, failing)
+        await firestore.write("samples/a")
+        await until(lambda: failing.await_count > 3)
+
+    await until(lambda: "samples/a" in function.documents)
+
+
 async def test_an_error_that_is_not_of_the_disk_ends_event_delivery(
     firestore: Firestore, on_written: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process then ends with the error. Otherwise no event would be delivered, and no log line would say so."""
     await firestore.start()
-    dispatcher = Dispatcher(firestore.storage, trigger.read([on_written]))
+    delivering = Dispatcher(firestore.storage, trigger.read([on_written]))
     errors = [disk_is_full(), sqlite3.OperationalError("no such table")]
     with monkeypatch.context() as failing:
         failing.setattr(Storage, "execute", AsyncMock(side_effect=errors))
-        await dispatcher.open()
+        await delivering.open()
 
         with pytest.raises(sqlite3.OperationalError, match="no such table"):
             async with asyncio.timeout(PATIENCE_SECONDS):
-                await dispatcher.run()
+                await delivering.run()

@@ -21,6 +21,9 @@ BLOCK_BYTES = 1024 * 1024
 VALID_SECONDS = 60.0
 """How long a result is used, so that repeated reads of a damaged page do not read the whole file again."""
 
+_PAUSE_PER_SECOND = 20.0
+"""A result is used at least this number of times longer than its check took. Reading a file of 100 GB takes minutes."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -34,6 +37,7 @@ class ReadCheck:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="firestore-read-check")
         self._is_running = self._is_closed = False
         self._checked_at = -math.inf
+        self._valid_seconds = VALID_SECONDS
         self._problem: OSError | None = None
 
     def diagnose(self, error: Exception) -> Exception:
@@ -41,7 +45,7 @@ class ReadCheck:
         if not is_damage(error):
             return error
         is_known = self._checked_at > -math.inf
-        if self._clock() - self._checked_at > VALID_SECONDS and not self._is_running and not self._is_closed:
+        if self._clock() - self._checked_at > self._valid_seconds and not self._is_running and not self._is_closed:
             self._is_running = True
             self._executor.submit(self._run)
         if not is_known:
@@ -56,6 +60,7 @@ class ReadCheck:
         self._executor.shutdown()
 
     def _run(self) -> None:
+        began = self._clock()
         try:
             self._read(self._descriptor)
             with contextlib.suppress(FileNotFoundError):
@@ -71,6 +76,7 @@ class ReadCheck:
             self._problem = None
             logger.error("The data file is damaged: SQLite reports damage, and the disk can read the whole file")
         self._checked_at = self._clock()
+        self._valid_seconds = max(VALID_SECONDS, _PAUSE_PER_SECOND * (self._checked_at - began))
         self._is_running = False
 
     def _read(self, descriptor: int) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,37 @@ def test_the_file_is_checked_again_after_some_time(tmp_path: Path) -> None:
     assert before is error
     eventually(lambda: check.diagnose(error) is not error)
     check.close()
+    os.close(descriptor)
+
+
+class ClockOfSlowDisk(Clock):
+    """A clock that goes on by 100 s when a check looks at it: at its start and at its end."""
+
+    looks = 0
+
+    def __call__(self) -> float:
+        if threading.current_thread() is not threading.main_thread():
+            self.looks += 1
+            self.now += 100
+        return self.now
+
+
+@pytest.mark.parametrize(("seconds", "checks"), [(1_900, 1), (2_100, 2)])
+def test_a_check_that_takes_long_is_rarely_repeated(tmp_path: Path, seconds: float, checks: int) -> None:
+    """Otherwise damaged pages that clients read again and again would keep the disk busy with a large file."""
+    clock = ClockOfSlowDisk()
+    data = tmp_path / "data"
+    data.touch()
+    descriptor = os.open(data, os.O_RDONLY)
+    check = ReadCheck(descriptor, tmp_path / "no log", clock)
+    error = damage()
+    eventually(lambda: check.diagnose(error) is error)
+
+    clock.now += seconds
+    check.diagnose(error)
+    check.close()
+
+    assert clock.looks == 2 * checks
     os.close(descriptor)
 
 
