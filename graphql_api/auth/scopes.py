@@ -46,6 +46,9 @@ class Caller:
     operator: str = field(default="", compare=False)
     """The submitter that owns the credential, if it reads the documents of another submitter. Otherwise empty."""
 
+    person: str = field(default="", compare=False)
+    """The issuer and the subject of an access token. Empty for a key."""
+
     def reader_of(self, submitter: str) -> "Caller":
         """Return a caller that may only read the documents of another submitter."""
         return replace(self, submitter=submitter, scopes=frozenset({Scope.READ}), operator=self.submitter)

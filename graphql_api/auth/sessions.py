@@ -1,14 +1,17 @@
 """Browser sessions. A web page gets a session in exchange for a sign-in link or an API key.
 
 A session is a secret in a cookie. Scripts cannot read the cookie, and it expires after half a day. A page therefore
-never holds a key. A session that stands for a key ends when the key is revoked or expires.
+never holds a key. A session that stands for a key ends when the key is revoked or expires. A key or a person has a
+limited number of sessions: if there is one more, the session that expires first ends.
 
 A sign-in link contains a token that works once. Firestore stores only the SHA-256 of tokens and sessions.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from weakref import WeakValueDictionary
 
 from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
@@ -20,6 +23,8 @@ from storage.documents import document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed
+from storage.firestore.messages import StructuredQuery
+from storage.firestore.reads.query_conditions import add_condition
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 SESSION_LIFETIME = timedelta(hours=12)
@@ -27,6 +32,8 @@ TOKEN_LIFETIME = timedelta(hours=24)
 TOKEN_RETENTION = timedelta(days=7)
 """How long the token of an expired link is stored, so that the audit log can name its key."""
 SESSION_PREFIX = "dzs_"
+MAX_SESSIONS = 100
+"""The sessions of one key, or of one person who signs in at an identity provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,8 @@ class SessionStore:
         self._writer = writer
         self._key_store = key_store
         self._audit_log = audit_log
+        self._sign_ins = WeakValueDictionary[str, asyncio.Lock]()
+        """Lets one sign-in of a key or person after the other count the sessions."""
 
     def recognizes(self, text: str) -> bool:
         """Return whether `text` has the form of a session's secret."""
@@ -100,14 +109,30 @@ class SessionStore:
         return FoundCaller(caller, seconds) if seconds > 0 else None
 
     async def start(self, caller: Caller, key_digest: str | None) -> tuple[str, Session]:
-        """Store a new session of `caller`, and return its secret. It expires no later than the caller's credential."""
+        """Store a new session of `caller`, and return its secret. It expires no later than the caller's credential.
+
+        If its key or person has too many sessions, the session that expires first ends.
+        """
         latest = datetime.now(UTC) + SESSION_LIFETIME
         expires = latest if caller.expires is None else min(latest, caller.expires)
         session = Session(caller.submitter, caller.scopes, caller.credential, expires, key_digest)
         secret = new_secret(SESSION_PREFIX)
         name = self._firestore.name(document_paths.session(digest(secret)))
-        await self._writer.write(encoding.to_write(name, session.fields()), caller.submitter)
+        owner = key_digest or digest(caller.person)
+        async with self._sign_ins.setdefault(owner, asyncio.Lock()):
+            await self._make_room(owner)
+            write = encoding.to_write(name, session.fields() | {"owner": owner})
+            await self._writer.write(write, caller.submitter)
         return secret, session
+
+    async def _make_room(self, owner: str) -> None:
+        """Delete sessions of a key or person, so that it has fewer than `MAX_SESSIONS`."""
+        query = _sessions_of(owner)
+        excess = await self._firestore.count("", query) - MAX_SESSIONS + 1
+        if excess > 0:
+            query.limit.value = excess
+            for document in await self._firestore.documents("", query):
+                await self._writer.write(encoding.to_delete(document.name))
 
     async def end(self, secret: str) -> None:
         """Delete a session."""
@@ -160,3 +185,12 @@ class SessionStore:
     async def _read(self, path: str) -> dict[str, object] | None:
         documents = await self._firestore.batch_get([path])
         return encoding.from_document(documents[path]) if path in documents else None
+
+
+def _sessions_of(owner: str) -> StructuredQuery:
+    """Return the query of the sessions of a key or person. The session that expires first is the first."""
+    query = StructuredQuery()
+    query.from_.add(collection_id=document_paths.SESSIONS)
+    add_condition(query, "owner", StructuredQuery.FieldFilter.EQUAL, owner)
+    query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = "expires"
+    return query

@@ -164,7 +164,8 @@ class AccessTokens:
         scopes = frozenset(Scope(ours) for ours, theirs in rules.scopes.items() if theirs in granted)
         client = _client(claims)
         ends = datetime.fromtimestamp(min(expires, _LAST_SECOND.timestamp()), UTC)
-        caller = Caller(submitter, scopes, f"token of {client}", ends, label=client)
+        person = f"{issuer.url} {claims['sub']}"
+        caller = Caller(submitter, scopes, f"token of {client}", ends, label=client, person=person)
         return FoundCaller(caller, expires - time.time())
 
     def _submitter(self, issuer: IssuerSettings, claims: Mapping[str, object]) -> str:

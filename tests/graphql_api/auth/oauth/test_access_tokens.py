@@ -40,6 +40,7 @@ async def test_a_valid_token_names_submitter_scopes_and_expiry(key: Any, alg: st
     assert found.caller.submitter == "station-7"
     assert found.caller.scopes == {Scope.READ, Scope.SUBMIT}
     assert found.caller.credential == "token of station"
+    assert found.caller.person == f"{ISSUER} station-7"
     assert 50 < found.valid_seconds <= 60
 
 
