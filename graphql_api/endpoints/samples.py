@@ -130,17 +130,17 @@ class SampleEndpoints:
                 uploads=budget.uploads,
                 turn=budget.turn,
             )
-        try:
-            stored = await receiver.receive(
-                raw,
-                sender=caller,
-                idempotency_key=content_key or idempotency_key,
-                labels=request_labels,
-                supersedes=earlier_id,
-            )
-        except NotJson as error:
-            hint = f"; for one sample per line, send the header content-type: {NDJSON}" if _is_ndjson(raw) else ""
-            raise NotJson(f"{error}{hint}") from None
+            try:
+                stored = await receiver.receive(
+                    raw,
+                    sender=caller,
+                    idempotency_key=content_key or idempotency_key,
+                    labels=request_labels,
+                    supersedes=earlier_id,
+                )
+            except NotJson as error:
+                hint = f"; for one sample per line, send the header content-type: {NDJSON}" if _is_ndjson(raw) else ""
+                raise NotJson(f"{error}{hint}") from None
         return Response(
             orjson.dumps(_receipt(stored), option=orjson.OPT_APPEND_NEWLINE),
             status_code=201 if stored.arrival is Arrival.ACCEPTED else 422,

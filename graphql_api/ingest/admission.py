@@ -9,7 +9,7 @@ have in flight. A stream is refused if the backlog of its submitter stays at its
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from graphql_api.budgets.budgets import Budgets, Sender
@@ -21,8 +21,24 @@ _LINES_PER_WRITE = 4
 """Lines in flight for each write that a submitter may have in flight, so that enough writes wait."""
 
 _MAX_BYTES_IN_FLIGHT = 32 * 2**20
+_MAX_PART_BYTES = 2 * 2**20
+"""Samples of one list that are stored at the same time. Until a sample is stored, it is in memory four times."""
+
 _MAX_BACKLOG_WAIT_SECONDS = 30.0
 _CHECK_SECONDS = 0.25
+
+
+def parts_of(raws: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Yield the parts of a list of samples. They are stored one after the other, because this needs less memory."""
+    part: list[bytes] = []
+    size = 0
+    for raw in raws:
+        if part and size + len(raw) > _MAX_PART_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(raw)
+        size += len(raw)
+    yield part
 
 
 class Admission:

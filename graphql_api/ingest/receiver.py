@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from graphql_api import metrics
 from graphql_api.budgets.budgets import Budgets, Sender
 from graphql_api.errors import count_failed_samples
-from graphql_api.ingest.admission import Admission
+from graphql_api.ingest.admission import Admission, parts_of
 from graphql_api.ingest.backlog import Backlog
 from graphql_api.ingest.corrections import Corrections
 from graphql_api.ingest.fair_executor import FairExecutor
@@ -41,7 +41,6 @@ from storage.documents import (
 )
 from storage.documents.chunks import MAX_INLINE_BYTES
 from storage.documents.validation import payload
-from storage.documents.validation.validation_report import ValidationReport
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed
@@ -56,7 +55,7 @@ _TOO_LITTLE_MEMORY = "the server has too little memory for this sample; retry la
 
 
 class Receiver:
-    """Validates and stores samples.
+    """Validates and stores samples. Its callers keep memory for large samples reserved until the samples are stored.
 
     `time_zone` applies to time stamps without a UTC offset. If it is None, such time stamps are rejected.
     """
@@ -85,7 +84,7 @@ class Receiver:
         self._writer = writer
         self._repeated = RepeatedSamples(firestore, read_headers)
         self._corrections = Corrections(firestore, writer, self._repeated, budgets)
-        self._shards = shards
+        self._sample = partial(Sample.receive, time_zone=self._time_zone, shards=shards)
         self._budgets = budgets
 
     async def receive(
@@ -134,10 +133,11 @@ class Receiver:
         """
         try:
             self._budgets.admit_samples(sender, len(raws), sum(map(len, raws)))
-            return await self.receive_admitted(raws, sender=sender)
+            parts = [await self.receive_admitted(part, sender=sender, is_reserved=True) for part in parts_of(raws)]
         except Exception as error:
             count_failed_samples(error, len(raws))
             raise
+        return [outcome for part in parts for outcome in part]
 
     async def receive_admitted(
         self,
@@ -146,18 +146,20 @@ class Receiver:
         sender: Sender,
         labels: Labels | None = None,
         content_key: ContentKey | None = None,
+        is_reserved: bool = False,
     ) -> list[Outcome]:
         """Store samples that `admission` has admitted. Return the outcomes as `receive_all` does.
 
-        Each sample has `labels` in addition to its own labels. If it has no idempotency key, it gets `content_key`.
+        Each sample has `labels` in addition to its own labels. If it has no idempotency key, it gets `content_key`. The
+        caller has reserved memory for the small samples, and with `is_reserved` also for the large samples.
         """
-        submitter = sender.submitter
+        receive_large = self._receive_large if is_reserved else self._receive_line
         large = [index for index, raw in enumerate(raws) if len(raw) > MAX_INLINE_BYTES]
         large_outcomes = asyncio.gather(
-            *(self._receive_large(raws[index], sender, content_key, labels) for index in large), return_exceptions=True
+            *(receive_large(raws[index], sender, content_key, labels) for index in large), return_exceptions=True
         )
         started = time.perf_counter()
-        samples, outcomes = await self._validated_small(raws, submitter, content_key, labels)
+        samples, outcomes = await self._validated_small(raws, sender.submitter, content_key, labels)
         outcomes.update(zip(samples, await self._store(list(samples.values()), sender, started), strict=True))
         for index, outcome in zip(large, await large_outcomes, strict=True):
             outcomes[index] = outcome.with_traceback(None) if isinstance(outcome, DropzoneError) else outcome
@@ -187,21 +189,24 @@ class Receiver:
         def validate(identity: Identity | None) -> Sample:
             report = payload.validate(raw, self._time_zone, skips_missing=settings.skips_missing)
             identity = identity or Identity.after_parsing(raw, submitter, idempotency_key, report.idempotency_key)
-            return self._sample(raw, report, identity, labels)
+            return self._sample(raw, report, identity, default_labels=labels)
 
         check = None if supersedes is None else partial(self._corrections.check, earlier_id=supersedes)
-        with self._budgets.memory.reserve(self._budgets.submitter(submitter).request_bytes) as reservation:
-            reservation.resize(len(raw))
-            try:
-                async with self._large_samples.write_chunks(
-                    raw, submitter, idempotency_key, validate=validate, check=check, expire_at=settings.expiry.sample
-                ) as sample:
-                    (outcome,) = await self._store([sample], sender, started, settings.expiry, supersedes)
-                    if isinstance(outcome, Exception):
-                        raise outcome
-            except MemoryError:
-                raise Unavailable(_TOO_LITTLE_MEMORY) from None
+        try:
+            async with self._large_samples.write_chunks(
+                raw, submitter, idempotency_key, validate=validate, check=check, expire_at=settings.expiry.sample
+            ) as sample:
+                (outcome,) = await self._store([sample], sender, started, settings.expiry, supersedes)
+                if isinstance(outcome, Exception):
+                    raise outcome
+        except MemoryError:
+            raise Unavailable(_TOO_LITTLE_MEMORY) from None
         return outcome
+
+    async def _receive_line(self, raw: bytes, sender: Sender, key: ContentKey | None, labels: Labels | None) -> Header:
+        with self._budgets.memory.reserve(self._budgets.submitter(sender.submitter).request_bytes) as reservation:
+            reservation.resize(len(raw))
+            return await self._receive_large(raw, sender, key, labels)
 
     async def _validated_small(
         self, raws: Sequence[bytes], submitter: str, content_key: ContentKey | None, labels: Labels | None
@@ -230,12 +235,7 @@ class Receiver:
         """Return the sample of a small raw document."""
         report = payload.validate_quickly(raw, self._time_zone) or await self._thorough.validate(raw, submitter)
         identity = Identity.after_parsing(raw, submitter, idempotency_key, report.idempotency_key)
-        return self._sample(raw, report, identity, labels)
-
-    def _sample(self, raw: bytes, report: ValidationReport, identity: Identity, labels: Labels | None) -> Sample:
-        return Sample.receive(
-            raw, report, identity, default_labels=labels, time_zone=self._time_zone, shards=self._shards
-        )
+        return self._sample(raw, report, identity, default_labels=labels)
 
     async def _store(
         self,

@@ -85,8 +85,12 @@ class Executor:
                     # Otherwise, all waiting documents would be read and kept in memory before the first is executed.
                     await budget.take(held, is_urgent=document_cost > 0)
                 try:
-                    request.release_memory()
+                    if operation.variables.has_raw_scalars:
+                        request.release_variables()  # the resolvers keep the bytes of the body
+                    else:
+                        request.release_memory()
                     response = await self._execute(operation, variables, context, cost)
+                    request.release_memory()
                     _reserve_response(operation, context, len(response.body))
                     return response
                 finally:

@@ -31,19 +31,20 @@ class GraphQLRequest:
     placeholders: PlaceholderText | None = None
     """Set if the request is long. Placeholders then replace the numbers of long lists in `variables`."""
     reservation: Reservation | None = None
-    """The memory of the body. It stays reserved while the operation waits for its turn."""
+    """The memory of the body. It stays reserved while the operation waits for its turn, and while it stores samples."""
 
     @property
     def size(self) -> int:
         """The length of the document and of the variables."""
         return len(self.query) + (0 if self.variables is None else len(memoryview(self.variables)))
 
-    def release_memory(self) -> None:
-        """Release the variables and the reservation, because the operation starts.
-
-        The operation has decoded the variables. Resolvers reserve the memory that they need.
-        """
+    def release_variables(self) -> None:
+        """Release the variables, because the operation has decoded them."""
         self.variables = self.placeholders = None
+
+    def release_memory(self) -> None:
+        """Release the variables and the reservation."""
+        self.release_variables()
         if self.reservation is not None:
             self.reservation.release()
 
@@ -150,6 +151,11 @@ class VariableReader:
                 self._list_depths.append(_list_depth(definition.type, settings.raw_scalars))
         self._decoder = _span_decoder(tuple(self._names)) if self._names else None
         self._raw_list = _raw_list_decoder(settings.max_raw_list_length) if any(self._list_depths) else None
+
+    @property
+    def has_raw_scalars(self) -> bool:
+        """Whether a variable can contain raw scalars. Their bytes are not decoded, and can be as long as the body."""
+        return any(depth is not None for depth in self._list_depths)
 
     def read(self, variables: msgspec.Raw | None, placeholders: PlaceholderText | None = None) -> dict[str, Any]:
         """Return the value of each declared variable that is in `variables`. Raises `BadRequest` or `TooLarge`."""

@@ -170,3 +170,20 @@ async def samples_awaited_by_1500_clients(target: Target) -> None:
             await reader.read()
 
     await repeat(target, _CLIENTS, act)
+
+
+_MEDIUM_VALUES = 50_000
+"""The values of a sample of 200 KB, which is stored as one document."""
+
+
+@attack(is_valid_work=True)
+async def lists_of_medium_samples(target: Target) -> None:
+    """Submit lists of 90 samples of 200 KB over 64 connections. Such a list costs little."""
+    sample = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%b1]}' % (b"1.5," * _MEDIUM_VALUES)
+    query = "mutation ($s: [RawSample!]!) { submitMany(samples: $s) { id } }"
+    body = zstandard.compress(
+        b'{"query": %b, "variables": {"s": [%b]}}' % (orjson.dumps(query), b",".join([sample] * 90))
+    )
+    headers = {"content-encoding": "zstd"}
+    async with target.client(64, timeout=60) as client:
+        await repeat(target, 64, lambda: client.post("/graphql", content=body, headers=headers))

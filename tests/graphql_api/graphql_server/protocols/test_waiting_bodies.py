@@ -23,11 +23,24 @@ QUERY = "mutation($sample: RawSample!) { submit(sample: $sample) }"
 BODY = json.dumps({"query": QUERY, "variables": {"sample": "x" * 900_000}}).encode()
 
 
-def client_of(budgets: Budgets, submitter: SubmitterBudget) -> httpx.AsyncClient:
+class Stored(list[bytes]):
+    """The samples that the mutation has stored. `reserved_bytes` is the memory of `submitter` during the last one."""
+
+    def __init__(self, submitter: SubmitterBudget) -> None:
+        super().__init__()
+        self.reserved_bytes = 0
+        self._submitter = submitter
+
+    def append(self, sample: bytes) -> None:
+        super().append(sample)
+        self.reserved_bytes = self._submitter.request_bytes.used
+
+
+def client_of(budgets: Budgets, submitter: SubmitterBudget, state: State | None = None) -> httpx.AsyncClient:
     """Return a client of the example schema in this event loop."""
 
     async def authenticate(_: Credential) -> ExampleContext:
-        return ExampleContext(submitter, {state_key: State()})
+        return ExampleContext(submitter, {state_key: state or State()})
 
     async def page(_: Request) -> Response:
         return Response()
@@ -63,4 +76,19 @@ async def test_a_large_body_counts_while_its_operation_waits(accept: str) -> Non
 
     assert response.status_code == 200
     assert "errors" not in response.text
+    assert submitter.request_bytes.used == 0
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+async def test_a_large_body_counts_while_its_samples_are_stored(accept: str) -> None:
+    """The samples are parts of the body. Hundreds of requests can wait for the database at the same time."""
+    budgets = Budgets(Limits(max_memory_mib=UNLIMITED_MIB))
+    submitter = budgets.submitter("somebody")
+    stored = Stored(submitter)
+    headers = {"accept": accept, "content-type": "application/json"}
+    async with client_of(budgets, submitter, State(submitted=stored)) as client:
+        await client.post("/graphql", content=in_chunks(BODY), headers=headers)
+
+    assert len(stored) == 1
+    assert stored.reserved_bytes == len(BODY)
     assert submitter.request_bytes.used == 0
