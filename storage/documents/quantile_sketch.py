@@ -94,14 +94,20 @@ class QuantileSketch:
         As for a single result, a quantile is interpolated linearly between two values. The relative error of each of
         these values is at most `relative_error`, so a quantile near the largest double can be infinite.
         """
-        bins = [(-_value(key, self.level), self.negative[key]) for key in sorted(self.negative, reverse=True)]
-        bins.append((0.0, self.zeros))
-        bins += ((_value(key, self.level), self.positive[key]) for key in sorted(self.positive))
-        ends = list(accumulate(count for _, count in bins))
+        negative, positive = sorted(self.negative, reverse=True), sorted(self.positive)
+        counts = [*map(self.negative.__getitem__, negative), self.zeros, *map(self.positive.__getitem__, positive)]
+        ends = list(accumulate(counts))
+
+        def value_at(position: int) -> float:
+            index = bisect_right(ends, position) - len(negative)  # 0 is the index of the zeros
+            if index < 0:
+                return -_value(negative[index], self.level)
+            return _value(positive[index - 1], self.level) if index else 0.0
+
         for percent in percents:
             position, fraction = divmod((ends[-1] - 1) * percent, 100)
-            low = bins[bisect_right(ends, position)][0]
-            high = bins[bisect_right(ends, position + 1)][0] if fraction else low
+            low = value_at(position)
+            high = value_at(position + 1) if fraction else low
             yield low if low == high else low * (1 - fraction / 100) + high * (fraction / 100)
 
     @property
@@ -133,8 +139,10 @@ class MergedSketch:
     def sum(self) -> QuantileSketch:
         """Return the sum of all added sketches."""
         sketches = [QuantileSketch.decode(stored) for stored in self._stored]
-        total = QuantileSketch(level=max((sketch.level for sketch in sketches), default=0))
-        for sketch in sketches:
+        if not sketches:
+            return QuantileSketch()
+        total = sketches[0].raised(max(sketch.level for sketch in sketches))
+        for sketch in sketches[1:]:
             raised = sketch.raised(total.level)
             total.zeros += raised.zeros
             for bins, added in ((total.negative, raised.negative), (total.positive, raised.positive)):
