@@ -4,15 +4,20 @@ If a budget is exhausted, `Budgets.admit_samples` refuses a request with one sam
 the server stops reading the stream. All streams of a submitter share a limit of lines in flight, so that 64 streams do
 not fill the queue of the writer more than one stream does. The limit is a multiple of the writes that the submitter may
 have in flight. A stream is refused if the backlog of its submitter stays at its limit for too long.
+
+A list of samples in one request is admitted as a whole, and stored in parts.
 """
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from graphql_api.budgets.budgets import Budgets, Sender
+from graphql_api.errors import count_failed_samples
+from graphql_api.ingest.repeated_samples import Outcome
+from storage.documents import Unavailable
 
 _MAX_LINES_IN_FLIGHT = 2_000
 """Lines in flight of all streams of one submitter."""
@@ -26,6 +31,26 @@ _MAX_PART_BYTES = 2 * 2**20
 
 _MAX_BACKLOG_WAIT_SECONDS = 30.0
 _CHECK_SECONDS = 0.25
+
+
+async def store_in_parts(
+    raws: Sequence[bytes], store: Callable[[Sequence[bytes]], Awaitable[list[Outcome]]]
+) -> list[Outcome]:
+    """Store the parts of a list with `store`. Return the outcome of each sample.
+
+    If a sample is not stored because Firestore is unavailable or memory is exhausted, the next parts are not stored.
+    Otherwise, each of them could wait for the write timeout, and the request would end without the outcomes.
+    """
+    outcomes: list[Outcome] = []
+    for part in parts_of(raws):
+        outcomes += await store(part)
+        if any(isinstance(outcome, Unavailable) for outcome in outcomes):
+            break
+    if remaining := len(raws) - len(outcomes):
+        refusal = Unavailable("the server could not store an earlier sample of the list; send this sample again later")
+        count_failed_samples(refusal, remaining)
+        outcomes += [refusal] * remaining
+    return outcomes
 
 
 def parts_of(raws: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from graphql_api import metrics
 from graphql_api.budgets.budgets import Budgets, Sender
 from graphql_api.errors import count_failed_samples
-from graphql_api.ingest.admission import Admission, parts_of
+from graphql_api.ingest.admission import Admission, store_in_parts
 from graphql_api.ingest.backlog import Backlog
 from graphql_api.ingest.corrections import Corrections
 from graphql_api.ingest.fair_executor import FairExecutor
@@ -43,7 +43,7 @@ from storage.documents.chunks import MAX_INLINE_BYTES
 from storage.documents.validation import payload
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.errors import PreconditionFailed
+from storage.firestore.errors import FirestoreError, PreconditionFailed
 from storage.firestore.messages import Write
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
@@ -131,13 +131,8 @@ class Receiver:
 
         Raises `RateLimited` if the sender may not store this number of samples now.
         """
-        try:
-            self._budgets.admit_samples(sender, len(raws), sum(map(len, raws)))
-            parts = [await self.receive_admitted(part, sender=sender, is_reserved=True) for part in parts_of(raws)]
-        except Exception as error:
-            count_failed_samples(error, len(raws))
-            raise
-        return [outcome for part in parts for outcome in part]
+        self._budgets.admit_samples(sender, len(raws), sum(map(len, raws)))
+        return await store_in_parts(raws, partial(self.receive_admitted, sender=sender, is_reserved=True))
 
     async def receive_admitted(
         self,
@@ -160,7 +155,11 @@ class Receiver:
         )
         started = time.perf_counter()
         samples, outcomes = await self._validated_small(raws, sender.submitter, content_key, labels)
-        outcomes.update(zip(samples, await self._store(list(samples.values()), sender, started), strict=True))
+        try:
+            stored = await self._store(list(samples.values()), sender, started)
+        except (DropzoneError, FirestoreError) as error:  # large samples and those of earlier calls may be stored
+            stored = [error.with_traceback(None)] * len(samples)
+        outcomes.update(zip(samples, stored, strict=True))
         for index, outcome in zip(large, await large_outcomes, strict=True):
             outcomes[index] = outcome.with_traceback(None) if isinstance(outcome, DropzoneError) else outcome
         for failure in (outcome for outcome in outcomes.values() if isinstance(outcome, Exception)):

@@ -84,7 +84,7 @@ class SampleMutation:
         info: Info,
         samples: Annotated[list[RawSample], strawberry.argument(description=f"Up to {MAX_SAMPLES:,} samples.")],
     ) -> list[Sample | None]:
-        """Store many samples. A sample that cannot be stored does not affect the other samples."""
+        """Store many samples. An invalid sample does not affect the other samples."""
         if len(samples) > MAX_SAMPLES:
             raise BadRequest(f"expected at most {MAX_SAMPLES:,} samples, got {len(samples):,} - at `samples`")
         outcomes = await info.context.receiver.receive_all(samples, sender=info.context.caller)

@@ -6,7 +6,7 @@ import pytest
 
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.ingest import admission as admission_module
-from graphql_api.ingest.admission import Admission, parts_of
+from graphql_api.ingest.admission import Admission
 from graphql_api.limits import Limits
 from storage.documents import RateLimited
 from tests.graphql_api.budgets.sender import Sender
@@ -164,14 +164,3 @@ async def test_a_stream_has_few_lines_in_flight_while_the_submitter_may_have_few
         stream.release(70, 0)
 
         await asyncio.wait_for(waiting, 10)
-
-
-def test_a_long_list_is_stored_in_parts() -> None:
-    """Each sample is in memory several times until it is stored. The order stays the same."""
-    small, medium = b"0" * 60, b"0" * 240_000
-
-    assert list(parts_of([])) == [[]]
-    assert list(parts_of([small] * 1_000)) == [[small] * 1_000]
-    parts = list(parts_of([small, *[medium] * 20, small]))
-    assert [len(part) for part in parts] == [9, 8, 5]
-    assert [sample for part in parts for sample in part] == [small, *[medium] * 20, small]
