@@ -3,11 +3,13 @@
 One client submits small and large samples, corrects, recomputes and deletes some, and changes the retention. It repeats
 each request until it is answered, and each deletion until it has finished.
 
-Environment variables: `TORTURE_CHANGES` is the number of changes, and `TORTURE_SEED` repeats the random choices.
+Environment variables: `TORTURE_CHANGES` is the minimum number of changes, and `TORTURE_SEED` repeats the random
+choices.
 """
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -35,6 +37,7 @@ FUNCTION = "triggers.app:create_app"
 BATCH_LINES = 20
 LARGE_VALUES = 100_000
 MAX_PAUSE, MAX_SUSPENSION = 4.0, 4.0
+MIN_DISTURBANCES = CHANGES // 3  # on a fast machine, all changes take a few seconds
 ANSWER_SECONDS = 240.0
 TIMEOUT_SECONDS = 240 + 20 * CHANGES
 
@@ -58,11 +61,13 @@ class Workload:
         self._chance = chance
         self._client = httpx.Client(base_url=stack.url, headers={"x-api-key": stack.key}, timeout=60)
 
-    def run(self) -> None:
-        """Make all changes."""
+    def run(self, is_enough: Callable[[], bool]) -> None:
+        """Make all changes, and more until `is_enough` returns true."""
         changes = [self._submit, self._submit_large, self._correct, self._delete, self._recompute, self._set_retention]
         self._submit()
-        for number in range(CHANGES):
+        for number in itertools.count():
+            if number >= CHANGES and is_enough():
+                break
             change = changes[number % len(changes)]
             change()
             self.changes[change.__name__] += 1
@@ -148,7 +153,10 @@ class Workload:
 
 
 class Disturber:
-    """Kills and suspends processes of the stack at random times until `stop`."""
+    """Kills and suspends processes of the stack at random times until `stop`.
+
+    After most kills, it waits until the stack is ready. On a slow machine, no request would otherwise be answered.
+    """
 
     def __init__(self, stack: Stack, chance: random.Random) -> None:
         self.counts: Counter[str] = Counter()
@@ -157,10 +165,16 @@ class Disturber:
             "function": partial(stack.pid_of, FUNCTION),
             "firestore": stack.firestore_pid,
         }
+        self._stack = stack
         self._chance = chance
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
+
+    def has_disturbed(self) -> bool:
+        """Return whether there were enough kills and suspensions. Raises an error if there will be no more."""
+        assert self._thread.is_alive(), "the thread of the disturber has failed"
+        return self.counts.total() >= MIN_DISTURBANCES
 
     def stop(self) -> None:
         """Disturb no more."""
@@ -181,6 +195,12 @@ class Disturber:
             except (LookupError, ProcessLookupError):  # it is restarting
                 continue
             self.counts[f"{name} {'killed' if is_killed else 'suspended'}"] += 1
+            if is_killed and self._chance.random() < 0.7:
+                self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        while not self._stopping.is_set() and not self._stack.is_ready():
+            self._stopping.wait(0.1)
 
 
 @pytest.mark.timeout(2 * TIMEOUT_SECONDS)
@@ -194,7 +214,7 @@ def test_documents_fit_together_after_kills_during_changes(tmp_path: Path) -> No
         workload = Workload(stack, random.Random(SEED))
         disturber = Disturber(stack, random.Random(SEED))
         try:
-            workload.run()
+            workload.run(disturber.has_disturbed)
         finally:
             disturber.stop()
         eventually(stack.is_ready, lambda: stack.log)
