@@ -82,19 +82,27 @@ def test_the_axis_says_what_it_does_not_show(stack: Stack, dashboard: Dashboard,
     dashboard.wait_for(lambda: dashboard.text(".shown") == "Click a result to select it.")
 
 
+@pytest.mark.parametrize(
+    ("path", "refused", "length"),
+    [
+        ("/?timestamp.gte=2020-01-01T00:00Z", '"bucket":"FIVE_MINUTES"', "hour"),
+        ("/", '"timestamp":{"gte"', "day"),  # the buckets of all results but an outlier
+    ],
+    ids=["no outlier", "an outlier in time"],
+)
 def test_longer_buckets_are_plotted_if_the_server_refuses_short_ones(
-    stack: Stack, dashboard: Dashboard, key: str
+    stack: Stack, dashboard: Dashboard, key: str, path: str, refused: str, length: str
 ) -> None:
     """The server has rollups of hours and days. For others it reads each result, and stops after a time limit."""
     refusal = {"message": "the summary took longer than 25 s", "extensions": {"code": "OPERATION_TOO_COMPLEX"}}
-    path = "/?timestamp.gte=2020-01-01T00:00Z"
+    note = f"mean and standard deviation per {length}. Shorter buckets would take too long to compute."
     dashboard.open(stack, path, key=key)
-    dashboard.wait_for(lambda: "standard deviation per five minutes." in (dashboard.text(".shown") or ""))
-    dashboard.replace_responses('"bucket":"FIVE_MINUTES"', {"errors": [refusal]})
+    dashboard.wait_for(lambda: "The line shows all" in (dashboard.text(".shown") or ""))
+    assert note not in (dashboard.text(".shown") or "")
+    dashboard.replace_responses(refused, {"errors": [refusal]})
 
     dashboard.open(stack, path, key=key)
 
-    note = "mean and standard deviation per hour. Shorter buckets would take too long to compute."
     dashboard.wait_for(lambda: note in (dashboard.text(".shown") or ""))
 
 

@@ -33,6 +33,7 @@ interface Subject {
   results: number;
   first: number; // the earliest time stamp in seconds
   last: number;
+  requested?: Length; // the length of the last requested buckets
 }
 
 type Extremes = Record<'earliest' | 'latest', { edges: { node: { timestamp: string } }[] }>;
@@ -61,11 +62,11 @@ async function readFrom(subject: Subject, min: Length, signal: AbortSignal): Pro
   try {
     return await request(subject, min, signal);
   } catch (error) {
-    const length = shortest(subject, subject.last - subject.first, min);
+    const { requested } = subject;
     // Without rollups, longer buckets read the same results, and are refused too.
     const helpsIfLonger = error instanceof ServerError && error.code === 'OPERATION_TOO_COMPLEX' && hasRollups.peek();
-    if (!helpsIfLonger || length === 'DAY') throw error;
-    return readFrom(subject, length === 'HOUR' ? 'DAY' : 'HOUR', signal);
+    if (!helpsIfLonger || requested === 'DAY') throw error;
+    return readFrom(subject, requested === 'HOUR' ? 'DAY' : 'HOUR', signal);
   }
 }
 
@@ -76,7 +77,7 @@ async function request(subject: Subject, min: Length, signal: AbortSignal): Prom
     return { seconds: LENGTHS[length], name: NAMES[length], isLong, labelName: label, buckets };
   };
   const length = shortest(subject, last - first, min);
-  const buckets = await readBuckets(length, current, label, signal);
+  const buckets = await readBuckets(subject, length, current, signal);
   if (length !== 'DAY') return of(length, last - first, buckets);
   // Far outliers can make the range longer than that of the other results.
   const range = typicalRange(buckets.map(({ start }) => Date.parse(start) / 1e3), buckets.map((bucket) => bucket.results));
@@ -87,13 +88,14 @@ async function request(subject: Subject, min: Length, signal: AbortSignal): Prom
     gte: iso(Math.max(range.first, first)),
     lt: iso(Math.min(range.last + LENGTHS.DAY, last + 1)),
   };
-  const detailed = await readBuckets(better, { ...current, timestamp: bounds }, label, signal);
+  const detailed = await readBuckets(subject, better, { ...current, timestamp: bounds }, signal);
   const isOutside = ({ start }: Bucket) => Date.parse(start) / 1e3 < range.first || Date.parse(start) / 1e3 > range.last;
   return of(better, seconds, [...buckets.filter(isOutside), ...detailed]);
 }
 
-async function readBuckets(bucket: Length, filter: ResultFilter, label: string, signal: AbortSignal): Promise<Bucket[]> {
-  const variables = { bucket, filter, groupBy: label ? [label] : [] };
+async function readBuckets(subject: Subject, bucket: Length, filter: ResultFilter, signal: AbortSignal): Promise<Bucket[]> {
+  subject.requested = bucket;
+  const variables = { bucket, filter, groupBy: subject.labelName ? [subject.labelName] : [] };
   const { resultsOverTime } = await runQuery<{ resultsOverTime: Bucket[] }>(overTimeQuery, variables, { signal });
   return resultsOverTime;
 }
