@@ -43,8 +43,9 @@ async def store_in_parts(
     """
     outcomes: list[Outcome] = []
     for part in parts_of(raws):
-        outcomes += await store(part)
-        if any(isinstance(outcome, Unavailable) for outcome in outcomes):
+        stored = await store(part)
+        outcomes += stored
+        if any(isinstance(outcome, Unavailable) for outcome in stored):
             break
     if remaining := len(raws) - len(outcomes):
         refusal = Unavailable("the server could not store an earlier sample of the list; send this sample again later")

@@ -127,7 +127,8 @@ async def _summary(
             rows = [{"labels": each.labels, "summary": each.summary} for each in groups]
         else:
             rows = [{"summary": await client.summary(where)}]
-    _note_unknown(group_by, (row["labels"] for row in rows if group_by))
+    if group_by:
+        _note_unknown(group_by, (row["labels"] for row in rows))
     if not sys.stdout.isatty():
         for row in rows:
             whole = row.pop("summary")

@@ -103,7 +103,7 @@ class TLSConnection(asyncio.BufferedProtocol):
         self._transport.close()
 
     def _force_close(self, exc: BaseException | None) -> None:
-        self._transport._force_close(exc)  # type: ignore[attr-defined]
+        self._transport._force_close(exc)  # type: ignore[attr-defined]  # private, as `SSLProtocol`
 
     def pause_reading(self) -> None:
         """Pass no more records on, because the application does not read."""
