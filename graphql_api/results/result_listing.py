@@ -18,7 +18,7 @@ from graphql_api.results.filters import LABEL_ORDER, Bound, Order, Selection
 from graphql_api.results.ordered_query import OrderedQuery
 from graphql_api.results.pagination import Page, PageRequest
 from graphql_api.results.sharded_query import ShardedQuery
-from storage.documents import BadRequest, Result, Status, document_paths
+from storage.documents import OUTCOMES, BadRequest, Result, Status, document_paths
 from storage.documents.statistics import INDEXED_FIELDS
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
@@ -53,7 +53,7 @@ class ResultListing:
         if order.field not in _COMPLETE_ORDERS:
             return await self._query(submitter, selection, order).count()
         if selection.is_everything:
-            query = results_of_status(Status.COMPUTED)
+            query = results_with([Status.COMPUTED])
             return await ShardedQuery(self._firestore, submitter, self._shards, query).count()
         fields = sorted({bound.field for bound in selection.bounds}, key=lambda field: field in INDEXED_FIELDS)
         counted = LABEL_ORDER if selection.labels else fields[0]  # Firestore counts one range of this index
@@ -106,7 +106,7 @@ class ResultListing:
                 document_paths.RESULTS,
                 Order("statistics_version"),
                 then=("computed_at",),
-                equal={"status": tuple(each.value for each in Status if each is not Status.DELETED)},
+                equal={"status": tuple(each.value for each in OUTCOMES)},
                 selection=Selection([Bound("statistics_version", "<", version)]),
                 select=("statistics_version",),
             )
@@ -150,9 +150,9 @@ class ResultListing:
         return ShardedQuery(self._firestore, submitter, self._shards, query, document_filter)
 
 
-def results_of_status(status: Status, select: Sequence[str] = ()) -> OrderedQuery:
-    """Return a query of all results of a status. Only one index contains the results of every status."""
-    order, equal = Order("statistics_version"), {"status": status.value}
+def results_with(outcomes: Sequence[Status], select: Sequence[str] = ()) -> OrderedQuery:
+    """Return a query of all results with these outcomes. Only one index contains all results."""
+    order, equal = Order("statistics_version"), {"status": tuple(each.value for each in outcomes)}
     return OrderedQuery(document_paths.RESULTS, order, then=("computed_at",), equal=equal, select=select)
 
 

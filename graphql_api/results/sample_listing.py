@@ -1,13 +1,11 @@
 """Lists of samples, the newest first, read as pages or as a count.
 
 A header contains only the state on arrival: ACCEPTED or REJECTED. The state of an accepted sample, such as COMPUTED,
-depends on its result. If a list is filtered by such a state, this module reads the result of each sample. Samples with
-given labels in such a state are counted without reading samples: results have the labels and the time of submission of
-their sample. Each index of samples contains the state on arrival. The query of all samples therefore selects both
-states.
+depends on its result. FAILED and SUPERSEDED samples are rare, so they are found by their results. To find PENDING and
+COMPUTED samples, this module reads the result of each sample. Each index of samples contains the state on arrival. The
+query of all samples therefore selects both states.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -17,11 +15,12 @@ from functools import partial
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.results.filters import EVERYTHING, Bound, Order, Selection
 from graphql_api.results.ordered_query import OrderedQuery
+from graphql_api.results.outcomes import RARE_OUTCOMES, belongs_to, rare_outcomes, results_by_submission
 from graphql_api.results.pagination import Page, PageRequest
-from graphql_api.results.result_listing import results_of_status
+from graphql_api.results.result_listing import results_with
 from graphql_api.results.sharded_query import DocumentFilter, ShardedQuery
-from graphql_api.results.state_counts import OUTCOMES, StateCounts, belongs_to, by_submission
-from storage.documents import Arrival, Header, SampleState, document_paths, state_of
+from graphql_api.results.state_counts import StateCounts
+from storage.documents import OUTCOMES, Arrival, Header, SampleState, Status, document_paths, state_of
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.messages import Document
@@ -66,10 +65,12 @@ class SampleListing:
     ) -> Page[Header]:
         """Return the samples of `request` that are in `state` and that `selection` selects.
 
-        With the states PENDING, COMPUTED and FAILED, a page can have fewer samples than requested, even if more samples
-        follow.
+        With a state other than REJECTED, a page can have fewer samples than requested, even if more samples follow.
         """
-        page = await self._samples(submitter, state, selection, HEADER_FIELDS).page(request)
+        if (outcome := await self._rare_outcome(submitter, state)) is None:
+            page = await self._samples(submitter, state, selection, HEADER_FIELDS).page(request)
+        else:
+            page = await self._with_headers(submitter, await self._rare(submitter, outcome, selection).page(request))
         return await page.map(partial(decode_header, submitter), self._turns.of(submitter))
 
     async def count(self, submitter: str, state: SampleState | None, selection: Selection) -> int:
@@ -78,14 +79,10 @@ class SampleListing:
         Firestore counts the samples, except in these cases:
 
         - DELETED samples are read.
-        - Without labels, counts of COMPUTED, SUPERSEDED and FAILED samples need more reads if the selection has bounds,
-          or if results are kept longer than their samples. All SUPERSEDED and FAILED results are then read, or all
-          samples.
+        - If samples have expired before earlier samples, the SUPERSEDED and FAILED results are read, or all samples.
+        - If results lack the time of submission, all samples are read.
         """
-        if state is None:
-            counts = (self._headers(submitter, arrival, selection, ("shard",)).count() for arrival in Arrival)
-            return sum(await asyncio.gather(*counts))
-        if state is SampleState.PENDING or state.value in OUTCOMES:
+        if state is not None and (state is SampleState.PENDING or state.value in OUTCOMES):
             counted = await self._state_counts.count(submitter, state, selection)
             if counted is not None:
                 return max(0, counted)
@@ -98,7 +95,10 @@ class SampleListing:
 
         Each batch has its own read time.
         """
-        query = self._samples(submitter, state, selection, ("shard",))
+        if (outcome := await self._rare_outcome(submitter, state)) is None:
+            query = self._samples(submitter, state, selection, ("shard",))
+        else:
+            query = self._rare(submitter, outcome, selection)
         async with aclosing(query.scan_latest(batch_size)) as batches:
             async for documents in batches:
                 yield [document_paths.id_of(document.name) for document in documents]
@@ -111,30 +111,23 @@ class SampleListing:
         Results of earlier releases, which lack the time of submission, are found by their state only. A batch can be
         empty.
         """
-        statuses = [status for status in OUTCOMES if state is None or status.value == state.value]
-        if not statuses:
+        outcomes = [each for each in OUTCOMES if state is None or each.value == state.value]
+        if not outcomes:
             return
         earlier = replace(selection, bounds=[*selection.bounds, Bound("submitted_at", "<=", until)])
         select = ("status", "submitted_at", "sample_update_time")
-        if selection.labels:
-            queries = [by_submission(document_paths.RESULTS, {"status": each}, earlier, select) for each in statuses]
-        elif selection.bounds:
-            queries = [by_submission(document_paths.RESULTS, {}, earlier, select)]
+        if selection.is_everything:
+            query = results_with(outcomes, select)
         else:
-            queries = [results_of_status(each, select) for each in statuses]
-        for query in queries:
-            async with aclosing(self._query(submitter, query).scan_latest(batch_size)) as batches:
-                async for documents in batches:
-                    selected = [
-                        document
-                        for document in documents
-                        if document.fields["status"].string_value in statuses
-                        and (
-                            "submitted_at" not in document.fields
-                            or encoding.field_time(document, "submitted_at") <= until
-                        )
-                    ]
-                    yield await self._without_sample(submitter, selected)
+            query = results_by_submission(earlier, outcomes, select)
+        async with aclosing(self._query(submitter, query).scan_latest(batch_size)) as batches:
+            async for documents in batches:
+                selected = [
+                    document
+                    for document in documents
+                    if "submitted_at" not in document.fields or encoding.field_time(document, "submitted_at") <= until
+                ]
+                yield await self._without_sample(submitter, selected)
 
     async def _without_sample(self, submitter: str, results: Sequence[Document]) -> list[str]:
         """Return the ids of the results whose samples do not exist. Other samples can have their ids."""
@@ -167,6 +160,23 @@ class SampleListing:
             if sample is not None and "expire_at" in sample.fields:
                 return True
         return False
+
+    async def _rare_outcome(self, submitter: str, state: SampleState | None) -> Status | None:
+        """Return the outcome of the samples in `state` if they can be found by their results."""
+        if state is None or state.value not in RARE_OUTCOMES:
+            return None
+        outcome = Status(state.value)
+        return outcome if await self._state_counts.are_timed(submitter, [outcome]) else None
+
+    def _rare(self, submitter: str, outcome: Status, selection: Selection) -> ShardedQuery:
+        return rare_outcomes(self._firestore, submitter, self._shards, outcome, selection)
+
+    async def _with_headers(self, submitter: str, page: Page[Document]) -> Page[Document]:
+        """Return a page of results as a page of the headers of their samples."""
+        paths = [document_paths.sample(submitter, cursor.id) for cursor, _ in page.edges]
+        headers = await self._firestore.batch_get_page(paths, mask=HEADER_FIELDS)
+        edges = zip((cursor for cursor, _ in page.edges), map(headers.get, paths), strict=True)
+        return replace(page, edges=[(cursor, header) for cursor, header in edges if header is not None])
 
     def _samples(
         self, submitter: str, state: SampleState | None, selection: Selection, select: Sequence[str]

@@ -24,13 +24,23 @@ from storage.documents.errors import (
 )
 from storage.documents.labels import Labels
 from storage.documents.problems import Problem, ProblemCode
-from storage.documents.result import FailedAttempts, Result, SampleState, Status, is_of_sample, kept_document, state_of
+from storage.documents.result import (
+    OUTCOMES,
+    FailedAttempts,
+    Result,
+    SampleState,
+    Status,
+    is_of_sample,
+    kept_document,
+    state_of,
+)
 from storage.documents.retention import Archiving, Expiry, HourlyRetention, Retention, has_expired
 from storage.documents.sample import Arrival, Header, Sample
 from storage.documents.statistics import STATISTICS, STATISTICS_VERSION, Histogram, Statistic, Statistics
 from storage.documents.tombstone import Tombstone
 
 __all__ = [
+    "OUTCOMES",
     "STATISTICS",
     "STATISTICS_VERSION",
     "Archiving",

@@ -37,6 +37,10 @@ class Status(StrEnum):
     DELETED = "DELETED"
 
 
+OUTCOMES = (Status.COMPUTED, Status.SUPERSEDED, Status.FAILED)
+"""The outcomes of samples that exist. A tombstone has no sample."""
+
+
 class SampleState(StrEnum):
     """The state of a sample as clients see it. A submission ends as exactly one of COMPUTED, FAILED, REJECTED.
 

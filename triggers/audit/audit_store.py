@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
-from storage.documents import Arrival, Status, document_paths, is_of_sample
+from storage.documents import OUTCOMES, Arrival, Status, document_paths, is_of_sample
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.messages import Document, StructuredQuery
@@ -207,6 +207,8 @@ def _query_of(collection: str, shard: int, window: Window | None, by: str = "sub
     add_condition(query, "shard", _Operator.EQUAL, shard)
     if collection == document_paths.SAMPLES:
         add_condition(query, "state_on_arrival", _Operator.EQUAL, Arrival.ACCEPTED.value)
+    else:
+        add_condition(query, "status", _Operator.IN, tuple(each.value for each in OUTCOMES))
     if window is not None:
         add_condition(query, by, _Operator.GREATER_THAN_OR_EQUAL, window.start)
         add_condition(query, by, _Operator.LESS_THAN, window.end)

@@ -1,7 +1,8 @@
-"""The number of samples in a state is computed from counts, although these count different documents."""
+"""Samples in a state: they are counted, although the counts are of different documents, and rare ones are listed."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -10,6 +11,7 @@ import grpc.aio
 import pytest
 
 from graphql_api.budgets.loop_turns import LoopTurns
+from graphql_api.results import sharded_query
 from graphql_api.results.filters import Bound, Selection
 from graphql_api.results.pagination import PageRequest
 from graphql_api.results.sample_listing import SampleListing
@@ -126,23 +128,21 @@ async def test_samples_with_labels_are_counted_and_not_read(
     assert set((await count(Selection(labels={"site": "bern", "unit": "A"}))).values()) == {0}
 
 
-async def test_samples_in_a_range_are_read_only_if_they_are_few(
+async def test_samples_in_a_range_are_counted_and_not_read(
     firestore: Firestore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise Firestore counts, and only FAILED and SUPERSEDED results are read. The sample of day 1 has expired."""
+    """The sample of day 1 has expired."""
     statuses = (Status.FAILED, Status.FAILED, Status.SUPERSEDED, Status.COMPUTED, Status.COMPUTED)
     for number, status in enumerate(statuses, 1):
         await store_result(firestore, number, status, submitted_at=day(number))
+    monkeypatch.setattr(firestore, "batch_get", None)  # reading the results of samples would fail
     listing = SampleListing(firestore, LoopTurns(), shards=1)
 
     async def count(first: int, last: int) -> list[int]:
         states = (SampleState.COMPUTED, SampleState.SUPERSEDED, SampleState.FAILED, SampleState.PENDING)
         return [await listing.count(SUBMITTER, state, between(first, last)) for state in states]
 
-    by_reading = [await count(day, day) for day in (1, 2, 6)]
-    monkeypatch.setattr(firestore, "batch_get", None)  # reading the results of samples would fail
-
-    assert by_reading == [[0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    assert [await count(day, day) for day in (1, 2, 6)] == [[0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
     assert [await count(*days) for days in ((1, 6), (3, 5), (4, 6))] == [[2, 1, 1, 1], [2, 1, 0, 0], [2, 0, 0, 1]]
 
 
@@ -249,3 +249,49 @@ async def test_a_selection_for_deletion_leaves_out_samples_that_arrive_meanwhile
     batches = [ids async for ids in listing.kept_result_ids(SUBMITTER, None, Selection(labels=SITE), started_at, 2)]
 
     assert [sample_id for ids in batches for sample_id in ids] == [IDS[1]]
+
+
+async def listed(firestore: Firestore, state: SampleState, selection: Selection, **request: Any) -> list[str]:
+    """Return the ids of a page of samples in a state."""
+    page = await SampleListing(firestore, LoopTurns(), shards=1).page(
+        SUBMITTER, state, selection, PageRequest(**{"size": 10} | request)
+    )
+    assert all(header.count == 1 for _, header in page.edges)
+    assert all(cursor.id == header.id for cursor, header in page.edges)
+    return [header.id for _, header in page.edges]
+
+
+async def test_failed_samples_are_listed_without_reading_the_other_samples(
+    firestore: Firestore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page reads two documents at most. The FAILED samples are not among the two latest ones. One has expired."""
+    for number in (1, 2, 3):
+        labels = SITE if number == 2 else {}
+        await store_result(firestore, number, Status.FAILED, submitted_at=day(number), labels=labels)
+    for number in (4, 5, 6):
+        await store_result(firestore, number, submitted_at=day(number))
+    monkeypatch.setattr(sharded_query, "_FILTERED_BATCH_SIZE", 2)
+    monkeypatch.setattr(sharded_query, "_MAX_SCANNED", 2)
+    failed = partial(listed, firestore, SampleState.FAILED)
+    page = await SampleListing(firestore, LoopTurns(), shards=1).page(
+        SUBMITTER, SampleState.FAILED, Selection(), PageRequest(1)
+    )
+    ((cursor, _),) = page.edges
+
+    assert await failed(Selection()) == [IDS[3], IDS[2]]
+    assert (cursor.id, page.has_more) == (IDS[3], True)
+    assert await failed(Selection(), after=cursor) == [IDS[2]]
+    assert await failed(Selection(), size=1, backward=True) == [IDS[2]]
+    assert await failed(Selection(), size=2, backward=True, after=cursor) == [IDS[2]]
+    assert await failed(Selection(labels=SITE)) == [IDS[2]]
+    assert await failed(between(3, 6)) == [IDS[3]]
+
+
+async def test_results_without_a_time_of_submission_are_listed_too(firestore: Firestore) -> None:
+    """Results of earlier releases lack this time, so the samples are read."""
+    await store_result(firestore, 3, Status.FAILED)
+    await store_result(firestore, 4, Status.FAILED, submitted_at=day(4))
+    listing = SampleListing(firestore, LoopTurns(), shards=1)
+
+    assert await listed(firestore, SampleState.FAILED, Selection()) == [IDS[4], IDS[3]]
+    assert await listing.count(SUBMITTER, SampleState.FAILED, Selection()) == 2

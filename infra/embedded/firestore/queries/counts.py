@@ -4,6 +4,8 @@ SQLite counts the keys in the range of a query. Keys describe the newest version
 after the read time. It remembers the latest counts. The next count of the same range then reads only later changes,
 unless counting the keys again is faster.
 
+A query for several values of a field, as with `in`, is counted as one query per value: no document has two of them.
+
 If some keys of the range do not match (see `planner.is_exact`), the matching keys are counted page by page, like the
 results of a query. Other reads therefore do not wait for a long count. If several ranges are intersected, or if the
 range can contain documents of nested collections, the scanner counts the keys one by one.
@@ -83,11 +85,20 @@ class Counts:
 
     async def count(self, query: Query, read_time: int) -> int | None:
         """Return the number of results of a query, from index keys only. Return None if keys are not sufficient."""
-        if query.collection_id is None or len(query.disjunctions) != 1:
-            return None
-        if query.lower or query.upper or query.find_nearest:
+        parts = _exclusive_parts(query)
+        if query.collection_id is None or query.lower or query.upper or query.find_nearest or not parts:
             return None
         limit = None if query.limit is None else query.offset + query.limit
+        total = 0
+        for part in parts:
+            found = await self._count_part(part, read_time, limit)
+            if found is None:
+                return None
+            total += found
+        return max(0, (total if limit is None else min(total, limit)) - query.offset)
+
+    async def _count_part(self, query: Query, read_time: int, limit: int | None) -> int | None:
+        """Return the number of results of a query with one disjunction, or `limit` or more if there are more."""
 
         def read(connection: sqlite3.Connection) -> int | _Move | _Scan | None:
             (key_range,) = planner.plan(query, [], self._storage.indexes)
@@ -99,9 +110,7 @@ class Counts:
             found = await self._storage.read(partial(self._move, query, found))
         if isinstance(found, _Scan):
             found = await self._scan(query, found, read_time, limit)
-        if found is None:
-            return None
-        return max(0, (found if limit is None else min(found, limit)) - query.offset)
+        return found
 
     def _count(
         self, connection: sqlite3.Connection, query: Query, key_range: KeyRange, read_time: int, limit: int | None
@@ -192,6 +201,24 @@ class Counts:
             known = self._remembered.get((keys, conditions))
             if known is None or known.sequence < counted.sequence:
                 self._remembered[keys, conditions] = counted
+
+
+def _exclusive_parts(query: Query) -> list[Query]:
+    """Return one query for each disjunction. Return none if a document could match several, or if there are none."""
+    if len(query.disjunctions) == 1:
+        return [query]
+    compared = [
+        {each.field: each.operands for each in conditions if each.operator == filters.EQUAL}
+        for conditions in query.disjunctions
+    ]
+    for field in compared[0] if compared else ():
+        operands = {each.get(field) for each in compared}
+        if None not in operands and len(operands) == len(compared):
+            return [
+                replace(query, where=filters.AndFilter(conditions), disjunctions=(conditions,))
+                for conditions in query.disjunctions
+            ]
+    return []
 
 
 def _has_equality(query: Query) -> bool:

@@ -18,8 +18,9 @@ ROOT = f"{DATABASE}/documents"
 
 @dataclass(frozen=True)
 class Case:
-    """A query for `a == 1` with an optional lower bound of `b`, an upper bound of `c` and a limit."""
+    """A query for values of `a` with an optional lower bound of `b`, an upper bound of `c` and a limit."""
 
+    values: tuple[int, ...] = (1,)
     lower: int = 0
     upper: int = 0
     limit: int = 0
@@ -31,7 +32,10 @@ class Case:
         if self.limit:
             message.limit.value = self.limit
         message.where.composite_filter.op = 1  # AND
-        for field, operator, value in (("a", 5, 1), ("b", 4, self.lower), ("c", 2, self.upper)):  # ==, >=, <=
+        selected = message.where.composite_filter.filters.add().field_filter
+        selected.field.field_path, selected.op = "a", 8  # in
+        selected.value.array_value.values.extend(m.Value(integer_value=value) for value in self.values)
+        for field, operator, value in (("b", 4, self.lower), ("c", 2, self.upper)):  # >=, <=
             if value:
                 condition = message.where.composite_filter.filters.add().field_filter
                 condition.field.field_path, condition.op, condition.value.integer_value = field, operator, value
@@ -41,7 +45,7 @@ class Case:
         """Return the number of matching documents of the collection `t` at the root."""
         matching: int = sum(
             path.count("/") == 1
-            and fields["a"] == 1
+            and fields["a"] in self.values
             and fields["b"] >= self.lower
             and (not self.upper or fields["c"] <= self.upper)
             for path, fields in documents.items()

@@ -23,7 +23,15 @@ _commits = st.lists(st.dictionaries(_paths, st.one_of(st.none(), _documents), mi
 
 
 TWO_RANGES = Case(lower=2, upper=1)
-CASES = [Case(), Case(lower=2), Case(limit=2), TWO_RANGES]
+CASES = [
+    Case(),
+    Case(lower=2),
+    Case(limit=2),
+    TWO_RANGES,
+    Case(values=(1, 2)),
+    Case(values=(1, 2), limit=3),
+    Case(values=(1, 2, 3), lower=2, upper=1),
+]
 
 
 async def _check(batches: list[dict[str, Any]], read_at: list[int], remembers: bool) -> None:
