@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -65,6 +66,20 @@ def test_a_count_is_the_number_of_results_at_any_read_time(
 ) -> None:
     """Also if earlier, later or no changes were counted, and if a collection with the same name is nested."""
     asyncio.run(_check(batches, read_at, remembers))
+
+
+async def test_a_document_with_two_of_the_values_is_not_counted_twice(tmp_path: Path) -> None:
+    """Keys cannot count `a == 1` with `b == 1` or `c == 1`, because a document can have both."""
+    storage, query = Storage(tmp_path / "data"), Case().query()
+    (a_is_1,) = query.disjunctions[0]
+    alternatives = tuple((a_is_1, replace(a_is_1, field=(name,))) for name in ("b", "c"))
+    try:
+        time = await commit(storage, {"t/0": {"a": 1, "b": 1, "c": 1}})
+
+        assert await Counts(storage).count(query, time) == 1
+        assert await Counts(storage).count(replace(query, disjunctions=alternatives), time) is None
+    finally:
+        await storage.close()
 
 
 def test_many_changes_are_not_read_one_by_one(monkeypatch: Any) -> None:
