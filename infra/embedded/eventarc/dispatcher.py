@@ -19,8 +19,7 @@ from infra.embedded.firestore.storage import change_consumers
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.python_command import python_command
 
-OPEN_RETRY_SECONDS = 0.5
-RESTART_SECONDS = 5.0
+RETRY_SECONDS = 5.0  # after the data file could not be read or written
 
 logger = logging.getLogger("eventarc")
 
@@ -38,23 +37,19 @@ class Dispatcher:
     async def open(self) -> None:
         """Register every trigger in the change feed, so that later writes are delivered.
 
-        The triggers of the first start after an import also receive the imported documents. If the disk refuses the
-        necessary writes, `run` tries again.
+        The triggers of the first start after an import also receive the imported documents. If the data file cannot be
+        read or written, `run` tries again.
         """
-        problem = await self._try_open()
-        if problem is not None:
-            logger.warning("event delivery starts as soon as the disk accepts writes: %s", problem)
-
-    async def _try_open(self) -> sqlite3.OperationalError | None:
-        """Register every trigger. Return None, or the failure of the disk that prevents this."""
         try:
             await self._open()
-        except sqlite3.OperationalError as error:
-            if disk_failure(error) is None:
+        except (sqlite3.Error, StatusError) as error:
+            if not _is_of_data_file(error):
                 raise
-            return error
-        self._is_open = True
-        return None
+            logger.error(  # noqa: TRY400 - the trace says nothing more
+                "cannot start event delivery; trying again in %g s: %s", RETRY_SECONDS, error
+            )
+        else:
+            self._is_open = True
 
     async def _open(self) -> None:
         for name in await deliveries.prepare(self._storage, self._subscriptions.keys()):
@@ -93,8 +88,8 @@ class Dispatcher:
     async def run(self) -> None:
         """Deliver until cancelled. Cancel this method before the storage is closed."""
         while not self._is_open:
-            await asyncio.sleep(OPEN_RETRY_SECONDS)
-            await self._try_open()
+            await asyncio.sleep(RETRY_SECONDS)
+            await self.open()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(asyncio.Event().wait())  # `run` does not return, even without triggers
             for name in self._triggers:
@@ -103,25 +98,22 @@ class Dispatcher:
     async def _deliver(self, name: str) -> None:
         """Deliver the events of a trigger until cancelled.
 
-        If the disk cannot read the data file, or if a page is damaged, start again from the saved state, as after a
-        restart of the process. The requests of other clients continue.
+        If the disk cannot read the data file, or if a page is damaged, start again from the saved state. Requests of
+        clients continue.
         """
-        is_open = True
         while True:
-            subscription = self._subscriptions[name]
             try:
-                if not is_open:
-                    await subscription.open()
-                await subscription.run()
+                await self._subscriptions[name].open()
+                await self._subscriptions[name].run()
             except* (sqlite3.Error, StatusError) as group:
                 problems = list(_errors(group))
                 if not all(map(_is_of_data_file, problems)):
                     raise
                 logger.error(  # noqa: TRY400 - the trace says nothing more
-                    "%s: cannot read the data file; trying again in %g s: %s", name, RESTART_SECONDS, problems[0]
+                    "%s: cannot read the data file; trying again in %g s: %s", name, RETRY_SECONDS, problems[0]
                 )
-            await asyncio.sleep(RESTART_SECONDS)
-            self._subscriptions[name], is_open = Subscription(self._storage, self._triggers[name]), False
+            await asyncio.sleep(RETRY_SECONDS)
+            self._subscriptions[name] = Subscription(self._storage, self._triggers[name])
 
 
 def _errors(error: BaseException) -> Iterator[BaseException]:

@@ -16,6 +16,12 @@ from infra.embedded.firestore.storage.storage import Storage
 from tests.infra.eventarc.machine import PATIENCE_SECONDS, Firestore, Function, until
 
 
+@pytest.fixture(autouse=True)
+def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Event delivery starts again soon."""
+    monkeypatch.setattr(dispatcher, "RETRY_SECONDS", 0.01)
+
+
 async def limit(firestore: Firestore, more: int) -> None:
     """Let the file grow by at most `more` pages."""
     used = await firestore.storage.execute(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0])
@@ -65,10 +71,18 @@ async def test_delivery_continues_on_a_full_disk(
     await firestore.until_rows("eventarc_undelivered", "count(*)", [(0,)])
 
 
-async def test_delivery_starts_when_the_disk_accepts_writes(
-    firestore: Firestore, function: Function, on_written: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+CANNOT_READ = unavailable("The disk cannot read the data file: Input/output error.")
+
+
+@pytest.mark.parametrize("error", [disk_is_full(), CANNOT_READ, damage()])
+async def test_delivery_starts_when_the_data_file_can_be_read_and_written(
+    firestore: Firestore,
+    function: Function,
+    on_written: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
 ) -> None:
-    """The server starts on a full disk and serves reads. Events that were stored before are delivered later."""
+    """The server starts and serves reads before. Events that were stored before are delivered later."""
 
     async def fail(_: Any) -> int:
         return 500
@@ -79,8 +93,8 @@ async def test_delivery_starts_when_the_disk_accepts_writes(
     await firestore.until_rows("eventarc_undelivered", "count(*)", [(1,)])
     await firestore.stop()
     function.respond = function.acknowledge
-    with monkeypatch.context() as full_disk:
-        full_disk.setattr(Storage, "execute", AsyncMock(side_effect=disk_is_full()))
+    with monkeypatch.context() as failing:
+        failing.setattr(Storage, "execute", AsyncMock(side_effect=error))
         await firestore.start(on_written)
         attempts = len(function.events)
         assert (await firestore.client.document("samples/before").get()).exists
@@ -115,7 +129,7 @@ async def test_delivery_continues_if_the_disk_cannot_read_the_file(
     async def fail_once(self: Deliveries, *arguments: Any) -> None:
         calls.append(arguments)
         if len(calls) == 1:
-            raise unavailable("The disk cannot read the data file: Input/output error.")
+            raise CANNOT_READ
         await save(self, *arguments)
 
     monkeypatch.setattr(Deliveries, "save", fail_once)
@@ -127,7 +141,7 @@ async def test_delivery_continues_if_the_disk_cannot_read_the_file(
     await until(lambda: "samples/b" in function.documents)
 
 
-@pytest.mark.parametrize("error", [unavailable("The disk cannot read the data file: Input/output error."), damage()])
+@pytest.mark.parametrize("error", [CANNOT_READ, damage()])
 @pytest.mark.parametrize("method", ["changes", "read"])
 async def test_delivery_starts_again_if_changes_or_rows_cannot_be_read(
     firestore: Firestore,
@@ -138,7 +152,6 @@ async def test_delivery_starts_again_if_changes_or_rows_cannot_be_read(
     method: str,
 ) -> None:
     """Otherwise Firestore would end, and start again and again, although it can serve all other documents."""
-    monkeypatch.setattr(dispatcher, "RESTART_SECONDS", 0.01)
     await firestore.start(on_written)
     failing = AsyncMock(side_effect=error)
     with monkeypatch.context() as broken:
@@ -147,6 +160,50 @@ async def test_delivery_starts_again_if_changes_or_rows_cannot_be_read(
         await until(lambda: failing.await_count > 3)
 
     await until(lambda: "samples/a" in function.documents)
+
+
+async def test_failed_events_keep_their_pauses_if_delivery_starts_again(
+    firestore: Firestore, function: Function, on_written: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged page would otherwise cause an attempt for each failed event every 5 s."""
+
+    async def fail(_: Any) -> int:
+        return 500
+
+    function.respond = fail
+    await firestore.start(on_written | {"min_backoff_seconds": 600.0})
+    await firestore.write("samples/a")
+    await firestore.until_rows("eventarc_undelivered", "attempts", [(1,)])
+    before = await firestore.rows("eventarc_undelivered", "attempts, due, first_failure, saved")
+    failing = AsyncMock(side_effect=damage())
+    with monkeypatch.context() as broken:
+        broken.setattr(Storage, "changes", failing)
+        await firestore.write("other/a")
+        await until(lambda: failing.await_count > 3)
+    function.respond = function.acknowledge
+    await firestore.write("samples/b")
+    await until(lambda: "samples/b" in function.documents)
+
+    assert await firestore.rows("eventarc_undelivered", "attempts, due, first_failure, saved") == before
+    assert function.documents == ["samples/a", "samples/b"]
+
+
+async def test_delivery_ends_although_the_last_save_fails(
+    firestore: Firestore, function: Function, on_written: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM did not end the process on a full disk: event delivery started again and again."""
+    await firestore.start()
+    delivering = Dispatcher(firestore.storage, trigger.read([on_written]))
+    await delivering.open()
+    running = asyncio.create_task(delivering.run())
+    monkeypatch.setattr(Deliveries, "save", AsyncMock(side_effect=disk_is_full()))
+    await firestore.write("samples/a")
+    await until(lambda: "samples/a" in function.documents)
+
+    running.cancel()
+    await asyncio.wait([running], timeout=PATIENCE_SECONDS)
+
+    assert running.cancelled()
 
 
 async def test_an_error_that_is_not_of_the_disk_ends_event_delivery(

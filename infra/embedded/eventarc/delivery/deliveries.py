@@ -8,8 +8,8 @@ after the last save. In each group, events are also sent again if an earlier eve
 The lowest of these cursors is registered as a consumer of the change feed, so changes after it are not pruned. A row
 stores the whole change, so the cursor can move past an event that always fails.
 
-Times in rows are on the monotonic clock of the run that saved them. `open` converts them to the current clock. The time
-between two runs does not count.
+Times in rows are on the monotonic clock of the run that saved them. `prepare` converts them to the current clock. The
+time between two runs does not count.
 """
 
 import logging
@@ -73,6 +73,11 @@ SELECT trigger, sequence, commit_time, name, old, new, 0, iif(dead, 'dead', 'ret
     0, 0, 0
 FROM eventarc_failed
 """
+_MAKE_DUE = """
+UPDATE eventarc_undelivered SET due = 0, saved = ?1,
+    first_failure = iif(attempts, ?1 + min(first_failure - saved, 0), 0)
+WHERE trigger = ?2 AND state <> 'dead'
+"""
 
 logger = logging.getLogger("eventarc")
 
@@ -96,10 +101,13 @@ class Progress(NamedTuple):
 
 
 async def prepare(storage: Storage, triggers: Collection[str]) -> list[str]:
-    """Create the tables. Return the triggers that have a cursor in the file but are not in `triggers`.
+    """Create the tables, and make the failed events of `triggers` due. Return the other triggers in the file.
 
-    The cursors of these triggers stay in the file. If such a trigger is configured again, its events are delivered.
+    Failed events become due at once, because the function may have been repaired since the last run of the process.
+    The cursors of the returned triggers stay in the file. If such a trigger is configured again, its events are
+    delivered.
     """
+    now = time.monotonic()
 
     def work(connection: sqlite3.Connection) -> set[str]:
         for statement in SCHEMA:
@@ -107,6 +115,7 @@ async def prepare(storage: Storage, triggers: Collection[str]) -> list[str]:
         if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'eventarc_failed'").fetchone():
             connection.execute(_MIGRATE)
             connection.execute("DROP TABLE eventarc_failed")
+        connection.executemany(_MAKE_DUE, [(now, trigger) for trigger in triggers])
         return {name.removeprefix(CONSUMER_PREFIX) for name in change_consumers.names(connection, CONSUMER_PREFIX)}
 
     return sorted(await storage.execute(work) - set(triggers))
@@ -126,19 +135,11 @@ class Deliveries:
         """Return the saved progress. `group` returns a document's group.
 
         A new trigger starts after the last change before this object was created. Later changes are therefore not lost,
-        even if a full disk refuses the first calls of this method. Failed events become due at once, because the
-        function may have been repaired since the last run.
+        even if a full disk refuses the first calls of this method.
         """
-        now = time.monotonic()
 
         def work(connection: sqlite3.Connection) -> Progress:
             cursor = change_consumers.register(connection, CONSUMER_PREFIX + self._trigger, self._last_sequence)
-            connection.execute(
-                "UPDATE eventarc_undelivered SET due = 0, saved = ?1,"
-                " first_failure = iif(attempts, ?1 + min(first_failure - saved, 0), 0)"
-                " WHERE trigger = ?2 AND state <> 'dead'",
-                (now, self._trigger),
-            )
             row = connection.execute(
                 "SELECT sequence FROM eventarc_positions WHERE trigger = ? AND pattern = ?",
                 (self._trigger, self._pattern),

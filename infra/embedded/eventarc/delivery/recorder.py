@@ -88,6 +88,16 @@ class Recorder:
                 has_news.set()
                 await asyncio.sleep(STORAGE_RETRY_SECONDS)
 
+    async def save_at_end(self) -> None:
+        """Save all outcomes so far, so that few events are sent again after the next start.
+
+        This raises no error of the data file: the error or the cancellation that has ended event delivery matters.
+        """
+        try:
+            await self.save()
+        except (sqlite3.Error, StatusError) as error:
+            logger.warning("%s: cannot save the state of deliveries; events will be sent again: %s", self._name, error)
+
     async def save(self) -> None:
         """Save all outcomes so far."""
         self._add_rows_of_slow_events()

@@ -49,4 +49,4 @@ class Subscription:
                 for part in (self._reader, self._sender, self._retries, self._trials, self._recorder):
                     tasks.create_task(part.run())
         finally:
-            await self._recorder.save()  # so that few events are sent again after the next start
+            await self._recorder.save_at_end()
