@@ -55,7 +55,10 @@ def run(arguments: argparse.Namespace) -> list[str]:
     """Run the command; return the lines to print. Raises `CommandError`."""
     if not arguments.data.is_file():
         raise CommandError(f"the data file {arguments.data} does not exist")
-    with contextlib.closing(sqlite3.connect(arguments.data, timeout=BUSY_TIMEOUT_SECONDS)) as connection, connection:
+    changes = arguments.command == "forget" or (arguments.command == "dead-letters" and arguments.action != "list")
+    # If the server is stopped, a connection that may write applies the write-ahead log to the file when it is closed.
+    uri = f"{arguments.data.absolute().as_uri()}?mode={'rw' if changes else 'ro'}"
+    with contextlib.closing(sqlite3.connect(uri, BUSY_TIMEOUT_SECONDS, uri=True)) as connection, connection:
         return _run(arguments, connection)
 
 

@@ -1,12 +1,13 @@
 """Replace a data file by a backup or by imported documents, or accept a data file that lacks committed changes.
 
 All operations need exclusive access to the file. A restore can be interrupted at any time. Until it has finished, the
-marker prevents the server from starting.
+marker prevents the server from starting. A restore that repeats an interrupted one completes its renames.
 """
 
 import contextlib
 import os
 import sqlite3
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from infra.embedded.firestore.data_file.data_marker import DataMarker, Mark, syn
 from infra.embedded.firestore.data_file.file_format import FORMAT_VERSION, UnusableFile, format_version
 from infra.embedded.firestore.data_file.lock_file import LockFile
 
-_RESTORING = Mark("0" * 32, 0)
-"""The marker while a restore is running. No database has this identity."""
+_RESTORING = "0" * 32
+"""The identity in the marker while a restore is running. No database has it. The sequence is the time of the start."""
 
 
 def restore(backup: Path, path: Path) -> Path | None:
@@ -37,12 +38,17 @@ def restore(backup: Path, path: Path) -> Path | None:
         except BaseException:
             restored.unlink(missing_ok=True)
             raise
-        marker.write(_RESTORING)
-        former = _move_aside(path)
+        mark = marker.read()
+        if mark is None or mark.database_id != _RESTORING:
+            mark = Mark(_RESTORING, _now())
+            marker.write(mark)
+        former = _former(path, mark.sequence)
+        # If an interrupted attempt has renamed the file, the present file is a copy of a backup.
+        _move_aside(path, _former(path, _now()) if former.exists() else former)
         restored.replace(path)
         sync_folder(path.parent)
         _mark(path, marker)
-        return former
+        return former if former.exists() else None
     finally:
         lock.close()
 
@@ -65,7 +71,7 @@ def accept_loss(path: Path) -> str:
             if file_check.size_of(path):
                 file_check.check(path, None)
             else:
-                _move_aside(path)
+                _move_aside(path, _former(path, _now()))
             mark = _mark(path, marker)
         except sqlite3.DatabaseError as error:
             raise file_check.unreadable(path, error) from error
@@ -103,18 +109,30 @@ def _copy(backup: Path, target: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _move_aside(path: Path) -> Path | None:
-    """Rename a data file and its log, so that both still belong together."""
-    former = path.with_name(f"{path.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
-    path.with_name(path.name + "-shm").unlink(missing_ok=True)
-    log = file_check.log_of(path)
-    found = None
-    for file, target in ((log, file_check.log_of(former)), (path, former)):
-        if file.exists():
+def _former(path: Path, started_at: int) -> Path:
+    """Return the new path of a data file that a command replaces. `started_at` is in microseconds."""
+    started = datetime.fromtimestamp(started_at / 1_000_000, UTC)
+    return path.with_name(f"{path.name}.replaced-{started:%Y%m%dT%H%M%S.%fZ}")
+
+
+def _move_aside(path: Path, former: Path) -> None:
+    """Rename a data file and its log, so that both still belong together.
+
+    If an interrupted attempt has renamed only the log, the present log is empty: a command that reads the file has
+    created it.
+    """
+    log, former_log = file_check.log_of(path), file_check.log_of(former)
+    for file, target in ((log, former_log), (path, former)):
+        if file.exists() and not target.exists():
             file.replace(target)
-            found = former
+    for remaining in (log, path.with_name(path.name + "-shm")):
+        remaining.unlink(missing_ok=True)
     sync_folder(path.parent)
-    return found
+
+
+def _now() -> int:
+    """Return the time in microseconds."""
+    return time.time_ns() // 1_000
 
 
 def _mark(path: Path, marker: DataMarker) -> Mark | None:

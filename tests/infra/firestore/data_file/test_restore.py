@@ -2,6 +2,8 @@
 
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +43,24 @@ def test_an_older_copy_next_to_a_newer_log_is_refused(own: FirestoreProcess, end
     assert len(list(own.client().collection("t").stream())) == 60
     former = Path(message.rpartition("the former file is ")[2].strip())
     assert log_of(former).read_bytes() == log
+
+
+def test_commands_that_show_events_change_neither_an_older_copy_nor_the_log(own: FirestoreProcess, ended: Path) -> None:
+    """A connection that may write applies the log to the copy when it is closed. Both could then not be repaired."""
+    copy = own.data.with_name("copy.sqlite")
+    use(own, ended)
+    shutil.copy(own.data, copy)
+    for first, count in ((1000, 20), (2000, 60)):
+        own.start()
+        write(own, first, count)
+        own.end(signal.SIGTERM if first == 1000 else signal.SIGKILL)
+    shutil.copy(copy, own.data)
+    before = own.data.read_bytes(), log_of(own.data).read_bytes()
+
+    for command in (["status"], ["undelivered"], ["dead-letters", "list"]):
+        subprocess.run([sys.executable, "-m", "infra.embedded.eventarc", *command, "--data", own.data], check=True)
+
+    assert (own.data.read_bytes(), log_of(own.data).read_bytes()) == before
 
 
 def test_an_older_copy_in_place_of_the_file_is_refused_until_it_is_restored(own: FirestoreProcess, ended: Path) -> None:
@@ -83,8 +103,12 @@ class Killed(BaseException):
 def test_a_restore_that_ended_after_any_step_is_refused_until_it_is_repeated(
     own: FirestoreProcess, killed: Path, monkeypatch: pytest.MonkeyPatch, renamed: int
 ) -> None:
-    """Also if the marker is damaged: the file without its log would otherwise start, and lack acknowledged writes."""
+    """Also if the marker is damaged: the file without its log would otherwise start, and lack acknowledged writes.
+
+    The former file keeps its log, also if the restore ended between the renames of both.
+    """
     use(own, killed)
+    log = log_of(own.data).read_bytes()
     backup = own.data.with_name("backup.sqlite")
     own.data.with_name("firestore.sqlite.marker").write_text("damaged")
     done: list[Path] = []
@@ -102,7 +126,9 @@ def test_a_restore_that_ended_after_any_step_is_refused_until_it_is_repeated(
             restore.restore(backup, own.data)
 
     refusal(own)
-    archive("restore", backup, "--data", own.data)
+    message = archive("restore", backup, "--data", own.data)
+    former = Path(message.rpartition("the former file is ")[2].strip())
+    assert log_of(former).read_bytes() == log
     own.start()
     assert len(list(own.client().collection("t").stream())) == 120
 
