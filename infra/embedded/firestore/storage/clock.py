@@ -1,8 +1,9 @@
 """The clock: commit times and read times that are consistent with each other.
 
 A new commit time is later than all previous commit times and all read times returned so far. This is true even if the
-machine's clock is set back. Commit times are then ahead of the machine's clock for some time. During a commit, the read
-time is the time of the last published commit. Otherwise, the read time is the current time.
+machine's clock is set back. Commit times are then ahead of the machine's clock for some time. They advance at half of
+the speed until the machine's clock has caught up: leases that clients measure by them still end. During a commit, the
+read time is the time of the last published commit. Otherwise, the read time is the current time.
 
 Ages of documents and versions are measured with a separate clock, see steady_clock.py.
 
@@ -15,6 +16,8 @@ import time
 from dataclasses import dataclass
 
 MAX_AHEAD_SECONDS = 1.0
+_ELAPSED_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""A clock that also counts the time in which the machine is suspended. On macOS, this is CLOCK_MONOTONIC."""
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +39,8 @@ class Clock:
         self._published = Snapshot(last_commit_time, sequence)
         self._committing = False
         self._is_ahead = False
+        self._set_back_at: tuple[int, int] | None = None
+        """The latest time and the elapsed time at the first commit after the machine's clock was set back, or None."""
 
     @property
     def seconds_ahead(self) -> float:
@@ -66,7 +71,7 @@ class Clock:
     def next_commit_time(self) -> int:
         """Return the time of the next commit."""
         with self._lock:
-            self._latest = max(self._latest + 1, now())
+            self._latest = max(self._latest + 1, self._commit_time())
             return self._latest
 
     def advance(self, commit_time: int) -> None:
@@ -106,7 +111,23 @@ class Clock:
         with self._lock:
             return not self._committing or (read_time is not None and read_time <= self._published.read_time)
 
+    def _commit_time(self) -> int:
+        """Return the time of the machine's clock. If it was set back, return a time that advances at half its speed."""
+        machine_time = now()
+        if machine_time >= self._latest:
+            self._set_back_at = None
+            return machine_time
+        if self._set_back_at is None:
+            self._set_back_at = self._latest, elapsed()
+        latest, before = self._set_back_at
+        return latest + (elapsed() - before) // 2
+
 
 def now() -> int:
     """Return the microseconds since the epoch."""
     return time.time_ns() // 1000
+
+
+def elapsed() -> int:
+    """Return the microseconds since a fixed moment. Steps of the wall-clock time have no effect."""
+    return time.clock_gettime_ns(_ELAPSED_CLOCK) // 1000

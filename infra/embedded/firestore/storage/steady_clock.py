@@ -11,25 +11,17 @@ The time during which the machine was suspended is not a step.
 """
 
 import logging
-import time
 from collections.abc import Callable
 
-from infra.embedded.firestore.storage.clock import now
+from infra.embedded.firestore.storage.clock import elapsed, now
 
 MAX_DRIFT_SECONDS = 1.0
 """A larger difference from the elapsed time is a step. A smaller difference is a normal correction of the clock."""
 CONFIRMATION_SECONDS = 3600.0
 
 _SECOND = 1_000_000
-_ELAPSED_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""A clock that also counts the time in which the machine is suspended. On macOS, this is CLOCK_MONOTONIC."""
 
 logger = logging.getLogger(__name__)
-
-
-def elapsed() -> int:
-    """Return the microseconds since a fixed moment. Steps of the wall-clock time have no effect."""
-    return time.clock_gettime_ns(_ELAPSED_CLOCK) // 1000
 
 
 class SteadyClock:

@@ -218,6 +218,22 @@ def test_a_commit_is_later_than_each_requested_read_time(monkeypatch: pytest.Mon
     assert commits.next_commit_time() > START
 
 
+def test_commit_times_advance_although_the_clock_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At half of the speed, so that the clock catches up. A lease would otherwise end only then."""
+    machine = Machine()
+    monkeypatch.setattr(clock, "now", lambda: machine.time_of_day)
+    monkeypatch.setattr(clock, "elapsed", lambda: machine.elapsed)
+    machine.step = START
+    commit_clock = Clock(0, 0)
+    first = commit_clock.next_commit_time()
+    machine.step -= HOUR
+    behind = []
+    for machine.elapsed in (0, HOUR // 2, HOUR, 2 * HOUR, 3 * HOUR):
+        behind.append(commit_clock.next_commit_time() - first)
+
+    assert behind == [1, HOUR // 4, HOUR // 2, HOUR, 2 * HOUR]
+
+
 def test_commit_times_increase_if_the_clock_is_set_back(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
