@@ -84,16 +84,15 @@ class EntryMerges:
         is_full = self._is_full(self.tables.open_table)
         if not is_full and not any(table.state in (TARGET, MOVED) for table in all_tables(self._connection)):
             return
-        try:
-            with _unflushed(self._connection):
-                self._empty_moved_tables(MOVED_PER_CHANGED_ROW * changed)
-                if is_full:
-                    self._open_next()
-                for table in all_tables(self._connection):
-                    if table.state == TARGET:
-                        self._move(table, MOVED_PER_CHANGED_ROW * changed)
-        finally:
-            self.tables = EntryTables(self._connection)
+        with _unflushed(self._connection):
+            self._empty_moved_tables(MOVED_PER_CHANGED_ROW * changed)
+            if is_full:
+                self._open_next()
+            for table in all_tables(self._connection):
+                if table.state == TARGET:
+                    self._move(table, MOVED_PER_CHANGED_ROW * changed)
+            tables = EntryTables(self._connection)  # before the commit, because a later read could fail
+        self.tables = tables
 
     def _is_full(self, table: EntryTable) -> bool:
         (count,) = self._connection.execute(_COUNT.format(table.name)).fetchone()

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,25 @@ def test_a_merge_that_fails_changes_nothing_and_is_tried_again(caplog: pytest.Lo
             "Cannot merge index entries, trying again later"
         ]
         assert len(entry_tables.all_tables(entries.connection)) < 30
+
+
+def test_entries_stay_readable_although_the_disk_fails_after_a_merge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later commits would otherwise add entries to a table of which only the rest is read."""
+    entries = _Entries()
+    with contextlib.closing(entries.connection):
+        for number in range(100):
+            entries.replace(1, set(), {bytes((99 - number,))})
+            with monkeypatch.context() as failing:
+                failing.setattr(entry_merges, "EntryTables", partial(_tables_of_transaction, entries.connection))
+                entries.merge()
+            entries.check()
+
+
+def _tables_of_transaction(connection: sqlite3.Connection, _: sqlite3.Connection) -> EntryTables:
+    """Return the tables. Fail outside of a transaction, as a read of a failing disk can."""
+    if not connection.in_transaction:
+        raise sqlite3.OperationalError("disk I/O error")
+    return EntryTables(connection)
 
 
 def _refuse_updates(action: int, *_: str | None) -> int:
