@@ -161,9 +161,9 @@ class ListenStream:
         after = self._position.sequence
         commit: list[ParsedChange] = []  # may continue on the next page
         while after < self._feed.position.sequence or commit:
-            if after < self._storage.pruned_sequence:
-                raise unavailable(TOO_SLOW)
             page = await self._storage.changes(after, PAGE_SIZE)
+            if after < self._storage.pruned_sequence:  # also during the read
+                raise unavailable(TOO_SLOW)
             for change in page:
                 if commit and change.commit_time != commit[0].commit_time:
                     await self._send_commit(commit)

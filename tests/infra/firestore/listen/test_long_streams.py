@@ -1,10 +1,26 @@
 """Listen streams that stay open for long: heartbeats, and clients that read slowly."""
 
+import asyncio
 import threading
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
-from tests.infra.firestore.listen.listen_calls import Stream, query, write
-from tests.infra.firestore.server_process import FirestoreProcess
+import pytest
+
+from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.errors import StatusError
+from infra.embedded.firestore.listen.stream import ListenStream
+from infra.embedded.firestore.listen.turns import Turns
+from infra.embedded.firestore.storage import change_feed
+from infra.embedded.firestore.storage.change_feed import ChangeFeed
+from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.storage.versions import Change
+from infra.embedded.firestore.writes import commits, document_write
+from infra.embedded.firestore.writes.pruning import prune
+from tests.infra.firestore.listen.listen_calls import CURRENT, Stream, query, write
+from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess
 
 FREQUENT_HEARTBEATS = """
 from infra.embedded.firestore import __main__
@@ -57,3 +73,42 @@ def test_a_slow_client_receives_every_commit_as_a_whole(own: FirestoreProcess) -
     write(own, slow__last=1)
     assert stream.snapshot() == ["+last"]
     stream.close()
+
+
+async def test_a_slow_stream_ends_if_changes_are_pruned_while_it_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would otherwise not learn that a document was deleted. The client listens again."""
+    monkeypatch.setattr(change_feed, "MAX_QUEUE_LENGTH", 0)
+    storage = Storage(tmp_path / "firestore.sqlite", version_retention_seconds=0)
+    changes = storage.changes
+    is_current = asyncio.Event()
+
+    async def commit(*writes: Any) -> None:
+        prepared = [document_write.prepare(write, DATABASE) for write in writes]
+        await storage.write(lambda group: commits.commit(group, prepared, commits.no_conflicts))
+
+    async def prune_first(after: int, limit: int) -> list[Change]:
+        await prune(storage)
+        return await changes(after, limit)
+
+    async def requests() -> AsyncIterator[Any]:
+        yield m.ListenRequest(database=DATABASE, add_target=query("pruned"))
+        await asyncio.Event().wait()
+
+    async def respond(response: Any) -> None:
+        if response.target_change.target_change_type == CURRENT:
+            is_current.set()
+
+    monkeypatch.setattr(storage, "changes", prune_first)
+    await commit(m.Write(update=m.Document(name=f"{ROOT}/pruned/a", fields={"n": m.Value(integer_value=1)})))
+    stream = ListenStream(ChangeFeed(storage), Turns(), respond, DATABASE)
+    listening = asyncio.create_task(stream.run(requests()))
+    await is_current.wait()
+    await commit(m.Write(delete=f"{ROOT}/pruned/a"))
+    await commit(m.Write(update=m.Document(name=f"{ROOT}/pruned/b")))
+
+    with pytest.raises(StatusError, match="too slow"):
+        async with asyncio.timeout(60):
+            await listening
+    await storage.close()
