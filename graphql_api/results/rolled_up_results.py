@@ -31,7 +31,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class View(NamedTuple):
-    """The checkpoint of the rollups, and a read time at which the rollups are not older than the checkpoint."""
+    """The checkpoint of the rollups at `read_time`, so that it describes the rollups that are read at this time."""
 
     checkpoint: Checkpoint | None
     read_time: datetime
@@ -57,8 +57,8 @@ class RolledUpResults:
 
     async def view(self, submitter: str) -> View:
         """Return the current view. All parts of a response use the same view, and so the same read time."""
-        checkpoint = await CheckpointStore(self._firestore, submitter).read()
-        return View(checkpoint, await self._firestore.now())  # the read time is after the checkpoint was read
+        read_time = await self._firestore.now()
+        return View(await CheckpointStore(self._firestore, submitter).read(read_time), read_time)
 
     async def read(
         self, submitter: str, selection: Selection, names: Sequence[str], resolution: Resolution, view: View

@@ -1,6 +1,7 @@
 """The stored checkpoint of a submitter."""
 
 from dataclasses import replace
+from datetime import datetime
 
 from storage.documents import document_paths
 from storage.firestore import encoding
@@ -16,9 +17,9 @@ class CheckpointStore:
         self._firestore = firestore
         self._path = document_paths.rollup(submitter, CHECKPOINT)
 
-    async def read(self) -> Checkpoint | None:
-        """Return the checkpoint, or None if the submitter has no rollups."""
-        document = (await self._firestore.batch_get([self._path])).get(self._path)
+    async def read(self, read_time: datetime | None = None) -> Checkpoint | None:
+        """Return the checkpoint at `read_time` or now, or None if the submitter has no rollups."""
+        document = (await self._firestore.batch_get([self._path], read_time=read_time)).get(self._path)
         if document is None:
             return None
         return Checkpoint.from_fields(encoding.from_document(document), encoding.to_datetime(document.update_time))

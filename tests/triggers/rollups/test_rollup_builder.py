@@ -165,6 +165,30 @@ async def test_rollups_are_built_again_after_too_many_results(
     assert len(await database.rollups.read(START.date(), START.date(), await database.firestore.now(), no_pause)) == 1
 
 
+async def test_a_summary_that_starts_when_all_rollups_are_built_again_is_right(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first step removes the later hours of a day. The checkpoint of a moment before says that they are covered."""
+    await database.compute(START, [1.0])
+    await database.compute(START + HOUR, [2.0])
+    await database.build()
+    monkeypatch.setattr(rollup_builder, "MAX_CHANGES", 0)
+    monkeypatch.setattr(rollup_builder, "MAX_STEP_RESULTS", 1)
+    now = Firestore.now
+
+    async def now_after_first_step(firestore: Firestore) -> datetime:
+        monkeypatch.setattr(Firestore, "now", now)
+        await database.build(seconds=0)
+        checkpoint = await database.checkpoints.read()
+        assert checkpoint is not None
+        assert checkpoint.covered_until == START + HOUR
+        return await now(firestore)
+
+    monkeypatch.setattr(Firestore, "now", now_after_first_step)
+
+    await check_total(database)
+
+
 async def test_results_of_many_distant_days_are_added_together(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
