@@ -90,8 +90,9 @@ def _lock_folder(stack: Stack, folder: Path) -> int:
                 f"processes of a killed stack still use the data folder {folder}: start again when they have stopped"
             )
         time.sleep(POLL_SECONDS)
-    os.truncate(supervisor, 0)
-    os.pwrite(supervisor, str(os.getpid()).encode(), 0)
+    with contextlib.suppress(OSError):  # the disk is full, and only the message above contains the number
+        os.truncate(supervisor, 0)
+        os.pwrite(supervisor, str(os.getpid()).encode(), 0)
     return watchdog
 
 

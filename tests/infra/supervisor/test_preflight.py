@@ -108,3 +108,12 @@ def test_a_scratch_folder_of_another_is_not_used(start: Start, tmp_path: Path) -
         assert f"the scratch folder {scratch} belongs to another user: remove it" in run.text
     finally:
         scratch.unlink()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has this device")
+def test_a_stack_starts_on_a_full_disk(start: Start, two_servers: str, tmp_path: Path) -> None:
+    """It can still serve reads. The number of its process, which only an error message contains, is not stored."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "supervisor.lock").symlink_to("/dev/full")
+
+    start(two_servers).until("everything is ready")
