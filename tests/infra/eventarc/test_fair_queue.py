@@ -51,6 +51,19 @@ async def test_groups_take_turns() -> None:
     assert order == [1, 2, 1, 2, 1, 1, 1]
 
 
+async def test_a_queue_waits_until_each_reason_of_its_pause_has_ended() -> None:
+    """The end of a slow trial does not end the trial of another suspect, which other events must not disturb."""
+    queue = queue_with(1, event(1, 1))
+    queue.pause("a")
+    queue.pause("b")
+
+    queue.resume("a")
+    before = await take_all(queue)
+    queue.resume("b")
+
+    assert (before, [each.sequence for each in await take_all(queue)]) == ([], [1])
+
+
 async def test_a_failed_event_is_sent_before_new_events_of_its_group() -> None:
     """New events that arrive all the time would otherwise delay it forever."""
     queue = queue_with(1, event(1, 2), event(1, 3))

@@ -49,8 +49,7 @@ class FairQueue:
         self._lanes = lanes
         self._reserved = lanes // 4
         self._open_lanes = MIN_LANES
-        self._is_paused = False
-        self._is_paused_for_trial = False
+        self._pauses: set[str] = set()
         self._loaded_events = 0
         self._loaded_bytes = 0
         self._idle: OrderedDict[int, Group] = OrderedDict()  # groups with a waiting event, and none in flight
@@ -207,13 +206,13 @@ class FairQueue:
         """Use one lane only."""
         self._open_lanes = MIN_LANES
 
-    def pause(self) -> None:
-        """Return no events from `take` until `resume`."""
-        self._is_paused = True
+    def pause(self, reason: str) -> None:
+        """Return no events from `take` until `resume` was called for each reason."""
+        self._pauses.add(reason)
 
-    def resume(self) -> None:
-        """Hand out events again."""
-        self._is_paused = False
+    def resume(self, reason: str) -> None:
+        """End the pause for a reason."""
+        self._pauses.discard(reason)
         self._serve()
 
     def restrict(self, groups: set[int], *, holds_all: bool) -> None:
@@ -223,15 +222,6 @@ class FairQueue:
         for number in released:
             if number in self.groups:
                 self._offer(self.groups[number])
-
-    def pause_for_trial(self) -> None:
-        """Return no events from `take` until `resume_after_trial`."""
-        self._is_paused_for_trial = True
-
-    def resume_after_trial(self) -> None:
-        """Hand out events again."""
-        self._is_paused_for_trial = False
-        self._serve()
 
     @property
     def _share(self) -> int:
@@ -274,7 +264,7 @@ class FairQueue:
             self._waiters.popleft().set_result(delivery)
 
     def _pop(self) -> Delivery | None:
-        if self._is_paused or self._is_paused_for_trial or len(self.in_flight) >= min(self._open_lanes, self._lanes):
+        if self._pauses or len(self.in_flight) >= min(self._open_lanes, self._lanes):
             return None
         while self._idle:
             _, group = self._idle.popitem(last=False)

@@ -27,6 +27,7 @@ SAME_CRASH_SECONDS = 0.1
 MAX_WITHDRAWN = 100
 ADD_LANES_SECONDS = 0.5
 PROBE_BACKOFF = Backoff(0.05, 0.5)
+UNREACHABLE = "unreachable"  # the reason of a pause
 
 logger = logging.getLogger("eventarc")
 
@@ -193,10 +194,10 @@ class Sender:
                 await self._push.client.probe()
                 self._unreachable.clear()
                 self.reachable.set()
-                self._queue.resume()
+                self._queue.resume(UNREACHABLE)
 
     def _pause(self, error: Unreachable) -> None:
-        self._queue.pause()
+        self._queue.pause(UNREACHABLE)
         self.reachable.clear()
         self._unreachable.set()
         if self._unreachable_since is None:

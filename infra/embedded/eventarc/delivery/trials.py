@@ -69,8 +69,9 @@ class Trials:
         if not quarantine.is_risky(suspect) and not quarantine.is_recovering:
             await self._sender.send_alone(delivery)
             return
-        self._queue.pause_for_trial()
-        resume = asyncio.get_running_loop().call_later(2 * EXCLUSIVE_SECONDS, self._queue.resume_after_trial)
+        reason = f"trial {suspect.sequence}"  # another trial may end in the meantime
+        self._queue.pause(reason)
+        resume = asyncio.get_running_loop().call_later(2 * EXCLUSIVE_SECONDS, self._queue.resume, reason)
         try:
             for _ in range(DRAIN_STEPS):
                 if not self._queue.in_flight:
@@ -79,7 +80,7 @@ class Trials:
             await self._sender.send_alone(delivery)
         finally:
             resume.cancel()
-            self._queue.resume_after_trial()
+            self._queue.resume(reason)
 
     async def _wait(self, trial: "asyncio.Task[None]", slow: "set[asyncio.Task[None]]") -> None:
         """Wait until the next trial may start."""
