@@ -14,10 +14,9 @@ other requests have several iterations without a step.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TypeVar
-
-from graphql_api.budgets.rotation import Rotation
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -38,30 +37,49 @@ documents of 1,900 fields over 64 connections, a submit of another tenant took u
 """
 
 
-class FairQueue:
-    """Requests that wait for a turn, by submitter. A single request does not wait for hundreds of another submitter."""
+class Rotation(Generic[T]):
+    """Items that wait in queues with names, such as submitters or addresses. The queues take turns.
+
+    A queue with hundreds of items does not delay the first item of another queue.
+    """
 
     def __init__(self) -> None:
-        self._waiting = Rotation[asyncio.Future[None]]()
+        self._queues: dict[str, deque[T]] = {}
+        """The queues that are not empty. The first one has the next turn."""
+        self._length = 0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return self._length
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no request waits."""
-        return not self._waiting
+    def add(self, name: str, item: T) -> None:
+        """Add an item at the end of the queue `name`."""
+        self._length += 1
+        self._queues.setdefault(name, deque()).append(item)
+
+    def take(self) -> T:
+        """Remove and return the first item of the queue that has the next turn. There must be an item."""
+        name = next(iter(self._queues))
+        queue = self._queues.pop(name)
+        item = queue.popleft()
+        if queue:
+            self._queues[name] = queue  # after all other queues
+        self._length -= 1
+        return item
+
+
+class FairQueue(Rotation[asyncio.Future[None]]):
+    """Requests that wait for a turn, by submitter."""
 
     async def wait(self, submitter: str) -> None:
         """Wait for a turn of `submitter`."""
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.add(submitter, turn)
+        self.add(submitter, turn)
         await turn
 
     def grant(self) -> bool:
         """Give the next request its turn. Return whether there was one."""
-        while self._waiting:
-            turn = self._waiting.take()
+        while self:
+            turn = self.take()
             if not turn.done():  # a waiting request can be cancelled
                 turn.set_result(None)
                 return True
@@ -74,21 +92,19 @@ class RequestTurns:
     def __init__(self) -> None:
         self._queue = FairQueue()
         self._ends_at: float | None = None
-        """When requests of the current iteration no longer start at once. None before its first request."""
+        """When requests of the current iteration no longer start at once. None before its first request.
+
+        While requests wait, this time has passed. A new request therefore cannot overtake them.
+        """
 
     async def wait(self, submitter: Callable[[], str]) -> None:
         """Return when a request of `submitter` may start. Call `submitter` only if the request has to wait."""
-        if not self._may_start():
-            await self._queue.wait(submitter())
-
-    def _may_start(self) -> bool:
-        if not self._queue.is_empty:
-            return False
         now = time.perf_counter()
         if self._ends_at is None:
             self._ends_at = now + MAX_START_SECONDS
             asyncio.get_running_loop().call_soon(self._next_iteration)
-        return now < self._ends_at
+        if now >= self._ends_at:
+            await self._queue.wait(submitter())
 
     def _next_iteration(self) -> None:
         """Let waiting requests start in this iteration and, if there are more, in the next one."""

@@ -27,8 +27,7 @@ from collections.abc import Callable
 from functools import partial
 
 from graphql_api.budgets.address_budgets import network
-from graphql_api.budgets.loop_turns import FairQueue
-from graphql_api.budgets.rotation import Rotation
+from graphql_api.budgets.loop_turns import FairQueue, Rotation
 from graphql_api.certificate import Certificate
 from graphql_api.graphql_server.server.tls.connection import open_with_tls
 from graphql_api.graphql_server.server.tls.records import RecordTurns
