@@ -87,7 +87,7 @@ class NdjsonSamples:
         decoding = budgets.memory.reserve(budgets.submitter(caller.submitter).request_bytes)
         body = BodyStream(request, turn, decoding)
         receive = partial(
-            self._services.receiver.receive_admitted,
+            self._services.receiver.receive_lines,
             sender=caller,
             labels=labels,
             content_key=None if idempotency_key is None else ContentKey(labels),
@@ -123,7 +123,7 @@ class NdjsonSamples:
                 receiver.admission.stream(caller, check) as admission,
             ):
                 batches = _admitted(ndjson.split(body, receiver.max_sample_bytes, line, turn), admission)
-                process = partial(self._receive_batch, caller, receive, admission)
+                process = partial(self._receive_batch, receive, admission)
                 async with aclosing(ndjson.process(batches, process, in_flight)) as responses:
                     async for number, response in responses:
                         last_line = number
@@ -143,7 +143,7 @@ class NdjsonSamples:
             await body.aclose()
 
     async def _receive_batch(
-        self, caller: Caller, receive: _Receive, admission: StreamAdmission, batch: Sequence[ndjson.Line]
+        self, receive: _Receive, admission: StreamAdmission, batch: Sequence[ndjson.Line]
     ) -> tuple[int, bytes]:
         """Store the samples of a batch. Returns the number of its last line, and the lines of the response."""
         outcomes = iter(await receive([line for _, line in batch if not isinstance(line, TooLarge)]))
@@ -153,7 +153,7 @@ class NdjsonSamples:
             number, line = entry
             return json_line(self._line_response(number, line if isinstance(line, TooLarge) else next(outcomes)))
 
-        turn = self._services.budgets.turns.of(caller.submitter)
+        turn = self._services.budgets.turns.of(admission.sender.submitter)
         await turn.start()  # the writes of several batches end in the same iteration of the event loop
         return batch[-1][0], b"".join(await turn.map(respond, batch))
 

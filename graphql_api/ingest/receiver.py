@@ -7,7 +7,8 @@ written last. Submitters take turns: on the event loop, in the threads, and in t
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -44,7 +45,7 @@ from storage.documents.validation import payload
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, PreconditionFailed
-from storage.firestore.messages import Write
+from storage.firestore.messages import Write, WriteResult
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 _MIN_TURN_BYTES = 16 * 1024
@@ -52,6 +53,19 @@ _MIN_TURN_BYTES = 16 * 1024
 
 _MAX_VALIDATION_THREADS = 2
 _TOO_LITTLE_MEMORY = "the server has too little memory for this sample; retry later"
+
+
+@dataclass(slots=True)
+class _Submission:
+    """What applies to all samples of one call."""
+
+    sender: Sender
+    idempotency_key: str | ContentKey | None = None
+    labels: Labels | None = None
+    supersedes: str | None = None
+    """The id of the sample that the only sample corrects."""
+    arrived_at: float = field(default_factory=time.perf_counter)
+    """The time when the samples had arrived."""
 
 
 class Receiver:
@@ -73,19 +87,19 @@ class Receiver:
         budgets: Budgets,
     ) -> None:
         self._firestore = firestore
+        self._writer = writer
         self._settings = settings
-        self.validators = FairExecutor(_MAX_VALIDATION_THREADS, "validator")
-        self._large_samples = LargeSampleWriter(firestore, writer, read_headers, self.validators)
-        self._backlog = Backlog(firestore, budgets)
-        self.admission = Admission(budgets, lambda: writer.share)
+        self._budgets = budgets
         self.max_sample_bytes = max_sample_bytes
         self._time_zone = None if time_zone is None else ZoneInfo(time_zone)
+        self._sample = partial(Sample.receive, time_zone=self._time_zone, shards=shards)
+        self.admission = Admission(budgets, lambda: writer.share)
+        self.validators = FairExecutor(_MAX_VALIDATION_THREADS, "validator")
         self._thorough = ThoroughValidator(self.validators, settings, budgets, self._time_zone)
-        self._writer = writer
+        self._large_samples = LargeSampleWriter(firestore, writer, read_headers, self.validators)
         self._repeated = RepeatedSamples(firestore, read_headers)
         self._corrections = Corrections(firestore, writer, self._repeated, budgets)
-        self._sample = partial(Sample.receive, time_zone=self._time_zone, shards=shards)
-        self._budgets = budgets
+        self._backlog = Backlog(firestore, budgets)
 
     async def receive(
         self,
@@ -109,22 +123,18 @@ class Receiver:
         if isinstance(idempotency_key, str) and not document_paths.is_idempotency_key(idempotency_key):
             limit = document_paths.MAX_IDEMPOTENCY_KEY_CHARACTERS
             raise BadRequest(f"expected an idempotency key of 1 to {limit} printable characters")
+        submission = _Submission(sender, idempotency_key, labels, supersedes)
         try:
             self._budgets.admit_samples(sender, 1, len(raw))
             if len(raw) > MAX_INLINE_BYTES:
-                return await self._receive_large(raw, sender, idempotency_key, labels, supersedes)
-            started, submitter = time.perf_counter(), sender.submitter
+                return await self._receive_large(raw, submission)
             if len(raw) > _MIN_TURN_BYTES:
-                await self._budgets.turns.wait(submitter)
-            sample = await self._validated(raw, submitter, idempotency_key, labels)
-            (outcome,) = await self._store([sample], sender, started, supersedes=supersedes)
+                await self._budgets.turns.wait(sender.submitter)
+            sample = await self._validated(raw, submission)
+            return _only_header(await self._store([sample], submission))
         except Exception as error:
             count_failed_samples(error)
             raise
-        if isinstance(outcome, Exception):
-            count_failed_samples(outcome)
-            raise outcome
-        return outcome
 
     async def receive_all(self, raws: Sequence[bytes], *, sender: Sender) -> list[Outcome]:
         """Store each sample of `raws`. Return, for each sample, its header or the exception that `receive` raises.
@@ -132,31 +142,39 @@ class Receiver:
         Raises `RateLimited` if the sender may not store this number of samples now.
         """
         self._budgets.admit_samples(sender, len(raws), sum(map(len, raws)))
-        return await store_in_parts(raws, partial(self.receive_admitted, sender=sender, is_reserved=True))
+        return await store_in_parts(
+            raws, lambda part: self._receive_many(part, _Submission(sender), self._receive_large)
+        )
 
-    async def receive_admitted(
-        self,
-        raws: Sequence[bytes],
-        *,
-        sender: Sender,
-        labels: Labels | None = None,
-        content_key: ContentKey | None = None,
-        is_reserved: bool = False,
+    async def receive_lines(
+        self, raws: Sequence[bytes], *, sender: Sender, labels: Labels, content_key: ContentKey | None
     ) -> list[Outcome]:
-        """Store samples that `admission` has admitted. Return the outcomes as `receive_all` does.
+        """Store lines of a stream that `admission` has admitted. Return the outcomes as `receive_all` does.
 
         Each sample has `labels` in addition to its own labels. If it has no idempotency key, it gets `content_key`. The
-        caller has reserved memory for the small samples, and with `is_reserved` also for the large samples.
+        caller keeps memory reserved for the small samples only.
         """
-        receive_large = self._receive_large if is_reserved else self._receive_line
+        return await self._receive_many(raws, _Submission(sender, content_key, labels), self._receive_large_line)
+
+    async def close(self) -> None:
+        """Cancel the removals of chunks, because no request waits for them."""
+        await self._backlog.close()
+        await self._large_samples.close()
+        self.validators.close()
+
+    async def _receive_many(
+        self,
+        raws: Sequence[bytes],
+        submission: _Submission,
+        receive_large: Callable[[bytes, _Submission], Awaitable[Header]],
+    ) -> list[Outcome]:
         large = [index for index, raw in enumerate(raws) if len(raw) > MAX_INLINE_BYTES]
         large_outcomes = asyncio.gather(
-            *(receive_large(raws[index], sender, content_key, labels) for index in large), return_exceptions=True
+            *(receive_large(raws[index], submission) for index in large), return_exceptions=True
         )
-        started = time.perf_counter()
-        samples, outcomes = await self._validated_small(raws, sender.submitter, content_key, labels)
+        samples, outcomes = await self._validated_small(raws, submission)
         try:
-            stored = await self._store(list(samples.values()), sender, started)
+            stored = await self._store([*samples.values()], submission)
         except (DropzoneError, FirestoreError) as error:  # large samples and those of earlier calls may be stored
             stored = [error.with_traceback(None)] * len(samples)
         outcomes.update(zip(samples, stored, strict=True))
@@ -166,59 +184,44 @@ class Receiver:
             count_failed_samples(failure)
         return [outcomes[index] for index in range(len(raws))]
 
-    async def close(self) -> None:
-        """Cancel the removals of chunks, because no request waits for them."""
-        await self._backlog.close()
-        await self._large_samples.close()
-        self.validators.close()
-
-    async def _receive_large(
-        self,
-        raw: bytes,
-        sender: Sender,
-        idempotency_key: str | ContentKey | None,
-        labels: Labels | None,
-        supersedes: str | None = None,
-    ) -> Header:
+    async def _receive_large(self, raw: bytes, submission: _Submission) -> Header:
         if len(raw) > self.max_sample_bytes:
             raise TooLarge(f"expected a sample of at most {self.max_sample_bytes:,} bytes, got {len(raw):,} bytes")
-        started, submitter = time.perf_counter(), sender.submitter
+        submitter, key, earlier_id = submission.sender.submitter, submission.idempotency_key, submission.supersedes
         settings = await self._settings.current(submitter)
 
         def validate(identity: Identity | None) -> Sample:
             report = payload.validate(raw, self._time_zone, skips_missing=settings.skips_missing)
-            identity = identity or Identity.after_parsing(raw, submitter, idempotency_key, report.idempotency_key)
-            return self._sample(raw, report, identity, default_labels=labels)
+            identity = identity or Identity.after_parsing(raw, submitter, key, report.idempotency_key)
+            return self._sample(raw, report, identity, default_labels=submission.labels)
 
-        check = None if supersedes is None else partial(self._corrections.check, earlier_id=supersedes)
+        check = None if earlier_id is None else partial(self._corrections.check, earlier_id=earlier_id)
         try:
             async with self._large_samples.write_chunks(
-                raw, submitter, idempotency_key, validate=validate, check=check, expire_at=settings.expiry.sample
+                raw, submitter, key, validate=validate, check=check, expire_at=settings.expiry.sample
             ) as sample:
-                (outcome,) = await self._store([sample], sender, started, settings.expiry, supersedes)
-                if isinstance(outcome, Exception):
-                    raise outcome
+                return _only_header(await self._store([sample], submission, settings.expiry))
         except MemoryError:
             raise Unavailable(_TOO_LITTLE_MEMORY) from None
-        return outcome
 
-    async def _receive_line(self, raw: bytes, sender: Sender, key: ContentKey | None, labels: Labels | None) -> Header:
-        with self._budgets.memory.reserve(self._budgets.submitter(sender.submitter).request_bytes) as reservation:
+    async def _receive_large_line(self, raw: bytes, submission: _Submission) -> Header:
+        share = self._budgets.submitter(submission.sender.submitter).request_bytes
+        with self._budgets.memory.reserve(share) as reservation:
             reservation.resize(len(raw))
-            return await self._receive_large(raw, sender, key, labels)
+            return await self._receive_large(raw, submission)
 
     async def _validated_small(
-        self, raws: Sequence[bytes], submitter: str, content_key: ContentKey | None, labels: Labels | None
+        self, raws: Sequence[bytes], submission: _Submission
     ) -> tuple[dict[int, Sample], dict[int, Any]]:
         """Return the small samples of `raws` by their index, and the errors of those that cannot be stored."""
         samples: dict[int, Sample] = {}
         errors: dict[int, Any] = {}
-        turn = self._budgets.turns.of(submitter)
+        turn = self._budgets.turns.of(submission.sender.submitter)
         await turn.start()
         for index, raw in enumerate(raws):
             try:
                 if len(raw) <= MAX_INLINE_BYTES:
-                    samples[index] = await self._validated(raw, submitter, content_key, labels)
+                    samples[index] = await self._validated(raw, submission)
             except DropzoneError as error:
                 errors[index] = error.with_traceback(None)  # its traceback would hold all of `raws` in memory
             except MemoryError:
@@ -228,62 +231,52 @@ class Receiver:
             await turn.pause()
         return samples, errors
 
-    async def _validated(
-        self, raw: bytes, submitter: str, idempotency_key: str | ContentKey | None, labels: Labels | None
-    ) -> Sample:
+    async def _validated(self, raw: bytes, submission: _Submission) -> Sample:
         """Return the sample of a small raw document."""
+        submitter = submission.sender.submitter
         report = payload.validate_quickly(raw, self._time_zone) or await self._thorough.validate(raw, submitter)
-        identity = Identity.after_parsing(raw, submitter, idempotency_key, report.idempotency_key)
-        return self._sample(raw, report, identity, default_labels=labels)
+        identity = Identity.after_parsing(raw, submitter, submission.idempotency_key, report.idempotency_key)
+        return self._sample(raw, report, identity, default_labels=submission.labels)
 
     async def _store(
-        self,
-        samples: Sequence[Sample],
-        sender: Sender,
-        started: float,
-        expiry: Expiry | None = None,
-        supersedes: str | None = None,
+        self, samples: Sequence[Sample], submission: _Submission, expiry: Expiry | None = None
     ) -> list[Outcome]:
         """Store samples with their sender and their times of submission and expiry. Return the outcome of each.
 
-        `started` is the value of `time.perf_counter` when the samples had arrived. Without `expiry`, the current
-        settings of the submitter determine the times of expiry. With `supersedes`, the only sample in `samples`
-        corrects the sample with this id.
-
         If a sample with the same id is stored, the outcome is its header. If its content differs, the outcome is
-        `Conflict`. If it has expired, it is replaced.
+        `Conflict`. If it has expired, it is replaced. Without `expiry`, the current settings of the submitter apply.
         """
-        outcomes: list[Outcome] = []
+        sender = submission.sender
         expiry = expiry or (await self._settings.current(sender.submitter)).expiry
         for sample in samples:
-            sample.header.submitted_by, sample.header.supersedes = sender.label, supersedes
+            sample.header.submitted_by, sample.header.supersedes = sender.label, submission.supersedes
             sample.header.expire_at, sample.header.result_expire_at, sample.header.archiving = expiry
-        writes = [self._to_write(sample) for sample in samples]
-        if supersedes is not None:
-            results = [await self._corrections.correct(samples[0], writes[0], supersedes)]
-        else:
-            results = await self._commit(samples, writes)
-            if any(isinstance(result, PreconditionFailed) for result in results):
-                results = await self._repeated.resolve(samples, writes, results, self._commit)
-        new = []
-        for sample, result in zip(samples, results, strict=True):
-            is_new = not isinstance(result, Header | Exception)
-            outcomes.append(sample.header if is_new else result)
-            if is_new:
-                sample.header.submitted_at = encoding.to_datetime(result.transform_results[0].timestamp_value)
+        outcomes: list[Outcome] = []
+        new: list[Header] = []
+        for sample, outcome in zip(samples, await self._write(samples, submission.supersedes), strict=True):
+            if isinstance(outcome, WriteResult):
+                sample.header.submitted_at = encoding.to_datetime(outcome.transform_results[0].timestamp_value)
                 new.append(sample.header)
-        self._backlog.add(sender.submitter, new)
-        for outcome in outcomes:
+                outcome = sample.header
             if isinstance(outcome, Header):
-                metrics.submit_duration(state_of(outcome.arrival)).observe(time.perf_counter() - started)
+                metrics.submit_duration(state_of(outcome.arrival)).observe(time.perf_counter() - submission.arrived_at)
                 metrics.SUBMITTED_BYTES.inc(outcome.byte_count)
+            outcomes.append(outcome)
+        self._backlog.add(sender.submitter, new)
         return outcomes
 
-    async def _commit(self, samples: Sequence[Sample], writes: Sequence[Write]) -> list[Any]:
-        """Commit the writes of headers of one submitter. Return the `WriteResult` of each, or the reason why it failed.
+    async def _write(self, samples: Sequence[Sample], earlier_id: str | None) -> list[Any]:
+        """Write headers. Return the `WriteResult` of each, the stored header of a repeated sample, or the error."""
+        writes = [self._to_write(sample) for sample in samples]
+        if earlier_id is not None:
+            return [await self._corrections.correct(samples[0], writes[0], earlier_id)]
+        results = await self._commit(samples, writes)
+        if any(isinstance(result, PreconditionFailed) for result in results):
+            results = await self._repeated.resolve(samples, writes, results, self._commit)
+        return results
 
-        A large sample must be the only sample. Its upload ends.
-        """
+    async def _commit(self, samples: Sequence[Sample], writes: Sequence[Write]) -> list[Any]:
+        """Commit headers of small samples, or of one large sample. Return the `WriteResult` or the error of each."""
         if not any(sample.header.chunks for sample in samples):
             return await self._writer.write_all(writes, samples[0].header.submitter) if samples else []
         try:
@@ -296,3 +289,11 @@ class Receiver:
         if trace := request_context.traceparent():
             header = {**header, "traceparent": trace}
         return encoding.to_conditional_write(self._firestore.name(path), header, None)
+
+
+def _only_header(outcomes: Sequence[Outcome]) -> Header:
+    """Return the header of the only sample, or raise the reason why it was not stored."""
+    (outcome,) = outcomes
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
