@@ -127,8 +127,7 @@ class SampleEndpoints:
                 request,
                 receiver.max_sample_bytes,
                 reserve=lambda: held.enter_context(budgets.memory.reserve(budget.request_bytes)),
-                uploads=budget.uploads,
-                turn=budget.turn,
+                budget=budget,
             )
             try:
                 stored = await receiver.receive(

@@ -18,7 +18,7 @@ from io import BytesIO
 
 from starlette.requests import ClientDisconnect, Request
 
-from graphql_api.budgets.budget import Budget
+from graphql_api.budgets.budgets import SubmitterBudget
 from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, Reservation
 from graphql_api.errors import RequestTimeout, UnsupportedMediaType
@@ -142,19 +142,18 @@ async def read_body(
     settings: GraphQLSettings = _DEFAULTS,
     *,
     reserve: Callable[[], Reservation] | None = None,
-    uploads: Budget | None = None,
-    turn: Callable[[], LoopTurn] = any_turn,
+    budget: SubmitterBudget | None = None,
 ) -> bytes:
     """Return the whole decoded body.
 
     If the body is large or compressed, the reservation that `reserve` returns grows to the size of the body. The caller
-    releases the reservation. `turn` returns the turn in which such a body is received on the event loop. `uploads`
-    limits the number of bodies over `MIN_RESERVED_BYTES` that are received at the same time.
+    releases the reservation. The `budget` of the sender grants the turns in which such a body is received on the event
+    loop. It limits the number of bodies over `MIN_RESERVED_BYTES` that are received at the same time.
 
     Raises `TooLarge` as soon as the body is known to exceed `max_bytes`, and `RequestTimeout` if it arrives too slowly.
     Raises `UnsupportedMediaType` if the content encoding is wrong, and `BadRequest` if the body cannot be decoded.
     Raises `Unavailable` if the memory budget or the memory is exhausted, and `RateLimited` if the share of the
-    submitter or `uploads` is exhausted.
+    submitter or its budget of uploads is exhausted.
     """
     body = _IncomingBody(request, max_bytes, settings)
     start = await body.receive_start()
@@ -168,15 +167,16 @@ async def read_body(
     reservation = None if reserve is None else reserve()
     # `getvalue` returns the bytes of the buffer without a copy. The body is therefore in memory only once.
     buffer, capacity = BytesIO(), 0
+    turn = any_turn() if budget is None else budget.turn()
     with ExitStack() as held:
         try:
-            async with aclosing(body.decoded(start, turn(), check)) as pieces:
+            async with aclosing(body.decoded(start, turn, check)) as pieces:
                 async for piece in pieces:
                     size = buffer.tell() + len(piece)
                     if reservation is not None:
                         reservation.resize(size)
-                    if uploads is not None and buffer.tell() <= MIN_RESERVED_BYTES < size:
-                        held.enter_context(uploads.hold())
+                    if budget is not None and buffer.tell() <= MIN_RESERVED_BYTES < size:
+                        held.enter_context(budget.uploads.hold())
                     if body.decoder is None and capacity < size < body.declared_bytes:
                         capacity = min(body.declared_bytes, _MAX_GROWTH * size)
                         buffer = _enlarged(buffer, capacity)

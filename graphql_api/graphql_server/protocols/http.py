@@ -107,8 +107,7 @@ class HTTPEndpoint:
             self._settings.max_body_bytes,
             self._settings,
             reserve=lambda: reservation,
-            uploads=context.budget.uploads,
-            turn=context.budget.turn,
+            budget=context.budget,
         )
         graphql_request = read_json(body)
         graphql_request.reservation = reservation
