@@ -195,7 +195,7 @@ class Authenticator:
     async def _read_unknown(self, source: CredentialSource, key: str, address: str) -> Caller | None:
         budget = self._budgets.addresses.of(address)
         async with (budget.key_reads if source.is_revocable else budget.token_checks).hold(1):
-            budget.failed_authentications.take(0)
+            budget.failed_authentications.check()
             caller = await self._read(source, key)
             if caller is None:
                 budget.failed_authentications.take(1)

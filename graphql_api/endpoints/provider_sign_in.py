@@ -63,7 +63,7 @@ class ProviderSignInEndpoints:
         budget = self._services.budgets.addresses.of(address)
         try:
             async with budget.token_checks.hold(1):
-                budget.failed_authentications.take(0)
+                budget.failed_authentications.check()
                 token, page = await flow.finish(query_parameters(request), cookie(request.scope, _name(request)))
             caller = await self._services.authenticator.authenticate(Credential(token, address))
         except Unauthenticated as error:

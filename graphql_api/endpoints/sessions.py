@@ -115,7 +115,7 @@ class SessionEndpoints:
             raise BadRequest('expected a body such as {"token": "..."}, or an API key in the header x-api-key')
         budget = self._services.budgets.addresses.of(address)
         async with budget.key_reads.hold(1):
-            budget.failed_authentications.take(0)
+            budget.failed_authentications.check()
             started = await self._services.sessions.exchange(token)
             if started is None:
                 budget.failed_authentications.take(1)
