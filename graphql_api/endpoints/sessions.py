@@ -24,7 +24,7 @@ from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import Endpoint, public
 from graphql_api.errors import UnsupportedMediaType
 from graphql_api.graphql_server import request_headers
-from graphql_api.graphql_server.media_types import is_json
+from graphql_api.graphql_server.media_types import JSON, utf_8_type
 from graphql_api.graphql_server.request_body import read_body
 from graphql_api.graphql_server.request_headers import Credential, header, is_same_origin, session_cookie
 from storage.documents import BadRequest, Forbidden, Unauthenticated
@@ -104,7 +104,7 @@ class SessionEndpoints:
 
     async def _exchange(self, request: Request, address: str) -> tuple[str, Session]:
         """Return a session for the token in the body. An address can try a few unknown tokens per second."""
-        if not is_json(header(request, b"content-type")):
+        if utf_8_type(header(request, b"content-type")) != JSON:
             raise UnsupportedMediaType("expected the header Content-Type: application/json")
         body = await read_body(request, _MAX_BODY_BYTES)
         try:

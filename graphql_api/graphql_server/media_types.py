@@ -65,11 +65,6 @@ def preferred(header: bytes, offered: Sequence[bytes]) -> bytes | None:
     return best if _quality(best, ranges)[0] else None
 
 
-def is_json(content_type: bytes) -> bool:
-    """Return whether the value of a Content-Type header is JSON in UTF-8. Raises `BadRequest`."""
-    return utf_8_type(content_type) == JSON
-
-
 @lru_cache(maxsize=256)
 def utf_8_type(content_type: bytes) -> bytes | None:
     """Return the media type of a Content-Type header, or None if its charset is not UTF-8. Raises `BadRequest`."""

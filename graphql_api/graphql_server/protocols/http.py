@@ -28,7 +28,7 @@ from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest,
 from graphql_api.graphql_server.execution.operations import InvalidOperation
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, from_error
 from graphql_api.graphql_server.large_response import LargeResponse
-from graphql_api.graphql_server.media_types import JSON, Accepted, accepted, is_json
+from graphql_api.graphql_server.media_types import JSON, Accepted, accepted, utf_8_type
 from graphql_api.graphql_server.operation_context import OperationContext
 from graphql_api.graphql_server.protocols.server_sent_events import EventStreamResponse
 from graphql_api.graphql_server.request_body import read_body
@@ -97,7 +97,7 @@ class HTTPEndpoint:
         return await self._execute(request, graphql_request, credential, context, accept)
 
     async def _read_body(self, request: Request, context: OperationContext, reserved: ExitStack) -> GraphQLRequest:
-        if not is_json(header(request, b"content-type")):
+        if utf_8_type(header(request, b"content-type")) != JSON:
             raise UnsupportedMediaType(
                 "expected the header Content-Type: application/json, with the charset UTF-8 or without a charset"
             )
