@@ -5,7 +5,7 @@ not stored yet. `DailyUsage` (`ingest/daily_usage.py`) stores the second part ev
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import NamedTuple
 
@@ -30,29 +30,17 @@ class Usage(NamedTuple):
         return Usage(self.samples - other.samples, self.byte_count - other.byte_count)
 
 
-class ChangedQuotas:
+class ChangedQuotas(set["DailyQuota"]):
     """The quotas with usage that is not stored yet."""
 
-    def __init__(self) -> None:
-        self._quotas: set[DailyQuota] = set()
-        self.on_add: Callable[[], None] | None = None
-        """Called after each addition."""
-
-    def __len__(self) -> int:
-        return len(self._quotas)
-
-    def __iter__(self) -> Iterator["DailyQuota"]:
-        return iter(self._quotas)
+    on_add: Callable[[], None] | None = None
+    """Called after each addition."""
 
     def add(self, quota: "DailyQuota") -> None:
         """Add a quota with usage that must be stored."""
-        self._quotas.add(quota)
+        super().add(quota)
         if self.on_add is not None:
             self.on_add()
-
-    def discard(self, quota: "DailyQuota") -> None:
-        """Remove a quota, because its usage is stored."""
-        self._quotas.discard(quota)
 
 
 class DailyQuota:
