@@ -5,15 +5,12 @@ Validation holds the interpreter, so more threads would not validate faster. The
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
+from weakref import WeakValueDictionary
 
 T = TypeVar("T")
-
-_Job = tuple[asyncio.Future[Any], Callable[[], Any]]
 
 
 class FairExecutor:
@@ -21,47 +18,34 @@ class FairExecutor:
 
     def __init__(self, max_threads: int, name: str) -> None:
         self._threads = started_threads(max_threads, name)
-        self._max_threads = max_threads
-        self._queues: dict[str, deque[_Job]] = {}
-        """The waiting jobs by submitter. The first submitter has the next turn."""
-        self._running: set[str] = set()
+        self._free_threads = asyncio.Semaphore(max_threads)
+        self._turns = WeakValueDictionary[str, asyncio.Lock]()
+        """A function holds the lock of its submitter while it waits for a thread and while it runs.
+
+        Each submitter therefore has at most one function in the queue for a thread. The next one waits at the end.
+        """
 
     async def run(self, submitter: str, function: Callable[[], T]) -> T:
         """Return the result of `function`. If the caller is cancelled, the thread still completes the function."""
-        result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queues.setdefault(submitter, deque()).append((result, function))
-        self._start()
-        return await result
+        turn = self._turns.setdefault(submitter, asyncio.Lock())
+        await turn.acquire()
+        try:
+            await self._free_threads.acquire()
+        except BaseException:
+            turn.release()
+            raise
+
+        def end(_: asyncio.Future[T]) -> None:
+            self._free_threads.release()
+            turn.release()
+
+        running = asyncio.get_running_loop().run_in_executor(self._threads, function)
+        running.add_done_callback(end)
+        return await asyncio.shield(running)
 
     def close(self) -> None:
         """Start no more functions."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def _start(self) -> None:
-        while len(self._running) < self._max_threads:
-            submitter = next((each for each in self._queues if each not in self._running), None)
-            if submitter is None:
-                return
-            queue = self._queues.pop(submitter)
-            result, function = queue.popleft()
-            if queue:
-                self._queues[submitter] = queue  # after all other submitters
-            if not result.done():  # a waiting caller can be cancelled
-                self._running.add(submitter)
-                running = asyncio.get_running_loop().run_in_executor(self._threads, function)
-                running.add_done_callback(partial(self._end, submitter, result))
-
-    def _end(self, submitter: str, result: asyncio.Future[Any], done: asyncio.Future[Any]) -> None:
-        self._running.discard(submitter)
-        error = None if done.cancelled() else done.exception()
-        if not result.done():
-            if done.cancelled():
-                result.cancel()
-            elif error is not None:
-                result.set_exception(error)
-            else:
-                result.set_result(done.result())
-        self._start()
 
 
 def started_threads(count: int, name: str) -> ThreadPoolExecutor:

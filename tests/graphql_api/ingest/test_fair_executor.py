@@ -30,6 +30,20 @@ async def test_a_submitter_uses_one_thread_at_a_time(executor: FairExecutor) -> 
     executor.close()
 
 
+async def test_submitters_take_turns() -> None:
+    """Three functions of one submitter wait for the thread before a function of another submitter arrives."""
+    executor = FairExecutor(1, "test")
+    order: list[str] = []
+
+    async def run(submitter: str) -> None:
+        await executor.run(submitter, lambda: order.append(submitter))
+
+    await asyncio.gather(*map(run, ("many", "many", "many", "few")))
+
+    assert order == ["many", "few", "many", "many"]
+    executor.close()
+
+
 async def test_an_error_is_raised_by_the_caller(executor: FairExecutor) -> None:
     """The next function runs."""
 
