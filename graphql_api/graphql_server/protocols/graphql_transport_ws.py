@@ -218,11 +218,15 @@ class GraphQLWebSocket:
         request.reservation = self._executor.reserve(self._context)
         if self._preparing is not None:
             await self._preparing.wait()
+        limit = self._settings.max_operations_per_websocket
+        if len(self._operations) >= limit:
+            refused = RateLimited(f"a WebSocket may have {limit} operations at a time; complete one first")
+            await self._send("error", message.id, [errors.describe(refused)])
+            return
         prepared = asyncio.Event()  # other operations that start or end must not set the event of this one
         if request.size > _MAX_QUEUED_BYTES or not self._executor.is_prepared(request):
             self._preparing = prepared
-        is_over_limit = len(self._operations) >= self._settings.max_operations_per_websocket
-        task = asyncio.create_task(self._run(message.id, request, prepared, is_over_limit=is_over_limit))
+        task = asyncio.create_task(self._run(message.id, request, prepared))
         self._operations[message.id] = task
         self._cursors[message.id] = ""
         self._tasks.add(task)
@@ -236,11 +240,9 @@ class GraphQLWebSocket:
             del self._cursors[operation_id]
         return task
 
-    async def _run(
-        self, operation_id: str, request: GraphQLRequest, prepared: asyncio.Event, *, is_over_limit: bool
-    ) -> None:
+    async def _run(self, operation_id: str, request: GraphQLRequest, prepared: asyncio.Event) -> None:
         try:
-            failure = self._too_many() if is_over_limit else await self._send_responses(operation_id, request, prepared)
+            failure = await self._send_responses(operation_id, request, prepared)
         except InvalidOperation as invalid:
             failure = invalid.response
         except DropzoneError as error:
@@ -258,10 +260,6 @@ class GraphQLWebSocket:
                 await self._send("complete", operation_id)
             else:
                 await self._send("error", operation_id, orjson.loads(failure.body)["errors"])
-
-    def _too_many(self) -> GraphQLResponse:
-        limit = self._settings.max_operations_per_websocket
-        return from_error(RateLimited(f"a WebSocket may have {limit} operations at a time; complete one first"))
 
     async def _send_responses(
         self, operation_id: str, request: GraphQLRequest, prepared: asyncio.Event
