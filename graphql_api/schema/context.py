@@ -8,7 +8,7 @@ A loader does not refer to its context. The context is then freed as soon as its
 collector.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Protocol, TypeVar
 
@@ -120,17 +120,17 @@ class Context:
     @cached_property
     def headers(self) -> DataLoader[str, Header | None]:
         """Loads headers by sample id. The header of a sample that does not exist is None."""
-        return DataLoader(load_fn=partial(_load_headers, self.store, self.caller.submitter))
+        return DataLoader(load_fn=partial(_load, self.store.headers, self.caller.submitter))
 
     @cached_property
     def results(self) -> DataLoader[str, Result | None]:
         """Loads results of any status by sample id. A result that does not exist is None."""
-        return DataLoader(load_fn=partial(_load_results, self.store, self.caller.submitter))
+        return DataLoader(load_fn=partial(_load, self.store.results, self.caller.submitter))
 
     @cached_property
     def failed_attempts(self) -> DataLoader[str, FailedAttempts | None]:
         """Loads the failed attempts to compute a sample by sample id. None if no attempt has failed."""
-        return DataLoader(load_fn=partial(_load_failed_attempts, self.store, self.caller.submitter))
+        return DataLoader(load_fn=partial(_load, self.store.failed_attempts, self.caller.submitter))
 
     @cached_property
     def values(self) -> DataLoader[str, Sequence[float]]:
@@ -200,19 +200,11 @@ _InThread = Callable[[Callable[[], payload.Payload]], Awaitable[payload.Payload]
 """Runs a function in a thread, one at a time for each submitter. Reading numbers holds the interpreter."""
 
 
-async def _load_headers(store: Store, submitter: str, ids: list[str]) -> Sequence[Header | None]:
-    headers = await store.headers(submitter, ids)
-    return [headers.get(sample_id) for sample_id in ids]
-
-
-async def _load_results(store: Store, submitter: str, ids: list[str]) -> Sequence[Result | None]:
-    results = await store.results(submitter, ids)
-    return [results.get(sample_id) for sample_id in ids]
-
-
-async def _load_failed_attempts(store: Store, submitter: str, ids: list[str]) -> Sequence[FailedAttempts | None]:
-    attempts = await store.failed_attempts(submitter, ids)
-    return [attempts.get(sample_id) for sample_id in ids]
+async def _load(
+    read: Callable[[str, Collection[str]], Awaitable[Mapping[str, T]]], submitter: str, ids: list[str]
+) -> Sequence[T | None]:
+    found = await read(submitter, ids)
+    return [found.get(sample_id) for sample_id in ids]
 
 
 async def _load_values(
