@@ -19,6 +19,7 @@ from graphql import GraphQLError
 
 from graphql_api import metrics
 from graphql_api.client_text import shorten
+from graphql_api.credential_errors import Challenges
 from observability import request_context
 from storage.documents.errors import (
     DropzoneError,
@@ -125,6 +126,19 @@ def code_of(error: BaseException) -> str:
     if isinstance(error, DropzoneError):
         return error.code
     return Unavailable.code if isinstance(error, MemoryError) else "INTERNAL"
+
+
+def error_headers(error: DropzoneError, challenges: Challenges) -> dict[str, str]:
+    """Return the headers of the HTTP response to an error."""
+    if (challenge := challenges.of(error)) is not None:
+        return {"www-authenticate": challenge}
+    if isinstance(error, RetryLater):
+        return {"retry-after": str(error.retry_after)}
+    if isinstance(error, MethodNotAllowed):
+        return {"allow": error.allow}
+    if isinstance(error, UnsupportedMediaType):
+        return {"accept-encoding": "gzip, zstd"}
+    return {}
 
 
 def count_failed_samples(error: Exception, samples: int = 1) -> None:

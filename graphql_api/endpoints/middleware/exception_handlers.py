@@ -12,8 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from graphql_api.client_text import shorten
 from graphql_api.credential_errors import Challenges
-from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, describe, describe_unexpected
-from storage.documents import DropzoneError, NotFound, RetryLater, Unavailable
+from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, describe, describe_unexpected, error_headers
+from storage.documents import DropzoneError, NotFound, Unavailable
 
 
 class ErrorResponder:
@@ -35,21 +35,15 @@ class ErrorResponder:
     async def respond(self, request: Request, error: Exception) -> Response:
         """Return the response to an error. An unexpected error is logged."""
         path = shorten(request.url.path, 100)
-        headers = {}
         if isinstance(error, HTTPException):  # raised by the router
             error = _of_router(error, request, path)
         elif isinstance(error, MemoryError):
             error = Unavailable("the server has too little memory for this request; retry later")
         if isinstance(error, DropzoneError):
-            if isinstance(error, MethodNotAllowed):
-                headers["allow"] = error.allow
-            if (challenge := self._challenges.of(error)) is not None:
-                headers["www-authenticate"] = challenge
-            if isinstance(error, RetryLater):
-                headers["retry-after"] = str(error.retry_after)
-            described, status = describe(error), HTTP_STATUS.get(error.code, 400)
+            status, described = HTTP_STATUS.get(error.code, 400), describe(error)
+            headers = error_headers(error, self._challenges)
         else:
-            described, status = describe_unexpected(error, f"{request.method} {path}"), 500
+            status, described, headers = 500, describe_unexpected(error, f"{request.method} {path}"), {}
         return Response(orjson.dumps({"error": described}), status, headers, "application/json")
 
 

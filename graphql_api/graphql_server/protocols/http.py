@@ -35,7 +35,7 @@ from graphql_api.graphql_server.request_body import read_body
 from graphql_api.graphql_server.request_headers import Credential, header
 from graphql_api.graphql_server.revocation import Authenticate, wait_until_refused
 from graphql_api.graphql_server.settings import MIB, YIELD_SECONDS
-from storage.documents.errors import DropzoneError, RetryLater
+from storage.documents.errors import DropzoneError
 
 _METHODS = "GET, POST"
 _LARGE_BODY_BYTES = 1 * MIB
@@ -164,17 +164,8 @@ class HTTPEndpoint:
 
 def refusal(error: DropzoneError, challenges: Challenges = FOR_KEYS) -> Response:
     """Return the response to a request that fails before its operation is executed."""
-    headers = {}
-    if (challenge := challenges.of(error)) is not None:
-        headers["www-authenticate"] = challenge
-    elif isinstance(error, RetryLater):
-        headers["retry-after"] = str(error.retry_after)
-    elif isinstance(error, MethodNotAllowed):
-        headers["allow"] = error.allow
-    elif isinstance(error, UnsupportedMediaType):
-        headers["accept-encoding"] = "gzip, zstd"
     status = errors.HTTP_STATUS.get(error.code, 400)
-    return _response(status, JSON, from_error(error).body, headers)
+    return _response(status, JSON, from_error(error).body, errors.error_headers(error, challenges))
 
 
 def _single(response: GraphQLResponse, media_type: bytes | None) -> Response:

@@ -42,6 +42,7 @@ def test_ndjson_in_an_unknown_encoding_is_refused_with_status_415(client: httpx.
     response = client.post("/samples", content=LINE, headers={**NDJSON, "content-encoding": encoding})
 
     assert code_of(response) == (415, "UNSUPPORTED_MEDIA_TYPE")
+    assert response.headers["accept-encoding"] == "gzip, zstd"
 
 
 def test_one_idempotency_key_for_many_lines_is_refused(client: httpx.Client) -> None:
