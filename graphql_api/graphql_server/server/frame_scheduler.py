@@ -12,7 +12,9 @@ from collections import deque
 from collections.abc import Callable
 
 _MAX_FRAMES_PER_TURN = 64
-_MAX_FRAMES_PER_WEBSOCKET = 16
+MAX_FRAMES_PER_WEBSOCKET = 16
+"""The frames that one WebSocket parses in its turn."""
+
 _PAUSE_SECONDS = 0.001
 _FRAME_BYTES = 4 * 1024
 """A frame with more bytes counts as several."""
@@ -34,12 +36,7 @@ class FrameScheduler:
     @property
     def max_frames(self) -> int:
         """The number of frames that a WebSocket may parse now if it does not wait. 0 while other WebSockets wait."""
-        return 0 if self._waiting else min(self._frames_left, _MAX_FRAMES_PER_WEBSOCKET)
-
-    @property
-    def max_frames_of_waiting(self) -> int:
-        """The number of frames that a waiting WebSocket may parse in its turn."""
-        return _MAX_FRAMES_PER_WEBSOCKET
+        return 0 if self._waiting else min(self._frames_left, MAX_FRAMES_PER_WEBSOCKET)
 
     def spend(self, frames: int) -> None:
         """Count frames that were parsed."""

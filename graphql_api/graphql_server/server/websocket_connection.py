@@ -27,7 +27,7 @@ from websockets.protocol import OPEN
 from graphql_api.budgets.budget import RateBudget
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES
 from graphql_api.graphql_server.server.frame_scanner import FrameScanner
-from graphql_api.graphql_server.server.frame_scheduler import FrameScheduler, frames_in
+from graphql_api.graphql_server.server.frame_scheduler import MAX_FRAMES_PER_WEBSOCKET, FrameScheduler, frames_in
 from graphql_api.graphql_server.server.http_connection import HTTPConnection
 from graphql_api.graphql_server.server.stall_timer import StallTimer
 from graphql_api.graphql_server.server.unparsed_data import UnparsedData, UnparsedTotal
@@ -165,7 +165,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
 
     def _parse_in_turn(self) -> None:
         self._is_waiting = False
-        self._parse(self.scheduler.max_frames_of_waiting)
+        self._parse(MAX_FRAMES_PER_WEBSOCKET)
 
     def _parse(self, max_frames: int) -> None:
         """Parse up to `max_frames` frames, or up to the end of a message. Then read more data, or wait."""
