@@ -142,20 +142,20 @@ class VariableReader:
 
     def __init__(self, operation: OperationDefinitionNode, settings: GraphQLSettings) -> None:
         self._settings = settings
-        self._names: list[str] = []
-        self._list_depths: list[int | None] = []  # None if the type is not a raw scalar
+        self._variables: dict[str, tuple[str, int | None]] = {}
+        """By name: its name in messages, and the depth of its list of raw scalars, or None for another type."""
         for definition in operation.variable_definitions or ():
             name = definition.variable.name.value
-            if name not in self._names:
-                self._names.append(name)
-                self._list_depths.append(_list_depth(definition.type, settings.raw_scalars))
-        self._decoder = _span_decoder(tuple(self._names)) if self._names else None
-        self._raw_list = _raw_list_decoder(settings.max_raw_list_length) if any(self._list_depths) else None
+            depth = _list_depth(definition.type, settings.raw_scalars)
+            self._variables.setdefault(name, (f"the variable `{shorten(name, 60)}`", depth))
+        has_raw_lists = any(depth for _, depth in self._variables.values())
+        self._decoder = _span_decoder(tuple(self._variables)) if self._variables else None
+        self._raw_list = _raw_list_decoder(settings.max_raw_list_length) if has_raw_lists else None
 
     @property
     def has_raw_scalars(self) -> bool:
         """Whether a variable can contain raw scalars. Their bytes are not decoded, and can be as long as the body."""
-        return any(depth is not None for depth in self._list_depths)
+        return any(depth is not None for _, depth in self._variables.values())
 
     def read(self, variables: msgspec.Raw | None, placeholders: PlaceholderText | None = None) -> dict[str, Any]:
         """Return the value of each declared variable that is in `variables`. Raises `BadRequest` or `TooLarge`."""
@@ -164,12 +164,12 @@ class VariableReader:
         spans = decode(self._decoder, variables, "`variables`")
         plain_bytes = commas = 0
         values: dict[str, Any] = {}
-        for name, depth in zip(self._names, self._list_depths, strict=True):
+        for name, (what, depth) in self._variables.items():
             span = spans.get(name)
             if span is None:
                 continue
             if depth is not None:
-                values[name] = self._raw(span, depth, name, placeholders)
+                values[name] = self._raw(span, depth, what, placeholders)
                 continue
             if placeholders is not None and placeholders.is_in(span):
                 span = msgspec.Raw(placeholders.restore(span))
@@ -183,22 +183,22 @@ class VariableReader:
             if commas > self._settings.max_plain_variable_commas:
                 limit = self._settings.max_plain_variable_commas
                 raise TooLarge(f"variables may have up to {limit:,} items in total; send shorter lists")
-            values[name] = decode(_VALUE, span, f"the variable `{shorten(name, 60)}`")
+            values[name] = decode(_VALUE, span, what)
         check_unique(variables, spans)
         if placeholders is not None and not placeholders.are_all_in(*spans.values()):
             raise unused_value()
         return values
 
-    def _raw(self, span: msgspec.Raw, depth: int, name: str, placeholders: PlaceholderText | None) -> Any:
+    def _raw(self, span: msgspec.Raw, depth: int, what: str, placeholders: PlaceholderText | None) -> Any:
         start = bytes(memoryview(span)[:1])
         if start == b"n":  # the value is null
             return None
         if depth == 0 or start != b"[" or self._raw_list is None:
             return placeholders.restore(span) if placeholders is not None and placeholders.is_in(span) else span
         limit = self._settings.max_raw_list_length
-        decoded = decode(self._raw_list, span, f"the variable `{shorten(name, 60)}`, a list of at most {limit} items,")
+        decoded = decode(self._raw_list, span, f"{what}, a list of at most {limit} items,")
         items = (getattr(decoded, field) for field in decoded.__struct_fields__)
-        return [self._raw(item, depth - 1, name, placeholders) for item in items if item is not msgspec.UNSET]
+        return [self._raw(item, depth - 1, what, placeholders) for item in items if item is not msgspec.UNSET]
 
 
 def _request(
