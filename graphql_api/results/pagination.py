@@ -7,6 +7,7 @@ cursor. Cursors are opaque to clients.
 
 import base64
 import binascii
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,9 @@ DEFAULT_PAGE_SIZE = 50
 
 T = TypeVar("T")
 U = TypeVar("U")
+
+_MAX_CURSOR_CHARACTERS = 1_000
+"""Decoding a text of 1 MB takes milliseconds, and an operation can have hundreds of cursors. Cursors are shorter."""
 
 _Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
@@ -41,14 +45,13 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     @classmethod
     def decode(cls, text: str, argument: str = "after") -> "Cursor":
         """Return the cursor of a text from `encode`. For any other text, raises `BadRequest` with `argument`."""
-        try:
-            padded = text.encode("ascii") + b"=" * (-len(text) % 4)
-            cursor = msgspec.msgpack.decode(base64.b64decode(padded, b"-_", validate=True), type=cls)
-            cursor.encode()  # raises if a time with an offset is outside the years 1 to 9999 in UTC
-            if document_paths.is_uuid(cursor.id):
-                return cursor
-        except (binascii.Error, UnicodeEncodeError, msgspec.MsgspecError, OverflowError, ValueError):
-            pass
+        with contextlib.suppress(binascii.Error, UnicodeEncodeError, msgspec.MsgspecError, OverflowError, ValueError):
+            if len(text) <= _MAX_CURSOR_CHARACTERS:
+                padded = text.encode("ascii") + b"=" * (-len(text) % 4)
+                cursor = msgspec.msgpack.decode(base64.b64decode(padded, b"-_", validate=True), type=cls)
+                cursor.encode()  # raises if a time with an offset is outside the years 1 to 9999 in UTC
+                if document_paths.is_uuid(cursor.id):
+                    return cursor
         raise BadRequest(f"expected a cursor from an earlier response - at `{argument}`")
 
 

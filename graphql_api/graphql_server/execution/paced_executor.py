@@ -1,6 +1,7 @@
 """graphql-core's executor with pauses, and without reference cycles.
 
-graphql-core completes a list without a pause. This executor pauses between the items of a heavy operation.
+graphql-core resolves the fields of the root and completes a list without a pause. In a heavy operation, this executor
+pauses between these fields, and between the items of a list.
 
 In graphql-core, the executor and its helpers refer to each other. Such a cycle keeps the executor in memory until the
 garbage collector runs, together with the context and the variables of the operation.
@@ -11,6 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Collection, Iterable
 from typing import Any
 
 from graphql.execution import Executor
+from graphql.pyutils import Path
 from graphql.type import GraphQLResolveInfoHelpers
 
 from graphql_api.budgets.loop_turns import LoopTurn
@@ -26,6 +28,20 @@ class PacedExecutor(Executor[Any]):
         super().__init__(*arguments, **named)
         self.async_helpers = HELPERS
         self._turn = turn
+
+    def execute_field(
+        self, parent_type: Any, source: Any, field_details_list: Any, path: Path, position_context: Any
+    ) -> Any:
+        """Resolve a field. Each field of the root can read long arguments, such as a variable with a long list."""
+        arguments = parent_type, source, field_details_list, path, position_context
+        if self._turn is None or path.prev is not None:
+            return super().execute_field(*arguments)
+        return self._execute_after_pause(self._turn, *arguments)
+
+    async def _execute_after_pause(self, turn: LoopTurn, *arguments: Any) -> Any:
+        await turn.pause()
+        value = super().execute_field(*arguments)
+        return await value if self.is_awaitable(value) else value
 
     def complete_list_value(
         self, return_type: Any, field_details_list: Any, info: Any, path: Any, result: Any, position_context: Any

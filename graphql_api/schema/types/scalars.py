@@ -6,7 +6,7 @@ reaches it as syntax nodes, which contain the text of each number.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Any, NewType
@@ -37,6 +37,11 @@ JSON = NewType("JSON", bytes)
 MAX_PLAIN_NUMBERS = 1_000
 """Numbers that are encoded together with the rest of the response. A response can have hundreds of such vectors."""
 
+MAX_LITERAL_VARIABLES = 64 * 1024
+"""The maximum length of the variables in a sample that is a literal. Hundreds of such literals fit into a document, and
+each can contain the same variable hundreds of times.
+"""
+
 _PIECE = 10_000
 """Numbers that are encoded at a time. Encoding them takes less than a millisecond, in which no other thread runs."""
 
@@ -59,10 +64,37 @@ def _sample_from_variable(value: object) -> RawSample:
 
 
 def _sample_from_literal(node: ValueNode, variables: Mapping[str, Any] | None = None) -> RawSample:
-    return RawSample(_json_text(node, variables or {}).encode())
+    given = variables or {}
+    texts: dict[str, str] = {}
+    size = 0
+    for name in _variables_in(node):
+        if name not in texts:
+            texts[name] = _json_text_of(given.get(name))
+        size += len(texts[name])
+        if size > MAX_LITERAL_VARIABLES:
+            raise GraphQLError(
+                f"the variables in the sample may have up to {MAX_LITERAL_VARIABLES:,} characters in total; pass the "
+                "whole sample as a variable",
+                node,
+            )
+    return RawSample(_json_text(node, given, texts).encode())
 
 
-def _json_text(node: ValueNode, variables: Mapping[str, Any]) -> str:
+def _variables_in(node: ValueNode) -> Iterator[str]:
+    """Yield the name of each variable in a literal, as often as it occurs."""
+    match node:
+        case VariableNode():
+            yield node.name.value
+        case ListValueNode():
+            for element in node.values:
+                yield from _variables_in(element)
+        case ObjectValueNode():
+            for member in node.fields:
+                yield from _variables_in(member.value)
+
+
+def _json_text(node: ValueNode, variables: Mapping[str, Any], texts: Mapping[str, str]) -> str:
+    """Return a literal as JSON. `texts` has the JSON of each variable in it."""
     match node:
         case IntValueNode() | FloatValueNode():
             return node.value
@@ -73,13 +105,13 @@ def _json_text(node: ValueNode, variables: Mapping[str, Any]) -> str:
         case NullValueNode():
             return "null"
         case ListValueNode():
-            return f"[{','.join(_json_text(element, variables) for element in node.values)}]"
+            return f"[{','.join(_json_text(element, variables, texts) for element in node.values)}]"
         case ObjectValueNode():
             given = [f for f in node.fields if not isinstance(f.value, VariableNode) or f.value.name.value in variables]
-            members = (f"{json.dumps(f.name.value)}:{_json_text(f.value, variables)}" for f in given)
+            members = (f"{json.dumps(f.name.value)}:{_json_text(f.value, variables, texts)}" for f in given)
             return f"{{{','.join(members)}}}"
         case VariableNode():
-            return _json_text_of(variables.get(node.name.value))
+            return texts[node.name.value]
     raise GraphQLError("expected a JSON value in the sample, got an enum value; write text in double quotes", node)
 
 

@@ -5,8 +5,9 @@ import itertools
 import json
 import zlib
 from contextlib import AsyncExitStack
+from functools import partial
 
-from tests.attack.registry import attack
+from tests.attack.registry import add, attack
 from tests.attack.target import JSON, SAMPLE, Target, repeat, send
 
 _WAITING_BYTES = 200_000
@@ -80,6 +81,22 @@ async def lists_of_262000_ids(target: Target) -> None:
     async with target.client(8) as client:
         headers = {"content-encoding": "gzip"}
         await repeat(target, 8, lambda: client.post("/graphql", content=body, headers=headers))
+
+
+async def copies_of_a_variable(query: str, value: str, target: Target) -> None:
+    """Send an operation that contains one long variable hundreds of times. The server refuses the operation."""
+    body = json.dumps({"query": query, "variables": {"s": value}}).encode()
+    async with target.client(8) as client:
+        await repeat(target, 8, lambda: client.post("/graphql", content=body))
+
+
+_LITERAL = '{time_stamp: "2019-05-01T06:00:00Z", data: [1], a: [%s]}' % ("$s " * 900)
+_PAGES = " ".join(f"a{number}: results(after: $s, first: 0) {{ pageInfo {{ hasNextPage }} }}" for number in range(110))
+for _name, _query, _size in (
+    ("in_a_literal", f"mutation ($s: String) {{ submit(sample: {_LITERAL}) {{ id }} }}", 300_000),
+    ("as_cursors", f"query ($s: String) {{ {_PAGES} }}", 1_000_000),
+):
+    add(f"copies_of_a_variable_{_name}", partial(copies_of_a_variable, _query, "A" * _size), is_short="_in_" in _name)
 
 
 @attack()

@@ -210,6 +210,15 @@ def test_a_cursor_with_a_time_outside_the_valid_years_is_rejected(measured: Meas
         assert f"`{argument}`" in error["message"]
 
 
+def test_a_long_cursor_is_rejected_before_it_is_decoded(measured: Measured) -> None:
+    """A request can contain hundreds of cursors of 1 MB. No cursor of a response is long."""
+    cursor = encode_cursor("2020-01-01T00:00:00Z", measured.receipts[0]["id"], "a" * 1_000, [])
+
+    response = measured.stack.post_graphql(PAGE, {"after": cursor}, key=measured.key).json()
+
+    assert response["errors"][0]["message"] == "expected a cursor from an earlier response - at `after`"
+
+
 def encode_cursor(*parts: object) -> str:
     """Return a cursor with these parts."""
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(parts)).decode().rstrip("=")

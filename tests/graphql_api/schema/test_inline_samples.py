@@ -65,3 +65,14 @@ def test_a_missing_variable_omits_its_member(stack: Stack) -> None:
     receipt = submitted(stack, "{here: $value, there: [$value]}", "$value: Int")
 
     assert receipt["raw"]["more"] == {"there": [None]}
+
+
+def test_a_literal_does_not_multiply_a_long_variable(stack: Stack) -> None:
+    """A document has room for hundreds of copies. The server refuses them before it makes them."""
+    query = (SUBMIT % ("$value: String", f"[{'$value ' * 900}]")).replace("()", "")
+
+    response = stack.post_graphql(query, {"value": "a" * 500_000}).json()
+
+    [error] = response["errors"]
+    assert "the variables in the sample may have up to 65,536 characters in total" in error["message"]
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"

@@ -11,6 +11,7 @@ from contextlib import aclosing
 import pytest
 from graphql import FragmentDefinitionNode, Node, Token, Visitor, visit
 
+from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.graphql_server.execution import operations
 from graphql_api.graphql_server.execution.executor import Executor
@@ -73,6 +74,20 @@ async def test_operations_with_many_fields_do_not_start_in_the_same_iteration(ex
 
     assert all(response.is_executed for response in responses)
     assert turns.count - before >= 50
+
+
+async def test_each_field_of_the_root_can_take_a_turn(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of 300 fields can read the same long variable. Together, they would block the event loop."""
+    monkeypatch.setattr(LoopTurn, "is_over", True)
+    context = ExampleContext.of_somebody()
+    request = GraphQLRequest("{ " + " ".join(f"a{number}: hello" for number in range(300)) + " }", None, None, None)
+    operation = await executor.prepare(request, context)
+    async with counted_turns() as turns:
+        before = turns.count
+        response = await executor.execute(operation, request, context)
+
+    assert len(json.loads(response.body)["data"]) == 300
+    assert turns.count - before >= 300
 
 
 def test_each_fragment_is_searched_for_variables_once(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
