@@ -67,6 +67,7 @@ def main() -> None:
         app.state.budgets,
         settings=ServerSettings(max_waiting_connections=max_waiting, shutdown_seconds=settings.shutdown_seconds),
         on_shutdown=app.state.end_streams,
+        client_of=app.state.client_of,
         trusted_proxies=settings.trusted_proxies,
         certificate=settings.read_certificate(),
     )

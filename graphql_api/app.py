@@ -15,7 +15,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.errors import ServerErrorMiddleware
 
 from graphql_api.auth.audit_log import AuditLog
-from graphql_api.auth.authenticator import Authenticator
+from graphql_api.auth.authenticator import UNKNOWN, Authenticator
 from graphql_api.auth.credential_source import CredentialSource
 from graphql_api.auth.key_manager import KeyManager
 from graphql_api.auth.key_store import KeyStore
@@ -26,7 +26,7 @@ from graphql_api.endpoints.health import HealthEndpoints
 from graphql_api.endpoints.metrics import metrics_endpoint, sample_process
 from graphql_api.endpoints.middleware.cross_origin import cross_origin_middleware
 from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
-from graphql_api.endpoints.middleware.request_recorder import RequestRecorder
+from graphql_api.endpoints.middleware.request_recorder import UNLOGGED_ROUTES, RequestRecorder
 from graphql_api.endpoints.protected_resource import challenges, protected_resource_endpoint
 from graphql_api.endpoints.provider_sign_in import ProviderSignInEndpoints
 from graphql_api.endpoints.results import ResultEndpoints
@@ -34,6 +34,7 @@ from graphql_api.endpoints.sample_result import sample_result_endpoint
 from graphql_api.endpoints.samples import SampleEndpoints
 from graphql_api.endpoints.sessions import SessionEndpoints
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings
+from graphql_api.graphql_server.request_headers import key_in, path_in
 from graphql_api.identity_providers import parse_issuers, parse_scopes
 from graphql_api.ingest.daily_usage import DailyUsage
 from graphql_api.ingest.receiver import Receiver
@@ -70,7 +71,7 @@ def create_app(settings: Settings) -> Starlette:
 
     `app.state.end_streams` ends the open event streams. On shutdown, the server calls it before it waits for open
     responses.
-    `app.state.budgets` limits the connections of the server.
+    `app.state.budgets` limits the connections of the server, and `app.state.client_of` says who opens them.
     `app.state.endpoints` lists all endpoints, with the scope that each endpoint requires.
     """
     graphql_settings = GraphQLSettings(
@@ -120,6 +121,7 @@ def create_app(settings: Settings) -> Starlette:
     )
     app.router.redirect_slashes = False  # the location of a redirect would contain the `Host` header
     app.state.budgets = budgets
+    app.state.client_of = services.client_of
     app.state.end_streams = graphql.end_streams
     app.state.endpoints = endpoints
     return app
@@ -223,6 +225,14 @@ class _Services:
         Keys stay in the cache: a key that was read before is not subject to the limit of failed authentications.
         """
         self.budgets.remove_unused()
+
+    def client_of(self, head: bytes) -> str:
+        """Return who has sent the start of a request: a submitter, or a probe by its path. Empty if it is not known."""
+        path = path_in(head)
+        if path in UNLOGGED_ROUTES:
+            return path
+        submitter = self.authenticator.known_submitter(key_in(head))
+        return "" if submitter == UNKNOWN else submitter
 
     async def check_firestore(self, timeout_seconds: float) -> None:
         """Read from Firestore. Unless a write has just succeeded, also write.

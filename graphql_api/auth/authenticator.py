@@ -33,7 +33,8 @@ MAX_CACHED_CALLERS = 10_000
 MAX_CACHED_CALLERS_PER_SUBMITTER = 1_000
 """A submitter may have more if the cache is not full."""
 _MAX_INVALID_KEYS = 10_000
-_UNKNOWN = "unknown key"
+UNKNOWN = "unknown key"
+"""Who has sent a request whose key is not in the cache. It is not the name of a submitter."""
 
 
 class CacheEntry(NamedTuple):
@@ -139,7 +140,7 @@ class Authenticator:
         if not key:
             return ""
         entry = self._valid.get(key)
-        return _UNKNOWN if entry is None else entry.caller.submitter
+        return UNKNOWN if entry is None else entry.caller.submitter
 
     def _reader(self, caller: Caller, submitter: str) -> Caller:
         """Return a caller that reads the documents of another submitter. Add a note to its audit log."""

@@ -17,6 +17,8 @@ _BY_NAME = "headers by name"
 _HOST = re.compile(rb"[\w.~%!$&'()*+;=:\[\]-]*", re.ASCII)
 _UPGRADE = re.compile(rb"(?:^|,)[ \t]*upgrade[ \t]*(?:,|$)", re.IGNORECASE)
 HTTP2_TOKEN = b"h2c"
+_KEY = re.compile(rb"\r\n(?:x-api-key:|authorization:[ \t]*bearer[ \t])[ \t]*([^\r\n]+?)[ \t]*\r\n", re.IGNORECASE)
+_PATH = re.compile(rb"[A-Z]+ (/[\w/]*)[ ?]", re.ASCII)
 _HANDSHAKE_LISTS = (b"connection", b"sec-websocket-protocol")
 _MAX_HANDSHAKE_LIST_BYTES = 1_024
 """The maximum length of a header with a list in the handshake of a WebSocket. `websockets` takes 13 ms to parse a list
@@ -83,6 +85,18 @@ def credential(scope: Scope) -> Credential:
         session = cookie(scope, session_cookie(scope)) or None
         return Credential(session, address, session is not None, submitter)
     return Credential(key, address, submitter=submitter)
+
+
+def key_in(head: bytes) -> str | None:
+    """Return the key in the start of a request that is not parsed yet, or None if it contains no key."""
+    found = _KEY.search(head)
+    return None if found is None else found[1].decode("latin-1")
+
+
+def path_in(head: bytes) -> str:
+    """Return the path in the start of a request that is not parsed yet. Empty if it is incomplete or unusual."""
+    found = _PATH.match(head)
+    return "" if found is None else found[1].decode()
 
 
 def is_same_origin(scope: Scope) -> bool:

@@ -5,13 +5,14 @@ iteration per connection in the queue before it. Clients can fill this queue eas
 them at once. A connection that is already reset is therefore dropped before memory is allocated for it.
 
 Accepting a connection is much cheaper than opening it, which creates its objects and starts its first request. New
-connections are therefore accepted at once, and addresses take turns to have them opened. A client that opens thousands
-of connections delays the clients of other addresses by one connection.
+connections are therefore accepted at once, and clients take turns to have them opened (`waiting_connections.py`). A
+client that opens thousands of connections delays other clients by one connection.
 
 Two kinds of connections wait in queues of their own: connections that their clients have closed for sending, and
-connections that have already received much data. Each iteration opens one connection of each queue. Reading much data
-takes long, so clients that upload would delay all other new clients (measured in docs/measurements/attacks.md). With
-TLS, no client sends much data before its connection is open, so the second queue stays empty.
+connections that have already received much data. Each iteration opens one connection of each queue, and clients take
+turns. Reading much data takes long, so clients that upload would delay all other new clients (measured in
+docs/measurements/attacks.md). With TLS, no client sends much data before its connection is open, so the second queue
+stays empty.
 """
 
 import asyncio
@@ -22,7 +23,6 @@ import socket
 import struct
 import termios
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 
@@ -31,6 +31,7 @@ from graphql_api.budgets.loop_turns import FairQueue, Rotation
 from graphql_api.certificate import Certificate
 from graphql_api.graphql_server.server.tls.connection import open_with_tls
 from graphql_api.graphql_server.server.tls.records import RecordTurns
+from graphql_api.graphql_server.server.waiting_connections import ClientOf, WaitingConnections
 from graphql_api.graphql_server.tcp_state import is_closed_by_client
 from storage.firestore.throttled_log import ThrottledLog
 
@@ -90,12 +91,13 @@ class Acceptor:
         *,
         backlog: int,
         max_waiting: int,
+        client_of: ClientOf = lambda _: "",
         certificate: Certificate | None = None,
     ) -> None:
         """Listen on a bound socket. `backlog` is the number of connections that wait to be accepted.
 
-        At most `max_waiting` accepted connections wait until they are opened. With a `certificate`, the connections use
-        TLS.
+        At most `max_waiting` accepted connections wait until they are opened. The clients of an address that
+        `client_of` knows take turns. With a `certificate`, the connections use TLS.
         """
         self._socket = listening
         self._create_protocol = create_protocol
@@ -106,12 +108,12 @@ class Acceptor:
         self._full_turn_at = math.inf
         """When the last turn started, if it opened as many connections as allowed. Otherwise infinity."""
         self._opening: dict[asyncio.Task[None], None] = {}
-        self._waiting = Rotation[socket.socket]()
+        self._waiting = WaitingConnections(client_of)
         self._handshakes = FairQueue()
         self._record_turns = RecordTurns()
         self._are_handshakes_starting = False
-        self._with_much_data: deque[socket.socket] = deque()
-        self._closed: deque[socket.socket] = deque()
+        self._with_much_data = Rotation[socket.socket]()
+        self._closed = Rotation[socket.socket]()
         self._next: asyncio.Handle | None = None
         self._retry: asyncio.TimerHandle | None = None
         listening.listen(backlog)
@@ -126,10 +128,11 @@ class Acceptor:
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
         while self._waiting:
-            self._waiting.take().close()
+            _, connection = self._waiting.take()
+            connection.close()
         for queue in (self._with_much_data, self._closed):
             while queue:
-                queue.popleft().close()
+                queue.take().close()
 
     def _start(self) -> None:
         self._retry = None
@@ -146,7 +149,7 @@ class Acceptor:
                 self._loop.remove_reader(self._socket.fileno())
                 self._retry = self._loop.call_later(_PAUSE_SECONDS, self._start)
                 break
-            self._waiting.add(network(address[0]), connection)
+            self._waiting.add(connection, address[0])
         self._schedule_opening()
 
     def _schedule_opening(self) -> None:
@@ -156,19 +159,20 @@ class Acceptor:
     def _open_waiting(self) -> None:
         """Open some of the accepted connections in this iteration of the event loop."""
         self._next = None
-        postponed = [queue.popleft() for queue in (self._with_much_data, self._closed) if queue]
+        self._waiting.identify()
+        postponed = [queue.take() for queue in (self._with_much_data, self._closed) if queue]
         now = time.monotonic()
         self._max_opened = self._connections_after(now - self._full_turn_at)
         self._full_turn_at = math.inf
         opened = 0
         for _ in range(min(_MAX_ACCEPTED_PER_TURN, len(self._waiting))):
-            connection = self._waiting.take()
+            client, connection = self._waiting.take()
             if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 connection.close()
             elif is_closed_by_client(connection):
-                self._queue_closed(connection)
+                self._queue_closed(client, connection)
             elif len(self._with_much_data) < _MAX_QUEUED and _has_much_data(connection):
-                self._with_much_data.append(connection)
+                self._with_much_data.add(client, connection)
             else:
                 self._start_opening(connection)
                 opened += 1
@@ -186,9 +190,9 @@ class Acceptor:
         allowed = max(_MIN_CONNECTIONS_PER_TURN, self._max_opened // 2, seconds * _MIN_CONNECTIONS_PER_SECOND)
         return int(min(_MAX_CONNECTIONS_PER_TURN, allowed))
 
-    def _queue_closed(self, connection: socket.socket) -> None:
+    def _queue_closed(self, client: str, connection: socket.socket) -> None:
         if len(self._closed) < _MAX_QUEUED:
-            self._closed.append(connection)
+            self._closed.add(client, connection)
         else:
             _log.warning("dropped a connection that its client has closed, because %d others wait", _MAX_QUEUED)
             connection.close()

@@ -15,6 +15,7 @@ from graphql_api.graphql_server.server.http_connection import HTTPConnection
 from graphql_api.graphql_server.server.open_connections import OpenConnections
 from graphql_api.graphql_server.server.sequential_requests import http_connection_class
 from graphql_api.graphql_server.server.unparsed_data import UnparsedTotal
+from graphql_api.graphql_server.server.waiting_connections import ClientOf
 from graphql_api.graphql_server.server.websocket_connection import websocket_connection_class
 from graphql_api.graphql_server.settings import ServerSettings
 
@@ -40,10 +41,14 @@ class Server(uvicorn.Server):
         *,
         settings: ServerSettings = ServerSettings(),  # noqa: B008 (frozen)
         on_shutdown: Callable[[], None] | None = None,
+        client_of: ClientOf = lambda _: "",
         trusted_proxies: str = "",
         certificate: Certificate | None = None,
     ) -> None:
-        """Create a server. Without a `certificate`, it uses plain HTTP."""
+        """Create a server. New connections of the clients that `client_of` knows take turns to be opened.
+
+        Without a `certificate`, the server uses plain HTTP.
+        """
         unparsed_total = UnparsedTotal()
         config = uvicorn.Config(
             app,
@@ -68,6 +73,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._settings = settings
         self._on_shutdown = on_shutdown
+        self._client_of = client_of
         self._certificate = certificate
         self._watch: asyncio.Task[None] | None = None
         self._acceptors: list[Acceptor] = []
@@ -84,6 +90,7 @@ class Server(uvicorn.Server):
                 self._new_connection,
                 backlog=_BACKLOG,
                 max_waiting=self._settings.max_waiting_connections,
+                client_of=self._client_of,
                 certificate=self._certificate,
             )
             for each in listening

@@ -1,0 +1,99 @@
+"""Addresses take turns to have their connections opened, and so do the known clients of an address."""
+
+import struct
+import sys
+from collections.abc import Iterator
+from socket import SO_LINGER, SOL_SOCKET, create_connection, create_server, socket
+
+import pytest
+import uvloop
+
+from graphql_api.graphql_server.server.waiting_connections import WaitingConnections
+from tests.graphql_api.graphql_server.server.test_acceptor import Turns, connect
+from tests.stack import eventually
+
+
+@pytest.fixture
+def listening() -> Iterator[socket]:
+    """A socket that queues connections."""
+    with create_server(("127.0.0.1", 0), backlog=400) as opened:
+        yield opened
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has several loopback addresses")
+def test_addresses_take_turns(listening: socket) -> None:
+    """A client that opens many connections does not delay a client of another address."""
+    many = connect(listening, 200)
+    other = create_connection(listening.getsockname(), source_address=("127.0.0.2", 0))
+    turns = Turns(201)
+
+    uvloop.run(turns.accept(listening))
+
+    assert turns.peers.index(other.getsockname()) <= 3
+    assert len(set(turns.peers)) == 201
+    for connection in (*many, other):
+        connection.close()
+
+
+def test_known_clients_of_an_address_take_turns(listening: socket) -> None:
+    """A client that opens many connections does not delay another client, even if both have the same address."""
+    many = connect(listening, 200)
+    for connection in many[::2]:
+        connection.sendall(b" ")  # a request without a key
+    (known,) = connect(listening, 1)
+    known.sendall(b"k")
+    turns = Turns(201)
+
+    uvloop.run(turns.accept(listening))
+
+    assert turns.peers.index(known.getsockname()) <= 3
+    assert len(set(turns.peers)) == 201
+    for connection in (*many, known):
+        connection.close()
+
+
+def test_a_client_can_send_its_request_after_its_connection_was_accepted(listening: socket) -> None:
+    """It takes turns as soon as the server knows it."""
+    many = connect(listening, 390)
+    (known,) = connect(listening, 1)
+    turns = Turns(391, other_work_seconds=0.001)
+    turns.on_first_connection = lambda: known.sendall(b"k")
+
+    uvloop.run(turns.accept(listening))
+
+    assert turns.peers.index(known.getsockname()) < 200
+    assert len(set(turns.peers)) == 391
+    for connection in (*many, known):
+        connection.close()
+
+
+def test_clients_with_much_data_take_turns(listening: socket) -> None:
+    """A client that uploads over many connections does not delay the upload of another client."""
+    uploads = connect(listening, 31)
+    for connection, name in zip(uploads, "a" * 30 + "b", strict=True):
+        connection.sendall(name.encode() * 60_000)
+    turns = Turns(31)
+
+    uvloop.run(turns.accept(listening))
+
+    assert turns.peers.index(uploads[-1].getsockname()) <= 3
+    for connection in uploads:
+        connection.close()
+
+
+def test_a_connection_that_is_reset_while_it_waits_is_closed(listening: socket) -> None:
+    """Reading its data removes the error, so it would be opened otherwise."""
+    waiting = WaitingConnections(lambda _: "")
+    (connection,) = connect(listening, 1)
+    accepted, address = listening.accept()
+    waiting.add(accepted, address[0])
+
+    def is_closed() -> bool:
+        waiting.identify()
+        return not waiting
+
+    assert not is_closed()
+    connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+    eventually(is_closed)
+    assert accepted.fileno() == -1
