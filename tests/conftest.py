@@ -2,10 +2,12 @@
 
 import asyncio
 import functools
+import gc
+import importlib
 import inspect
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,10 @@ settings.load_profile("dropzone")
 # On a busy machine, a response can take longer than the 5 s for which httpx waits by default.
 httpx_timeout: httpx.Timeout = inspect.signature(httpx.Client).parameters["timeout"].default
 httpx_timeout.connect = httpx_timeout.read = httpx_timeout.write = httpx_timeout.pool = PATIENCE_SECONDS
+
+# Each client of httpx reads all trusted certificates, which takes 40 ms of a processor. The clients can share them.
+httpx_transports: Any = importlib.import_module("httpx._transports.default")
+httpx_transports.create_ssl_context = functools.cache(httpx_transports.create_ssl_context)
 
 
 SYSTEM = (
@@ -106,6 +112,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if "chrome" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
     items.sort(key=lambda item: place(item.path))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Exempt the objects of collected tests from garbage collections, each of which would visit more than a million."""
+    gc.disable()
+    collected = yield
+    gc.freeze()
+    gc.enable()
+    return collected
 
 
 DEADLINE = pytest.StashKey[float]()
