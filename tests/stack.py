@@ -1,5 +1,6 @@
 """The whole stack: started by its documented command, and used over its ports."""
 
+import io
 import json
 import os
 import resource
@@ -9,16 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from unittest.mock import patch
 
 import httpx
 import pytest
 from google.cloud.firestore import AsyncClient, Client
 
+from graphql_api.auth import keys
 from graphql_api.auth.api_keys import ApiKey, new_key
 from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import digest
@@ -45,6 +48,9 @@ needs_embedded_firestore = pytest.mark.skipif(
 
 class Stack(AbstractContextManager["Stack"]):
     """A running stack. A client needs its `url` and `key`."""
+
+    submitter = "local"
+    """The submitter of the key."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self._folder = folder
@@ -78,11 +84,13 @@ class Stack(AbstractContextManager["Stack"]):
     def start(self, *options: str) -> None:
         """Start the stack with options of the command, and wait until it is ready."""
         file = ["--stack", STACK_FILE] if STACK_FILE else []
+        self._start("infra.embedded", *file, *options)
+
+    def _start(self, module: str, *options: str) -> None:
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "infra.embedded", *file, *options], env=self.environment, stdout=log, stderr=log
-            )
-        eventually(self.is_ready, lambda: self._log.read_text())
+            command = [sys.executable, "-m", module, *options]
+            self._process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
+        eventually(self.is_ready, lambda: self.log)
 
     def stop(self) -> None:
         """Stop the stack with SIGINT, like Ctrl-C."""
@@ -128,7 +136,7 @@ class Stack(AbstractContextManager["Stack"]):
         return self._log.read_text()
 
     def new_key(self, submitter: str, scopes: str = "submit,read", *options: str, label: str = "") -> str:
-        """Create a key: with the keys command if there are `options` of it, and otherwise without another process."""
+        """Create a key: with the keys command if there are `options` of it."""
         if options:
             assert not label, "expected the label among the options"
             return self.keys("create", "--submitter", submitter, "--scopes", scopes, *options).strip()
@@ -140,10 +148,11 @@ class Stack(AbstractContextManager["Stack"]):
         return key
 
     def keys(self, *arguments: str) -> str:
-        """Run the keys command; return its output."""
-        command = [sys.executable, "-m", "graphql_api.auth.keys", *arguments]
-        environment = self.environment | self.firestore_environment
-        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+        """Run the keys command in this process; return its output. Raises `SystemExit` if the command fails."""
+        output = io.StringIO()
+        with patch.dict(os.environ, self.environment | self.firestore_environment), redirect_stdout(output):
+            keys.main(arguments)
+        return output.getvalue()
 
     @property
     def firestore_environment(self) -> dict[str, str]:

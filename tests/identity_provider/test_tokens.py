@@ -132,7 +132,7 @@ async def test_streams_end_when_their_token_expires(oidc_stack: Oidc) -> None:
     assert text.endswith("event: complete\ndata: \n\n")
     assert code == 4403
     owner = f"issuer {provider.issuer}, subject brief"
-    eventually(lambda: owner in stack.keys("audit", "--submitter", "brief"), lambda: stack.log)
+    await asyncio.to_thread(eventually, lambda: owner in stack.keys("audit", "--submitter", "brief"), lambda: stack.log)
 
 
 def test_a_storm_of_unknown_keys_asks_the_provider_once(oidc_stack: Oidc) -> None:

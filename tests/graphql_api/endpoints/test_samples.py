@@ -160,6 +160,7 @@ def test_a_revoked_key_ends_an_endless_body(stack: Stack) -> None:
     key, line = stack.new_key("streaming"), b"no" + b" " * 10_000 + b"\n"
     head = f"POST /samples HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\ncontent-type: application/x-ndjson\r\n"
     responses = b""
+    revoking = Thread(target=stack.keys, args=("revoke", "--submitter", "streaming", "--yes"))
     with socket.create_connection(("127.0.0.1", stack.api_port), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(head.encode() + b"transfer-encoding: chunked\r\n\r\n")
         for number in range(1, 1_000):
@@ -170,8 +171,9 @@ def test_a_revoked_key_ends_an_endless_body(stack: Stack) -> None:
             if b"UNAUTHENTICATED" in responses:
                 break
             if number == 1:
-                Thread(target=stack.keys, args=("revoke", "--submitter", "streaming", "--yes")).start()
+                revoking.start()
             time.sleep(0.02)
+    revoking.join()
 
     *before, last = [json.loads(line) for line in responses.splitlines() if line.startswith(b"{")]
     assert last["error"]["extensions"]["code"] == "UNAUTHENTICATED"
