@@ -1,4 +1,4 @@
-"""The command `dropzone` as its users run it: a process."""
+"""The command `dropzone` as its users run it, a process, and in this process."""
 
 import os
 import subprocess
@@ -9,11 +9,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from dropzone.command.app import app
 from tests.stack import Stack
 
 Process = subprocess.Popen[bytes]
 Start = Callable[..., Process]
+
+
+def run(stack: Stack, key: str, *arguments: str | Path) -> Result:
+    """Run `dropzone` with arguments, for a stack, with a key, in this process: a process needs a second to start.
+
+    Standard output is not a terminal, and standard input is empty.
+    """
+    environment = {"DROPZONE_URL": stack.url, "DROPZONE_KEY": key}
+    return CliRunner().invoke(app, list(map(str, arguments)), env=environment, catch_exceptions=False)
+
+
+def output_of(stack: Stack, key: str, *arguments: str | Path) -> str:
+    """Return the standard output of a command that succeeds in this process."""
+    ran = run(stack, key, *arguments)
+    assert ran.exit_code == 0, ran.stderr
+    return ran.stdout
 
 
 def read_terminal(terminal: int) -> bytes:

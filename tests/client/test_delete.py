@@ -9,7 +9,7 @@ from threading import Thread
 import pytest
 
 from dropzone import Client, NotFound, RemovalEdge, SampleFilter, SampleState
-from tests.client.conftest import Start
+from tests.client.conftest import Start, output_of, run
 from tests.stack import Stack, eventually
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"
@@ -26,22 +26,23 @@ def test_samples_are_deleted_by_ids_and_by_labels(stack: Stack, start: Start) ->
         unconfirmed = start(stack, key, "delete", ids[0])
         assert b"Delete 1 sample and its result?" in unconfirmed.communicate(timeout=100)[1]
         assert unconfirmed.returncode == 1
-        confirmed = start(stack, key, "delete", ids[0], "--yes", "--reason", "wrong")
-        by_label = start(stack, key, "delete", "--label", "serial_number=2", "--yes")
-        by_state = start(stack, key, "delete", "--state", "rejected", "--yes")
-        without = start(stack, key, "delete", "--yes")
+        confirmed = output_of(stack, key, "delete", ids[0], "--yes", "--reason", "wrong")
+        by_label = output_of(stack, key, "delete", "--label", "serial_number=2", "--yes")
+        by_state = output_of(stack, key, "delete", "--state", "rejected", "--yes")
 
-        assert json.loads(confirmed.communicate(timeout=100)[0]) == {"deleted": 1}
-        assert json.loads(by_label.communicate(timeout=100)[0]) == {"deleted": 1}
-        assert json.loads(by_state.communicate(timeout=100)[0]) == {"deleted": 0}
-        assert without.wait(100) == 2
+        assert [json.loads(each) for each in (confirmed, by_label, by_state)] == [
+            {"deleted": 1},
+            {"deleted": 1},
+            {"deleted": 0},
+        ]
+        assert run(stack, key, "delete", "--yes").exit_code == 2
         assert [sample.id for sample in client.samples()] == [ids[2]]
         assert client.delete(where=SampleFilter(labels={"serial_number": "3"})) == 1
         with pytest.raises(NotFound):
             client.sample(ids[2])
 
 
-def test_removals_are_watched(stack: Stack, start: Start, tmp_path: Path) -> None:
+def test_removals_are_watched(stack: Stack, tmp_path: Path) -> None:
     """The client and the command yield deleted and superseded samples in order. The command resumes at the last one."""
     key = stack.new_key("watched-removals", "submit,read,admin")
     with Client(stack.url, key) as client:
@@ -56,8 +57,8 @@ def test_removals_are_watched(stack: Stack, start: Start, tmp_path: Path) -> Non
         state = tmp_path / "state"
         state.write_text(cursor or "")
         command = ("watch", "--removals", "-n", "1", "--state", state)
-        lines = [json.loads(start(stack, key, *command).communicate(timeout=100)[0]) for _ in watched]
-        refused = start(stack, key, "watch", "--removals", "--label", "site=bern")
+        lines = [json.loads(output_of(stack, key, *command)) for _ in watched]
+        refused = run(stack, key, "watch", "--removals", "--label", "site=bern")
 
     assert [(each.id, each.superseded_by, each.reason) for each in watched] == [
         (wrong, correction, ""),
@@ -66,7 +67,7 @@ def test_removals_are_watched(stack: Stack, start: Start, tmp_path: Path) -> Non
     assert [(line["id"], line["superseded_by"], line["reason"]) for line in lines] == [
         (each.id, each.superseded_by, each.reason) for each in watched
     ]
-    assert b"cannot be combined with --where or --label" in refused.communicate(timeout=100)[1]
+    assert "cannot be combined with --where or --label" in refused.stderr
 
 
 def test_a_correction_can_restore_earlier_values(stack: Stack) -> None:
@@ -102,9 +103,7 @@ def test_a_removal_is_received_before_any_result_exists(stack: Stack) -> None:
     ("option", "reason", "shown"),
     [([], "wrong sensor", "wrong sensor"), (["--json"], "", "no reason was given"), (["--raw"], "moved", "moved")],
 )
-def test_show_says_when_and_why_a_sample_was_deleted(
-    stack: Stack, start: Start, option: list[str], reason: str, shown: str
-) -> None:
+def test_show_says_when_and_why_a_sample_was_deleted(stack: Stack, option: list[str], reason: str, shown: str) -> None:
     """The server keeps both. A sample that never existed has the same exit code."""
     key = stack.new_key("show-deleted", "submit,read,admin")
     with Client(stack.url, key) as client:
@@ -112,10 +111,9 @@ def test_show_says_when_and_why_a_sample_was_deleted(
         list(client.wait([sample_id]))
         client.delete([sample_id], reason=reason)
 
-    deleted = start(stack, key, "show", sample_id, *option)
-    unknown = start(stack, key, "show", "00000000-0000-4000-8000-000000000000", *option)
+    deleted = run(stack, key, "show", sample_id, *option)
+    unknown = run(stack, key, "show", "00000000-0000-4000-8000-000000000000", *option)
 
-    message = deleted.communicate(timeout=100)[1].decode()
-    assert re.fullmatch(rf"error: sample {sample_id} was deleted at {TIME}: {shown}\n", message)
-    assert b"does not exist" in unknown.communicate(timeout=100)[1]
-    assert deleted.returncode == unknown.returncode == 1
+    assert re.fullmatch(rf"error: sample {sample_id} was deleted at {TIME}: {shown}\n", deleted.stderr)
+    assert "does not exist" in unknown.stderr
+    assert deleted.exit_code == unknown.exit_code == 1

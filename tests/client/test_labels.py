@@ -6,7 +6,7 @@ from itertools import islice
 import pytest
 
 from dropzone import Client, ResultFilter, SampleFilter, TimeBucket, UnusableSample
-from tests.client.conftest import Start
+from tests.client.conftest import output_of, run
 from tests.stack import FIXTURE, Stack
 
 SAMPLE = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}
@@ -33,17 +33,17 @@ def test_a_label_that_no_header_can_hold_is_refused(stack: Stack, label: dict[st
         client.submit(SAMPLE, labels=label)
 
 
-def test_the_command_submits_and_filters_with_labels(stack: Stack, start: Start) -> None:
+def test_the_command_submits_and_filters_with_labels(stack: Stack) -> None:
     """`--label` can be repeated."""
     key = stack.new_key("labelled-command")
     options = ("--label", "site=zürich 👩\u200d🔬", "--label", "unit=V")
 
-    submitted = start(stack, key, "submit", "--wait", *options, FIXTURE).communicate(timeout=100)[0]
-    found = start(stack, key, "results", "--label", "site=zürich 👩\u200d🔬").communicate(timeout=100)[0]
-    missing = start(stack, key, "results", "--label", "site=bern").communicate(timeout=100)[0]
-    wrong = start(stack, key, "results", "--label", "site")
+    submitted = output_of(stack, key, "submit", "--wait", *options, FIXTURE)
+    found = output_of(stack, key, "results", "--label", "site=zürich 👩\u200d🔬")
+    missing = output_of(stack, key, "results", "--label", "site=bern")
+    wrong = run(stack, key, "results", "--label", "site")
     upper = [
-        start(stack, key, *arguments)
+        run(stack, key, *arguments)
         for arguments in (
             ["submit", FIXTURE, "--label", "A=b"],
             ["results", "--label", "A=b"],
@@ -53,13 +53,13 @@ def test_the_command_submits_and_filters_with_labels(stack: Stack, start: Start)
 
     assert json.loads(found)["id"] == json.loads(submitted)["id"]
     assert json.loads(found)["labels"] == {"site": "zürich 👩\u200d🔬", "unit": "V"}
-    assert missing == b""
-    assert b"expected NAME=VALUE, got site" in wrong.communicate(timeout=100)[1]
-    assert all(b"lower-case letters" in each.communicate(timeout=100)[1] for each in upper)
-    assert {each.returncode for each in (wrong, *upper)} == {2}  # wrong usage
+    assert missing == ""
+    assert "expected NAME=VALUE, got site" in wrong.stderr
+    assert all("lower-case letters" in each.stderr for each in upper)
+    assert {each.exit_code for each in (wrong, *upper)} == {2}  # wrong usage
 
 
-def test_watch_prints_the_results_with_a_label(stack: Stack, start: Start) -> None:
+def test_watch_prints_the_results_with_a_label(stack: Stack) -> None:
     """Results without the label are left out."""
     key = stack.new_key("watched-label")
     with Client(stack.url, key) as client:
@@ -72,13 +72,13 @@ def test_watch_prints_the_results_with_a_label(stack: Stack, start: Start) -> No
         list(client.wait([other, *wanted]))
         watched = [edge.result.id for edge in islice(client.watch(ResultFilter(labels={"site": "bern"}), cursor), 2)]
 
-    printed = start(stack, key, "watch", "--label", "site=bern", "--after", cursor, "-n", "2").communicate(timeout=100)
+    printed = output_of(stack, key, "watch", "--label", "site=bern", "--after", cursor, "-n", "2")
 
     assert set(watched) == set(wanted)
-    assert [json.loads(line)["id"] for line in printed[0].splitlines()] == watched
+    assert [json.loads(line)["id"] for line in printed.splitlines()] == watched
 
 
-def test_the_newest_result_of_each_sensor_is_printed(stack: Stack, start: Start) -> None:
+def test_the_newest_result_of_each_sensor_is_printed(stack: Stack) -> None:
     """The client has the same groups."""
     key = stack.new_key("latest-command")
     with Client(stack.url, key) as client:
@@ -92,7 +92,7 @@ def test_the_newest_result_of_each_sensor_is_printed(stack: Stack, start: Start)
         buckets = client.over_time(TimeBucket.DAY, group_by=["serial_number"])
         listed = client.label_names(), client.label_values("serial_number")
 
-    printed = start(stack, key, "latest", "--by", "serial_number").communicate(timeout=100)[0]
+    printed = output_of(stack, key, "latest", "--by", "serial_number")
 
     assert [json.loads(line)["id"] for line in printed.splitlines()] == [receipts[1].id, receipts[3].id]
     assert {group.labels["serial_number"]: group.summary.mean for group in groups} == {"1": 1.5, "2": 1.5}
@@ -105,12 +105,12 @@ def test_the_newest_result_of_each_sensor_is_printed(stack: Stack, start: Start)
     assert listed == (["serial_number"], ["1", "2"])
 
 
-def test_a_mistyped_label_is_noted(stack: Stack, start: Start) -> None:
+def test_a_mistyped_label_is_noted(stack: Stack) -> None:
     """A summary by a label that no result has looks like a summary of all results."""
     key = stack.new_key("mistyped-label")
     stack.wait_for(stack.submit(SAMPLE, key=key)["id"], key=key)
 
     for command in ("summary", "latest"):
-        process = start(stack, key, command, "--by", "serial_nmber")
-        assert process.communicate(timeout=100)[1] == b"note: no selected result has the label serial_nmber\n"
-        assert process.returncode == 0
+        ran = run(stack, key, command, "--by", "serial_nmber")
+        assert ran.stderr == "note: no selected result has the label serial_nmber\n"
+        assert ran.exit_code == 0

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from dropzone import BadRequest, Client, HourlyRetention, Retention
-from tests.client.conftest import Start
+from tests.client.conftest import Start, output_of, run
 from tests.stack import Stack
 
 
@@ -18,11 +18,10 @@ def test_a_change_is_confirmed_and_changes_only_what_is_given(stack: Stack, star
 
     declined = start(stack, key, "retention", "--samples", "9", stdin=subprocess.PIPE)
     _, question = declined.communicate(b"n\n", timeout=100)
-    changed = start(stack, key, "retention", "--samples", "9", "--yes")
-    output, _ = changed.communicate(timeout=100)
+    output = output_of(stack, key, "retention", "--samples", "9", "--yes")
 
     assert b"From now on, submitted samples are deleted after 9 days and their results are kept forever" in question
-    assert [process.returncode for process in (declined, changed)] == [1, 0]
+    assert declined.returncode == 1
     assert json.loads(output) == {"sample_days": 9, "result_days": None, "is_default": False, "hourly": None}
     with Client(stack.url, key) as client:
         assert client.retention() == Retention(9)
@@ -56,13 +55,10 @@ def test_hourly_statistics_are_kept_and_turned_off_by_the_command(stack: Stack, 
     """The server refuses hourly statistics of results that never expire, and says what to do."""
     key = stack.new_key("hourly-command", "submit,read,admin")
 
-    def run(*options: str, answer: bytes = b"") -> tuple[int, bytes, bytes]:
-        process = start(stack, key, "retention", *options, stdin=subprocess.PIPE)
-        output, errors = process.communicate(answer, timeout=100)
-        return process.returncode, output, errors
-
-    code, output, question = run("--samples", "9", "--results", "30", "--hourly", "forever", answer=b"y\n")
-    assert code == 0
+    options = ("--samples", "9", "--results", "30", "--hourly", "forever")
+    confirmed = start(stack, key, "retention", *options, stdin=subprocess.PIPE)
+    output, question = confirmed.communicate(b"y\n", timeout=100)
+    assert confirmed.returncode == 0
     assert b"after 30 days, but their hourly statistics are kept forever. Continue?" in question
     assert json.loads(output)["hourly"] == {"days": None}
     with Client(stack.url, key) as client:
@@ -71,15 +67,15 @@ def test_hourly_statistics_are_kept_and_turned_off_by_the_command(stack: Stack, 
         with pytest.raises(BadRequest, match="kept longer than results"):
             client.set_retention(Retention(9, 30, hourly=HourlyRetention(30)))
 
-    code, _, error = run("--results", "forever", "--yes")
-    assert code != 0
-    assert b"expected a number of days at `resultDays`, or no value at `hourly`" in error
-    code, output, _ = run("--results", "forever", "--hourly", "off", "--yes")
-    assert (code, json.loads(output)["hourly"]) == (0, None)
-    code, _, error = run("--hourly", "never")
-    assert code == 2
-    assert b"forever" in error
-    assert b"off" in error
+    refused = run(stack, key, "retention", "--results", "forever", "--yes")
+    assert refused.exit_code != 0
+    assert "expected a number of days at `resultDays`, or no value at `hourly`" in refused.stderr
+    turned_off = output_of(stack, key, "retention", "--results", "forever", "--hourly", "off", "--yes")
+    assert json.loads(turned_off)["hourly"] is None
+    wrong = run(stack, key, "retention", "--hourly", "never")
+    assert wrong.exit_code == 2
+    assert "forever" in wrong.stderr
+    assert "off" in wrong.stderr
 
 
 def test_missing_values_of_a_submitter_are_skipped(stack: Stack, start: Start) -> None:
@@ -95,8 +91,7 @@ def test_missing_values_of_a_submitter_are_skipped(stack: Stack, start: Start) -
         found = [client.sample(settled.id) for settled in client.wait([receipt.id for receipt in receipts])]
         values = stack.graphql("query ($id: ID!) { sample(id: $id) { data } }", {"id": receipts[0].id}, key=key)
         client.skip_missing_values(False)
-        unchanged = start(stack, key, "missing-values", "reject")
-        assert json.loads(unchanged.communicate(timeout=100)[0]) == {"missing_values": "reject"}
+        assert json.loads(output_of(stack, key, "missing-values", "reject")) == {"missing_values": "reject"}
         problem_again = client.submit(small, idempotency_key="again")
 
     assert [problem.state, problem_again.state] == ["REJECTED", "REJECTED"]
