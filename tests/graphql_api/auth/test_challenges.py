@@ -8,6 +8,7 @@ import pytest
 from graphql_api.credential_errors import FOR_KEYS, Challenges, InvalidCredential, MissingScope, NoCredential
 from graphql_api.identity_providers import parse_scopes
 from storage.documents import BadRequest, Unauthenticated
+from tests.another_api import AnotherApi
 from tests.stack import Stack
 
 METADATA = 'resource_metadata="https://dropzone.example.org/.well-known/oauth-protected-resource"'
@@ -15,15 +16,15 @@ SAMPLE = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}
 
 
 @pytest.fixture(scope="module")
-def mapped_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack whose provider has other names for scopes. No test asks the provider."""
+def mapped_stack(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """An API whose provider has other names for scopes. No test asks the provider."""
     settings = {
         "DROPZONE_PUBLIC_URL": "https://dropzone.example.org",
         "DROPZONE_OIDC_ISSUERS": "https://id.example.org",
         "DROPZONE_OIDC_SCOPES": "submit=dropzone.submit,read=dropzone.read",
     }
-    with Stack(tmp_path_factory.mktemp("mapped"), **settings) as stack:
-        yield stack
+    with AnotherApi(stack, tmp_path_factory.mktemp("mapped"), **settings) as api:
+        yield api
 
 
 def test_a_refusal_names_a_scope_that_the_metadata_lists(mapped_stack: Stack) -> None:

@@ -10,7 +10,8 @@ import pytest
 from graphql_api.budgets.budget import Budget
 from graphql_api.budgets.memory_budget import MemoryBudget
 from storage.documents import RateLimited, Unavailable
-from tests.stack import Stack, eventually
+from tests.another_api import AnotherApi
+from tests.stack import PATIENCE_SECONDS, Stack, eventually
 
 SMALL = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}'
 MEDIUM = SMALL[:-2] + b", 1.5" * 20_000 + b"]}"
@@ -20,28 +21,28 @@ JSON, NDJSON = "application/json", "application/x-ndjson"
 
 
 @pytest.fixture(scope="module")
-def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack whose memory budget is eight of its largest samples."""
+def small_stack(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """An API whose memory budget is eight of its largest samples."""
     settings = {
         "DROPZONE_MAX_SAMPLE_MIB": "1",
         "DROPZONE_MAX_LARGE_REQUESTS_MIB": "8",
         "DROPZONE_MAX_UPLOADS_PER_SUBMITTER": str(MAX_UPLOADS),
     }
-    with Stack(tmp_path_factory.mktemp("memory-budget"), **settings) as stack:
-        yield stack
+    with AnotherApi(stack, tmp_path_factory.mktemp("memory-budget"), **settings) as api:
+        yield api
 
 
 def half_sent(stack: Stack, path: str, kind: str, body: bytes = LARGE) -> socket.socket:
     """Send a request without its last byte."""
-    connection = socket.create_connection(("127.0.0.1", stack.api_port), timeout=10)
+    connection = socket.create_connection(("127.0.0.1", stack.api_port), timeout=PATIENCE_SECONDS)
     head = f"POST {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {stack.key}\r\ncontent-type: {kind}\r\n"
     connection.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body[:-1])
     return connection
 
 
 def responses(sent: list[socket.socket]) -> Iterator[bytes]:
-    """Yield the data that arrives on any of the connections, until none arrives for 10 s."""
-    while readable := select.select(sent, [], [], 10)[0]:
+    """Yield the data that arrives on any of the connections, until none arrives for a long time."""
+    while readable := select.select(sent, [], [], PATIENCE_SECONDS)[0]:
         for connection in readable:
             data = connection.recv(65536)
             if not data:

@@ -9,6 +9,7 @@ from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
 from graphql_api.endpoints.middleware.cross_origin import EXPOSED_HEADERS
+from tests.another_api import AnotherApi
 from tests.stack import Stack
 
 ALLOWED = "https://lab.example:8443"
@@ -18,11 +19,11 @@ QUERY = {"query": "{ __typename }"}
 
 
 @pytest.fixture(scope="module")
-def open_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack that allows an origin, which the operator has written in capitals."""
+def open_stack(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """An API that allows an origin, which the operator has written in capitals."""
     settings = {"DROPZONE_ALLOWED_ORIGINS": "https://Lab.Example:8443, https://other.example"}
-    with Stack(tmp_path_factory.mktemp("open"), **settings) as stack:
-        yield stack
+    with AnotherApi(stack, tmp_path_factory.mktemp("open"), **settings) as api:
+        yield api
 
 
 def preflight(stack: Stack, path: str, method: str, headers: str = "", origin: str = ALLOWED) -> httpx.Response:

@@ -5,6 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.another_api import AnotherApi
 from tests.stack import Stack
 
 EXPECTED = {
@@ -55,18 +56,18 @@ def test_a_page_is_separate_from_the_windows_that_open_it(stack: Stack, path: st
     assert response.headers.get_list("cross-origin-opener-policy") == opener
 
 
-def test_the_scheme_of_a_trusted_proxy_is_believed(tmp_path: Path) -> None:
+def test_the_scheme_of_a_trusted_proxy_is_believed(stack: Stack, tmp_path: Path) -> None:
     """Behind a proxy with TLS, the cookie is `Secure`, and browsers remember to use HTTPS."""
-    with Stack(tmp_path, DROPZONE_TRUSTED_PROXIES="127.0.0.0/8") as stack:
-        headers = {"x-api-key": stack.key, "x-forwarded-proto": "https", "x-forwarded-for": "192.0.2.1"}
+    with AnotherApi(stack, tmp_path, DROPZONE_TRUSTED_PROXIES="127.0.0.0/8") as api:
+        headers = {"x-api-key": api.key, "x-forwarded-proto": "https", "x-forwarded-for": "192.0.2.1"}
 
-        response = httpx.post(f"{stack.url}/session", headers=headers)
+        response = httpx.post(f"{api.url}/session", headers=headers)
 
         cookie = response.headers["set-cookie"]
         assert cookie.startswith("__Host-dropzone_session_")
         assert "; Secure" in cookie
         assert response.headers["strict-transport-security"] == "max-age=31536000"
-        plain = httpx.post(f"{stack.url}/session", headers={"x-api-key": stack.key})
+        plain = httpx.post(f"{api.url}/session", headers={"x-api-key": api.key})
         assert "; Secure" not in plain.headers["set-cookie"]
 
 

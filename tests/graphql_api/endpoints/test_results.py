@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncGenerator
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from graphql_api.endpoints import results
 from storage.documents import STATISTICS
+from tests.another_api import AnotherApi
 from tests.graphql_api.results.measured import FIELDS, Measured, write_results
 from tests.stack import Stack
 
@@ -230,13 +232,13 @@ class SlowReader(http.client.HTTPConnection):
         self.sock.connect((self.host, self.port))
 
 
-def test_an_error_in_the_middle_closes_the_connection_without_an_end(tmp_path: Any) -> None:
+def test_an_error_in_the_middle_closes_the_connection_without_an_end(stack: Stack, tmp_path: Path) -> None:
     """The client can see that the body is incomplete. Here its key is revoked while it reads slowly."""
-    with Stack(tmp_path, DROPZONE_KEY_CACHE_SECONDS="0") as stack:
+    with AnotherApi(stack, tmp_path, DROPZONE_KEY_CACHE_SECONDS="0") as api:
         key = stack.new_key("cut-off")
         write_results(stack, "cut-off", [datetime(2020, 1, 1, tzinfo=UTC)] * 1_000, histogram="long " * 3_000)
 
-        with closing(SlowReader("127.0.0.1", stack.api_port, timeout=30)) as connection:
+        with closing(SlowReader("127.0.0.1", api.api_port, timeout=30)) as connection:
             connection.request("GET", "/results", headers={"x-api-key": key})
             with connection.getresponse() as response:
                 beginning = response.read(100_000)

@@ -1,8 +1,9 @@
 """A stack with small limits, and the parts of an API, shared by the tests of ingest."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.messages import StructuredQuery
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
+from tests.another_api import AnotherApi
 from tests.infra.firestore.server_process import FirestoreProcess
 from tests.stack import PATIENCE_SECONDS, Stack
 
@@ -35,15 +37,16 @@ LARGE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%b1]}' % (b"1.25, " * 
 
 
 @pytest.fixture(scope="package")
-def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with a short write timeout and a low limit of pending writes."""
-    with Stack(
+def small_api(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnotherApi]:
+    """An API with a short write timeout and a low limit of pending writes."""
+    with AnotherApi(
+        stack,
         tmp_path_factory.mktemp("small"),
         DROPZONE_WRITE_TIMEOUT_SECONDS=str(WRITE_TIMEOUT_SECONDS),
         DROPZONE_MAX_SAMPLE_MIB="8",
         DROPZONE_MAX_PENDING_WRITES_MIB="8",
-    ) as stack:
-        yield stack
+    ) as api:
+        yield api
 
 
 @dataclass(frozen=True)
@@ -93,43 +96,56 @@ class Api:
         assert await self.names("chunks") == ([] if header is None else header.chunk_paths())
 
 
-@pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
-    """An API without a function. Its Firestore has no time to live, so expired samples stay until a test ends."""
-    async with opened_api(tmp_path) as opened:
-        yield opened
-
-
-@asynccontextmanager
-async def opened_api(folder: Path, *program: str) -> AsyncIterator[Api]:
-    """Open an API, whose Firestore is a program in `folder`."""
+@contextmanager
+def running_firestore(folder: Path, *program: str) -> Iterator[FirestoreProcess]:
+    """Run a Firestore, or another program, in a folder. It has no time to live, so it deletes no expired sample."""
     indexes = folder / "indexes.json"
     indexes.write_text(Path("infra/gcp/firestore.indexes.json").read_text().replace('"ttl": true, ', ""))
     process = FirestoreProcess(folder, "--indexes", str(indexes))
     process.program = program or process.program
     process.start()
     try:
-        async with grpc.aio.insecure_channel(process.address) as channel:
-            firestore = Firestore(channel, "projects/p/databases/(default)", timeout_seconds=30)
-            writer = GroupCommitWriter(firestore, timeout_seconds=5)
-            budgets = Budgets(Limits())
-            store = Store(firestore, budgets.turns, shards=1)
-            receiver = Receiver(
-                firestore,
-                writer,
-                store.headers,
-                SubmitterSettings(firestore, Retention()),
-                max_sample_bytes=2**26,
-                time_zone=None,
-                shards=1,
-                budgets=budgets,
-            )
-            deletions, uploads = DeletionStore(firestore, writer), Uploads(firestore, writer, store.headers)
-            yield Api(firestore, writer, receiver, store, deletions, uploads)
-            await receiver.close()
-            await writer.close()
+        yield process
     finally:
         process.close()
+
+
+@pytest.fixture(scope="session")
+def unexpiring_firestore(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirestoreProcess]:
+    """A Firestore without time to live. Each test has its own database in it."""
+    with running_firestore(tmp_path_factory.mktemp("unexpiring")) as process:
+        yield process
+
+
+@pytest.fixture
+async def api(unexpiring_firestore: FirestoreProcess) -> AsyncIterator[Api]:
+    """An API without a function. Expired samples stay until a test ends."""
+    async with opened_api(unexpiring_firestore) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def opened_api(process: FirestoreProcess) -> AsyncIterator[Api]:
+    """Open an API with an empty database of a Firestore."""
+    async with grpc.aio.insecure_channel(process.address) as channel:
+        firestore = Firestore(channel, f"projects/{uuid.uuid4()}/databases/(default)", timeout_seconds=30)
+        writer = GroupCommitWriter(firestore, timeout_seconds=5)
+        budgets = Budgets(Limits())
+        store = Store(firestore, budgets.turns, shards=1)
+        receiver = Receiver(
+            firestore,
+            writer,
+            store.headers,
+            SubmitterSettings(firestore, Retention()),
+            max_sample_bytes=2**26,
+            time_zone=None,
+            shards=1,
+            budgets=budgets,
+        )
+        deletions, uploads = DeletionStore(firestore, writer), Uploads(firestore, writer, store.headers)
+        yield Api(firestore, writer, receiver, store, deletions, uploads)
+        await receiver.close()
+        await writer.close()
 
 
 def before(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, act: Callable[..., Awaitable[object]]) -> None:

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 
 import httpx
 
+from tests.another_api import AnotherApi
 from tests.stack import Stack, eventually, suspended
 
 SAMPLE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}'
@@ -16,19 +17,19 @@ def silent_firestore(stack: Stack) -> AbstractContextManager[None]:
     return suspended(stack.firestore_pid())
 
 
-async def test_pending_writes_are_limited(small_stack: Stack) -> None:
+async def test_pending_writes_are_limited(stack: Stack, small_api: AnotherApi) -> None:
     """Beyond the limit a submission fails at once with `retry-after`. The others fail after the write timeout.
 
     On a slow machine, writes can time out before all requests are there. The requests are then sent again.
     """
     sample = SAMPLE[:-2] + b", 1.5" * 48_000 + b"]}"
-    headers = {"x-api-key": small_stack.key, "content-type": "application/json"}
-    small_stack.post_sample(SAMPLE, **headers)  # fills the cache of API keys
-    async with httpx.AsyncClient(base_url=small_stack.url, headers=headers, timeout=60) as client:
+    headers = {"x-api-key": small_api.key, "content-type": "application/json"}
+    small_api.post_sample(SAMPLE, **headers)  # fills the cache of API keys
+    async with httpx.AsyncClient(base_url=small_api.url, headers=headers, timeout=60) as client:
         for _ in range(MAX_ATTEMPTS):
-            with silent_firestore(small_stack):
+            with silent_firestore(stack):
                 responses = await asyncio.gather(*(client.post("/samples", content=sample) for _ in range(100)))
-            await asyncio.to_thread(eventually, lambda: small_stack.post_sample(SAMPLE, **headers).status_code == 201)
+            await asyncio.to_thread(eventually, lambda: small_api.post_sample(SAMPLE, **headers).status_code == 201)
             messages = [response.json()["error"]["message"] for response in responses]
             rejected = sum("too many writes of this submitter are waiting" in message for message in messages)
             expired = sum("Firestore did not confirm the write within 1 s" in message for message in messages)

@@ -1,7 +1,6 @@
 """The clock of the API is some hours ahead of the clock of Firestore, which sets and checks the times of documents."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -10,16 +9,25 @@ from graphql_api.results.filters import EVERYTHING
 from storage.documents import Conflict, Header, SampleState, document_paths
 from storage.firestore import encoding
 from storage.firestore.retriggering import trigger_again
-from tests.graphql_api.ingest.conftest import LARGE, SMALL, SUBMITTER, Api, opened_api
+from tests.graphql_api.ingest.conftest import LARGE, SMALL, SUBMITTER, Api, opened_api, running_firestore
 from tests.infra.firestore.earlier_clock import DIFFERENCE
+from tests.infra.firestore.server_process import FirestoreProcess
 
 OTHER = b'{"time_stamp": "2019-05-02T06:00:00Z", "data": [2]}'
 
 
+@pytest.fixture(scope="module")
+def earlier_firestore(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirestoreProcess]:
+    """A Firestore that has an earlier time. Each test has its own database in it."""
+    program = ("-m", "tests.infra.firestore.earlier_clock")
+    with running_firestore(tmp_path_factory.mktemp("earlier"), *program) as process:
+        yield process
+
+
 @pytest.fixture
-async def late(tmp_path: Path) -> AsyncIterator[Api]:
+async def late(earlier_firestore: FirestoreProcess) -> AsyncIterator[Api]:
     """An API whose Firestore has an earlier time."""
-    async with opened_api(tmp_path, "-m", "tests.infra.firestore.earlier_clock") as opened:
+    async with opened_api(earlier_firestore) as opened:
         yield opened
 
 

@@ -14,6 +14,7 @@ from graphql import OperationDefinitionNode, parse
 from graphql_api.graphql_server.execution.operation_cost import OperationCost
 from graphql_api.limits import Limits
 from graphql_api.schema.executable import executable
+from tests.another_api import AnotherApi
 from tests.graphql_api.schema.subscriber import WATCH, watching
 from tests.stack import SUBMIT, Stack, eventually
 
@@ -24,18 +25,18 @@ OPERATIONS = Path("graphql_api/web/dashboard/src/operations")
 
 
 @pytest.fixture(scope="module")
-def small_budget(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with low limits and some results."""
+def small_budget(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """An API with low limits and some results."""
     settings = {
         "DROPZONE_MAX_COST_PER_SUBMITTER": "20",
         "DROPZONE_MAX_WAITING_OPERATIONS_PER_SUBMITTER": "5",
         "DROPZONE_MAX_OPERATION_COST": "300",
         "DROPZONE_MAX_SUBSCRIPTIONS_PER_SUBMITTER": "10",
     }
-    with Stack(tmp_path_factory.mktemp("costs"), **settings) as stack:
-        stack.graphql("mutation ($s: [RawSample!]!) { submitMany(samples: $s) { id } }", {"s": [SAMPLE] * RESULTS})
-        eventually(lambda: stack.graphql("{ results(first: 0) { totalCount } }")["results"]["totalCount"] == RESULTS)
-        yield stack
+    with AnotherApi(stack, tmp_path_factory.mktemp("costs"), **settings) as api:
+        api.graphql("mutation ($s: [RawSample!]!) { submitMany(samples: $s) { id } }", {"s": [SAMPLE] * RESULTS})
+        eventually(lambda: api.graphql("{ results(first: 0) { totalCount } }")["results"]["totalCount"] == RESULTS)
+        yield api
 
 
 @pytest.mark.parametrize("name", ["overtime", "summary"])

@@ -9,6 +9,7 @@ import anyio
 import pytest
 from websockets.asyncio.client import ClientConnection
 
+from tests.another_api import AnotherApi
 from tests.graphql_api.schema.subscriber import WATCH, following, receive, submit, subscribe, watching
 from tests.stack import Stack, eventually
 
@@ -16,10 +17,10 @@ FOLLOW = "subscription ($id: ID!) { sample(id: $id) { state problems { path } re
 
 
 @pytest.fixture(scope="module")
-def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack whose memory holds two results per submitter, and that accepts samples of 1 MiB."""
+def small_stack(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """An API whose memory holds two results per submitter, and that accepts samples of 1 MiB."""
     limits = {"DROPZONE_MAX_BUFFERED_RESULTS": "2", "DROPZONE_MAX_SAMPLE_MIB": "1"}
-    with Stack(tmp_path_factory.mktemp("small"), **limits) as started:
+    with AnotherApi(stack, tmp_path_factory.mktemp("small"), **limits) as started:
         yield started
 
 
