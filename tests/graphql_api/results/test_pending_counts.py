@@ -1,9 +1,8 @@
 """Samples in a state: they are counted, although the counts are of different documents, and rare ones are listed."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -36,14 +35,20 @@ def between(first: int, last: int, labels: Labels | None = None) -> Selection:
     return Selection([Bound("submitted_at", ">=", day(first)), Bound("submitted_at", "<=", day(last))], labels or {})
 
 
-@pytest.fixture
-async def firestore(tmp_path: Path) -> AsyncIterator[Firestore]:
-    """A Firestore without a function, with the samples of days 2 to 6."""
-    process = FirestoreProcess(tmp_path, "--indexes", "infra/gcp/firestore.indexes.json")
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirestoreProcess]:
+    """A Firestore without a function. Each test has its own database in it."""
+    process = FirestoreProcess(tmp_path_factory.mktemp("counts"), "--indexes", "infra/gcp/firestore.indexes.json")
     process.start()
-    channel = grpc.aio.insecure_channel(process.address)
-    firestore = Firestore(channel, "projects/p/databases/(default)", timeout_seconds=30)
-    try:
+    yield process
+    process.close()
+
+
+@pytest.fixture
+async def firestore(process: FirestoreProcess) -> AsyncIterator[Firestore]:
+    """A client of a database with the samples of days 2 to 6."""
+    async with grpc.aio.insecure_channel(process.address) as channel:
+        firestore = Firestore(channel, f"projects/{uuid4()}/databases/(default)", timeout_seconds=30)
         raw = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1], "labels": {"site": "bern", "unit": "V"}}'
         header = received_sample(raw, submitter=SUBMITTER).header
         paths = {number: document_paths.sample(SUBMITTER, IDS[number]) for number in range(2, 7)}
@@ -51,9 +56,6 @@ async def firestore(tmp_path: Path) -> AsyncIterator[Firestore]:
             firestore, {path: header.fields() | {"submitted_at": day(number)} for number, path in paths.items()}
         )
         yield firestore
-    finally:
-        await channel.close()
-        process.close()
 
 
 async def store(firestore: Firestore, documents: dict[str, dict[str, Any]]) -> None:

@@ -10,8 +10,6 @@ from infra.embedded.firestore.queries import index_keys, result_pages, structure
 from infra.embedded.firestore.storage.storage import Storage
 from tests.infra.firestore.queries.cases import ROOT, Case, commit, count_reads
 
-DOCUMENTS = 400
-
 
 @pytest.fixture
 async def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Storage]:
@@ -36,20 +34,20 @@ def by_b(case: Case) -> structured_query.Query:
     return structured_query.read(ROOT, message)
 
 
-async def store(storage: Storage, **fields: int) -> int:
-    """Store all documents with a number in `b`. Return the commit time."""
-    return await commit(storage, {f"t/{number}": {"a": 1, "b": number, **fields} for number in range(DOCUMENTS)})
+async def store(storage: Storage, count: int, **fields: int) -> int:
+    """Store documents with a number in `b`. Return the commit time."""
+    return await commit(storage, {f"t/{number}": {"a": 1, "b": number, **fields} for number in range(count)})
 
 
 async def test_earlier_versions_with_the_same_place_are_found(storage: Storage) -> None:
     """A changed document has its old place in the order, so its earlier version follows that place."""
-    time = await store(storage, c=1, d=1)
-    await store(storage, c=1, d=2)
+    time = await store(storage, 100, c=1, d=1)
+    await store(storage, 100, c=1, d=2)
 
     found = [each async for _, each in result_pages.stream(storage, by_b(Case(upper=1)), time)]
 
     assert [(each.fields["b"].integer_value, each.fields["d"].integer_value) for each in found] == [
-        (number, 1) for number in range(DOCUMENTS)
+        (number, 1) for number in range(100)
     ]
 
 
@@ -57,7 +55,7 @@ async def test_a_search_without_a_result_is_divided_into_short_reads(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The write-ahead log can restart between two of them. The search ends at about 40 random places."""
-    time = await store(storage, c=1)
+    time = await store(storage, 400, c=1)
     query = by_b(Case(upper=0))
     assert [each async for each in result_pages.stream(storage, query, time)] == []  # creates the index
     reads = count_reads(storage, monkeypatch)
