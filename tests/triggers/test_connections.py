@@ -79,7 +79,7 @@ async def test_the_oldest_silent_connection_is_closed_if_there_are_too_many() ->
 
 async def test_a_connection_without_a_request_is_closed_after_a_while() -> None:
     """A part of the headers does not keep it open."""
-    async with serving(header_seconds=0.2) as connect:
+    async with serving(header_seconds=1.0) as connect:
         used = await connect()
         assert await request(used) == b"HTTP/1.1 200 OK"
         silent = await connect()

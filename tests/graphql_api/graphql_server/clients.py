@@ -12,6 +12,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from tests.graphql_api.graphql_server.service import KEY, Service
+from tests.stack import PATIENCE_SECONDS
 
 EVENTS = {"accept": "text/event-stream"}
 PROTOCOL = Subprotocol("graphql-transport-ws")
@@ -35,13 +36,13 @@ def send(connection: ClientConnection, *messages: object) -> None:
 
 def receive(connection: ClientConnection) -> Any:
     """Wait for a message."""
-    return json.loads(connection.recv(timeout=10))
+    return json.loads(connection.recv(timeout=PATIENCE_SECONDS))
 
 
 def drain(connection: ClientConnection) -> None:
     """Read until the WebSocket is closed."""
     while True:
-        connection.recv(timeout=10)
+        connection.recv(timeout=PATIENCE_SECONDS)
 
 
 def closed(connection: ClientConnection) -> tuple[int, str]:

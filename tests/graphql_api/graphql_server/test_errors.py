@@ -7,6 +7,7 @@ import pytest
 
 from graphql_api.client_text import shorten
 from tests.graphql_api.graphql_server.service import Service
+from tests.stack import PATIENCE_SECONDS
 
 SECRETS = ("secret", "Traceback", "RuntimeError", "ValueError")
 
@@ -108,7 +109,7 @@ def test_invalid_requests_are_not_logged(service: Service, caplog: pytest.LogCap
     caplog.set_level(logging.INFO)
     for body in (b"", b"{", b"[]", b'{"query": "{"}', b'{"query": "{x}"}'):
         service.raw(body)
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(b"nonsense\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
 

@@ -129,7 +129,7 @@ async def test_a_stream_that_ends_its_wait_lets_smaller_ones_start() -> None:
 
         large.cancel()
 
-        await asyncio.wait_for(small, 10)
+        await asyncio.wait_for(small, PATIENCE_SECONDS)
 
 
 async def test_one_batch_of_any_size_is_admitted() -> None:
@@ -148,7 +148,7 @@ async def test_lines_of_a_stream_that_was_cancelled_are_released() -> None:
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
     with budget.stream(Sender("a"), none) as second:
-        await asyncio.wait_for(second.wait(2_000, 0), 10)
+        await asyncio.wait_for(second.wait(2_000, 0), PATIENCE_SECONDS)
 
 
 async def test_a_stream_has_few_lines_in_flight_while_the_submitter_may_have_few_writes() -> None:
@@ -163,4 +163,4 @@ async def test_a_stream_has_few_lines_in_flight_while_the_submitter_may_have_few
 
         stream.release(70, 0)
 
-        await asyncio.wait_for(waiting, 10)
+        await asyncio.wait_for(waiting, PATIENCE_SECONDS)

@@ -7,7 +7,7 @@ import pytest
 from graphql_api.graphql_server import GraphQLSettings
 from storage.documents.errors import Unavailable
 from tests.graphql_api.graphql_server.service import GRAPHQL_RESPONSE, KEY, OTHER_KEY, Service, error_of, running
-from tests.stack import eventually
+from tests.stack import PATIENCE_SECONDS, eventually
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -26,7 +26,7 @@ def test_every_request_without_a_valid_key_is_unauthenticated(
 
 def test_the_key_is_checked_before_the_body_is_read(service: Service) -> None:
     """A client without a key cannot make the server wait for a body."""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_SECONDS) as client:
         client.sendall(
             b"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 50000000\r\n\r\n"
         )
@@ -266,7 +266,7 @@ def test_the_document_of_a_client_that_has_gone_is_not_read(service: Service) ->
     head = b"POST /graphql HTTP/1.1\r\nhost: x\r\nx-api-key: %b\r\ncontent-type: application/json\r\n" % KEY.encode()
     budget.used += budget.max_amount
     try:
-        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_SECONDS) as client:
             client.sendall(head + b"content-length: %d\r\n\r\n" % len(body) + body)
             eventually(lambda: budget.waiting == 1)
 

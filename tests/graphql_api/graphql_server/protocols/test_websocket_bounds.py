@@ -26,7 +26,7 @@ from tests.graphql_api.graphql_server.clients import (
 from tests.graphql_api.graphql_server.server.frame import frame
 from tests.graphql_api.graphql_server.server.test_frames import CONTINUATION, TEXT
 from tests.graphql_api.graphql_server.service import KEY, OTHER_KEY, running
-from tests.stack import eventually
+from tests.stack import PATIENCE_SECONDS, eventually
 
 
 def test_idle_websockets_are_closed() -> None:
@@ -250,7 +250,7 @@ def test_an_invalid_handshake_ends_the_connection(header: str) -> None:
         f"GET /graphql HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n{header}\r\n"
         "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
-    with running() as service, create_connection(("127.0.0.1", service.port), timeout=5) as connection:
+    with running() as service, create_connection(("127.0.0.1", service.port), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(head.encode())
         response = b"".join(iter(lambda: connection.recv(4096), b""))
 

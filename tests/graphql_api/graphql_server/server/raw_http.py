@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 
 from tests.graphql_api.graphql_server.service import KEY, Service
+from tests.stack import PATIENCE_SECONDS
 
 HEAD = f"POST /graphql HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-type: application/json\r\n".encode()
 BODY = b'{"query":"{hello}"}'
@@ -14,7 +15,7 @@ WHOLE = HEAD + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
 @contextlib.contextmanager
 def connection(service: Service) -> Iterator[socket.socket]:
     """Connect to a service."""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_SECONDS) as client:
         yield client
 
 

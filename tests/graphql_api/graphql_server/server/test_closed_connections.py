@@ -10,6 +10,7 @@ import pytest
 
 from tests.graphql_api.graphql_server import clients
 from tests.graphql_api.graphql_server.service import KEY, Service, running
+from tests.stack import PATIENCE_SECONDS
 
 QUERY = f"GET /graphql?query=%7Bhello%7D HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\n\r\n".encode()
 
@@ -23,7 +24,7 @@ def service() -> Iterator[Service]:
 
 def request(service: Service, data: bytes) -> None:
     """Send data over a connection, and wait for a response if there is one."""
-    with create_connection(("127.0.0.1", service.port), timeout=10) as client:
+    with create_connection(("127.0.0.1", service.port), timeout=PATIENCE_SECONDS) as client:
         client.sendall(data)
         if b"\r\n\r\n" in data:
             assert client.recv(65536)
@@ -31,7 +32,7 @@ def request(service: Service, data: bytes) -> None:
 
 def reset(service: Service) -> None:
     """Send a request, and reset the connection after the response."""
-    with create_connection(("127.0.0.1", service.port), timeout=10) as client:
+    with create_connection(("127.0.0.1", service.port), timeout=PATIENCE_SECONDS) as client:
         client.sendall(QUERY)
         assert client.recv(65536)
         client.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))

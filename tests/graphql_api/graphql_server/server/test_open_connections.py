@@ -19,7 +19,7 @@ from graphql_api.limits import Limits
 from tests.graphql_api.graphql_server import clients
 from tests.graphql_api.graphql_server.server.raw_http import BODY, HEAD, WHOLE, connection, receive_all
 from tests.graphql_api.graphql_server.service import OTHER_KEY, running, serving
-from tests.stack import eventually
+from tests.stack import PATIENCE_SECONDS, eventually
 
 
 @pytest.mark.parametrize(
@@ -84,11 +84,11 @@ def test_a_client_that_waits_for_100_continue_does_not_make_room() -> None:
     with serving(server) as (port, _), contextlib.ExitStack() as opened:
 
         def connect() -> socket.socket:
-            return opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            return opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS))
 
         waiting = connect()
         waiting.sendall(b"POST /late HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\n")
-        assert late.has_begun.wait(10)
+        assert late.has_begun.wait(PATIENCE_SECONDS)
         idle, new = connect(), connect()
         new.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         assert new.recv(65536).startswith(b"HTTP/1.1 200 ")

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from graphql_api.graphql_server import GraphQLSettings
 from tests.graphql_api.graphql_server.clients import wait_until_no_subscriptions
 from tests.graphql_api.graphql_server.service import KEY, Service, running
+from tests.stack import PATIENCE_SECONDS
 
 HEAD = f"host: x\r\nx-api-key: {KEY}\r\n".encode()
 GET = b"GET /graphql?query=%7Bhello%7D HTTP/1.1\r\n" + HEAD + b"\r\n"
@@ -66,7 +67,7 @@ def test_requests_are_answered_in_order_wherever_the_data_is_cut(
     data = b"".join((chunked if is_chunked else with_length)(body) + GET for is_chunked, body in uploads)
     cuts = sorted({0, len(data), *(rng.randrange(len(data)) for _ in range(4))})
     pieces = [data[start:end] for start, end in itertools.pairwise(cuts)]
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_SECONDS) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sending = threading.Thread(target=lambda: list(map(client.sendall, pieces)))
         sending.start()
@@ -81,7 +82,7 @@ def test_requests_are_answered_in_order_wherever_the_data_is_cut(
 def test_requests_that_wait_for_a_response_are_not_parsed(service: Service) -> None:
     """A client that sends many requests at once uses the memory of one request and of its unparsed data."""
     slow = b"GET /graphql?query=%7Bslow(seconds:1)%7D HTTP/1.1\r\n" + HEAD + b"\r\n"
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_SECONDS) as client:
         client.settimeout(0.3)
         with pytest.raises(TimeoutError):
             client.sendall(slow + GET * 200_000)
@@ -96,7 +97,7 @@ def test_a_waiting_request_does_not_hide_the_end_of_its_client() -> None:
     body = b'{"query": "subscription { count(to: 2, pause: 60) }"}'
     head = b"POST /graphql HTTP/1.1\r\n%baccept: text/event-stream\r\ncontent-type: application/json\r\n" % HEAD
     with running(GraphQLSettings(keep_alive_seconds=60)) as service:
-        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_SECONDS) as client:
             client.sendall(b"%bcontent-length: %d\r\n\r\n%b%b" % (head, len(body), body, GET))
             while b"count" not in client.recv(65536):
                 pass

@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from graphql_api.graphql_server import ServerSettings
 from tests.graphql_api.graphql_server import clients
 from tests.graphql_api.graphql_server.service import KEY, Service, running
+from tests.stack import PATIENCE_SECONDS
 
 STALLED_SECONDS = 1.5
 QUERY = "subscription { stories(length: 100000) { cursor text } }"
@@ -69,7 +70,7 @@ def test_a_slow_reader_of_an_event_stream_gets_its_last_cursor(
     head = f"POST /graphql HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\naccept: text/event-stream\r\n"
     head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     received = b""
-    with socket.create_connection(("127.0.0.1", impatient.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", impatient.port), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(head.encode() + body)
         wait_until_cut_off(caplog)
         while not received.endswith(b"0\r\n\r\n") and (data := connection.recv(1 << 20)):
