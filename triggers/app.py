@@ -66,6 +66,7 @@ Function = Callable[[CloudEvent], Awaitable[None]]
 """Processes an event. Raises `HTTPException` if the event must be sent again."""
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_OK = Response("OK")
 
 logger = logging.getLogger("triggers")
 
@@ -159,25 +160,24 @@ class EventEndpoint:
             self._log.warning("refused a request with %d: %s", refusal.status_code, bytes(refusal.body).decode())
             await refusal(scope, receive, send)
         elif scope["path"] == EVENT_PATH:
-            attributes = sample_event.binary_attributes(scope["headers"])
-            app = (
-                self._app if attributes is None else await self._process(attributes, Request(scope, _limited(receive)))
-            )
-            await app(scope, _limited(receive), send)
+            headers, limited = dict(scope["headers"]), _limited(receive)
+            is_protobuf = sample_event.is_protobuf_event(headers)
+            app = await self._process(headers, Request(scope, limited)) if is_protobuf else self._app
+            await app(scope, limited, send)
         else:
             response = await self._handle(Request(scope, _limited(receive)))
             await response(scope, receive, send)
 
-    async def _process(self, attributes: dict[str, str], request: Request) -> Response:
+    async def _process(self, headers: Mapping[bytes, bytes], request: Request) -> Response:
         """Call the function and return the response. As in functions-framework, log tracebacks of unexpected errors."""
         try:
-            await self._function(sample_event.BinaryEvent(attributes, await request.body()))
+            await self._function(sample_event.BinaryEvent(headers, await request.body()))
         except HTTPException as error:
             return PlainTextResponse(error.detail, error.status_code, error.headers)
         except Exception:
             logger.exception("The function failed to process an event")
             return PlainTextResponse("Internal Server Error", 500)
-        return Response("OK")
+        return _OK
 
     async def _handle(self, request: Request) -> Response:
         """Return the response to a request that is not an event."""

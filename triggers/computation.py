@@ -83,8 +83,8 @@ def compute(
 def summarize(values: Vector, check: Callable[[], None] = lambda: None) -> Statistics:
     """Return the statistics of at least one finite value. Each statistic is the double nearest to the exact value.
 
-    Sorts `values` in place if they are many, because a copy of them could exceed the memory of the process. `check` is
-    called between steps, and may raise an error.
+    Sorts `values` in place, because a copy of them could exceed the memory of the process. `check` is called between
+    steps, and may raise an error.
 
     Raises `ValueError` if `values` is empty or contains an infinite value or NaN.
     """
@@ -96,11 +96,9 @@ def summarize(values: Vector, check: Callable[[], None] = lambda: None) -> Stati
 
 
 def _sort(values: Vector) -> SortedValues:
-    """Return the sorted values: `values` itself if they are many, because a copy could exceed the memory."""
-    if values.size <= MAX_SMALL_SAMPLE:
-        return sorted(values.tolist())
+    """Sort `values` in place. Return them, as a list if they are few."""
     values.sort()
-    return values
+    return values.tolist() if values.size <= MAX_SMALL_SAMPLE else values
 
 
 def _summarize(values: SortedValues, check: Callable[[], None]) -> Statistics:

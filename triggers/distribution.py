@@ -52,11 +52,12 @@ def histogram(sorted_values: SortedValues, lower_quartile: float, upper_quartile
         float(sorted_values[0]), float(sorted_values[-1]), lower_quartile, upper_quartile
     )
     width = maximum - minimum
-    bins = _bin_count(count, width, upper - lower) if width else 1
-    edges = [(minimum * bins + width * number) / (unit * bins) for number in range(bins + 1)]
-    if width:
-        edges = list(dict.fromkeys(edges))
-    positions = [0, *(bisect_left(sorted_values, edge) for edge in edges[1:-1]), count]
+    if not width:
+        return Histogram((minimum / unit, maximum / unit), (count,))
+    bins = _bin_count(count, width, upper - lower)
+    divisor = unit * bins
+    edges = list(dict.fromkeys([edge / divisor for edge in range(minimum * bins, maximum * bins + 1, width)]))
+    positions = [0, *[bisect_left(sorted_values, edge) for edge in edges[1:-1]], count]
     return Histogram(tuple(edges), tuple(end - start for start, end in pairwise(positions)))
 
 

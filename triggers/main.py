@@ -13,12 +13,12 @@ import time
 import traceback
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import datetime
 from functools import cache, partial
 
 import functions_framework.aio
 from cloudevents.abstract import CloudEvent
+from msgspec.structs import replace
 from prometheus_client import Histogram
 from starlette.exceptions import HTTPException
 

@@ -13,9 +13,9 @@ additions, the error of a sum of n products is below n * 2**-53 times the sum of
 of Cauchy and Schwarz bounds sums of absolute values.
 """
 
-from dataclasses import dataclass
 from math import frexp, isqrt, ldexp, sqrt
 
+import msgspec
 import numpy as np
 
 MIN_VALUES = 40
@@ -33,8 +33,7 @@ _QUOTIENT_BITS = 90
 _SUM_BITS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class RoundedMoments:
+class RoundedMoments(msgspec.Struct, frozen=True):
     """The statistics of `Moments`, each rounded to the nearest double."""
 
     count: int

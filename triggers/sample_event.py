@@ -14,8 +14,8 @@ functions-framework would pass it through Starlette and cloudevents, which takes
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
@@ -44,7 +44,7 @@ PROTOBUF = b"application/protobuf"
 
 _ATTRIBUTE_PREFIX = "ce-"
 _HEADER_PREFIX = _ATTRIBUTE_PREFIX.encode()
-_REQUIRED_ATTRIBUTES = {"id", "source", "type"}
+_REQUIRED_HEADERS = {b"ce-id", b"ce-source", b"ce-type"}
 _DELIVERY_COUNT = "CloudPubSubDeadLetterSourceDeliveryCount"
 _NO_PROBLEM = "Pub/Sub does not store it; see the log of the function"
 
@@ -59,8 +59,7 @@ class Notice:
     problem: str
 
 
-@dataclass(frozen=True, slots=True)
-class SampleEvent:
+class SampleEvent(msgspec.Struct, frozen=True):
     """A sample's header was created, changed or deleted.
 
     `database` is the full name: `projects/{project}/databases/{database}`. `header` is the protocol
@@ -70,7 +69,7 @@ class SampleEvent:
     database: str
     submitter: str
     sample_id: str
-    header: Document | None = field(default=None, repr=False)
+    header: Document | None = None
     is_deletion: bool = False
     written_at: datetime | None = None
     """The time of the write. Only notices have it."""
@@ -98,31 +97,35 @@ class _Delivery(msgspec.Struct):
 
 
 class BinaryEvent(CloudEvent):
-    """A CloudEvent of attributes and unparsed data."""
+    """A CloudEvent of HTTP headers and unparsed data. Names of headers are lower-case."""
 
-    def __init__(self, attributes: dict[str, str], data: bytes) -> None:
-        self._attributes = attributes
+    def __init__(self, headers: Mapping[bytes, bytes], data: bytes) -> None:
+        self._headers = headers
         self._data = data
 
+    def __getitem__(self, key: str) -> str:
+        """Return an attribute. Most events need only their type."""
+        return self._headers[_HEADER_PREFIX + key.encode()].decode("latin-1")
+
     def _get_attributes(self) -> dict[str, Any]:
-        return self._attributes
+        return {
+            name.removeprefix(_HEADER_PREFIX).decode("latin-1"): value.decode("latin-1")
+            for name, value in self._headers.items()
+            if name.startswith(_HEADER_PREFIX)
+        }
 
     def get_data(self) -> bytes:
         """Return the data."""
         return self._data
 
 
-def binary_attributes(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str] | None:
-    """Return the attributes of a protobuf event, or None for the headers of another request. Names are lower-case."""
-    attributes = {}
-    is_protobuf = False
-    for name, value in headers:
-        if name.startswith(_HEADER_PREFIX):
-            attributes[name[len(_HEADER_PREFIX) :].decode("latin-1")] = value.decode("latin-1")
-        elif name == b"content-type":
-            is_protobuf = value == PROTOBUF
-    is_event = is_protobuf and attributes.get("specversion") == "1.0" and attributes.keys() >= _REQUIRED_ATTRIBUTES
-    return attributes if is_event else None
+def is_protobuf_event(headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether the headers of a request are those of a `BinaryEvent`. Names are lower-case."""
+    return (
+        headers.get(b"content-type") == PROTOBUF
+        and headers.get(b"ce-specversion") == b"1.0"
+        and headers.keys() >= _REQUIRED_HEADERS
+    )
 
 
 def parse_dead_letter(body: bytes) -> SampleEvent | None:
@@ -150,7 +153,7 @@ def parse_dead_letter(body: bytes) -> SampleEvent | None:
     if event.header is not None:
         written_at = event.header.update_time.ToDatetime(tzinfo=UTC)
     notice = Notice(_attempts(message.attributes.get(_DELIVERY_COUNT)), _NO_PROBLEM)
-    return replace(event, header=None, written_at=written_at, notice=notice)
+    return msgspec.structs.replace(event, header=None, written_at=written_at, notice=notice)
 
 
 def parse(event: CloudEvent) -> SampleEvent | None:

@@ -5,9 +5,11 @@ the update time of its sample, so a late event never replaces the result of a ne
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+import msgspec
 
 from storage.documents import document_paths, labels
 from storage.documents.document_paths import Document
@@ -73,8 +75,7 @@ def state_of(arrival: Arrival, status: Status | None = None, *, has_expired: boo
     return SampleState.DELETED if has_expired else SampleState.PENDING
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """The result of one sample.
 
     A COMPUTED or SUPERSEDED result has `timestamp` and `statistics`. A FAILED result has `problem`.
@@ -96,10 +97,10 @@ class Result:
     """The time of the first statistics of the sample. Set if this result replaced a computed result."""
     submitted_at: datetime | None = None
     """When the sample was submitted, so that the audit can count both by it. None in results of earlier releases."""
-    labels: Labels = field(default_factory=dict)
+    labels: Labels = {}
     superseded_by: str | None = None
     missing_count: int = 0
-    sketch: bytes | None = field(default=None, repr=False)
+    sketch: bytes | None = None
     """The stored quantile sketch of the values. None before statistics version 4."""
     expire_at: datetime | None = None
     """When the result expires. None means never. Firestore then deletes it, unless `archiving` is set."""

@@ -13,6 +13,8 @@ from enum import StrEnum
 from hashlib import sha256
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from storage.documents import document_paths, labels
 from storage.documents.chunks import MAX_INLINE_BYTES, Upload, chunk_count, join
 from storage.documents.document_paths import Document, Identity
@@ -34,8 +36,7 @@ class Arrival(StrEnum):
     REJECTED = "REJECTED"
 
 
-@dataclass(slots=True)
-class Header:
+class Header(msgspec.Struct):
     """The document `samples/{id}`."""
 
     submitter: str
@@ -50,7 +51,7 @@ class Header:
     """Spreads samples over several ranges of the indexes that are ordered by time. A result has the same shard."""
     time_zone: str | None
     """The zone for a time stamp without a UTC offset. Stored, so that API and function compute the same instant."""
-    raw: bytes | None = field(repr=False)
+    raw: bytes | None
     """None if the raw document is stored in chunks, or if the field was not read."""
     chunks: int = 0
     upload_id: str | None = None
@@ -58,7 +59,7 @@ class Header:
     submitted_at: datetime | None = None
     """The time of the write. None until Firestore has confirmed the write."""
     recompute_requested_at: datetime | None = None
-    labels: Labels = field(default_factory=dict)
+    labels: Labels = {}
     superseded_by: str | None = None
     """The id of the sample that corrects this sample, since `superseded_at`."""
     superseded_at: datetime | None = None

@@ -10,6 +10,8 @@ from enum import Enum
 from types import NoneType
 from typing import Annotated, Any, get_args, get_type_hints
 
+import msgspec
+
 STATISTICS_VERSION = 4
 """Each result stores this number. If it is lower than the current one, the result is outdated: `recompute` selects it.
 
@@ -64,8 +66,7 @@ class Statistic:
 _TYPE_7 = "interpolated linearly between the two nearest values (Hyndman & Fan 1996, type 7)."
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(msgspec.Struct, frozen=True):
     """The statistics of one sample.
 
     The order of the fields is the order of the columns in exports. Add a new statistic at the end.

@@ -3,7 +3,6 @@
 import json
 import tracemalloc
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 import zstandard
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from storage.documents import Header, InvalidSample
 from storage.documents.validation import payload

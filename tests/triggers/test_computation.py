@@ -2,11 +2,11 @@
 
 import json
 import sys
-from dataclasses import asdict
 from math import inf, isfinite, nan
 from pathlib import Path
 from random import Random
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -35,7 +35,7 @@ def test_statistics_do_not_depend_on_the_order_of_the_values(values: npt.NDArray
 @given(arrays(np.float64, st.integers(1, 50), elements=finite | st.sampled_from([-MAX, -MAX / 2, MAX / 2, MAX])))
 def test_no_statistic_is_infinite(values: npt.NDArray[np.float64]) -> None:
     """A statistic that exceeds the largest double is None, not infinite."""
-    numbers = [value for value in asdict(summarize(values)).values() if isinstance(value, float)]
+    numbers = [value for value in msgspec.structs.astuple(summarize(values)) if isinstance(value, float)]
 
     assert all(map(isfinite, numbers))
 
@@ -47,7 +47,7 @@ def test_the_fixture_has_the_published_statistics() -> None:
 
     statistics = summarize(array(*values))
 
-    published = json.loads(json.dumps(asdict(statistics)))  # tuples become lists
+    published = json.loads(msgspec.json.encode(statistics))
     missing = {name: value for name, value in published.items() if name not in expected}
     assert not missing, f"add to fixture/result.json: {json.dumps(missing)}"
     assert published == {name: expected[name] for name in published}
@@ -66,15 +66,6 @@ def test_quantiles_are_in_ascending_order(values: npt.NDArray[np.float64]) -> No
     assert statistics.minimum <= statistics.mean <= statistics.maximum
     assert statistics.histogram is not None
     assert sum(statistics.histogram.counts) == statistics.count == values.size
-
-
-def test_the_input_is_not_changed() -> None:
-    """The values are sorted in a copy."""
-    values = array(3.0, 1.0, 2.0)
-
-    summarize(values)
-
-    assert values.tolist() == [3.0, 1.0, 2.0]
 
 
 @pytest.mark.parametrize("values", [[], [1.0, nan], [inf, 1.0], [-inf, inf]])

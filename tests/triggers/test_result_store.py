@@ -3,7 +3,6 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -11,6 +10,7 @@ from typing import Any
 
 import grpc.aio
 import pytest
+from msgspec.structs import replace
 
 from storage.documents import RateLimited, Result, Statistics, Status, Unavailable, document_paths
 from storage.firestore.client import Firestore

@@ -12,7 +12,6 @@ The numbers of a large sample are therefore decoded in pieces.
 import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Literal
 
@@ -37,13 +36,12 @@ _MAX_FRAME_BYTES = 1024 * 1024  # of all members except `data`
 _ESCAPED_KEY_CHARACTER = re.compile(rb"\\u00(?:5[fF]|[367])")  # `_`, a to z or 0 to 9: keys and names of labels
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(msgspec.Struct, frozen=True):
     """The content of a valid sample: `timestamp` in UTC, and at least one finite double in `data`."""
 
     timestamp: datetime
     data: "array[float]"
-    labels: Labels = field(default_factory=dict)
+    labels: Labels = {}
     missing_count: int = 0
 
 

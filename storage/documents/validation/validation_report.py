@@ -1,9 +1,10 @@
 """The report of a reader: the members of a sample that Dropzone uses, and the problems of the sample."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice, starmap
+
+import msgspec
 
 from storage.documents.labels import Labels
 from storage.documents.problems import MAX_PROBLEMS, Problem, ProblemCode
@@ -12,8 +13,7 @@ Append = Callable[[list[float]], None]
 """Receives the numbers of `data` in pieces."""
 
 
-@dataclass(frozen=True, slots=True)
-class ValidationReport:
+class ValidationReport(msgspec.Struct, frozen=True):
     """The members of a sample and its problems.
 
     `time_stamp` is the text as submitted, or None if it cannot be stored. `timestamp` is the same instant in UTC, or
@@ -26,7 +26,7 @@ class ValidationReport:
     count: int
     idempotency_key: str | None = None
     problems: tuple[Problem, ...] = ()
-    labels: Labels = field(default_factory=dict)
+    labels: Labels = {}
     missing_count: int = 0
 
 

@@ -4,11 +4,11 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import numpy as np
+from msgspec.structs import replace
 
 from storage.documents import Header, Result, Status, document_paths, labels
 from storage.documents.stored_fields import SERVER_TIME

@@ -3,13 +3,13 @@
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
 
 import grpc.aio
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.results.filters import Bound, Selection

@@ -6,10 +6,10 @@ submission is part of the header here: at server time, all samples would be subm
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+from msgspec.structs import replace
 
 from storage.documents import Header, Problem, ProblemCode, Result, Status, document_paths, labels
 from storage.firestore import encoding
