@@ -7,16 +7,18 @@ pieces, and each piece takes milliseconds. The budget is processor time of the t
 not use it up.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import partial
 from math import isfinite
+from typing import Any
 
 import numpy as np
 
 from storage.documents import Header, InvalidSample, NotJson, Problem, ProblemCode, Result, Statistics, Status
 from storage.documents.validation import payload
+from storage.documents.validation.payload import Payload
 from triggers import chunked_sample, rounded_moments
 from triggers.distribution import SortedValues, histogram, quantile, sketch
 from triggers.moments import Moments, Vector
@@ -27,6 +29,8 @@ MAX_PROCESSOR_SECONDS = 20.0
 
 MAX_SMALL_SAMPLE = 200
 """Up to this number of values, Python's lists and integers are faster than NumPy."""
+
+_AnyMoments = Moments | RoundedMoments
 
 
 class OverBudget(Exception):
@@ -40,44 +44,54 @@ def compute(
 
     `chunks` are all compressed chunks of the sample in order. Raises `MemoryError` if the process lacks memory.
     """
-    result = partial(
-        Result,
-        header.submitter,
-        header.id,
-        update_time,
-        header.shard,
-        submitted_at=header.submitted_at,
-        labels=header.labels,
-        superseded_by=header.superseded_by,
-        expire_at=header.result_expire_at,
-        archiving=header.archiving,
-    )
-    # The system call for the processor time takes up to 12 µs, and a small sample is never checked.
-    is_small = not header.chunks and header.count <= MAX_SMALL_SAMPLE
-    check = _no_budget if is_small else _budget(max_seconds)
+    check = _budget(max_seconds)
     try:
-        if header.chunks:
-            sample = chunked_sample.read(header, chunks, check)
-        else:
-            zone, skips_missing = header.default_time_zone(), header.missing_count > 0
-            sample = payload.read(header.assemble(()), zone, skips_missing=skips_missing)
-        values = _sort(np.frombuffer(sample.data))
-        statistics = _summarize(values, check)
-    except InvalidSample as error:
-        return result(Status.FAILED, problem=error.problems[0])
-    except NotJson as error:
-        return result(Status.FAILED, problem=Problem("$", f"the stored sample is {error}", ProblemCode.INCOMPLETE))
-    except OverBudget:
-        message = f"the computation needs more than {max_seconds:g} s of processor time; split the sample"
-        return result(Status.FAILED, problem=Problem("$", message, ProblemCode.OVER_BUDGET))
-    return result(
-        Status.COMPUTED if header.superseded_by is None else Status.SUPERSEDED,
-        timestamp=sample.timestamp,
-        statistics=statistics,
-        labels=header.labels or sample.labels,
-        missing_count=sample.missing_count,
-        sketch=sketch(values),
-    )
+        sample, values = _read(header, chunks, check)
+        return _computed(header, update_time, sample, values, _moments(values, check))
+    except (InvalidSample, NotJson, OverBudget) as error:
+        return _failed(header, update_time, error)
+
+
+class SmallSamples:
+    """Computes small samples in steps, without a budget. Belongs to one event loop.
+
+    Each step runs for all samples of an iteration of the event loop, so its code stays in the caches of the processor.
+    An event of 100 values then takes a quarter less processor time. One step computes the moments of all samples
+    together (see `rounded_moments`).
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[list[float], asyncio.Future[_AnyMoments]]] = []
+
+    async def compute(self, header: Header, update_time: datetime) -> Result:
+        """Return the result of a sample without chunks, as the function `compute` does."""
+        await asyncio.sleep(0)  # receive other events
+        try:
+            sample, values = _read(header)
+        except (InvalidSample, NotJson) as error:
+            return _failed(header, update_time, error)
+        moments = Moments.of(values) if isinstance(values, np.ndarray) else await self._moments(values)
+        result = _computed(header, update_time, sample, values, moments)
+        await asyncio.sleep(0)  # compute other results, before the caller stores this one
+        return result
+
+    def _moments(self, values: list[float]) -> "asyncio.Future[_AnyMoments]":
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._compute_waiting)
+        self._waiting.append((values, loop.create_future()))
+        return self._waiting[-1][1]
+
+    def _compute_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        outcomes = _outcomes([values for values, _ in waiting])
+        for (_, future), outcome in zip(waiting, outcomes, strict=True):
+            if future.cancelled():
+                continue
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
 
 
 def summarize(values: Vector, check: Callable[[], None] = lambda: None) -> Statistics:
@@ -92,7 +106,8 @@ def summarize(values: Vector, check: Callable[[], None] = lambda: None) -> Stati
         raise ValueError("expected at least one value, got none")
     if not (isfinite(values.min()) and isfinite(values.max())):  # if the values contain NaN, their minimum is NaN
         raise ValueError("expected finite values, got an infinite value or NaN")
-    return _summarize(_sort(values), check)
+    sorted_values = _sort(values)
+    return _statistics(sorted_values, _moments(sorted_values, check))
 
 
 def _sort(values: Vector) -> SortedValues:
@@ -101,12 +116,82 @@ def _sort(values: Vector) -> SortedValues:
     return values.tolist() if values.size <= MAX_SMALL_SAMPLE else values
 
 
-def _summarize(values: SortedValues, check: Callable[[], None]) -> Statistics:
-    if isinstance(values, np.ndarray):
-        moments: Moments | RoundedMoments = Moments.of(values, check)
+def _read(
+    header: Header, chunks: Sequence[bytes] = (), check: Callable[[], None] = lambda: None
+) -> tuple[Payload, SortedValues]:
+    """Return the content and the sorted values of a sample.
+
+    Raises `InvalidSample`, `NotJson`, or an error of `check`.
+    """
+    if header.chunks:
+        sample = chunked_sample.read(header, chunks, check)
     else:
-        rounded = rounded_moments.of_small_sample(values)
-        moments = Moments.of_small_sample(values) if rounded is None else rounded
+        zone, skips_missing = header.default_time_zone(), header.missing_count > 0
+        sample = payload.read(header.assemble(()), zone, skips_missing=skips_missing)
+    return sample, _sort(np.frombuffer(sample.data))
+
+
+def _moments(values: SortedValues, check: Callable[[], None]) -> _AnyMoments:
+    return Moments.of(values, check) if isinstance(values, np.ndarray) else _moments_of_small([values])[0]
+
+
+def _moments_of_small(samples: Sequence[list[float]]) -> list[_AnyMoments]:
+    rounded = rounded_moments.of_small_samples(samples)
+    return [
+        Moments.of_small_sample(values) if moments is None else moments
+        for values, moments in zip(samples, rounded, strict=True)
+    ]
+
+
+def _outcomes(samples: Sequence[list[float]]) -> Sequence[_AnyMoments | Exception]:
+    """Return the moments of each small sample, or the error that a sample causes. It does not affect other samples."""
+    try:
+        return _moments_of_small(samples)
+    except Exception as error:  # noqa: BLE001 - the caller raises it
+        return [error] if len(samples) == 1 else [_outcomes([values])[0] for values in samples]
+
+
+def _computed(
+    header: Header, update_time: datetime, sample: Payload, values: SortedValues, moments: _AnyMoments
+) -> Result:
+    return _result(
+        header,
+        update_time,
+        Status.COMPUTED if header.superseded_by is None else Status.SUPERSEDED,
+        timestamp=sample.timestamp,
+        statistics=_statistics(values, moments),
+        labels=header.labels or sample.labels,
+        missing_count=sample.missing_count,
+        sketch=sketch(values),
+    )
+
+
+def _failed(header: Header, update_time: datetime, error: InvalidSample | NotJson | OverBudget) -> Result:
+    if isinstance(error, InvalidSample):
+        problem = error.problems[0]
+    elif isinstance(error, NotJson):
+        problem = Problem("$", f"the stored sample is {error}", ProblemCode.INCOMPLETE)
+    else:
+        problem = Problem("$", str(error), ProblemCode.OVER_BUDGET)
+    return _result(header, update_time, Status.FAILED, labels=header.labels, problem=problem)
+
+
+def _result(header: Header, update_time: datetime, status: Status, **fields: Any) -> Result:
+    return Result(
+        header.submitter,
+        header.id,
+        update_time,
+        header.shard,
+        status,
+        submitted_at=header.submitted_at,
+        superseded_by=header.superseded_by,
+        expire_at=header.result_expire_at,
+        archiving=header.archiving,
+        **fields,
+    )
+
+
+def _statistics(values: SortedValues, moments: _AnyMoments) -> Statistics:
     lower_quartile, upper_quartile = quantile(values, 25), quantile(values, 75)
     return Statistics(
         count=moments.count,
@@ -129,16 +214,12 @@ def _summarize(values: SortedValues, check: Callable[[], None]) -> Statistics:
     )
 
 
-def _no_budget() -> None:
-    """Raise nothing."""
-
-
 def _budget(max_seconds: float) -> Callable[[], None]:
     """Return a function that raises `OverBudget` after `max_seconds` of processor time of this thread."""
     end = time.thread_time() + max_seconds
 
     def check() -> None:
         if time.thread_time() > end:
-            raise OverBudget
+            raise OverBudget(f"the computation needs more than {max_seconds:g} s of processor time; split the sample")
 
     return check

@@ -64,6 +64,7 @@ Measured with 10,000 values: a BatchWrite has 8 results instead of 2. This saves
 of the work in this process.
 """
 
+_small_samples = computation.SmallSamples()
 _large_turns = Turns()
 _medium_turns = Turns(max_running=1, max_waiting_per_submitter=1_000)
 _threads = ThreadPoolExecutor(MAX_RUNNING, "large-samples")
@@ -245,10 +246,7 @@ async def _compute(store: ResultStore, header: Header, update_time: datetime) ->
         return await _compute_large(store, header, update_time)
     if header.byte_count > MAX_SMALL_BYTES:
         return await _compute_medium(header, update_time)
-    await asyncio.sleep(0)  # the step before runs for all events that arrived together: docs/performance.md
-    result = computation.compute(header, update_time)
-    await asyncio.sleep(0)
-    return result
+    return await _small_samples.compute(header, update_time)
 
 
 async def _compute_medium(header: Header, update_time: datetime) -> Result:

@@ -4,6 +4,9 @@ A statistic is returned only if the whole interval around its computed value rou
 returns the same double. Otherwise this module returns None, and the caller needs the exact sums. Measured with 100
 values: 23 µs instead of 52. One of 20 random samples needs the exact sums.
 
+Samples with the same number of values are computed together, as rows of one array. The function then takes a fifth less
+processor time per event of 100 values, because NumPy takes almost as long for one row as for ten.
+
 Each value is split without an error: into an offset, an integer `d` of at most 25 bits in a unit that depends on the
 spread of the values, and a rest `r` between -1/2 and 1/2. The sums of the powers of `d` are exact, because all their
 terms are integers below 2**53. A sum with a factor `r` has a rounding error, but is small compared to the exact sums.
@@ -13,10 +16,12 @@ additions, the error of a sum of n products is below n * 2**-53 times the sum of
 of Cauchy and Schwarz bounds sums of absolute values.
 """
 
-from math import frexp, isqrt, ldexp, sqrt
+from collections.abc import Iterator, Sequence
+from math import isqrt, ldexp, sqrt
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 MIN_VALUES = 40
 MAX_VALUES = 200
@@ -49,45 +54,60 @@ class _Undecided(Exception):
     """The interval of possible values does not round to one double."""
 
 
-def of_small_sample(values: list[float]) -> RoundedMoments | None:
-    """Return the statistics of finite values in ascending order, or None if they need exact sums."""
-    count, minimum, maximum = len(values), values[0], values[-1]
-    spread = maximum - minimum
-    if not (MIN_VALUES <= count <= MAX_VALUES and MIN_SPREAD <= spread <= MAX_SPREAD):
-        return None
-    # The difference of two values is exact if none is more than twice another. Otherwise, all are below 2 * spread.
-    offset = minimum if maximum <= 2.0 * minimum or minimum >= 2.0 * maximum else 0.0
-    bits = (53 - count.bit_length()) // 2  # the sum of `count` products of two numbers of this length is exact
-    exponent = frexp(spread)[1] - bits  # of the unit
-    scale = ldexp(1.0, -exponent)
+def of_small_samples(samples: Sequence[list[float]]) -> list[RoundedMoments | None]:
+    """Return the statistics of each sample, or None if the sample needs exact sums.
 
-    rows = np.empty((7, count))
-    ones, d, high, low, r, r_squared, d_r = rows
+    Each sample has finite values in ascending order.
+    """
+    found: list[RoundedMoments | None] = [None] * len(samples)
+    positions: dict[int, list[int]] = {}  # by the number of values
+    for position, values in enumerate(samples):
+        if MIN_VALUES <= len(values) <= MAX_VALUES and MIN_SPREAD <= values[-1] - values[0] <= MAX_SPREAD:
+            positions.setdefault(len(values), []).append(position)
+    for selected in positions.values():
+        rounded = _of_equal_sizes(np.array([samples[position] for position in selected]))
+        for position, moments in zip(selected, rounded, strict=True):
+            found[position] = moments
+    return found
+
+
+def _of_equal_sizes(samples: npt.NDArray[np.float64]) -> Iterator[RoundedMoments | None]:
+    """Yield the statistics of each row of `samples`. The arrays contain one row or one number per sample."""
+    count = samples.shape[1]
+    minimum, maximum = samples[:, 0], samples[:, -1]
+    # The difference of two values is exact if none is more than twice another. Otherwise, all are below 2 * spread.
+    offset = np.where((0.5 * maximum <= minimum) | (0.5 * minimum >= maximum), minimum, 0.0)
+    bits = (53 - count.bit_length()) // 2  # the sum of `count` products of two numbers of this length is exact
+    exponent = np.frexp(maximum - minimum)[1] - bits  # of the unit
+    scale = np.ldexp(1.0, -exponent)
+
+    parts = np.empty((len(samples), 7, count))
+    ones, d, high, low, r, r_squared, d_r = parts.swapaxes(0, 1)
     ones.fill(1.0)
-    scaled = np.array(values)
-    scaled -= offset
-    scaled *= scale
+    scaled = (samples - offset[:, np.newaxis]) * scale[:, np.newaxis]
     np.add(scaled, _ROUNDING, out=d)
     d -= _ROUNDING
     np.subtract(scaled, d, out=r)
-    total = int(ones @ d)
-    center = (2 * total + count) // (2 * count)
-    d -= float(center)
+    totals = [int(total) for total in d.sum(axis=1)]
+    centers = [(2 * total + count) // (2 * count) for total in totals]
+    d -= np.array(centers, np.float64)[:, np.newaxis]
     np.multiply(d, d, out=low)
     np.add(low, _ROUNDING * 2.0**bits, out=high)
     high -= _ROUNDING * 2.0**bits
     low -= high  # high + low is the square of `d`, and both have at most `bits` bits
     np.multiply(r, r, out=r_squared)
     np.multiply(d, r, out=d_r)
-    sums = (rows @ rows.T).tolist()
-    try:
-        return _rounded(sums, count, bits, exponent, total, center, int(offset * scale * 2.0**_SUM_BITS))
-    except _Undecided:
-        return None
+    sums = (parts @ parts.swapaxes(1, 2)).tolist()
+    offsets = map(int, offset * scale * 2.0**_SUM_BITS)
+    for of_sample in zip(sums, exponent.tolist(), totals, centers, offsets, strict=True):
+        try:
+            yield _rounded(count, bits, *of_sample)
+        except _Undecided:
+            yield None
 
 
 def _rounded(
-    sums: list[list[float]], count: int, bits: int, exponent: int, total: int, center: int, offset: int
+    count: int, bits: int, sums: list[list[float]], exponent: int, total: int, center: int, offset: int
 ) -> RoundedMoments:
     """Return the statistics from the sums of the products of two rows. Raises `_Undecided`.
 

@@ -40,7 +40,7 @@ few = st.lists(finite, min_size=1, max_size=20)
 
 def _check(values: list[float]) -> bool:
     """Compare all bits with the exact sums. Return whether the bounds decided."""
-    rounded = rounded_moments.of_small_sample(sorted(values))
+    rounded = rounded_moments.of_small_samples([sorted(values)])[0]
     if rounded is None:
         return False
     exact = Moments.of_small_sample(values)
@@ -65,10 +65,19 @@ def test_the_bounds_decide_only_for_the_exact_double(values: list[float]) -> Non
     _check(values)
 
 
+@given(st.lists((shaped | few).map(sorted), min_size=2, max_size=4), st.integers(1, 3))
+def test_samples_have_the_same_statistics_together_and_alone(samples: list[list[float]], repeated: int) -> None:
+    """All bits are equal. Samples with the same number of values are rows of one array."""
+    together = rounded_moments.of_small_samples(samples * repeated)
+
+    alone = [rounded_moments.of_small_samples([values])[0] for values in samples]
+    assert repr(together) == repr(alone * repeated)
+
+
 @given(st.lists(st.floats(-1e9, 1e9), min_size=MIN_VALUES, max_size=60))
 def test_decided_statistics_agree_with_rational_arithmetic(values: list[float]) -> None:
     """The reference has other formulas than both implementations."""
-    rounded = rounded_moments.of_small_sample(sorted(values))
+    rounded = rounded_moments.of_small_samples([sorted(values)])[0]
     if rounded is not None:
         variance = central(array(*values), 2)
         assert rounded.sum == fsum(values)
@@ -101,5 +110,5 @@ def test_most_samples_need_no_exact_sums(size: int, offset: float, digits: int) 
 @pytest.mark.parametrize("size", [MIN_VALUES - 1, MAX_VALUES + 1])
 def test_other_numbers_of_values_are_left_to_the_exact_sums(size: int) -> None:
     """The bounds hold for few values only. All small samples are few values."""
-    assert rounded_moments.of_small_sample([float(number) for number in range(size)]) is None
+    assert rounded_moments.of_small_samples([[float(number) for number in range(size)]]) == [None]
     assert MAX_VALUES == MAX_SMALL_SAMPLE
