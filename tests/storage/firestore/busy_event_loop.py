@@ -13,7 +13,7 @@ import uvloop
 from storage.firestore.client import Firestore
 
 READS = 64
-WRITES = 11
+WRITES = 5
 _BUSY_SECONDS = 0.002
 
 
