@@ -63,10 +63,14 @@ def install_new(complete: Path, path: Path, marker: DataMarker) -> None:
 
 
 def accept_loss(path: Path) -> str:
-    """Let the server start with the present content of a file. Return a description of it. Raise `UnusableFile`."""
+    """Let the server start with the present content of a file. Return a description of it. Raise `UnusableFile`.
+
+    If a restore was interrupted before it has installed the backup, this is the content before the restore.
+    """
     marker, path = DataMarker.of(path), path.resolve()
     lock = LockFile(path)
     try:
+        _undo_restore(path, marker)
         try:
             if file_check.size_of(path):
                 file_check.check(path, None)
@@ -127,6 +131,20 @@ def _move_aside(path: Path, former: Path) -> None:
             file.replace(target)
     for remaining in (log, path.with_name(path.name + "-shm")):
         remaining.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def _undo_restore(path: Path, marker: DataMarker) -> None:
+    """If a restore was interrupted before it has installed the backup, give the former files their names again."""
+    mark = marker.read()
+    if mark is None or mark.database_id != _RESTORING:
+        return
+    former = _former(path, mark.sequence)
+    if path.exists() and former.exists():
+        return  # the present file is the backup
+    for source, target in ((file_check.log_of(former), file_check.log_of(path)), (former, path)):
+        if source.exists():
+            source.replace(target)
     sync_folder(path.parent)
 
 

@@ -99,18 +99,8 @@ class Killed(BaseException):
     """Ends a restore between two steps."""
 
 
-@pytest.mark.parametrize("renamed", [1, 2, 3, 4])
-def test_a_restore_that_ended_after_any_step_is_refused_until_it_is_repeated(
-    own: FirestoreProcess, killed: Path, monkeypatch: pytest.MonkeyPatch, renamed: int
-) -> None:
-    """Also if the marker is damaged: the file without its log would otherwise start, and lack acknowledged writes.
-
-    The former file keeps its log, also if the restore ended between the renames of both.
-    """
-    use(own, killed)
-    log = log_of(own.data).read_bytes()
-    backup = own.data.with_name("backup.sqlite")
-    own.data.with_name("firestore.sqlite.marker").write_text("damaged")
+def end_restore(backup: Path, data: Path, renamed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a restore that ends after a number of renames, as if it was killed."""
     done: list[Path] = []
     replace = Path.replace
 
@@ -123,7 +113,22 @@ def test_a_restore_that_ended_after_any_step_is_refused_until_it_is_repeated(
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", replace_or_end)
         with pytest.raises(Killed):
-            restore.restore(backup, own.data)
+            restore.restore(backup, data)
+
+
+@pytest.mark.parametrize("renamed", [1, 2, 3, 4])
+def test_a_restore_that_ended_after_any_step_is_refused_until_it_is_repeated(
+    own: FirestoreProcess, killed: Path, monkeypatch: pytest.MonkeyPatch, renamed: int
+) -> None:
+    """Also if the marker is damaged: the file without its log would otherwise start, and lack acknowledged writes.
+
+    The former file keeps its log, also if the restore ended between the renames of both.
+    """
+    use(own, killed)
+    log = log_of(own.data).read_bytes()
+    backup = own.data.with_name("backup.sqlite")
+    own.data.with_name("firestore.sqlite.marker").write_text("damaged")
+    end_restore(backup, own.data, renamed, monkeypatch)
 
     refusal(own)
     message = archive("restore", backup, "--data", own.data)
@@ -131,6 +136,21 @@ def test_a_restore_that_ended_after_any_step_is_refused_until_it_is_repeated(
     assert log_of(former).read_bytes() == log
     own.start()
     assert len(list(own.client().collection("t").stream())) == 120
+
+
+@pytest.mark.parametrize(("renamed", "documents"), [(2, 120), (3, 120), (4, 60)])
+def test_after_a_restore_that_was_interrupted_the_present_content_can_be_accepted(
+    own: FirestoreProcess, killed: Path, ended: Path, monkeypatch: pytest.MonkeyPatch, renamed: int, documents: int
+) -> None:
+    """It is the former file with its log, until the backup is installed. The log was left out, and its writes lost."""
+    use(own, killed)
+    end_restore(ended / own.data.name, own.data, renamed, monkeypatch)
+    refusal(own)
+
+    archive("accept-loss", "--data", own.data)
+
+    own.start()
+    assert len(list(own.client().collection("t").stream())) == documents
 
 
 def test_two_restores_within_a_second_keep_both_former_files(own: FirestoreProcess, ended: Path) -> None:
