@@ -73,7 +73,9 @@ def read(tables: Iterable[Mapping[str, Any]]) -> list[Schedule]:
         except msgspec.ValidationError as error:
             raise InvalidSchedule(f"schedule {table.get('name', '')!r}: {error}") from error
         url = urlsplit(schedule.url)
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise InvalidSchedule(f"schedule {schedule.name!r}: expected url to be an HTTP URL, got {schedule.url!r}")
+        if url.scheme not in ("http", "https") or not url.hostname or not schedule.url.isascii():
+            raise InvalidSchedule(
+                f"schedule {schedule.name!r}: expected url to be an ASCII HTTP URL, got {schedule.url!r}"
+            )
         schedules.append(schedule)
     return schedules

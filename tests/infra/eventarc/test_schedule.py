@@ -69,7 +69,8 @@ async def test_a_call_without_a_response_does_not_end_the_schedule(
     ("changes", "message"),
     [
         ({"interval_seconds": 0}, "schedule 'clean-up': Expected `float` > 0"),
-        ({"url": "/path"}, "schedule 'clean-up': expected url to be an HTTP URL, got '/path'"),
+        ({"url": "/path"}, "schedule 'clean-up': expected url to be an ASCII HTTP URL, got '/path'"),
+        ({"url": "http://a/ä"}, "schedule 'clean-up': expected url to be an ASCII HTTP URL, got 'http://a/ä'"),
         ({"every": 5}, "schedule 'clean-up': Object contains unknown field `every`"),
     ],
 )
