@@ -150,8 +150,12 @@ class HttpClient:
         """
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         request = f"{self._head}{lines}content-length: {len(body)}\r\n\r\n".encode("ascii") + body
-        connection = self._take_idle() if reuse else None
-        return await self._send(connection or await self._connect(), request, timeout_seconds)
+        connection = (self._take_idle() if reuse else None) or await self._connect()
+        response = await connection.send(request, timeout_seconds)
+        if connection.is_reusable:
+            connection.last_used = time.monotonic()
+            self._idle.append(connection)
+        return response
 
     async def probe(self) -> None:
         """Open a connection and close it. Raises `Unreachable`."""
@@ -161,13 +165,6 @@ class HttpClient:
         """Close the idle connections."""
         for connection in self._idle:
             connection.transport.close()
-
-    async def _send(self, connection: _Connection, request: bytes, timeout_seconds: float) -> Response:
-        response = await connection.send(request, timeout_seconds)
-        if connection.is_reusable:
-            connection.last_used = time.monotonic()
-            self._idle.append(connection)
-        return response
 
     def _take_idle(self) -> _Connection | None:
         """Return the most recently used connection, or None. Close connections that were idle for too long."""
