@@ -4,7 +4,9 @@ The authenticator caches callers for a few seconds, so most requests read nothin
 stops working when its cache entry expires. Concurrent requests with the same uncached key share one read.
 
 Each address may look up only a few unknown keys per second. A key that was valid at its last read is not subject to
-this limit. A flood of unknown keys therefore does not affect clients with valid keys at the same address.
+this limit. If an address has reached the limit, a list of all keys shows which of its other keys exist. A flood of
+unknown keys therefore does not affect clients with valid keys at the same address, even if their keys are new to this
+process.
 
 A request can name another submitter to read the samples and results of that submitter. The caller needs the scope
 `read-all`, and the request then has only the scope `read`. Only this module reads the name in the request.
@@ -196,7 +198,8 @@ class Authenticator:
     async def _read_unknown(self, source: CredentialSource, key: str, address: str) -> Caller | None:
         budget = self._budgets.addresses.of(address)
         async with (budget.key_reads if source.is_revocable else budget.token_checks).hold(1):
-            budget.failed_authentications.check()
+            if budget.failed_authentications.delay_seconds and not await source.was_stored(key):
+                budget.failed_authentications.check()
             caller = await self._read(source, key)
             if caller is None:
                 budget.failed_authentications.take(1)

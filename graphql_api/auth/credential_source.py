@@ -22,6 +22,12 @@ class CredentialSource(Protocol):
     def recognizes(self, text: str) -> bool:
         """Return whether `text` has the form of such a credential."""
 
+    async def was_stored(self, text: str) -> bool:
+        """Return whether a credential was stored some seconds ago. Further calls cost no read from Firestore.
+
+        False if this is not known. Raises `Unavailable`.
+        """
+
     async def find(self, text: str) -> FoundCaller | None:
         """Return the caller, or None if the credential is not valid now.
 

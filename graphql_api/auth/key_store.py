@@ -16,6 +16,7 @@ from graphql_api.auth.scopes import MAX_LABEL_BYTES, Caller
 from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.client_text import shorten
+from runtime.shared_tasks import SharedTasks
 from storage.documents import DropzoneError, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
@@ -25,6 +26,8 @@ from storage.firestore.reads.query_conditions import add_condition, add_name_con
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 _MAX_NOTED = 10_000
+_MAX_LISTED_KEYS = 10_000
+_LIST_SECONDS = 10.0
 _AFTER_DIGITS = "g"
 """Sorts after all hexadecimal digits."""
 _Operator = StructuredQuery.FieldFilter
@@ -45,10 +48,15 @@ class KeyStore:
         self._noted_uses: LRUCache[str, datetime] = LRUCache(_MAX_NOTED)
         """The last day for which this process has stored the use of a key, by digest."""
         self._writes: set[asyncio.Task[None]] = set()
+        self._lists = SharedTasks[None, frozenset[str]](shared_seconds=_LIST_SECONDS)
 
     def recognizes(self, text: str) -> bool:
         """Return whether `text` has the form of a key."""
         return is_key(text)
+
+    async def was_stored(self, text: str) -> bool:
+        """Return whether a key was stored some seconds ago. False if there are too many keys to list them."""
+        return digest(text) in await self._lists.run(None, self._digests)
 
     async def find(self, text: str) -> FoundCaller | None:
         """Return the caller to whom a key belongs, or None if the key is not valid now."""
@@ -108,6 +116,16 @@ class KeyStore:
         keys = await self._turns.of(submitter or "").map(_key_or_none, documents)
         digests = (document_paths.id_of(document.name) for document in documents)
         return {found: key for found, key in zip(digests, keys, strict=True) if key is not None}
+
+    async def _digests(self) -> frozenset[str]:
+        """Return the digests of all API keys, or none if there are more than `_MAX_LISTED_KEYS`."""
+        query = _query(None)
+        query.select.fields.add(field_path="__name__")
+        query.limit.value = _MAX_LISTED_KEYS + 1
+        documents = await self._firestore.page("", query)
+        if len(documents) > _MAX_LISTED_KEYS:
+            return frozenset()
+        return frozenset(document_paths.id_of(document.name) for document in documents)
 
     async def count(self, submitter: str) -> int:
         """Return the number of API keys of a submitter, including revoked and expired keys."""

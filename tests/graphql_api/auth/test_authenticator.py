@@ -47,6 +47,10 @@ class MemoryKeyStore(KeyStore):
     def note_refusal(self, key_digest: str, api_key: ApiKey) -> None:
         """Store nothing."""
 
+    async def was_stored(self, text: str) -> bool:
+        """Return whether a key exists, without a read."""
+        return digest(text) in self._api_keys
+
     async def read(self, key_digest: str) -> ApiKey | None:
         """Return an API key, or raise `error` if it is set."""
         self.reads += 1
@@ -261,6 +265,10 @@ class HangingProvider:
 
     def __init__(self) -> None:
         self.release = asyncio.Event()
+
+    async def was_stored(self, text: str) -> bool:
+        """Return False: tokens are not stored."""
+        return False
 
     def recognizes(self, text: str) -> bool:
         """Return whether a text is a token."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from graphql_api.auth import key_manager
+from graphql_api.auth import key_manager, key_store
 from graphql_api.auth.api_keys import new_key
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.key_manager import KeyManager
@@ -41,6 +41,22 @@ async def keys(own_firestore: Firestore) -> AsyncIterator[Keys]:
     store = KeyStore(own_firestore, writer, audit_log, LoopTurns())
     yield Keys(store, KeyManager(store, audit_log), audit_log)
     await writer.close()
+
+
+async def test_a_list_of_all_keys_says_which_keys_exist(keys: Keys) -> None:
+    """An address with too many unknown keys may still read these keys."""
+    secret, _ = await keys.manager.create("is-listed", SCOPES)
+
+    assert await keys.store.was_stored(secret)
+    assert not await keys.store.was_stored(new_key())
+
+
+async def test_too_many_keys_are_not_listed(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list would take too long."""
+    monkeypatch.setattr(key_store, "_MAX_LISTED_KEYS", 1)
+    secrets = [(await keys.manager.create("has-two", SCOPES))[0] for _ in range(2)]
+
+    assert not any([await keys.store.was_stored(secret) for secret in secrets])
 
 
 @pytest.mark.parametrize("lifetime", [None, timedelta(days=30)])
