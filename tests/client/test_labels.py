@@ -114,3 +114,18 @@ def test_a_mistyped_label_is_noted(stack: Stack) -> None:
         ran = run(stack, key, command, "--by", "serial_nmber")
         assert ran.stderr == "note: no selected result has the label serial_nmber\n"
         assert ran.exit_code == 0
+
+
+def test_a_mistyped_label_without_results_is_noted(stack: Stack) -> None:
+    """An empty list looks the same as one of a sensor that has sent nothing in this range."""
+    key = stack.new_key("mistyped-label-of-results")
+    stack.wait_for(stack.submit(SAMPLE | {"labels": {"site": "bern"}}, key=key)["id"], key=key)
+
+    for labels, note in (
+        (("site=brn",), "note: no result has the label site=brn\n"),
+        (("sit=bern", "site=bern"), "note: no result has the label sit=bern\n"),
+        (("site=bern",), ""),
+    ):
+        options = [part for label in labels for part in ("--label", label)]
+        ran = run(stack, key, "results", "--where", "mean.lt=-1e9", *options)
+        assert (ran.stdout, ran.stderr, ran.exit_code) == ("", note, 0)

@@ -119,6 +119,11 @@ class ResultPrinter:
         self._csv = csv.writer(sys.stdout, lineterminator="\n")
         self._table = Table(box=None, header_style="bold", pad_edge=False)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no result was printed."""
+        return self._count == 0
+
     def add(self, result: Result) -> None:
         """Print one result."""
         match self._format:

@@ -11,7 +11,16 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from dropzone import DEFAULT_URL, AsyncClient, OrderField, Range, ResultFilter, ResultOrder, TimeBucket
+from dropzone import (
+    DEFAULT_URL,
+    AsyncClient,
+    DropzoneError,
+    OrderField,
+    Range,
+    ResultFilter,
+    ResultOrder,
+    TimeBucket,
+)
 from dropzone.command import output
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
 from dropzone.command.options import Key, Labels, Submitter, Url, connect, opened, parse_labels
@@ -169,11 +178,24 @@ async def _results(
     client: AsyncClient, where: ResultFilter, order: ResultOrder | None, limit: int | None, output_format: Format
 ) -> ExitCode:
     printer = ResultPrinter(output_format)
-    async with opened(client), aclosing(client.results(where, order, limit)) as results:
-        async for result in results:
-            printer.add(result)
-    printer.end()
+    async with opened(client):
+        async with aclosing(client.results(where, order, limit)) as results:
+            async for result in results:
+                printer.add(result)
+        printer.end()
+        if printer.is_empty and limit != 0:
+            await _note_unknown_labels(client, where.labels)
     return ExitCode.DONE
+
+
+async def _note_unknown_labels(client: AsyncClient, labels: Mapping[str, str]) -> None:
+    """Say on standard error which labels no result has, because a label can be mistyped."""
+    try:
+        unknown = [(name, value) for name, value in labels.items() if value not in await client.label_values(name)]
+    except DropzoneError:  # for example, the server does not list the labels of too many series
+        return
+    for name, value in unknown:
+        typer.echo(f"note: no result has the label {name}={value}", err=True)
 
 
 def parse_filter(conditions: Iterable[str], labels: Iterable[str] | None) -> ResultFilter:
