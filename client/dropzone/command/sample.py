@@ -1,6 +1,8 @@
-"""`dropzone show` prints one sample with its problems, statistics and histogram. `dropzone delete` deletes samples."""
+"""`dropzone samples` lists samples, `dropzone show` prints one of them, and `dropzone delete` deletes samples."""
 
+import sys
 from collections.abc import Iterator
+from contextlib import aclosing
 from dataclasses import fields
 from typing import Annotated
 
@@ -18,6 +20,24 @@ from dropzone.statistics import Statistics
 _MAX_ROWS = 24
 _BAR_WIDTH = 40
 _NOT_LISTED = {"count", "histogram"}  # these two are printed elsewhere
+_DEFAULT_LIMIT = 50
+
+State = Annotated[
+    SampleState | None, typer.Option(case_sensitive=False, help="State of the samples.", show_default=False)
+]
+
+
+def samples(
+    *,
+    state: State = None,
+    label: Labels = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Maximum number of samples.")] = _DEFAULT_LIMIT,
+    submitter: Submitter = "",
+    url: Url = DEFAULT_URL,
+    key: Key = "",
+) -> None:
+    """Print samples with their states and problems, the latest submission first."""
+    run(_samples(connect(url, key, submitter), SampleFilter(state=state, labels=parse_labels(label)), limit))
 
 
 def show(
@@ -44,9 +64,7 @@ def delete(
     ] = None,
     *,
     label: Labels = None,
-    state: Annotated[
-        SampleState | None, typer.Option(case_sensitive=False, help="State of the samples.", show_default=False)
-    ] = None,
+    state: State = None,
     reason: Annotated[
         str, typer.Option(help="Reason for the deletion. The records of the deleted samples keep it.")
     ] = "",
@@ -62,6 +80,24 @@ def delete(
     run(_delete(connect(url, key), sample_ids, where if is_filtered else None, reason, is_confirmed=is_confirmed))
 
 
+async def _samples(client: AsyncClient, where: SampleFilter, limit: int) -> ExitCode:
+    headings = ("submitted (UTC)", "state", "labels", "values", "problem", "id")
+    table = Table(*headings, box=None, header_style="bold", pad_edge=False)
+    async with opened(client), aclosing(client.samples(where, limit)) as found:
+        async for sample in found:
+            if not sys.stdout.isatty():
+                output.print_line(output.to_json(sample))
+                continue
+            labels = " ".join(f"{name}={value}" for name, value in sample.labels.items())
+            texts = (format_time(sample.submitted_at), sample.state.value, output.printable(labels))
+            table.add_row(*texts, f"{sample.count:,}", output.printable(_first_problem(sample)), sample.id)
+    if table.row_count:
+        output.console().print(table)
+    elif sys.stdout.isatty():
+        typer.echo("no samples", err=True)
+    return ExitCode.DONE
+
+
 async def _delete(
     client: AsyncClient, sample_ids: list[str] | None, where: SampleFilter | None, reason: str, *, is_confirmed: bool
 ) -> ExitCode:
@@ -72,6 +108,13 @@ async def _delete(
         deleted = await client.delete(sample_ids or None, where, reason=reason)
     output.print_line({"deleted": deleted})
     return ExitCode.INCOMPLETE if sample_ids and deleted < len(set(sample_ids)) else ExitCode.DONE
+
+
+def _first_problem(sample: Sample) -> str:
+    if not sample.problems:
+        return ""
+    others = len(sample.problems) - 1
+    return f"{sample.problems[0]} (and {others} more)" if others else str(sample.problems[0])
 
 
 def _described(sample_ids: list[str] | None) -> str:
