@@ -36,6 +36,42 @@ def test_the_dashboard_signs_in_with_the_provider(oidc_stack: Oidc, dashboard: D
     dashboard.wait_for(lambda: dashboard.text("h1") == "Enter an API key")
 
 
+def test_a_link_to_a_view_displays_it_after_the_sign_in(oidc_stack: Oidc, dashboard: Dashboard) -> None:
+    """The address contains the view, in any language."""
+    stack, provider = oidc_stack
+    dashboard.go_to(f"{stack.url}/?last=week&label.site=z%C3%BCrich+s%C3%BCd&mean.gte=1")
+
+    sign_in(dashboard, provider, "user-10")
+
+    dashboard.wait_until_live()
+    assert dashboard.address == f"{stack.url}/?last=week&label.site=z%C3%BCrich+s%C3%BCd&mean.gte=1"
+    assert dashboard.run("return document.querySelector(arguments[0]).value", "[name='mean.gte']") == "1"
+
+
+@pytest.mark.parametrize(
+    ("page", "returned"),
+    [
+        ("/?a=%20", "/?a=%20"),
+        ("/graphql?a=1", "/graphql?a=1"),
+        (f"/?{'a' * 2001}", "/"),
+        ("/?\r\nset-cookie: a=b", "/"),
+        ("/?\N{LATIN SMALL LETTER E WITH ACUTE}", "/"),
+        ("//evil.example?a=1", "/"),
+        ("https://evil.example/?a=1", "/"),
+        ("/results?format=csv", "/"),
+    ],
+)
+def test_a_sign_in_returns_to_a_page_of_this_server(oidc_stack: Oidc, page: str, returned: str) -> None:
+    """The cookie contains the page with its query, if it fits into a cookie and into a header."""
+    stack, _ = oidc_stack
+
+    response = httpx.get(f"{stack.url}/session/sign-in", params={"page": page})
+
+    cookie = response.headers["set-cookie"].partition(";")[0].partition("=")[2]
+    assert json.loads(base64.urlsafe_b64decode(cookie + "=="))[2] == returned
+    assert len(response.headers["set-cookie"]) < 4096
+
+
 def test_graphiql_signs_in_with_the_provider(oidc_stack: Oidc, graphiql: GraphiQL) -> None:
     """The browser returns to GraphiQL, which runs operations of the user. After signing out, it runs none."""
     stack, provider = oidc_stack

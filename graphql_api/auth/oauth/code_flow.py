@@ -22,6 +22,9 @@ logger = logging.getLogger("graphql_api")
 _log = ThrottledLog(logger)
 """Anyone can start a sign-in, and each can fail in the same way."""
 
+_MAX_QUERY_CHARACTERS = 2_000
+"""The maximum length of the query of a page. A cookie contains it, and browsers refuse cookies of more than 4 KiB."""
+
 _ERRORS = frozenset(
     {
         "access_denied",
@@ -59,7 +62,7 @@ class CodeFlow:
     async def start(self, page: str) -> tuple[str, str]:
         """Return the address at the provider, and the value of a cookie for the time of the sign-in.
 
-        After the sign-in, the browser gets `page`, or the first of `PAGES` if `page` is not in `PAGES`.
+        After the sign-in, the browser gets `page` with its query, or the first of `PAGES` if it is another page.
         """
         state, verifier = secrets.token_urlsafe(), secrets.token_urlsafe(48)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
@@ -115,7 +118,11 @@ class CodeFlow:
 
 
 def _known(page: str) -> str:
-    return page if page in PAGES else PAGES[0]
+    """Return the page with its query, which is the view that the user has opened. Another address is not returned."""
+    path, _, query = page.partition("?")
+    if path not in PAGES:
+        return PAGES[0]
+    return page if len(query) <= _MAX_QUERY_CHARACTERS and query.isascii() and query.isprintable() else path
 
 
 def _encode(values: list[str]) -> str:

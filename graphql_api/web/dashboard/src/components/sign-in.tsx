@@ -14,7 +14,7 @@ export function SignIn() {
       )}
       {provider && (
         <p>
-          <a class="button primary provider" href="/session/sign-in?page=/">
+          <a class="button primary provider" href={`/session/sign-in?${new URLSearchParams({ page: location.pathname + location.search })}`}>
             Sign in with {provider}
           </a>
         </p>
