@@ -219,7 +219,7 @@ def test_results_with_different_units_are_different_lines(stack: Stack, dashboar
     dashboard.wait_for(lambda: "different units. Show only A, V" in (dashboard.text(".shown") or ""))
     dashboard.press(".shown button", "V")
     dashboard.wait_for(lambda: len(dashboard.results()) == 1)
-    assert dashboard.address.endswith("/?label.unit=V")
+    dashboard.wait_for(lambda: dashboard.address.endswith("/?label.unit=V&lines="))
     assert dashboard.text(".chip") is None
     assert "Show only" not in (dashboard.text(".shown") or "")
 

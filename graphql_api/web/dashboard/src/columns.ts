@@ -38,6 +38,9 @@ const COLUMNS: readonly Column[] = [
   { name: 'computedAt', label: 'Computed at (UTC)', short: 'Computed', order: 'COMPUTED_AT', isOptional: false, isWide: true },
 ];
 
+/** The fields by which the server can order. */
+export const ORDERS: readonly string[] = COLUMNS.flatMap(({ order }) => order ?? []);
+
 const hasRoom = signal(room.matches);
 room.addEventListener('change', ({ matches }) => (hasRoom.value = matches));
 

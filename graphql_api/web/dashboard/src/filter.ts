@@ -69,7 +69,7 @@ export function setBounds(given: Bounds, isTyped = false): void {
   if (toSearch(next) === toSearch(bounds.peek())) return;
   const hasSameFields = Object.keys(next).join() === Object.keys(bounds.peek()).join();
   bounds.value = next;
-  history[isTyped && hasSameFields ? 'replaceState' : 'pushState'](null, '', toSearch(next) || location.pathname);
+  history[isTyped && hasSameFields ? 'replaceState' : 'pushState'](null, '', toAddress(next));
 }
 
 /** Selects a range of time that ends now, or all times. */
@@ -87,6 +87,15 @@ const toSearch = (values: Bounds): string => {
   const search = new URLSearchParams(values).toString();
   return search && `?${search}`;
 };
+
+/** Returns the address of the page with another filter. The other parameters stay, such as the selected sample. */
+function toAddress(values: Bounds): string {
+  const others = [...new URLSearchParams(location.search)].filter(([name]) => !isBound(name));
+  const search = new URLSearchParams([...Object.entries(values), ...others]).toString();
+  return `${location.pathname}${search && `?${search}`}`;
+}
+
+const isBound = (name: string): boolean => LABEL.test(name) || ['last', 'state', ...names].includes(name);
 
 /** Returns the labels that results must have. */
 export function labelsOf(values: Bounds): Label[] {

@@ -14,10 +14,12 @@ import { start as startStates } from './states.ts';
 import { start as startSummary } from './summary.ts';
 import { start as startTheme } from './theme.ts';
 import { start as startUploads } from './uploads.ts';
+import { start as startView } from './view.ts';
 
 startTheme();
 startFilter();
 startPresets(() => bounds.value.last);
+startView();
 void openSession();
 startResults();
 startSelection();
