@@ -137,7 +137,7 @@ def test_a_sample_is_corrected_after_confirmation(stack: Stack, dashboard: Dashb
     dashboard.open(stack, key=key)
     dashboard.press(".sample .actions button", "Correct")
     dashboard.wait_for(lambda: "4.0" in (dashboard.run("return document.querySelector('textarea').value") or ""))
-    assert dashboard.attributes("dialog button[type=submit]", "disabled") == [""]
+    assert dashboard.attributes("dialog button[type=submit]", "aria-disabled") == ["true"]
 
     dashboard.write("textarea", f"{Keys.CONTROL}a{Keys.NULL}{json.dumps(BAD)}")
     dashboard.press("dialog button[type=submit]")

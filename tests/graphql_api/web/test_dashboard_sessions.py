@@ -113,7 +113,7 @@ def test_a_sign_out_stops_an_upload(stack: Stack, dashboard: Dashboard, tmp_path
 
 
 def test_the_end_of_a_session_loses_no_edited_text(stack: Stack, dashboard: Dashboard) -> None:
-    """After another sign-in, the editor contains the text. A user who closes the editor discards the text."""
+    """After another sign-in, the editor contains the text. A user who cancels discards the text."""
     key = stack.new_key("edited-on-page")
     stack.wait_for(stack.post_sample(SAMPLE.encode(), x_api_key=key).json()["id"], key=key)
     text = "return document.querySelector('textarea')?.value"

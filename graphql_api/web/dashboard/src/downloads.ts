@@ -10,10 +10,12 @@ export async function downloadSample(id: string): Promise<void> {
   save(await fetchFile(`/samples/${id}`), `${id}.json`);
 }
 
-/** Saves all results that match the filter. Throws `ServerError`. */
-export async function downloadResults(format: Format): Promise<void> {
+/** Saves all results that match the filter, and returns the name of the file. Throws `ServerError`. */
+export async function downloadResults(format: Format): Promise<string> {
   const search = new URLSearchParams([...parameters(filter.peek()), ['format', format]]);
-  save(await fetchFile(`/results?${search}`), `results.${format}`);
+  const name = `results.${format}`;
+  save(await fetchFile(`/results?${search}`), name);
+  return name;
 }
 
 /** Returns the filter as parameters of `GET /results`. The parameters have names in snake case. */

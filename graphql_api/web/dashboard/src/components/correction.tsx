@@ -6,7 +6,7 @@ import { selectedId } from '../selection.ts';
 import { ServerError } from '../server.ts';
 import { maySubmit } from '../session.ts';
 import type { Problem, Sample } from '../types.ts';
-import { DialogEnd } from './dialog-end.tsx';
+import { DialogEnd, finish, isEscaped } from './dialog-end.tsx';
 
 /** Edits a sample and submits the new version in its place. Hidden if the sample has no result that could be replaced. */
 export function CorrectButton({ sample }: { sample: Sample }) {
@@ -55,21 +55,23 @@ function Editor({ sample, onClose }: { sample: Sample; onClose(): void }) {
     });
   }, []);
   useEffect(() => dialog.current?.querySelector('textarea')?.focus(), [original.value === null]);
+  const isUnchanged = text.value === original.value;
   const confirm = async () => {
+    if (isSending.value || isUnchanged) return;
     isSending.value = true;
     problems.value = [];
     await attempt(async () => {
       problems.value = await correction.submit(text.value);
-      if (problems.value.length === 0) dialog.current?.close();
+      if (problems.value.length === 0) finish(dialog);
     });
     isSending.value = false;
   };
-  const discard = () => {
-    correction.draft = undefined;
+  const close = () => {
+    if (!isEscaped(dialog)) correction.draft = undefined; // the key Escape must not lose a text
     onClose();
   };
   return (
-    <dialog ref={dialog} class="editor" aria-labelledby="correct-title" onClose={discard}>
+    <dialog ref={dialog} class="editor" aria-labelledby="correct-title" onClose={close}>
       <form
         onSubmit={(event) => {
           event.preventDefault();
@@ -104,7 +106,7 @@ function Editor({ sample, onClose }: { sample: Sample; onClose(): void }) {
           </div>
         )}
         <DialogEnd dialog={dialog} fault={fault}>
-          <button type="submit" class="primary" disabled={isSending.value || text.value === original.value}>
+          <button type="submit" class="primary" aria-disabled={isSending.value || isUnchanged}>
             {isSending.value ? 'Submitting…' : 'Submit correction'}
           </button>
         </DialogEnd>

@@ -4,7 +4,7 @@ import { deleteSample, isAllowed } from '../deletion.ts';
 import { shortId } from '../format.ts';
 import { selectedId } from '../selection.ts';
 import { ServerError } from '../server.ts';
-import { DialogEnd } from './dialog-end.tsx';
+import { DialogEnd, finish } from './dialog-end.tsx';
 
 const MAX_REASON_CHARACTERS = 200;
 
@@ -33,11 +33,12 @@ function Confirmation({ id, onClose }: { id: string; onClose(): void }) {
   const fault = useSignal<string | null>(null);
   useEffect(() => dialog.current?.showModal(), []);
   const confirm = async () => {
+    if (isDeleting.value) return;
     isDeleting.value = true;
     fault.value = null;
     try {
       await deleteSample(id, reason.value);
-      dialog.current?.close();
+      finish(dialog);
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
       fault.value = error.refusal;
@@ -64,7 +65,7 @@ function Confirmation({ id, onClose }: { id: string; onClose(): void }) {
           />
         </label>
         <DialogEnd dialog={dialog} fault={fault}>
-          <button type="submit" class="primary danger" disabled={isDeleting.value}>
+          <button type="submit" class="primary danger" aria-disabled={isDeleting.value}>
             {isDeleting.value ? 'Deleting…' : 'Delete'}
           </button>
         </DialogEnd>

@@ -8,6 +8,17 @@ interface Props {
   children: ComponentChildren;
 }
 
+const [CANCELED, DONE] = ['canceled', 'done'];
+
+/** Closes a dialog after its action. The button that opened the dialog may disappear, so the title of the card gets the focus. */
+export function finish(dialog: Props['dialog']): void {
+  dialog.current?.close(DONE);
+  document.getElementById('sample-title')?.focus();
+}
+
+/** Whether the user has closed a dialog with the key Escape. */
+export const isEscaped = (dialog: Props['dialog']): boolean => dialog.current?.returnValue === '';
+
 /** The end of the form of a dialog: what went wrong, and the buttons. */
 export function DialogEnd({ dialog, fault, children }: Props) {
   return (
@@ -18,7 +29,7 @@ export function DialogEnd({ dialog, fault, children }: Props) {
         </p>
       )}
       <div class="answers">
-        <button type="button" onClick={() => dialog.current?.close()}>
+        <button type="button" onClick={() => dialog.current?.close(CANCELED)}>
           Cancel
         </button>
         {children}

@@ -69,7 +69,7 @@ export function FilterForm() {
         {knownLabels.value.map(({ name, values }) => (
           <Choice key={name} name={`label.${name}`} label={name} values={values.map((value) => [value, value])} />
         ))}
-        <button type="reset" class="quiet" disabled={!isFiltered.value}>
+        <button type="reset" class="quiet" aria-disabled={!isFiltered.value}>
           Clear
         </button>
       </div>

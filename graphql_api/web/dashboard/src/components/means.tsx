@@ -1,4 +1,4 @@
-import { signal, useSignal, type Signal } from '@preact/signals';
+import { computed, signal, useSignal, type Signal } from '@preact/signals';
 import { Fragment } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { bounds, setBounds } from '../filter.ts';
@@ -6,7 +6,7 @@ import { integer, number, plural, shortTime } from '../format.ts';
 import { labelName, UNIT } from '../labels.ts';
 import { isPart, overview, overviewFault } from '../overview.ts';
 import { Plot, type LeftOut } from '../plot.ts';
-import type { Axis, Point } from '../points.ts';
+import { pointsOf, type Axis, type Point } from '../points.ts';
 import { isLoaded, results, total } from '../results.ts';
 import { displayedId, selectedId } from '../selection.ts';
 import { lines, units } from '../series.ts';
@@ -20,6 +20,7 @@ const AXES: readonly { name: Axis; label: string }[] = [
   { name: 'timestamp', label: 'Time stamp' },
   { name: 'computedAt', label: 'Computed at' },
 ];
+const hasBuckets = computed(() => axis.value === 'timestamp' && overview.value !== null);
 const MAX_UNITS = 3;
 const NOTHING: LeftOut = { results: 0, means: 0 };
 
@@ -30,7 +31,6 @@ export function MeansPlot() {
   const showsOutliers = useSignal(false);
   const showsFarMeans = useSignal(false);
   const leftOut = useSignal<LeftOut>(NOTHING);
-  const hasBuckets = axis.value === 'timestamp' && overview.value !== null;
   useEffect(() => {
     const created = new Plot(container.current as HTMLDivElement, {
       onPoint: (point, left, top) => (pointed.value = point && { point, left, top }),
@@ -45,14 +45,14 @@ export function MeansPlot() {
   useEffect(() => {
     leftOut.value =
       plot.current?.show({
-        lines: hasBuckets ? lines.value : lines.value.map((line) => ({ ...line, buckets: [] })),
+        lines: hasBuckets.value ? lines.value : lines.value.map((line) => ({ ...line, buckets: [] })),
         axis: axis.value,
         markedId: displayedId.value,
         bucketSeconds: overview.value?.seconds ?? 0,
         showsOutliers: showsOutliers.value,
         showsFarMeans: showsFarMeans.value,
       }) ?? NOTHING;
-  }, [lines.value, axis.value, displayedId.value, colorVersion.value, showsOutliers.value, showsFarMeans.value, hasBuckets]);
+  }, [lines.value, axis.value, displayedId.value, colorVersion.value, showsOutliers.value, showsFarMeans.value, hasBuckets.value]);
   return (
     <section class="card means" aria-labelledby="means-title">
       <div class="card-head">
@@ -75,7 +75,7 @@ export function MeansPlot() {
       </div>
       <SeriesChips />
       <div class="plot">
-        <div ref={container} role="img" aria-label={describe()} />
+        <div ref={container} role="img" aria-label={description.value} />
         {units.value.length > 0 && results.value.length > 0 && (
           <p class="unit" title="The label unit of the results">
             {units.value.slice(0, MAX_UNITS).join(', ')}
@@ -92,7 +92,7 @@ export function MeansPlot() {
         )}
       </div>
       <div class="shown hint">
-        {results.value.length > 0 && <Shown hasBuckets={hasBuckets} />}
+        {results.value.length > 0 && <Shown />}
         <UnitChoice />
         <Outliers count={leftOut.value.results} noun="result" where=" in time" isShown={showsOutliers} />
         <Outliers count={leftOut.value.means} noun="mean" where="" isShown={showsFarMeans} />
@@ -116,10 +116,10 @@ function Outliers({ count, noun, where, isShown }: { count: number; noun: string
 }
 
 /** Which part of the results the plot shows. */
-function Shown({ hasBuckets }: { hasBuckets: boolean }) {
+function Shown() {
   const points = `${integer(results.value.length)} of ${plural(total.value, 'result')} shown as points`;
   if (!isPart.value) return <p>Click a result to select it.{axis.value === 'timestamp' && ' Drag to filter by time.'}</p>;
-  if (hasBuckets) {
+  if (hasBuckets.value) {
     return (
       <p>
         {points}: the newest results. The line shows all {integer(total.value)} results: mean and standard deviation per {overview.value?.name}.
@@ -167,15 +167,20 @@ function select({ result, bucket }: Point): void {
   setBounds({ ...bounds.peek(), 'timestamp.gte': bucket.start, 'timestamp.lt': end.replace('.000', '') });
 }
 
-function describe(): string {
-  const all = lines.value.flatMap((line) => line.results);
-  if (all.length === 0) return 'Plot of means over time: no results.';
-  const means = all.map(({ mean }) => mean);
-  const times = all.map((result) => result[axis.value]).sort((one, other) => Date.parse(one) - Date.parse(other));
+/** The plot as a text: its connected points, which are the buckets if it has buckets. */
+const description = computed(() => {
+  const all = pointsOf(lines.value, axis.value, overview.value?.seconds ?? 0);
+  const buckets = hasBuckets.value ? all.filter(({ bucket }) => bucket) : [];
+  const points = buckets.length > 0 ? buckets : all.filter(({ result }) => result);
+  const [first, last] = [points[0], points.at(-1)].map((point) => point && shortTime(new Date(point.time * 1e3).toISOString()));
+  if (!first || !last) return 'Plot of means over time: no results.';
+  const means = points.map(({ mean }) => mean);
   const lowest = means.reduce((one, other) => Math.min(one, other));
   const largest = means.reduce((one, other) => Math.max(one, other));
+  const count = points.reduce((sum, { weight }) => sum + weight, 0);
+  const each = buckets.length > 0 ? ` per ${overview.value?.name}` : '';
   return (
-    `Means of ${plural(all.length, 'result')} in ${plural(lines.value.length, 'line')} from ${shortTime(times[0] as string)} to ` +
-    `${shortTime(times.at(-1) as string)}, between ${number(lowest)} and ${number(largest)}. The table lists them.`
+    `Means of ${plural(count, 'result')}${each} in ${plural(lines.value.length, 'line')} from ${first} to ` +
+    `${last}, between ${number(lowest)} and ${number(largest)}. The table lists the results.`
   );
-}
+});

@@ -19,9 +19,11 @@ export function Page() {
   const isOpen = Boolean(session.value) && refusal.value === null;
   return (
     <>
-      <a class="skip" href="#results">
-        Skip to the results
-      </a>
+      {isOpen && (
+        <a class="skip" href="#results">
+          Skip to the results
+        </a>
+      )}
       <Header isOpen={isOpen} />
       <main>
         {isOpen && <Dashboard />}
@@ -33,7 +35,7 @@ export function Page() {
         )}
       </main>
       <p class="unseen" aria-live="polite" role="status">
-        {announcement}
+        <span key={announcement.value.number}>{announcement.value.text}</span>
       </p>
     </>
   );

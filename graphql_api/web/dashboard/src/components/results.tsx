@@ -1,4 +1,5 @@
 import { useSignal } from '@preact/signals';
+import { announce } from '../announcements.ts';
 import { columns, isAvailable, order, selection, shownOrder, toggleOrder, type Column } from '../columns.ts';
 import { downloadResults, type Format } from '../downloads.ts';
 import { isFiltered } from '../filter.ts';
@@ -13,6 +14,7 @@ import { ColumnsMenu } from './columns.tsx';
 export function ResultsTable() {
   const isLoading = useSignal(false);
   const more = async () => {
+    if (isLoading.value) return;
     isLoading.value = true;
     try {
       await showMore();
@@ -53,16 +55,14 @@ export function ResultsTable() {
           </div>
           <div class="card-foot">
             {isMore.value && (
-              <button type="button" class="quiet more" disabled={isLoading.value} onClick={() => void more()}>
+              <button type="button" class="quiet more" aria-disabled={isLoading.value} onClick={() => void more()}>
                 Show 25 more
               </button>
             )}
             <p class="hint downloads">
               Download all {integer(total.value)}:{' '}
               {(['csv', 'ndjson'] as const).map((format) => (
-                <button key={format} type="button" class="link" onClick={() => void download(format)}>
-                  {format.toUpperCase()}
-                </button>
+                <DownloadButton key={format} format={format} />
               ))}
             </p>
           </div>
@@ -156,14 +156,29 @@ function Empty() {
   return <p class="empty">No results yet. Submit a sample and its result appears here.</p>;
 }
 
-async function download(format: Format): Promise<void> {
-  fault.value = null;
-  try {
-    await downloadResults(format);
-  } catch (error) {
-    if (!(error instanceof ServerError)) throw error;
-    fault.value = error.refusal;
-  }
+/** Saves all matching results as a file. The server can need many seconds for many results. */
+function DownloadButton({ format }: { format: Format }) {
+  const isLoading = useSignal(false);
+  const download = async () => {
+    if (isLoading.value) return;
+    isLoading.value = true;
+    fault.value = null;
+    announce('Downloading…');
+    try {
+      announce(`The file ${await downloadResults(format)} is downloaded.`);
+    } catch (error) {
+      if (!(error instanceof ServerError)) throw error;
+      fault.value = error.refusal;
+    } finally {
+      isLoading.value = false;
+    }
+  };
+  return (
+    <button type="button" class="link" aria-disabled={isLoading.value} onClick={() => void download()}>
+      {format.toUpperCase()}
+      {isLoading.value && ', downloading…'}
+    </button>
+  );
 }
 
 /** Moves the focus with the arrow keys and selects the row. */

@@ -11,13 +11,19 @@ export interface Retention {
 export const retention = signal<Retention | null>(null);
 
 export function RetentionLine() {
-  if (retention.value === null) return null;
-  const { sampleDays, resultDays, hourly } = retention.value;
   return (
     <p class="hint retention">
+      All times are in UTC. {retention.value && <Kept retention={retention.value} />}
+    </p>
+  );
+}
+
+function Kept({ retention: { sampleDays, resultDays, hourly } }: { retention: Retention }) {
+  return (
+    <>
       Samples submitted now are kept {duration(sampleDays)}, their results {duration(resultDays)}
       {hourly && `, their hourly statistics ${duration(hourly.days)}`}.
-    </p>
+    </>
   );
 }
 

@@ -10,7 +10,7 @@ import type { ResultDetail, Sample } from '../types.ts';
 import { CorrectButton } from './correction.tsx';
 import { DeleteButton } from './deletion.tsx';
 import { HistogramPlot } from './histogram.tsx';
-import { State } from './state.tsx';
+import { LABELS, State } from './state.tsx';
 import { Timeline } from './timeline.tsx';
 
 export function SampleDetail() {
@@ -23,7 +23,7 @@ export function SampleDetail() {
   return (
     <section ref={card} class="card sample" aria-labelledby="sample-title">
       <div class="card-head">
-        <h2 id="sample-title">{selectedId.value ? 'Selected sample' : 'Newest sample'}</h2>
+        <h2 id="sample-title" tabIndex={-1}>{selectedId.value ? 'Selected sample' : 'Newest sample'}</h2>
         {selectedId.value && (
           <button type="button" class="link" onClick={() => (selectedId.value = null)}>
             Show the newest
@@ -31,13 +31,18 @@ export function SampleDetail() {
         )}
       </div>
       <FindForm />
-      {fault.value && <p class="fault">{fault}</p>}
+      <div role="status">
+        {fault.value && <p class="fault">{fault}</p>}
+        {id && sample.value?.id === id && (
+          <p class="unseen">
+            Sample {shortId(id)}: {LABELS[sample.value.state]}
+          </p>
+        )}
+        {!sample.value && !fault.value && (
+          <p class="empty">{id && isMissing.value ? missing() : 'The histogram and statistics of a sample appear here.'}</p>
+        )}
+      </div>
       {sample.value && <Detail sample={sample.value} />}
-      {!sample.value && !fault.value && (
-        <p class="empty">
-          {selectedId.value && isMissing.value ? missing() : 'The histogram and statistics of a sample appear here.'}
-        </p>
-      )}
     </section>
   );
 }

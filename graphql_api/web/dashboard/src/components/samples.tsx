@@ -15,6 +15,7 @@ export function SamplesTable() {
   const all = counts.value?.[state.toLowerCase() as keyof Counts];
   const listed = samples.value ?? [];
   const showMore = async () => {
+    if (isLoading.value) return;
     isLoading.value = true;
     await loadOlder();
     isLoading.value = false;
@@ -59,7 +60,7 @@ export function SamplesTable() {
       )}
       {hasOlder.value && (
         <div class="card-foot">
-          <button type="button" class="quiet more" disabled={isLoading.value} onClick={() => void showMore()}>
+          <button type="button" class="quiet more" aria-disabled={isLoading.value} onClick={() => void showMore()}>
             {listed.length === 0 ? 'Search older samples' : 'Show more'}
           </button>
         </div>
