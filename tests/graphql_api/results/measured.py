@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from google.cloud.firestore import SERVER_TIMESTAMP
 
-from storage.documents import Result, Statistics, Status, document_paths
+from storage.documents import Labels, Result, Statistics, Status, document_paths
 from tests.stack import Stack, eventually
 
 PAGE = """
@@ -96,8 +96,10 @@ class Measured:
                 return ids
 
 
-def write_results(stack: Stack, submitter: str, timestamps: Iterable[datetime], **further: Any) -> None:
-    """Store a result of one value, 1, for each of `timestamps`, in one shard and without samples.
+def write_results(
+    stack: Stack, submitter: str, timestamps: Iterable[datetime], given: Labels | None = None, **further: Any
+) -> None:
+    """Store a result of one value, 1, for each of `timestamps`, in one shard, without samples and with given labels.
 
     `further` replaces fields of the results.
     """
@@ -106,7 +108,7 @@ def write_results(stack: Stack, submitter: str, timestamps: Iterable[datetime], 
     batch = client.batch()
     for timestamp in timestamps:
         result = Result(
-            submitter, str(uuid4()), datetime.now(UTC), 0, Status.COMPUTED, timestamp=timestamp, statistics=statistics
+            submitter, str(uuid4()), datetime.now(UTC), 0, Status.COMPUTED, timestamp, statistics, labels=given or {}
         )
         stored = result.fields() | {"computed_at": SERVER_TIMESTAMP} | further
         batch.set(client.document(document_paths.result(submitter, result.sample_id)), stored)

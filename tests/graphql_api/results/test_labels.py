@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from storage.documents import Result, Statistics, Status, document_paths, labels
+from tests.graphql_api.results.measured import write_results
 from tests.graphql_api.schema.subscriber import first_events
 from tests.stack import Stack, eventually
 
@@ -234,12 +235,10 @@ def test_results_are_summarized_per_group_and_the_newest_of_each_is_found(stack:
 def test_the_newest_result_of_a_group_is_found_after_thousands_that_do_not_match(stack: Stack) -> None:
     """The server checks a range of the median after reading. It reads up to 2,000 results at a time."""
     key = stack.new_key("far-result", "submit,read")
-    submit = "mutation ($samples: [RawSample!]!) { submitMany(samples: $samples) { id } }"
-    newer = {"time_stamp": "2019-05-02T00:00:00Z", "data": [1], "labels": {"site": "bern"}}
+    write_results(stack, "far-result", [datetime(2019, 5, 2, tzinfo=UTC)] * 2_000, {"site": "bern"})
     oldest = {"time_stamp": "2019-05-01T00:00:00Z", "data": [5], "labels": {"site": "bern"}}
-    for samples in ([newer] * 1_000, [newer] * 999, [newer, oldest]):
-        stack.graphql(submit, {"samples": samples}, key=key)
-    eventually(lambda: stack.graphql(RESULTS, key=key)["results"]["totalCount"] == 2_001, lambda: stack.log)
+    stack.wait_for(stack.submit(oldest, key=key)["id"], key=key)
+    assert stack.graphql(RESULTS, key=key)["results"]["totalCount"] == 2_001
     query = '{ latestResults(groupBy: ["site"], filter: {median: {gte: 5}}) { mean } }'
 
     assert stack.graphql(query, key=key)["latestResults"] == [{"mean": 5}]
