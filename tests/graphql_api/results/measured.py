@@ -53,7 +53,7 @@ class Measured:
                 "time_stamp": f"2020-01-{1 + number % 7:02d}T00:00:00+0{number % 3}:00",
                 "data": [float(number % 5), *([float(number % 4)] * (number % 6))],
             }
-            for number in range(60)
+            for number in (*range(30), *range(30))  # twice, so that pages also end between equal results
         ]
         mutation = "mutation ($samples: [RawSample!]!) { submitMany(samples: $samples) { id state } }"
         variables = {"samples": [*self.samples, {"data": []}, 7]}
