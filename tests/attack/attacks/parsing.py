@@ -96,7 +96,11 @@ for _name, _query, _size in (
     ("in_a_literal", f"mutation ($s: String) {{ submit(sample: {_LITERAL}) {{ id }} }}", 300_000),
     ("as_cursors", f"query ($s: String) {{ {_PAGES} }}", 1_000_000),
 ):
-    add(f"copies_of_a_variable_{_name}", partial(copies_of_a_variable, _query, "A" * _size), is_short="_in_" in _name)
+    add(
+        f"copies_of_a_variable_{_name}",
+        partial(copies_of_a_variable, _query, "A" * _size),
+        is_short=_name == "in_a_literal",
+    )
 
 
 @attack()
