@@ -145,9 +145,9 @@ class SampleConnection:
 
     @strawberry.field(
         description=(
-            f"The number of samples on all pages. {_COUNT_COST} The count is slower if the filter has `submittedAt`, "
-            "no labels, and the state COMPUTED, SUPERSEDED or FAILED, or if it has the state DELETED. The server then "
-            "reads every sample in the range `submittedAt`."
+            f"The number of samples on all pages. {_COUNT_COST} If the filter has the state DELETED, the server reads "
+            "every selected sample instead. If samples have expired before earlier samples, it can also read every "
+            "selected sample to count those that are COMPUTED, SUPERSEDED or FAILED."
         ),
         metadata=costs(COUNT_SAMPLES),
     )
