@@ -57,6 +57,16 @@ def announced(dashboard: Dashboard) -> str:
     return str(dashboard.run("return document.querySelector('p[role=status].unseen').textContent"))
 
 
+def wait_for_rows(dashboard: Dashboard, count: int) -> None:
+    """Wait until the table of results has this number of rows."""
+    dashboard.wait_for(lambda: len(dashboard.results()) == count)
+
+
+def plot_text(dashboard: Dashboard) -> str:
+    """Return the text of the plot for screen readers."""
+    return dashboard.attributes(".plot [role=img]", "aria-label")[0]
+
+
 def test_a_button_keeps_the_focus_while_it_loads(stack: Stack, dashboard: Dashboard, key: str) -> None:
     """The key Enter loads page after page. A disabled button would lose the focus."""
     dashboard.open(stack, key=key)
@@ -64,7 +74,7 @@ def test_a_button_keeps_the_focus_while_it_loads(stack: Stack, dashboard: Dashbo
 
     for rows in (50, 75):
         dashboard.write(".more", Keys.ENTER)
-        dashboard.wait_for(lambda expected=rows: len(dashboard.results()) == expected)
+        wait_for_rows(dashboard, rows)
         assert has_focus(dashboard, ".more")
     dashboard.write("[name='count.gte']", "1")
     dashboard.wait_for(lambda: "count.gte=1" in dashboard.address)
@@ -168,9 +178,8 @@ def test_the_text_of_the_plot_is_about_what_it_shows(stack: Stack, dashboard: Da
 
     dashboard.open(stack, key=key)
 
-    texts = lambda: dashboard.attributes(".plot [role=img]", "aria-label")[0]  # noqa: E731
-    dashboard.wait_for(lambda: texts().startswith("Means of 320 results per minute in 1 line from "))
-    assert f"{times[-1]:%Y-%m-%d %H:%M}" in texts()
+    dashboard.wait_for(lambda: plot_text(dashboard).startswith("Means of 320 results per minute in 1 line from "))
+    assert f"{times[-1]:%Y-%m-%d %H:%M}" in plot_text(dashboard)
 
 
 def test_a_download_that_takes_long_is_displayed(stack: Stack, dashboard: Dashboard, key: str) -> None:
