@@ -30,6 +30,9 @@ MAX_PROCESSOR_SECONDS = 20.0
 MAX_SMALL_SAMPLE = 200
 """Up to this number of values, Python's lists and integers are faster than NumPy."""
 
+_MAX_ITERATIONS = 6
+"""More iterations of the event loop than a small sample needs. Small samples that always arrive do not stop others."""
+
 _AnyMoments = Moments | RoundedMoments
 
 
@@ -61,19 +64,34 @@ class SmallSamples:
     """
 
     def __init__(self) -> None:
+        self._running = 0
         self._waiting: list[tuple[list[float], asyncio.Future[_AnyMoments]]] = []
 
     async def compute(self, header: Header, update_time: datetime) -> Result:
         """Return the result of a sample without chunks, as the function `compute` does."""
-        await asyncio.sleep(0)  # receive other events
+        self._running += 1
         try:
+            await asyncio.sleep(0)  # receive other events
             sample, values = _read(header)
+            moments = Moments.of(values) if isinstance(values, np.ndarray) else await self._moments(values)
+            result = _computed(header, update_time, sample, values, moments)
+            await asyncio.sleep(0)  # compute other results, before the caller stores this one
         except (InvalidSample, NotJson) as error:
             return _failed(header, update_time, error)
-        moments = Moments.of(values) if isinstance(values, np.ndarray) else await self._moments(values)
-        result = _computed(header, update_time, sample, values, moments)
-        await asyncio.sleep(0)  # compute other results, before the caller stores this one
+        finally:
+            self._running -= 1
         return result
+
+    async def give_way(self) -> None:
+        """Serve other events, and let the small samples that have arrived be computed, before a longer computation.
+
+        A sample needs several iterations of the event loop. Measured with one after another among samples of 10,000
+        values: 0.5 ms per small sample instead of 7.
+        """
+        for _ in range(_MAX_ITERATIONS):
+            await asyncio.sleep(0)
+            if not self._running:
+                return
 
     def _moments(self, values: list[float]) -> "asyncio.Future[_AnyMoments]":
         loop = asyncio.get_running_loop()

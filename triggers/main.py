@@ -252,7 +252,7 @@ async def _compute(store: ResultStore, header: Header, update_time: datetime) ->
 async def _compute_medium(header: Header, update_time: datetime) -> Result:
     """Return the result of a medium sample. Submitters take turns with medium samples. Small samples do not wait."""
     async with _medium_turns.turn(header.submitter, object(), 0):
-        await asyncio.sleep(0)  # the event loop serves other events before each computation
+        await _small_samples.give_way()
         result = computation.compute(header, update_time)
     if _medium_turns.has_waiting:  # all results of an interval wait until the same moment, and share a BatchWrite
         await asyncio.sleep(MEDIUM_WRITE_SECONDS - asyncio.get_running_loop().time() % MEDIUM_WRITE_SECONDS)

@@ -1,11 +1,12 @@
 """The statistics of `moments` for samples of few values: floating-point sums with bounds on their errors.
 
 A statistic is returned only if the whole interval around its computed value rounds to one double. `moments` then
-returns the same double. Otherwise this module returns None, and the caller needs the exact sums. Measured with 100
-values: 23 µs instead of 52. One of 20 random samples needs the exact sums.
+returns the same double. Otherwise this module returns None, and the caller needs the exact sums. One of 20 random
+samples needs the exact sums.
 
-Samples with the same number of values are computed together, as rows of one array. The function then takes a fifth less
-processor time per event of 100 values, because NumPy takes almost as long for one row as for ten.
+Samples with the same number of values are computed together, as rows of one array, because NumPy takes almost as long
+for one row as for ten. The function then takes a fifth less processor time per event of 100 values. Computed alone,
+100 values take 51 µs instead of 67 with exact sums, and 40 values 48 instead of 27.
 
 Each value is split without an error: into an offset, an integer `d` of at most 25 bits in a unit that depends on the
 spread of the values, and a rest `r` between -1/2 and 1/2. The sums of the powers of `d` are exact, because all their

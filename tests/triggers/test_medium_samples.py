@@ -1,10 +1,12 @@
-"""Samples of more than 16 KiB: while others wait for their turn, results are written together."""
+"""Samples of more than 16 KiB: small samples do not wait for them, and while others wait, results share calls."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 
+from storage.documents import Header, Result
 from storage.documents.stored_fields import SERVER_TIME
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
@@ -12,7 +14,7 @@ from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from tests.received import received_sample
 from tests.storage.firestore.one_method import DATABASE
 from tests.storage.firestore.scripted_firestore import ScriptedFirestore, serve
-from triggers import main
+from triggers import computation, main
 from triggers.result_store import ResultStore
 from triggers.sample_event import SampleEvent
 
@@ -34,10 +36,15 @@ async def firestore(server: ScriptedFirestore) -> AsyncIterator[Firestore]:
         yield client
 
 
+def new_header(number: int, count: int) -> Header:
+    """Return the header of a new sample of `count` values."""
+    raw = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%d%b]}' % (number, b",1" * (count - 1))
+    return received_sample(raw, submitter="tenant").header
+
+
 def new_event(number: int) -> SampleEvent:
     """Return the event of a new sample of 20 KB."""
-    raw = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%d%b]}' % (number, b",1" * 10_000)
-    header = received_sample(raw, submitter="tenant").header
+    header = new_header(number, 10_001)
     fields = {name: value for name, value in header.fields().items() if value is not SERVER_TIME}
     document = encoding.to_write(f"{DATABASE}/documents/samples/{header.id}", fields).update
     document.update_time.GetCurrentTime()
@@ -72,3 +79,28 @@ async def test_a_result_does_not_wait_if_no_sample_waits(
     await compute(firestore, 1)
 
     assert len(server.batches) == 1
+
+
+async def test_a_small_sample_does_not_wait_for_the_next_medium_sample(
+    firestore: Firestore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A medium sample can take 20 ms. A small sample needs several iterations of the event loop."""
+    store = ResultStore(firestore, GroupCommitWriter(firestore, timeout_seconds=30))
+    computed: list[Header] = []
+    small: list[asyncio.Task[int]] = []
+
+    async def compute_small() -> int:
+        await main._compute(store, new_header(0, 100), datetime.now(UTC))
+        return len(computed)
+
+    def compute_medium(header: Header, update_time: datetime) -> Result:
+        computed.append(header)
+        small.append(asyncio.create_task(compute_small()))  # it arrives in the meantime
+        return compute(header, update_time)
+
+    compute = computation.compute
+    monkeypatch.setattr(computation, "compute", compute_medium)
+    headers = [new_header(number, 10_001) for number in range(3)]
+    await asyncio.gather(*(main._compute(store, header, datetime.now(UTC)) for header in headers))
+
+    assert await asyncio.gather(*small) == [1, 2, 3]
