@@ -40,7 +40,7 @@ class Clock:
         self._committing = False
         self._is_ahead = False
         self._set_back_at: tuple[int, int] | None = None
-        """The latest time and the elapsed time at the first commit after the machine's clock was set back, or None."""
+        """The latest time and the elapsed time at a commit after the machine's clock was set back, or None."""
 
     @property
     def seconds_ahead(self) -> float:
@@ -117,10 +117,15 @@ class Clock:
         if machine_time >= self._latest:
             self._set_back_at = None
             return machine_time
-        if self._set_back_at is None:
-            self._set_back_at = self._latest, elapsed()
-        latest, before = self._set_back_at
-        return latest + (elapsed() - before) // 2
+        elapsed_time = elapsed()
+        if self._set_back_at is not None:
+            latest, before = self._set_back_at
+            commit_time = latest + (elapsed_time - before) // 2
+            if commit_time > self._latest:
+                return commit_time
+        # A read can have returned a later time since then: the clock may have been set forward and back again.
+        self._set_back_at = self._latest, elapsed_time
+        return self._latest
 
 
 def now() -> int:

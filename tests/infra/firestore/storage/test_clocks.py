@@ -234,6 +234,26 @@ def test_commit_times_advance_although_the_clock_was_set_back(monkeypatch: pytes
     assert behind == [1, HOUR // 4, HOUR // 2, HOUR, 2 * HOUR]
 
 
+def test_commit_times_advance_although_the_clock_was_set_back_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second time is after a read, without a commit in between."""
+    machine = Machine()
+    monkeypatch.setattr(clock, "now", lambda: machine.time_of_day)
+    monkeypatch.setattr(clock, "elapsed", lambda: machine.elapsed)
+    machine.step = START
+    commit_clock = Clock(0, 0)
+    commit_clock.next_commit_time()
+    machine.step -= HOUR
+    commit_clock.next_commit_time()
+    machine.step += 24 * HOUR
+    read_time = commit_clock.snapshot().read_time
+    machine.step -= 24 * HOUR
+    commit_clock.next_commit_time()
+
+    machine.elapsed += HOUR
+
+    assert commit_clock.next_commit_time() == read_time + HOUR // 2
+
+
 def test_commit_times_increase_if_the_clock_is_set_back(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
