@@ -96,9 +96,9 @@ async def test_a_small_sample_does_not_wait_for_the_next_medium_sample(
     def compute_medium(header: Header, update_time: datetime) -> Result:
         computed.append(header)
         small.append(asyncio.create_task(compute_small()))  # it arrives in the meantime
-        return compute(header, update_time)
+        return original(header, update_time)
 
-    compute = computation.compute
+    original = computation.compute
     monkeypatch.setattr(computation, "compute", compute_medium)
     headers = [new_header(number, 10_001) for number in range(3)]
     await asyncio.gather(*(main._compute(store, header, datetime.now(UTC)) for header in headers))
