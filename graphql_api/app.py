@@ -26,7 +26,7 @@ from graphql_api.endpoints.health import HealthEndpoints
 from graphql_api.endpoints.metrics import metrics_endpoint, sample_process
 from graphql_api.endpoints.middleware.cross_origin import cross_origin_middleware
 from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
-from graphql_api.endpoints.middleware.request_recorder import UNLOGGED_ROUTES, RequestRecorder
+from graphql_api.endpoints.middleware.request_recorder import PROBE_ROUTES, RequestRecorder
 from graphql_api.endpoints.protected_resource import challenges, protected_resource_endpoint
 from graphql_api.endpoints.provider_sign_in import ProviderSignInEndpoints
 from graphql_api.endpoints.results import ResultEndpoints
@@ -229,7 +229,7 @@ class _Services:
     def client_of(self, head: bytes) -> str:
         """Return who has sent the start of a request: a submitter, or a probe by its path. Empty if it is not known."""
         path = path_in(head)
-        if path in UNLOGGED_ROUTES:
+        if path in PROBE_ROUTES:
             return path
         submitter = self.authenticator.known_submitter(key_in(head))
         return "" if submitter == UNKNOWN else submitter

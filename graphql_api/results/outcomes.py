@@ -17,7 +17,7 @@ from storage.firestore.messages import Document
 
 RARE_OUTCOMES = (Status.SUPERSEDED, Status.FAILED)
 
-_NEWEST_FIRST = Order("submitted_at", descending=True)
+NEWEST_FIRST = Order("submitted_at", descending=True)
 
 
 def results_by_submission(
@@ -40,7 +40,7 @@ def rare_outcomes(
     """
     query = OrderedQuery(
         document_paths.RESULTS,
-        _NEWEST_FIRST,
+        NEWEST_FIRST,
         equal={"status": outcome.value},
         selection=Selection(selection.bounds),
         select=("status", "sample_update_time", "label_terms"),

@@ -7,7 +7,6 @@ cursor. Cursors are opaque to clients.
 
 import base64
 import binascii
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,14 +44,18 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     @classmethod
     def decode(cls, text: str, argument: str = "after") -> "Cursor":
         """Return the cursor of a text from `encode`. For any other text, raises `BadRequest` with `argument`."""
-        with contextlib.suppress(binascii.Error, UnicodeEncodeError, msgspec.MsgspecError, OverflowError, ValueError):
-            if len(text) <= _MAX_CURSOR_CHARACTERS:
-                padded = text.encode("ascii") + b"=" * (-len(text) % 4)
-                cursor = msgspec.msgpack.decode(base64.b64decode(padded, b"-_", validate=True), type=cls)
-                cursor.encode()  # raises if a time with an offset is outside the years 1 to 9999 in UTC
-                if document_paths.is_uuid(cursor.id):
-                    return cursor
-        raise BadRequest(f"expected a cursor from an earlier response - at `{argument}`")
+        refusal = BadRequest(f"expected a cursor from an earlier response - at `{argument}`")
+        if len(text) > _MAX_CURSOR_CHARACTERS:
+            raise refusal
+        try:
+            padded = text.encode("ascii") + b"=" * (-len(text) % 4)
+            cursor = msgspec.msgpack.decode(base64.b64decode(padded, b"-_", validate=True), type=cls)
+            cursor.encode()  # raises if a time with an offset is outside the years 1 to 9999 in UTC
+        except (binascii.Error, UnicodeEncodeError, msgspec.MsgspecError, OverflowError, ValueError):
+            raise refusal from None
+        if not document_paths.is_uuid(cursor.id):
+            raise refusal
+        return cursor
 
 
 @dataclass(frozen=True, slots=True)

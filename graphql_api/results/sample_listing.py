@@ -15,7 +15,7 @@ from functools import partial
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.results.filters import EVERYTHING, Bound, Order, Selection
 from graphql_api.results.ordered_query import OrderedQuery
-from graphql_api.results.outcomes import RARE_OUTCOMES, belongs_to, rare_outcomes, results_by_submission
+from graphql_api.results.outcomes import NEWEST_FIRST, RARE_OUTCOMES, belongs_to, rare_outcomes, results_by_submission
 from graphql_api.results.pagination import Page, PageRequest
 from graphql_api.results.result_listing import results_with
 from graphql_api.results.sharded_query import DocumentFilter, ShardedQuery
@@ -47,8 +47,6 @@ HEADER_FIELDS = (
     "expire_at",
 )
 """The fields of a header without the raw document."""
-
-_NEWEST_FIRST = Order("submitted_at", descending=True)
 
 
 class SampleListing:
@@ -153,7 +151,7 @@ class SampleListing:
 
     async def _may_expire(self, submitter: str) -> bool:
         """Return whether the earliest or the latest accepted sample expires."""
-        for order in (Order("submitted_at"), _NEWEST_FIRST):
+        for order in (Order("submitted_at"), NEWEST_FIRST):
             equal = {"state_on_arrival": Arrival.ACCEPTED.value}
             query = OrderedQuery(document_paths.SAMPLES, order, equal=equal, select=("submitted_at", "expire_at"))
             sample = await self._query(submitter, query).first()
@@ -198,7 +196,7 @@ class SampleListing:
     ) -> ShardedQuery:
         states = tuple(each.value for each in Arrival) if arrival is None else arrival.value
         equal = {"state_on_arrival": states}
-        query = OrderedQuery(document_paths.SAMPLES, _NEWEST_FIRST, equal=equal, selection=selection, select=select)
+        query = OrderedQuery(document_paths.SAMPLES, NEWEST_FIRST, equal=equal, selection=selection, select=select)
         return ShardedQuery(self._firestore, submitter, self._shards, query, document_filter)
 
     def _query(

@@ -34,7 +34,8 @@ _SECURITY_HEADERS = (
 )
 _HTTPS_HEADERS = (*_SECURITY_HEADERS, (b"strict-transport-security", b"max-age=31536000"))
 
-UNLOGGED_ROUTES = frozenset({"/healthz", "/metrics", "/readyz"})
+PROBE_ROUTES = frozenset({"/healthz", "/metrics", "/readyz"})
+"""The routes of health checks and metrics. Their requests are not logged, and have turns of their own."""
 
 
 class RequestRecorder:
@@ -65,7 +66,7 @@ class RequestRecorder:
         exchange = _Exchange(scope, receive, send, self._route(scope["path"]))
         request_context.enter(exchange.context)
         span = None
-        if tracing.is_on and exchange.route not in UNLOGGED_ROUTES:
+        if tracing.is_on and exchange.route not in PROBE_ROUTES:
             name = f"{exchange.method} {exchange.route}"
             span = tracing.start(name, "SERVER", parent=exchange.context.traceparent)
             tracing.continue_request(exchange.context, span)
@@ -83,7 +84,7 @@ class RequestRecorder:
                 attributes = {"http.request.method": exchange.method, "http.route": exchange.route}
                 problem = f"HTTP {status}" if status >= _SERVER_ERROR else None
                 tracing.end(span, problem, **attributes, **{"http.response.status_code": status})
-            if exchange.status and exchange.route not in UNLOGGED_ROUTES:
+            if exchange.status and exchange.route not in PROBE_ROUTES:
                 self._log(exchange)
 
     def _log(self, exchange: "_Exchange") -> None:
@@ -103,7 +104,7 @@ class RequestRecorder:
 
         Health checks do not wait for other requests without a key. A name of a submitter contains no slash.
         """
-        if route in UNLOGGED_ROUTES:
+        if route in PROBE_ROUTES:
             return route
         try:
             return self._services.authenticator.known_submitter(request_headers.credential(scope).key)

@@ -51,10 +51,10 @@ class Database:
         ]
         for header, written in zip(headers, await self.writer.write_all(writes), strict=True):
             header.submitted_at = encoding.to_datetime(written.transform_results[0].timestamp_value)
-        await self._pass(max(header.submitted_at for header in headers if header.submitted_at is not None))
+        await self._wait_until_after(max(header.submitted_at for header in headers if header.submitted_at is not None))
         return headers
 
-    async def _pass(self, time: datetime) -> None:
+    async def _wait_until_after(self, time: datetime) -> None:
         """Wait until reads are later than a write. While another commit runs, they can be at the time of the write.
 
         An audit without a delay leaves out samples of the time of its read.

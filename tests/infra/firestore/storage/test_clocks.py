@@ -45,6 +45,15 @@ class Machine:
         return SteadyClock(saved, lambda: self.time_of_day, lambda: self.elapsed)
 
 
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """The machine whose times `Clock` reads."""
+    machine = Machine()
+    monkeypatch.setattr(clock, "now", lambda: machine.time_of_day)
+    monkeypatch.setattr(clock, "elapsed", lambda: machine.elapsed)
+    return machine
+
+
 @given(st.lists(st.tuples(st.integers(0, HOUR // 2), st.integers(-3 * DAY, 3 * DAY)), max_size=20))
 def test_a_steady_clock_is_never_ahead_because_of_a_step(events: list[tuple[int, int]]) -> None:
     """Within an hour of steps, it advances by at most the elapsed time and a small drift."""
@@ -218,12 +227,8 @@ def test_a_commit_is_later_than_each_requested_read_time(monkeypatch: pytest.Mon
     assert commits.next_commit_time() > START
 
 
-def test_commit_times_advance_although_the_clock_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commit_times_advance_although_the_clock_was_set_back(machine: Machine) -> None:
     """At half of the speed, so that the clock catches up. A lease would otherwise end only then."""
-    machine = Machine()
-    monkeypatch.setattr(clock, "now", lambda: machine.time_of_day)
-    monkeypatch.setattr(clock, "elapsed", lambda: machine.elapsed)
-    machine.step = START
     commit_clock = Clock(0, 0)
     first = commit_clock.next_commit_time()
     machine.step -= HOUR
@@ -234,12 +239,8 @@ def test_commit_times_advance_although_the_clock_was_set_back(monkeypatch: pytes
     assert behind == [1, HOUR // 4, HOUR // 2, HOUR, 2 * HOUR]
 
 
-def test_commit_times_advance_although_the_clock_was_set_back_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commit_times_advance_although_the_clock_was_set_back_twice(machine: Machine) -> None:
     """The second time is after a read, without a commit in between."""
-    machine = Machine()
-    monkeypatch.setattr(clock, "now", lambda: machine.time_of_day)
-    monkeypatch.setattr(clock, "elapsed", lambda: machine.elapsed)
-    machine.step = START
     commit_clock = Clock(0, 0)
     commit_clock.next_commit_time()
     machine.step -= HOUR
@@ -254,12 +255,8 @@ def test_commit_times_advance_although_the_clock_was_set_back_twice(monkeypatch:
     assert commit_clock.next_commit_time() == read_time + HOUR // 2
 
 
-def test_commit_times_increase_if_the_clock_is_set_back(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_commit_times_increase_if_the_clock_is_set_back(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
     """They run ahead of the clock, which is logged once when it starts and once when it ends."""
-    machine = Machine()
-    monkeypatch.setattr(clock, "now", lambda: machine.time_of_day)
     caplog.set_level(logging.WARNING)
     commit_clock = Clock(0, 0)
     times = []
