@@ -1,10 +1,12 @@
 """Another tenant, in a process of its own: submits small samples steadily, and waits for their results.
 
 Arrivals do not wait for responses (an open loop), so that a stall delays all requests that fall into it. Every tenth
-request opens a connection of its own. The process runs until its standard input ends and prints its `Experience`.
+request opens a connection of its own. The process prints a line when its stream of results is open. It runs until its
+standard input ends, and then prints its `Experience`.
 """
 
 import asyncio
+import contextlib
 import json
 import ssl
 import sys
@@ -49,6 +51,8 @@ class Bystander:
     async def run(self, stop: asyncio.Event) -> Experience:
         """Run until `stop` is set, then wait for the results that are missing."""
         watching = asyncio.create_task(self._watch())
+        await self._wait_for_stream()
+        print("ready", flush=True)
         started = asyncio.get_running_loop().time()
         requests: list[asyncio.Task[None]] = []
         while not stop.is_set():
@@ -72,6 +76,15 @@ class Bystander:
 
     def _new_client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(base_url=self._url, headers=self._headers, timeout=60, verify=self._tls)
+
+    async def _wait_for_stream(self) -> None:
+        """Submit samples until the stream delivers a result. The stream delivers only results after its start."""
+        while not self._computed:
+            response = await self._client.post("/samples", content=SAMPLE)
+            response.raise_for_status()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await self._changed.wait()
 
     async def _request(self, number: int) -> None:
         started = time.monotonic()

@@ -104,7 +104,10 @@ def _warm_up(stack: Stack) -> float:
 
 def _start_bystander(stack: Stack) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "tests.attack.bystander", stack.url, stack.new_key("bystander")]
-    return subprocess.Popen(command, env=stack.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=stack.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()  # its stream is open
+    return process
 
 
 def _stop_bystander(process: "subprocess.Popen[str]") -> Experience:
