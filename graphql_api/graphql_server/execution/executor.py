@@ -7,6 +7,7 @@ use `asyncio.shield`.
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,11 +18,12 @@ from graphql.pyutils import is_awaitable
 
 from graphql_api import errors
 from graphql_api.budgets.budgets import HEAVY_COST, SubmitterBudget
+from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.budgets.memory_budget import MemoryBudget, Reservation
 from graphql_api.graphql_server.execution import responses
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
 from graphql_api.graphql_server.execution.operations import MAX_ERRORS, MIN_PACED_COST, Operation, Operations
-from graphql_api.graphql_server.execution.paced_executor import PacedExecutor
+from graphql_api.graphql_server.execution.paced_executor import AcyclicExecutor, PacedExecutor
 from graphql_api.graphql_server.execution.plans import RootOutcome
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, SelectionKey, SharedEvent
 from graphql_api.graphql_server.operation_context import OperationContext
@@ -197,10 +199,17 @@ class Executor:
             raise Unavailable(f"the subscription did not start within {seconds:g} s; subscribe again") from None
 
     def _build(
-        self, operation: Operation, variables: dict[str, Any], context: object, **options: Any
+        self,
+        operation: Operation,
+        variables: dict[str, Any],
+        context: object,
+        *,
+        turn: LoopTurn | None = None,
+        middleware: MiddlewareManager | None = None,
     ) -> GraphQLExecutor[Any] | list[GraphQLError]:
-        """Return an executor of graphql-core, or the errors in `variables`."""
-        return PacedExecutor.build(
+        """Return an executor of graphql-core, or the errors in `variables`. With `turn`, the executor pauses."""
+        build = AcyclicExecutor.build if turn is None else partial(PacedExecutor.build, turn=turn)
+        return build(
             self._schema,
             operation.document,
             context_value=context,
@@ -208,7 +217,7 @@ class Executor:
             operation_name=operation.name,
             max_coercion_errors=MAX_ERRORS,
             hide_suggestions=True,
-            **options,
+            middleware=middleware,
         )
 
     async def _execute_event(

@@ -1,7 +1,7 @@
-"""graphql-core's executor with pauses, and without reference cycles.
+"""graphql-core's executor without reference cycles, and with pauses for heavy operations.
 
-graphql-core resolves the fields of the root and completes a list without a pause. In a heavy operation, this executor
-pauses between these fields, and between the items of a list.
+graphql-core resolves the fields of the root and completes a list without a pause. `PacedExecutor` pauses between these
+fields, and between the items of a list.
 
 In graphql-core, the executor and its helpers refer to each other. Such a cycle keeps the executor in memory until the
 garbage collector runs, together with the context and the variables of the operation.
@@ -18,15 +18,19 @@ from graphql.type import GraphQLResolveInfoHelpers
 from graphql_api.budgets.loop_turns import LoopTurn
 
 
-class PacedExecutor(Executor[Any]):
-    """Executes one operation. The default executor is slower: it supports incremental delivery.
+class AcyclicExecutor(Executor[Any]):
+    """Executes one operation without pauses. The default executor is slower: it supports incremental delivery."""
 
-    `turn` is given if the operation is heavy.
-    """
-
-    def __init__(self, *arguments: Any, turn: LoopTurn | None = None, **named: Any) -> None:
+    def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.async_helpers = HELPERS
+
+
+class PacedExecutor(AcyclicExecutor):
+    """Executes one heavy operation, with pauses in the steps of `turn`."""
+
+    def __init__(self, *arguments: Any, turn: LoopTurn, **named: Any) -> None:
+        super().__init__(*arguments, **named)
         self._turn = turn
 
     def execute_field(
@@ -34,12 +38,10 @@ class PacedExecutor(Executor[Any]):
     ) -> Any:
         """Resolve a field. Each field of the root can read long arguments, such as a variable with a long list."""
         arguments = parent_type, source, field_details_list, path, position_context
-        if self._turn is None or path.prev is not None:
-            return super().execute_field(*arguments)
-        return self._execute_after_pause(self._turn, *arguments)
+        return super().execute_field(*arguments) if path.prev is not None else self._execute_after_pause(*arguments)
 
-    async def _execute_after_pause(self, turn: LoopTurn, *arguments: Any) -> Any:
-        await turn.pause()
+    async def _execute_after_pause(self, *arguments: Any) -> Any:
+        await self._turn.pause()
         value = super().execute_field(*arguments)
         return await value if self.is_awaitable(value) else value
 
@@ -47,7 +49,7 @@ class PacedExecutor(Executor[Any]):
         self, return_type: Any, field_details_list: Any, info: Any, path: Any, result: Any, position_context: Any
     ) -> Any:
         """Complete the items of a list, with pauses."""
-        if self._turn is not None and isinstance(result, Collection) and len(result) > 1:
+        if isinstance(result, Collection) and len(result) > 1:
             result = _paced(result, self._turn)
         return super().complete_list_value(return_type, field_details_list, info, path, result, position_context)
 
@@ -55,10 +57,8 @@ class PacedExecutor(Executor[Any]):
         self, return_type: Any, field_details_list: Any, info: Any, path: Any, result: Any, position_context: Any
     ) -> Any:
         """Complete the value of an awaitable after a pause. Many awaitables can get their values at the same time."""
-        if self._turn is not None:
-            result = _after_pause(result, self._turn)
         return await super().complete_awaitable_value(
-            return_type, field_details_list, info, path, result, position_context
+            return_type, field_details_list, info, path, _after_pause(result, self._turn), position_context
         )
 
 
