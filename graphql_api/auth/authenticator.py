@@ -16,6 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
+from hashlib import sha256
 from typing import NamedTuple
 
 from cachetools import LRUCache
@@ -24,7 +25,6 @@ from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.credential_source import CredentialSource
 from graphql_api.auth.scopes import Caller, Scope, missing_scope
-from graphql_api.auth.secret_text import digest
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.credential_errors import InvalidCredential, NoCredential
 from graphql_api.graphql_server.request_headers import Credential
@@ -57,15 +57,15 @@ class CallerCache:
     """
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[str, CacheEntry] = OrderedDict()
-        self._of_submitter: dict[str, OrderedDict[str, None]] = {}
+        self._entries: OrderedDict[bytes, CacheEntry] = OrderedDict()
+        self._of_submitter: dict[str, OrderedDict[bytes, None]] = {}
 
     def __contains__(self, key: str) -> bool:
-        return digest(key) in self._entries
+        return _digest(key) in self._entries
 
     def get(self, key: str) -> CacheEntry | None:
         """Return the entry of a credential, or None."""
-        key_digest = digest(key)
+        key_digest = _digest(key)
         entry = self._entries.get(key_digest)
         if entry is not None:
             self._entries.move_to_end(key_digest)
@@ -74,7 +74,7 @@ class CallerCache:
 
     def put(self, key: str, entry: CacheEntry) -> None:
         """Add or replace the entry of a credential."""
-        key_digest, submitter = digest(key), entry.caller.submitter
+        key_digest, submitter = _digest(key), entry.caller.submitter
         self._remove(key_digest)
         if len(self._entries) >= MAX_CACHED_CALLERS:
             own = self._of_submitter.get(submitter, ())
@@ -84,9 +84,9 @@ class CallerCache:
 
     def remove(self, key: str) -> None:
         """Remove the entry of a credential, if there is one."""
-        self._remove(digest(key))
+        self._remove(_digest(key))
 
-    def _remove(self, key_digest: str) -> None:
+    def _remove(self, key_digest: bytes) -> None:
         entry = self._entries.pop(key_digest, None)
         if entry is not None:
             own = self._of_submitter[entry.caller.submitter]
@@ -111,7 +111,7 @@ class Authenticator:
         self._audit_log = audit_log
         self._cache_seconds = cache_seconds
         self._valid = CallerCache()
-        self._invalid: LRUCache[str, float] = LRUCache(_MAX_INVALID_KEYS)
+        self._invalid: LRUCache[bytes, float] = LRUCache(_MAX_INVALID_KEYS)
         """The monotonic time when an invalid key must be read again, by SHA-256. Valid keys have their own cache."""
         self._reads = SharedTasks[str, Caller | None]()
 
@@ -189,7 +189,7 @@ class Authenticator:
 
     async def _find(self, key: str, address: str) -> Caller | None:
         source = next((source for source in self._sources if source.recognizes(key)), None)
-        if source is None or time.monotonic() < self._invalid.get(digest(key), 0):
+        if source is None or time.monotonic() < self._invalid.get(_digest(key), 0):
             return None
         if key in self._valid:
             return await self._reads.run(key, partial(self._read, source, key))
@@ -210,8 +210,12 @@ class Authenticator:
         found = await source.find(key)
         if found is None:
             self._valid.remove(key)
-            self._invalid[digest(key)] = expires_at
+            self._invalid[_digest(key)] = expires_at
             return None
         ends_at = time.monotonic() + found.valid_seconds
         self._valid.put(key, CacheEntry(found.caller, min(expires_at, ends_at) if source.is_revocable else ends_at))
         return found.caller
+
+
+def _digest(key: str) -> bytes:
+    return sha256(key.encode()).digest()
