@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from graphql_api import errors
 from graphql_api.budgets.allowance import announce
-from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES
+from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, Reservation
 from graphql_api.credential_errors import FOR_KEYS, Challenges
 from graphql_api.errors import MethodNotAllowed, NotAcceptable, UnsupportedMediaType
 from graphql_api.graphql_server import request_headers
@@ -101,13 +101,15 @@ class HTTPEndpoint:
             raise UnsupportedMediaType(
                 "expected the header Content-Type: application/json, with the charset UTF-8 or without a charset"
             )
-        reservation = reserved.enter_context(self._executor.reserve(context))
+        reservation: Reservation | None = None
+
+        def reserve() -> Reservation:
+            nonlocal reservation
+            reservation = reserved.enter_context(self._executor.reserve(context))
+            return reservation
+
         body = await read_body(
-            request,
-            self._settings.max_body_bytes,
-            self._settings,
-            reserve=lambda: reservation,
-            budget=context.budget,
+            request, self._settings.max_body_bytes, self._settings, reserve=reserve, budget=context.budget
         )
         graphql_request = read_json(body)
         graphql_request.reservation = reservation
