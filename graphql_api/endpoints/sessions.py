@@ -24,12 +24,16 @@ from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import Endpoint, public
 from graphql_api.errors import UnsupportedMediaType
 from graphql_api.graphql_server import request_headers
+from graphql_api.graphql_server.disconnection import while_connected
 from graphql_api.graphql_server.media_types import JSON, utf_8_type
 from graphql_api.graphql_server.request_body import read_body
 from graphql_api.graphql_server.request_headers import Credential, header, is_same_origin, session_cookie
 from storage.documents import BadRequest, Forbidden, Unauthenticated
 
 _MAX_BODY_BYTES = 4_096
+_START_COST = 20
+"""Cost units of starting a session. The sessions of a key are started one after the other, so further requests wait."""
+
 _HEADERS = {"cache-control": "no-store"}
 
 
@@ -80,7 +84,7 @@ class SessionEndpoints:
         else:
             caller = await self._authenticate(request, credential)
             key_digest = digest(credential.key) if self._services.keys.recognizes(credential.key) else None
-            secret, session = await self._services.sessions.start(caller, key_digest)
+            secret, session = await while_connected(request.receive, self._start(caller, key_digest))
         response = _response(session, status=201)
         set_session(response, request, secret, session)
         return response
@@ -101,6 +105,14 @@ class SessionEndpoints:
         announce(request.scope, allowance)
         allowance.admit_request()
         return caller
+
+    async def _start(self, caller: Caller, key_digest: str | None) -> tuple[str, Session]:
+        """Start a session, within the budget of the submitter."""
+        budget = self._services.budgets.charged(caller)
+        cost, units = budget.cost(_START_COST)
+        with budget.connections.hold():
+            async with cost.hold(units):
+                return await self._services.sessions.start(caller, key_digest)
 
     async def _exchange(self, request: Request, address: str) -> tuple[str, Session]:
         """Return a session for the token in the body. An address can try a few unknown tokens per second."""

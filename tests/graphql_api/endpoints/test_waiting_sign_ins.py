@@ -1,0 +1,110 @@
+"""Sign-ins with one key: they wait for each other, within the budget of the submitter."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from starlette.applications import Starlette
+from starlette.types import Message
+
+from graphql_api.auth.scopes import Caller, Scope
+from graphql_api.budgets.budgets import Budgets
+from graphql_api.credential_errors import FOR_KEYS
+from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
+from graphql_api.endpoints.sessions import Services, SessionEndpoints
+from graphql_api.limits import Limits
+from observability import request_context
+from observability.request_context import RequestContext
+from tests.stack import PATIENCE_SECONDS
+
+pytestmark = pytest.mark.anyio
+
+MAX_RUNNING = 16
+MAX_WAITING = 10
+CALLER = Caller("local", frozenset({Scope.READ}), "key 12345678", None)
+
+
+class BusySessions:
+    """Sessions of which none is stored."""
+
+    def __init__(self) -> None:
+        self.starting = 0
+
+    def recognizes(self, text: str) -> bool:
+        """Return that a key is not a session."""
+        return False
+
+    async def start(self, caller: Caller, key_digest: str | None) -> tuple[str, object]:
+        """Wait until the request ends."""
+        self.starting += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.starting -= 1
+        raise AssertionError
+
+
+async def authenticate(credential: object) -> Caller:
+    """Return a caller."""
+    return CALLER
+
+
+class SignIn:
+    """A request for a session."""
+
+    def __init__(self, app: Starlette) -> None:
+        self.sent: list[Message] = []
+        self.disconnected = asyncio.Event()
+        self._received: list[Message] = [{"type": "http.request", "body": b""}]
+        self.task = asyncio.create_task(self._run(app))
+
+    async def _run(self, app: Starlette) -> None:
+        request_context.enter(RequestContext(b"", b""))
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "scheme": "http",
+            "path": "/session",
+            "query_string": b"",
+            "headers": [(b"x-api-key", b"a key")],
+            "state": {},
+        }
+        await app(scope, self._receive, self._send)
+
+    async def _receive(self) -> Message:
+        if self._received:
+            return self._received.pop()
+        await self.disconnected.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Message) -> None:
+        self.sent.append(message)
+
+
+async def test_sign_ins_wait_within_the_budget_and_end_with_their_clients() -> None:
+    """Otherwise, clients that disconnect would leave any number of sign-ins, which run one after the other."""
+    sessions = BusySessions()
+    budgets = Budgets(Limits(max_waiting_operations_per_submitter=MAX_WAITING))
+    services: Any = SimpleNamespace(
+        authenticator=SimpleNamespace(authenticate=authenticate),
+        budgets=budgets,
+        keys=SimpleNamespace(recognizes=lambda _: True),
+        sessions=sessions,
+    )
+    endpoints = SessionEndpoints(cast(Services, services)).endpoints
+    app = Starlette(routes=[each.route for each in endpoints], exception_handlers=ErrorResponder(FOR_KEYS).handlers)
+
+    sign_ins = [SignIn(app) for _ in range(MAX_RUNNING + MAX_WAITING + 1)]
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await sign_ins[-1].task
+    running = sessions.starting
+    for each in sign_ins:
+        each.disconnected.set()
+    await asyncio.gather(*(each.task for each in sign_ins))
+
+    assert sign_ins[-1].sent[0]["status"] == 429
+    assert 1 <= running <= MAX_RUNNING
+    assert sessions.starting == 0
+    assert not any(each.sent for each in sign_ins[:-1])
+    assert budgets.submitter("local").is_unused
