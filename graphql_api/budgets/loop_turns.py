@@ -56,14 +56,6 @@ class Rotation(Generic[T]):
         self._length += 1
         self._queues.setdefault(name, deque()).append(item)
 
-    def remove(self, name: str, item: T) -> None:
-        """Remove an item from the queue `name`. The queue must contain it."""
-        queue = self._queues[name]
-        queue.remove(item)
-        if not queue:
-            del self._queues[name]
-        self._length -= 1
-
     def take(self) -> T:
         """Remove and return the first item of the queue that has the next turn. There must be an item."""
         name = next(iter(self._queues))

@@ -3,7 +3,9 @@
 import struct
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from socket import SO_LINGER, SOL_SOCKET, create_connection, create_server, socket
+from typing import Any, cast
 
 import pytest
 import uvloop
@@ -97,3 +99,41 @@ def test_a_connection_that_is_reset_while_it_waits_is_closed(listening: socket) 
     connection.close()
     eventually(is_closed)
     assert accepted.fileno() == -1
+
+
+@dataclass(eq=False)
+class ComparedConnection:
+    """A connection that counts how often it is compared with another one."""
+
+    data: bytes = b""
+    comparisons: int = 0
+
+    def recv(self, size: int, flags: int) -> bytes:
+        """Return the data that has arrived."""
+        return self.data
+
+    def __eq__(self, other: object) -> bool:
+        self.comparisons += 1
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+def test_finding_a_client_takes_as_long_if_thousands_of_connections_wait() -> None:
+    """The queue of an address is not searched for the connection whose data has arrived."""
+    waiting = WaitingConnections(lambda head: head.decode() if head.isupper() else "")
+    connections = [ComparedConnection(b"x") for _ in range(1_000)] + [ComparedConnection() for _ in range(10)]
+    for connection in connections:
+        waiting.add(cast(Any, connection), "127.0.0.1")
+    for connection in connections[-10:]:
+        connection.data = b"K"
+
+    waiting.identify()
+
+    assert sum(each.comparisons for each in connections) == 0
+    assert len(waiting) == len(connections)
+    taken = [cast(Any, waiting.take()[1]) for _ in connections]
+    assert not waiting
+    assert [connections.index(each) for each in taken[1:20:2]] == [*range(1_000, 1_010)]
+    assert len({id(each) for each in taken}) == len(connections)
