@@ -65,6 +65,7 @@ class ServerSettings:
     keep_alive_seconds: int = 75
     stall_seconds: float = 20.0  # the server disconnects a client that reads below the minimum rate for this time
     min_read_bytes_per_second: int = 1 * KIB
+    max_unsent_bytes: int = 16 * KIB  # that the kernel does not take; until it does, the application waits
     unread_body_seconds: float = 2.0  # time after a response to receive the rest of the body before closing
     max_unread_body_bytes: int = 1 * MIB
     max_message_bytes: int = 1 * MIB  # of a WebSocket

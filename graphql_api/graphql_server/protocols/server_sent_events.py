@@ -13,11 +13,11 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES
 from graphql_api.errors import TooSlow
 from graphql_api.graphql_server.disconnection import wait_until_disconnected
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, from_error
 from graphql_api.graphql_server.media_types import EVENT_STREAM
+from graphql_api.graphql_server.settings import KIB
 from graphql_api.graphql_server.slow_reader_notice import set_notice
 from storage.documents.errors import DropzoneError
 
@@ -27,6 +27,11 @@ _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-accel-buffering", b"no"),
 ]
+_MIN_AWAITED_BYTES = 8 * KIB
+"""The next event is read only after the client has received almost all of an event over this size. Thousands of
+clients can open streams and not read them.
+"""
+
 _COMMENT = b":\n\n"
 _COMPLETE = b"event: complete\ndata: \n\n"
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
@@ -94,7 +99,7 @@ class EventStreamResponse(Response):
                 await _send(send, _event(response.body))
                 self._is_quiet = False
                 self._cursor = response.cursor
-                if len(response.body) > MIN_RESERVED_BYTES:
+                if len(response.body) > _MIN_AWAITED_BYTES:
                     await _send(send, b"")  # waits until the client has received almost all of the event
         await _send(send, _COMPLETE)
 

@@ -81,6 +81,7 @@ class HTTPConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
+        self.transport.set_write_buffer_limits(high=self.settings.max_unsent_bytes)
         try:
             self.slot = self.open_connections.admit(self.client[0] if self.client else "", self._close_idle)
         except RetryLater as error:

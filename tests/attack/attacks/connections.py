@@ -206,11 +206,16 @@ for _name, _page in (("dashboard", "/assets"), ("graphiql", "/graphql/assets")):
     add(f"paths_of_15000_folders_of_{_name}", partial(paths_of_15000_folders, _page), is_short=_name == "dashboard")
 
 
-async def files_unread(source: str, target: Target) -> None:
-    """Request the largest file of GraphiQL over 2,400 connections with small receive buffers, and read nothing."""
+def request_of_largest_file(target: Target) -> bytes:
+    """Return a request for the largest file of GraphiQL."""
     files = (GRAPHIQL_FOLDER / "dist" / "assets").glob("*.js")
     largest = max(files, key=lambda each: each.stat().st_size)
-    head = target.head(f"/graphql/assets/{largest.name}", method="GET", key=False)
+    return target.head(f"/graphql/assets/{largest.name}", method="GET", key=False)
+
+
+async def files_unread(source: str, target: Target) -> None:
+    """Request the largest file of GraphiQL over 2,400 connections with small receive buffers, and read nothing."""
+    head = request_of_largest_file(target)
     async with AsyncExitStack() as opened:
         for _ in range(2_400):
             connection = opened.enter_context(socket.socket())

@@ -1,12 +1,14 @@
-"""TLS handshakes of clients without a key: many at once, incomplete ones, and data that is not a handshake."""
+"""TLS of clients without a key: handshakes, data that is not a handshake, and responses that are not read."""
 
 import asyncio
 import contextlib
 import os
+import socket
 import ssl
 from contextlib import AsyncExitStack
 from functools import partial
 
+from tests.attack.attacks.connections import request_of_largest_file
 from tests.attack.registry import add
 from tests.attack.target import Target, repeat
 
@@ -101,6 +103,20 @@ async def records_of_one_byte(connections: int, records: int, target: Target) ->
                     await asyncio.gather(*(reader.read(2**16) for (reader, _), _ in prepared))
 
 
+async def files_unread(target: Target) -> None:
+    """Request the largest file of GraphiQL over 1,000 connections with small receive buffers, and read nothing."""
+    head = request_of_largest_file(target)
+    async with AsyncExitStack() as opened:
+        for _ in range(1_000):
+            reader, writer = await opened.enter_async_context(target.connection())
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            tls, encrypted = await _handshake(reader, writer)
+            writer.transport.pause_reading()  # type: ignore[attr-defined]  # the type of a read transport
+            tls.write(head)
+            writer.write(encrypted.read())
+        await asyncio.sleep(target.seconds)
+
+
 _FULL_RECORD = _HANDSHAKE_RECORD + _MAX_RECORD_BYTES.to_bytes(2, "big")
 """The start of a record of the maximum length."""
 
@@ -120,3 +136,4 @@ for _name, _data in _GARBAGE.items():
     add(f"tls_{_name}", partial(incomplete_handshakes, 64, _data), has_tls=True, is_short=_is_short)
 add("tls_records_of_one_byte", partial(records_of_one_byte, 30, 10_000), has_tls=True, is_short=True)
 add("tls_records_of_one_byte_of_1000_clients", partial(records_of_one_byte, 1_000, 500), has_tls=True)
+add("tls_files_of_1000_clients_unread", files_unread, has_tls=True)

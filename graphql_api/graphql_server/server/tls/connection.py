@@ -18,6 +18,9 @@ from uvloop.loop import SSLProtocol  # type: ignore[attr-defined]  # the stub of
 from graphql_api.graphql_server.server.tls.records import RecordTurns, end_of_records
 from graphql_api.graphql_server.tcp_state import has_unread_end
 
+_MAX_UNSENT_BYTES = 16 * 1024
+"""Encrypted data that the kernel does not take. `SSLProtocol` keeps further data, for which its own limit applies."""
+
 
 async def open_with_tls(
     create_protocol: Callable[[], asyncio.Protocol],
@@ -70,6 +73,7 @@ class TLSConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=_MAX_UNSENT_BYTES)
         self._tls.connection_made(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

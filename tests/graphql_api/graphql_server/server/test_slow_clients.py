@@ -1,22 +1,31 @@
-"""A client that reads too slowly finds the error TOO_SLOW and its last cursor when it reads again."""
+"""Clients that read slowly: the memory that their responses need, and the error TOO_SLOW with the last cursor."""
 
 import json
 import logging
 import socket
+import ssl
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.types import Receive, Scope, Send
 from websockets.exceptions import ConnectionClosed
 
-from graphql_api.graphql_server import ServerSettings
+from graphql_api.budgets.budgets import Budgets
+from graphql_api.certificate import Certificate
+from graphql_api.graphql_server import Server, ServerSettings
+from graphql_api.limits import Limits
+from tests.certificates import certificate
 from tests.graphql_api.graphql_server import clients
-from tests.graphql_api.graphql_server.service import KEY, Service, running
-from tests.stack import PATIENCE_SECONDS
+from tests.graphql_api.graphql_server.service import KEY, Service, running, serving
+from tests.stack import PATIENCE_SECONDS, eventually
 
 STALLED_SECONDS = 1.5
 QUERY = "subscription { stories(length: 100000) { cursor text } }"
+PART_BYTES = 20_000
+TLS_OVERHEAD_BYTES = 2_000
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +88,32 @@ def test_a_slow_reader_of_an_event_stream_gets_its_last_cursor(
 
     assert received.endswith(b"event: complete\ndata: \n\n\r\n0\r\n\r\n")
     assert b'"code":"TOO_SLOW","cursor":"%b"' % last.split(b'"')[0] in last
+
+
+async def long_response(scope: Scope, receive: Receive, send: Send) -> None:
+    """Send a response of 10 MB in parts."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(500):
+            await send({"type": "http.response.body", "body": bytes(PART_BYTES), "more_body": True})
+
+
+@pytest.mark.parametrize("has_tls", [False, True], ids=["plain", "TLS"])
+def test_little_of_a_response_that_is_not_read_is_in_memory(tmp_path: Path, has_tls: bool) -> None:
+    """Thousands of clients can leave responses unread. By default, each takes up to 64 KiB, or 512 KiB with TLS."""
+    files = [*certificate(tmp_path).values()] if has_tls else []
+    settings = ServerSettings()
+    server = Server(
+        long_response, Budgets(Limits()), settings=settings, certificate=Certificate(*files) if has_tls else None
+    )
+    with serving(server) as (port, _), socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", port))
+        context = ssl.create_default_context(cafile=files[0]) if has_tls else None
+        with context.wrap_socket(client, server_hostname="127.0.0.1") if context else client as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            [opened] = eventually(lambda: [each for each in server.server_state.connections if each.flow.write_paused])
+
+            unsent = opened.transport.get_write_buffer_size()
+
+    assert 0 < unsent <= settings.max_unsent_bytes + PART_BYTES + TLS_OVERHEAD_BYTES
