@@ -70,8 +70,8 @@ SINGLE_READ = FieldCost(1)
 RAW = FieldCost(1)
 """One raw document. The size of all raw documents of an operation is limited separately."""
 
-SETTING_CHANGE = FieldCost(5)
-"""A change of a setting of the submitter, with an entry of the audit log."""
+SETTING_CHANGE = FieldCost(20)
+"""A change of a setting of the submitter. Like a change of a key, it is a Commit of its own, so few run at a time."""
 
 KEY_CHANGE = FieldCost(20)
 """The creation, the rotation or the revocation of a key, or a change of its limits."""
