@@ -35,7 +35,9 @@ from storage.documents.errors import BadRequest, DropzoneError, RetryLater, TooL
 
 _STOPPING = Unavailable("the server is stopping; send this request again")
 _MAX_REFUSED_CONNECTIONS = 200
-"""Refused connections that stay open for a moment, so that their clients can read the response."""
+"""Refused connections that stay open for a moment, so that their clients can read the response. Further connections
+are closed without a response.
+"""
 
 
 class HTTPConnection(HttpToolsProtocol):
@@ -85,9 +87,10 @@ class HTTPConnection(HttpToolsProtocol):
         try:
             self.slot = self.open_connections.admit(self.client[0] if self.client else "", self._close_idle)
         except RetryLater as error:
-            self.refuse(HTTP_STATUS[error.code], error)
             if len(self.connections) > self.open_connections.count + _MAX_REFUSED_CONNECTIONS:
-                self.transport.close()
+                self.transport.abort()
+            else:
+                self.refuse(HTTP_STATUS[error.code], error)
         else:
             self._start_header_timer()
 
@@ -264,11 +267,8 @@ class HTTPConnection(HttpToolsProtocol):
             self.transport.close()
 
     def _close_idle(self) -> None:
-        """Close this connection, because another connection needs its slot."""
-        if self.transport.get_write_buffer_size():
-            self.transport.abort()  # the client does not read
-        else:
-            self.transport.close()
+        """Give the slot to another connection. With TLS, `close` would wait for the client for up to 30 s."""
+        self.transport.abort()
 
     def _start_header_timer(self) -> None:
         if self._header_timer is None:

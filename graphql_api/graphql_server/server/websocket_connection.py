@@ -250,7 +250,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         self._send_close(code, reason)
         if self.close_timer is not None:
             self.close_timer.cancel()
-        self.close_timer = self.loop.call_later(self.settings.unread_body_seconds, self.transport.close)
+        self.close_timer = self.loop.call_later(self.settings.unread_body_seconds, self.transport.abort)
         self._set_reading(True)
 
     def _send_close(self, code: int, reason: str) -> None:
@@ -266,8 +266,8 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         if self.transport.get_write_buffer_size():
             self.transport.abort()  # the client does not read
         else:
-            self._send_close(_TRY_AGAIN_LATER, "too many connections are open; connect again later")
-            self.transport.close()
+            self._refuse(_TRY_AGAIN_LATER, "too many connections are open; connect again later")
+            self.transport.close()  # with TLS, this waits for the client
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -5,6 +5,7 @@ import contextlib
 import os
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -70,7 +71,7 @@ async def incomplete_handshakes(connections: int, data: bytes, target: Target) -
 
 
 async def _handshake(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[ssl.SSLObject, ssl.MemoryBIO]:
-    """Complete a handshake. Return what encrypts, and the encrypted data."""
+    """Complete a handshake. Return what encrypts, and the encrypted data. Raises `ConnectionError`."""
     received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = _context().wrap_bio(received, sent)
     while True:
@@ -78,7 +79,9 @@ async def _handshake(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
             tls.do_handshake()
         except ssl.SSLWantReadError:
             writer.write(sent.read())
-            received.write(await reader.read(2**16))
+            if not (data := await reader.read(2**16)):
+                raise ConnectionResetError from None
+            received.write(data)
         else:
             return tls, sent
 
@@ -103,18 +106,24 @@ async def records_of_one_byte(connections: int, records: int, target: Target) ->
                     await asyncio.gather(*(reader.read(2**16) for (reader, _), _ in prepared))
 
 
-async def files_unread(target: Target) -> None:
-    """Request the largest file of GraphiQL over 1,000 connections with small receive buffers, and read nothing."""
-    head = request_of_largest_file(target)
+async def requests_unread(connections: int, request: Callable[[Target], bytes], target: Target) -> None:
+    """Send a request over each of many connections with small receive buffers. Read nothing, and close nothing."""
+    head = request(target)
     async with AsyncExitStack() as opened:
-        for _ in range(1_000):
-            reader, writer = await opened.enter_async_context(target.connection())
-            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-            tls, encrypted = await _handshake(reader, writer)
-            writer.transport.pause_reading()  # type: ignore[attr-defined]  # the type of a read transport
-            tls.write(head)
-            writer.write(encrypted.read())
+        for _ in range(connections):
+            with contextlib.suppress(ConnectionError):
+                reader, writer = await opened.enter_async_context(target.connection())
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+                tls, encrypted = await _handshake(reader, writer)
+                writer.transport.pause_reading()  # type: ignore[attr-defined]  # the type of a read transport
+                tls.write(head)
+                writer.write(encrypted.read())
         await asyncio.sleep(target.seconds)
+
+
+def request_of_health(target: Target) -> bytes:
+    """Return a request of a health check."""
+    return target.head("/healthz", method="GET", key=False)
 
 
 _FULL_RECORD = _HANDSHAKE_RECORD + _MAX_RECORD_BYTES.to_bytes(2, "big")
@@ -136,4 +145,5 @@ for _name, _data in _GARBAGE.items():
     add(f"tls_{_name}", partial(incomplete_handshakes, 64, _data), has_tls=True, is_short=_is_short)
 add("tls_records_of_one_byte", partial(records_of_one_byte, 30, 10_000), has_tls=True, is_short=True)
 add("tls_records_of_one_byte_of_1000_clients", partial(records_of_one_byte, 1_000, 500), has_tls=True)
-add("tls_files_of_1000_clients_unread", files_unread, has_tls=True)
+add("tls_files_of_1000_clients_unread", partial(requests_unread, 1_000, request_of_largest_file), has_tls=True)
+add("tls_idle_connections_after_health_check", partial(requests_unread, 4_100, request_of_health), has_tls=True)

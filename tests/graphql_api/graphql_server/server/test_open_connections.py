@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
@@ -14,8 +16,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.certificate import Certificate
 from graphql_api.graphql_server import Server
 from graphql_api.limits import Limits
+from tests.certificates import certificate
 from tests.graphql_api.graphql_server import clients
 from tests.graphql_api.graphql_server.server.raw_http import BODY, HEAD, WHOLE, connection, receive_all
 from tests.graphql_api.graphql_server.service import OTHER_KEY, running, serving
@@ -43,6 +47,28 @@ def test_the_connection_that_is_idle_for_the_longest_time_makes_room(limit: str,
 def _is_served(client: socket.socket) -> bool:
     client.sendall(WHOLE)
     return client.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+async def one_byte(scope: Scope, receive: Receive, send: Send) -> None:
+    """Respond with one byte."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})
+        await send({"type": "http.response.body", "body": b"a"})
+
+
+def test_a_client_with_tls_that_makes_room_need_not_agree(tmp_path: Path) -> None:
+    """The end of a TLS connection is two messages, of which the client sends the second one. It can wait for 30 s."""
+    files = certificate(tmp_path).values()
+    server = Server(one_byte, Budgets(Limits(max_connections_per_address=2)), certificate=Certificate(*files))
+    context = ssl.create_default_context(cafile=next(iter(files)))
+    with serving(server) as (port, _), contextlib.ExitStack() as opened:
+        for _ in range(5):
+            client = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS))
+            encrypted = opened.enter_context(context.wrap_socket(client, server_hostname="127.0.0.1"))
+            encrypted.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            assert encrypted.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+        assert len(server.server_state.connections) == 2
 
 
 def test_a_body_that_does_not_arrive_makes_room() -> None:
