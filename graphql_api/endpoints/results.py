@@ -63,13 +63,21 @@ class _Export:
     columns: tuple[str, ...]
     open: Callable[[], Format]
     is_available: bool = True
+    has_long_steps: bool = False
+    """Whether a step can take dozens of milliseconds. The steps then run in a thread, not on the event loop."""
+
+    async def run(self, step: Callable[..., bytes], *arguments: Any) -> bytes:
+        """Run a step of writing the file."""
+        return await asyncio.to_thread(step, *arguments) if self.has_long_steps else step(*arguments)
 
 
 _EXPORTS = {
     "ndjson": _Export("application/x-ndjson", "results.ndjson", COLUMNS, Ndjson),
     "csv": _Export("text/csv", "results.csv", FLAT_COLUMNS, Csv),
     "arrow": _Export("application/vnd.apache.arrow.stream", "results.arrows", COLUMNS, Arrow),
-    "parquet": _Export("application/vnd.apache.parquet", "results.parquet", COLUMNS, Parquet, HAS_PARQUET),
+    "parquet": _Export(
+        "application/vnd.apache.parquet", "results.parquet", COLUMNS, Parquet, HAS_PARQUET, has_long_steps=True
+    ),
 }
 _LABEL_PREFIX = "label."
 _PARAMETERS = (
@@ -143,9 +151,9 @@ class ResultEndpoints:
                     documents = await anext(batches, None)
                     if documents is None:
                         break
-                    written = file.write(await batch_of(documents, budgets.charged(caller).turn()))
+                    written = await export.run(file.write, await batch_of(documents, budgets.charged(caller).turn()))
                 yield written  # outside of the budget, because clients can read slowly
-        yield file.finish()
+        yield await export.run(file.finish)
 
 
 class _FileResponse(StreamingResponse):
