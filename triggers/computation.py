@@ -1,6 +1,6 @@
-"""The statistics of a sample: of its values, and of its header and chunks. Opens no connection.
+"""The result of a sample, from its header and chunks. Opens no connection.
 
-`moments` and `distribution` have the formulas.
+`distribution` and `moments` have the formulas of the statistics.
 
 A thread cannot be stopped from outside. The computation of a large sample therefore checks its own budget between
 pieces, and each piece takes milliseconds. The budget is processor time of the thread, so other work on the machine does
@@ -20,9 +20,8 @@ from storage.documents import Header, InvalidSample, NotJson, Problem, ProblemCo
 from storage.documents.validation import payload
 from storage.documents.validation.payload import Payload
 from triggers import chunked_sample, rounded_moments
-from triggers.distribution import SortedValues, histogram, quantile, sketch
+from triggers.distribution import AnyMoments, SortedValues, sketch, statistics_of
 from triggers.moments import Moments, Vector
-from triggers.rounded_moments import RoundedMoments
 
 MAX_PROCESSOR_SECONDS = 20.0
 """A valid sample of 64 MiB takes up to 3 s, in any shape."""
@@ -32,8 +31,6 @@ MAX_SMALL_SAMPLE = 200
 
 _MAX_ITERATIONS = 6
 """More iterations of the event loop than a small sample needs. Small samples that always arrive do not stop others."""
-
-_AnyMoments = Moments | RoundedMoments
 
 
 class OverBudget(Exception):
@@ -65,7 +62,7 @@ class SmallSamples:
 
     def __init__(self) -> None:
         self._running = 0
-        self._waiting: list[tuple[list[float], asyncio.Future[_AnyMoments]]] = []
+        self._waiting: list[tuple[list[float], asyncio.Future[AnyMoments]]] = []
 
     async def compute(self, header: Header, update_time: datetime) -> Result:
         """Return the result of a sample without chunks, as the function `compute` does."""
@@ -93,7 +90,7 @@ class SmallSamples:
             if not self._running:
                 return
 
-    def _moments(self, values: list[float]) -> "asyncio.Future[_AnyMoments]":
+    def _moments(self, values: list[float]) -> "asyncio.Future[AnyMoments]":
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._compute_waiting)
@@ -125,7 +122,7 @@ def summarize(values: Vector, check: Callable[[], None] = lambda: None) -> Stati
     if not (isfinite(values.min()) and isfinite(values.max())):  # if the values contain NaN, their minimum is NaN
         raise ValueError("expected finite values, got an infinite value or NaN")
     sorted_values = _sort(values)
-    return _statistics(sorted_values, _moments(sorted_values, check))
+    return statistics_of(sorted_values, _moments(sorted_values, check))
 
 
 def _sort(values: Vector) -> SortedValues:
@@ -149,11 +146,11 @@ def _read(
     return sample, _sort(np.frombuffer(sample.data))
 
 
-def _moments(values: SortedValues, check: Callable[[], None]) -> _AnyMoments:
+def _moments(values: SortedValues, check: Callable[[], None]) -> AnyMoments:
     return Moments.of(values, check) if isinstance(values, np.ndarray) else _moments_of_small([values])[0]
 
 
-def _moments_of_small(samples: Sequence[list[float]]) -> list[_AnyMoments]:
+def _moments_of_small(samples: Sequence[list[float]]) -> list[AnyMoments]:
     rounded = rounded_moments.of_small_samples(samples)
     return [
         Moments.of_small_sample(values) if moments is None else moments
@@ -161,7 +158,7 @@ def _moments_of_small(samples: Sequence[list[float]]) -> list[_AnyMoments]:
     ]
 
 
-def _outcomes(samples: Sequence[list[float]]) -> Sequence[_AnyMoments | Exception]:
+def _outcomes(samples: Sequence[list[float]]) -> Sequence[AnyMoments | Exception]:
     """Return the moments of each small sample, or the error that a sample causes. It does not affect other samples."""
     try:
         return _moments_of_small(samples)
@@ -170,14 +167,14 @@ def _outcomes(samples: Sequence[list[float]]) -> Sequence[_AnyMoments | Exceptio
 
 
 def _computed(
-    header: Header, update_time: datetime, sample: Payload, values: SortedValues, moments: _AnyMoments
+    header: Header, update_time: datetime, sample: Payload, values: SortedValues, moments: AnyMoments
 ) -> Result:
     return _result(
         header,
         update_time,
         Status.COMPUTED if header.superseded_by is None else Status.SUPERSEDED,
         timestamp=sample.timestamp,
-        statistics=_statistics(values, moments),
+        statistics=statistics_of(values, moments),
         labels=header.labels or sample.labels,
         missing_count=sample.missing_count,
         sketch=sketch(values),
@@ -206,29 +203,6 @@ def _result(header: Header, update_time: datetime, status: Status, **fields: Any
         expire_at=header.result_expire_at,
         archiving=header.archiving,
         **fields,
-    )
-
-
-def _statistics(values: SortedValues, moments: _AnyMoments) -> Statistics:
-    lower_quartile, upper_quartile = quantile(values, 25), quantile(values, 75)
-    return Statistics(
-        count=moments.count,
-        mean=moments.mean,
-        standard_deviation=moments.standard_deviation,
-        minimum=quantile(values, 0),
-        maximum=quantile(values, 100),
-        sum=moments.sum,
-        sample_standard_deviation=moments.sample_standard_deviation,
-        percentile_1=quantile(values, 1),
-        percentile_5=quantile(values, 5),
-        lower_quartile=lower_quartile,
-        median=quantile(values, 50),
-        upper_quartile=upper_quartile,
-        percentile_95=quantile(values, 95),
-        percentile_99=quantile(values, 99),
-        skewness=moments.skewness,
-        kurtosis=moments.kurtosis,
-        histogram=histogram(values, lower_quartile, upper_quartile),
     )
 
 

@@ -1,4 +1,4 @@
-"""The distribution of sorted values: quantiles, the histogram, and the quantile sketch."""
+"""The statistics of sorted values, and their quantile sketch. `moments` has the formulas of the power sums."""
 
 from bisect import bisect_left, bisect_right
 from itertools import pairwise
@@ -7,16 +7,43 @@ from math import isqrt
 import numpy as np
 import numpy.typing as npt
 
-from storage.documents import Histogram, quantile_sketch
+from storage.documents import Histogram, Statistics, quantile_sketch
 from storage.documents.quantile_sketch import QuantileSketch
-from triggers.moments import BLOCK
+from triggers.moments import BLOCK, Moments
+from triggers.rounded_moments import RoundedMoments
 
 SortedValues = list[float] | npt.NDArray[np.float64]
 """Values in ascending order."""
 
+AnyMoments = Moments | RoundedMoments
+
 MAX_BINS = 100
 
 _CUBES = tuple(number**3 for number in range(MAX_BINS + 1))
+
+
+def statistics_of(values: SortedValues, moments: AnyMoments) -> Statistics:
+    """Return all statistics of sorted values with these moments."""
+    lower_quartile, upper_quartile = quantile(values, 25), quantile(values, 75)
+    return Statistics(
+        count=moments.count,
+        mean=moments.mean,
+        standard_deviation=moments.standard_deviation,
+        minimum=quantile(values, 0),
+        maximum=quantile(values, 100),
+        sum=moments.sum,
+        sample_standard_deviation=moments.sample_standard_deviation,
+        percentile_1=quantile(values, 1),
+        percentile_5=quantile(values, 5),
+        lower_quartile=lower_quartile,
+        median=quantile(values, 50),
+        upper_quartile=upper_quartile,
+        percentile_95=quantile(values, 95),
+        percentile_99=quantile(values, 99),
+        skewness=moments.skewness,
+        kurtosis=moments.kurtosis,
+        histogram=histogram(values, lower_quartile, upper_quartile),
+    )
 
 
 def quantile(sorted_values: SortedValues, percent: int) -> float:
