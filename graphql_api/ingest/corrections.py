@@ -47,7 +47,7 @@ The function needs the sample to write its result again. If the function does no
 audit gives up after 25 hours. Otherwise, the earlier result would stay in lists or move into the hourly archive.
 """
 _EXPIRED_CORRECTION = (
-    ", which has expired; if its result still exists, delete it with `deleteSamples`; then submit this sample without "
+    " and has expired; if its result still exists, delete it with `deleteSamples`; then submit the new sample without "
     "`supersedes`"
 )
 
@@ -111,7 +111,7 @@ class Corrections:
                 return await commit_header(self._firestore, sample, write, marks)
             except PreconditionFailed:  # one of the samples has changed, or the response of an attempt was lost
                 await asyncio.sleep(pause)
-        raise Unavailable("the sample to supersede changes all the time; retry later - at `supersedes`")
+        raise Unavailable("the earlier sample changes all the time; retry later - at `supersedes`")
 
     async def _keep_chunks(
         self, submitter: str, earlier_id: str, earlier: Document | None, marks: Sequence[Write]
@@ -146,7 +146,7 @@ class Corrections:
     ) -> tuple[Document | None, Document | None]:
         """Return what is stored of the header of a new sample, and of the header of the sample that it corrects."""
         if sample_id == earlier_id:
-            raise BadRequest("a sample cannot supersede itself; send a new idempotency key - at `supersedes`")
+            raise BadRequest("a sample cannot correct itself; send a new idempotency key - at `supersedes`")
         ids = [sample_id, earlier_id] if document_paths.is_uuid(earlier_id) else [sample_id]
         paths = [document_paths.sample(submitter, each) for each in ids]
         documents = await self._firestore.batch_get(paths, mask=_MARK_FIELDS)
@@ -162,29 +162,29 @@ class Corrections:
             raise outcome
         if outcome is not None and outcome.supersedes != earlier_id:
             raise Conflict(
-                f"this idempotency key was used for the sample {header.id}, which does not supersede this sample; use "
-                "a new key - at `supersedes`"
+                f"this idempotency key was used for the sample {header.id}, which does not correct the earlier sample; "
+                "use a new key - at `supersedes`"
             )
         return outcome
 
     async def _check_correctable(self, submitter: str, earlier: Document | None, now: datetime) -> None:
         """Raise an error if the sample with the header `earlier` cannot be corrected.
 
-        Raises `NotFound` if it is not stored, and `Conflict` if another sample supersedes it. A deleted correction does
-        not count, unless it was corrected itself. An expired correction counts, because its result can be kept longer,
-        in lists or in the hourly archive.
+        Raises `NotFound` if it is not stored, and `Conflict` if another sample has corrected it. A deleted correction
+        does not count, unless it was corrected itself. An expired correction counts, because its result can be kept
+        longer, in lists or in the hourly archive.
         """
         if earlier is None or encoding.is_expired(earlier, now):
             raise NotFound(
-                "the sample to supersede does not exist or has expired; if only its result exists, delete it with "
-                "`deleteSamples` and submit this sample without `supersedes` - at `supersedes`"
+                "the earlier sample does not exist or has expired; if only its result exists, delete it with "
+                "`deleteSamples` and submit the new sample without `supersedes` - at `supersedes`"
             )
         superseded_by = encoding.from_document(earlier).get("superseded_by")
         correction = await self._remaining_correction(submitter, superseded_by, now)
         if correction is not None:
             raise Conflict(
-                f"the sample is already superseded by the sample {correction.id}"
-                + ("; supersede that sample" if correction.exists else _EXPIRED_CORRECTION)
+                f"the sample {correction.id} has already corrected the earlier sample"
+                + ("; correct that sample instead" if correction.exists else _EXPIRED_CORRECTION)
                 + " - at `supersedes`"
             )
 
@@ -197,8 +197,8 @@ class Corrections:
         while isinstance(correction, str) and correction not in seen:
             if len(seen) == _MAX_DELETED_CORRECTIONS:
                 raise Conflict(
-                    f"the sample was corrected more than {_MAX_DELETED_CORRECTIONS} times, and these corrections were "
-                    "deleted; delete the sample too, and submit this sample without `supersedes` - at `supersedes`"
+                    f"more than {_MAX_DELETED_CORRECTIONS} corrections of the earlier sample were deleted; delete the "
+                    "earlier sample too, and submit the new sample without `supersedes` - at `supersedes`"
                 )
             seen.add(correction)
             paths = [document_paths.sample(submitter, correction), document_paths.result(submitter, correction)]

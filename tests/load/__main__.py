@@ -1,7 +1,7 @@
 """`python -m tests.load`: measure Dropzone and its peers on this machine and print one table with ratios.
 
 A run of all groups replaces the table in docs/performance.md. The short form has some groups, and takes at most ten
-minutes: it starts no group after eight.
+minutes: it starts no group after eight minutes.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def parse_arguments() -> argparse.Namespace:
         "groups",
         nargs="*",
         metavar="GROUP",
-        help=f"only these of {' '.join(GROUPS)}; docs/performance.md stays",
+        help=f"measure only these groups: {' '.join(GROUPS)}; docs/performance.md does not change",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--short", action="store_true", help="at most ten minutes: fewer groups, and one run of each row")

@@ -1,8 +1,8 @@
 """Run the whole stack under steady load for a long time: `make soak OPTIONS="--minutes 60"`.
 
 The maximum rate is measured first; the load is 60 % of it. With chaos, one process is killed at each interval, in turn.
-At the end, every acknowledged sample must have a result and pass `triggers.verify`, the memory may not have grown, and
-the idle stack may not have more open files than before the load. The data file may have grown by 8 KiB for each sample.
+At the end, every acknowledged sample must have a result and pass `triggers.verify`, the memory must not have grown, and
+the idle stack must not have more open files than before the load. The data file can grow by 8 KiB for each sample.
 The table goes to standard output, each measurement to standard error, and `--plot` writes a plot.
 """
 

@@ -51,7 +51,7 @@ def watch(
         str,
         typer.Option(
             metavar="CURSOR",
-            help="Start after the result with this cursor. Default: start with the next result.",
+            help="Start after the result or removal with this cursor. Default: start with the next one.",
             show_default=False,
         ),
     ] = "",
@@ -59,12 +59,13 @@ def watch(
         Path | None,
         typer.Option(
             dir_okay=False,
-            help="File that stores the cursor of the last result. If the file exists, start after that result.",
+            help="File that stores the cursor of the last result or removal. If the file exists, start after it.",
             show_default=False,
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help="Exit after this number of results.", show_default=False)
+        int | None,
+        typer.Option("--limit", "-n", min=1, help="Exit after this number of results or removals.", show_default=False),
     ] = None,
     submitter: Submitter = "",
     url: Url = DEFAULT_URL,

@@ -8,8 +8,8 @@ from storage.documents import Labels
 
 LABELS = "The labels of the sample, in alphabetical order of their names."
 LABEL = (
-    "The value of one label of the sample, or null if the sample does not have this label. With an alias for each "
-    "label, a table of results has a column for each label."
+    "The value of one label of the sample, or null if the sample does not have this label. For a table with a column "
+    "for each label, select this field several times, each time with an alias."
 )
 LabelName = Annotated[str, strawberry.argument(description="The name of the label.")]
 

@@ -21,7 +21,8 @@ _STATES = {
     SampleState.SUPERSEDED: "The result is stored, but another sample corrects this sample. Lists of results omit it.",
     SampleState.FAILED: "The result cannot be computed. `problems` contains the reason.",
     SampleState.DELETED: (
-        "The sample has just been deleted, or it has expired and has no result. Soon after, the sample does not exist."
+        "The sample has just been deleted, or it has expired and has no result. When Firestore has deleted its "
+        "documents, the sample no longer exists."
     ),
     SampleState.REJECTED: "The sample is invalid. It is stored without a result. `problems` contains the reasons.",
 }

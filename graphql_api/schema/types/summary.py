@@ -90,9 +90,9 @@ class _CombinedStatistics:
     )
     quantile_error: float | None = strawberry.field(
         description=(
-            "A percentile is interpolated between two estimated values. This is the maximum relative error of these "
-            f"values: {RELATIVE_ERROR}, or more if the positive and negative values together cover more than 17 powers "
-            "of ten. Null if the percentiles are null."
+            "The maximum relative error of the two estimated values between which a percentile is interpolated: "
+            f"{RELATIVE_ERROR}, or more if the positive and negative values together cover more than 17 powers of ten. "
+            "Null if the percentiles are null."
         ),
         default=None,
     )

@@ -59,7 +59,9 @@ def parse_arguments() -> argparse.Namespace:
         "--data", type=Path, default=Path("firestore.sqlite"), help="SQLite file (default: firestore.sqlite)"
     )
     parser.add_argument(
-        "--http-port", type=int, help="port of /healthz, /readyz, /metrics, dead letters and deleting a database"
+        "--http-port",
+        type=int,
+        help="port of /healthz, /readyz, /metrics, and endpoints for dead letters and deletion",
     )
     parser.add_argument("--http-socket", type=Path, help="Unix socket of the same HTTP endpoints")
     parser.add_argument("--indexes", type=Path, help="firestore.indexes.json; queries that lack an index fail")

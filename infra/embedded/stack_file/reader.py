@@ -43,9 +43,9 @@ def _setting(stack: Stack, name: str, environ: Mapping[str, str]) -> str | int:
     try:
         number = int(text)
     except ValueError:
-        raise StackError(f"{stack.variable(name)} must be a whole number, not {text!r}") from None
+        raise StackError(f"{stack.variable(name)} must be a whole number, got {text!r}") from None
     if number < 1:
-        raise StackError(f"{stack.variable(name)} must be 1 or more, not {number}")
+        raise StackError(f"{stack.variable(name)} must be 1 or more, got {number}")
     return number
 
 
@@ -70,7 +70,7 @@ def _validate_settings(path: Path, stack: Stack) -> None:
         if setting is not None and setting not in stack.settings:
             raise StackError(f"{path}: {option} is {setting!r}, which is not a setting")
     if stack.log_format not in logs.FORMATS:
-        raise StackError(f"{stack.variable(stack.log_setting or '')} must be text or json, not {stack.log_format!r}")
+        raise StackError(f"{stack.variable(stack.log_setting or '')} must be text or json, got {stack.log_format!r}")
 
 
 def _validate_process(path: Path, stack: Stack, process: Process) -> None:
@@ -93,7 +93,7 @@ def _validate_process(path: Path, stack: Stack, process: Process) -> None:
         )
     if stack.count(process) > MAX_INSTANCES:
         variable = stack.variable(process.count_setting)
-        raise StackError(f"{variable} must be {MAX_INSTANCES} or less, not {stack.count(process)}")
+        raise StackError(f"{variable} must be {MAX_INSTANCES} or less, got {stack.count(process)}")
 
 
 def _validate_port(path: Path, stack: Stack, process: Process, setting: str, ports: dict[int, str]) -> None:
@@ -102,7 +102,7 @@ def _validate_port(path: Path, stack: Stack, process: Process, setting: str, por
         raise StackError(f"{path}: {process.name!r} has a port_setting: set {setting!r} to a number in [settings]")
     variable, port = stack.variable(setting), int(stack.settings[setting])
     if not 1 <= port <= 65_535:
-        raise StackError(f"{variable} must be a port from 1 to 65535, not {port}")
+        raise StackError(f"{variable} must be a port from 1 to 65535, got {port}")
     if port in ports:
         raise StackError(f"{variable} and {ports[port]} are both {port}: each process needs its own port")
     ports[port] = variable

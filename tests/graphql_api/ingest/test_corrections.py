@@ -136,7 +136,7 @@ async def test_a_correction_reads_a_bounded_number_of_deleted_corrections() -> N
     """Otherwise, a client that has deleted thousands of corrections occupies the server with each request."""
     firestore = FirestoreOfDeletedCorrections(deleted=2_000)
 
-    with pytest.raises(Conflict, match="delete the sample too"):
+    with pytest.raises(Conflict, match="delete the earlier sample too"):
         await _check(firestore)
 
     assert firestore.reads < 50

@@ -43,7 +43,7 @@ def test_a_corrected_sample_leaves_lists_and_stays_reachable(stack: Stack) -> No
 
 
 def test_a_key_of_another_sample_is_refused_for_a_correction(stack: Stack) -> None:
-    """Two samples could supersede each other. Lists would contain neither of them."""
+    """Two samples could correct each other. Lists would contain neither of them."""
     operator = Operator(stack, "corrected-back", [])
     first = operator.query(SUBMIT, sample=SAMPLE, key="first")["submit"]["id"]
     stack.wait_for(first, key=operator.key)
@@ -58,7 +58,7 @@ def test_a_key_of_another_sample_is_refused_for_a_correction(stack: Stack) -> No
     stack.wait_for(back, key=operator.key)
 
     assert refused["extensions"]["code"] == "CONFLICT"
-    assert f"used for the sample {first}, which does not supersede this sample" in refused["message"]
+    assert f"used for the sample {first}, which does not correct the earlier sample" in refused["message"]
     assert itself["extensions"]["code"] == "BAD_REQUEST"
     listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
     assert [edge["node"]["id"] for edge in listed] == [back]
@@ -107,7 +107,7 @@ def test_a_sample_is_superseded_by_one_sample_only(stack: Stack) -> None:
     stack.wait_for(second, key=operator.key)
 
     assert refused["extensions"]["code"] == "CONFLICT"
-    assert f"already superseded by the sample {first}" in refused["message"]
+    assert f"the sample {first} has already corrected the earlier sample" in refused["message"]
     listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
     assert [edge["node"]["id"] for edge in listed] == [second]
     superseded_by = "query ($id: ID!) { result(id: $id) { supersededBy } }"
@@ -135,7 +135,7 @@ def test_the_correction_of_a_deleted_correction_counts(stack: Stack, firestore: 
     stack.wait_for(third, key=operator.key)
 
     assert refused["extensions"]["code"] == "CONFLICT"
-    assert f"already superseded by the sample {second}" in refused["message"]
+    assert f"the sample {second} has already corrected the earlier sample" in refused["message"]
     listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
     assert [edge["node"]["id"] for edge in listed] == [third]
 
@@ -154,7 +154,7 @@ def test_an_expired_correction_counts_because_its_result_is_kept(stack: Stack, f
     stack.wait_for(second, key=operator.key)
 
     assert refused["extensions"]["code"] == "CONFLICT"
-    assert f"already superseded by the sample {first}, which has expired" in refused["message"]
+    assert f"the sample {first} has already corrected the earlier sample and has expired" in refused["message"]
     listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
     assert [edge["node"]["id"] for edge in listed] == [second]
 
@@ -174,7 +174,7 @@ def test_an_expired_correction_counts_although_its_result_has_expired(stack: Sta
     stack.wait_for(second, key=operator.key)
 
     assert refused["extensions"]["code"] == "CONFLICT"
-    assert "submit this sample without `supersedes`" in refused["message"]
+    assert "submit the new sample without `supersedes`" in refused["message"]
     listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
     assert [edge["node"]["id"] for edge in listed] == [second]
 

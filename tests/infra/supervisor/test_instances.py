@@ -166,7 +166,7 @@ def test_all_instances_receive_sigterm_before_one_has_stopped(start: Start, stac
 
 @pytest.mark.parametrize(
     ("count", "problem"),
-    [("0", "must be 1 or more, not 0"), ("-1", "must be 1 or more, not -1"), ("65", "must be 64 or less, not 65")],
+    [("0", "must be 1 or more, got 0"), ("-1", "must be 1 or more, got -1"), ("65", "must be 64 or less, got 65")],
 )
 def test_an_impossible_count_is_a_clear_error(start: Start, stack: str, count: str, problem: str) -> None:
     """Nothing is started. Hundreds of instances would use all memory of the machine."""

@@ -185,4 +185,4 @@ def test_an_unknown_format_is_refused(start: Callable[..., Run], two_servers: st
     run = start(stack, TEST_FORMAT="xml")
 
     assert run.wait() == 1
-    assert run.text == "error: TEST_FORMAT must be text or json, not 'xml'"
+    assert run.text == "error: TEST_FORMAT must be text or json, got 'xml'"

@@ -142,7 +142,7 @@ liveness = {{ address = "http://{{own_address}}/alive" }}
 @pytest.mark.parametrize(
     ("stack", "variables", "message"),
     [
-        ("[settings]\nport = 1", {"TEST_PORT": "x"}, "TEST_PORT must be a whole number, not 'x'"),
+        ("[settings]\nport = 1", {"TEST_PORT": "x"}, "TEST_PORT must be a whole number, got 'x'"),
         ("[settings\n", {}, "stack.toml: "),
         ("[[process]]\n", {}, "unknown field `process`"),
         ('[[processes]]\nname = "a"\ncommand = ["{nothing}"]', {}, "unknown setting in a placeholder: 'nothing'"),
