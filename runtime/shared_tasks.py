@@ -56,7 +56,7 @@ class SharedTasks(Generic[K, V]):
                     self._forget(key, task)  # the next caller needs another task
             del task  # the error of a task refers to this frame
 
-    def replace(self, key: K) -> None:
+    def invalidate(self, key: K) -> None:
         """Let the next call with this key start a new task. The result of the present task is out of date."""
         if (task := self._tasks.get(key)) is not None:
             self._forget(key, task)

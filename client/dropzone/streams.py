@@ -106,7 +106,7 @@ class ResultStream(_Stream[ResultEdge]):
         async with aclosing(self._connection.subscribe(operations.WATCH, variables)) as responses:
             async for response in responses:
                 edge = _parse_edge(response["edge"])
-                if self._is_new(edge):
+                if self._record(edge):
                     self._cursor = edge.cursor
                     yield edge
 
@@ -118,7 +118,7 @@ class ResultStream(_Stream[ResultEdge]):
             page = (await self._connection.query(operations.RESULTS, variables))["page"]
             for values in page["edges"]:
                 last = edge = _parse_edge(values)
-                self._is_new(edge)
+                self._record(edge)
                 if edge.result.id not in self._ids_of_partial_read:  # after a failed page, the read starts again
                     self._ids_of_partial_read.add(edge.result.id)
                     yield edge
@@ -128,8 +128,8 @@ class ResultStream(_Stream[ResultEdge]):
         self._cursor = None if last is None else last.cursor
         self._ids_of_partial_read.clear()
 
-    def _is_new(self, edge: ResultEdge) -> bool:
-        """Record a result. Return False if it was already recorded.
+    def _record(self, edge: ResultEdge) -> bool:
+        """Record a result. Return whether it was not recorded before.
 
         A page and a subscription order results with the same time differently. A subscription can therefore repeat
         results that have the time of its cursor.

@@ -40,7 +40,9 @@ class AuditLog:
         self._operator_notes: tuple[date, int] = (date.min, 0)
         self._writes: set[asyncio.Task[None]] = set()
 
-    def note(self, submitter: str | None, subject: str, *, actor: str, action: str, facts: AuditFacts) -> None:
+    def add_once_per_day(
+        self, submitter: str | None, subject: str, *, actor: str, action: str, facts: AuditFacts
+    ) -> None:
         """Add an entry about `subject` in the background, unless this process has added one today.
 
         A client therefore cannot flood the log by repeating a request. If Firestore does not store the entry, the next

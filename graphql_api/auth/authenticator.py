@@ -153,7 +153,7 @@ class Authenticator:
             raise BadRequest("expected the name of a submitter in the header x-submitter")
         actor = f"{caller.credential} of {caller.submitter}"
         facts = AuditFacts(reason=f"the scope {Scope.READ_ALL}")
-        self._audit_log.note(submitter, actor, actor=actor, action="submitter.read", facts=facts)
+        self._audit_log.add_once_per_day(submitter, actor, actor=actor, action="submitter.read", facts=facts)
         return caller.reader_of(submitter)
 
     def _note_refusal(self, caller: Caller, submitter: str) -> None:
@@ -168,7 +168,9 @@ class Authenticator:
             )
         )
         credential = caller.credential
-        self._audit_log.note(caller.submitter, credential, actor=credential, action="submitter.refused", facts=facts)
+        self._audit_log.add_once_per_day(
+            caller.submitter, credential, actor=credential, action="submitter.refused", facts=facts
+        )
 
     async def _owner(self, credential: Credential) -> Caller:
         key = credential.key

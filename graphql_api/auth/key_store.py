@@ -94,7 +94,7 @@ class KeyStore:
         name = f"key {key_digest[:SHOWN_DIGITS]}"
         reason = "expired" if api_key.revoked is None else "revoked"
         facts = AuditFacts(key_digest=key_digest, label=api_key.label, reason=reason)
-        self._audit_log.note(api_key.submitter, key_digest, actor=name, action="key.refused", facts=facts)
+        self._audit_log.add_once_per_day(api_key.submitter, key_digest, actor=name, action="key.refused", facts=facts)
 
     async def read(self, key_digest: str) -> ApiKey | None:
         """Return the API key with this digest, or None if it does not exist."""

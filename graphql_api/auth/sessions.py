@@ -160,7 +160,9 @@ class SessionStore:
         document = (await self._firestore.batch_get([path])).get(path)
         if document is None:
             facts = AuditFacts(reason="the sign-in link is unknown")
-            self._audit_log.note(None, "sign-in link", actor="unknown", action="sign_in.refused", facts=facts)
+            self._audit_log.add_once_per_day(
+                None, "sign-in link", actor="unknown", action="sign_in.refused", facts=facts
+            )
             return None
         fields = encoding.from_document(document)
         key_digest, usable_until = str(fields["key_digest"]), fields.get("usable_until")
@@ -185,7 +187,9 @@ class SessionStore:
         key = await self._key_store.read(key_digest)
         facts = AuditFacts(key_digest=key_digest, label=None if key is None else key.label, reason=reason)
         submitter = None if key is None else key.submitter
-        self._audit_log.note(submitter, digest(token), actor="unknown", action="sign_in.refused", facts=facts)
+        self._audit_log.add_once_per_day(
+            submitter, digest(token), actor="unknown", action="sign_in.refused", facts=facts
+        )
 
     async def _read(self, path: str) -> dict[str, object] | None:
         documents = await self._firestore.batch_get([path])

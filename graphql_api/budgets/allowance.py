@@ -134,12 +134,12 @@ class Allowance:
         return b"ratelimit-policy", ", ".join(policies).encode()
 
 
-def announce(scope: MutableMapping[str, Any], allowance: Allowance) -> None:
+def set_allowance(scope: MutableMapping[str, Any], allowance: Allowance) -> None:
     """Store the allowance of the sender of a request, so that the headers of the response contain it."""
     scope[_SCOPE_KEY] = allowance
 
 
-def announced(scope: MutableMapping[str, Any]) -> Allowance | None:
-    """Return the allowance of the sender of a request, or None if none is announced."""
+def allowance_of(scope: MutableMapping[str, Any]) -> Allowance | None:
+    """Return the allowance of the sender of a request, or None if it has no allowance."""
     allowance = scope.get(_SCOPE_KEY)
     return allowance if isinstance(allowance, Allowance) else None

@@ -23,7 +23,7 @@ class LargeRead:
         budget = budgets.charged(sender)
         self._slots = budget.large_reads
         self._slot: asyncio.Future[None] | None = None
-        self._reservation = budgets.memory.reserve(budget.request_bytes)
+        self._reservation = budgets.memory.new_reservation(budget.request_bytes)
 
     def __enter__(self) -> Self:
         return self

@@ -33,14 +33,14 @@ class MemoryBudget:
         self._resident_bytes = 0
         self._measured_at = 0.0
 
-    def reserve(self, share: Budget | None = None) -> "Reservation":
+    def new_reservation(self, share: Budget | None = None) -> "Reservation":
         """Return an empty reservation. Use it in a `with` statement, whose end releases it.
 
         `share` limits the bytes of one submitter.
         """
         return Reservation(self, share)
 
-    def exchange(self, before: int, after: int) -> None:
+    def resize(self, before: int, after: int) -> None:
         """Resize a reservation from `before` to `after` bytes. Raises `Unavailable` if the budget is exhausted."""
         others = self._reserved - before
         if after > before and others:
@@ -95,12 +95,12 @@ class Reservation:
         If the budget is exhausted, change nothing and raise `Unavailable`, or `RateLimited` for the share of the
         submitter.
         """
-        self._budget.exchange(self._size, size)
+        self._budget.resize(self._size, size)
         if self._share is not None:
             try:
                 self._share.take(size - self._size) if size > self._size else self._share.give_back(self._size - size)
             except Exception:
-                self._budget.exchange(size, self._size)
+                self._budget.resize(size, self._size)
                 raise
         self._size = size
 

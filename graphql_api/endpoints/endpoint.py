@@ -16,7 +16,7 @@ from starlette.types import Scope as ASGIScope
 
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller, Scope, missing_scope
-from graphql_api.budgets.allowance import announce
+from graphql_api.budgets.allowance import set_allowance
 from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.credential_errors import NoCredential
 from graphql_api.graphql_server import request_headers
@@ -79,7 +79,7 @@ class _Handling:
             raise
         request_context.set_submitter(caller.submitter)
         allowance = self._services.budgets.allowance(caller)
-        announce(request.scope, allowance)
+        set_allowance(request.scope, allowance)
         allowance.admit_request()
         if self._scope not in caller.scopes:
             raise missing_scope(self._scope, caller)

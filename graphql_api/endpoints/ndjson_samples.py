@@ -84,7 +84,7 @@ class NdjsonSamples:
             )
         budgets = self._services.budgets
         turn = budgets.turns.of(caller.submitter)
-        decoding = budgets.memory.reserve(budgets.submitter(caller.submitter).request_bytes)
+        decoding = budgets.memory.new_reservation(budgets.submitter(caller.submitter).request_bytes)
         body = BodyStream(request, turn, decoding)
         receive = partial(
             self._services.receiver.receive_lines,
@@ -118,8 +118,8 @@ class NdjsonSamples:
 
         try:
             with (
-                memory.reserve(share) as line,
-                memory.reserve(share) as in_flight,
+                memory.new_reservation(share) as line,
+                memory.new_reservation(share) as in_flight,
                 receiver.admission.stream(caller, check) as admission,
             ):
                 batches = _admitted(ndjson.split(body, receiver.max_sample_bytes, line, turn), admission)
@@ -147,7 +147,7 @@ class NdjsonSamples:
     ) -> tuple[int, bytes]:
         """Store the samples of a batch. Returns the number of its last line, and the lines of the response."""
         outcomes = iter(await receive([line for _, line in batch if not isinstance(line, TooLarge)]))
-        admission.release(*ndjson.size(batch))
+        admission.release(*ndjson.count_lines_and_bytes(batch))
 
         def respond(entry: ndjson.Line) -> bytes:
             number, line = entry
@@ -206,7 +206,7 @@ async def _admitted(
     """Yield each batch as soon as its samples may be stored."""
     async with aclosing(batches):
         async for batch in batches:
-            await admission.wait(*ndjson.size(batch))
+            await admission.wait(*ndjson.count_lines_and_bytes(batch))
             yield batch
             del batch  # it must not stay in memory while the next one is read
 

@@ -83,7 +83,7 @@ class ProviderSignInEndpoints:
         is_token = isinstance(error, InvalidCredential)  # then the entry `token.refused` says why
         cause = "the API does not accept the token of the identity provider" if is_token else str(error)
         facts = AuditFacts(reason=cause)
-        self._services.audit_log.note(None, cause, actor="unknown", action="sign_in.refused", facts=facts)
+        self._services.audit_log.add_once_per_day(None, cause, actor="unknown", action="sign_in.refused", facts=facts)
 
     def _flow(self) -> "CodeFlow":
         if self._services.code_flow is None:

@@ -126,7 +126,7 @@ class SampleEndpoints:
             raw = await read_body(
                 request,
                 receiver.max_sample_bytes,
-                reserve=lambda: held.enter_context(budgets.memory.reserve(budget.request_bytes)),
+                reserve=lambda: held.enter_context(budgets.memory.new_reservation(budget.request_bytes)),
                 budget=budget,
             )
             try:

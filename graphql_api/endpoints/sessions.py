@@ -19,7 +19,7 @@ from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Caller
 from graphql_api.auth.secret_text import digest
 from graphql_api.auth.sessions import Session, SessionStore
-from graphql_api.budgets.allowance import announce
+from graphql_api.budgets.allowance import set_allowance
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import Endpoint, public
 from graphql_api.errors import UnsupportedMediaType
@@ -102,7 +102,7 @@ class SessionEndpoints:
         """Return the caller, and count the request towards its limits."""
         caller = await self._services.authenticator.authenticate(credential)
         allowance = self._services.budgets.allowance(caller)
-        announce(request.scope, allowance)
+        set_allowance(request.scope, allowance)
         allowance.admit_request()
         return caller
 

@@ -32,7 +32,7 @@ class WebSocketAuthentication:
         self.reservation = reservation
         self._on_complete()
 
-    def allows(self, size: int, is_frame_complete: bool) -> bool:
+    def admit_data(self, size: int, is_frame_complete: bool) -> bool:
         """Count data of the client until it has authenticated itself. Return whether the client may send so much."""
         if self.reservation is not None:
             return True

@@ -36,7 +36,7 @@ class Backlog:
     def __init__(self, firestore: Firestore, budgets: Budgets) -> None:
         self._firestore = firestore
         self._budgets = budgets
-        self._submitters: dict[str, _Submitter] = {}
+        self._submitters: dict[str, _SubmitterMarks] = {}
         self._checks = asyncio.create_task(self._check_all())
 
     def add(self, submitter: str, headers: Iterable[Header]) -> None:
@@ -45,7 +45,7 @@ class Backlog:
         if ids:
             own = self._submitters.get(submitter)
             if own is None:
-                own = self._submitters[submitter] = _Submitter(self._budgets.submitter(submitter).pending_samples)
+                own = self._submitters[submitter] = _SubmitterMarks(self._budgets.submitter(submitter).pending_samples)
             own.add(ids)
 
     async def close(self) -> None:
@@ -68,7 +68,7 @@ class Backlog:
                     except Exception as error:  # noqa: BLE001 - one failure must not end the checks of all submitters
                         _failed_reads.warning("unexpected error while counting pending samples", cause=error)
 
-    async def _check(self, submitter: str, own: "_Submitter") -> None:
+    async def _check(self, submitter: str, own: "_SubmitterMarks") -> None:
         marks = own.marks_to_read()
         paths = {document_paths.result(submitter, sample_id): number for number, sample_id in marks}
         found = await self._firestore.batch_get(paths, mask=["status"])
@@ -77,7 +77,7 @@ class Backlog:
             del self._submitters[submitter]
 
 
-class _Submitter:
+class _SubmitterMarks:
     """The marks of one submitter: the number and the id of every nth sample, from the oldest pending sample on."""
 
     def __init__(self, budget: Budget) -> None:

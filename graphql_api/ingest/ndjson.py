@@ -128,8 +128,8 @@ class _IncompleteLine:
         self._reservation.resize(0)
 
 
-def size(batch: Sequence[Line]) -> tuple[int, int]:
-    """Return the number of lines and of their bytes."""
+def count_lines_and_bytes(batch: Sequence[Line]) -> tuple[int, int]:
+    """Return the number of lines, and the number of their bytes."""
     return len(batch), sum(map(_length, batch))
 
 
@@ -193,7 +193,7 @@ class _Window(Generic[T]):
             await self._released.wait()
 
     def add(self, batch: Sequence[Line], processing: Awaitable[T]) -> None:
-        lines, batch_bytes = size(batch)
+        lines, batch_bytes = count_lines_and_bytes(batch)
         self._sizes.append((lines, batch_bytes, _bytes_to_reserve(batch)))
         self._lines += lines
         self._bytes += batch_bytes

@@ -207,7 +207,7 @@ class Receiver:
 
     async def _receive_large_line(self, raw: bytes, submission: _Submission) -> Header:
         share = self._budgets.submitter(submission.sender.submitter).request_bytes
-        with self._budgets.memory.reserve(share) as reservation:
+        with self._budgets.memory.new_reservation(share) as reservation:
             reservation.resize(len(raw))
             return await self._receive_large(raw, submission)
 

@@ -93,7 +93,7 @@ class SubmitterSettings:
         write.update_mask.field_paths.extend(names)
         await self._firestore.commit([entry, write])
         self._cache.pop(submitter, None)
-        self._reads.replace(submitter)  # this read may return the earlier settings
+        self._reads.invalidate(submitter)  # this read may return the earlier settings
 
     async def _read(self, submitter: str) -> _CachedSettings:
         started = time.monotonic()

@@ -58,7 +58,7 @@ class SeriesListing:
         if lock is None:
             lock = self._locks[submitter] = asyncio.Lock()
         async with lock:
-            self._readings.replace(submitter)
+            self._readings.invalidate(submitter)
             return await self._read_all(submitter)
 
     async def _read_all(self, submitter: str) -> list[Labels]:

@@ -114,7 +114,7 @@ class Context:
             self._response.release()
             self._response = None
         if response_bytes > MIN_RESERVED_BYTES:
-            self._response = self.budgets.memory.reserve(self.budget.request_bytes)
+            self._response = self.budgets.memory.new_reservation(self.budget.request_bytes)
             self._response.resize(response_bytes)
 
     @cached_property

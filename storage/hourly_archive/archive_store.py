@@ -56,7 +56,7 @@ class ArchiveStore:
                 for document in page:
                     yield _decode(document, is_series=having is not None)
 
-    def write(self, day: ArchivedDay) -> Write:
+    def to_write(self, day: ArchivedDay) -> Write:
         """Return the write that stores a day. The write fails if the document has changed after it was read."""
         name = self._firestore.name(self.path(day.day, day.labels))
         return encoding.to_conditional_write(name, day.fields(), day.update_time)

@@ -191,7 +191,7 @@ async def test_a_replaced_task_ends_without_its_key() -> None:
         return outcome
 
     first = await begin(tasks, lambda: read(old))
-    tasks.replace("a")
+    tasks.invalidate("a")
     second = await begin(tasks, lambda: read(new))
     old.outcome.set_result("old")
     assert await first == "old"

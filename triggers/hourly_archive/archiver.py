@@ -114,7 +114,7 @@ class Archiver:
             for series in (None, group.labels):
                 await self._pause()
                 days[self._archive.path(group.day, series)].add(group.hours, group.archiving)
-        writes = [self._archive.write(day) for day in days.values()]
+        writes = [self._archive.to_write(day) for day in days.values()]
         if len(groups) > 1 and sum(write.ByteSize() for write in writes) > MAX_BYTES:
             await self._move(groups[: len(groups) // 2])
             await self._move(groups[len(groups) // 2 :])

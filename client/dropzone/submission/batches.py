@@ -37,7 +37,7 @@ async def in_batches(
         following = asyncio.ensure_future(anext(source))
         try:
             while True:
-                if batch and await _is_due(batch, started, following):
+                if batch and await _is_due_after_wait(batch, started, following):
                     yield batch
                     batch = []
                 try:
@@ -66,7 +66,9 @@ async def in_batches(
         raise failure
 
 
-async def _is_due(batch: list[bytes], started: float, following: "asyncio.Future[bytes | UnusableSample]") -> bool:
+async def _is_due_after_wait(
+    batch: list[bytes], started: float, following: "asyncio.Future[bytes | UnusableSample]"
+) -> bool:
     """Wait for the next sample if `batch` may wait. Return whether to send `batch` without this sample."""
     remaining = started + _MAX_BATCH_SECONDS - time.monotonic()
     await asyncio.sleep(0)  # starts the read of the next sample

@@ -114,7 +114,7 @@ class AccessTokens:
             submitter = self._submitter(issuer, claims)
         except _INVALID:
             pass
-        self._audit_log.note(submitter, digest(text), actor=actor, action="token.refused", facts=facts)
+        self._audit_log.add_once_per_day(submitter, digest(text), actor=actor, action="token.refused", facts=facts)
 
     def _signed(self, text: str) -> tuple[IssuerSettings, dict[str, object]]:
         """Return the issuer and the claims of a token that a known key has signed. Sends no request to the provider."""

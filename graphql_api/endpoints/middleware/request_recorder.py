@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as ASGIScope
 
 from graphql_api import metrics
-from graphql_api.budgets.allowance import announced
+from graphql_api.budgets.allowance import allowance_of
 from graphql_api.endpoints.endpoint import Services
 from graphql_api.graphql_server import request_headers
 from observability import request_context, tracing
@@ -189,7 +189,7 @@ class _Exchange:
             is_https = self._scope["scheme"] in ("https", "wss")
             request_id = b"x-request-id", self.context.request_id.encode()
             message["headers"] = [*_extended(message.get("headers", ()), is_https), request_id]
-            if (allowance := announced(self._scope)) is not None:
+            if (allowance := allowance_of(self._scope)) is not None:
                 message["headers"] += allowance.headers
         elif kind == "websocket.accept":
             self._has_websocket = True

@@ -57,9 +57,9 @@ class Executor:
         """Raise `Unavailable` if the process has no memory for further operations now."""
         self._memory_budget.check_resident()
 
-    def reserve(self, context: OperationContext) -> Reservation:
+    def new_reservation(self, context: OperationContext) -> Reservation:
         """Return an empty reservation for the memory of a request. It counts towards the share of the submitter."""
-        return self._memory_budget.reserve(context.budget.request_bytes)
+        return self._memory_budget.new_reservation(context.budget.request_bytes)
 
     def check_room(self, context: OperationContext) -> None:
         """Raise `RateLimited` or `Unavailable` if no further subscription can start now."""

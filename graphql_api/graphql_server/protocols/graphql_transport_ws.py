@@ -196,7 +196,7 @@ class GraphQLWebSocket:
             context.allowance.admit_request()
             self._slot.enter_context(context.budget.connections.hold())
             self._slot.enter_context(context.budget.websockets.hold())
-            set_authenticated(self._scope, self._executor.reserve(context))
+            set_authenticated(self._scope, self._executor.new_reservation(context))
         except Exception as error:  # noqa: BLE001 (the close reason names or masks any error)
             raise refusal(self._credential, error) from None
         self._context = context
@@ -215,7 +215,7 @@ class GraphQLWebSocket:
             request = read_json(message.payload)
         except BadRequest as error:
             raise Close(BAD_MESSAGE, str(error)) from None
-        request.reservation = self._executor.reserve(self._context)
+        request.reservation = self._executor.new_reservation(self._context)
         if self._preparing is not None:
             await self._preparing.wait()
         limit = self._settings.max_operations_per_websocket

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from graphql_api import errors
-from graphql_api.budgets.allowance import announce
+from graphql_api.budgets.allowance import set_allowance
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, Reservation
 from graphql_api.credential_errors import FOR_KEYS, Challenges
 from graphql_api.errors import MethodNotAllowed, NotAcceptable, UnsupportedMediaType
@@ -84,7 +84,7 @@ class HTTPEndpoint:
         context = await self._authenticate(credential)
         reserved.callback(context.end_reads)
         allowance = context.allowance
-        announce(request.scope, allowance)
+        set_allowance(request.scope, allowance)
         allowance.admit_request()
         reserved.enter_context(context.budget.connections.hold())
         match request.method:
@@ -105,7 +105,7 @@ class HTTPEndpoint:
 
         def reserve() -> Reservation:
             nonlocal reservation
-            reservation = reserved.enter_context(self._executor.reserve(context))
+            reservation = reserved.enter_context(self._executor.new_reservation(context))
             return reservation
 
         body = await read_body(

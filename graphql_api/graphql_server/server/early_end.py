@@ -29,7 +29,7 @@ class LingeringClose:
         self._bytes_left = settings.max_unread_body_bytes
         self._timer = loop.call_later(settings.unread_body_seconds, transport.close)
 
-    def accepts(self, data: bytes) -> bool:
+    def admit_data(self, data: bytes) -> bool:
         """Count data that is received after the response. Return False if there is too much data."""
         self._bytes_left -= len(data)
         return self._bytes_left >= 0

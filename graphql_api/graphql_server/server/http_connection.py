@@ -112,7 +112,7 @@ class HTTPConnection(HttpToolsProtocol):
 
     def discards(self, data: bytes, closing: LingeringClose) -> bool:
         """Return whether to discard data that is received after the response. If there is too much, stop reading."""
-        if not closing.accepts(data):
+        if not closing.admit_data(data):
             self.flow.pause_reading()
         return self._refusal is not None
 

@@ -115,7 +115,7 @@ class Server(uvicorn.Server):
             acceptor.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()
-        if not await self._is_complete(self._settings.shutdown_seconds):
+        if not await self._wait_for_responses(self._settings.shutdown_seconds):
             await self._end_requests()
         for connection in list(self.server_state.connections):
             connection.transport.abort()  # the loop cannot be closed while a connection is open
@@ -137,15 +137,15 @@ class Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             if isinstance(connection, HTTPConnection):
                 connection.end_unfinished()
-        if not await self._is_complete(self._settings.cleanup_seconds):
+        if not await self._wait_for_responses(self._settings.cleanup_seconds):
             for task in list(tasks):
                 task.cancel()
             for connection in list(self.server_state.connections):
                 connection.transport.close()
-            await self._is_complete(self._settings.cleanup_seconds)
+            await self._wait_for_responses(self._settings.cleanup_seconds)
         uvicorn_logger.setLevel(level)
 
-    async def _is_complete(self, seconds: float) -> bool:
+    async def _wait_for_responses(self, seconds: float) -> bool:
         """Wait until all responses are sent. Return False after `seconds`, or if a second signal forces the exit."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds

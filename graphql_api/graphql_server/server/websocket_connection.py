@@ -177,7 +177,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         while start < len(data) and frames < max_frames and self._can_parse:
             end = self._scanner.end_of_frame(data, start)
             frames += frames_in(end - start)
-            if not self._is_allowed(end - start):
+            if not self._admit_data(end - start):
                 return
             self.conn.receive_data(data[start:end])
             self._frame_bytes = 0 if self._scanner.is_between_frames else self._frame_bytes + end - start
@@ -236,9 +236,9 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         else:
             self.transport.pause_reading()
 
-    def _is_allowed(self, size: int) -> bool:
+    def _admit_data(self, size: int) -> bool:
         """Count data of a client that has not authenticated itself. If there is too much data, close the WebSocket."""
-        if self._authentication is None or self._authentication.allows(size, self._scanner.is_between_frames):
+        if self._authentication is None or self._authentication.admit_data(size, self._scanner.is_between_frames):
             return True
         self._refuse(_POLICY_VIOLATION, "too many frames before connection_init")
         return False

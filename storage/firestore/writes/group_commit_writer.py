@@ -29,7 +29,7 @@ from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreUnavailable, write_error
 from storage.firestore.messages import BatchWriteResponse, Write, WriteResult
 from storage.firestore.retry import backoff
-from storage.firestore.writes.write_queue import PendingWrite, Submitter, WriteGroup, WriteQueue, WriteShare
+from storage.firestore.writes.write_queue import PendingWrite, SubmitterWrites, WriteGroup, WriteQueue, WriteShare
 
 MAX_BATCH_WRITES = 500
 MAX_CALLS = 2
@@ -53,7 +53,7 @@ class GroupCommitWriter:
         self._max_pending_bytes = max_pending_bytes
         self._pending_writes = 0
         self._pending_bytes = 0
-        self._submitters: dict[str, Submitter] = {}
+        self._submitters: dict[str, SubmitterWrites] = {}
         """The submitters that have pending writes."""
         self._queue = WriteQueue()
         self._share = WriteShare(MAX_BATCH_WRITES, MAX_CALLS)
@@ -90,7 +90,7 @@ class GroupCommitWriter:
         if (refusal := self._refusal(own, size)) is not None:
             return [refusal] * len(writes)
         if own is None:
-            own = self._submitters[submitter] = Submitter(submitter)
+            own = self._submitters[submitter] = SubmitterWrites(submitter)
         self._count(own, len(writes), size)
         group = self._enqueue(own, writes, sizes)
         try:
@@ -104,7 +104,7 @@ class GroupCommitWriter:
             while self._groups and self._groups[0].done.done():
                 self._groups.popleft()
 
-    def _refusal(self, own: Submitter | None, size: int) -> Unavailable | RateLimited | None:
+    def _refusal(self, own: SubmitterWrites | None, size: int) -> Unavailable | RateLimited | None:
         """Return the error for writes of `size` bytes if too many writes are pending."""
         if self._pending_bytes and self._pending_bytes + size > self._max_pending_bytes:
             return Unavailable("too many writes are waiting for Firestore; retry later")
@@ -112,14 +112,14 @@ class GroupCommitWriter:
             return RateLimited("too many writes of this submitter are waiting for Firestore; retry later")
         return None
 
-    def _count(self, own: Submitter, writes: int, size: int) -> None:
+    def _count(self, own: SubmitterWrites, writes: int, size: int) -> None:
         """Add to the number and the bytes of the pending writes."""
         self._pending_writes += writes
         self._pending_bytes += size
         own.writes += writes
         own.bytes += size
 
-    def _enqueue(self, own: Submitter, writes: Sequence[Write], sizes: Sequence[int]) -> WriteGroup:
+    def _enqueue(self, own: SubmitterWrites, writes: Sequence[Write], sizes: Sequence[int]) -> WriteGroup:
         """Add writes to the queue, and start a call that sends them."""
         loop = asyncio.get_running_loop()
         now = loop.time()

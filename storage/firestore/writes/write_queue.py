@@ -31,7 +31,7 @@ _GROWTH = 8
 _SHRINKAGE = 0.7
 
 
-class Submitter:
+class SubmitterWrites:
     """The writes of one submitter that have no outcome: their number, their bytes, and how many are in a batch."""
 
     __slots__ = ("bytes", "name", "sent", "writes")
@@ -74,7 +74,7 @@ class PendingWrite:
 
     __slots__ = ("group", "index", "pauses", "size", "submitter", "write")
 
-    def __init__(self, write: Write, size: int, submitter: Submitter, group: WriteGroup, index: int) -> None:
+    def __init__(self, write: Write, size: int, submitter: SubmitterWrites, group: WriteGroup, index: int) -> None:
         self.write = write
         self.size = size
         self.submitter = submitter
@@ -96,13 +96,13 @@ class WriteQueue:
     """The writes that wait for a batch."""
 
     def __init__(self) -> None:
-        self._queues: dict[Submitter, deque[PendingWrite]] = {}
+        self._queues: dict[SubmitterWrites, deque[PendingWrite]] = {}
         """The queue of each submitter with waiting writes. The first submitter has the next turn."""
 
     def __bool__(self) -> bool:
         return bool(self._queues)
 
-    def add(self, submitter: Submitter, writes: Sequence[Write], sizes: Sequence[int], group: WriteGroup) -> None:
+    def add(self, submitter: SubmitterWrites, writes: Sequence[Write], sizes: Sequence[int], group: WriteGroup) -> None:
         """Add the writes of a group."""
         queue = self._queues.get(submitter)
         if queue is None:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from graphql_api.budgets.allowance import Allowance, announce, announced
+from graphql_api.budgets.allowance import Allowance, allowance_of, set_allowance
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.errors import QuotaExceeded, describe
 from graphql_api.limits import KeyLimits, Limits
@@ -164,8 +164,8 @@ def test_the_scope_of_a_request_has_the_allowance_of_its_sender() -> None:
     """The scope of a request without a valid credential has none."""
     allowance = Allowance(LIMITS, None)
     scope: dict[str, object] = {}
-    assert announced(scope) is None
+    assert allowance_of(scope) is None
 
-    announce(scope, allowance)
+    set_allowance(scope, allowance)
 
-    assert announced(scope) is allowance
+    assert allowance_of(scope) is allowance

@@ -85,7 +85,11 @@ def test_a_reservation_over_the_share_of_a_submitter_reserves_nothing() -> None:
     """The memory would otherwise be lost until the process restarts."""
     memory_budget, share = MemoryBudget(100), Budget("share", 10)
     share.take(5)
-    with memory_budget.reserve(share) as refused, memory_budget.reserve() as first, memory_budget.reserve() as second:
+    with (
+        memory_budget.new_reservation(share) as refused,
+        memory_budget.new_reservation() as first,
+        memory_budget.new_reservation() as second,
+    ):
         with pytest.raises(RateLimited):
             refused.resize(8)
         first.resize(60)
@@ -95,7 +99,7 @@ def test_a_reservation_over_the_share_of_a_submitter_reserves_nothing() -> None:
 def test_a_single_reservation_may_have_any_size() -> None:
     """The limit of the budget holds for several reservations together."""
     memory_budget = MemoryBudget(10)
-    with memory_budget.reserve() as first, memory_budget.reserve() as second:
+    with memory_budget.new_reservation() as first, memory_budget.new_reservation() as second:
         first.resize(100)
         with pytest.raises(Unavailable):
             second.resize(1)
@@ -103,5 +107,5 @@ def test_a_single_reservation_may_have_any_size() -> None:
         second.resize(1)
         with pytest.raises(Unavailable):
             first.resize(10)
-    with memory_budget.reserve() as third:
+    with memory_budget.new_reservation() as third:
         third.resize(100)

@@ -16,7 +16,7 @@ from tests.graphql_api.graphql_server.test_request_body import request_of
 async def test_the_ratio_of_a_stream_is_limited(monkeypatch: pytest.MonkeyPatch, compress: object) -> None:
     """A kilobyte could keep the server busy for hours. A stream of usual samples has a much lower ratio."""
     assert callable(compress)
-    reservation = MemoryBudget(100_000_000).reserve()
+    reservation = MemoryBudget(100_000_000).new_reservation()
     monkeypatch.setattr(request_body, "MIN_RATIO_BYTES", 1_000_000)
     encoding = "gzip" if compress is gzip.compress else "zstd"
     usual = "".join(f'{{"data": [{number}.5]}}\n' for number in range(200_000)).encode()
@@ -36,7 +36,7 @@ async def test_a_stream_reserves_the_memory_of_its_decoder() -> None:
     budget = MemoryBudget(12_000_000)
 
     def stream(body: bytes) -> BodyStream:
-        return BodyStream(request_of(body, "zstd"), any_turn(), budget.reserve())
+        return BodyStream(request_of(body, "zstd"), any_turn(), budget.new_reservation())
 
     first, second, small = stream(large), stream(large), stream(zstandard.compress(b"{}\n" * 100))
     pieces = aiter(first)

@@ -66,7 +66,7 @@ def test_a_connection_that_is_read_gets_its_end_from_the_event_loop() -> None:
 def body_of(transport: asyncio.Transport) -> BodyStream:
     """Return the body of a request over this transport."""
     request = Request({"type": "http", "headers": [], "state": {TRANSPORT: transport}})
-    return BodyStream(request, any_turn(), MemoryBudget(0).reserve())
+    return BodyStream(request, any_turn(), MemoryBudget(0).new_reservation())
 
 
 def test_a_body_knows_that_its_client_is_gone() -> None:

@@ -141,7 +141,7 @@ async def test_a_stream_is_refused_if_there_is_no_memory_for_its_first_lines() -
     async def process(batch: Sequence[ndjson.Line]) -> int:
         return len(batch)
 
-    with memory_budget.reserve() as other, memory_budget.reserve() as own:
+    with memory_budget.new_reservation() as other, memory_budget.new_reservation() as own:
         other.resize(MAX_LINE_BYTES)
         with pytest.raises(Unavailable):
             async with asyncio.timeout(PATIENCE_SECONDS):

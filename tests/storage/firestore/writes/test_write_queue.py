@@ -8,7 +8,7 @@ from storage.firestore.writes.write_queue import (
     MIN_SHARE_WRITES,
     QUICK_RATIO,
     TOGETHER_SECONDS,
-    Submitter,
+    SubmitterWrites,
     WriteGroup,
     WriteQueue,
     WriteShare,
@@ -33,7 +33,7 @@ async def test_a_write_that_does_not_fit_is_not_overtaken_by_later_writes_of_its
     """It is the first write of the next batch."""
     queue, group = WriteQueue(), WriteGroup(3, math.inf, asyncio.get_running_loop().create_future())
     writes, sizes = [new_write(str(number)) for number in range(3)], [MAX_BATCH_BYTES - 1, 2, 1]
-    queue.add(Submitter("one"), writes, sizes, group)
+    queue.add(SubmitterWrites("one"), writes, sizes, group)
 
     batches = [[pending.index for pending in queue.next_batch(MAX_WRITES, MAX_SHARE)] for _ in range(2)]
 
@@ -43,7 +43,7 @@ async def test_a_write_that_does_not_fit_is_not_overtaken_by_later_writes_of_its
 async def test_a_write_of_any_size_is_sent() -> None:
     """Firestore decides whether it is too large. In the queue, it would delay the writes after it forever."""
     queue, group = WriteQueue(), WriteGroup(1, math.inf, asyncio.get_running_loop().create_future())
-    queue.add(Submitter("one"), [new_write("1")], [MAX_BATCH_BYTES + 1], group)
+    queue.add(SubmitterWrites("one"), [new_write("1")], [MAX_BATCH_BYTES + 1], group)
 
     assert len(queue.next_batch(MAX_WRITES, MAX_SHARE)) == 1
 
