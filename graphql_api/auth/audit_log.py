@@ -23,7 +23,10 @@ from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 RETENTION = timedelta(days=400)
 MAX_ENTRIES = 500
 MAX_OPERATOR_NOTES = 100
-"""The maximum number of notes in the log of the operator per day and process. Anyone can cause notes."""
+"""The maximum number of entries that `add_once_per_day` adds to the log of the operator per day and process.
+
+Anyone can cause such entries.
+"""
 
 _MAX_NOTED = 10_000
 
@@ -36,7 +39,7 @@ class AuditLog:
         self._writer = writer
         self._turns = turns
         self._noted: LRUCache[tuple[str | None, str, str], date] = LRUCache(_MAX_NOTED)
-        """The day of the last note for each submitter, action and subject."""
+        """The day of the last entry of `add_once_per_day` for each submitter, action and subject."""
         self._operator_notes: tuple[date, int] = (date.min, 0)
         self._writes: set[asyncio.Task[None]] = set()
 
@@ -71,7 +74,7 @@ class AuditLog:
             self._noted.pop(noted, None)
 
     async def wait(self) -> None:
-        """Wait until all notes are stored."""
+        """Wait until all entries of `add_once_per_day` are stored."""
         await asyncio.gather(*self._writes)
 
     async def add(self, submitter: str | None, *, actor: str, action: str, facts: AuditFacts) -> None:

@@ -145,7 +145,7 @@ class Authenticator:
         return UNKNOWN if entry is None else entry.caller.submitter
 
     def _reader(self, caller: Caller, submitter: str) -> Caller:
-        """Return a caller that reads the documents of another submitter. Add a note to its audit log."""
+        """Return a caller that reads the documents of another submitter. Add an entry to its audit log."""
         if Scope.READ_ALL not in caller.scopes:
             self._note_refusal(caller, submitter)
             raise missing_scope(Scope.READ_ALL, caller)
