@@ -83,7 +83,7 @@ class Summary:
     Percentiles, quartiles and the median are estimates. They are interpolated between two values, and `quantile_error`
     is the largest relative error of these values. They are None if `results_without_sketch` is not 0.
     `archived_results` is the number of results that are in the hourly archive, because they have expired. It is None if
-    the archive cannot answer the query.
+    the archive does not support the query.
     """
 
     results: int

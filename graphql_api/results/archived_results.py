@@ -25,7 +25,7 @@ ArchivedPiece = tuple[datetime, Group, MergedStatistics]
 class Summary(MergedStatistics):
     """The statistics of selected results. `archived_results` is the number of these results that are in the archive.
 
-    If the archive cannot answer the selection, `archived_results` is None, and the statistics do not include the
+    If the archive does not support the selection, `archived_results` is None, and the statistics do not include the
     archive.
     """
 

@@ -91,7 +91,7 @@ class StateCounts:
         return replace(selection, bounds=[*selection.bounds, since])
 
     async def _have_later_samples_expired(self, submitter: str) -> bool:
-        """Return whether results are kept of samples that have expired before earlier samples. Remember the answer."""
+        """Return whether results are kept of samples that have expired before earlier samples. Remember this."""
         if (since := await self._since_earliest(submitter, EVERYTHING)) is None:
             return False
         recent = await self._recent(EVERYTHING)

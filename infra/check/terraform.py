@@ -68,7 +68,7 @@ def provider(terraform: Sequence[str], module: Path, scratch: Path) -> Iterator[
             terraform, "init", "-backend=false", "-input=false", folder=module, environment={}, seconds=_INIT_SECONDS
         )
     except subprocess.TimeoutExpired:
-        problems = ["no answer"]
+        problems = ["no response"]
     if not problems:
         print("terraform: checked with the Google provider of Terraform's registry")
         yield {}

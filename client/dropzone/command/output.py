@@ -170,7 +170,7 @@ class ResultPrinter:
 def confirm(question: str) -> bool:
     """Ask the user a question. Ctrl-C ends the command.
 
-    The event loop handles Ctrl-C between two callbacks only, which is after the answer.
+    The event loop handles Ctrl-C between two callbacks only, which is after the user has typed a line.
     """
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

@@ -272,7 +272,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         self._stall_timer.start()
-        # The server would answer each ping with a pong, but the write buffer is full.
+        # The server would respond to each ping with a pong, but the write buffer is full.
         self._set_reading(False)
 
     def resume_writing(self) -> None:
