@@ -1,4 +1,4 @@
-# A budget notifies; it does not stop anything.
+# A budget only sends notifications. It does not limit the costs.
 
 resource "google_billing_budget" "dropzone" {
   count = var.billing_account == null ? 0 : 1

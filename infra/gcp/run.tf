@@ -145,7 +145,7 @@ resource "google_cloud_run_v2_service" "function" {
   project             = var.project
   name                = local.function_name
   location            = var.region
-  description         = "Computes statistics of samples; audits that every sample ends in a state"
+  description         = "Computes the statistics of samples, and checks that every accepted sample gets a result"
   ingress             = "INGRESS_TRAFFIC_INTERNAL_ONLY"
   deletion_protection = var.delete_protection
   labels              = local.labels

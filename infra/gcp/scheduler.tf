@@ -28,7 +28,7 @@ resource "google_cloud_scheduler_job" "rollups" {
   project          = var.project
   region           = var.region
   name             = "dropzone-rollups"
-  description      = "Keeps the hourly statistics of results"
+  description      = "Builds rollups, and moves expired results into the hourly archive"
   schedule         = "*/5 * * * *"
   time_zone        = "Etc/UTC"
   attempt_deadline = "300s"

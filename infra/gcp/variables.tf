@@ -1,5 +1,5 @@
 variable "project" {
-  description = "Id of the Google Cloud project. A project holds one Dropzone, in the database `(default)`."
+  description = "Id of the Google Cloud project. A project can have one deployment of Dropzone, in the database `(default)`."
   type        = string
   nullable    = false
 
@@ -70,7 +70,7 @@ variable "labels" {
 }
 
 variable "delete_protection" {
-  description = "Whether the database and the services refuse to be deleted."
+  description = "Whether the database and the services are protected from deletion."
   type        = bool
   default     = true
   nullable    = false
@@ -236,7 +236,7 @@ variable "billing_account" {
 }
 
 variable "monthly_budget" {
-  description = "Monthly budget of the project, in the currency of the billing account. A budget notifies; it does not stop anything."
+  description = "Monthly budget of the project, in the currency of the billing account. A budget only sends notifications; it does not limit the costs."
   type        = number
   default     = 200
   nullable    = false

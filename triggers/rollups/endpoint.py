@@ -40,7 +40,7 @@ _FINISHED, _UNFINISHED, _FAILED = map(_RUNS.labels, ("finished", "unfinished", "
 
 
 class RollupsEndpoint:
-    """Keeps the hourly statistics of all submitters in the Firestore that the environment selects."""
+    """Builds the rollups and the hourly archive of all submitters in the Firestore that the environment selects."""
 
     def __init__(self, *, shards: int, min_results: int = MIN_RESULTS) -> None:
         self._shards = shards

@@ -34,7 +34,7 @@ variable "labels" {
 }
 
 variable "delete_protection" {
-  description = "Whether the database and the services refuse to be deleted."
+  description = "Whether the database and the services are protected from deletion."
   type        = bool
   default     = true
 }
