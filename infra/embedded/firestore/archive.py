@@ -26,6 +26,7 @@ from infra.embedded.firestore.data_file.data_marker import DataMarker, sync_fold
 from infra.embedded.firestore.data_file.file_format import FORMAT_VERSION, UnusableFile, format_version
 from infra.embedded.firestore.data_file.lock_file import LockFile, StorageInUse
 from infra.embedded.firestore.encoding import checksums, path_encoding
+from infra.embedded.firestore.errors import is_damage
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.definitions import Definitions, InvalidDefinitions
 from infra.embedded.firestore.storage.storage import Storage
@@ -33,10 +34,8 @@ from infra.embedded.firestore.writes.document_import import ImportRefused, check
 
 BACKUP_PAGES_PER_STEP = 1_000
 
-_DOCUMENTS = """
-SELECT d.path, v.document, v.sequence, {checksum} FROM documents d JOIN versions v ON v.sequence = d.version
-ORDER BY d.collection_number, d.path
-"""
+_DOCUMENTS = "SELECT path, version FROM documents ORDER BY collection_number, path"
+_VERSION = "SELECT document, {checksum} FROM versions WHERE sequence = ?"
 
 
 class ArchiveError(Exception):
@@ -91,20 +90,36 @@ def _new_file(target: Path) -> Iterator[Path]:
 def export_documents(source: Path, target: TextIO) -> int:
     """Write each document of a file as a line of JSON, and return the number of documents.
 
-    Raise ArchiveError at the first damaged document.
+    Report each damaged document on standard error, and leave it out. Raise ArchiveError at the end if there was one.
     """
-    count = 0
+    count = damaged = 0
     with contextlib.closing(_open(source)) as live:
-        column = "v.checksum" if format_version(live, source) == FORMAT_VERSION else "NULL"
-        for path, raw, sequence, checksum in live.execute(_DOCUMENTS.format(checksum=column)):
-            if not checksums.matches(raw, sequence, checksum):
-                name = "/".join(path_encoding.decode_path(path))
-                raise ArchiveError(f"the document {name} is damaged, so the export is incomplete. Restore a backup")
-            json.dump(json_format.MessageToDict(m.Document.FromString(raw)), target, ensure_ascii=False)
+        checksum = "checksum" if format_version(live, source) == FORMAT_VERSION else "NULL"
+        live.execute("BEGIN")
+        for path, sequence in live.execute(_DOCUMENTS):
+            document = _intact(live, _VERSION.format(checksum=checksum), sequence)
+            if document is None:
+                damaged += 1
+                sys.stderr.write(f"the document {'/'.join(path_encoding.decode_path(path))} is damaged\n")
+                continue
+            json.dump(json_format.MessageToDict(m.Document.FromString(document)), target, ensure_ascii=False)
             target.write("\n")
             count += 1
     target.flush()
+    if damaged:
+        raise ArchiveError(f"exported {count} documents, without {damaged} damaged documents")
     return count
+
+
+def _intact(connection: sqlite3.Connection, query: str, sequence: int) -> bytes | None:
+    """Return the document of a version, or None if the document or a page of the file is damaged."""
+    try:
+        row = connection.execute(query, (sequence,)).fetchone()
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+        return None
+    return row[0] if row and checksums.matches(row[0], sequence, row[1]) else None
 
 
 def check(path: Path) -> int:

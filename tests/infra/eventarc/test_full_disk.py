@@ -1,4 +1,7 @@
-"""Events are still delivered if the disk is full or fails, although the state of deliveries cannot be saved."""
+"""Events are still delivered if the disk is full or fails, although the state of deliveries cannot be saved.
+
+They are also delivered if a page of the data file is damaged, except the events in this page.
+"""
 
 import asyncio
 import sqlite3
@@ -9,11 +12,13 @@ import pytest
 from google.api_core.exceptions import ResourceExhausted
 
 from infra.embedded.eventarc import dispatcher, trigger
+from infra.embedded.eventarc.delivery import fair_queue
 from infra.embedded.eventarc.delivery.deliveries import Deliveries
 from infra.embedded.eventarc.dispatcher import Dispatcher
 from infra.embedded.firestore.errors import unavailable
 from infra.embedded.firestore.storage.storage import Storage
 from tests.infra.eventarc.machine import PATIENCE_SECONDS, Firestore, Function, until
+from tests.infra.firestore.data_file.data_files import damage_page
 
 
 @pytest.fixture(autouse=True)
@@ -141,31 +146,66 @@ async def test_delivery_continues_if_the_disk_cannot_read_the_file(
     await until(lambda: "samples/b" in function.documents)
 
 
-@pytest.mark.parametrize("error", [CANNOT_READ, damage()])
-@pytest.mark.parametrize("method", ["changes", "read"])
+@pytest.mark.parametrize(
+    ("owner", "method", "error"),
+    [(Storage, "changes", CANNOT_READ), (Storage, "read", CANNOT_READ), (Deliveries, "due", damage())],
+)
 async def test_delivery_starts_again_if_changes_or_rows_cannot_be_read(
     firestore: Firestore,
     function: Function,
     on_written: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
-    error: Exception,
+    owner: type,
     method: str,
+    error: Exception,
 ) -> None:
     """Otherwise Firestore would end, and start again and again, although it can serve all other documents."""
     await firestore.start(on_written)
     failing = AsyncMock(side_effect=error)
     with monkeypatch.context() as broken:
-        broken.setattr(Storage, method, failing)
+        broken.setattr(owner, method, failing)
         await firestore.write("samples/a")
         await until(lambda: failing.await_count > 3)
 
     await until(lambda: "samples/a" in function.documents)
 
 
+@pytest.mark.parametrize("max_loaded", [1_000, 4], ids=["in memory", "as positions"])
+async def test_only_the_events_in_a_damaged_page_are_lost(
+    firestore: Firestore,
+    function: Function,
+    on_written: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    max_loaded: int,
+) -> None:
+    """The log names them. Without this, no event after the damaged page would ever be delivered."""
+    monkeypatch.setattr(fair_queue, "MAX_LOADED_EVENTS", max_loaded)
+    await firestore.start(on_written | {"url": "http://127.0.0.1:9/"})
+    names = {f"samples/{number:02}" for number in range(60)}
+    batch = firestore.client.batch()
+    for name in sorted(names):
+        batch.set(firestore.client.document(name), {"text": f"text-{name}-" + "x" * 500})
+    await batch.commit()
+    await firestore.stop()
+    damage_page(firestore.path, b"text-samples/30-")
+
+    await firestore.start(on_written)
+    await firestore.write("samples/later")
+    await until(lambda: "samples/later" in function.documents)
+    await firestore.until_rows("change_consumers", "sequence", [(61,)])
+
+    lost = names - set(function.documents)
+    assert "samples/30" in lost
+    assert len(lost) < 10
+    logged = [record.getMessage() for record in caplog.records if "so its event is lost" in record.getMessage()]
+    assert len(set(logged)) == len(lost)
+
+
 async def test_failed_events_keep_their_pauses_if_delivery_starts_again(
     firestore: Firestore, function: Function, on_written: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A damaged page would otherwise cause an attempt for each failed event every 5 s."""
+    """A page that cannot be read would otherwise cause an attempt for each failed event every 5 s."""
 
     async def fail(_: Any) -> int:
         return 500
@@ -175,7 +215,7 @@ async def test_failed_events_keep_their_pauses_if_delivery_starts_again(
     await firestore.write("samples/a")
     await firestore.until_rows("eventarc_undelivered", "attempts", [(1,)])
     before = await firestore.rows("eventarc_undelivered", "attempts, due, first_failure, saved")
-    failing = AsyncMock(side_effect=damage())
+    failing = AsyncMock(side_effect=CANNOT_READ)
     with monkeypatch.context() as broken:
         broken.setattr(Storage, "changes", failing)
         await firestore.write("other/a")

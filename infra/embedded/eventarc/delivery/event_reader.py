@@ -3,10 +3,15 @@
 The reader does not wait until events are sent. It therefore finds the events of a group even if another group has a
 large backlog. If not all events fit into memory, the reader reads only names, and the queue stores positions. A second
 task reads the documents of these events before their turn.
+
+A change in a damaged page of the data file cannot be read, so its event is lost. The reader logs the change, and
+continues after it. Otherwise, no later event would be delivered.
 """
 
 import asyncio
-from collections.abc import Mapping
+import logging
+import sqlite3
+from collections.abc import Mapping, Sequence
 from zlib import crc32
 
 from infra.embedded.eventarc import cloudevent
@@ -14,6 +19,7 @@ from infra.embedded.eventarc.delivery.delivery import Delivery
 from infra.embedded.eventarc.delivery.fair_queue import FairQueue
 from infra.embedded.eventarc.path_patterns import Pattern
 from infra.embedded.eventarc.trigger import Trigger
+from infra.embedded.firestore.errors import is_damage
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.versions import Change
 
@@ -22,6 +28,8 @@ MAX_NAMES_PER_READ = 500
 MAX_PENDING = 8_000_000  # a position takes 10 bytes
 MAX_GROUPS = 65_536
 FULL_SECONDS = 1.0
+
+logger = logging.getLogger("eventarc")
 
 
 class Selection:
@@ -52,12 +60,13 @@ class Selection:
 class EventReader:
     """Reads the events of one trigger."""
 
-    def __init__(self, storage: Storage, selection: Selection, queue: FairQueue) -> None:
+    def __init__(self, storage: Storage, trigger: str, selection: Selection, queue: FairQueue) -> None:
         self.position = 0
         """The last sequence that was read."""
         self.on_read = asyncio.Event()
         """Set after each read."""
         self._storage = storage
+        self._name = trigger
         self._selection = selection
         self._queue = queue
         self._read_before = 0
@@ -80,22 +89,61 @@ class EventReader:
     async def _read_ahead(self) -> None:
         while True:
             published = self._storage.snapshot().sequence
-            if self._queue.has_positions or self._queue.is_full:
-                if self._queue.pending >= MAX_PENDING:
-                    await asyncio.sleep(FULL_SECONDS)
-                    continue
-                names = await self._storage.changed_names(self.position, MAX_NAMES_PER_READ)
-                for sequence, name in names:
-                    self._add(sequence, name, None)
-            else:
-                changes = await self._storage.changes(self.position, MAX_CHANGES_PER_READ)
-                names = [(change.sequence, change.name) for change in changes]
-                for change in changes:
-                    self._add(change.sequence, change.name, change)
-            if not names:
+            is_full = self._queue.has_positions or self._queue.is_full
+            if is_full and self._queue.pending >= MAX_PENDING:
+                await asyncio.sleep(FULL_SECONDS)
+                continue
+            try:
+                count = await (self._read_names() if is_full else self._read_changes())
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
+                count = await self._read_around_damage(published)
+            if not count:
                 self.position = max(self.position, published)
                 await self._storage.next_change(self.position)
             self.on_read.set()
+
+    async def _read_names(self) -> int:
+        """Add the positions of the next changes. Return the number of changes."""
+        names = await self._storage.changed_names(self.position, MAX_NAMES_PER_READ)
+        for sequence, name in names:
+            self._add(sequence, name, None)
+        return len(names)
+
+    async def _read_changes(self) -> int:
+        """Add the next changes. Return their number."""
+        changes = await self._storage.changes(self.position, MAX_CHANGES_PER_READ)
+        for change in changes:
+            self._add(change.sequence, change.name, change)
+        return len(changes)
+
+    async def _read_around_damage(self, published: int) -> int:
+        """Add the next changes up to `published`, except those in damaged pages. Return the number of sequences."""
+        last = min(self.position + MAX_CHANGES_PER_READ, published)
+        sequences = range(self.position + 1, last + 1)
+        for change in await self._readable_changes(sequences):
+            self._add(change.sequence, change.name, change)
+        self.position = max(self.position, last)
+        return len(sequences)
+
+    async def _readable_changes(self, sequences: Sequence[int]) -> list[Change]:
+        """Return the changes with these sequences, except those in damaged pages, which are logged."""
+        try:
+            return await self._storage.changes_at(sequences)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+        if len(sequences) == 1:
+            logger.error(
+                "%s: change %d is in a damaged page of the data file, so its event is lost", self._name, sequences[0]
+            )
+            return []
+        middle = len(sequences) // 2
+        return [
+            *await self._readable_changes(sequences[:middle]),
+            *await self._readable_changes(sequences[middle:]),
+        ]
 
     def _add(self, sequence: int, name: str, change: Change | None) -> None:
         self.position = sequence
@@ -112,7 +160,7 @@ class EventReader:
             await self._queue.loaded.wait()
             self._queue.loaded.clear()
             while groups := self._queue.take_positions():
-                changes = await self._storage.changes_at(list(groups))
+                changes = await self._readable_changes(list(groups))
                 self._queue.load(
                     {group.number: group for group in groups.values()}.values(),
                     [

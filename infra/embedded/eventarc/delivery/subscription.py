@@ -25,7 +25,7 @@ class Subscription:
         self._selection = Selection(trigger)
         self._deliveries = Deliveries(storage, trigger.name, trigger.document)
         self._queue = FairQueue(trigger.concurrency)
-        self._reader = EventReader(storage, self._selection, self._queue)
+        self._reader = EventReader(storage, trigger.name, self._selection, self._queue)
         self._recorder = Recorder(trigger, self._deliveries, self._queue, self._reader)
         self._sender = Sender(trigger, self._selection, self._queue, self._recorder)
         self._retries = Retries(self._deliveries, self._queue, self._recorder)

@@ -134,7 +134,7 @@ def page_of_changes(connection: sqlite3.Connection, catalog: Catalog, after: int
 
 def changes_at(connection: sqlite3.Connection, catalog: Catalog, sequences: Sequence[int]) -> Iterator[Change]:
     """Yield the changes with these sequences in commit order."""
-    for row in connection.execute(_CHANGES_AT, (json.dumps(sequences),)):
+    for row in connection.execute(_CHANGES_AT, (json.dumps(list(sequences)),)):
         yield _change(catalog, row)
 
 

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
-from infra.embedded.firestore.errors import disk_failure
+from infra.embedded.firestore.errors import disk_failure, is_damage
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes.pruning import prune
 from infra.embedded.firestore.writes.time_to_live import delete_expired
@@ -18,23 +20,33 @@ logger = logging.getLogger(__name__)
 async def run_maintenance(storage: Storage) -> None:
     """Prune and delete expired documents every INTERVAL_SECONDS, until cancelled.
 
-    The first run starts after one interval, because change consumers must register before the first pruning.
+    The first run starts after one interval, because change consumers must register before the first pruning. If a step
+    fails, the others still run: a damaged page can stop the pruning, but not the deletion of expired documents.
     """
     saved_sequence = 0
     while True:
         storage.clock.log_if_ahead()
         await asyncio.sleep(INTERVAL_SECONDS)
-        try:
+        with _logged_failure():
             await prune(storage)
-            for collection_id, field in storage.indexes.definitions.ttl_fields.items():
+        for collection_id, field in storage.indexes.definitions.ttl_fields.items():
+            with _logged_failure():
                 await delete_expired(storage, collection_id, field)
+        with _logged_failure():
             storage.reserve.create()
             if (sequence := storage.snapshot().sequence) > saved_sequence:  # without changes, the disk stays idle
                 await storage.execute(partial(_save_time, time=storage.steady_clock.now()))
                 saved_sequence = sequence
-        except Exception as error:
-            if disk_failure(error) is None:  # the writer has logged a failure of the disk
-                logger.exception("Maintenance failed; retrying in %s seconds", INTERVAL_SECONDS)
+
+
+@contextmanager
+def _logged_failure() -> Iterator[None]:
+    """Log a failure, and continue. Failures of the disk are logged by the writer, and damage by the read check."""
+    try:
+        yield
+    except Exception as error:
+        if disk_failure(error) is None and not is_damage(error):
+            logger.exception("Maintenance failed; retrying in %s seconds", INTERVAL_SECONDS)
 
 
 def _save_time(connection: sqlite3.Connection, time: int) -> None:

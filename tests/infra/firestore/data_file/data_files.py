@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,10 @@ import pytest
 from infra.embedded.firestore import archive as archive_command
 from infra.embedded.firestore import messages as m
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess
+
+PAGE_BYTES = 4096
+TABLE_LEAF = 0x0D
+"""The first byte of a page with rows of a table: https://www.sqlite.org/fileformat.html#b_tree_pages"""
 
 
 def write(firestore: FirestoreProcess, first: int, count: int = 60) -> None:
@@ -51,6 +56,15 @@ def refusal(firestore: FirestoreProcess) -> str:
     (line,) = firestore.log.read_text().splitlines()
     assert str(firestore.data) in line
     return line
+
+
+def damage_page(path: Path, text: bytes) -> None:
+    """Overwrite the start of the page that stores a document with a text. Index entries can contain the text too."""
+    content = bytearray(path.read_bytes())
+    pages = [match.start() // PAGE_BYTES * PAGE_BYTES for match in re.finditer(re.escape(text), content)]
+    (start,) = (page for page in pages if content[page] == TABLE_LEAF)
+    content[start : start + 8] = b"\xff" * 8
+    path.write_bytes(content)
 
 
 def delete(path: Path) -> None:

@@ -1,9 +1,13 @@
 """A stored document whose bytes have changed is never returned. The error names the document."""
 
+import asyncio
 import contextlib
+import io
+import json
 import sqlite3
 from functools import partial
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import grpc
 import pytest
@@ -16,9 +20,10 @@ from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.indexes.definitions import Definitions
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.versions import Change
-from infra.embedded.firestore.writes import commits, document_write, time_to_live
-from tests.infra.firestore.data_file.data_files import archive, use
+from infra.embedded.firestore.writes import commits, document_write, maintenance, time_to_live
+from tests.infra.firestore.data_file.data_files import archive, damage_page, use
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess, write_indexes
+from tests.stack import PATIENCE_SECONDS
 
 TEXT = "unique-text-of-the-document"
 
@@ -158,9 +163,66 @@ async def test_a_damaged_document_does_not_stop_the_expiration_of_others(
         await storage.close()
 
 
-def test_an_export_fails_with_the_name_of_the_damaged_document(damaged: FirestoreProcess) -> None:
-    """An import would otherwise give the damaged content a new checksum."""
-    assert "the document t/b is damaged" in archive("export", "--data", damaged.data, code=1)
+async def test_documents_expire_although_a_damaged_page_stops_the_pruning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No expired document is served, until an operator has moved the documents to a new file."""
+    damage = sqlite3.DatabaseError("database disk image is malformed")
+    damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    monkeypatch.setattr(maintenance, "prune", AsyncMock(side_effect=damage))
+    monkeypatch.setattr(maintenance, "INTERVAL_SECONDS", 0.01)
+    document = m.Document(name=f"{ROOT}/t/a")
+    document.fields["at"].timestamp_value.CopyFrom(m.timestamp(0))
+    write = document_write.prepare(m.Write(update=document), DATABASE)
+    storage = Storage(tmp_path / "firestore.sqlite", definitions=Definitions(ttl_fields={"t": ("at",)}))
+    await storage.write(partial(commits.commit, writes=[write], check_conflicts=commits.no_conflicts))
+
+    task = asyncio.create_task(maintenance.run_maintenance(storage))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while await storage.read(lambda connection: connection.execute("SELECT 1 FROM documents").fetchone()):
+            pass
+    task.cancel()
+    await storage.close()
+
+
+def export(data: Path) -> tuple[list[str], list[str]]:
+    """Export a damaged file. Return the lines with documents, and the other lines."""
+    lines = archive("export", "--data", data, code=1).splitlines()
+    documents = [line for line in lines if line.startswith("{")]
+    return documents, [line for line in lines if line not in documents]
+
+
+def test_an_export_names_the_damaged_document_and_contains_all_others(damaged: FirestoreProcess) -> None:
+    """It fails at its end. With the damaged content, an import would give this content a new checksum."""
+    documents, problems = export(damaged.data)
+
+    assert [json.loads(line)["name"][-3:] for line in documents] == ["t/a", "t/c"]
+    assert problems == ["the document t/b is damaged", "exported 2 documents, without 1 damaged documents"]
+
+
+def test_all_documents_outside_a_damaged_page_can_be_moved_to_a_new_file(
+    own: FirestoreProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite cannot read the page. The latest backup does not have the documents that were written after it."""
+    own.start()
+    names = {f"{number:02}" for number in range(60)}
+    batch = own.client().batch()
+    for name in names:
+        batch.set(own.client().document(f"t/{name}"), {"text": f"text-{name}-" + "x" * 500})
+    batch.commit()
+    own.end()
+    damage_page(own.data, b"text-30-")
+
+    documents, problems = export(own.data)
+    own.data = own.data.with_name("new.sqlite")
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(documents)))
+    archive("import", "--data", own.data)
+    own.start()
+
+    damaged = {problem[-13:-11] for problem in problems[:-1]}
+    assert "30" in damaged
+    assert len(damaged) < 10
+    assert {document.id for document in own.client().collection("t").stream()} == names - damaged
 
 
 def test_an_event_of_a_damaged_document_has_no_body() -> None:
