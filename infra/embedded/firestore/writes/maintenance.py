@@ -9,7 +9,7 @@ from functools import partial
 
 from infra.embedded.firestore.errors import disk_failure, is_damage
 from infra.embedded.firestore.storage.storage import Storage
-from infra.embedded.firestore.writes.pruning import prune
+from infra.embedded.firestore.writes.pruning import OldChanges, prune
 from infra.embedded.firestore.writes.time_to_live import delete_expired
 
 INTERVAL_SECONDS = 5.0
@@ -24,11 +24,12 @@ async def run_maintenance(storage: Storage) -> None:
     fails, the others still run: a damaged page can stop the pruning, but not the deletion of expired documents.
     """
     saved_sequence = 0
+    old_changes = OldChanges(storage.version_retention_seconds)
     while True:
         storage.clock.log_if_ahead()
         await asyncio.sleep(INTERVAL_SECONDS)
         with _logged_failure():
-            await prune(storage)
+            await prune(storage, old_changes.last(storage.snapshot().sequence))
         for collection_id, field in storage.indexes.definitions.ttl_fields.items():
             with _logged_failure():
                 await delete_expired(storage, collection_id, field)

@@ -2,12 +2,18 @@
 
 A superseded version is deleted if two conditions are met. It was superseded longer ago than the version retention time,
 and all change consumers have processed the change that superseded it.
+
+Commit times can be hours ahead, because the machine's clock was ahead and was set back. By their commit times, versions
+would then be deleted hours late, and the file would grow. A version is therefore also deleted if this process has run
+for the version retention time since the version was superseded.
 """
 
 import sqlite3
+from collections import deque
+from collections.abc import Callable
 from functools import partial
 
-from infra.embedded.firestore.storage import change_consumers
+from infra.embedded.firestore.storage import change_consumers, clock
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.versions import sequence_at
 
@@ -19,10 +25,31 @@ WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?
 """
 
 
-async def prune(storage: Storage) -> None:
-    """Delete all versions that can be deleted now, in steps, so that other writes run in between."""
+class OldChanges:
+    """The changes that are older than the version retention time, measured from when this process has seen them."""
+
+    def __init__(self, retention_seconds: float, elapsed: Callable[[], int] = clock.elapsed) -> None:
+        self._retention = int(retention_seconds * 1_000_000)
+        self._elapsed = elapsed
+        self._seen: deque[tuple[int, int]] = deque()
+        self._last = 0
+
+    def last(self, newest: int) -> int:
+        """Return the last old sequence, or 0. `newest` is the sequence of the latest change."""
+        now = self._elapsed()
+        self._seen.append((now, newest))
+        while self._seen and self._seen[0][0] <= now - self._retention:
+            _, self._last = self._seen.popleft()
+        return self._last
+
+
+async def prune(storage: Storage, last_old: int = 0) -> None:
+    """Delete all versions that can be deleted now, in steps, so that other writes run in between.
+
+    Changes up to the sequence `last_old` are old enough, even if their commit times are later.
+    """
     oldest = storage.steady_clock.now() - int(storage.version_retention_seconds * 1_000_000)
-    last = await storage.read(lambda connection: sequence_at(connection, oldest - 1))
+    last = max(await storage.read(lambda connection: sequence_at(connection, oldest - 1)), last_old)
     after = -1
     while after < storage.pruned_sequence < last:
         after = storage.pruned_sequence

@@ -17,7 +17,7 @@ from infra.embedded.firestore.storage.clock import Clock
 from infra.embedded.firestore.storage.steady_clock import CONFIRMATION_SECONDS, MAX_DRIFT_SECONDS, SteadyClock
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes import commits, document_write, maintenance
-from infra.embedded.firestore.writes.pruning import prune
+from infra.embedded.firestore.writes.pruning import OldChanges, prune
 from infra.embedded.firestore.writes.time_to_live import delete_expired
 from tests.infra.firestore.server_process import DATABASE, ROOT
 from tests.stack import PATIENCE_SECONDS
@@ -161,6 +161,23 @@ async def test_a_step_of_two_days_deletes_nothing(storage: Storage) -> None:
 
     assert (await count(storage, "documents"), await count(storage, "versions")) == (1, 2)
     assert storage.check_read_time(read_time) == read_time
+
+
+async def test_versions_are_pruned_although_the_clock_was_ahead(machine: Machine, storage: Storage) -> None:
+    """Their commit times are ten days ahead, until the clock has caught up. The file would grow in these days."""
+    machine.step += 10 * DAY
+    for number in range(2):
+        await write(storage, number, machine.time_of_day + 20 * DAY)
+    machine.step -= 10 * DAY
+    storage.steady_clock = machine.steady_clock()
+    old_changes = OldChanges(storage.version_retention_seconds, lambda: machine.elapsed)
+
+    versions = []
+    for machine.elapsed in (0, HOUR - 1, HOUR):
+        await prune(storage, old_changes.last(storage.snapshot().sequence))
+        versions.append(await count(storage, "versions"))
+
+    assert versions == [2, 2, 1]
 
 
 async def test_large_documents_expire_in_small_commits(storage: Storage) -> None:
