@@ -131,6 +131,9 @@ def _indexes(module: Path, resources: list[Resource]) -> Iterator[str]:
         found = [each for each in resources if each.type == type_]
         if len(found) != 1 or local not in str(found[0].value("for_each")):
             yield f"{module}: expected one {type_} with for_each = {local}, made from {key} of firestore.indexes.json"
+    for each in resources:
+        if each.type == "google_firestore_index" and not each.value("lifecycle", "create_before_destroy"):
+            yield f"{each.file}: {each.address} must have create_before_destroy: the earlier API needs a removed index"
 
 
 def _descriptions(files: Mapping[Path, Mapping[str, Any]]) -> Iterator[str]:

@@ -67,6 +67,11 @@ resource "google_firestore_index" "this" {
     }
   }
 
+  # A removed index is deleted after function and API were updated. Until then, the earlier release queries it.
+  lifecycle {
+    create_before_destroy = true
+  }
+
   # Firestore can need hours to build an index of many documents. After the default timeout of 20 minutes, Terraform would
   # forget the index, and each later `apply` would fail, because the index exists.
   timeouts {

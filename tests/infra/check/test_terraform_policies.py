@@ -41,6 +41,7 @@ def test_the_configuration_violates_no_policy() -> None:
         ),
         ("eventarc.tf", "  service_account         = ", "  # ", "service account of its own"),
         ("firestore.tf", "for_each = local.indexes", "for_each = {}", "one google_firestore_index"),
+        ("firestore.tf", "    create_before_destroy = true\n", "", "must have create_before_destroy"),
         ("firestore.tf", "for_each = local.fields", "for_each = {}", "one google_firestore_field"),
         ("variables.tf", "type        = map(string)", "", "has no type"),
         (
