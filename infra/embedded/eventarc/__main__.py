@@ -10,6 +10,8 @@ from pathlib import Path
 
 from infra.embedded.eventarc import dead_letters, undelivered
 from infra.embedded.eventarc.delivery.delivery import State
+from infra.embedded.firestore.data_file.file_format import UnusableFile
+from infra.embedded.firestore.data_file.lock_file import LockFile, StorageInUse
 
 BUSY_TIMEOUT_SECONDS = 30
 
@@ -52,14 +54,21 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def run(arguments: argparse.Namespace) -> list[str]:
-    """Run the command; return the lines to print. Raises `CommandError`."""
+    """Run the command; return the lines to print. Raises `CommandError`.
+
+    While a server runs, `forget` raises `StorageInUse`: events of the trigger that wait for delivery would be lost.
+    """
     if not arguments.data.is_file():
         raise CommandError(f"the data file {arguments.data} does not exist")
     changes = arguments.command == "forget" or (arguments.command == "dead-letters" and arguments.action != "list")
     # If the server is stopped, a connection that may write applies the write-ahead log to the file when it is closed.
     uri = f"{arguments.data.absolute().as_uri()}?mode={'rw' if changes else 'ro'}"
-    with contextlib.closing(sqlite3.connect(uri, BUSY_TIMEOUT_SECONDS, uri=True)) as connection, connection:
-        return _run(arguments, connection)
+    with contextlib.ExitStack() as resources:
+        if arguments.command == "forget":
+            resources.enter_context(contextlib.closing(LockFile(arguments.data.resolve())))
+        connection = resources.enter_context(contextlib.closing(sqlite3.connect(uri, BUSY_TIMEOUT_SECONDS, uri=True)))
+        with connection:
+            return _run(arguments, connection)
 
 
 def _run(arguments: argparse.Namespace, connection: sqlite3.Connection) -> list[str]:
@@ -108,7 +117,7 @@ def main() -> int:
     arguments = parse_arguments()
     try:
         lines = run(arguments)
-    except (CommandError, sqlite3.Error) as problem:
+    except (CommandError, StorageInUse, UnusableFile, sqlite3.Error) as problem:
         sys.stderr.write(f"{problem}\n")
         return 1
     sys.stdout.writelines(f"{line}\n" for line in lines)

@@ -124,6 +124,27 @@ async def test_events_of_a_removed_trigger_are_stored_until_it_is_forgotten(
     assert function.documents == ["samples/b"]
 
 
+async def test_a_trigger_is_not_forgotten_while_the_server_runs(
+    firestore: Firestore, function: Function, on_written: dict[str, Any]
+) -> None:
+    """Its events that wait for delivery would be lost."""
+
+    async def fail(_: Event) -> int:
+        return 418
+
+    function.respond = fail
+    await firestore.start(on_written)
+    await firestore.write("samples/a")
+    await firestore.until_rows("eventarc_undelivered", "sequence", [(1,)])
+
+    code, output = await command(firestore, "forget", "on_written")
+    function.respond = function.acknowledge
+    await firestore.until_rows("eventarc_undelivered", "sequence", [])
+
+    assert code == 1
+    assert output == f"{firestore.path} is in use by another process: stop that process or use another file\n"
+
+
 @pytest.fixture
 async def http(tmp_path: Path, function: Function) -> AsyncIterator[tuple[FirestoreProcess, aiohttp.ClientSession]]:
     """A process with two triggers of short retention, and a client for its HTTP port."""
