@@ -12,6 +12,7 @@ from pathlib import Path
 
 from infra.embedded.firestore.data_file.data_marker import DataMarker, Mark
 from infra.embedded.firestore.data_file.file_format import UnusableFile, database_id, format_version
+from infra.embedded.firestore.errors import FileMoved
 from infra.embedded.python_command import python_command
 
 _ARCHIVE = "infra.embedded.firestore.archive"
@@ -94,6 +95,16 @@ def unused_bytes(descriptor: int) -> int:
     """Return the bytes of an open file that were unused at the last checkpoint."""
     _, page_size, _, unused_pages = _parse_header(os.pread(descriptor, _HEADER_BYTES, 0))
     return page_size * unused_pages
+
+
+def check_is_open(path: Path, descriptor: int) -> None:
+    """Raise `FileMoved` if `path` is not the open file `descriptor` any more."""
+    try:
+        is_same = os.path.samestat(path.stat(), os.fstat(descriptor))
+    except OSError:
+        is_same = False
+    if not is_same:
+        raise FileMoved(f"{path} was moved or deleted")
 
 
 def connect(path: Path, options: str) -> sqlite3.Connection:

@@ -88,7 +88,7 @@ class Storage:
         self.pruned_sequence: int = settings.get("pruned", 0)
         """Changes up to this sequence may have been pruned."""
         self._changed = asyncio.Event()
-        self._readers = Readers(self._connect, self._read_check.diagnose)
+        self._readers = Readers(partial(self._connect, "rw"), self._read_check.diagnose)
         checkpoints = AutomaticCheckpoints(self._connection, self.path, max_log_bytes)
         own_admission = None if admission is None else admission(self._registry)
         self._writer = Writer(
@@ -98,6 +98,7 @@ class Storage:
             self.health,
             checkpoints,
             diagnose=self._read_check.diagnose,
+            check_file=partial(file_check.check_is_open, self.path, self._descriptor),
             record_commit=self._marker.record,
             on_commit=self._publish,
             on_rollback=self._load_catalog_and_indexes,
@@ -169,9 +170,15 @@ class Storage:
         """
         return file_check.unused_bytes(self._descriptor)
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, mode: str = "rwc") -> sqlite3.Connection:
+        """Open the file. With the mode `rw`, do not create it if it was moved."""
         connection = sqlite3.connect(
-            self.path, isolation_level=None, check_same_thread=False, cached_statements=CACHED_STATEMENTS, timeout=30
+            f"{self.path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=CACHED_STATEMENTS,
+            timeout=30,
         )
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `AutomaticCheckpoints`

@@ -6,8 +6,8 @@ commits each job separately, so that only the faulty job fails.
 
 `submit` returns only after the commit is on disk.
 
-If the disk is full or fails, commits fail until the disk works again. During this time, the writer tests the disk every
-DISK_TEST_SECONDS. It therefore does not need a request to detect that the disk works again.
+If the disk is full or fails, or if the data file was moved, commits fail until this is repaired. During this time, the
+writer tests the disk every DISK_TEST_SECONDS. It therefore does not need a request to detect that the disk works again.
 """
 
 import asyncio
@@ -59,7 +59,8 @@ class _Job:
 class Writer:
     """Runs submitted jobs in the order of submission.
 
-    `diagnose` returns the error to report for an error of SQLite.
+    `diagnose` returns the error to report for an error of SQLite. Before a commit of changes, `check_file` raises
+    `FileMoved` if the file was moved.
     `begin_group` returns the next group. The writer's thread calls `record_commit` with the sequence of each group that
     has changed documents, and `on_rollback` after each rollback. The event loop calls `on_commit` after each group.
 
@@ -75,6 +76,7 @@ class Writer:
         checkpoints: AutomaticCheckpoints,
         *,
         diagnose: Callable[[Exception], Exception],
+        check_file: Callable[[], None],
         record_commit: Callable[[int], None],
         on_commit: Callable[[list[Change]], None],
         on_rollback: Callable[[sqlite3.Connection], None],
@@ -85,6 +87,7 @@ class Writer:
         self._health = health
         self._checkpoints = checkpoints
         self._diagnose = diagnose
+        self._check_file = check_file
         self._record_commit = record_commit
         self._on_commit = on_commit
         self._on_rollback = on_rollback
@@ -244,6 +247,8 @@ class Writer:
                         "INSERT OR REPLACE INTO settings (name, value) VALUES ('clock', ?)", (group.commit_time,)
                     )
                 self._checkpoints.adjust()
+                if self._connection.total_changes > changed_rows:
+                    self._check_file()
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
