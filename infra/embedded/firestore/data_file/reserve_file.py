@@ -20,11 +20,10 @@ class ReserveFile:
         self._path = path.with_name(path.name + ".reserve")
 
     def create(self) -> None:
-        """Create the file if it does not exist and the disk has enough space."""
-        if self._path.exists() or free_bytes(self._path.parent) < MIN_FREE_BYTES:
-            return
+        """Create the file if it does not exist and the disk has enough space. The folder can have been moved."""
         try:
-            self._path.write_bytes(bytes(RESERVED_BYTES))
+            if not self._path.exists() and free_bytes(self._path.parent) >= MIN_FREE_BYTES:
+                self._path.write_bytes(bytes(RESERVED_BYTES))
         except OSError:
             with contextlib.suppress(OSError):
                 self._path.unlink()

@@ -46,6 +46,7 @@ async def test_writes_fail_until_the_file_is_back(tmp_path: Path, name: str) -> 
     with pytest.raises(FileMoved) as refused:
         await write(storage, "refused")
     problem = storage.health.problem
+    storage.reserve.create()  # maintenance calls this all the time
     (tmp_path / "elsewhere").rename(tmp_path / name)
     async with asyncio.timeout(PATIENCE_SECONDS):
         while storage.health.problem is not None:
