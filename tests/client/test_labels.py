@@ -1,6 +1,8 @@
 """Labels in the client and in the command: given with a submission, and used as a filter."""
 
+import csv
 import json
+from io import StringIO
 from itertools import islice
 
 import pytest
@@ -129,3 +131,32 @@ def test_a_mistyped_label_without_results_is_noted(stack: Stack) -> None:
         options = [part for label in labels for part in ("--label", label)]
         ran = run(stack, key, "results", "--where", "mean.lt=-1e9", *options)
         assert (ran.stdout, ran.stderr, ran.exit_code) == ("", note, 0)
+
+
+def test_a_summary_is_printed_in_the_formats_of_results(stack: Stack) -> None:
+    """In CSV, labels are the JSON text of an object, as in an exported file."""
+    key = stack.new_key("summaries")
+    with Client(stack.url, key) as client:
+        for site, value in (("bern", 1), ("zürich", 3)):
+            sample = {"time_stamp": "2019-05-01T06:00:00Z", "data": [value], "labels": {"site": site}}
+            list(client.wait([client.submit(sample).id]))
+    arguments = ("summary", "--by", "site", "--bucket", "day", "--format")
+
+    rows = list(csv.DictReader(StringIO(output_of(stack, key, *arguments, "csv"))))
+    lines = [json.loads(line) for line in output_of(stack, key, *arguments, "ndjson").splitlines()]
+    table = output_of(stack, key, *arguments, "table").splitlines()
+    [whole] = csv.DictReader(StringIO(output_of(stack, key, "summary", "-f", "csv")))
+    none = output_of(stack, key, *arguments, "csv", "--where", "mean.gt=9")
+
+    assert [(row["start"], row["labels"], row["mean"]) for row in rows] == [
+        ("2019-05-01T00:00:00Z", '{"site":"bern"}', "1.0"),
+        ("2019-05-01T00:00:00Z", '{"site":"zürich"}', "3.0"),
+    ]
+    assert json.loads(output_of(stack, key, *arguments, "json")) == lines
+    assert [*rows[0]] == [*lines[0]]
+    assert [each["labels"] for each in lines] == [{"site": "bern"}, {"site": "zürich"}]
+    assert table[0].split()[:3] == ["start", "(UTC)", "labels"]
+    assert table[2].split()[:2] == ["2019-05-01T00:00:00Z", "site=zürich"]
+    assert [*whole] == [*rows[0]][2:]
+    assert (whole["results"], whole["mean"]) == ("2", "2.0")
+    assert none.splitlines() == [",".join(rows[0])]

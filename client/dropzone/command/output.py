@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -110,31 +110,37 @@ def number(value: float | None) -> str:
     return "" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
 
 
-class ResultPrinter:
-    """Prints results one by one. A table is printed at the end, when the widths of its columns are known."""
+class RowPrinter:
+    """Prints rows one by one. A table is printed at the end, when the widths of its columns are known.
 
-    def __init__(self, output_format: Format) -> None:
+    `columns` are the names of the values in CSV. `headings` are the headings of a table, and whether each is of texts.
+    """
+
+    def __init__(self, output_format: Format, columns: Sequence[str], headings: Mapping[str, bool]) -> None:
         self._format = output_format
+        self._columns = columns
         self._count = 0
         self._csv = csv.writer(sys.stdout, lineterminator="\n")
         self._table = Table(box=None, header_style="bold", pad_edge=False)
+        for heading, is_text in headings.items():
+            self._table.add_column(heading, justify="left" if is_text else "right", no_wrap=True)
 
     @property
     def is_empty(self) -> bool:
-        """Whether no result was printed."""
+        """Whether no row was printed."""
         return self._count == 0
 
-    def add(self, result: Result) -> None:
-        """Print one result."""
+    def add(self, values: Mapping[str, Any], cells: Iterable[str]) -> None:
+        """Print one row: `values` as JSON or CSV, or `cells` in a table."""
         match self._format:
             case Format.TABLE:
-                self._add_to_table(result)
+                self._table.add_row(*cells)
             case Format.CSV:
-                self._add_to_csv(result)
+                self._add_to_csv(values)
             case Format.JSON:
-                sys.stdout.write(("[\n" if self._count == 0 else ",\n") + json.dumps(to_json(result)))
+                sys.stdout.write(("[\n" if self._count == 0 else ",\n") + json.dumps(values))
             case Format.NDJSON:
-                sys.stdout.write(json.dumps(to_json(result), separators=(",", ":")) + "\n")
+                sys.stdout.write(json.dumps(values, separators=(",", ":")) + "\n")
         self._count += 1
 
     def end(self) -> None:
@@ -146,25 +152,42 @@ class ResultPrinter:
         elif self._format is Format.JSON:
             sys.stdout.write("\n]\n" if self._count else "[]\n")
         elif self._format is Format.CSV and not self._count:
-            self._csv.writerow(_CSV_COLUMNS)
+            self._csv.writerow(self._columns)
 
-    def _add_to_table(self, result: Result) -> None:
+    def _add_to_csv(self, values: Mapping[str, Any]) -> None:
         if self._count == 0:
-            self._table.add_column("time stamp (UTC)", no_wrap=True)
-            self._table.add_column("labels", no_wrap=True)
-            for heading in TABLE_COLUMNS.values():
-                self._table.add_column(heading, justify="right", no_wrap=True)
-            self._table.add_column("id", no_wrap=True)
-        cells = (number(getattr(result, name)) for name in TABLE_COLUMNS)
-        labels = printable(" ".join(f"{name}={value}" for name, value in result.labels.items()))
-        self._table.add_row(format_time(result.timestamp), labels, *cells, result.id)
+            self._csv.writerow(self._columns)
+        texts = {
+            name: json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+            for name, value in values.items()
+            if isinstance(value, dict)
+        }
+        self._csv.writerow([texts.get(name, values[name]) for name in self._columns])
 
-    def _add_to_csv(self, result: Result) -> None:
-        values = to_json(result)
-        values["labels"] = json.dumps(values["labels"], ensure_ascii=False, separators=(",", ":"))
-        if self._count == 0:
-            self._csv.writerow(_CSV_COLUMNS)
-        self._csv.writerow([values[name] for name in _CSV_COLUMNS])
+
+class ResultPrinter(RowPrinter):
+    """Prints results."""
+
+    def __init__(self, output_format: Format) -> None:
+        numbers = dict.fromkeys(TABLE_COLUMNS.values(), False)
+        headings = {"time stamp (UTC)": True, "labels": True, **numbers, "id": True}
+        super().__init__(output_format, _CSV_COLUMNS, headings)
+
+    def add_result(self, result: Result) -> None:
+        """Print one result."""
+        self.add(to_json(result), _cells(result))
+
+
+def _cells(result: Result) -> Iterator[str]:
+    yield format_time(result.timestamp)
+    yield label_cell(result.labels)
+    yield from (number(getattr(result, name)) for name in TABLE_COLUMNS)
+    yield result.id
+
+
+def label_cell(labels: Mapping[str, str]) -> str:
+    """Return labels as the cell of a table."""
+    return printable(" ".join(f"{name}={value}" for name, value in labels.items()))
 
 
 def confirm(question: str) -> bool:

@@ -1,7 +1,6 @@
 """`dropzone results`, `dropzone latest` and `dropzone summary`: filtered results in several formats, and summaries."""
 
 import math
-import sys
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import fields, replace
@@ -9,7 +8,6 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from dropzone import (
     DEFAULT_URL,
@@ -19,13 +17,13 @@ from dropzone import (
     Range,
     ResultFilter,
     ResultOrder,
+    Summary,
     TimeBucket,
 )
 from dropzone.command import output
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
 from dropzone.command.options import Key, Labels, Submitter, Url, connect, opened, parse_labels
-from dropzone.command.output import Format, FormatOption, ResultPrinter, choose_format
-from dropzone.encoding import format_time
+from dropzone.command.output import Format, FormatOption, ResultPrinter, RowPrinter, choose_format
 
 _FIELDS = [field.name for field in fields(ResultFilter) if field.name != "labels"]
 _DEFAULT_LIMIT = 50
@@ -114,44 +112,42 @@ def summary(
     ] = None,
     where: Where = None,
     label: Labels = None,
+    output_format: FormatOption = None,
     submitter: Submitter = "",
     url: Url = DEFAULT_URL,
     key: Key = "",
 ) -> None:
     """Print the statistics of all values of the results: in total, or for each group and time bucket."""
     client = connect(url, key, submitter)
-    run(_summary(client, group_by or [], bucket, parse_filter(where or [], label)))
+    run(_summary(client, group_by or [], bucket, parse_filter(where or [], label), choose_format(output_format)))
 
 
 async def _summary(
-    client: AsyncClient, group_by: list[str], bucket: TimeBucket | None, where: ResultFilter
+    client: AsyncClient, group_by: list[str], bucket: TimeBucket | None, where: ResultFilter, output_format: Format
 ) -> ExitCode:
-    rows: list[dict[str, Any]]
+    rows: list[tuple[dict[str, Any], Summary]]
     async with opened(client):
         if bucket is not None:
             buckets = await client.over_time(bucket, where, group_by)
-            rows = [{"start": each.start, "labels": each.labels, "summary": each.summary} for each in buckets]
+            rows = [({"start": each.start, "labels": each.labels}, each.summary) for each in buckets]
         elif group_by:
             groups = await client.groups(group_by, where)
-            rows = [{"labels": each.labels, "summary": each.summary} for each in groups]
+            rows = [({"labels": each.labels}, each.summary) for each in groups]
         else:
-            rows = [{"summary": await client.summary(where)}]
+            rows = [({}, await client.summary(where))]
+    of_group = () if not (bucket or group_by) else ("start", "labels") if bucket else ("labels",)
+    texts = ["start (UTC)" if name == "start" else name for name in of_group]
+    numbers = [name.replace("_", " ") for name in _SUMMARY_COLUMNS]
+    columns = (*of_group, *(field.name for field in fields(Summary)))
+    printer = RowPrinter(output_format, columns, dict.fromkeys(texts, True) | dict.fromkeys(numbers, False))
+    for group, values in rows:
+        row = {name: output.to_json(value) for name, value in group.items()}
+        cells = [output.label_cell(value) if name == "labels" else value for name, value in row.items()]
+        cells += [output.number(getattr(values, name)) for name in _SUMMARY_COLUMNS]
+        printer.add(row | output.to_json(values), cells)
+    printer.end()
     if group_by:
-        _note_unknown(group_by, (row["labels"] for row in rows))
-    if not sys.stdout.isatty():
-        for row in rows:
-            whole = row.pop("summary")
-            output.print_line({name: output.to_json(value) for name, value in row.items()} | output.to_json(whole))
-        return ExitCode.DONE
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("start (UTC)", "labels", *_SUMMARY_COLUMNS):
-        table.add_column(heading.replace("_", " "), justify="right" if heading in _SUMMARY_COLUMNS else "left")
-    for row in rows:
-        start = format_time(row["start"]) if "start" in row else ""
-        labels = " ".join(f"{name}={value}" for name, value in row.get("labels", {}).items())
-        cells = (output.number(getattr(row["summary"], name)) for name in _SUMMARY_COLUMNS)
-        table.add_row(start, output.printable(labels), *cells)
-    output.console().print(table)
+        _note_unknown(group_by, (group["labels"] for group, _ in rows))
     return ExitCode.DONE
 
 
@@ -160,7 +156,7 @@ async def _latest(client: AsyncClient, group_by: list[str], where: ResultFilter,
     async with opened(client):
         results = await client.latest(group_by, where)
     for result in results:
-        printer.add(result)
+        printer.add_result(result)
     printer.end()
     _note_unknown(group_by, (result.labels for result in results))
     return ExitCode.DONE
@@ -181,7 +177,7 @@ async def _results(
     async with opened(client):
         async with aclosing(client.results(where, order, limit)) as results:
             async for result in results:
-                printer.add(result)
+                printer.add_result(result)
         printer.end()
         if printer.is_empty and limit != 0:
             await _note_unknown_labels(client, where.labels)

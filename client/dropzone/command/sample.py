@@ -88,8 +88,7 @@ async def _samples(client: AsyncClient, where: SampleFilter, limit: int) -> Exit
             if not sys.stdout.isatty():
                 output.print_line(output.to_json(sample))
                 continue
-            labels = " ".join(f"{name}={value}" for name, value in sample.labels.items())
-            texts = (format_time(sample.submitted_at), sample.state.value, output.printable(labels))
+            texts = (format_time(sample.submitted_at), sample.state.value, output.label_cell(sample.labels))
             table.add_row(*texts, f"{sample.count:,}", output.printable(_first_problem(sample)), sample.id)
     if table.row_count:
         output.console().print(table)
