@@ -142,6 +142,31 @@ def test_a_table_without_time_stamps_is_an_error(tmp_path: Path) -> None:
         list(read_csv(wrong))
 
 
+@pytest.mark.parametrize("start", [b"PK\x03\x04\x14", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"])
+@pytest.mark.parametrize("name", ["table.xlsx", "table.csv", "table"])
+def test_a_spreadsheet_is_refused_with_advice(tmp_path: Path, name: str, start: bytes) -> None:
+    """The server would say that it is not JSON. The first bytes show the format also if the name does not."""
+    file = tmp_path / name
+    file.write_bytes(start + bytes(99))
+
+    [(_, refusal)] = samples(file)
+
+    assert refusal == (
+        "expected JSON, NDJSON or CSV, got a spreadsheet or a ZIP archive; save a spreadsheet as CSV in UTF-8"
+    )
+
+
+@pytest.mark.parametrize("cell", [b"\xff", b"x"])
+def test_an_error_repeats_the_start_of_a_long_cell(tmp_path: Path, cell: bytes) -> None:
+    """A line of a binary file can have many kilobytes."""
+    file = tmp_path / "long.csv"
+    file.write_bytes(b"time_stamp,x\nt1," + cell * 9_999)
+
+    [(_, error)] = samples(file)
+
+    assert len(str(error)) < 350
+
+
 @pytest.mark.parametrize("name", ["time_stamp", "label.site"])
 def test_a_time_stamp_or_label_with_two_columns_is_an_error(tmp_path: Path, name: str) -> None:
     """The samples would have the value of one column, and the other value would be lost."""

@@ -34,6 +34,9 @@ _NDJSON_SUFFIXES = (".ndjson", ".jsonl")
 _COMPRESSED_SUFFIXES = (".gz", ".zst", ".zstd")
 _CSV_SUFFIX = ".csv"
 _SAMPLE_SUFFIXES = (".json", _CSV_SUFFIX, *_NDJSON_SUFFIXES)
+_SPREADSHEET_MAGIC = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""The first bytes of spreadsheets: a ZIP archive (.xlsx, .ods) or a compound file (.xls)."""
+_SPREADSHEET = "expected JSON, NDJSON or CSV, got a spreadsheet or a ZIP archive; save a spreadsheet as CSV in UTF-8"
 _MAX_SAMPLE_BYTES = 256 * 1024 * 1024
 
 
@@ -94,6 +97,9 @@ def read(path: Path, file_format: FileFormat | None = None) -> Iterator[Batch]:
     """
     try:
         with _open(path) as file:
+            if file.peek(4).startswith(_SPREADSHEET_MAGIC):
+                yield Batch([Item(printable(path), UnusableSample(_SPREADSHEET))], 0)
+                return
             for items in _read_items(path, decompressed(file), file_format or _format_of_name(path.name)):
                 yield Batch(items, file.tell() if file.seekable() else 0)
     except (OSError, *DECOMPRESSION_ERRORS) as error:

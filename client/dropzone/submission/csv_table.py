@@ -167,7 +167,9 @@ def _rows(lines: Iterable[str]) -> Iterator[_Row]:
             continue
         if not _is_text("".join(cells)):
             raw = next(cell for cell in cells if not _is_text(cell)).encode("utf-8", ENCODING_ERRORS)
-            yield _Row(number, cells, UnusableSample(f"expected CSV in UTF-8, got the bytes {raw!r}"))
+            yield _Row(
+                number, cells, UnusableSample(f"expected CSV in UTF-8, got the bytes {raw[:_MAX_ECHO_CHARACTERS]!r}")
+            )
         elif any(cells):  # spreadsheets save a cleared row as commas
             yield _Row(number, cells)
 
@@ -222,5 +224,5 @@ def _csv_value(name: str, cell: str) -> float | None:
     if value is None or isnan(value):
         return None
     if not isfinite(value) or "_" in cell:
-        raise UnusableSample(f"expected a number, got {cell!r} - in column {name}")
+        raise UnusableSample(f"expected a number, got {cell[:_MAX_ECHO_CHARACTERS]!r} - in column {name}")
     return value

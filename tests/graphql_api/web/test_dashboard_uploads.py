@@ -168,6 +168,19 @@ def test_a_csv_file_in_another_encoding_is_not_stored(stack: Stack, dashboard: D
     assert stack.graphql(SAMPLES, key=key)["samples"]["totalCount"] == 0
 
 
+def test_a_spreadsheet_is_refused_with_advice(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
+    """The server would say that it is not JSON. The name can be wrong."""
+    advice = "expected JSON, NDJSON or CSV; save a spreadsheet as CSV in UTF-8"
+    dashboard.open(stack, key=stack.new_key("spreadsheet-on-page"))
+
+    for name, start in (("table.xlsx", b"PK\x03\x04"), ("table.csv", b"\xd0\xcf\x11\xe0")):
+        file = tmp_path / name
+        file.write_bytes(start + b"\xff" * 99)
+        dashboard.drop(file)
+
+    dashboard.wait_for(lambda: dashboard.text(".outcome") == f"{advice} {advice}")
+
+
 def test_the_page_is_live_after_a_change_of_the_filter_while_a_result_is_missing(
     own_stack: Stack, dashboard: Dashboard, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ import type { Problem, SampleState } from './types.ts';
 
 const NDJSON_NAME = /\.(ndjson|jsonl|jsonlines)$/i;
 const CSV_NAME = /\.(csv|txt)$/i;
+const SPREADSHEET_MAGIC = [0x504b0304, 0xd0cf11e0]; // a ZIP archive (.xlsx, .ods) or a compound file (.xls)
 const SNIFFED_BYTES = 1024 * 1024;
 
 export interface Upload {
@@ -153,6 +154,7 @@ function fault(error: unknown): ['broken' | 'refused', string] {
 /** Sends a file. Throws `CsvError` or `ServerError`, or the error of the browser if the file cannot be read. */
 async function sendFile(id: number, source: Source, tracker: Tracker, stop: AbortSignal): Promise<void> {
   const { file } = source;
+  if (await isSpreadsheet(file)) throw new CsvError('expected JSON, NDJSON or CSV; save a spreadsheet as CSV in UTF-8');
   if (CSV_NAME.test(file.name)) return sendTable(id, source, tracker, stop);
   const hasLines = NDJSON_NAME.test(file.name) || (await isNdjson(file));
   return hasLines ? sendLines(id, source, file, tracker, stop) : sendOne(id, source, tracker, stop);
@@ -218,6 +220,11 @@ function end(id: number, phase: Upload['phase'], error: string | null): void {
 
 function change(id: number, changes: Partial<Upload>): void {
   uploads.value = uploads.value.map((upload) => (upload.id === id ? { ...upload, ...changes } : upload));
+}
+
+async function isSpreadsheet(file: File): Promise<boolean> {
+  const start = await file.slice(0, 4).arrayBuffer();
+  return start.byteLength === 4 && SPREADSHEET_MAGIC.includes(new DataView(start).getUint32(0));
 }
 
 /** Returns whether a file has one sample per line. Otherwise it has one sample, on one or more lines. */
