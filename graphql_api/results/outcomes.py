@@ -5,7 +5,6 @@ have the labels and the time of submission of their sample. A result can be kept
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 from graphql_api.results.filters import Order, Selection
 from graphql_api.results.ordered_query import OrderedQuery
@@ -18,6 +17,9 @@ from storage.firestore.messages import Document
 RARE_OUTCOMES = (Status.SUPERSEDED, Status.FAILED)
 
 NEWEST_FIRST = Order("submitted_at", descending=True)
+
+_IDENTITY = ("submitted_at",)
+"""The fields of a header that tell the sample from an earlier one with the same id."""
 
 
 def results_by_submission(
@@ -32,11 +34,20 @@ def results_by_submission(
 
 
 def rare_outcomes(
-    firestore: Firestore, submitter: str, shards: int, outcome: Status, selection: Selection
+    firestore: Firestore,
+    submitter: str,
+    shards: int,
+    outcome: Status,
+    selection: Selection,
+    *,
+    mask: Sequence[str] = _IDENTITY,
+    headers: dict[str, Document] | None = None,
 ) -> ShardedQuery:
     """Return the results with an outcome whose samples exist and are selected, the latest submission first.
 
-    Labels are checked after reading: one index serves all selections. Use this query only for `RARE_OUTCOMES`.
+    The query adds the headers that it reads to `headers`, by path. They have the fields of `mask`, which must contain
+    `submitted_at`. Labels are checked after reading: one index serves all selections. Use this query only for
+    `RARE_OUTCOMES`.
     """
     query = OrderedQuery(
         document_paths.RESULTS,
@@ -45,19 +56,21 @@ def rare_outcomes(
         selection=Selection(selection.bounds),
         select=("status", "sample_update_time", "label_terms"),
     )
-    return ShardedQuery(firestore, submitter, shards, query, partial(_have_samples, firestore, submitter, selection))
 
+    async def have_samples(results: Sequence[Document]) -> list[bool]:
+        """Return whether each of these results has the selected labels, and belongs to a sample that exists."""
+        paths = [
+            document_paths.sample(submitter, document_paths.id_of(result.name))
+            if _has_labels(result, selection)
+            else ""
+            for result in results
+        ]
+        found = await firestore.batch_get_page([path for path in paths if path], mask=mask)
+        if headers is not None:
+            headers.update(found)
+        return [path in found and belongs_to(result, found[path]) for result, path in zip(results, paths, strict=True)]
 
-async def _have_samples(
-    firestore: Firestore, submitter: str, selection: Selection, results: Sequence[Document]
-) -> list[bool]:
-    """Return whether each of these results has the selected labels, and belongs to a sample that exists."""
-    paths = [document_paths.sample(submitter, document_paths.id_of(result.name)) for result in results]
-    headers = await firestore.batch_get_page(paths, mask=("submitted_at",))
-    return [
-        path in headers and _has_labels(result, selection) and belongs_to(result, headers[path])
-        for result, path in zip(results, paths, strict=True)
-    ]
+    return ShardedQuery(firestore, submitter, shards, query, have_samples, matches_most=selection.label_term is None)
 
 
 def _has_labels(result: Document, selection: Selection) -> bool:

@@ -68,7 +68,7 @@ class SampleListing:
         if (outcome := await self._rare_outcome(submitter, state)) is None:
             page = await self._samples(submitter, state, selection, HEADER_FIELDS).page(request)
         else:
-            page = await self._with_headers(submitter, await self._rare(submitter, outcome, selection).page(request))
+            page = await self._rare_page(submitter, outcome, selection, request)
         return await page.map(partial(decode_header, submitter), self._turns.of(submitter))
 
     async def count(self, submitter: str, state: SampleState | None, selection: Selection) -> int:
@@ -96,7 +96,7 @@ class SampleListing:
         if (outcome := await self._rare_outcome(submitter, state)) is None:
             query = self._samples(submitter, state, selection, ("shard",))
         else:
-            query = self._rare(submitter, outcome, selection)
+            query = rare_outcomes(self._firestore, submitter, self._shards, outcome, selection)
         async with aclosing(query.scan_latest(batch_size)) as batches:
             async for documents in batches:
                 yield [document_paths.id_of(document.name) for document in documents]
@@ -166,15 +166,16 @@ class SampleListing:
         outcome = Status(state.value)
         return outcome if await self._state_counts.are_timed(submitter, [outcome]) else None
 
-    def _rare(self, submitter: str, outcome: Status, selection: Selection) -> ShardedQuery:
-        return rare_outcomes(self._firestore, submitter, self._shards, outcome, selection)
-
-    async def _with_headers(self, submitter: str, page: Page[Document]) -> Page[Document]:
-        """Return a page of results as a page of the headers of their samples."""
-        paths = [document_paths.sample(submitter, cursor.id) for cursor, _ in page.edges]
-        headers = await self._firestore.batch_get_page(paths, mask=HEADER_FIELDS)
-        edges = zip((cursor for cursor, _ in page.edges), map(headers.get, paths), strict=True)
-        return replace(page, edges=[(cursor, header) for cursor, header in edges if header is not None])
+    async def _rare_page(
+        self, submitter: str, outcome: Status, selection: Selection, request: PageRequest
+    ) -> Page[Document]:
+        headers: dict[str, Document] = {}
+        query = rare_outcomes(
+            self._firestore, submitter, self._shards, outcome, selection, mask=HEADER_FIELDS, headers=headers
+        )
+        page = await query.page(request)
+        edges = [(cursor, headers[document_paths.sample(submitter, cursor.id)]) for cursor, _ in page.edges]
+        return replace(page, edges=edges)
 
     def _samples(
         self, submitter: str, state: SampleState | None, selection: Selection, select: Sequence[str]

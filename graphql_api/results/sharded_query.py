@@ -30,7 +30,10 @@ _MIN_SHARD_BATCH_SIZE = 100
 
 
 class ShardedQuery:
-    """The documents of one submitter that match `query` and `document_filter`. Documents are protocol messages."""
+    """The documents of one submitter that match `query` and `document_filter`. Documents are protocol messages.
+
+    If most documents match the filter, a page first reads as many documents as it needs if all of them match.
+    """
 
     def __init__(
         self,
@@ -39,11 +42,14 @@ class ShardedQuery:
         shards: int,
         query: OrderedQuery,
         document_filter: DocumentFilter | None = None,
+        *,
+        matches_most: bool = False,
     ) -> None:
         self._firestore = firestore
         self._shards = shards
         self._query = query
         self._document_filter = document_filter
+        self._matches_most = matches_most
         self._parent = document_paths.submitter(submitter)
         self._collection = firestore.name(f"{self._parent}/{query.collection}")
 
@@ -55,7 +61,9 @@ class ShardedQuery:
         """
         if request.size == 0 and self._document_filter is not None:
             return _page(request, [], has_more=True, scanned_to=request.start)
-        limit = request.size + 1 if self._document_filter is None else _FILTERED_BATCH_SIZE
+        limit = request.size + 1
+        if self._document_filter is not None:
+            limit = min(limit, _FILTERED_BATCH_SIZE) if self._matches_most else _FILTERED_BATCH_SIZE
         edges: list[tuple[Cursor, Document]] = []
         position, scanned = request.start, 0
         while scanned < _MAX_SCANNED:

@@ -52,14 +52,16 @@ def numbers(edges: Sequence[Any]) -> list[int]:
     return [int(document.name.rpartition("/")[2]) for _, document in edges]
 
 
-async def read(documents: Documents, matching: set[int], size: int) -> list[tuple[list[int], list[int]]]:
+async def read(
+    documents: Documents, matching: set[int], size: int, *, matches_most: bool = False
+) -> list[tuple[list[int], list[int]]]:
     """Return the matching documents of each page, and the limits of its queries."""
 
     async def document_filter(read: Sequence[Any]) -> list[bool]:
         return [int(document.name.rpartition("/")[2]) in matching for document in read]
 
     ordered = OrderedQuery("samples", Order("submitted_at"))
-    query = ShardedQuery(cast(Firestore, documents), "local", 1, ordered, document_filter)
+    query = ShardedQuery(cast(Firestore, documents), "local", 1, ordered, document_filter, matches_most=matches_most)
     pages, request = [], PageRequest(size)
     while True:
         documents.limits.clear()
@@ -91,3 +93,13 @@ async def test_a_page_without_a_match_reads_larger_and_larger_batches() -> None:
 
     assert few == [([], [200, 400, 500, 500, 400]), ([], [200])]
     assert many[0] == ([0, 1], [200])
+
+
+async def test_a_page_of_which_most_documents_match_reads_few_more_than_it_has() -> None:
+    """Each document that is read costs the read of another document."""
+    documents = Documents(300)
+
+    pages = await read(documents, {*range(300)} - {3}, 20, matches_most=True)
+
+    assert [limits for _, limits in pages] == [[21, 42], *([[21]] * 14)]
+    assert [number for found, _ in pages for number in found] == [number for number in range(300) if number != 3]
