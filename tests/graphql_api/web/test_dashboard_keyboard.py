@@ -149,6 +149,22 @@ def test_escape_closes_the_editor_and_keeps_the_text(stack: Stack, dashboard: Da
     )
 
 
+@pytest.mark.parametrize("view", ["/", "/?state=REJECTED"])
+def test_the_focus_stays_at_a_table_whose_rows_leave(stack: Stack, dashboard: Dashboard, view: str) -> None:
+    """Results that arrive push older rows out. Without a focus, the key Tab would start at the top of the page."""
+    key = stack.new_key(f"leaving-rows-on-page-{len(view)}")
+    values = [1] if view == "/" else ["a"]
+    samples = [{"time_stamp": f"2026-11-24T01:02:{second:02}Z", "data": values} for second in range(51)]
+    submit_lines(stack, key, samples[:1])
+    dashboard.open(stack, view, key=key)
+    dashboard.wait_for(lambda: dashboard.attributes("#results tbody tr", "data-id"))
+    dashboard.run("document.querySelector('#results tbody button').focus()")
+
+    submit_lines(stack, key, samples[1:])
+
+    dashboard.wait_for(lambda: has_focus(dashboard, "#results"))
+
+
 def test_a_screen_reader_learns_what_the_page_has_found(stack: Stack, dashboard: Dashboard, key: str) -> None:
     """It announces a change of the text in a live region. The same text is announced again if its element is new."""
     dashboard.open(stack, key=key)

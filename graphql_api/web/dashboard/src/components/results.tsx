@@ -1,4 +1,5 @@
 import { useSignal } from '@preact/signals';
+import { useRef } from 'preact/hooks';
 import { announce } from '../announcements.ts';
 import { columns, isAvailable, order, selection, shownOrder, toggleOrder, type Column } from '../columns.ts';
 import { downloadResults, type Format } from '../downloads.ts';
@@ -10,9 +11,12 @@ import { displayedId, selectedId } from '../selection.ts';
 import { ServerError } from '../server.ts';
 import type { Result } from '../types.ts';
 import { ColumnsMenu } from './columns.tsx';
+import { useFocusOfRows } from './row-focus.ts';
 
 export function ResultsTable() {
   const isLoading = useSignal(false);
+  const section = useRef<HTMLElement>(null);
+  useFocusOfRows(section);
   const more = async () => {
     if (isLoading.value) return;
     isLoading.value = true;
@@ -23,7 +27,7 @@ export function ResultsTable() {
     }
   };
   return (
-    <section class="card results" id="results" tabIndex={-1} aria-labelledby="results-title">
+    <section ref={section} class="card results" id="results" tabIndex={-1} aria-labelledby="results-title">
       <div class="card-head">
         <h2 id="results-title">Results</h2>
         <p class="hint" data-arrived={arrived.value}>

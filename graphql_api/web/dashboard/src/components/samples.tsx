@@ -1,15 +1,19 @@
 import { useSignal } from '@preact/signals';
+import { useRef } from 'preact/hooks';
 import { selectedState } from '../filter.ts';
 import { integer, plural, shortId, shortTime, time } from '../format.ts';
 import { hasOlder, loadOlder, samples } from '../samples.ts';
 import { displayedId, selectedId } from '../selection.ts';
 import { counts, type Counts } from '../states.ts';
 import type { ListedSample } from '../types.ts';
+import { useFocusOfRows } from './row-focus.ts';
 import { LABELS } from './state.tsx';
 
 /** The samples in the selected state, which have no listed result. */
 export function SamplesTable() {
   const isLoading = useSignal(false);
+  const section = useRef<HTMLElement>(null);
+  useFocusOfRows(section);
   const state = selectedState.value;
   if (state === null) return null;
   const all = counts.value?.[state.toLowerCase() as keyof Counts];
@@ -21,7 +25,7 @@ export function SamplesTable() {
     isLoading.value = false;
   };
   return (
-    <section class="card results" id="results" tabIndex={-1} aria-labelledby="samples-title">
+    <section ref={section} class="card results" id="results" tabIndex={-1} aria-labelledby="samples-title">
       <div class="card-head">
         <h2 id="samples-title">{LABELS[state]} samples</h2>
         {listed.length > 0 && (
