@@ -161,12 +161,7 @@ class Operations:
                 )
             )
         document = self._documents.get(request.query)
-        if document is None:
-            operations = await self._readings.run(
-                (budget.name, request.query), partial(self._read, request.query, budget)
-            )
-        else:
-            operations = document.operations
+        operations = await self._read_once(request.query, budget) if document is None else document.operations
         name = request.operation_name
         if name is None and len(operations) == 1:
             return next(iter(operations.values()))
@@ -175,6 +170,16 @@ class Operations:
         if name not in operations:
             raise _invalid(BadRequest(f"the document has no operation named `{shorten(name, 60)}`"))
         return operations[name]
+
+    async def _read_once(self, text: str, budget: SubmitterBudget) -> Mapping[str | None, Operation]:
+        """Read a document. Requests that share the reading continue in turns, because there can be thousands."""
+        try:
+            operations = await self._readings.run((budget.name, text), partial(self._read, text, budget))
+        except InvalidOperation:
+            await budget.wait_to_start()
+            raise
+        await budget.wait_to_start()
+        return operations
 
     async def _read(self, text: str, budget: SubmitterBudget) -> Mapping[str | None, Operation]:
         cost, held = budget.cost(_READING_COST)

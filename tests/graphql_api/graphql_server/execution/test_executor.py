@@ -7,11 +7,13 @@ import sys
 import tracemalloc
 import weakref
 from contextlib import aclosing
+from itertools import pairwise
 
 import pytest
 from graphql import FragmentDefinitionNode, Node, Token, Visitor, visit
 
-from graphql_api.budgets.loop_turns import LoopTurn
+from graphql_api.budgets import loop_turns
+from graphql_api.budgets.loop_turns import MAX_STARTS, LoopTurn
 from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.graphql_server.execution import operations
 from graphql_api.graphql_server.execution.executor import Executor
@@ -23,6 +25,7 @@ from observability.request_context import RequestContext
 from tests.graphql_api.graphql_server.example import make_schema
 from tests.graphql_api.graphql_server.service import ExampleContext
 from tests.graphql_api.turns import counted_turns
+from tests.stack import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +43,28 @@ def cached(executor: Executor, query: str) -> Operation:
     """Return the operation of a document that is in the cache."""
     prepare(executor, query)
     return prepare(executor, query)
+
+
+@pytest.mark.parametrize("query", ["{ new: hello }", "{ unknown }"], ids=["valid", "not valid"])
+def test_requests_that_shared_the_reading_of_a_document_continue_in_turns(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    """Thousands of subscribers that connect after a restart do not all continue in one iteration of the event loop."""
+    monkeypatch.setattr(loop_turns, "MAX_START_SECONDS", 0)
+    context = ExampleContext.of_somebody()
+
+    async def most_at_a_time() -> int:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            request = GraphQLRequest(query, None, None, None)
+            requests = [asyncio.create_task(executor.prepare(request, context)) for _ in range(5 * MAX_STARTS)]
+            continued = [0]
+            while continued[-1] < len(requests):
+                await asyncio.sleep(0)
+                continued.append(sum(each.done() for each in requests))
+            await asyncio.gather(*requests, return_exceptions=True)
+        return max(after - before for before, after in pairwise(continued))
+
+    assert asyncio.run(most_at_a_time()) == MAX_STARTS
 
 
 def test_a_document_is_cached_when_it_is_sent_again(executor: Executor) -> None:
