@@ -69,11 +69,9 @@ class StateCounts:
         )
         if timed == found:
             return accepted - selected if is_pending else selected
-        if not selection.is_everything:
+        if not selection.is_everything or selected < timed:  # results without the time can be kept longer too
             return None
-        if is_pending:
-            return accepted - found
-        return found if selected == timed else None  # no result is kept longer than its sample
+        return accepted - found if is_pending else found
 
     async def are_timed(self, submitter: str, outcomes: Sequence[Status]) -> bool:
         """Return whether all results with these outcomes have the time of submission."""

@@ -1,45 +1,39 @@
 """Samples in a state: they are counted, although the counts are of different documents, and rare ones are listed."""
 
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
-import grpc.aio
 import pytest
 
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.results import sharded_query
-from graphql_api.results.filters import Bound, Selection
+from graphql_api.results.filters import Selection
 from graphql_api.results.pagination import PageRequest
 from graphql_api.results.sample_listing import SampleListing
-from storage.documents import Labels, Result, SampleState, Statistics, Status, document_paths
+from storage.documents import SampleState, Status, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
+from tests.graphql_api.results.stored_states import (
+    IDS,
+    SITE,
+    SUBMITTER,
+    between,
+    day,
+    new_database,
+    start_process,
+    store,
+    store_result,
+)
 from tests.infra.firestore.server_process import FirestoreProcess
 from tests.received import received_sample
-
-SUBMITTER = "station"
-IDS = [str(uuid4()) for _ in range(8)]
-SITE = {"site": "bern"}
-
-
-def day(number: int) -> datetime:
-    """Return a time of submission."""
-    return datetime(2026, 1, number, tzinfo=UTC)
-
-
-def between(first: int, last: int, labels: Labels | None = None) -> Selection:
-    """Select the samples that were submitted on these days."""
-    return Selection([Bound("submitted_at", ">=", day(first)), Bound("submitted_at", "<=", day(last))], labels or {})
 
 
 @pytest.fixture(scope="module")
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirestoreProcess]:
-    """A Firestore without a function. Each test has its own database in it."""
-    process = FirestoreProcess(tmp_path_factory.mktemp("counts"), "--indexes", "infra/gcp/firestore.indexes.json")
-    process.start()
+    """A Firestore without a function."""
+    process = start_process(tmp_path_factory.mktemp("counts"))
     yield process
     process.close()
 
@@ -47,36 +41,8 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirestoreProce
 @pytest.fixture
 async def firestore(process: FirestoreProcess) -> AsyncIterator[Firestore]:
     """A client of a database with the samples of days 2 to 6."""
-    async with grpc.aio.insecure_channel(process.address) as channel:
-        firestore = Firestore(channel, f"projects/{uuid4()}/databases/(default)", timeout_seconds=30)
-        raw = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1], "labels": {"site": "bern", "unit": "V"}}'
-        header = received_sample(raw, submitter=SUBMITTER).header
-        paths = {number: document_paths.sample(SUBMITTER, IDS[number]) for number in range(2, 7)}
-        await store(
-            firestore, {path: header.fields() | {"submitted_at": day(number)} for number, path in paths.items()}
-        )
+    async with new_database(process) as firestore:
         yield firestore
-
-
-async def store(firestore: Firestore, documents: dict[str, dict[str, Any]]) -> None:
-    """Write documents by their paths."""
-    response = await firestore.batch_write(
-        [encoding.to_write(firestore.name(path), fields) for path, fields in documents.items()]
-    )
-    assert not any(status.code for status in response.status)
-
-
-async def store_result(firestore: Firestore, number: int, status: Status = Status.COMPUTED, **further: Any) -> None:
-    """Write the result of the sample of a day."""
-    statistics = Statistics(1, 1.0, 0.0, 1.0, 1.0)
-    result = Result(SUBMITTER, IDS[number], day(number), 0, status, day(number), statistics, **further)
-    await store(firestore, {document_paths.result(SUBMITTER, IDS[number]): result.fields()})
-
-
-async def delete_samples(firestore: Firestore, *numbers: int) -> None:
-    """Delete the samples of these days, as when they expire."""
-    names = [firestore.name(document_paths.sample(SUBMITTER, IDS[number])) for number in numbers]
-    await firestore.batch_write(list(map(encoding.to_delete, names)))
 
 
 async def test_results_that_outlive_their_samples_do_not_hide_pending_samples(firestore: Firestore) -> None:
@@ -160,85 +126,6 @@ async def test_a_result_of_an_earlier_sample_does_not_count(firestore: Firestore
         assert pages[SampleState(status)].edges == []
     await store_result(firestore, 6, submitted_at=day(6))
     assert len((await listing.page(SUBMITTER, SampleState.COMPUTED, Selection(), PageRequest(10))).edges) == 1
-
-
-async def test_results_that_outlive_their_samples_are_not_counted(firestore: Firestore) -> None:
-    """The samples of days 2 and 3 have expired. Lists do not contain them either."""
-    for number, status in enumerate((Status.COMPUTED, Status.FAILED, Status.COMPUTED, Status.FAILED), 2):
-        await store_result(firestore, number, status, submitted_at=day(number))
-    await delete_samples(firestore, 2, 3)
-    listing = SampleListing(firestore, LoopTurns(), shards=1)
-
-    for state in (SampleState.COMPUTED, SampleState.FAILED, SampleState.SUPERSEDED):
-        page = await listing.page(SUBMITTER, state, Selection(), PageRequest(50))
-        assert await listing.count(SUBMITTER, state, Selection()) == len(page.edges)
-
-
-@pytest.mark.parametrize("labels", [{}, SITE])
-@pytest.mark.parametrize("days", [None, (2, 4), (3, 6)])
-async def test_counts_equal_lists_although_later_samples_have_expired(
-    firestore: Firestore, labels: Labels, days: tuple[int, int] | None
-) -> None:
-    """The retention was set after day 2. The samples of days 3, 4 and 5 have expired, and one of today is PENDING."""
-    statuses = (Status.FAILED, Status.COMPUTED, Status.FAILED, Status.SUPERSEDED, Status.SUPERSEDED)
-    for number, status in enumerate(statuses, 2):
-        await store_result(firestore, number, status, submitted_at=day(number), labels=SITE)
-    await delete_samples(firestore, 3, 4, 5)
-    header = received_sample(b"{}", submitter=SUBMITTER, default_labels=SITE).header
-    today = header.fields() | {"state_on_arrival": "ACCEPTED", "submitted_at": await firestore.now()}
-    await store(
-        firestore, {document_paths.sample(SUBMITTER, IDS[7]): today, document_paths.sample(SUBMITTER, IDS[1]): today}
-    )
-    await store_result(firestore, 1, submitted_at=today["submitted_at"], labels=SITE)
-    listing = SampleListing(firestore, LoopTurns(), shards=1)
-    selection = Selection(labels=labels) if days is None else between(*days, labels)
-
-    for state in (SampleState.PENDING, SampleState.COMPUTED, SampleState.FAILED, SampleState.SUPERSEDED):
-        page = await listing.page(SUBMITTER, state, selection, PageRequest(50))
-        assert (state, await listing.count(SUBMITTER, state, selection)) == (state, len(page.edges))
-
-
-@pytest.mark.parametrize("hours", [2, 20])
-async def test_a_sample_that_waits_for_hours_is_pending_although_later_samples_have_expired(
-    firestore: Firestore, hours: int
-) -> None:
-    """The function does not run. The sample could not have expired yet, so all samples and results are counted."""
-    for number in range(2, 7):
-        await store_result(firestore, number, submitted_at=day(number))
-    await delete_samples(firestore, 3, 4, 5)
-    header = received_sample(b"{}", submitter=SUBMITTER).header
-    submitted_at = datetime.now(UTC) - timedelta(hours=hours)
-    waiting = header.fields() | {"state_on_arrival": "ACCEPTED", "submitted_at": submitted_at}
-    await store(firestore, {document_paths.sample(SUBMITTER, IDS[7]): waiting})
-    listing = SampleListing(firestore, LoopTurns(), shards=1)
-
-    counts = [
-        await listing.count(SUBMITTER, state, selection)
-        for state in (SampleState.PENDING, SampleState.COMPUTED)
-        for selection in (Selection(), Selection([Bound("submitted_at", ">=", day(3))]))
-    ]
-
-    assert counts == [1, 1, 2, 1]
-
-
-async def test_pending_samples_are_found_if_later_samples_expire_first(firestore: Firestore) -> None:
-    """The sample of day 2 never expires. Those of days 3 and 4 have expired, and their results are kept.
-
-    The number of results is then the number of samples, although two samples are PENDING.
-    """
-    for number in (2, 3, 4):
-        await store_result(firestore, number, submitted_at=day(number))
-    await delete_samples(firestore, 3, 4)
-    latest = encoding.to_write(
-        firestore.name(document_paths.sample(SUBMITTER, IDS[6])), {"expire_at": datetime.now(UTC) + timedelta(days=9)}
-    )
-    latest.update_mask.field_paths.append("expire_at")
-    await firestore.batch_write([latest])
-    listing = SampleListing(firestore, LoopTurns(), shards=1)
-
-    found = [each async for ids in listing.pending_ids(SUBMITTER, datetime.now(UTC), 10) for each in ids]
-
-    assert set(found) == {IDS[5], IDS[6]}
 
 
 async def test_a_selection_for_deletion_leaves_out_samples_that_arrive_meanwhile(firestore: Firestore) -> None:
