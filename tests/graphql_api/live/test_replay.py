@@ -1,6 +1,7 @@
 """Results are read in the order of their writes, although the times in the documents differ from it."""
 
 import asyncio
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -48,6 +49,24 @@ async def test_readers_that_share_pages_receive_later_writes(stack: Stack, fires
 
     assert first == both[0] == [sample_id for _, sample_id in positions[:50]]
     assert both[1] == [sample_id for _, sample_id in positions]
+
+
+async def test_a_page_that_another_reader_still_uses_is_read_again_if_it_lacks_writes(
+    stack: Stack, firestore: Firestore
+) -> None:
+    """Readers share a page that was read before the later writes. A slow reader keeps it in memory."""
+    replay = Replay(firestore, shards=SHARDS)
+    positions = await write(stack, "kept-page", 50)
+    start: Position = (positions[0][0] - timedelta(seconds=1), "")
+    earlier = (await firestore.now(), LAST_ID)
+    async with aclosing(replay.read("kept-page", start, earlier, lambda: earlier[0])) as slow:
+        await anext(slow)
+        positions += await write(stack, "kept-page", 50)
+        later = (await firestore.now(), LAST_ID)
+
+        ids = await read(replay, "kept-page", start, later)
+
+    assert ids == [sample_id for _, sample_id in positions]
 
 
 class CountedFirestore:

@@ -1,5 +1,6 @@
 """The probe knows whether Firestore accepts writes, and writes only if the last outcome does not show it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import grpc
@@ -91,3 +92,18 @@ async def test_a_write_that_only_others_prevent_proves_that_writes_are_accepted(
     await probe.check(30, 3600)
 
     assert len(server.batches) == 2
+
+
+async def test_contention_does_not_cause_a_further_write(
+    server: ScriptedFirestore, writer: GroupCommitWriter, probe: WriteProbe
+) -> None:
+    """While a write waits for other transactions, Firestore accepts writes. The API stays ready."""
+    server.fail(Code.ABORTED)
+    writing = asyncio.create_task(writer.write(new_write("1")))
+    await server.wait_for(lambda batches: len(batches) == 2)  # the second call has no response yet
+
+    await probe.check(0.01, 3600)
+
+    assert len(server.batches) == 2
+    server.respond()
+    await writing
