@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import UTC, datetime, timedelta
 from math import inf, isfinite, nan
 from pathlib import Path
 from random import Random
@@ -13,9 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from msgspec.structs import replace
 
+from storage.documents import Status
+from tests.received import received_sample
 from tests.triggers.exact import array
-from triggers.computation import summarize
+from triggers.computation import compute, summarize
 
 FIXTURE = Path(__file__).parents[2] / "fixture"
 
@@ -73,3 +77,18 @@ def test_values_without_statistics_are_refused(values: list[float]) -> None:
     """Validation rejects such samples, so this is an error of the caller."""
     with pytest.raises(ValueError, match="expected"):
         summarize(array(*values))
+
+
+@pytest.mark.parametrize("data", ["[1]", "[]"])
+def test_a_result_has_the_labels_the_correction_and_the_expiry_of_its_header(data: str) -> None:
+    """Labels can come from the request instead of the sample. The result can be kept longer than the sample."""
+    raw = f'{{"time_stamp": "2019-05-01T06:00:00Z", "data": {data}}}'.encode()
+    received = received_sample(raw, submitter="tenant", default_labels={"site": "bern"}).header
+    now = datetime.now(UTC)
+    later = now + timedelta(days=9)
+    header = replace(received, superseded_by="a later sample", expire_at=now, result_expire_at=later)
+
+    result = compute(header, now)
+
+    assert result.status is (Status.SUPERSEDED if data == "[1]" else Status.FAILED)
+    assert (result.labels, result.superseded_by, result.expire_at) == ({"site": "bern"}, "a later sample", later)
