@@ -89,11 +89,17 @@ SLOW = (
     "tests/triggers/test_forged_events.py",
     "tests/infra/firestore/writes/test_rate_limits.py",
 )
-"""Other folders and modules that take long, the longest first. `pytest -m "not slow"` leaves out these and `SYSTEM`."""
+"""Other folders and modules that take long, the longest first.
+
+`pytest -m "not slow"` leaves out these, `SYSTEM`, and each test with a stack.
+"""
+
+STACKS = {"stack", "own_stack", "disturbed_stack"}
+"""The fixtures that start all processes, which takes longer than most tests."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests of `SYSTEM` and `SLOW`, and the tests that use the fixture of a browser.
+    """Mark the tests of `SYSTEM` and `SLOW`, and the tests that use a stack or the fixture of a browser.
 
     The longest run first, so that the test processes end at about the same time. pytest-xdist keeps this order with
     `--no-loadscope-reorder` only: by default, the modules with the fewest tests run last, and these are the slow ones.
@@ -107,9 +113,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if place(item.path) < len(SYSTEM):
             item.add_marker(pytest.mark.system)
-        if place(item.path) < len(folders):
+        fixtures = getattr(item, "fixturenames", ())
+        if place(item.path) < len(folders) or not STACKS.isdisjoint(fixtures):
             item.add_marker(pytest.mark.slow)
-        if "chrome" in getattr(item, "fixturenames", ()):
+        if "chrome" in fixtures:
             item.add_marker(pytest.mark.browser)
     items.sort(key=lambda item: place(item.path))
 
