@@ -71,7 +71,7 @@ def test_a_closed_connection_is_freed_without_a_garbage_collection(service: Serv
     try:
         for _ in range(20):
             CONNECTIONS[kind](service)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while (left := _connections() - before) > 5 and time.monotonic() < deadline:
             time.sleep(0.1)
     finally:

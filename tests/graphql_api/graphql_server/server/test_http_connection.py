@@ -12,6 +12,7 @@ from graphql_api.graphql_server import ServerSettings
 from tests.graphql_api.graphql_server import clients
 from tests.graphql_api.graphql_server.server.raw_http import HEAD, WHOLE, connection, receive_all
 from tests.graphql_api.graphql_server.service import KEY, Service, running
+from tests.stack import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_a_connection_without_a_request_is_closed(strict: Service) -> None:
 )
 def test_trickled_headers_are_refused(strict: Service, beginning: bytes, trickle: bytes) -> None:
     """The timeout covers all bytes of the headers together."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     received = b""
     with connection(strict) as client:
         client.sendall(beginning)
@@ -179,7 +180,7 @@ def test_the_stream_of_a_client_that_does_not_read_is_ended(strict: Service, cap
     with connection(strict) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.sendall(HEAD + b"accept: text/event-stream\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not strict.state.subscriptions and time.monotonic() < deadline:
             time.sleep(0.01)
         clients.wait_until_no_subscriptions(strict)

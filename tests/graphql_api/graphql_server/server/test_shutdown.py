@@ -10,6 +10,7 @@ from graphql_api.graphql_server import ServerSettings
 from tests.graphql_api.graphql_server import clients
 from tests.graphql_api.graphql_server.server.raw_http import HEAD, connection, receive_all
 from tests.graphql_api.graphql_server.service import KEY, running
+from tests.stack import PATIENCE_SECONDS
 
 
 def test_the_server_stops_without_waiting_for_streams() -> None:
@@ -39,7 +40,7 @@ def test_a_request_in_progress_when_the_server_stops_is_refused_with_503(
     head = f"POST {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-type: application/json\r\n".encode()
     with running(server_settings=ServerSettings(shutdown_seconds=0.2)) as service, connection(service) as client:
         client.sendall(head + b"content-length: %d\r\n\r\n" % (len(query) + missing) + query)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not service.server.server_state.tasks and time.monotonic() < deadline:
             time.sleep(0.01)
         assert service.stop()
@@ -58,7 +59,7 @@ def test_a_request_that_completes_in_time_is_answered_when_the_server_stops() ->
     with running() as service, connection(service) as client, connection(service) as incomplete:
         incomplete.sendall(HEAD)  # first, so that the server has read it when the other request is in progress
         client.sendall(HEAD + b"content-length: %d\r\n\r\n" % len(body) + body)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not service.server.server_state.tasks and time.monotonic() < deadline:
             time.sleep(0.01)
         assert service.stop()

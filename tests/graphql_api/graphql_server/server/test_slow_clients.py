@@ -38,7 +38,7 @@ def impatient() -> Iterator[Service]:
 
 def wait_until_cut_off(caplog: pytest.LogCaptureFixture) -> None:
     """Wait until the log says that a connection was ended."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while "read almost no data" not in caplog.text:
         assert time.monotonic() < deadline
         time.sleep(0.01)
