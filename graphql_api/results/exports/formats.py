@@ -22,6 +22,8 @@ HAS_PARQUET = find_spec("pyarrow") is not None
 _MIN_ROW_GROUP_ROWS = 5_000
 """The minimum size of a Parquet row group. The footer of the file grows with the number of row groups."""
 
+_NUMBERS = frozenset(FLAT_COLUMNS) - TIMES - {"id", "labels"}
+
 
 class Format(Protocol):
     """Converts batches of results to the bytes of one file."""
@@ -59,7 +61,8 @@ class Csv:
     def write(self, batch: Batch) -> bytes:
         """Return the lines of `batch`. The first call also returns the header line."""
         texts = _time_texts(batch) | {"labels": [_label_text(each) for each in batch["labels"]]}
-        columns = batch | texts
+        columns = {name: _number_texts(values) for name, values in batch.items() if name in _NUMBERS} | texts
+        columns["id"] = batch["id"]
         self._writer.writerows(zip(*(columns[name] for name in FLAT_COLUMNS), strict=True))
         return self.finish()
 
@@ -149,6 +152,16 @@ class _OutputBuffer(io.RawIOBase):
 
 def _label_text(labels: Labels) -> str | None:
     return orjson.dumps(labels).decode() if labels else None
+
+
+def _number_texts(values: list[Any]) -> list[Any]:
+    """Return numbers as texts, and None as an empty text. A damaged result can have other values, which stay the same.
+
+    A row takes 17 to 19 µs of processor time until it is a line of CSV, instead of 32 to 40 µs with numbers.
+    """
+    text = orjson.dumps(values).decode()[1:-1]
+    texts = text.replace("null", "").split(",")
+    return values if '"' in text or len(texts) != len(values) else texts
 
 
 def _time_texts(batch: Batch) -> Batch:
