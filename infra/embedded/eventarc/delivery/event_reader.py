@@ -1,8 +1,11 @@
 """Reads the events of a trigger from the change feed into the fair queue.
 
 The reader does not wait until events are sent. It therefore finds the events of a group even if another group has a
-large backlog. If not all events fit into memory, the reader reads only names, and the queue stores positions. A second
-task reads the documents of these events before their turn.
+large backlog. If not all events fit into memory, the queue stores positions. A second task reads the documents of these
+events before their turn.
+
+The storage passes each new change to the reader. The reader reads the data file only for changes that it did not take:
+those before its start, and those after a pause because too many events were pending.
 
 A change in a damaged page of the data file cannot be read, so its event is lost. The reader logs the change, and
 continues after it. Otherwise, no later event would be delivered.
@@ -71,6 +74,7 @@ class EventReader:
         self._queue = queue
         self._read_before = 0
         self._cursors: Mapping[int, int] = {}
+        self._missed = asyncio.Event()  # set if the file may have changes that the reader did not take
 
     def start_at(self, cursor: int, read_before: int, cursors: Mapping[int, int]) -> None:
         """Continue after an earlier run that had read the changes up to `read_before`.
@@ -82,12 +86,28 @@ class EventReader:
 
     async def run(self) -> None:
         """Read until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._read_ahead())
-            tasks.create_task(self._load_documents())
+        observers = self._storage.observers
+        observers.append(self._take)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._read_missed())
+                tasks.create_task(self._load_documents())
+        finally:
+            observers.remove(self._take)
 
-    async def _read_ahead(self) -> None:
+    def _take(self, changes: Sequence[Change]) -> None:
+        """Add the changes of a group commit if the reader has read all changes before them."""
+        if changes[0].sequence != self.position + 1 or self._queue.pending >= MAX_PENDING:
+            self._missed.set()
+            return
+        for change in changes:
+            self._add(change.sequence, change.name, change)
+        self.on_read.set()
+
+    async def _read_missed(self) -> None:
+        """Read changes from the file until there are none, and again when the reader has missed changes."""
         while True:
+            self._missed.clear()
             published = self._storage.snapshot().sequence
             is_full = self._queue.has_positions or self._queue.is_full
             if is_full and self._queue.pending >= MAX_PENDING:
@@ -101,7 +121,7 @@ class EventReader:
                 count = await self._read_around_damage(published)
             if not count:
                 self.position = max(self.position, published)
-                await self._storage.next_change(self.position)
+                await self._missed.wait()
             self.on_read.set()
 
     async def _read_names(self) -> int:
@@ -146,6 +166,8 @@ class EventReader:
         ]
 
     def _add(self, sequence: int, name: str, change: Change | None) -> None:
+        if sequence <= self.position:  # taken while the file was read
+            return
         self.position = sequence
         group = self._selection.group(name)
         if group is None or (sequence <= self._read_before and sequence <= self._cursors.get(group, sequence)):

@@ -65,6 +65,7 @@ class Storage:
         self._registry = IndexRegistry(definitions or Definitions())
         self.group_commits = 0
         self.observers: list[Callable[[list[Change]], None]] = []
+        """Called with the changes of each group commit, in commit order, before its requests continue."""
         self._marker = DataMarker.of(path)
         self._lock_file = LockFile(self.path)
         self.reserve = ReserveFile(self.path)
@@ -87,7 +88,6 @@ class Storage:
         """Measures the ages of documents and versions."""
         self.pruned_sequence: int = settings.get("pruned", 0)
         """Changes up to this sequence may have been pruned."""
-        self._changed = asyncio.Event()
         self._readers = Readers(partial(self._connect, "rw"), self._read_check.diagnose)
         checkpoints = AutomaticCheckpoints(self._connection, self.path, max_log_bytes)
         own_admission = None if admission is None else admission(self._registry)
@@ -200,8 +200,6 @@ class Storage:
         self.group_commits += 1
         self._checkpointer.report_changed_rows(self._connection.total_changes)
         if changes:
-            self._changed.set()
-            self._changed = asyncio.Event()
             for observer in self.observers:
                 observer(changes)
 
@@ -259,11 +257,6 @@ class Storage:
         published = self.clock.snapshot().sequence
         found = await self.read(lambda connection: list(versions.changed_names(connection, self.catalog, after, limit)))
         return [(sequence, name) for sequence, name in found if sequence <= published]
-
-    async def next_change(self, after: int) -> None:
-        """Wait until a change with a sequence greater than `after` is committed."""
-        while self.clock.snapshot().sequence <= after:
-            await self._changed.wait()
 
     # Indexes
 
