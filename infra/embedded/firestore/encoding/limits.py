@@ -6,12 +6,11 @@ One pass over the fields computes the billed bytes, which differ from the protob
 
 import math
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 
 from infra.embedded.firestore.encoding import bson, field_paths, resource_names, values
 from infra.embedded.firestore.errors import invalid_argument
-from infra.embedded.firestore.messages import Fields, FieldTransform, Timestamp, Value, microseconds
+from infra.embedded.firestore.messages import Fields, Timestamp, Value, microseconds
 
 MAX_DOCUMENT_BYTES = 1_048_576
 MAX_VALUE_BYTES = MAX_DOCUMENT_BYTES - 89
@@ -20,14 +19,18 @@ MAX_BATCH_WRITES = 500
 MAX_TRANSFORMS = 500  # of one document in a commit
 MAX_VALUE_DEPTH = 20
 MAX_VECTOR_DIMENSIONS = 2048
+TIMESTAMP_BYTES = 8
 
 _DOCUMENT_OVERHEAD = 32
 _NAME_OVERHEAD = 16
 _MIN_SECONDS, _MAX_SECONDS = -62_135_596_800, 253_402_300_799
 _reserved = re.compile(r"__.*__", re.DOTALL)
-_simple_path = re.compile(r"[a-zA-Z][a-zA-Z_0-9]*")
 _FIXED_SIZES = {"double_value": 8, "integer_value": 8, "boolean_value": 1, "null_value": 1}
-_NUMBERS = {"double_value", "integer_value"}
+_numbers = re.compile(  # the encoding of an ArrayValue with doubles, and with integers of 1 to 10 bytes
+    b"(?:\n\t\x19.{8}|%b)*"
+    % b"|".join(b"\n%c\x10[\x80-\xff]{%d}[\x00-\x7f]" % (size + 1, size - 1) for size in range(1, 11)),
+    re.DOTALL,
+)
 
 
 def name_size(segments: tuple[str, ...]) -> int:
@@ -99,7 +102,7 @@ def value_size(value: Value, value_type: str | None, name: str, depth: int = 1, 
         return size
     if value_type == "timestamp_value":
         _check_timestamp(value.timestamp_value, name)
-        return 8
+        return TIMESTAMP_BYTES
     if value_type == "map_value" or value_type == "array_value":
         if depth > MAX_VALUE_DEPTH:
             raise invalid_argument(f'Property "{name}" is nested deeper than {MAX_VALUE_DEPTH} levels.')
@@ -140,7 +143,7 @@ def _map_size(value: Value, name: str, depth: int, path_bytes: int) -> int:
 def _array_size(value: Value, name: str, depth: int, path_bytes: int) -> int:
     size = 0
     elements = value.array_value.values
-    if {element.WhichOneof("value_type") for element in elements} <= _NUMBERS:
+    if _numbers.fullmatch(value.array_value.SerializeToString()):  # in a quarter of the time of a loop
         return 8 * len(elements)
     for element in elements:
         value_type = element.WhichOneof("value_type")
@@ -159,17 +162,6 @@ def version_time(timestamp: Timestamp) -> int:
     if timestamp.nanos % 1000:
         raise invalid_argument("timestamp cannot have more than microseconds precision")
     return microseconds(timestamp)
-
-
-def server_times_size(transforms: Iterable[FieldTransform]) -> int | None:
-    """Return the maximum billed bytes that server times add, or None if a transform is of another kind."""
-    size = 0
-    for transform in transforms:
-        path = transform.field_path
-        if transform.WhichOneof("transform_type") != "set_to_server_value" or not _simple_path.fullmatch(path):
-            return None
-        size += len(path) + 1 + 8
-    return size
 
 
 def _check_timestamp(timestamp: Timestamp, name: str) -> None:

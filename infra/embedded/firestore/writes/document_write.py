@@ -28,7 +28,8 @@ class PreparedWrite:
     transforms: tuple[FieldTransform, ...]
     exists: bool | None
     update_time: int | None
-    is_within_limits: bool = False  # true if every possible result is within the size limits
+    replaces: bool = False
+    """Whether the result is `update` with server times, and within the size limits."""
 
     @property
     def kind(self) -> str:
@@ -62,12 +63,11 @@ class PreparedWrite:
         """Return the document after this write, and the WriteResult."""
         if self.is_delete:
             return None, WriteResult()
-        replaces = self.mask is None and not self.transforms
-        new = self.update if replaces else self._merged(current)  # `_merged` returns a copy
+        new = self.update if self.replaces else self._merged(current)  # server times can be set again, so no copy
         result = WriteResult()
         for transform in self.transforms:
             result.transform_results.append(transforms.apply(new.fields, transform, commit_time))
-        if not self.is_within_limits:
+        if not self.replaces:
             limits.check_document(self.name, new.fields)
         time = timestamp(commit_time)
         new.update_time.CopyFrom(time)
@@ -120,18 +120,14 @@ def prepare(write: Write, database: str) -> PreparedWrite:
     mask = tuple(map(field_paths.parse, write.update_mask.field_paths)) if write.HasField("update_mask") else None
     if operation != "update" and (mask is not None or write.update_transforms):
         raise invalid_argument(f"A {operation} cannot have a mask or update transforms.")
-    is_within_limits = operation == "delete"
+    size = limits.check_document(name, update.fields) if operation == "update" else 0
     if operation == "transform":
         mask = ()
-    elif operation == "update":
-        size = limits.check_document(name, update.fields)
-        added = limits.server_times_size(field_transforms)
-        is_within_limits = mask is None and added is not None and size + added <= limits.MAX_DOCUMENT_BYTES
-    if operation == "transform" and not field_transforms:
-        raise invalid_argument("The list of FieldTransform must not be empty.")
-    if field_transforms:
-        _check_number(full_name, len(field_transforms))
-        transforms.check_all(field_transforms)
+        if not field_transforms:
+            raise invalid_argument("The list of FieldTransform must not be empty.")
+    _check_number(full_name, len(field_transforms))
+    added = transforms.check_all(field_transforms)
+    replaces = mask is None and added is not None and size + added <= limits.MAX_DOCUMENT_BYTES
     condition = write.current_document.WhichOneof("condition_type")
     return PreparedWrite(
         name=name,
@@ -143,7 +139,7 @@ def prepare(write: Write, database: str) -> PreparedWrite:
         transforms=field_transforms,
         exists=write.current_document.exists if condition == "exists" else None,
         update_time=limits.version_time(write.current_document.update_time) if condition == "update_time" else None,
-        is_within_limits=is_within_limits,
+        replaces=replaces,
     )
 
 

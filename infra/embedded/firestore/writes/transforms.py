@@ -29,31 +29,40 @@ def apply(document_fields: Fields, transform: FieldTransform, commit_time: int) 
     return result
 
 
-def check_all(field_transforms: Sequence[FieldTransform]) -> None:
-    """Raise StatusError unless the field transforms of a write are valid."""
-    paths = sorted({_check(transform) for transform in field_transforms})
-    for path, following in pairwise(paths):  # a path that is nested in `path` would be the following path
+def check_all(field_transforms: Sequence[FieldTransform]) -> int | None:
+    """Raise StatusError unless the field transforms of a write are valid.
+
+    Return the maximum billed bytes that they add to a document, or None if this depends on the document.
+    """
+    sizes = dict(map(_check, field_transforms))
+    for path, following in pairwise(sorted(sizes)):  # a path that is nested in `path` would be the following path
         if following[: len(path)] == path:
             name = field_paths.to_text(path)
             raise invalid_argument(f"Cannot transform property {name} and its nested property at the same time.")
+    known = [size for size in sizes.values() if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
 
 
-def _check(transform: FieldTransform) -> field_paths.FieldPath:
-    """Return the field path of a transform. Raise StatusError if the transform is not valid."""
-    operation = transform.WhichOneof("transform_type")
-    path = field_paths.parse(transform.field_path)
-    if operation is None or (operation == "set_to_server_value" and transform.set_to_server_value != 1):
-        raise invalid_argument(f'Field transform of "{transform.field_path}" has no known operation.')
+def _check(transform: FieldTransform) -> tuple[field_paths.FieldPath, int | None]:
+    """Return the field path of a transform, and the maximum billed bytes of a server time, or None for another kind.
+
+    Raise StatusError if the transform is not valid.
+    """
+    operation, text = transform.WhichOneof("transform_type"), transform.field_path
+    path = field_paths.parse(text)
+    if operation == "set_to_server_value" and transform.set_to_server_value == 1:
+        is_own_field = path == (text,)  # not a field of a map, and without quotes
+        return path, limits.check_field_name(text) + limits.TIMESTAMP_BYTES if is_own_field else None
+    if operation is None or operation == "set_to_server_value":
+        raise invalid_argument(f'Field transform of "{text}" has no known operation.')
     if operation in ("increment", "maximum", "minimum"):
         operand = getattr(transform, operation)
         if operand.WhichOneof("value_type") not in _NUMBERS:
-            raise invalid_argument(
-                f'Field transform "{operation}" of "{transform.field_path}" must have a numeric operand.'
-            )
+            raise invalid_argument(f'Field transform "{operation}" of "{text}" must have a numeric operand.')
     if operation in ("append_missing_elements", "remove_all_from_array"):
         for element in getattr(transform, operation).values:
-            limits.check_operand(element, transform.field_path)
-    return path
+            limits.check_operand(element, text)
+    return path, None
 
 
 def _request_time(stored: Value | None, transform: FieldTransform, commit_time: int) -> tuple[Value, Value]:
