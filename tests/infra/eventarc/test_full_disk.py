@@ -12,7 +12,7 @@ import pytest
 from google.api_core.exceptions import ResourceExhausted
 
 from infra.embedded.eventarc import dispatcher, trigger
-from infra.embedded.eventarc.delivery import fair_queue
+from infra.embedded.eventarc.delivery import event_reader, fair_queue
 from infra.embedded.eventarc.delivery.deliveries import Deliveries
 from infra.embedded.eventarc.dispatcher import Dispatcher
 from infra.embedded.firestore.errors import unavailable
@@ -218,6 +218,7 @@ async def test_failed_events_keep_their_pauses_if_delivery_starts_again(
     failing = AsyncMock(side_effect=CANNOT_READ)
     with monkeypatch.context() as broken:
         broken.setattr(Storage, "changes", failing)
+        broken.setattr(event_reader, "MAX_PENDING", 0)  # the reader then reads new changes from the file
         await firestore.write("other/a")
         await until(lambda: failing.await_count > 3)
     function.respond = function.acknowledge
