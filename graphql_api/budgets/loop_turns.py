@@ -14,7 +14,7 @@ other requests have several iterations without a step.
 
 import asyncio
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
@@ -40,11 +40,11 @@ documents of 1,900 fields over 64 connections, a submit of another tenant took u
 class Rotation(Generic[T]):
     """Items that wait in queues with names, such as submitters or addresses. The queues take turns.
 
-    A queue with hundreds of items does not delay the first item of another queue.
+    A queue with hundreds of items does not delay the first item of another queue. An item waits in one queue, and once.
     """
 
     def __init__(self) -> None:
-        self._queues: dict[str, deque[T]] = {}
+        self._queues: dict[str, OrderedDict[T, None]] = {}
         """The queues that are not empty. The first one has the next turn."""
         self._length = 0
 
@@ -54,13 +54,21 @@ class Rotation(Generic[T]):
     def add(self, name: str, item: T) -> None:
         """Add an item at the end of the queue `name`."""
         self._length += 1
-        self._queues.setdefault(name, deque()).append(item)
+        self._queues.setdefault(name, OrderedDict())[item] = None
+
+    def remove(self, name: str, item: T) -> None:
+        """Remove an item from the queue `name`, in constant time. The queue must contain it."""
+        queue = self._queues[name]
+        del queue[item]
+        if not queue:
+            del self._queues[name]
+        self._length -= 1
 
     def take(self) -> T:
         """Remove and return the first item of the queue that has the next turn. There must be an item."""
         name = next(iter(self._queues))
         queue = self._queues.pop(name)
-        item = queue.popleft()
+        item, _ = queue.popitem(last=False)
         if queue:
             self._queues[name] = queue  # after all other queues
         self._length -= 1

@@ -10,7 +10,6 @@ With TLS, the data is encrypted, so all connections of an address wait in one qu
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from graphql_api.budgets.address_budgets import network
 from graphql_api.budgets.loop_turns import Rotation
@@ -23,28 +22,17 @@ _MAX_SILENT = 64
 """New connections whose data has not arrived yet. Reading the data of each takes about 2 µs in each iteration."""
 
 
-@dataclass(slots=True, eq=False)
-class _Place:
-    """The place of a connection in a queue."""
-
-    queue: str
-    connection: socket.socket
-    is_left: bool = False
-    """Whether the connection has left this place. Removing the place would take long, because it is near the end."""
-
-
 class WaitingConnections:
     """The connections that wait, by address and client."""
 
     def __init__(self, client_of: ClientOf) -> None:
         self._client_of = client_of
-        self._places = Rotation[_Place]()
-        self._length = 0
-        self._silent: dict[socket.socket, _Place] = {}
-        """The last connections that had received no data, and their places."""
+        self._waiting = Rotation[tuple[str, socket.socket]]()
+        self._silent: dict[socket.socket, str] = {}
+        """The last connections that had received no data, and the names of their queues."""
 
     def __len__(self) -> int:
-        return self._length
+        return len(self._waiting)
 
     def add(self, connection: socket.socket, address: str) -> None:
         """Add a connection from an IP address. Close it if it was reset."""
@@ -52,44 +40,32 @@ class WaitingConnections:
         if head is None:
             connection.close()
             return
-        place = self._add(f"{network(address)} {self._client_of(head)}", connection)
+        name = f"{network(address)} {self._client_of(head)}"
+        self._waiting.add(name, (name, connection))
         if not head:
-            self._silent[connection] = place
+            self._silent[connection] = name
             if len(self._silent) > _MAX_SILENT:
                 del self._silent[next(iter(self._silent))]
 
     def take(self) -> tuple[str, socket.socket]:
         """Remove the connection that has the next turn. Return it, and the name of its queue."""
-        place = self._places.take()
-        while place.is_left:
-            place = self._places.take()
-        self._silent.pop(place.connection, None)
-        self._length -= 1
-        return place.queue, place.connection
+        name, connection = self._waiting.take()
+        self._silent.pop(connection, None)
+        return name, connection
 
     def identify(self) -> None:
         """Find the clients of connections that have received data since then. Close connections that were reset."""
-        for connection, place in list(self._silent.items()):
+        for connection, name in list(self._silent.items()):
             head = _received(connection)
             if head == b"":
                 continue
             del self._silent[connection]
             if head is None:
-                self._leave(place)
+                self._waiting.remove(name, (name, connection))
                 connection.close()
             elif client := self._client_of(head):
-                self._leave(place)
-                self._add(place.queue + client, connection)
-
-    def _add(self, queue: str, connection: socket.socket) -> _Place:
-        place = _Place(queue, connection)
-        self._places.add(queue, place)
-        self._length += 1
-        return place
-
-    def _leave(self, place: _Place) -> None:
-        place.is_left = True
-        self._length -= 1
+                self._waiting.remove(name, (name, connection))
+                self._waiting.add(name + client, (name + client, connection))
 
 
 def _received(connection: socket.socket) -> bytes | None:

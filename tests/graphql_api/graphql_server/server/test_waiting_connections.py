@@ -107,10 +107,18 @@ class ComparedConnection:
 
     data: bytes = b""
     comparisons: int = 0
+    is_reset: bool = False
+    is_closed: bool = False
 
     def recv(self, size: int, flags: int) -> bytes:
         """Return the data that has arrived."""
+        if self.is_reset:
+            raise ConnectionResetError
         return self.data
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.is_closed = True
 
     def __eq__(self, other: object) -> bool:
         self.comparisons += 1
@@ -137,3 +145,22 @@ def test_finding_a_client_takes_as_long_if_thousands_of_connections_wait() -> No
     assert not waiting
     assert [connections.index(each) for each in taken[1:20:2]] == [*range(1_000, 1_010)]
     assert len({id(each) for each in taken}) == len(connections)
+
+
+def test_clients_that_are_found_later_give_their_turns_up() -> None:
+    """The next connection of their address does not wait for the connections that were in front of it."""
+    waiting = WaitingConnections(lambda head: head.decode() if head.isupper() else "")
+    known, reset = [ComparedConnection() for _ in range(40)], [ComparedConnection() for _ in range(10)]
+    other = ComparedConnection(b"x")
+    for connection in (*known, *reset, other):
+        waiting.add(cast(Any, connection), "127.0.0.1")
+    for number, connection in enumerate(known):
+        connection.data = b"K%d" % number
+    for connection in reset:
+        connection.is_reset = True
+
+    waiting.identify()
+
+    assert cast(Any, waiting.take()[1]) is other
+    assert len(waiting) == len(known)
+    assert all(each.is_closed for each in reset)
