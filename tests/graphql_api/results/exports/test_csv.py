@@ -60,9 +60,10 @@ def test_a_file_has_all_values_with_all_digits(rows: list[dict[str, Any]]) -> No
 def test_a_damaged_value_is_written_as_it_is_stored() -> None:
     time = datetime(2019, 5, 1, tzinfo=UTC)
     rows = [dict.fromkeys(COLUMNS) | {"id": "a", "labels": {}, "mean": "a,b", "median": 1.5}]
-    rows.append(rows[0] | {"id": "b", "mean": 2.5, "median": time, "maximum": [1.0, 2.0]})
+    rows.append(rows[0] | {"id": "b", "mean": 2.5, "median": time, "maximum": [1.0, 2.0], "minimum": b"x"})
 
     first, second = written(rows)
 
     assert (first["mean"], first["median"], first["maximum"]) == ("a,b", "1.5", "")
     assert (second["mean"], second["median"], second["maximum"]) == ("2.5", str(time), "[1.0, 2.0]")
+    assert second["minimum"] == "b'x'"
