@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import partial
 
 from graphql_api.budgets.loop_turns import LoopTurns
-from graphql_api.results.filters import EVERYTHING, Bound, Order, Selection
+from graphql_api.results.filters import EVERYTHING, Bound, Selection
 from graphql_api.results.ordered_query import OrderedQuery
 from graphql_api.results.outcomes import NEWEST_FIRST, RARE_OUTCOMES, belongs_to, rare_outcomes, results_by_submission
 from graphql_api.results.pagination import Page, PageRequest
@@ -142,22 +142,12 @@ class SampleListing:
         wrong, so all samples are read.
         """
         counted = await self._state_counts.count(submitter, SampleState.PENDING, EVERYTHING)
-        if counted == 0 and not await self._may_expire(submitter):
+        if counted == 0 and not await self._state_counts.may_expire(submitter):
             return
         earlier = Selection([Bound("submitted_at", "<", before)])
         async with aclosing(self.ids(submitter, SampleState.PENDING, earlier, batch_size)) as batches:
             async for ids in batches:
                 yield ids
-
-    async def _may_expire(self, submitter: str) -> bool:
-        """Return whether the earliest or the latest accepted sample expires."""
-        for order in (Order("submitted_at"), NEWEST_FIRST):
-            equal = {"state_on_arrival": Arrival.ACCEPTED.value}
-            query = OrderedQuery(document_paths.SAMPLES, order, equal=equal, select=("submitted_at", "expire_at"))
-            sample = await self._query(submitter, query).first()
-            if sample is not None and "expire_at" in sample.fields:
-                return True
-        return False
 
     async def _rare_outcome(self, submitter: str, state: SampleState | None) -> Status | None:
         """Return the outcome of the samples in `state` if they can be found by their results."""

@@ -17,7 +17,7 @@ from cachetools import TTLCache
 
 from graphql_api.results.filters import EVERYTHING, Bound, Order, Selection
 from graphql_api.results.ordered_query import OrderedQuery
-from graphql_api.results.outcomes import RARE_OUTCOMES, rare_outcomes, results_by_submission
+from graphql_api.results.outcomes import NEWEST_FIRST, RARE_OUTCOMES, rare_outcomes, results_by_submission
 from graphql_api.results.result_listing import results_with
 from graphql_api.results.sharded_query import ShardedQuery
 from runtime.shared_tasks import SharedTasks
@@ -69,8 +69,8 @@ class StateCounts:
         )
         if timed == found:
             return accepted - selected if is_pending else selected
-        if not selection.is_everything or selected < timed:  # results without the time can be kept longer too
-            return None
+        if not selection.is_everything or selected < timed or await self.may_expire(submitter):
+            return None  # results without the time can be kept longer than their samples
         return accepted - found if is_pending else found
 
     async def are_timed(self, submitter: str, outcomes: Sequence[Status]) -> bool:
@@ -79,6 +79,16 @@ class StateCounts:
             submitter, results_with(outcomes), results_by_submission(EVERYTHING, outcomes)
         )
         return found == timed
+
+    async def may_expire(self, submitter: str) -> bool:
+        """Return whether the earliest or the latest accepted sample expires."""
+        for order in (Order("submitted_at"), NEWEST_FIRST):
+            equal = {"state_on_arrival": Arrival.ACCEPTED.value}
+            query = OrderedQuery(document_paths.SAMPLES, order, equal=equal, select=("submitted_at", "expire_at"))
+            sample = await self._query(submitter, query).first()
+            if sample is not None and "expire_at" in sample.fields:
+                return True
+        return False
 
     async def _since_earliest(self, submitter: str, selection: Selection) -> Selection | None:
         """Return the selection since its earliest accepted sample, or None if it contains no sample."""

@@ -109,6 +109,15 @@ async def test_samples_that_wait_for_hours_are_pending_although_later_samples_ha
     assert counts == [waiting, waiting, 2, 1]
 
 
+async def let_latest_sample_expire(firestore: Firestore) -> None:
+    """Let the sample of day 6 expire soon."""
+    latest = encoding.to_write(
+        firestore.name(document_paths.sample(SUBMITTER, IDS[6])), {"expire_at": datetime.now(UTC) + timedelta(days=9)}
+    )
+    latest.update_mask.field_paths.append("expire_at")
+    await firestore.batch_write([latest])
+
+
 async def test_pending_samples_are_found_if_later_samples_expire_first(firestore: Firestore) -> None:
     """The sample of day 2 never expires. Those of days 3 and 4 have expired, and their results are kept.
 
@@ -117,11 +126,7 @@ async def test_pending_samples_are_found_if_later_samples_expire_first(firestore
     for number in (2, 3, 4):
         await store_result(firestore, number, submitted_at=day(number))
     await delete_samples(firestore, 3, 4)
-    latest = encoding.to_write(
-        firestore.name(document_paths.sample(SUBMITTER, IDS[6])), {"expire_at": datetime.now(UTC) + timedelta(days=9)}
-    )
-    latest.update_mask.field_paths.append("expire_at")
-    await firestore.batch_write([latest])
+    await let_latest_sample_expire(firestore)
     listing = SampleListing(firestore, LoopTurns(), shards=1)
 
     found = [each async for ids in listing.pending_ids(SUBMITTER, datetime.now(UTC), 10) for each in ids]
@@ -140,6 +145,22 @@ async def test_counts_equal_lists_although_results_lack_the_time_of_submission(
     await store_result(firestore, 2, Status.FAILED)
     await store_result(firestore, 6)
     await delete_samples(firestore, *expired)
+    listing = SampleListing(firestore, LoopTurns(), shards=1)
+
+    for state in (SampleState.PENDING, SampleState.COMPUTED, SampleState.FAILED, SampleState.SUPERSEDED):
+        page = await listing.page(SUBMITTER, state, Selection(), PageRequest(50))
+        assert (state, await listing.count(SUBMITTER, state, Selection())) == (state, len(page.edges))
+
+
+async def test_counts_equal_lists_although_results_without_the_time_outlive_their_samples(
+    firestore: Firestore,
+) -> None:
+    """Results of earlier releases lack the time of submission. Their samples are the first that expire."""
+    await store_result(firestore, 2, Status.FAILED)
+    await store_result(firestore, 3)
+    await store_result(firestore, 4, submitted_at=day(4))
+    await delete_samples(firestore, 2, 3)
+    await let_latest_sample_expire(firestore)
     listing = SampleListing(firestore, LoopTurns(), shards=1)
 
     for state in (SampleState.PENDING, SampleState.COMPUTED, SampleState.FAILED, SampleState.SUPERSEDED):
