@@ -40,7 +40,7 @@ documents of 1,900 fields over 64 connections, a submit of another tenant took u
 class Rotation(Generic[T]):
     """Items that wait in queues with names, such as submitters or addresses. The queues take turns.
 
-    A queue with hundreds of items does not delay the first item of another queue. An item waits in one queue, and once.
+    A queue with hundreds of items does not delay the first item of another queue. An item waits once in a queue.
     """
 
     def __init__(self) -> None:
@@ -52,9 +52,10 @@ class Rotation(Generic[T]):
         return self._length
 
     def add(self, name: str, item: T) -> None:
-        """Add an item at the end of the queue `name`."""
-        self._length += 1
-        self._queues.setdefault(name, OrderedDict())[item] = None
+        """Add an item at the end of the queue `name`, unless it waits there."""
+        queue = self._queues.setdefault(name, OrderedDict())
+        self._length += item not in queue
+        queue[item] = None
 
     def remove(self, name: str, item: T) -> None:
         """Remove an item from the queue `name`, in constant time. The queue must contain it."""
