@@ -34,13 +34,15 @@ def check_all(field_transforms: Sequence[FieldTransform]) -> int | None:
 
     Return the maximum billed bytes that they add to a document, or None if this depends on the document.
     """
-    sizes = dict(map(_check, field_transforms))
+    checked = [_check(transform) for transform in field_transforms]
+    sizes = dict(checked)
     for path, following in pairwise(sorted(sizes)):  # a path that is nested in `path` would be the following path
         if following[: len(path)] == path:
             name = field_paths.to_text(path)
             raise invalid_argument(f"Cannot transform property {name} and its nested property at the same time.")
-    known = [size for size in sizes.values() if size is not None]
-    return sum(known) if len(known) == len(sizes) else None
+    known = {path: size for path, size in checked if size is not None}
+    # A field can have several transforms: all of them must be server times.
+    return None if any(size is None for _, size in checked) else sum(known.values())
 
 
 def _check(transform: FieldTransform) -> tuple[field_paths.FieldPath, int | None]:

@@ -37,6 +37,20 @@ def test_a_second_attempt_does_not_increment_again() -> None:
     assert document.fields["count"].integer_value == 8
 
 
+def test_a_second_attempt_does_not_see_an_earlier_server_time() -> None:
+    """A field can have several transforms. The increment must find the value of the write."""
+    write = _write()
+    write.update_transforms.add(field_path="count", increment=m.Value(integer_value=1))
+    write.update_transforms.add(field_path="count", set_to_server_value=REQUEST_TIME)
+    prepared = prepare(write, DATABASE)
+
+    _, first = prepared.apply(None, FIRST)
+    _, second = prepared.apply(None, FIRST)
+
+    assert first.transform_results[0].integer_value == 8
+    assert second == first
+
+
 def _write() -> m.Write:
     write = m.Write(update=m.Document(name=f"{DATABASE}/documents/c/d"))
     write.update.fields["count"].integer_value = 7
