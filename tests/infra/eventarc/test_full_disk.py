@@ -6,7 +6,7 @@ They are also delivered if a page of the data file is damaged, except the events
 import asyncio
 import sqlite3
 from typing import Any
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from google.api_core.exceptions import ResourceExhausted
@@ -200,6 +200,23 @@ async def test_only_the_events_in_a_damaged_page_are_lost(
     assert len(lost) < 10
     logged = [record.getMessage() for record in caplog.records if "so its event is lost" in record.getMessage()]
     assert len(set(logged)) == len(lost)
+
+
+async def test_no_event_is_lost_while_damage_can_be_a_failure_of_the_disk(
+    firestore: Firestore, function: Function, on_written: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The latest check of the disk can be out of date."""
+    await firestore.start(on_written)
+    uncertain = Mock(side_effect=CANNOT_READ)
+    with monkeypatch.context() as broken:
+        broken.setattr(event_reader, "MAX_PENDING", 0)  # the reader then reads new changes from the file
+        broken.setattr(Storage, "changes", AsyncMock(side_effect=damage()))
+        broken.setattr(Storage, "changes_at", AsyncMock(side_effect=damage()))
+        broken.setattr(Storage, "check_is_damage", uncertain)
+        await firestore.write("samples/a")
+        await until(lambda: uncertain.call_count > 3)
+
+    await until(lambda: "samples/a" in function.documents)
 
 
 async def test_failed_events_keep_their_pauses_if_delivery_starts_again(

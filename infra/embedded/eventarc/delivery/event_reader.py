@@ -97,6 +97,8 @@ class EventReader:
 
     def _take(self, changes: Sequence[Change]) -> None:
         """Add the changes of a group commit if the reader has read all changes before them."""
+        if changes[-1].sequence <= self.position:  # read from the file before the storage passed them
+            return
         if changes[0].sequence != self.position + 1 or self._queue.pending >= MAX_PENDING:
             self._missed.set()
             return
@@ -148,13 +150,19 @@ class EventReader:
         return len(sequences)
 
     async def _readable_changes(self, sequences: Sequence[int]) -> list[Change]:
-        """Return the changes with these sequences, except those in damaged pages, which are logged."""
+        """Return the changes with these sequences, except those in damaged pages, which are logged.
+
+        Raise StatusError if it is not certain that the disk works.
+        """
+        if not sequences:
+            return []
         try:
             return await self._storage.changes_at(sequences)
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
         if len(sequences) == 1:
+            self._storage.check_is_damage()
             logger.error(
                 "%s: change %d is in a damaged page of the data file, so its event is lost", self._name, sequences[0]
             )
@@ -168,8 +176,8 @@ class EventReader:
     def _add(self, sequence: int, name: str, change: Change | None) -> None:
         if sequence <= self.position:  # taken while the file was read
             return
-        self.position = sequence
         group = self._selection.group(name)
+        self.position = sequence
         if group is None or (sequence <= self._read_before and sequence <= self._cursors.get(group, sequence)):
             return
         if change is None:

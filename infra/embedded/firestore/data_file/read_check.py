@@ -40,6 +40,15 @@ class ReadCheck:
         self._valid_seconds = VALID_SECONDS
         self._problem: OSError | None = None
 
+    @property
+    def is_disk_intact(self) -> bool:
+        """Whether the last check has read the whole file, and is not out of date.
+
+        `diagnose` still uses a result that is out of date, until the next check has finished.
+        """
+        is_valid = not self._is_running and self._clock() - self._checked_at <= self._valid_seconds
+        return is_valid and self._problem is None
+
     def diagnose(self, error: Exception) -> Exception:
         """Return the error to report for an error of SQLite. It differs only if SQLite reports damage."""
         if not is_damage(error):

@@ -21,7 +21,7 @@ from infra.embedded.firestore.data_file.lock_file import LockFile
 from infra.embedded.firestore.data_file.read_check import ReadCheck
 from infra.embedded.firestore.data_file.reserve_file import ReserveFile
 from infra.embedded.firestore.data_file.upgrade_copy import copy_before_upgrade
-from infra.embedded.firestore.errors import ReadTimeTooOld, disk_failure, invalid_argument
+from infra.embedded.firestore.errors import ReadTimeTooOld, disk_failure, invalid_argument, unavailable
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import CompositeIndex, Definitions
 from infra.embedded.firestore.indexes.index_builds import add_index, apply_definitions
@@ -233,6 +233,11 @@ class Storage:
         return await self._writer.submit(lambda group: group.execute(work))
 
     # Reading
+
+    def check_is_damage(self) -> None:
+        """Raise `StatusError` unless damage that SQLite has reported is certainly not a failure of the disk."""
+        if not self._read_check.is_disk_intact:
+            raise unavailable("The server is checking whether the disk can read the data file.")
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on a reader thread, in one SQLite transaction."""

@@ -125,6 +125,32 @@ def test_the_file_is_checked_again_after_some_time(tmp_path: Path) -> None:
     os.close(descriptor)
 
 
+def test_a_result_that_is_out_of_date_does_not_say_that_the_disk_works(tmp_path: Path) -> None:
+    """The disk can have failed since then."""
+    clock = Clock()
+    data = tmp_path / "data"
+    data.touch()
+    descriptor = os.open(data, os.O_RDONLY)
+    check = ReadCheck(descriptor, tmp_path / "no log", clock)
+
+    before = check.is_disk_intact
+    check.diagnose(damage())
+    eventually(lambda: check.is_disk_intact)
+    clock.now += VALID_SECONDS + 1
+
+    assert not before
+    assert not check.is_disk_intact
+    check.close()
+    os.close(descriptor)
+
+
+def test_a_disk_that_cannot_read_the_file_is_not_intact(unreadable: ReadCheck) -> None:
+    """The check has finished, and its result is valid."""
+    eventually(lambda: "Input/output" in errors.from_exception(unreadable.diagnose(damage())).message)
+
+    assert not unreadable.is_disk_intact
+
+
 class ClockOfSlowDisk(Clock):
     """A clock that goes on by 100 s when a check looks at it: at its start and at its end."""
 
