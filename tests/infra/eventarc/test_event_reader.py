@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -57,6 +58,19 @@ async def test_a_change_that_is_taken_during_a_read_of_the_file_is_sent_once(
 
     assert found[0] == 2
     assert sorted(function.documents) == ["samples/a", "samples/b", "samples/c"]
+
+
+async def test_a_change_is_sent_although_another_observer_fails(
+    firestore: Firestore, function: Function, on_written: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """For example, a bug in the feed of listeners must not stop the delivery of events."""
+    await firestore.start(on_written)
+    firestore.storage.observers.insert(0, Mock(side_effect=ValueError("a bug")))
+
+    await firestore.write("samples/a")
+    await until(lambda: function.documents == ["samples/a"])
+
+    assert "An observer of changes failed" in caplog.text
 
 
 async def test_changes_that_are_not_taken_are_read_from_the_file(

@@ -201,7 +201,10 @@ class Storage:
         self._checkpointer.report_changed_rows(self._connection.total_changes)
         if changes:
             for observer in self.observers:
-                observer(changes)
+                try:
+                    observer(changes)
+                except Exception:  # the others must not miss the changes
+                    logger.exception("An observer of changes failed")
 
     # Read times
 
