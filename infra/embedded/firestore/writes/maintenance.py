@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from infra.embedded.firestore.errors import disk_failure, is_damage
+import grpc
+
+from infra.embedded.firestore.errors import StatusError, disk_failure, is_damage
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes.pruning import OldChanges, prune
 from infra.embedded.firestore.writes.time_to_live import delete_expired
@@ -42,11 +44,12 @@ async def run_maintenance(storage: Storage) -> None:
 
 @contextmanager
 def _logged_failure() -> Iterator[None]:
-    """Log a failure, and continue. Failures of the disk are logged by the writer, and damage by the read check."""
+    """Log a failure, and continue. The writer and the read check have logged damage, and failures of the disk."""
     try:
         yield
     except Exception as error:
-        if disk_failure(error) is None and not is_damage(error):
+        is_logged = isinstance(error, StatusError) and error.code is grpc.StatusCode.UNAVAILABLE
+        if not is_logged and disk_failure(error) is None and not is_damage(error):
             logger.exception("Maintenance failed; retrying in %s seconds", INTERVAL_SECONDS)
 
 
