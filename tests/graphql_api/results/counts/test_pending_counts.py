@@ -1,6 +1,5 @@
 """Samples in a state: they are counted, although the counts are of different documents, and rare ones are listed."""
 
-from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -15,34 +14,16 @@ from graphql_api.results.sample_listing import SampleListing
 from storage.documents import SampleState, Status, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from tests.graphql_api.results.stored_states import (
+from tests.graphql_api.results.counts.stored_states import (
     IDS,
     SITE,
     SUBMITTER,
     between,
     day,
-    new_database,
-    start_process,
     store,
     store_result,
 )
-from tests.infra.firestore.server_process import FirestoreProcess
 from tests.received import received_sample
-
-
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirestoreProcess]:
-    """A Firestore without a function."""
-    process = start_process(tmp_path_factory.mktemp("counts"))
-    yield process
-    process.close()
-
-
-@pytest.fixture
-async def firestore(process: FirestoreProcess) -> AsyncIterator[Firestore]:
-    """A client of a database with the samples of days 2 to 6."""
-    async with new_database(process) as firestore:
-        yield firestore
 
 
 async def test_results_that_outlive_their_samples_do_not_hide_pending_samples(firestore: Firestore) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -29,13 +28,6 @@ def day(number: int) -> datetime:
 def between(first: int, last: int, labels: Labels | None = None) -> Selection:
     """Select the samples that were submitted on these days."""
     return Selection([Bound("submitted_at", ">=", day(first)), Bound("submitted_at", "<=", day(last))], labels or {})
-
-
-def start_process(folder: Path) -> FirestoreProcess:
-    """Return a Firestore without a function. Each test has its own database in it."""
-    process = FirestoreProcess(folder, "--indexes", "infra/gcp/firestore.indexes.json")
-    process.start()
-    return process
 
 
 @asynccontextmanager

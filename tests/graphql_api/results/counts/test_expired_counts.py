@@ -1,6 +1,5 @@
 """Counts of samples in a state equal the lists although samples have expired whose results are kept."""
 
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -13,35 +12,17 @@ from graphql_api.results.sample_listing import SampleListing
 from storage.documents import Labels, SampleState, Status, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from tests.graphql_api.results.stored_states import (
+from tests.graphql_api.results.counts.stored_states import (
     IDS,
     SITE,
     SUBMITTER,
     between,
     day,
     delete_samples,
-    new_database,
-    start_process,
     store,
     store_result,
 )
-from tests.infra.firestore.server_process import FirestoreProcess
 from tests.received import received_sample
-
-
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirestoreProcess]:
-    """A Firestore without a function."""
-    process = start_process(tmp_path_factory.mktemp("counts"))
-    yield process
-    process.close()
-
-
-@pytest.fixture
-async def firestore(process: FirestoreProcess) -> AsyncIterator[Firestore]:
-    """A client of a database with the samples of days 2 to 6."""
-    async with new_database(process) as firestore:
-        yield firestore
 
 
 async def test_results_that_outlive_their_samples_are_not_counted(firestore: Firestore) -> None:
