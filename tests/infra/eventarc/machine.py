@@ -83,6 +83,14 @@ class Function:
         """Acknowledge an event."""
         return 200
 
+    def respond_with(self, status: int) -> None:
+        """Respond to all events with `status`."""
+
+        async def respond(_: Event) -> int:
+            return status
+
+        self.respond = respond
+
     async def start(self) -> None:
         """Start listening."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)

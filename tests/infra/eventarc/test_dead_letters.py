@@ -128,11 +128,7 @@ async def test_a_trigger_is_not_forgotten_while_the_server_runs(
     firestore: Firestore, function: Function, on_written: dict[str, Any]
 ) -> None:
     """Its events that wait for delivery would be lost."""
-
-    async def fail(_: Event) -> int:
-        return 418
-
-    function.respond = fail
+    function.respond_with(418)
     await firestore.start(on_written)
     await firestore.write("samples/a")
     await firestore.until_rows("eventarc_undelivered", "sequence", [(1,)])

@@ -285,11 +285,7 @@ async def test_an_event_that_fails_for_longer_than_the_retention_becomes_a_dead_
     firestore: Firestore, function: Function, on_written: dict[str, Any]
 ) -> None:
     """It is not sent again, while a later event still is."""
-
-    async def fail(_: Event) -> int:
-        return 500
-
-    function.respond = fail
+    function.respond_with(500)
     await firestore.start(on_written | {"retention_seconds": 0.2})
     await firestore.write("samples/a")
     await firestore.until_rows("eventarc_undelivered WHERE state = 'dead'", "sequence", [(1,)])

@@ -89,11 +89,7 @@ async def test_a_restart_keeps_the_document_until_the_acknowledgement(
     firestore: Firestore, function: Function, trigger: dict[str, Any]
 ) -> None:
     """The attempts are counted over restarts."""
-
-    async def fail(_: Event) -> int:
-        return 503
-
-    function.respond = fail
+    function.respond_with(503)
     await firestore.start(trigger)
     await firestore.write("samples/a")
     await until(lambda: len(function.events) >= 2)

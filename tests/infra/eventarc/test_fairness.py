@@ -111,11 +111,7 @@ async def test_a_step_of_the_clock_neither_delays_retries_nor_gives_events_up(
     step_seconds: float,
 ) -> None:
     """An hour back or two days forward."""
-
-    async def fail(_: Event) -> int:
-        return 500
-
-    function.respond = fail
+    function.respond_with(500)
     await firestore.start(on_note)
     await firestore.write("users/alice/notes/a")
     await until(lambda: len(function.events) >= 2)
@@ -133,11 +129,7 @@ async def test_the_time_between_two_runs_does_not_count_as_retention(
     firestore: Firestore, function: Function, on_note: dict[str, Any]
 ) -> None:
     """The monotonic clock starts at another time after a reboot, so only differences of saved times count."""
-
-    async def fail(_: Event) -> int:
-        return 500
-
-    function.respond = fail
+    function.respond_with(500)
     await firestore.start(on_note)
     await firestore.write("users/alice/notes/a")
     await firestore.until_rows("eventarc_undelivered WHERE attempts > 2", "state", [("retrying",)])

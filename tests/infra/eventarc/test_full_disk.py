@@ -54,10 +54,7 @@ async def test_delivery_continues_on_a_full_disk(
     """Acknowledged writes are delivered while the disk is full, and later writes afterwards."""
     await firestore.start(on_written)
 
-    async def fail(_: Any) -> int:
-        return 500
-
-    function.respond = fail
+    function.respond_with(500)
     await limit(firestore, 100)
     acknowledged = []
     try:
@@ -88,11 +85,7 @@ async def test_delivery_starts_when_the_data_file_can_be_read_and_written(
     error: Exception,
 ) -> None:
     """The server starts and serves reads before. Events that were stored before are delivered later."""
-
-    async def fail(_: Any) -> int:
-        return 500
-
-    function.respond = fail
+    function.respond_with(500)
     await firestore.start(on_written)
     await firestore.write("samples/before")
     await firestore.until_rows("eventarc_undelivered", "count(*)", [(1,)])
@@ -223,11 +216,7 @@ async def test_failed_events_keep_their_pauses_if_delivery_starts_again(
     firestore: Firestore, function: Function, on_written: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page that cannot be read would otherwise cause an attempt for each failed event every 5 s."""
-
-    async def fail(_: Any) -> int:
-        return 500
-
-    function.respond = fail
+    function.respond_with(500)
     await firestore.start(on_written | {"min_backoff_seconds": 600.0})
     await firestore.write("samples/a")
     await firestore.until_rows("eventarc_undelivered", "attempts", [(1,)])

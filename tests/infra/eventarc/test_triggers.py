@@ -14,7 +14,7 @@ from infra.embedded.eventarc.trigger import InvalidTrigger, Trigger
 from infra.embedded.firestore.archive import import_lines
 from infra.embedded.firestore.indexes.definitions import Definitions
 from infra.embedded.firestore.storage.versions import Change
-from tests.infra.eventarc.machine import WRITTEN, Event, Firestore, Function, until
+from tests.infra.eventarc.machine import WRITTEN, Firestore, Function, until
 
 VALID = {
     "name": "t",
@@ -98,11 +98,7 @@ async def test_a_failed_event_is_not_sent_when_its_trigger_selects_other_events_
     firestore: Firestore, function: Function, on_written: dict[str, Any], other: dict[str, Any]
 ) -> None:
     """The function would receive an event of the wrong kind or collection."""
-
-    async def fail(_: Event) -> int:
-        return 500
-
-    function.respond = fail
+    function.respond_with(500)
     await firestore.start(on_written)
     await firestore.write("samples/a")
     await firestore.until_rows("eventarc_undelivered WHERE attempts > 0", "sequence", [(1,)])
