@@ -26,11 +26,7 @@ _NAME_OVERHEAD = 16
 _MIN_SECONDS, _MAX_SECONDS = -62_135_596_800, 253_402_300_799
 _reserved = re.compile(r"__.*__", re.DOTALL)
 _FIXED_SIZES = {"double_value": 8, "integer_value": 8, "boolean_value": 1, "null_value": 1}
-_numbers = re.compile(  # the encoding of an ArrayValue with doubles, and with integers of 1 to 10 bytes
-    b"(?:\n\t\x19.{8}|%b)*"
-    % b"|".join(b"\n%c\x10[\x80-\xff]{%d}[\x00-\x7f]" % (size + 1, size - 1) for size in range(1, 11)),
-    re.DOTALL,
-)
+_NUMBERS = {"double_value", "integer_value"}
 
 
 def name_size(segments: tuple[str, ...]) -> int:
@@ -143,7 +139,7 @@ def _map_size(value: Value, name: str, depth: int, path_bytes: int) -> int:
 def _array_size(value: Value, name: str, depth: int, path_bytes: int) -> int:
     size = 0
     elements = value.array_value.values
-    if _numbers.fullmatch(value.array_value.SerializeToString()):  # in a quarter of the time of a loop
+    if {element.WhichOneof("value_type") for element in elements} <= _NUMBERS:
         return 8 * len(elements)
     for element in elements:
         value_type = element.WhichOneof("value_type")

@@ -31,7 +31,7 @@ def size(*elements: Value) -> int:
 
 @given(st.lists(numbers, max_size=30))
 def test_each_number_in_an_array_has_eight_bytes(elements: list[Value]) -> None:
-    """The encoding of an integer has 1 to 10 bytes."""
+    """Also numbers whose encoding is shorter or longer."""
     assert size(*elements) == 8 * len(elements)
 
 
