@@ -60,9 +60,8 @@ class Csv:
 
     def write(self, batch: Batch) -> bytes:
         """Return the lines of `batch`. The first call also returns the header line."""
-        texts = _time_texts(batch) | {"labels": [_label_text(each) for each in batch["labels"]]}
-        columns = {name: _number_texts(values) for name, values in batch.items() if name in _NUMBERS} | texts
-        columns["id"] = batch["id"]
+        columns = batch | _time_texts(batch) | {name: _number_texts(batch[name]) for name in _NUMBERS}
+        columns["labels"] = [_label_text(each) for each in batch["labels"]]
         self._writer.writerows(zip(*(columns[name] for name in FLAT_COLUMNS), strict=True))
         return self.finish()
 
