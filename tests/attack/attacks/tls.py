@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import cast
 
 from tests.attack.attacks.connections import request_of_largest_file
 from tests.attack.registry import add
@@ -115,7 +116,7 @@ async def requests_unread(connections: int, request: Callable[[Target], bytes], 
                 reader, writer = await opened.enter_async_context(target.connection())
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
                 tls, encrypted = await _handshake(reader, writer)
-                writer.transport.pause_reading()  # type: ignore[attr-defined]  # the type of a read transport
+                cast(asyncio.Transport, writer.transport).pause_reading()
                 tls.write(head)
                 writer.write(encrypted.read())
         await asyncio.sleep(target.seconds)
