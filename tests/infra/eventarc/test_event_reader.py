@@ -6,7 +6,10 @@ from unittest.mock import Mock
 
 import pytest
 
+from infra.embedded.eventarc import dispatcher
 from infra.embedded.eventarc.delivery import event_reader
+from infra.embedded.eventarc.delivery.fair_queue import FairQueue
+from infra.embedded.firestore.errors import unavailable
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.versions import Change
 from tests.infra.eventarc.machine import Event, Firestore, Function, until
@@ -71,6 +74,23 @@ async def test_a_change_is_sent_although_another_observer_fails(
     await until(lambda: function.documents == ["samples/a"])
 
     assert "An observer of changes failed" in caplog.text
+
+
+async def test_a_change_that_cannot_be_taken_is_read_from_the_file(
+    firestore: Firestore, function: Function, on_written: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Delivery starts again, as after an error of reading."""
+    monkeypatch.setattr(dispatcher, "RETRY_SECONDS", 0.01)
+    failing = Mock(side_effect=unavailable("no room"))
+    await firestore.start(on_written)
+    await firestore.write("samples/a")
+    await until(lambda: function.documents == ["samples/a"])
+
+    with monkeypatch.context() as broken:
+        broken.setattr(FairQueue, "add", failing)
+        await firestore.write("samples/b")
+        await until(lambda: failing.called)
+    await until(lambda: "samples/b" in function.documents)
 
 
 async def test_changes_that_are_not_taken_are_read_from_the_file(

@@ -75,6 +75,8 @@ class EventReader:
         self._read_before = 0
         self._cursors: Mapping[int, int] = {}
         self._missed = asyncio.Event()  # set if the file may have changes that the reader did not take
+        self._failure: Exception | None = None
+        """An error while taking changes. It ends the reader, like an error of reading, so that no change is skipped."""
 
     def start_at(self, cursor: int, read_before: int, cursors: Mapping[int, int]) -> None:
         """Continue after an earlier run that had read the changes up to `read_before`.
@@ -102,13 +104,19 @@ class EventReader:
         if changes[0].sequence != self.position + 1 or self._queue.pending >= MAX_PENDING:
             self._missed.set()
             return
-        for change in changes:
-            self._add(change.sequence, change.name, change)
+        try:
+            for change in changes:
+                self._add(change.sequence, change.name, change)
+        except Exception as error:  # noqa: BLE001 - it concerns this reader only
+            self._failure = error
+            self._missed.set()
         self.on_read.set()
 
     async def _read_missed(self) -> None:
         """Read changes from the file until there are none, and again when the reader has missed changes."""
         while True:
+            if self._failure is not None:
+                raise self._failure
             self._missed.clear()
             published = self._storage.snapshot().sequence
             is_full = self._queue.has_positions or self._queue.is_full
@@ -177,13 +185,12 @@ class EventReader:
         if sequence <= self.position:  # taken while the file was read
             return
         group = self._selection.group(name)
-        self.position = sequence
-        if group is None or (sequence <= self._read_before and sequence <= self._cursors.get(group, sequence)):
-            return
-        if change is None:
-            self._queue.add(group, sequence, None)
-        elif self._selection.selects_kind(change):
-            self._queue.add(group, sequence, Delivery(change, group))
+        if group is not None and not (sequence <= self._read_before and sequence <= self._cursors.get(group, sequence)):
+            if change is None:
+                self._queue.add(group, sequence, None)
+            elif self._selection.selects_kind(change):
+                self._queue.add(group, sequence, Delivery(change, group))
+        self.position = sequence  # last, because changes up to the position are not read again
 
     async def _load_documents(self) -> None:
         while True:
