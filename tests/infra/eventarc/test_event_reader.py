@@ -19,13 +19,16 @@ async def test_a_new_change_is_sent_without_a_read_of_the_file(
     firestore: Firestore, function: Function, on_written: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A read of each change took 30 µs of processor time per event."""
+    reading = asyncio.Event()
 
     async def read_forever(*_: Any) -> list[Change]:
+        reading.set()
         await asyncio.Event().wait()
         raise AssertionError
 
     monkeypatch.setattr(Storage, "changes", read_forever)
     await firestore.start(on_written)
+    await reading.wait()
 
     await firestore.write("samples/a", "other/a")
     await firestore.write("samples/b")
@@ -38,10 +41,11 @@ async def test_a_change_that_is_taken_during_a_read_of_the_file_is_sent_once(
     firestore: Firestore, function: Function, on_written: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The read returns the change too."""
-    may_read, found = asyncio.Event(), list[int]()
+    reading, may_read, found = asyncio.Event(), asyncio.Event(), list[int]()
     read = Storage.changes
 
     async def read_late(self: Storage, after: int, limit: int) -> list[Change]:
+        reading.set()
         await may_read.wait()
         changes = await read(self, after, limit)
         found.append(len(changes))
@@ -49,7 +53,7 @@ async def test_a_change_that_is_taken_during_a_read_of_the_file_is_sent_once(
 
     monkeypatch.setattr(Storage, "changes", read_late)
     await firestore.start(on_written)
-    await asyncio.sleep(0)  # the reader begins to read after change 0
+    await reading.wait()  # of the changes after change 0
     await firestore.write("samples/a", "samples/b")
     await until(lambda: len(function.events) == 2)
 
