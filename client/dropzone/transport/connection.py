@@ -42,6 +42,7 @@ from dropzone.sign_in.credentials import Credentials
 
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0
+_CLOSE_SECONDS = 1.0
 _PING_SECONDS = 15.0
 _GATEWAY_STATUSES = frozenset({429, 502, 503, 504})
 
@@ -193,18 +194,27 @@ class Connection:
                 f"{self.url}/graphql",
                 subprotocols=[AIOHTTPWebsocketsTransport.GRAPHQLWS_SUBPROTOCOL],
                 init_payload=payload,
-                connect_timeout=_CONNECT_SECONDS,
-                close_timeout=1.0,
+                websocket_close_timeout=_CLOSE_SECONDS,
+                # For these timeouts, gql calls `wait_for`, which can swallow a cancellation in Python 3.11.
+                connect_timeout=None,
+                ack_timeout=None,
+                close_timeout=None,
                 ping_interval=_PING_SECONDS,
                 pong_timeout=_PING_SECONDS,
                 session=session,
             )
+            client: Any = gql.Client(transport=transport)
             try:
-                async with gql.Client(transport=transport) as client, aclosing(client.subscribe(request)) as responses:
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    graphql = await client.connect_async()
+                # The message that stops a subscription can fail, and its error would replace a cancellation.
+                async with aclosing(graphql.subscribe(request, send_stop=False)) as responses:
                     async for data in responses:
                         yield data
             except (TransportError, TimeoutError) as error:
                 raise self._transport_error(error) from error
+            finally:
+                await transport.close()
 
     async def _request(
         self, method: str, path: str, body: bytes | BytesIO | None = None, headers: Mapping[str, str] | None = None

@@ -1,0 +1,70 @@
+"""A subscription ends when its task is cancelled, whatever it waits for at this moment: Ctrl-C must end `watch`.
+
+The server runs in the event loop of the test, so a number of iterations of the loop selects one step of the protocol.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from dropzone.sign_in.credentials import Credentials
+from dropzone.transport import operations
+from dropzone.transport.connection import Connection
+from tests.ports import free_port
+
+MAX_ITERATIONS = 80
+
+
+async def respond(request: web.Request) -> web.WebSocketResponse:
+    """Acknowledge the connection and send one result. Close the connection if the path of the URL demands it."""
+    socket = web.WebSocketResponse(protocols=["graphql-transport-ws"])
+    await socket.prepare(request)
+    async for message in socket:
+        values = message.json()
+        if values["type"] == "connection_init":
+            await socket.send_json({"type": "connection_ack"})
+        elif values["type"] == "subscribe":
+            await socket.send_json({"type": "next", "id": values["id"], "payload": {"data": {"edge": {}}}})
+            if request.path.startswith("/closes"):
+                await socket.close()
+    return socket
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[str]:
+    """Yield the URL of the server."""
+    app = web.Application()
+    app.router.add_get("/{behaviour}/graphql", respond)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("behaviour", ["stays-open", "closes"])
+async def test_a_cancelled_subscription_ends_at_each_step(behaviour: str) -> None:
+    """An event of the connection can arrive in the same iteration of the event loop as the cancellation."""
+    async with running() as url:
+        connection = Connection(f"{url}/{behaviour}", Credentials("key", None))
+        received = 0
+
+        async def watch() -> None:
+            nonlocal received
+            async for _ in connection.subscribe(operations.WATCH, {"after": None}):
+                received += 1
+
+        for iterations in range(MAX_ITERATIONS):
+            watching = asyncio.create_task(watch())
+            for _ in range(iterations):
+                await asyncio.sleep(0)
+            is_cancelled = watching.cancel()
+            await asyncio.wait([watching])
+            assert not is_cancelled or watching.cancelled(), f"after {iterations} iterations: {watching!r}"
+    assert received
