@@ -1,6 +1,6 @@
-"""A subscription ends when its task is cancelled, whatever it waits for at this moment: Ctrl-C must end `watch`.
+"""A subscription ends when its task is cancelled, at each step of the protocol, and when the server stays silent.
 
-The server runs in the event loop of the test, so a number of iterations of the loop selects one step of the protocol.
+The server runs in the event loop of the test, so a number of iterations of the loop selects one step.
 """
 
 import asyncio
@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
+from dropzone import Unreachable
 from dropzone.sign_in.credentials import Credentials
-from dropzone.transport import operations
+from dropzone.transport import connection, operations
 from dropzone.transport.connection import Connection
 from tests.ports import free_port
 
@@ -19,11 +20,13 @@ MAX_ITERATIONS = 80
 
 
 async def respond(request: web.Request) -> web.WebSocketResponse:
-    """Acknowledge the connection and send one result. Close the connection if the path of the URL demands it."""
+    """Acknowledge the connection and send one result. The path of the URL selects another behaviour."""
     socket = web.WebSocketResponse(protocols=["graphql-transport-ws"])
     await socket.prepare(request)
     async for message in socket:
         values = message.json()
+        if request.path.startswith("/is-silent"):
+            continue
         if values["type"] == "connection_init":
             await socket.send_json({"type": "connection_ack"})
         elif values["type"] == "subscribe":
@@ -52,12 +55,12 @@ async def running() -> AsyncIterator[str]:
 async def test_a_cancelled_subscription_ends_at_each_step(behaviour: str) -> None:
     """An event of the connection can arrive in the same iteration of the event loop as the cancellation."""
     async with running() as url:
-        connection = Connection(f"{url}/{behaviour}", Credentials("key", None))
+        server = Connection(f"{url}/{behaviour}", Credentials("key", None))
         received = 0
 
         async def watch() -> None:
             nonlocal received
-            async for _ in connection.subscribe(operations.WATCH, {"after": None}):
+            async for _ in server.subscribe(operations.WATCH, {"after": None}):
                 received += 1
 
         for iterations in range(MAX_ITERATIONS):
@@ -68,3 +71,12 @@ async def test_a_cancelled_subscription_ends_at_each_step(behaviour: str) -> Non
             await asyncio.wait([watching])
             assert not is_cancelled or watching.cancelled(), f"after {iterations} iterations: {watching!r}"
     assert received
+
+
+async def test_a_server_that_does_not_acknowledge_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the reason. The client closes the connection."""
+    monkeypatch.setattr(connection, "_CONNECT_SECONDS", 0.1)
+    async with running() as url:
+        silent = Connection(f"{url}/is-silent", Credentials("key", None))
+        with pytest.raises(Unreachable, match="is-silent did not respond in time"):
+            await anext(silent.subscribe(operations.WATCH, {"after": None}))

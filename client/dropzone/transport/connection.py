@@ -6,7 +6,6 @@ gql.
 
 import asyncio
 import json
-import os
 import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -20,11 +19,7 @@ import gql
 import yarl
 from gql.transport.aiohttp import AIOHTTPTransport
 from gql.transport.aiohttp_websockets import AIOHTTPWebsocketsTransport
-from gql.transport.exceptions import (
-    TransportError,
-    TransportQueryError,
-    TransportServerError,
-)
+from gql.transport.exceptions import TransportError
 
 from dropzone import encoding
 from dropzone.errors import (
@@ -32,19 +27,16 @@ from dropzone.errors import (
     DropzoneError,
     NotFound,
     TooLarge,
-    Unavailable,
-    UnexpectedResponse,
     Unreachable,
-    error_from_response,
 )
 from dropzone.samples import Receipt
 from dropzone.sign_in.credentials import Credentials
+from dropzone.transport.failures import http_error, transport_error
 
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0
 _CLOSE_SECONDS = 1.0
 _PING_SECONDS = 15.0
-_GATEWAY_STATUSES = frozenset({429, 502, 503, 504})
 
 _parsed = lru_cache(maxsize=64)(gql.gql)
 
@@ -89,7 +81,7 @@ class Connection:
         values = _parse_json(response)
         if _is_receipt(values):
             return Receipt.parse(values)
-        raise self._http_error(status, response_headers, values)
+        raise http_error(self.url, status, response_headers, values)
 
     async def post_lines(self, lines: Sequence[bytes], labels: Mapping[str, str]) -> list[Receipt | DropzoneError]:
         """Submit samples as the lines of one NDJSON body. Return a receipt or an error for each line.
@@ -99,14 +91,14 @@ class Connection:
         headers = {"content-type": "application/x-ndjson", "idempotency-key": "content"}
         status, response_headers, response = await self._post(b"\n".join(lines), headers, labels)
         if status != 200:
-            raise self._http_error(status, response_headers, _parse_json(response))
+            raise http_error(self.url, status, response_headers, _parse_json(response))
         outcomes: list[Receipt | DropzoneError] = []
         error: DropzoneError = Unreachable(f"the response of {self.url} ended early")
         for values in map(_parse_json, response.splitlines()):
             if _is_receipt(values):
                 outcomes.append(Receipt.parse(values))
                 continue
-            error = self._http_error(status, response_headers, values)
+            error = http_error(self.url, status, response_headers, values)
             if isinstance(values, dict) and "line" in values:
                 outcomes.append(error)
         return outcomes + [error] * (len(lines) - len(outcomes))
@@ -137,7 +129,7 @@ class Connection:
             raise NotFound(f"sample {sample_id} does not exist") from None
         status, headers, response = await self._request("GET", f"/samples/{sample_id}")
         if status != 200:
-            raise self._http_error(status, headers, _parse_json(response))
+            raise http_error(self.url, status, headers, _parse_json(response))
         return response
 
     async def get_session(self) -> dict[str, Any]:
@@ -145,7 +137,7 @@ class Connection:
         status, headers, response = await self._request("GET", "/session")
         values = _parse_json(response)
         if status != 200 or not isinstance(values, dict) or not values.keys() >= {"submitter", "scopes", "expires"}:
-            raise self._http_error(status, headers, values)
+            raise http_error(self.url, status, headers, values)
         return values
 
     async def get_results(self, parameters: Mapping[str, str]) -> bytes:
@@ -153,7 +145,7 @@ class Connection:
         path = yarl.URL("/results").with_query(parameters)
         status, headers, response = await self._request("GET", str(path))
         if status != 200:
-            raise self._http_error(status, headers, _parse_json(response))
+            raise http_error(self.url, status, headers, _parse_json(response))
         return response
 
     async def _check_size(self, raw: bytes, body: bytes) -> None:
@@ -182,7 +174,7 @@ class Connection:
                 self._graphql = await client.connect_async()
             data: dict[str, Any] = await self._graphql.execute(request, extra_args={"headers": headers})
         except (TransportError, TimeoutError) as error:
-            raise self._transport_error(error) from error
+            raise transport_error(self.url, error) from error
         return data
 
     async def subscribe(self, document: str, variables: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
@@ -212,7 +204,7 @@ class Connection:
                     async for data in responses:
                         yield data
             except (TransportError, TimeoutError) as error:
-                raise self._transport_error(error) from error
+                raise transport_error(self.url, error) from error
             finally:
                 await transport.close()
 
@@ -229,47 +221,7 @@ class Connection:
             ) as response:
                 return response.status, response.headers, await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._transport_error(error) from error
-
-    def _http_error(self, status: int, headers: Mapping[str, str], values: Any) -> DropzoneError:
-        """Return the error for an HTTP response of an endpoint other than `/graphql`."""
-        if isinstance(values, dict) and isinstance(values.get("error"), dict):
-            error = error_from_response(values["error"])
-        else:
-            error = self._status_error(status)
-        retry_after = headers.get("retry-after", "")
-        if retry_after.isdecimal():
-            error.retry_after = float(retry_after)
-        return error
-
-    def _transport_error(self, error: Exception) -> DropzoneError:
-        """Return the error for an exception of gql or aiohttp."""
-        if isinstance(error, TransportQueryError) and error.errors and isinstance(error.errors[0], dict):
-            return error_from_response(error.errors[0])
-        if isinstance(error, TransportServerError) and error.code is not None:
-            return self._status_error(error.code)
-        cause = error.__cause__ if isinstance(error, TransportError) and error.__cause__ else error
-        if isinstance(cause, aiohttp.WSServerHandshakeError):
-            return self._status_error(cause.status)
-        if isinstance(cause, aiohttp.ContentTypeError | json.JSONDecodeError | aiohttp.InvalidURL):
-            return UnexpectedResponse(f"{self.url} responds, but not as a Dropzone server")
-        if isinstance(cause, aiohttp.ClientSSLError):
-            _, fault = cause.args  # `errno` of an SSL error is not an error number of the operating system
-            reason = getattr(fault, "verify_message", None) or str(fault.reason).replace("_", " ").lower()
-            message = f"cannot establish a secure connection to {self.url}: {reason}"
-            is_untrusted = isinstance(cause, aiohttp.ClientConnectorCertificateError)  # a retry does not help
-            return UnexpectedResponse(message) if is_untrusted else Unreachable(message)
-        if isinstance(cause, aiohttp.ClientConnectorDNSError):  # its number is not one of `os.strerror`
-            return Unreachable(f"cannot find the host of {self.url}: {cause.os_error.strerror}")
-        if isinstance(cause, aiohttp.ClientConnectorError):
-            reason = os.strerror(cause.errno) if cause.errno else cause.os_error
-            return Unreachable(f"cannot connect to {self.url}: {reason}")
-        return Unreachable(f"the connection to {self.url} broke: {cause or type(cause).__name__}")
-
-    def _status_error(self, status: int) -> DropzoneError:
-        if status in _GATEWAY_STATUSES:
-            return Unavailable(f"{self.url} is busy or down: HTTP status {status}")
-        return UnexpectedResponse(f"{self.url} responds, but not as a Dropzone server: HTTP status {status}")
+            raise transport_error(self.url, error) from error
 
 
 def parse_url(url: str) -> yarl.URL:

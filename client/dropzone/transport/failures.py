@@ -1,0 +1,58 @@
+"""The `DropzoneError` for each failure of a request: an HTTP response, or an exception of aiohttp or gql."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+from gql.transport.exceptions import TransportError, TransportQueryError, TransportServerError
+
+from dropzone.errors import DropzoneError, Unavailable, UnexpectedResponse, Unreachable, error_from_response
+
+_GATEWAY_STATUSES = frozenset({429, 502, 503, 504})
+
+
+def http_error(url: str, status: int, headers: Mapping[str, str], values: Any) -> DropzoneError:
+    """Return the error for an HTTP response of an endpoint other than `/graphql`."""
+    if isinstance(values, dict) and isinstance(values.get("error"), dict):
+        error = error_from_response(values["error"])
+    else:
+        error = _status_error(url, status)
+    retry_after = headers.get("retry-after", "")
+    if retry_after.isdecimal():
+        error.retry_after = float(retry_after)
+    return error
+
+
+def transport_error(url: str, error: Exception) -> DropzoneError:
+    """Return the error for an exception of gql or aiohttp."""
+    if isinstance(error, TransportQueryError) and error.errors and isinstance(error.errors[0], dict):
+        return error_from_response(error.errors[0])
+    if isinstance(error, TransportServerError) and error.code is not None:
+        return _status_error(url, error.code)
+    cause = error.__cause__ if isinstance(error, TransportError) and error.__cause__ else error
+    if isinstance(cause, aiohttp.WSServerHandshakeError):
+        return _status_error(url, cause.status)
+    if isinstance(cause, aiohttp.ContentTypeError | json.JSONDecodeError | aiohttp.InvalidURL):
+        return UnexpectedResponse(f"{url} responds, but not as a Dropzone server")
+    if isinstance(cause, aiohttp.ClientSSLError):
+        _, fault = cause.args  # `errno` of an SSL error is not an error number of the operating system
+        reason = getattr(fault, "verify_message", None) or str(fault.reason).replace("_", " ").lower()
+        message = f"cannot establish a secure connection to {url}: {reason}"
+        is_untrusted = isinstance(cause, aiohttp.ClientConnectorCertificateError)  # a retry does not help
+        return UnexpectedResponse(message) if is_untrusted else Unreachable(message)
+    if isinstance(cause, aiohttp.ClientConnectorDNSError):  # its number is not one of `os.strerror`
+        return Unreachable(f"cannot find the host of {url}: {cause.os_error.strerror}")
+    if isinstance(cause, aiohttp.ClientConnectorError):
+        reason = os.strerror(cause.errno) if cause.errno else cause.os_error
+        return Unreachable(f"cannot connect to {url}: {reason}")
+    if isinstance(cause, TimeoutError):
+        return Unreachable(f"{url} did not respond in time")
+    return Unreachable(f"the connection to {url} broke: {str(cause) or type(cause).__name__}")
+
+
+def _status_error(url: str, status: int) -> DropzoneError:
+    if status in _GATEWAY_STATUSES:
+        return Unavailable(f"{url} is busy or down: HTTP status {status}")
+    return UnexpectedResponse(f"{url} responds, but not as a Dropzone server: HTTP status {status}")
