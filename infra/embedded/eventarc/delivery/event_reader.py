@@ -20,6 +20,7 @@ from zlib import crc32
 from infra.embedded.eventarc import cloudevent
 from infra.embedded.eventarc.delivery.delivery import Delivery
 from infra.embedded.eventarc.delivery.fair_queue import FairQueue
+from infra.embedded.eventarc.delivery.group import Group
 from infra.embedded.eventarc.path_patterns import Pattern
 from infra.embedded.eventarc.trigger import Trigger
 from infra.embedded.firestore.errors import is_damage
@@ -197,13 +198,17 @@ class EventReader:
             await self._queue.loaded.wait()
             self._queue.loaded.clear()
             while groups := self._queue.take_positions():
-                changes = await self._readable_changes(list(groups))
-                self._queue.load(
-                    {group.number: group for group in groups.values()}.values(),
-                    [
-                        Delivery(change, groups[change.sequence].number)
-                        for change in changes
-                        if self._selection.selects_kind(change)
-                    ],
-                )
-                self.on_read.set()
+                await self._load(groups)
+
+    async def _load(self, groups: Mapping[int, Group]) -> None:
+        """Read the events at some positions. `groups` maps each position to the group of its event."""
+        changes = await self._readable_changes(list(groups))
+        self._queue.load(
+            {group.number: group for group in groups.values()}.values(),
+            [
+                Delivery(change, groups[change.sequence].number)
+                for change in changes
+                if self._selection.selects_kind(change)
+            ],
+        )
+        self.on_read.set()

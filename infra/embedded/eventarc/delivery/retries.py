@@ -6,7 +6,6 @@ import math
 import time
 
 from infra.embedded.eventarc.delivery.deliveries import Deliveries
-from infra.embedded.eventarc.delivery.delivery import Delivery
 from infra.embedded.eventarc.delivery.fair_queue import FairQueue
 from infra.embedded.eventarc.delivery.recorder import Recorder
 
@@ -29,22 +28,26 @@ class Retries:
         """Retry until cancelled."""
         while True:
             self._has_news.clear()
-            deliveries: list[Delivery] = []
-            next_due = math.inf
-            waiting = {group.number: len(group.retrying) for group in self._queue.groups.values() if group.retrying}
-            room = self._queue.free_retries()
-            with self._recorder.held_rows.during_read() as held:
-                if room > 0:
-                    deliveries, next_due = await self._deliveries.due(
-                        time.monotonic(), room, self._queue.max_retries(), waiting, held, self._last_group
-                    )
-            for delivery in deliveries:
-                if delivery.sequence in held:
-                    continue
-                self._last_group = delivery.group
-                self._recorder.held_rows.hold([delivery.sequence])
-                self._queue.add_retry(delivery)
+            next_due = await self._add_due()
             seconds = min(max(next_due - time.monotonic(), MIN_WAIT_SECONDS), MAX_WAIT_SECONDS)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._has_news.wait()
+
+    async def _add_due(self) -> float:
+        """Add the failed events that are due to the queue. Return when the next one is due."""
+        room = self._queue.free_retries()
+        if room <= 0:
+            return math.inf
+        waiting = {group.number: len(group.retrying) for group in self._queue.groups.values() if group.retrying}
+        with self._recorder.held_rows.during_read() as held:
+            deliveries, next_due = await self._deliveries.due(
+                time.monotonic(), room, self._queue.max_retries(), waiting, held, self._last_group
+            )
+        for delivery in deliveries:
+            if delivery.sequence in held:
+                continue
+            self._last_group = delivery.group
+            self._recorder.held_rows.hold([delivery.sequence])
+            self._queue.add_retry(delivery)
+        return next_due

@@ -88,14 +88,17 @@ class Sender:
 
     async def _work(self) -> None:
         while True:
-            delivery = await self._queue.take()
-            try:
-                await self._attempt(delivery, is_alone=False)
-            except Unreachable as error:
-                self._queue.put_back(delivery)
-                self._pause(error)
-            else:
-                self._queue.release(delivery)
+            await self._send_next()  # a variable here would keep the event in memory while the lane waits
+
+    async def _send_next(self) -> None:
+        delivery = await self._queue.take()
+        try:
+            await self._attempt(delivery, is_alone=False)
+        except Unreachable as error:
+            self._queue.put_back(delivery)
+            self._pause(error)
+        else:
+            self._queue.release(delivery)
 
     async def _attempt(self, delivery: Delivery, *, is_alone: bool) -> None:
         """Send an event once and record the outcome. Raises `Unreachable` if it was not sent."""
