@@ -16,6 +16,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -37,6 +38,28 @@ documents of 1,900 fields over 64 connections, a submit of another tenant took u
 """
 
 
+_MAX_IN_ORDER = 64
+
+
+@dataclass(slots=True)
+class _Queue(Generic[T]):
+    """Items that wait. If there are many, the oldest and the newest item are taken in turn.
+
+    Different clients can share a queue, for example all clients of an address that send no key. If one of them adds
+    thousands of items, a new item of another client is then taken soon, and an old item waits twice as long.
+    """
+
+    items: OrderedDict[T, None] = field(default_factory=OrderedDict)
+    _is_newest_next: bool = True
+
+    def take(self) -> T:
+        """Remove and return an item. There must be one."""
+        is_newest = self._is_newest_next and len(self.items) > _MAX_IN_ORDER
+        self._is_newest_next = not is_newest
+        item, _ = self.items.popitem(last=is_newest)
+        return item
+
+
 class Rotation(Generic[T]):
     """Items that wait in queues with names, such as submitters or addresses. The queues take turns.
 
@@ -44,7 +67,7 @@ class Rotation(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._queues: dict[str, OrderedDict[T, None]] = {}
+        self._queues: dict[str, _Queue[T]] = {}
         """The queues that are not empty. The first one has the next turn."""
         self._length = 0
 
@@ -53,24 +76,26 @@ class Rotation(Generic[T]):
 
     def add(self, name: str, item: T) -> None:
         """Add an item at the end of the queue `name`, unless it waits there."""
-        queue = self._queues.setdefault(name, OrderedDict())
-        self._length += item not in queue
-        queue[item] = None
+        queue = self._queues.get(name)
+        if queue is None:
+            queue = self._queues[name] = _Queue()
+        self._length += item not in queue.items
+        queue.items[item] = None
 
     def remove(self, name: str, item: T) -> None:
         """Remove an item from the queue `name`, in constant time. The queue must contain it."""
-        queue = self._queues[name]
-        del queue[item]
-        if not queue:
+        items = self._queues[name].items
+        del items[item]
+        if not items:
             del self._queues[name]
         self._length -= 1
 
     def take(self) -> T:
-        """Remove and return the first item of the queue that has the next turn. There must be an item."""
+        """Remove and return an item of the queue that has the next turn. There must be an item."""
         name = next(iter(self._queues))
         queue = self._queues.pop(name)
-        item, _ = queue.popitem(last=False)
-        if queue:
+        item = queue.take()
+        if queue.items:
             self._queues[name] = queue  # after all other queues
         self._length -= 1
         return item

@@ -70,3 +70,22 @@ async def test_requests_that_are_cancelled_take_no_turns() -> None:
 
     assert first[0] == "a"
     assert all(task.cancelled() for task in cancelled)
+
+
+@pytest.mark.usefixtures("no_time")
+async def test_a_long_queue_is_taken_from_both_ends() -> None:
+    """A client among thousands with the same name gets a turn soon. The oldest requests wait twice as long."""
+    turns, started = RequestTurns(), list[int]()
+
+    async def request(number: int) -> None:
+        await turns.wait(_named(""))
+        started.append(number)
+
+    requests = [asyncio.create_task(request(number)) for number in range(1_000)]
+    await asyncio.sleep(0)
+    requests.append(asyncio.create_task(request(1_000)))
+    await asyncio.gather(*requests)
+
+    assert {0, 1, 1_000} <= set(started[: 2 * MAX_STARTS])
+    assert started[-10:] == list(range(started[-10], started[-10] + 10))
+    assert sorted(started) == list(range(1_001))
