@@ -112,7 +112,7 @@ def create_app(settings: Settings) -> Starlette:
     app = Starlette(
         routes=routes,
         middleware=[
-            Middleware(RequestRecorder, routes, services),
+            Middleware(RequestRecorder, routes, services, errors),
             *cross_origin_middleware(graphql_settings.allowed_origins),
             Middleware(ServerErrorMiddleware, handler=errors.respond),  # inside, so its responses are recorded too
         ],

@@ -24,11 +24,11 @@ class Allowance:
         "_limits",
         "_own",
         "_policy_header",
-        "_submitter",
         "quota",
         "requests",
         "sample_bytes",
         "sample_count",
+        "submitter",
     )
 
     def __init__(
@@ -44,7 +44,7 @@ class Allowance:
         """
         self._limits = limits
         self._own = own
-        self._submitter = submitter
+        self.submitter = submitter
         self._changed_quotas = ChangedQuotas() if changed_quotas is None else changed_quotas
         allowed = effective_limits(limits, own)
         self.requests = RateBudget(
@@ -117,7 +117,7 @@ class Allowance:
             self.quota.max_samples, self.quota.max_bytes = max_samples, max_bytes
         elif max_samples or max_bytes:
             self.quota = DailyQuota(
-                self._submitter,
+                self.submitter,
                 "" if self._own is None else self._own.name,
                 max_samples=max_samples,
                 max_bytes=max_bytes,

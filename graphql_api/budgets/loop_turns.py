@@ -100,12 +100,21 @@ class Rotation(Generic[T]):
         self._length -= 1
         return item
 
+    def take_from_longest(self) -> T | None:
+        """Remove and return the oldest item of the longest queue. Return None if no queue is long."""
+        name, queue = max(self._queues.items(), key=lambda each: len(each[1].items), default=("", _Queue[T]()))
+        if len(queue.items) <= _MAX_IN_ORDER:
+            return None
+        item = next(iter(queue.items))
+        self.remove(name, item)
+        return item
+
 
 class FairQueue(Rotation[asyncio.Future[None]]):
     """Requests that wait for a turn, by submitter."""
 
     async def wait(self, submitter: str) -> None:
-        """Wait for a turn of `submitter`."""
+        """Wait for a turn of `submitter`. Raises an error that `refuse` gets."""
         turn = asyncio.get_running_loop().create_future()
         self.add(submitter, turn)
         await turn
@@ -118,6 +127,12 @@ class FairQueue(Rotation[asyncio.Future[None]]):
                 turn.set_result(None)
                 return True
         return False
+
+    def refuse(self, error: Exception) -> None:
+        """End the wait of a request with `error`. It belongs to the submitter with the most, if there are many."""
+        turn = self.take_from_longest()
+        if turn is not None and not turn.done():
+            turn.set_exception(error)
 
 
 class RequestTurns:
@@ -132,13 +147,20 @@ class RequestTurns:
         """
 
     async def wait(self, submitter: Callable[[], str]) -> None:
-        """Return when a request of `submitter` may start. Call `submitter` only if the request has to wait."""
+        """Return when a request of `submitter` may start. Call `submitter` only if the request has to wait.
+
+        Raises the error that `refuse` gets.
+        """
         now = time.perf_counter()
         if self._ends_at is None:
             self._ends_at = now + MAX_START_SECONDS
             asyncio.get_running_loop().call_soon(self._next_iteration)
         if now >= self._ends_at:
             await self._queue.wait(submitter())
+
+    def refuse(self, error: Exception) -> None:
+        """Refuse one of many waiting requests. The submitter with the most waiting requests loses it."""
+        self._queue.refuse(error)
 
     def _next_iteration(self) -> None:
         """Let waiting requests start in this iteration and, if there are more, in the next one."""

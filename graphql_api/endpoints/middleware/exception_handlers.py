@@ -40,11 +40,14 @@ class ErrorResponder:
         elif isinstance(error, MemoryError):
             error = Unavailable("the server has too little memory for this request; retry later")
         if isinstance(error, DropzoneError):
-            status, described = HTTP_STATUS.get(error.code, 400), describe(error)
-            headers = error_headers(error, self._challenges)
-        else:
-            status, described, headers = 500, describe_unexpected(error, f"{request.method} {path}"), {}
-        return Response(orjson.dumps({"error": described}), status, headers, "application/json")
+            return self.response(error)
+        described = describe_unexpected(error, f"{request.method} {path}")
+        return Response(orjson.dumps({"error": described}), 500, media_type="application/json")
+
+    def response(self, error: DropzoneError) -> Response:
+        """Return the response to an expected error."""
+        status, headers = HTTP_STATUS.get(error.code, 400), error_headers(error, self._challenges)
+        return Response(orjson.dumps({"error": describe(error)}), status, headers, "application/json")
 
 
 def _of_router(error: HTTPException, request: Request, path: str) -> DropzoneError:

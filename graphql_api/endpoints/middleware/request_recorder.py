@@ -14,11 +14,12 @@ from starlette.types import Scope as ASGIScope
 from graphql_api import metrics
 from graphql_api.budgets.allowance import allowance_of
 from graphql_api.endpoints.endpoint import Services
+from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
 from graphql_api.graphql_server import request_headers
 from observability import request_context, tracing
 from observability.logs import AccessLog
 from observability.request_context import RequestContext
-from storage.documents import DropzoneError
+from storage.documents import DropzoneError, Unavailable
 
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _OTHER = "other"
@@ -51,9 +52,10 @@ class RequestRecorder:
     middleware adds headers that forbid this, and keeps the stricter headers of pages.
     """
 
-    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute], services: Services) -> None:
+    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute], services: Services, errors: ErrorResponder) -> None:
         self._app = app
         self._services = services
+        self._errors = errors
         self._access_log = AccessLog()
         templates = [route for route in routes if isinstance(route, Route | Mount | WebSocketRoute)]
         self._static_paths = {route.path for route in templates if not route.param_convertors}
@@ -71,8 +73,7 @@ class RequestRecorder:
             span = tracing.start(name, "SERVER", parent=exchange.context.traceparent)
             tracing.continue_request(exchange.context, span)
         try:
-            await self._services.budgets.request_turns.wait(partial(self._sender, scope, exchange.route))
-            await self._app(scope, exchange.receive, exchange.send)
+            await self._handle(exchange, scope)
         except Exception:
             if exchange.status != _SERVER_ERROR:  # a response has started, or none could be sent
                 exchange.count(_SERVER_ERROR)
@@ -86,6 +87,15 @@ class RequestRecorder:
                 tracing.end(span, problem, **attributes, **{"http.response.status_code": status})
             if exchange.status and exchange.route not in PROBE_ROUTES:
                 self._log(exchange)
+
+    async def _handle(self, exchange: "_Exchange", scope: ASGIScope) -> None:
+        """Wait for a turn to start, then call the application. Respond to a request that gets no turn."""
+        app: ASGIApp = self._app
+        try:
+            await self._services.budgets.request_turns.wait(partial(self._sender, scope, exchange.route))
+        except Unavailable as error:
+            app = self._errors.response(error)
+        await app(scope, exchange.receive, exchange.send)
 
     def _log(self, exchange: "_Exchange") -> None:
         self._access_log.write(

@@ -18,6 +18,7 @@ from typing import Any, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from graphql_api.budgets.allowance import allowance_of
 from graphql_api.errors import HTTP_STATUS, RequestTimeout
 from graphql_api.graphql_server.request_headers import headers_by_name, offers_websocket, violation, without_http2
 from graphql_api.graphql_server.server.early_end import (
@@ -84,8 +85,9 @@ class HTTPConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
         self.transport.set_write_buffer_limits(high=self.settings.max_unsent_bytes)
+        close = self.transport.abort  # with TLS, `close` would wait for the client for up to 30 s
         try:
-            self.slot = self.open_connections.admit(self.client[0] if self.client else "", self._close_idle)
+            self.slot = self.open_connections.admit(self.client[0] if self.client else "", close)
         except RetryLater as error:
             if len(self.connections) > self.open_connections.count + _MAX_REFUSED_CONNECTIONS:
                 self.transport.abort()
@@ -181,6 +183,8 @@ class HTTPConnection(HttpToolsProtocol):
         super().on_response_complete()
         if self.slot is not None:
             self.slot.set_idle()
+            if (allowance := allowance_of(cast(dict[str, Any], self.scope))) is not None:
+                self.slot.set_submitter(allowance.submitter)
         if not self.is_in_headers:
             self._close_later()
         elif self._has_begun:
@@ -217,8 +221,8 @@ class HTTPConnection(HttpToolsProtocol):
         if self._stall_timer is not None:
             self._stall_timer.stop()
         super().resume_writing()
-        if self.slot is not None:
-            self.slot.is_busy = self.is_responding and self.is_in_headers
+        if self.slot is not None and self.is_responding and self.is_in_headers:
+            self.slot.set_busy()
 
     def shutdown(self) -> None:
         """End this connection after the response to the current request. Refuse a request that is incomplete."""
@@ -265,10 +269,6 @@ class HTTPConnection(HttpToolsProtocol):
             self.refuse(408, RequestTimeout(f"the headers were not complete after {seconds:g} s"))
         else:
             self.transport.close()
-
-    def _close_idle(self) -> None:
-        """Give the slot to another connection. With TLS, `close` would wait for the client for up to 30 s."""
-        self.transport.abort()
 
     def _start_header_timer(self) -> None:
         if self._header_timer is None:

@@ -171,8 +171,8 @@ class SequentialConnection(HTTPConnection):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        if self.slot is not None:
-            self.slot.is_busy = self.is_responding and not self.flow.write_paused
+        if self.slot is not None and self.is_responding and not self.flow.write_paused:
+            self.slot.set_busy()
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -278,7 +278,7 @@ class SequentialConnection(HTTPConnection):
         if self.transport.is_reading() and not self.cycle.waiting_for_100_continue:
             self.slot.set_idle()
         else:
-            self.slot.is_busy = True
+            self.slot.set_busy()
 
     def _wait_for_turn(self) -> None:
         """Parse the data that is not parsed yet, in a later iteration of the event loop."""

@@ -1,6 +1,7 @@
 """Requests start in turns, before the API reads or authenticates them."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 
 import httpx
@@ -13,14 +14,28 @@ from starlette.routing import Route
 
 from graphql_api.budgets import loop_turns
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.credential_errors import FOR_KEYS
+from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
 from graphql_api.endpoints.middleware.request_recorder import RequestRecorder
 from graphql_api.limits import Limits
+from storage.documents.errors import Unavailable
+
+
+def _client(budgets: Budgets, handle: Callable[[Request], Awaitable[Response]]) -> httpx.AsyncClient:
+    """Return a client of an application that handles each request with `handle`.
+
+    A key is the name of its submitter, whose key was valid a short time ago.
+    """
+    services = SimpleNamespace(budgets=budgets, authenticator=SimpleNamespace(known_submitter=lambda key: key))
+    routes = [Route(path, handle) for path in ("/", "/healthz")]
+    app = Starlette(routes=routes, middleware=[Middleware(RequestRecorder, routes, services, ErrorResponder(FOR_KEYS))])
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1")
 
 
 async def _order(monkeypatch: pytest.MonkeyPatch, requests: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Send requests with a path and a key at the same time, and return them in the order in which they started.
 
-    A key is the name of its submitter, whose key was valid a short time ago. The empty name is a request without a key.
+    The empty key is a request without a key.
     """
     monkeypatch.setattr(loop_turns, "MAX_START_SECONDS", 0)
     started = []
@@ -29,12 +44,7 @@ async def _order(monkeypatch: pytest.MonkeyPatch, requests: list[tuple[str, str]
         started.append((request.url.path, request.headers["x-api-key"]))
         return Response()
 
-    services = SimpleNamespace(
-        budgets=Budgets(Limits()), authenticator=SimpleNamespace(known_submitter=lambda key: key)
-    )
-    routes = [Route(path, handle) for path in ("/", "/healthz")]
-    app = Starlette(routes=routes, middleware=[Middleware(RequestRecorder, routes, services)])
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
+    async with _client(Budgets(Limits()), handle) as client:
         await asyncio.gather(*(client.get(path, headers={"x-api-key": key}) for path, key in requests))
 
     assert len(started) == len(requests)
@@ -55,3 +65,33 @@ async def test_a_health_check_does_not_wait_for_other_requests_without_a_key(mon
     started = await _order(monkeypatch, [("/", "")] * 100 + [("/healthz", "")])
 
     assert started.index(("/healthz", "")) < 2 * loop_turns.MAX_STARTS
+
+
+async def test_a_refused_request_gets_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The submitter with the most waiting requests loses one of them. The handler does not see this request."""
+    monkeypatch.setattr(loop_turns, "MAX_START_SECONDS", 0)
+    budgets = Budgets(Limits())
+    started = []
+
+    async def handle(request: Request) -> Response:
+        started.append(request.headers["x-api-key"])
+        return Response()
+
+    async with _client(budgets, handle) as client:
+
+        async def get(key: str) -> httpx.Response:
+            return await client.get("/", headers={"x-api-key": key})
+
+        requests = [asyncio.create_task(get(key)) for key in ["one"] * 200 + ["another"] * 100]
+        error = Unavailable("the reason", retry_after=1)
+        while not any(request.done() for request in requests):
+            budgets.request_turns.refuse(error)
+            await asyncio.sleep(0)
+        responses = await asyncio.gather(*requests)
+
+    refused = [response for response in responses if response.status_code == 503]
+    assert refused
+    assert {response.request.headers["x-api-key"] for response in refused} == {"one"}
+    assert refused[0].headers["retry-after"] == "1"
+    assert refused[0].json()["error"]["message"] == "the reason"
+    assert len(started) == len(responses) - len(refused)

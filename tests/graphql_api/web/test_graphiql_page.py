@@ -11,6 +11,8 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.credential_errors import FOR_KEYS
+from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
 from graphql_api.endpoints.middleware.request_recorder import RequestRecorder
 from graphql_api.limits import Limits
 from graphql_api.web.pages import GRAPHIQL_FOLDER, graphiql_page
@@ -31,7 +33,7 @@ async def get(page: WebPage, path: str = "/graphql") -> httpx.Response:
     """Return the response to a browser."""
     routes = [page.route, page.assets]
     services = SimpleNamespace(budgets=Budgets(Limits()))
-    app = Starlette(routes=routes, middleware=[Middleware(RequestRecorder, routes, services)])
+    app = Starlette(routes=routes, middleware=[Middleware(RequestRecorder, routes, services, ErrorResponder(FOR_KEYS))])
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
         return await client.get(path)

@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,14 +16,17 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from graphql_api.budgets import loop_turns
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.certificate import Certificate
 from graphql_api.graphql_server import Server
+from graphql_api.graphql_server.server.open_connections import OpenConnection, OpenConnections
 from graphql_api.limits import Limits
+from storage.documents.errors import Unavailable
 from tests.certificates import certificate
 from tests.graphql_api.graphql_server import clients
 from tests.graphql_api.graphql_server.server.raw_http import BODY, HEAD, WHOLE, connection, receive_all
-from tests.graphql_api.graphql_server.service import OTHER_KEY, running, serving
+from tests.graphql_api.graphql_server.service import KEY, OTHER_KEY, running, serving
 from tests.stack import PATIENCE_SECONDS, eventually
 
 
@@ -45,8 +49,76 @@ def test_the_connection_that_is_idle_for_the_longest_time_makes_room(limit: str,
 
 
 def _is_served(client: socket.socket) -> bool:
-    client.sendall(WHOLE)
-    return client.recv(65536).startswith(b"HTTP/1.1 200 ")
+    try:
+        client.sendall(WHOLE)
+        return client.recv(65536).startswith(b"HTTP/1.1 200 ")
+    except ConnectionError:  # it made room before its request arrived
+        return False
+
+
+def _admit(connections: OpenConnections, address: str, closed: list[str], submitter: str = "") -> OpenConnection:
+    connection = connections.admit(address, lambda: closed.append(submitter or address))
+    if submitter:
+        connection.set_submitter(submitter)
+    return connection
+
+
+@pytest.mark.parametrize("limit", ["max_connections", "max_connections_per_address"])
+def test_a_client_with_few_connections_keeps_them(limit: str) -> None:
+    """Of the connections that are idle for the longest time, one of the client with the most connections makes room."""
+    connections = OpenConnections(Budgets(replace(Limits(), **{limit: 20})))
+    closed: list[str] = []
+    for submitter in ["few", "few", *["many"] * 18, *["many"] * 5, "new"]:
+        _admit(connections, "192.0.2.1", closed, submitter)
+
+    assert closed == ["many"] * 6
+    assert connections.count == 20
+
+
+def test_the_credential_of_a_request_identifies_the_client_of_its_connection() -> None:
+    """Another submitter at the same address cannot end an idle connection by opening many."""
+    with running(limits=Limits(max_connections_per_address=20)) as service, contextlib.ExitStack() as opened:
+        kept = opened.enter_context(connection(service))
+        kept.sendall(WHOLE.replace(KEY.encode(), OTHER_KEY.encode()))
+        assert kept.recv(65536).startswith(b"HTTP/1.1 200 ")
+        for _ in range(40):
+            assert _is_served(opened.enter_context(connection(service)))
+
+        kept.sendall(WHOLE.replace(KEY.encode(), OTHER_KEY.encode()))
+        assert kept.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_addresses_are_different_clients() -> None:
+    """Without a credential, the address is all that is known."""
+    connections = OpenConnections(Budgets(Limits(max_connections=20)))
+    closed: list[str] = []
+    for address in ["192.0.2.1", *["192.0.2.2"] * 19, "192.0.2.3"]:
+        _admit(connections, address, closed)
+
+    assert closed == ["192.0.2.2"]
+
+
+async def test_requests_that_only_wait_do_not_use_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One twentieth of the connections stay free or idle. The submitter with the most waiting requests loses some."""
+    monkeypatch.setattr(loop_turns, "MAX_START_SECONDS", 0)
+    budgets = Budgets(Limits(max_connections=200, max_connections_per_address=200))
+    connections = OpenConnections(budgets)
+    opened = [_admit(connections, "192.0.2.1", []) for _ in range(199)]
+    requests = [
+        asyncio.create_task(budgets.request_turns.wait(partial(str, name))) for name in ["few"] * 50 + ["many"] * 149
+    ]
+    await asyncio.sleep(0)
+
+    for each in opened[:190]:
+        each.set_busy()
+    refused_before = [request for request in requests if request.done() and request.exception()]
+    for each in opened[190:]:
+        each.set_busy()
+    outcomes = await asyncio.gather(*requests, return_exceptions=True)
+
+    assert not refused_before
+    assert [number for number, outcome in enumerate(outcomes) if outcome is not None] == list(range(50, 59))
+    assert all(isinstance(outcome, Unavailable) and outcome.limit == "max_connections" for outcome in outcomes[50:59])
 
 
 async def one_byte(scope: Scope, receive: Receive, send: Send) -> None:
