@@ -43,18 +43,14 @@ _MAX_IN_ORDER = 64
 
 @dataclass(slots=True)
 class _Queue(Generic[T]):
-    """Items that wait. If there are many, the oldest and the newest item are taken in turn.
-
-    Different clients can share a queue, for example all clients of an address that send no key. If one of them adds
-    thousands of items, a new item of another client is then taken soon, and an old item waits twice as long.
-    """
+    """Items that wait."""
 
     items: OrderedDict[T, None] = field(default_factory=OrderedDict)
     _is_newest_next: bool = True
 
-    def take(self) -> T:
-        """Remove and return an item. There must be one."""
-        is_newest = self._is_newest_next and len(self.items) > _MAX_IN_ORDER
+    def take(self, *, is_shared: bool) -> T:
+        """Remove and return the oldest item. If many wait in a shared queue, every second item is the newest one."""
+        is_newest = is_shared and self._is_newest_next and len(self.items) > _MAX_IN_ORDER
         self._is_newest_next = not is_newest
         item, _ = self.items.popitem(last=is_newest)
         return item
@@ -66,7 +62,13 @@ class Rotation(Generic[T]):
     A queue with hundreds of items does not delay the first item of another queue. An item waits once in a queue.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_shared: bool = False) -> None:
+        """Create a rotation. With `is_shared`, different clients can share a queue.
+
+        For example, all clients of an address that send no key share one. If one of them adds thousands of items, a new
+        item of another client is taken soon, and an old item waits twice as long.
+        """
+        self._is_shared = is_shared
         self._queues: dict[str, _Queue[T]] = {}
         """The queues that are not empty. The first one has the next turn."""
         self._length = 0
@@ -94,7 +96,7 @@ class Rotation(Generic[T]):
         """Remove and return an item of the queue that has the next turn. There must be an item."""
         name = next(iter(self._queues))
         queue = self._queues.pop(name)
-        item = queue.take()
+        item = queue.take(is_shared=self._is_shared)
         if queue.items:
             self._queues[name] = queue  # after all other queues
         self._length -= 1
@@ -139,7 +141,7 @@ class RequestTurns:
     """Lets requests start. Belongs to one event loop."""
 
     def __init__(self) -> None:
-        self._queue = FairQueue()
+        self._queue = FairQueue(is_shared=True)
         self._ends_at: float | None = None
         """When requests of the current iteration no longer start at once. None before its first request.
 

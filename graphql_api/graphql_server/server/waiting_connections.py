@@ -27,7 +27,7 @@ class WaitingConnections:
 
     def __init__(self, client_of: ClientOf) -> None:
         self._client_of = client_of
-        self._waiting = Rotation[tuple[str, socket.socket]]()
+        self._waiting = Rotation[tuple[str, socket.socket]](is_shared=True)
         self._silent: dict[socket.socket, str] = {}
         """The last connections that had received no data, and the names of their queues."""
 
