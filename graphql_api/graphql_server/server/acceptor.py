@@ -109,7 +109,7 @@ class Acceptor:
         """When the last turn started, if it opened as many connections as allowed. Otherwise infinity."""
         self._opening: dict[asyncio.Task[None], None] = {}
         self._waiting = WaitingConnections(client_of)
-        self._handshakes = FairQueue()
+        self._handshakes = FairQueue(is_shared=True)
         self._record_turns = RecordTurns()
         self._are_handshakes_starting = False
         self._with_much_data = Rotation[socket.socket]()

@@ -37,6 +37,21 @@ def test_addresses_take_turns(listening: socket) -> None:
         connection.close()
 
 
+def test_the_newest_of_many_connections_of_an_address_is_opened_soon(listening: socket) -> None:
+    """Otherwise, a health check would wait for all connections of an unknown client of the same address."""
+    many = connect(listening, 200)
+    (newest,) = connect(listening, 1)
+    turns = Turns(201)
+
+    uvloop.run(turns.accept(listening))
+
+    assert turns.peers.index(newest.getsockname()) <= 3
+    assert turns.peers.index(many[0].getsockname()) <= 3
+    assert len(set(turns.peers)) == 201
+    for connection in (*many, newest):
+        connection.close()
+
+
 def test_known_clients_of_an_address_take_turns(listening: socket) -> None:
     """A client that opens many connections does not delay another client, even if both have the same address."""
     many = connect(listening, 200)
