@@ -10,13 +10,11 @@ from starlette.routing import Route
 from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.authenticator import Authenticator
-from graphql_api.auth.sessions import SessionStore
-from graphql_api.budgets.budgets import Budgets
 from graphql_api.client_text import shorten
 from graphql_api.credential_errors import InvalidCredential
 from graphql_api.endpoints.endpoint import Endpoint, public
 from graphql_api.endpoints.query_parameters import query_parameters
-from graphql_api.endpoints.sessions import set_session
+from graphql_api.endpoints.sessions import StartServices, set_session, start_session
 from graphql_api.graphql_server.request_headers import Credential, cookie, session_cookie
 from storage.documents import NotFound, Unauthenticated
 
@@ -28,13 +26,11 @@ _SECONDS = 600
 logger = logging.getLogger("graphql_api")
 
 
-class Services(Protocol):
+class Services(StartServices, Protocol):
     """The services that these endpoints use. The application creates the services when it starts."""
 
     audit_log: AuditLog
     authenticator: Authenticator
-    budgets: Budgets
-    sessions: SessionStore
     code_flow: "CodeFlow | None"
 
 
@@ -73,7 +69,7 @@ class ProviderSignInEndpoints:
             response = RedirectResponse("/#sign-in-failed", 303, {"cache-control": "no-store"})
         else:
             response = RedirectResponse(page, 303, {"cache-control": "no-store"})
-            secret, session = await self._services.sessions.start(caller, None)
+            secret, session = await start_session(request, self._services, caller, None)
             set_session(response, request, secret, session)
         _set_cookie(response, request, "", 0)
         return response

@@ -37,13 +37,18 @@ _START_COST = 20
 _HEADERS = {"cache-control": "no-store"}
 
 
-class Services(Protocol):
+class StartServices(Protocol):
+    """The services that start a session."""
+
+    budgets: Budgets
+    sessions: SessionStore
+
+
+class Services(StartServices, Protocol):
     """The services that these endpoints use. The application creates the services when it starts."""
 
     authenticator: Authenticator
-    budgets: Budgets
     keys: KeyStore
-    sessions: SessionStore
 
 
 class SessionEndpoints:
@@ -84,7 +89,7 @@ class SessionEndpoints:
         else:
             caller = await self._authenticate(request, credential)
             key_digest = digest(credential.key) if self._services.keys.recognizes(credential.key) else None
-            secret, session = await while_connected(request.receive, self._start(caller, key_digest))
+            secret, session = await start_session(request, self._services, caller, key_digest)
         response = _response(session, status=201)
         set_session(response, request, secret, session)
         return response
@@ -106,14 +111,6 @@ class SessionEndpoints:
         allowance.admit_request()
         return caller
 
-    async def _start(self, caller: Caller, key_digest: str | None) -> tuple[str, Session]:
-        """Start a session, within the budget of the submitter."""
-        budget = self._services.budgets.charged(caller)
-        cost, units = budget.cost(_START_COST)
-        with budget.connections.hold():
-            async with cost.hold(units):
-                return await self._services.sessions.start(caller, key_digest)
-
     async def _exchange(self, request: Request, address: str) -> tuple[str, Session]:
         """Return a session for the token in the body. An address can try a few unknown tokens per second."""
         if utf_8_type(header(request, b"content-type")) != JSON:
@@ -133,6 +130,24 @@ class SessionEndpoints:
                 budget.failed_authentications.take(1)
                 raise Unauthenticated("this sign-in link was used or has expired; enter an API key, or get a new link")
         return started
+
+
+async def start_session(
+    request: Request, services: StartServices, caller: Caller, key_digest: str | None
+) -> tuple[str, Session]:
+    """Start a session within the budget of the submitter. Return its secret and the session.
+
+    Raises `RateLimited` if too many sessions wait, and `ClientDisconnect`.
+    """
+
+    async def start() -> tuple[str, Session]:
+        budget = services.budgets.charged(caller)
+        cost, units = budget.cost(_START_COST)
+        with budget.connections.hold():
+            async with cost.hold(units):
+                return await services.sessions.start(caller, key_digest)
+
+    return await while_connected(request.receive, start())
 
 
 def _response(caller: Caller | Session | None, status: int = 200) -> Response:

@@ -1,8 +1,8 @@
-"""Sign-ins with one key: they wait for each other, within the budget of the submitter."""
+"""Sign-ins of one submitter: they wait for each other, within the budget of the submitter."""
 
 import asyncio
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -12,7 +12,8 @@ from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.credential_errors import FOR_KEYS
 from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
-from graphql_api.endpoints.sessions import Services, SessionEndpoints
+from graphql_api.endpoints.provider_sign_in import ProviderSignInEndpoints
+from graphql_api.endpoints.sessions import SessionEndpoints
 from graphql_api.limits import Limits
 from observability import request_context
 from observability.request_context import RequestContext
@@ -53,19 +54,19 @@ async def authenticate(credential: object) -> Caller:
 class SignIn:
     """A request for a session."""
 
-    def __init__(self, app: Starlette) -> None:
+    def __init__(self, app: Starlette, method: str, path: str) -> None:
         self.sent: list[Message] = []
         self.disconnected = asyncio.Event()
         self._received: list[Message] = [{"type": "http.request", "body": b""}]
-        self.task = asyncio.create_task(self._run(app))
+        self.task = asyncio.create_task(self._run(app, method, path))
 
-    async def _run(self, app: Starlette) -> None:
+    async def _run(self, app: Starlette, method: str, path: str) -> None:
         request_context.enter(RequestContext(b"", b""))
         scope = {
             "type": "http",
-            "method": "POST",
+            "method": method,
             "scheme": "http",
-            "path": "/session",
+            "path": path,
             "query_string": b"",
             "headers": [(b"x-api-key", b"a key")],
             "state": {},
@@ -82,20 +83,27 @@ class SignIn:
         self.sent.append(message)
 
 
-async def test_sign_ins_wait_within_the_budget_and_end_with_their_clients() -> None:
+async def finish(parameters: object, value: object) -> tuple[str, str]:
+    """Finish a sign-in at the identity provider. Return an access token and a page."""
+    return "a token", "/"
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/session"), ("GET", "/session/callback")])
+async def test_sign_ins_wait_within_the_budget_and_end_with_their_clients(method: str, path: str) -> None:
     """Otherwise, clients that disconnect would leave any number of sign-ins, which run one after the other."""
     sessions = BusySessions()
     budgets = Budgets(Limits(max_waiting_operations_per_submitter=MAX_WAITING))
     services: Any = SimpleNamespace(
         authenticator=SimpleNamespace(authenticate=authenticate),
         budgets=budgets,
+        code_flow=SimpleNamespace(finish=finish),
         keys=SimpleNamespace(recognizes=lambda _: True),
         sessions=sessions,
     )
-    endpoints = SessionEndpoints(cast(Services, services)).endpoints
+    endpoints = [*SessionEndpoints(services).endpoints, *ProviderSignInEndpoints(services).endpoints]
     app = Starlette(routes=[each.route for each in endpoints], exception_handlers=ErrorResponder(FOR_KEYS).handlers)
 
-    sign_ins = [SignIn(app) for _ in range(MAX_RUNNING + MAX_WAITING + 1)]
+    sign_ins = [SignIn(app, method, path) for _ in range(MAX_RUNNING + MAX_WAITING + 1)]
     async with asyncio.timeout(PATIENCE_SECONDS):
         await sign_ins[-1].task
     running = sessions.starting
