@@ -130,11 +130,13 @@ class FairQueue(Rotation[asyncio.Future[None]]):
                 return True
         return False
 
-    def refuse(self, error: Exception) -> None:
-        """End the wait of a request with `error`. It belongs to the submitter with the most, if there are many."""
+    def refuse(self, error: Exception) -> bool:
+        """End the wait of one of many requests of the same submitter with `error`. Return whether there was one."""
         turn = self.take_from_longest()
-        if turn is not None and not turn.done():
-            turn.set_exception(error)
+        if turn is None or turn.done():
+            return False
+        turn.set_exception(error)
+        return True
 
 
 class RequestTurns:
@@ -160,9 +162,9 @@ class RequestTurns:
         if now >= self._ends_at:
             await self._queue.wait(submitter())
 
-    def refuse(self, error: Exception) -> None:
-        """Refuse one of many waiting requests. The submitter with the most waiting requests loses it."""
-        self._queue.refuse(error)
+    def refuse(self, error: Exception) -> bool:
+        """Refuse a request of the submitter with the most waiting requests. Return False if these are not many."""
+        return self._queue.refuse(error)
 
     def _next_iteration(self) -> None:
         """Let waiting requests start in this iteration and, if there are more, in the next one."""

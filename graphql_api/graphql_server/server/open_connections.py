@@ -74,8 +74,9 @@ class OpenConnections:
 
     def make_reserve(self) -> None:
         """If nearly all connections are busy, refuse one of many requests that only wait to start."""
-        if self.count - len(self.idle) > self._max_busy:
-            self._budgets.request_turns.refuse(self._error())
+        busy = self.count - len(self.idle)
+        if busy > self._max_busy and self._budgets.request_turns.refuse(self._error()):
+            metrics.limit_refusals(self._budgets.connections.limit).inc()
 
     def remove(self, address: "_Address") -> None:
         """Count a connection of `address` no longer."""
