@@ -6,6 +6,7 @@ The server runs in the event loop of the test, so a number of iterations of the 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -15,6 +16,7 @@ from dropzone.sign_in.credentials import Credentials
 from dropzone.transport import connection, operations
 from dropzone.transport.connection import Connection
 from tests.ports import free_port
+from tests.stack import PATIENCE_SECONDS
 
 MAX_ITERATIONS = 80
 
@@ -25,6 +27,8 @@ async def respond(request: web.Request) -> web.WebSocketResponse:
     await socket.prepare(request)
     async for message in socket:
         values = message.json()
+        if values["type"] == "ping":
+            await socket.send_json({"type": "pong"})
         if request.path.startswith("/is-silent"):
             continue
         if values["type"] == "connection_init":
@@ -68,13 +72,44 @@ async def test_a_cancelled_subscription_ends_at_each_step(behaviour: str) -> Non
             for _ in range(iterations):
                 await asyncio.sleep(0)
             is_cancelled = watching.cancel()
-            await asyncio.wait([watching])
+            await asyncio.wait([watching], timeout=PATIENCE_SECONDS)
             assert not is_cancelled or watching.cancelled(), f"after {iterations} iterations: {watching!r}"
     assert received
 
 
+async def test_a_subscription_that_is_cancelled_with_a_pong_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """gql waits for the pong in a task of its own, and for the end of this task."""
+    monkeypatch.setattr(connection, "_PING_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "_CLOSE_SECONDS", 0.1)
+    pongs = asyncio.Queue[None]()
+    send_json = web.WebSocketResponse.send_json
+
+    async def record_pongs(socket: web.WebSocketResponse, values: dict[str, Any]) -> None:
+        if values["type"] == "pong":
+            pongs.put_nowait(None)
+        await send_json(socket, values)
+
+    monkeypatch.setattr(web.WebSocketResponse, "send_json", record_pongs)
+    async with running() as url:
+        server = Connection(f"{url}/stays-open", Credentials("key", None))
+
+        async def watch() -> None:
+            async for _ in server.subscribe(operations.WATCH, {"after": None}):
+                pass
+
+        for iterations in range(8):
+            watching = asyncio.create_task(watch())
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await pongs.get()
+            for _ in range(iterations):
+                await asyncio.sleep(0)
+            watching.cancel()
+            await asyncio.wait([watching], timeout=PATIENCE_SECONDS)
+            assert watching.cancelled(), f"after {iterations} iterations: {watching!r}"
+
+
 async def test_a_server_that_does_not_acknowledge_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message names the reason. The client closes the connection."""
+    """The message names the reason."""
     monkeypatch.setattr(connection, "_CONNECT_SECONDS", 0.1)
     async with running() as url:
         silent = Connection(f"{url}/is-silent", Credentials("key", None))

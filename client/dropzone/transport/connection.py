@@ -8,7 +8,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import lru_cache
 from http import HTTPStatus
 from io import BytesIO
@@ -206,7 +206,10 @@ class Connection:
             except (TransportError, TimeoutError) as error:
                 raise transport_error(self.url, error) from error
             finally:
-                await transport.close()
+                # gql waits for the end of its task that sends pings, and this task can swallow its cancellation.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(2 * _CLOSE_SECONDS):
+                        await transport.close()
 
     async def _request(
         self, method: str, path: str, body: bytes | BytesIO | None = None, headers: Mapping[str, str] | None = None
