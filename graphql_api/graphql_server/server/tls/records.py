@@ -55,7 +55,7 @@ class RecordTurns:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._records_left = MAX_RECORDS_PER_ITERATION
-        self._waiting = Rotation[Callable[[], None]](is_shared=True)
+        self._waiting = Rotation[Callable[[], None]]()
         self._is_scheduled = False
         self._buffer = memoryview(bytearray(_READ_BYTES))
         self._small_buffer = self._buffer[:_BUSY_READ_BYTES]
