@@ -39,6 +39,10 @@ documents of 1,900 fields over 64 connections, a submit of another tenant took u
 
 
 _MAX_IN_ORDER = 64
+"""If more items wait in a queue, they are many."""
+
+_MAX_ENDED = 16
+"""Requests of clients that have disconnected, and that are ended together with a refusal."""
 
 
 @dataclass(slots=True)
@@ -92,6 +96,11 @@ class Rotation(Generic[T]):
             del self._queues[name]
         self._length -= 1
 
+    def discard(self, name: str, item: T) -> None:
+        """Remove an item from the queue `name` if the queue contains it."""
+        if (queue := self._queues.get(name)) is not None and item in queue.items:
+            self.remove(name, item)
+
     def take(self) -> T:
         """Remove and return an item of the queue that has the next turn. There must be an item."""
         name = next(iter(self._queues))
@@ -104,7 +113,9 @@ class Rotation(Generic[T]):
 
     def take_from_longest(self) -> T | None:
         """Remove and return the oldest item of the longest queue. Return None if no queue is long."""
-        name, queue = max(self._queues.items(), key=lambda each: len(each[1].items), default=("", _Queue[T]()))
+        if self._length <= _MAX_IN_ORDER:
+            return None
+        name, queue = max(self._queues.items(), key=lambda each: len(each[1].items))
         if len(queue.items) <= _MAX_IN_ORDER:
             return None
         item = next(iter(queue.items))
@@ -116,27 +127,31 @@ class FairQueue(Rotation[asyncio.Future[None]]):
     """Requests that wait for a turn, by submitter."""
 
     async def wait(self, submitter: str) -> None:
-        """Wait for a turn of `submitter`. Raises an error that `refuse` gets."""
+        """Wait for a turn of `submitter`."""
+        await self.new_turn(submitter)
+
+    def new_turn(self, submitter: str) -> "asyncio.Future[None]":
+        """Return a future that is done when `submitter` has a turn."""
         turn = asyncio.get_running_loop().create_future()
         self.add(submitter, turn)
-        await turn
+        return turn
 
     def grant(self) -> bool:
         """Give the next request its turn. Return whether there was one."""
         while self:
             turn = self.take()
-            if not turn.done():  # a waiting request can be cancelled
+            if not turn.done():  # a waiting request can be cancelled or refused
                 turn.set_result(None)
                 return True
         return False
 
-    def refuse(self, error: Exception) -> bool:
-        """End the wait of one of many requests of the same submitter with `error`. Return whether there was one."""
-        turn = self.take_from_longest()
-        if turn is None or turn.done():
-            return False
-        turn.set_exception(error)
-        return True
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _NewRequest:
+    """A request that waits to start."""
+
+    turn: "asyncio.Future[None]"
+    is_disconnected: Callable[[], bool]
 
 
 class RequestTurns:
@@ -144,27 +159,57 @@ class RequestTurns:
 
     def __init__(self) -> None:
         self._queue = FairQueue(is_shared=True)
+        self._new = Rotation[_NewRequest]()
+        """The waiting requests that have not started. Other requests wait again before they continue."""
         self._ends_at: float | None = None
         """When requests of the current iteration no longer start at once. None before its first request.
 
         While requests wait, this time has passed. A new request therefore cannot overtake them.
         """
 
-    async def wait(self, submitter: Callable[[], str]) -> None:
-        """Return when a request of `submitter` may start. Call `submitter` only if the request has to wait.
+    async def start(self, submitter: Callable[[], str], is_disconnected: Callable[[], bool]) -> None:
+        """Return when a new request of `submitter` may start. Call `submitter` only if the request has to wait.
 
-        Raises the error that `refuse` gets.
+        `is_disconnected` returns whether its client has disconnected. Raises the error that `refuse` gets.
         """
+        if not self._must_wait():
+            return
+        name = submitter()
+        turn = self._queue.new_turn(name)
+        request = _NewRequest(turn, is_disconnected)
+        self._new.add(name, request)
+        try:
+            await turn
+        finally:
+            self._new.discard(name, request)
+            del turn, request  # the error of the turn refers to this frame
+
+    async def wait(self, submitter: Callable[[], str]) -> None:
+        """Return when a request of `submitter` may continue. Call `submitter` only if the request has to wait."""
+        if self._must_wait():
+            await self._queue.wait(submitter())
+
+    def refuse(self, error: Exception) -> bool:
+        """Refuse a new request of the submitter with the most of them. Return False if these are not many.
+
+        Some requests of clients that have disconnected are ended too.
+        """
+        for _ in range(_MAX_ENDED):
+            request = self._new.take_from_longest()
+            if request is None:
+                return False
+            if not request.turn.done():
+                request.turn.set_exception(error)
+                if not request.is_disconnected():
+                    return True
+        return False
+
+    def _must_wait(self) -> bool:
         now = time.perf_counter()
         if self._ends_at is None:
             self._ends_at = now + MAX_START_SECONDS
             asyncio.get_running_loop().call_soon(self._next_iteration)
-        if now >= self._ends_at:
-            await self._queue.wait(submitter())
-
-    def refuse(self, error: Exception) -> bool:
-        """Refuse a request of the submitter with the most waiting requests. Return False if these are not many."""
-        return self._queue.refuse(error)
+        return now >= self._ends_at
 
     def _next_iteration(self) -> None:
         """Let waiting requests start in this iteration and, if there are more, in the next one."""

@@ -16,6 +16,7 @@ from graphql_api.budgets.allowance import allowance_of
 from graphql_api.endpoints.endpoint import Services
 from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
 from graphql_api.graphql_server import request_headers
+from graphql_api.graphql_server.tcp_state import is_disconnected
 from observability import request_context, tracing
 from observability.logs import AccessLog
 from observability.request_context import RequestContext
@@ -92,7 +93,8 @@ class RequestRecorder:
         """Wait for a turn to start, then call the application. Respond to a request that gets no turn."""
         app: ASGIApp = self._app
         try:
-            await self._services.budgets.request_turns.wait(partial(self._sender, scope, exchange.route))
+            sender = partial(self._sender, scope, exchange.route)
+            await self._services.budgets.request_turns.start(sender, partial(is_disconnected, scope))
         except Unavailable as error:
             app = self._errors.response(error)
         await app(scope, exchange.receive, exchange.send)

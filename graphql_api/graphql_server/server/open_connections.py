@@ -73,7 +73,7 @@ class OpenConnections:
         return OpenConnection(self, of_address, close)
 
     def make_reserve(self) -> None:
-        """If nearly all connections are busy, refuse one of many requests that only wait to start."""
+        """If nearly all connections are busy, refuse one of many requests that wait to start."""
         busy = self.count - len(self.idle)
         if busy > self._max_busy and self._budgets.request_turns.refuse(self._error()):
             metrics.limit_refusals(self._budgets.connections.limit).inc()
@@ -136,7 +136,7 @@ class OpenConnection:
 
     def set_busy(self) -> None:
         """Note that the server works for the client."""
-        if self._is_open:
+        if self in self._all.idle:
             self._leave_queues()
             self._all.make_reserve()
 

@@ -1,7 +1,11 @@
 """Each iteration of the event loop starts a few requests, and submitters take turns."""
 
 import asyncio
+import contextlib
+import gc
+import weakref
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -89,3 +93,60 @@ async def test_a_long_queue_is_taken_from_both_ends() -> None:
     assert {0, 1, 1_000} <= set(started[: 2 * MAX_STARTS])
     assert started[-10:] == list(range(started[-10], started[-10] + 10))
     assert sorted(started) == list(range(1_001))
+
+
+@pytest.mark.usefixtures("no_time")
+async def test_only_new_requests_are_refused() -> None:
+    """The others hold connections that a refusal does not free, or are operations of a WebSocket."""
+    turns = RequestTurns()
+    continued = [asyncio.create_task(turns.wait(_named("a"))) for _ in range(200)]
+    await asyncio.sleep(0)
+
+    assert not turns.refuse(ValueError())
+    await asyncio.gather(*continued)
+
+
+@pytest.mark.usefixtures("no_time")
+async def test_requests_without_a_client_are_ended_together_with_a_refusal() -> None:
+    """Their connections are closed already, so ending them frees none."""
+    turns = RequestTurns()
+    requests = [
+        asyncio.create_task(turns.start(_named("a"), partial(bool, is_disconnected)))
+        for is_disconnected in [True] * 10 + [False] * 100
+    ]
+    await asyncio.sleep(0)
+
+    assert turns.refuse(ValueError())
+    outcomes = await asyncio.gather(*requests, return_exceptions=True)
+
+    assert [isinstance(outcome, ValueError) for outcome in outcomes] == [True] * 11 + [False] * 99
+    assert not turns.refuse(ValueError())
+
+
+@pytest.mark.usefixtures("no_time")
+async def test_a_refused_request_leaves_the_memory_at_once() -> None:
+    """An error refers to the frames that it has left. With a reference from a frame to the error, this is a cycle."""
+    turns = RequestTurns()
+
+    class Scope:
+        """The data of a request."""
+
+    async def request(scope: Scope) -> None:
+        with contextlib.suppress(ValueError):
+            await turns.start(_named("a"), lambda: False)
+        assert scope
+
+    gc.disable()
+    try:
+        scopes = [Scope() for _ in range(100)]
+        left = [weakref.ref(scope) for scope in scopes]
+        requests = [asyncio.create_task(request(scope)) for scope in scopes]
+        del scopes
+        await asyncio.sleep(0)
+        while turns.refuse(ValueError()):
+            pass
+        await asyncio.gather(*requests)
+        del requests
+        assert not [each for each in left if each() is not None]
+    finally:
+        gc.enable()

@@ -105,14 +105,15 @@ async def test_requests_that_only_wait_do_not_use_all_connections(monkeypatch: p
     connections = OpenConnections(budgets)
     opened = [_admit(connections, "192.0.2.1", []) for _ in range(199)]
     requests = [
-        asyncio.create_task(budgets.request_turns.wait(partial(str, name))) for name in ["few"] * 50 + ["many"] * 149
+        asyncio.create_task(budgets.request_turns.start(partial(str, name), lambda: False))
+        for name in ["few"] * 50 + ["many"] * 149
     ]
     await asyncio.sleep(0)
 
     for each in opened[:190]:
         each.set_busy()
     refused_before = [request for request in requests if request.done() and request.exception()]
-    for each in opened[190:]:
+    for each in opened[190:] * 2:
         each.set_busy()
     outcomes = await asyncio.gather(*requests, return_exceptions=True)
 
