@@ -7,6 +7,7 @@ from io import BytesIO
 import aiohttp
 from aiohttp import web
 
+from tests.aiohttp_server import serving
 from tests.ports import free_port
 
 CLOUD_RUN_BYTES = 32 * 2**20
@@ -33,13 +34,8 @@ class LimitingProxy:
         """Serve while the context is open."""
         app = web.Application(client_max_size=2**40)
         app.router.add_route("*", "/{path:.*}", self._forward)
-        runner = web.AppRunner(app, auto_decompress=False)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self.port).start()
-        try:
+        async with serving(app, self.port, auto_decompress=False):
             yield self
-        finally:
-            await runner.cleanup()
 
     async def _forward(self, request: web.Request) -> web.Response:
         body = bytearray()

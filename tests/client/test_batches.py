@@ -16,8 +16,8 @@ from dropzone.submission import SampleLike
 from dropzone.submission.batches import in_batches, size
 from dropzone.submission.sample_bytes import content_key, encode
 from storage.documents import ContentKey
+from tests.aiohttp_server import serving
 from tests.client.limiting_proxy import LimitingProxy
-from tests.ports import free_port
 from tests.stack import FIXTURE, Stack
 
 UNUSABLE = object()
@@ -188,14 +188,8 @@ class Server:
         """Yield the URL."""
         app = web.Application()
         app.router.add_post("/samples", self._respond)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        port = free_port()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            await runner.cleanup()
+        async with serving(app) as url:
+            yield url
 
     async def _respond(self, request: web.Request) -> web.Response:
         self.bodies.append(await request.read())

@@ -13,6 +13,7 @@ from graphql_api.auth.oauth.code_flow import CodeFlow
 from graphql_api.auth.oauth.provider_metadata import ProviderMetadata
 from storage.documents import Unauthenticated, Unavailable
 from storage.firestore.throttled_log import ThrottledLog
+from tests.aiohttp_server import serving
 from tests.ports import free_port
 
 
@@ -72,7 +73,8 @@ async def test_the_response_of_another_provider_is_refused() -> None:
 @pytest.fixture
 async def refusing_provider() -> AsyncIterator[str]:
     """The address of a provider that knows no client. For the code `broken`, it has an internal error."""
-    issuer = f"http://127.0.0.1:{free_port()}"
+    port = free_port()
+    issuer = f"http://127.0.0.1:{port}"
 
     async def metadata(request: web.Request) -> web.Response:
         del request
@@ -86,11 +88,8 @@ async def refusing_provider() -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_get("/.well-known/openid-configuration", metadata)
     app.router.add_post("/token_endpoint", token)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", int(issuer.rpartition(":")[2])).start()
-    yield issuer
-    await runner.cleanup()
+    async with serving(app, port):
+        yield issuer
 
 
 @pytest.fixture(autouse=True)
