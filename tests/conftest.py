@@ -16,6 +16,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.infra.firestore.server_process import FirestoreProcess
 from tests.stack import PATIENCE_SECONDS, Stack
 
 # A background shell makes its processes ignore SIGINT, and `nohup` SIGHUP. Processes that tests start would inherit it.
@@ -188,6 +189,15 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack for tests that leave it running and read only their own samples."""
     with Stack(tmp_path_factory.mktemp("stack"), DROPZONE_MAX_REQUEST_MIB="30") as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def indexed_firestore(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirestoreProcess]:
+    """A Firestore that refuses queries without a published index. Each test has its own database in it."""
+    process = FirestoreProcess(tmp_path_factory.mktemp("indexed"), "--indexes", "infra/gcp/firestore.indexes.json")
+    process.start()
+    yield process
+    process.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Fixtures of the function's tests."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc.aio
@@ -18,15 +18,6 @@ async def machine(tmp_path_factory: pytest.TempPathFactory, anyio_backend: str) 
     await machine.start()
     yield machine
     await machine.stop()
-
-
-@pytest.fixture(scope="session")
-def indexed_firestore(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirestoreProcess]:
-    """A Firestore that refuses queries without a published index. Each test has its own database in it."""
-    process = FirestoreProcess(tmp_path_factory.mktemp("indexed"), "--indexes", "infra/gcp/firestore.indexes.json")
-    process.start()
-    yield process
-    process.close()
 
 
 @pytest.fixture
