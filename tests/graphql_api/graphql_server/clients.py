@@ -54,9 +54,9 @@ def closed(connection: ClientConnection) -> tuple[int, str]:
 
 
 @contextlib.contextmanager
-def initialized(service: Service) -> Iterator[ClientConnection]:
+def initialized(service: Service, **options: Any) -> Iterator[ClientConnection]:
     """Open a WebSocket and initialize it."""
-    with socket(service) as connection:
+    with socket(service, **options) as connection:
         send(connection, INIT)
         assert receive(connection) == ACK
         yield connection

@@ -169,11 +169,11 @@ def test_a_refused_websocket_releases_its_incomplete_message() -> None:
     """Immediately, although the client may still read the close frame for a while."""
     message = frame(TEXT, json.dumps({"type": "pong", "payload": {"text": "x" * 900_000}}).encode())
     settings, limits = ServerSettings(unread_body_seconds=60), Limits(max_request_mib_per_submitter=1)
-    with running(server_settings=settings, limits=limits) as service, initialized(service) as first:
+    with running(server_settings=settings, limits=limits) as service, initialized(service, close_timeout=0.1) as first:
         budget = service.budgets.submitter(KEY).request_bytes
         first.socket.sendall(message[:500_000])
         eventually(lambda: budget.used == 500_000)
-        with initialized(service) as second:
+        with initialized(service, close_timeout=0.1) as second:
             second.socket.sendall(message[:300_000])
             eventually(lambda: budget.used == 800_000)
             second.socket.sendall(message[300_000:])
