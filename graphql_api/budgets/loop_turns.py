@@ -89,17 +89,14 @@ class Rotation(Generic[T]):
         queue.items[item] = None
 
     def remove(self, name: str, item: T) -> None:
-        """Remove an item from the queue `name`, in constant time. The queue must contain it."""
-        items = self._queues[name].items
-        del items[item]
-        if not items:
+        """Remove an item from the queue `name` if the queue contains it, in constant time."""
+        queue = self._queues.get(name)
+        if queue is None or item not in queue.items:
+            return
+        del queue.items[item]
+        if not queue.items:
             del self._queues[name]
         self._length -= 1
-
-    def discard(self, name: str, item: T) -> None:
-        """Remove an item from the queue `name` if the queue contains it."""
-        if (queue := self._queues.get(name)) is not None and item in queue.items:
-            self.remove(name, item)
 
     def take(self) -> T:
         """Remove and return an item of the queue that has the next turn. There must be an item."""
@@ -181,7 +178,7 @@ class RequestTurns:
         try:
             await turn
         finally:
-            self._new.discard(name, request)
+            self._new.remove(name, request)
             del turn, request  # the error of the turn refers to this frame
 
     async def wait(self, submitter: Callable[[], str]) -> None:

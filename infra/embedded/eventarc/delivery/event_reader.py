@@ -108,7 +108,7 @@ class EventReader:
         try:
             for change in changes:
                 self._add(change.sequence, change.name, change)
-        except Exception as error:  # noqa: BLE001 - it concerns this reader only
+        except Exception as error:  # noqa: BLE001 - `_read_missed` raises it
             self._failure = error
             self._missed.set()
         self.on_read.set()
