@@ -36,9 +36,7 @@ from storage.documents.errors import BadRequest, DropzoneError, RetryLater, TooL
 
 _STOPPING = Unavailable("the server is stopping; send this request again")
 _MAX_REFUSED_CONNECTIONS = 200
-"""Refused connections that stay open for a moment, so that their clients can read the response. Further connections
-are closed without a response.
-"""
+"""Refused connections that stay open until their clients have read the response. Others are closed without one."""
 
 
 class HTTPConnection(HttpToolsProtocol):
@@ -78,7 +76,6 @@ class HTTPConnection(HttpToolsProtocol):
 
     _is_whole = False
     """Whether the data that is being parsed contains the end of one request."""
-
     _header_timer: asyncio.TimerHandle | None = None
     _stall_timer: StallTimer | None = None
 
@@ -148,6 +145,10 @@ class HTTPConnection(HttpToolsProtocol):
         if not self._is_whole:
             self._start_header_timer()
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.is_in_headers:  # not a trailer, which a proxy can pass on without the checks of headers
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if len(self.headers) > self.settings.max_headers:
@@ -285,8 +286,8 @@ class HTTPConnection(HttpToolsProtocol):
         self.closing = None
         if self.cycle.keep_alive:
             self.flow.resume_reading()  # `discards` may have stopped it
-            idle_seconds, close = self.timeout_keep_alive, self.timeout_keep_alive_handler
-            self.timeout_keep_alive_task = self.loop.call_later(idle_seconds, close)
+            handler = self.timeout_keep_alive_handler
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, handler)
         else:
             self.transport.close()
 

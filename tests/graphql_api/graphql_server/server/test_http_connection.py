@@ -115,6 +115,23 @@ def test_trailers_and_chunk_extensions_are_limited(strict: Service, ending: byte
     assert received.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 431 "))
 
 
+@pytest.mark.parametrize(("header", "trailer", "status"), [(KEY, "x", b"200"), ("x", KEY, b"401"), ("", KEY, b"401")])
+def test_a_trailer_is_not_a_header(strict: Service, header: str, trailer: str, status: bytes) -> None:
+    """A proxy can pass trailers on that it would not accept as headers, such as the address of the client."""
+    body = b'{"query":"{ hello }"}'
+    first = f"x-api-key: {header}\r\n".encode() if header else b""
+    head = b"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n" + first
+    chunks = b"transfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\nx-api-key: %b\r\n\r\n" % (
+        len(body),
+        body,
+        trailer.encode(),
+    )
+    with connection(strict) as client:
+        client.sendall(head + chunks)
+
+        assert receive_all(client).startswith(b"HTTP/1.1 " + status)
+
+
 @pytest.mark.parametrize(
     "headers",
     [
