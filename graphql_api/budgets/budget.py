@@ -12,7 +12,7 @@ A refusal says when a retry can succeed, and names the limit. The limit has the 
 import asyncio
 import math
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Generic, Protocol, TypeVar
@@ -33,8 +33,8 @@ class _Removable(Protocol):
         """Whether this budget is the same as a new one."""
 
 
-_Queue = deque[tuple[int, asyncio.Future[None]]]
-"""For each waiting user, the amount, and the future that ends the wait."""
+_Queue = OrderedDict[asyncio.Future[None], int]
+"""For each waiting user, the future that ends the wait, and the amount. A user leaves the queue in constant time."""
 
 K = TypeVar("K", bound=Hashable)
 B = TypeVar("B", bound=_Removable)
@@ -90,8 +90,8 @@ class WaitingBudget:
         self.waiting_limit = waiting_limit
         self.max_waiting = max_waiting
         self.used = 0
-        self._waiting: _Queue = deque()
-        self._urgent: _Queue = deque()
+        self._waiting: _Queue = OrderedDict()
+        self._urgent: _Queue = OrderedDict()
 
     @property
     def waiting(self) -> int:
@@ -134,20 +134,18 @@ class WaitingBudget:
         if self.waiting >= self.max_waiting:
             raise refusal(self.waiting_limit, f"at most {self.max_waiting:,} at a time", RETRY_SECONDS)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        queue.append((amount, turn))
+        queue[turn] = amount
         try:
             await turn
         except asyncio.CancelledError:
-            if (amount, turn) in queue:
-                queue.remove((amount, turn))
-            else:  # admitted and cancelled in the same iteration of the event loop
+            if queue.pop(turn, None) is None:  # admitted and cancelled in the same iteration of the event loop
                 self.used -= amount
             self._admit()
             raise
 
     def _admit(self) -> None:
-        while (queue := self._urgent or self._waiting) and self._fits(queue[0][0]):
-            amount, turn = queue.popleft()
+        while (queue := self._urgent or self._waiting) and self._fits(next(iter(queue.values()))):
+            turn, amount = queue.popitem(last=False)
             self.used += amount
             if not turn.cancelled():
                 turn.set_result(None)
