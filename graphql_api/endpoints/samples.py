@@ -31,7 +31,7 @@ from graphql_api.graphql_server.disconnection import while_connected
 from graphql_api.graphql_server.large_response import LargeResponse
 from graphql_api.graphql_server.media_types import JSON, utf_8_type
 from graphql_api.graphql_server.request_body import read_body
-from graphql_api.graphql_server.request_headers import header
+from graphql_api.graphql_server.request_headers import contains_tag, header
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.results.deletion.deleter import Deleter
 from graphql_api.results.store import Store
@@ -201,14 +201,6 @@ def _labels_of(request: Request) -> Labels:
     if len(found) > labels.MAX_LABELS:
         raise BadRequest(f"{labels.too_many().message}, got {len(found)} - in the headers `x-label-NAME`")
     return found
-
-
-def contains_tag(known_tags: str, tag: str) -> bool:
-    """Return whether the value of `If-None-Match` contains an entity tag, including its quotes.
-
-    A list can have thousands of tags. It is not split, because this takes a millisecond of the event loop.
-    """
-    return known_tags.strip() == "*" or tag in known_tags
 
 
 def _entity_tag(header: Header) -> str:

@@ -209,3 +209,11 @@ def violation(headers: Mapping[bytes, bytes], http_version: Callable[[], str]) -
     if b"te" in headers and b"chunked" in headers[b"te"].lower():
         return "the header TE must not contain chunked"
     return None
+
+
+def contains_tag(known_tags: str, tag: str) -> bool:
+    """Return whether the value of `If-None-Match` contains an entity tag, including its quotes.
+
+    A list can have thousands of tags. It is not split, because this takes a millisecond of the event loop.
+    """
+    return known_tags.strip() == "*" or tag in known_tags
