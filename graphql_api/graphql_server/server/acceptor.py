@@ -25,6 +25,7 @@ import termios
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 from graphql_api.budgets.address_budgets import network
 from graphql_api.budgets.loop_turns import FairQueue, Rotation
@@ -78,6 +79,11 @@ _MAX_HANDSHAKES = 500
 The limits on connections apply only after the handshake.
 """
 
+_MAX_WAITING_HANDSHAKES = 1_000
+"""Connections that have sent data, and wait for the turn of their address to start a handshake. If there are more, the
+oldest one of the address with the most of them is closed. Otherwise, one client could use up the files of the process.
+"""
+
 _log = ThrottledLog(logging.getLogger("graphql_api"))
 
 
@@ -108,6 +114,7 @@ class Acceptor:
         self._full_turn_at = math.inf
         """When the last turn started, if it opened as many connections as allowed. Otherwise infinity."""
         self._opening: dict[asyncio.Task[None], None] = {}
+        """The tasks that wait for their clients, and not for their turn."""
         self._waiting = WaitingConnections(client_of)
         self._handshakes = FairQueue(is_shared=True)
         self._record_turns = RecordTurns()
@@ -203,11 +210,17 @@ class Acceptor:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if _NOTSENT_LOWAT is not None:
             connection.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, MAX_UNSENT_BYTES)
-        if len(self._opening) - len(self._handshakes) >= _MAX_HANDSHAKES:
-            next(iter(self._opening)).cancel()
         task = self._loop.create_task(self._open(connection))
-        self._opening[task] = None
         task.add_done_callback(partial(self._end_opening, connection))
+        self._add_opening(task)
+
+    def _add_opening(self, task: "asyncio.Task[None]") -> None:
+        """Add a task that waits for its client. If there are too many, end the oldest one."""
+        if len(self._opening) >= _MAX_HANDSHAKES:
+            oldest = next(iter(self._opening))
+            del self._opening[oldest]  # it ends later, and further tasks can be added before that
+            oldest.cancel()
+        self._opening[task] = None
 
     async def _open(self, connection: socket.socket) -> None:
         try:
@@ -225,7 +238,12 @@ class Acceptor:
         if not self._are_handshakes_starting:
             self._are_handshakes_starting = True
             self._loop.call_soon(self._start_handshakes, time.monotonic())
-        await self._handshakes.wait(address)
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._opening.pop(task, None)
+        await self._wait_for_turn(address)
+        if is_closed_by_client(connection):
+            raise ConnectionResetError("the client has disconnected")
+        self._add_opening(task)
         await open_with_tls(
             self._create_protocol,
             connection,
@@ -234,6 +252,15 @@ class Acceptor:
             address=address,
             handshake_seconds=_HANDSHAKE_SECONDS,
         )
+
+    async def _wait_for_turn(self, address: str) -> None:
+        """Wait until a connection of `address` may start its handshake. Raises `ConnectionError` if too many wait."""
+        if len(self._handshakes) >= _MAX_WAITING_HANDSHAKES:
+            turn = self._handshakes.take_from_longest()
+            if turn is None:
+                raise ConnectionAbortedError("too many connections of many addresses wait for a TLS handshake")
+            turn.cancel()
+        await self._handshakes.wait(address)
 
     def _start_handshakes(self, last_at: float) -> None:
         """Start the handshake that has the next turn. After a long iteration of the event loop, start several."""
@@ -254,7 +281,7 @@ class Acceptor:
             self._loop.remove_reader(connection.fileno())
 
     def _end_opening(self, connection: socket.socket, task: "asyncio.Task[None]") -> None:
-        del self._opening[task]
+        self._opening.pop(task, None)
         if task.cancelled():
             connection.close()
 

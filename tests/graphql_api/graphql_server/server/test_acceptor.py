@@ -234,16 +234,18 @@ def test_accepting_goes_on_after_the_process_has_run_out_of_files(
 def test_connections_without_a_tls_handshake_are_closed_if_there_are_too_many(
     listening: socket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The oldest is closed first. The limits on connections apply after the handshake only."""
+    """The oldest are closed, even if all arrive at once. The limits on connections apply after the handshake only."""
     monkeypatch.setattr("graphql_api.graphql_server.server.acceptor._MAX_HANDSHAKES", 5)
     monkeypatch.setattr("graphql_api.graphql_server.server.acceptor._HANDSHAKE_SECONDS", 60)
     own = Certificate(*certificate(tmp_path).values())
-    oldest, *others = connect(listening, 6)
+    connections = connect(listening, 12)
+    oldest, others = connections[:7], connections[7:]
 
     async def accept() -> None:
         acceptor = Acceptor(listening, asyncio.Protocol, backlog=400, max_waiting=400, certificate=own)
         async with asyncio.timeout(30):
-            assert await asyncio.to_thread(oldest.recv, 1) == b""
+            for connection in oldest:
+                assert await asyncio.to_thread(connection.recv, 1) == b""
         acceptor.close()
         for connection in others:
             connection.setblocking(False)
@@ -251,7 +253,7 @@ def test_connections_without_a_tls_handshake_are_closed_if_there_are_too_many(
                 connection.recv(1)
 
     uvloop.run(accept())
-    for connection in (oldest, *others):
+    for connection in connections:
         connection.close()
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 from itertools import chain
 from pathlib import Path
-from socket import create_connection, create_server
+from socket import create_connection, create_server, socket
 
 import pytest
 import uvloop
@@ -38,10 +38,27 @@ def test_more_tls_handshakes_start_after_a_long_iteration(tmp_path: Path) -> Non
     assert len([each for each in iterations if each]) <= 20
 
 
-def handshakes(folder: Path, addresses: list[str], other_work_seconds: float = 0.0) -> list[list[int]]:
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has several loopback addresses")
+def test_a_limited_number_of_connections_waits_for_a_handshake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise, one client could use up all files of the process. Its own oldest connections are closed."""
+    monkeypatch.setattr(acceptor, "_MIN_CONNECTIONS_PER_SECOND", 0)
+    monkeypatch.setattr(acceptor, "_MAX_WAITING_HANDSHAKES", 70)
+    closed: set[int] = set()
+
+    iterations = handshakes(tmp_path, ["127.0.0.2"] + ["127.0.0.1"] * 200, closed=closed)
+
+    assert len(list(chain.from_iterable(iterations))) == 201
+    assert 0 not in closed
+    assert 100 < len(closed) <= 201 - 70
+
+
+def handshakes(
+    folder: Path, addresses: list[str], other_work_seconds: float = 0.0, closed: set[int] | None = None
+) -> list[list[int]]:
     """Send the first data of a client for each address at the same time.
 
-    Return the numbers of the clients that get a response in each iteration of the event loop.
+    Return the numbers of the clients that get a response in each iteration of the event loop. Add the numbers of those
+    whose connection is closed without a response to `closed`.
     """
     own = Certificate(*certificate(folder).values())
     listening = create_server(("127.0.0.1", 0), backlog=400)
@@ -67,9 +84,18 @@ def handshakes(folder: Path, addresses: list[str], other_work_seconds: float = 0
         accepting.close()
 
     uvloop.run(accept())
-    for client in clients:
+    for number, client in enumerate(clients):
+        if closed is not None and not _has_response(client):
+            closed.add(number)
         client.close()
     return [[numbers[file] for file in each] for each in answered]
+
+
+def _has_response(client: socket) -> bool:
+    try:
+        return bool(client.recv(1))
+    except ConnectionError:
+        return False
 
 
 def _work(seconds: float) -> None:
