@@ -1,8 +1,7 @@
 """WebSocket connections with limits that uvicorn has no setting for.
 
-- A client can send very many frames at once. This module parses a few frames in each iteration of the event loop. Until
-  the client has authenticated itself, it may send only a few frames in total. After that, the number of frames without
-  data (pings, pongs and empty fragments) is limited per second.
+- A client can send very many frames at once. This module parses a few in each iteration of the event loop. It admits
+  only a few of a client that has not authenticated itself, and limits those without data (pings, pongs and so on).
 - uvicorn keeps each fragment of a message as an object. This module joins the fragments. It reserves memory for a large
   message until the application has handled the message.
 - While frames wait, the connection is not read, so its end would be noticed only after all of them. This module asks
@@ -135,6 +134,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
                 self.send_receive_event_to_app()
 
     def send_receive_event_to_app(self) -> None:
+        self.scheduler.spend(frames_in(len(self.frames[0])))  # the last byte of a large message can arrive alone
         if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf_8(self.frames[0]):
             self.frames = []
             self.conn.send_close(_INVALID_TEXT)

@@ -113,6 +113,29 @@ def test_a_large_frame_counts_as_several(service: Service, monkeypatch: pytest.M
     assert sum(spent) > MAX_FRAMES_PER_WEBSOCKET - 2
 
 
+def test_the_last_byte_of_a_message_counts_as_the_whole_message(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise, the last bytes of 100 large messages take half a second of one iteration of the event loop."""
+    spent: list[int] = []
+    spend = FrameScheduler.spend
+
+    def record(scheduler: FrameScheduler, frames: int) -> None:
+        spent.append(frames)
+        spend(scheduler, frames)
+
+    message = frame(TEXT, b'{"type":"ping","payload":{"a":"%b"}}' % (b"x" * 60_000))
+    with initialized(service) as connection:
+        monkeypatch.setattr(FrameScheduler, "spend", record)
+        connection.socket.sendall(message[:-1])
+        eventually(lambda: sum(spent) > MAX_FRAMES_PER_WEBSOCKET - 2)
+        spent.clear()
+        connection.socket.sendall(message[-1:])
+        assert receive(connection)["type"] == "pong"
+
+    assert sum(spent) > MAX_FRAMES_PER_WEBSOCKET - 2
+
+
 @pytest.mark.parametrize("kind", ["pings", "pongs", "continuations"])
 def test_frames_without_data_are_limited_after_connection_init(kind: str) -> None:
     """After its client has gone, the server would otherwise parse millions of frames.
