@@ -41,6 +41,7 @@ from graphql_api.graphql_server.protocols.transport_ws_messages import (
     refusal,
     too_slow,
 )
+from graphql_api.graphql_server.protocols.waiting_operations import WaitingOperations
 from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.graphql_server.revocation import Authenticate, wait_until_refused
 from graphql_api.graphql_server.slow_reader_notice import set_notice
@@ -49,13 +50,6 @@ from graphql_api.graphql_server.websocket_authentication import set_authenticate
 from storage.documents.errors import BadRequest, DropzoneError, RateLimited
 
 SUBPROTOCOL = "graphql-transport-ws"
-
-_MAX_QUEUED_BYTES = 4 * 1024
-"""If an operation has more bytes, the next operation of its WebSocket is read only after it has started.
-
-Otherwise, many operations wait to start. With 40,000 operations of 60 KB over 400 WebSockets, the API used up to 420
-MiB without this limit, and 289 MiB with it (measured on a busy machine).
-"""
 
 
 class GraphQLWebSocket:
@@ -85,8 +79,7 @@ class GraphQLWebSocket:
         """The last cursor that the client was sent, by the id of the operation. Empty before the first response."""
         set_notice(scope, partial(_too_slow_messages, self._cursors))
         self._tasks: set[asyncio.Task[None]] = set()
-        self._preparing: asyncio.Event | None = None
-        """Not set while a large operation waits to start, or its document is being read. The next operation waits."""
+        self._waiting = WaitingOperations()
         self._slot = contextlib.ExitStack()
         """The slots of this WebSocket in the budgets of its submitter."""
 
@@ -109,13 +102,20 @@ class GraphQLWebSocket:
         except Disconnected:
             pass
         finally:
+            await self._end_operations()
+        if close is not None:
+            await self._close(*close)
+
+    async def _end_operations(self) -> None:
+        try:
+            if self._context is not None and self._tasks:
+                await self._context.budget.turn().start()  # many WebSockets can end in the same iteration
+        finally:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._slot.close()
             self._operations.clear()  # a cancelled task refers to its frames, and they refer to this object
-        if close is not None:
-            await self._close(*close)
 
     async def _close(self, code: int, reason: str) -> None:
         await self._send_event({"type": "websocket.close", "code": code, "reason": reason})
@@ -216,22 +216,19 @@ class GraphQLWebSocket:
         except BadRequest as error:
             raise Close(BAD_MESSAGE, str(error)) from None
         request.reservation = self._executor.new_reservation(self._context)
-        if self._preparing is not None:
-            await self._preparing.wait()
+        await self._waiting.wait_for_room()
         limit = self._settings.max_operations_per_websocket
         if len(self._operations) >= limit:
             refused = RateLimited(f"a WebSocket may have {limit} operations at a time; complete one first")
             await self._send("error", message.id, [errors.describe(refused)])
             return
-        prepared = asyncio.Event()  # other operations that start or end must not set the event of this one
-        if request.size > _MAX_QUEUED_BYTES or not self._executor.is_prepared(request):
-            self._preparing = prepared
-        task = asyncio.create_task(self._run(message.id, request, prepared))
+        waiting = self._waiting.add(request.size, is_prepared=self._executor.is_prepared(request))
+        task = asyncio.create_task(self._run(message.id, request, waiting))
         self._operations[message.id] = task
         self._cursors[message.id] = ""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: prepared.set())  # the document may be invalid
+        task.add_done_callback(lambda _: self._waiting.remove(waiting))  # the document may be invalid
 
     def _forget(self, operation_id: str) -> asyncio.Task[None] | None:
         """Free the id of an operation, and return its task."""
@@ -240,9 +237,9 @@ class GraphQLWebSocket:
             del self._cursors[operation_id]
         return task
 
-    async def _run(self, operation_id: str, request: GraphQLRequest, prepared: asyncio.Event) -> None:
+    async def _run(self, operation_id: str, request: GraphQLRequest, waiting: asyncio.Event) -> None:
         try:
-            failure = await self._send_responses(operation_id, request, prepared)
+            failure = await self._send_responses(operation_id, request, waiting)
         except InvalidOperation as invalid:
             failure = invalid.response
         except DropzoneError as error:
@@ -262,7 +259,7 @@ class GraphQLWebSocket:
                 await self._send("error", operation_id, orjson.loads(failure.body)["errors"])
 
     async def _send_responses(
-        self, operation_id: str, request: GraphQLRequest, prepared: asyncio.Event
+        self, operation_id: str, request: GraphQLRequest, waiting: asyncio.Event
     ) -> GraphQLResponse | None:
         """Send the responses of an operation. Return a response with a request error instead of sending it."""
         assert request.reservation is not None
@@ -273,7 +270,7 @@ class GraphQLWebSocket:
             await context.budget.wait_to_start()
             context.allowance.admit_request()
             operation = await self._executor.prepare(request, context)
-            prepared.set()
+            self._waiting.remove(waiting)
             async with contextlib.aclosing(self._executor.subscribe(operation, request, context)) as responses:
                 async for response in responses:
                     if not response.is_executed:
