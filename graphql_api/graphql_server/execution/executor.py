@@ -19,7 +19,7 @@ from graphql.pyutils import is_awaitable
 from graphql_api import errors
 from graphql_api.budgets.budgets import HEAVY_COST, SubmitterBudget
 from graphql_api.budgets.loop_turns import LoopTurn
-from graphql_api.budgets.memory_budget import MemoryBudget, Reservation
+from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, MemoryBudget, Reservation
 from graphql_api.graphql_server.execution import responses
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
 from graphql_api.graphql_server.execution.operations import MAX_ERRORS, MIN_PACED_COST, Operation, Operations
@@ -27,7 +27,7 @@ from graphql_api.graphql_server.execution.paced_executor import AcyclicExecutor,
 from graphql_api.graphql_server.execution.plans import RootOutcome
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, SelectionKey, SharedEvent
 from graphql_api.graphql_server.operation_context import OperationContext
-from graphql_api.graphql_server.settings import MIB, YIELD_SECONDS, GraphQLSettings
+from graphql_api.graphql_server.settings import MIB, GraphQLSettings
 from storage.documents.errors import DropzoneError, RateLimited, RetryLater, Unavailable
 
 _LARGE_VARIABLE_BYTES = 1 * MIB
@@ -74,7 +74,7 @@ class Executor:
 
         The operation waits if operations of its submitter use too much cost at the same time.
         """
-        variables = await self._read_variables(operation, request)
+        variables = await self._read_variables(operation, request, context)
         cost = operation.cost.of(variables)
         try:
             operation.cost.check(cost, self.settings.max_operation_cost)
@@ -169,22 +169,31 @@ class Executor:
             context.end_reads()
             await resources.aclose()  # gives the budget back even if closing `events` fails or is cancelled
 
-    async def _read_variables(self, operation: Operation, request: GraphQLRequest) -> dict[str, Any]:
-        variables = operation.variables.read(request.variables, request.placeholders)
+    async def _read_variables(
+        self, operation: Operation, request: GraphQLRequest, context: OperationContext
+    ) -> dict[str, Any]:
+        """Return the variables of an operation. If they are long, read them in steps, and release the body."""
         size = 0 if request.variables is None else len(memoryview(request.variables))
+        if size <= MIN_RESERVED_BYTES and request.placeholders is None:
+            return operation.variables.read(request.variables)
+        turn = context.budget.turn()
+        await turn.start()
+        variables = operation.variables.read(request.variables, request.placeholders)
         if size > _LARGE_VARIABLE_BYTES or request.placeholders is not None:
-            await asyncio.sleep(YIELD_SECONDS)
+            await turn.start()
             variables = {name: _copy(value) for name, value in variables.items()}
-            request.variables = request.placeholders = None  # release the body
-            await asyncio.sleep(YIELD_SECONDS)
+            request.release_variables()
+            await turn.start()
         return variables
 
-    async def _open(self, operation: Operation, request: GraphQLRequest, context: object) -> tuple[Any, Any, int]:
+    async def _open(
+        self, operation: Operation, request: GraphQLRequest, context: OperationContext
+    ) -> tuple[Any, Any, int]:
         """Return an executor, the events of a subscription, and the cost of an event.
 
         If this fails, return None and a result with errors instead of the executor and the events.
         """
-        variables = await self._read_variables(operation, request)
+        variables = await self._read_variables(operation, request, context)
         cost = operation.cost.of(variables)
         operation.cost.check(cost, self.settings.max_operation_cost)
         executor = self._build(operation, variables, context)

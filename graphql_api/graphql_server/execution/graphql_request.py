@@ -80,7 +80,6 @@ def read_json(body: bytes | msgspec.Raw) -> GraphQLRequest:
     """
     if not body:
         raise BadRequest("the request has no body; send a JSON object with a `query`")
-    check_utf8(body)
     if not isinstance(body, bytes) or len(body) <= MIB:
         return _split(body)
     placeholders = PlaceholderText(body)
@@ -99,6 +98,7 @@ def read_json(body: bytes | msgspec.Raw) -> GraphQLRequest:
 
 
 def _split(body: bytes | msgspec.Raw) -> GraphQLRequest:
+    check_utf8(body)
     envelope = decode(_ENVELOPE, body, "the request")
     spans = {
         name: span for name in _Envelope.__struct_fields__ if (span := getattr(envelope, name)) is not msgspec.UNSET

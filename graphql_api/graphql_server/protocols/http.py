@@ -34,11 +34,9 @@ from graphql_api.graphql_server.protocols.server_sent_events import EventStreamR
 from graphql_api.graphql_server.request_body import read_body
 from graphql_api.graphql_server.request_headers import Credential, header
 from graphql_api.graphql_server.revocation import Authenticate, wait_until_refused
-from graphql_api.graphql_server.settings import MIB, YIELD_SECONDS
 from storage.documents.errors import DropzoneError
 
 _METHODS = "GET, POST"
-_LARGE_BODY_BYTES = 1 * MIB
 _SAFE_HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 _NO_HEADERS: Mapping[str, str] = {}
 
@@ -111,11 +109,10 @@ class HTTPEndpoint:
         body = await read_body(
             request, self._settings.max_body_bytes, self._settings, reserve=reserve, budget=context.budget
         )
+        if len(body) > MIN_RESERVED_BYTES:
+            await context.budget.turn().start()  # the last bytes of many bodies can arrive at the same time
         graphql_request = read_json(body)
         graphql_request.reservation = reservation
-        if len(body) > _LARGE_BODY_BYTES:
-            # The next long step splits the variables. Other requests can run before it.
-            await asyncio.sleep(YIELD_SECONDS)
         return graphql_request
 
     async def _execute(

@@ -12,7 +12,9 @@ from graphql import OperationDefinitionNode, parse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from graphql_api.graphql_server.execution import graphql_request
 from graphql_api.graphql_server.execution.graphql_request import VariableReader, read_json
+from graphql_api.graphql_server.execution.placeholder import MAX_KEPT_BYTES
 from graphql_api.graphql_server.settings import GraphQLSettings
 from storage.documents.errors import BadRequest, DropzoneError, TooLarge
 from tests.graphql_api.graphql_server.service import Service, error_of
@@ -181,6 +183,17 @@ def test_variables_that_are_not_samples_are_limited(variables: bytes, error: typ
     """A few bytes of JSON can take hundreds of bytes in Python."""
     with pytest.raises(error):
         read_variables(b'{"query":"a","variables":' + variables + b"}")
+
+
+def test_only_a_limited_part_of_a_request_is_decoded_as_utf_8(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoding 64 MiB of other characters than ASCII takes a quarter of a second, and zstd compresses them to 6 KB."""
+    decoded: list[int] = []
+    monkeypatch.setattr(graphql_request, "check_utf8", lambda text: decoded.append(len(text)))
+
+    with pytest.raises(TooLarge):
+        read_json(b'{"query":"%b"}' % ("é" * 8_000_000).encode())
+
+    assert sum(decoded) <= MAX_KEPT_BYTES
 
 
 def test_a_long_string_is_scanned_once() -> None:

@@ -92,3 +92,28 @@ async def test_a_large_body_counts_while_its_samples_are_stored(accept: str) -> 
     assert len(stored) == 1
     assert stored.reserved_bytes == len(BODY)
     assert submitter.request_bytes.used == 0
+
+
+async def test_each_step_of_a_large_body_takes_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last bytes of many bodies can arrive in the same iteration of the event loop."""
+    budgets = Budgets(Limits(max_memory_mib=UNLIMITED_MIB))
+    small = json.dumps({"query": QUERY, "variables": {"sample": "x"}}).encode()
+    turns = 0
+    wait = budgets.turns.wait
+
+    async def count(submitter: str) -> None:
+        nonlocal turns
+        turns += 1
+        await wait(submitter)
+
+    monkeypatch.setattr(budgets.turns, "wait", count)
+    turns_of_requests = []
+    async with client_of(budgets, budgets.submitter("somebody")) as client:
+        for body in (small, small, small, BODY):  # the document is cached after the second request
+            turns = 0
+            response = await client.post("/graphql", content=body, headers={"content-type": "application/json"})
+            assert "errors" not in response.text
+            turns_of_requests.append(turns)
+
+    # To receive the end of the body, to split the request, and to read its variables.
+    assert turns_of_requests[3] == turns_of_requests[2] + 3
