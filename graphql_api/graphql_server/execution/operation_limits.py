@@ -29,6 +29,20 @@ INTROSPECTION_LISTS = frozenset(
 )
 
 
+def check_text(text: str, settings: GraphQLSettings) -> None:
+    """Raise `TooComplex` if the text of a document exceeds a limit. The text is checked before it is parsed."""
+    for description, number, name in (
+        ("characters", len(text), "max_document_length"),
+        ("line breaks", text.count("\n") + text.count("\r"), "max_document_lines"),
+        ("backslashes", text.count("\\"), "max_document_escapes"),
+    ):
+        limit = getattr(settings, name)
+        if number > limit:
+            raise TooComplex(
+                f"the document has more than {limit:,} {description}; send values as variables", limit=name
+            )
+
+
 def check(document: DocumentNode, settings: GraphQLSettings) -> None:
     """Raise `TooComplex` if an operation or fragment of a document exceeds a limit."""
     fragments = {

@@ -152,14 +152,6 @@ class Operations:
         Reading a document that is not in the cache takes up to 40 ms. It is divided into turns, and uses the budget of
         the submitter.
         """
-        max_length = self._settings.max_document_length
-        if len(request.query) > max_length:
-            raise _invalid(
-                TooComplex(
-                    f"the document has more than {max_length:,} characters; send values as variables",
-                    limit="max_document_length",
-                )
-            )
         document = self._documents.get(request.query)
         operations = await self._read_once(request.query, budget) if document is None else document.operations
         name = request.operation_name
@@ -173,6 +165,10 @@ class Operations:
 
     async def _read_once(self, text: str, budget: SubmitterBudget) -> Mapping[str | None, Operation]:
         """Read a document. Requests that share the reading continue in turns, because there can be thousands."""
+        try:
+            operation_limits.check_text(text, self._settings)
+        except TooComplex as error:
+            raise _invalid(error) from None
         try:
             operations = await self._readings.run((budget.name, text), partial(self._read, text, budget))
         except InvalidOperation:
