@@ -102,5 +102,22 @@ async def large_messages(number: int, operations: int, size: int, target: Target
         await asyncio.sleep(target.seconds)
 
 
+add("messages_of_4_kb_of_1000_websockets", partial(large_messages, 1_000, 100, 3_800))
 add("messages_of_900_kb_of_900_websockets", partial(large_messages, 900, 1, 900_000))
 add("messages_of_60_kb_of_400_websockets", partial(large_messages, 400, 100, 60_000))
+
+
+@attack()
+async def replays_that_end_together(target: Target) -> None:
+    """Start 100 subscriptions that read stored results over each of 20 WebSockets, and close all WebSockets at once."""
+    query = b'{"query":"subscription { results(after: \\"\\") { cursor } }"}'
+    data = b"".join(frame(_TEXT, b'{"type":"subscribe","id":"%d","payload":%b}' % (each, query)) for each in range(100))
+    await target.fill(1_000)
+    ends_at = asyncio.get_running_loop().time() + target.seconds
+    while asyncio.get_running_loop().time() < ends_at:
+        async with AsyncExitStack() as opened:
+            for _ in range(20):
+                with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                    _, writer = await opened.enter_async_context(target.websocket(init=True))
+                    writer.write(data)
+            await asyncio.sleep(1)

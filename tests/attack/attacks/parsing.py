@@ -3,9 +3,12 @@
 import asyncio
 import itertools
 import json
+import re
 import zlib
 from contextlib import AsyncExitStack
 from functools import partial
+
+import zstandard
 
 from tests.attack.registry import add, attack
 from tests.attack.target import JSON, SAMPLE, Target, repeat, send
@@ -70,6 +73,51 @@ async def unused_values_of_brackets(target: Target) -> None:
     async with target.client(4) as client:
         headers = {"content-encoding": "gzip"}
         await repeat(target, 4, lambda: client.post("/graphql", content=compressed, headers=headers))
+
+
+async def documents(query: str, target: Target) -> None:
+    """Send an operation over 8 connections. It has few tokens, and the server refuses it."""
+    body = json.dumps({"query": query}).encode()
+    async with target.client(8) as client:
+        await repeat(target, 8, lambda: client.post("/graphql", content=body))
+
+
+_VARIABLES = " ".join(f"$v{number}: Int!" for number in range(200))
+for _name, _query in {
+    "line_breaks_before_unused_variables": "\n" * 60_000 + f"query ({_VARIABLES}) {{ __typename }}",
+    "line_breaks_before_a_syntax_error": "\n" * 60_000 + "{",
+    "escapes": '{ sample(id: "' + "\\n" * 32_000 + '") { id } }',
+}.items():
+    add(f"documents_of_{_name}", partial(documents, _query))
+
+
+@attack()
+async def query_of_64_mib_that_is_not_ascii(target: Target) -> None:
+    """Send a few kilobytes that decompress to a long query with characters of two bytes."""
+    body = zstandard.compress(b'{"query":"%b"}' % ("é" * (31 * 2**20)).encode())
+    async with target.client(8) as client:
+        await repeat(target, 8, lambda: client.post("/graphql", content=body, headers={"content-encoding": "zstd"}))
+
+
+@attack()
+async def known_tags_of_a_file(target: Target) -> None:
+    """Request the dashboard over 64 connections without a key, with thousands of entity tags."""
+    head = target.head("/dashboard", method="GET", key=False)
+    async with target.connection() as (reader, writer):
+        writer.write(head)
+        page = await reader.readuntil(b"</html>")
+    path = re.search(rb'/dashboard/assets/[^"]+\.js', page)
+    assert path is not None
+    known = f"if-none-match: {_tokens(30_000)}"
+    request = target.head(path[0].decode(), known, method="GET", key=False)
+
+    async def act() -> None:
+        async with target.connection() as (reader, writer):
+            for _ in range(20):
+                writer.write(request)
+                await reader.readuntil(b"\r\n\r\n")
+
+    await repeat(target, 64, act)
 
 
 @attack()

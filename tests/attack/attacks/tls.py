@@ -141,6 +141,7 @@ add("tls_handshakes_in_bursts", handshakes_in_bursts, has_tls=True, is_short=Tru
 add("tls_handshakes_completed", complete_handshakes, has_tls=True)
 for _name, _first in {"silent": b"", "half_a_record": _FULL_RECORD + bytes(100)}.items():
     add(f"tls_handshakes_{_name}", partial(incomplete_handshakes, 2_000, _first), has_tls=True)
+add("tls_hellos_of_4000_connections", partial(incomplete_handshakes, 4_000, _client_hello()), has_tls=True)
 for _name, _data in _GARBAGE.items():
     _is_short = _name == "records_of_random_data"
     add(f"tls_{_name}", partial(incomplete_handshakes, 64, _data), has_tls=True, is_short=_is_short)
