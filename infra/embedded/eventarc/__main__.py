@@ -25,7 +25,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m infra.embedded.eventarc", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     status = commands.add_parser("status", help="show the number of waiting events of each trigger")
-    listing = commands.add_parser("undelivered", help="list events that failed, oldest first, with their last problem")
+    listing = commands.add_parser("undelivered", help="list events that failed, oldest first, with their last error")
     for command in (status, listing):
         command.add_argument("--data", type=Path, required=True, help="data file of the embedded Firestore")
     letters = commands.add_parser("dead-letters", help="list, resend or discard events that are not retried any more")
@@ -47,7 +47,9 @@ def parse_arguments() -> argparse.Namespace:
     for action in (actions.add_parser("list", help="list dead letters, oldest first"), resend, discard):
         action.add_argument("--trigger", help="select only dead letters of this trigger")
         action.add_argument("--data", type=Path, required=True, help="data file of the embedded Firestore")
-    forget = commands.add_parser("forget", help="delete the pending events of an unused trigger")
+    forget = commands.add_parser(
+        "forget", help="delete all events of a trigger that is not configured any more, including its dead letters"
+    )
     forget.add_argument("trigger", help="name of the trigger")
     forget.add_argument("--data", type=Path, required=True, help="data file; stop the embedded Firestore first")
     return parser.parse_args()
@@ -84,7 +86,7 @@ def _run(arguments: argparse.Namespace, connection: sqlite3.Connection) -> list[
     if arguments.command == "forget":
         if not dead_letters.forget(connection, arguments.trigger):
             raise CommandError(f"{arguments.data} contains no trigger named {arguments.trigger}")
-        return [f"deleted the pending events of {arguments.trigger}"]
+        return [f"deleted all events of {arguments.trigger}"]
     if arguments.action == "resend":
         number = dead_letters.resend(connection, arguments.trigger, arguments.sequences)
         return [f"dead letters to send again: {number}"]

@@ -42,7 +42,7 @@ def discard(connection: sqlite3.Connection, trigger: str | None, sequences: Coll
 
 
 def forget(connection: sqlite3.Connection, trigger: str) -> bool:
-    """Delete the cursor and the failed events of a trigger. Return whether the trigger had a cursor.
+    """Delete the cursor, the failed events and the dead letters of a trigger. Return whether the trigger had a cursor.
 
     The server must be stopped.
     """

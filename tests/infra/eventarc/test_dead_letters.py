@@ -119,7 +119,7 @@ async def test_events_of_a_removed_trigger_are_stored_until_it_is_forgotten(
     await firestore.write("samples/b")
     await until(lambda: bool(function.events))
 
-    assert first == (0, "deleted the pending events of on_written\n")
+    assert first == (0, "deleted all events of on_written\n")
     assert second == (1, f"{firestore.path} contains no trigger named on_written\n")
     assert function.documents == ["samples/b"]
 
