@@ -1,10 +1,10 @@
-"""`python -m triggers.rollups`: does the same as `POST /rollups`, and prints the report.
+"""Update the rollups once, as `POST /rollups` does, and print the report. For schedulers that run commands.
 
-It is for schedulers that run commands.
+The environment variables of the function configure the command.
 """
 
 from triggers.rollups.endpoint import RollupsEndpoint
 from triggers.schedules import command
 
 if __name__ == "__main__":
-    command.main(lambda settings: RollupsEndpoint(shards=settings.shards))
+    command.main("python -m triggers.rollups", __doc__, lambda settings: RollupsEndpoint(shards=settings.shards))

@@ -1,5 +1,6 @@
 """A command does once what a request of a scheduler, such as `POST /audit`, does. It prints the report."""
 
+import argparse
 import asyncio
 import json
 import sys
@@ -20,8 +21,12 @@ class Endpoint(Protocol):
         ...
 
 
-def main(create_endpoint: Callable[[Settings], Endpoint]) -> None:
-    """Run the endpoint once. Exits with 1 and a message if its work is not finished."""
+def main(name: str, description: str | None, create_endpoint: Callable[[Settings], Endpoint]) -> None:
+    """Run the endpoint once. Exits with 1 and a message if its work is not finished.
+
+    `name` is the name of the command, and `description` is the text of `--help`.
+    """
+    argparse.ArgumentParser(prog=name, description=description).parse_args()
     try:
         settings = Settings.from_environ()
         logs.configure(settings.log_format)

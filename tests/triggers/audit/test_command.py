@@ -31,6 +31,17 @@ def test_the_command_prints_what_it_has_done(indexed_firestore: FirestoreProcess
     assert json.loads(ran.stdout).keys() == expected
 
 
+@pytest.mark.parametrize("module", ["triggers.audit", "triggers.rollups"])
+def test_help_runs_nothing(module: str) -> None:
+    """The command would need a Firestore and a secret."""
+    command = [sys.executable, "-m", module, "--help"]
+    environment = {**os.environ, "DROPZONE_EVENT_SECRET": ""}
+    ran = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.startswith(f"usage: python -m {module} ")
+
+
 @pytest.mark.parametrize(("name", "value"), [("DROPZONE_SHARDS", "0"), ("DROPZONE_AUDIT_DELAY_SECONDS", "soon")])
 def test_an_unusable_setting_is_refused(indexed_firestore: FirestoreProcess, name: str, value: str) -> None:
     """The message names the setting."""
