@@ -111,7 +111,9 @@ class Corrections:
                 return await commit_header(self._firestore, sample, write, marks)
             except PreconditionFailed:  # one of the samples has changed, or the response of an attempt was lost
                 await asyncio.sleep(pause)
-        raise Unavailable("the earlier sample changes all the time; retry later - at `supersedes`")
+        raise Unavailable(
+            "other requests changed the earlier sample during every attempt; retry later - at `supersedes`"
+        )
 
     async def _keep_chunks(
         self, submitter: str, earlier_id: str, earlier: Document | None, marks: Sequence[Write]

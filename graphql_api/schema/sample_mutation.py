@@ -154,9 +154,9 @@ class SampleMutation:
             "Starts to recompute results with the current version of the statistics. With `ids`, it recomputes the "
             "results of these samples. With `filter`, it recomputes the selected results that have an outdated "
             "`statisticsVersion`. Without `ids` and `filter`, it recomputes all outdated results, and all samples "
-            "that have been PENDING for 30 seconds. The mutation returns before the results are recomputed. To get "
-            "the progress, query `recomputation`. Clients can read the previous result until the new result replaces "
-            "it. To continue an interrupted recomputation, repeat the mutation."
+            "that have been PENDING for at least 30 seconds. The mutation returns before the results are recomputed. "
+            "To get the progress, query `recomputation`. Clients can read the previous result until the new result "
+            "replaces it. To continue an interrupted recomputation, repeat the mutation."
         ),
         metadata=requires(Scope.ADMIN) | costs(JOB_START),
     )

@@ -40,12 +40,12 @@ class Deleter:
     async def delete_one(self, submitter: str, sample_id: str, reason: str, entry: Write) -> None:
         """Delete a sample, and return after the deletion. If the sample exists, the audit log gets `entry`.
 
-        Raises `NotFound` if the sample does not exist, and `Unavailable` if it changes all the time.
+        Raises `NotFound` if the sample does not exist, and `Unavailable` if it changed during every attempt.
         """
         _check(reason)
         deleted, remaining = await self._records.delete(submitter, [sample_id], reason, entry)
         if remaining:
-            raise Unavailable("the sample changes all the time; repeat the deletion")
+            raise Unavailable("other requests changed the sample during every attempt; retry later")
         if not deleted:
             raise NotFound("no sample has this id")
 

@@ -14,8 +14,8 @@ _STATES = {
     DeletionState.RUNNING: "The API is deleting the samples.",
     DeletionState.FINISHED: "All selected samples are deleted.",
     DeletionState.INTERRUPTED: (
-        "The API process that ran the deletion stopped, Firestore was unavailable, or some samples changed all the "
-        "time. To continue the deletion, request it again."
+        "The API process that ran the deletion stopped, Firestore was unavailable, or other requests changed some "
+        "samples during every attempt. To continue the deletion, request it again."
     ),
 }
 
@@ -131,7 +131,7 @@ class HourlyRetentionInput:
 
 @strawberry.type(
     name="Retention",
-    description="How long samples and results are kept. Firestore deletes them within a day after they expire.",
+    description="How long samples and results are kept. Firestore usually deletes them within a day after they expire.",
 )
 class RetentionType:
     """A retention as clients see it."""

@@ -42,8 +42,8 @@ _CODES = {
         "A label has an invalid name or value, or there are too many labels. A value has 1 to 64 printable characters. "
         "Zero-width joiners may occur between them, as in emoji."
     ),
-    ProblemCode.INCOMPLETE: "The stored bytes differ from the submitted bytes.",
-    ProblemCode.NOT_COMPUTABLE: "The function failed to compute the result. The sample is not the cause.",
+    ProblemCode.INCOMPLETE: "The stored bytes are damaged: they differ from the submitted bytes.",
+    ProblemCode.NOT_COMPUTABLE: "The function failed because of an internal error. The sample is not the cause.",
     ProblemCode.OVER_BUDGET: "The computation needs more time or memory than the function allows for one sample.",
     ProblemCode.GIVEN_UP: "The function failed several times to compute the result, and Dropzone stopped retrying. "
     "Recompute the sample.",
@@ -54,8 +54,7 @@ _CODES = {
 describe_enum(
     SampleState,
     "The state of a sample. A submitted sample becomes COMPUTED, FAILED or REJECTED. A COMPUTED sample becomes "
-    "SUPERSEDED when another sample corrects it. The subscription `sample` completes when the sample has one of "
-    "these four states.",
+    "SUPERSEDED when another sample corrects it. The subscription `sample` completes when the state is not PENDING.",
     _STATES,
 )
 describe_enum(ProblemCode, "The kind of a problem.", _CODES)

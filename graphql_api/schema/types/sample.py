@@ -49,7 +49,7 @@ class Sample:
     submitted_by: str | None = strawberry.field(description=SUBMITTED_BY)
     expires_at: datetime | None = strawberry.field(
         description=(
-            "The time when the sample expires. Firestore deletes the sample within a day after this time. The "
+            "The time when the sample expires. Firestore usually deletes the sample within a day after this time. The "
             "retention at the time of the submission determines this time. Null if the sample is kept forever."
         )
     )

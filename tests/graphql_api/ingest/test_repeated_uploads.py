@@ -100,7 +100,7 @@ async def test_a_deletion_without_all_of_its_samples_is_not_finished(api: Api, m
 
     monkeypatch.setattr(api.firestore, "commit", touch_before)
 
-    with pytest.raises(Unavailable, match="changes all the time"):
+    with pytest.raises(Unavailable, match="changed the sample during every attempt"):
         await deleter.delete_one(SUBMITTER, first.id, "wrong", entry)
     started = await deleter.delete_ids(SUBMITTER, [first.id, other.id], "wrong", lambda _: entry)
     await asyncio.gather(*deleter._runner._running.values())
