@@ -56,7 +56,7 @@ def test_removals_are_watched(stack: Stack, tmp_path: Path) -> None:
         watched = [edge.removal for edge in islice(client.removals(cursor), 2)]
         state = tmp_path / "state"
         state.write_text(cursor or "")
-        command = ("watch", "--removals", "-n", "1", "--state", state)
+        command = ("watch", "--removals", "-n", "1", "--cursor-file", state)
         lines = [json.loads(output_of(stack, key, *command)) for _ in watched]
         refused = run(stack, key, "watch", "--removals", "--label", "site=bern")
 

@@ -231,15 +231,15 @@ def test_a_closed_standard_output_is_an_error(stack: Stack, start: Start, submit
 def test_watch_resumes_after_the_stored_cursor(
     stack: Stack, start: Start, submitted: KeyAndIds, tmp_path: Path
 ) -> None:
-    """The file of --state holds the cursor. Ctrl-C prints it too."""
+    """The file of --cursor-file holds the cursor. Ctrl-C prints it too."""
     key, ids = submitted
     query = "{ results(orderBy: {field: COMPUTED_AT}) { edges { cursor } } }"
     first = stack.graphql(query, key=key)["results"]["edges"][0]
     state = tmp_path / "state"
     state.write_text(first["cursor"])
 
-    one = json.loads(output_of(stack, key, "watch", "--limit", "1", "--state", state))
-    watching = start(stack, key, "watch", "--state", state)
+    one = json.loads(output_of(stack, key, "watch", "--limit", "1", "--cursor-file", state))
+    watching = start(stack, key, "watch", "--cursor-file", state)
     assert watching.stdout is not None
     other = json.loads(watching.stdout.readline())
     watching.send_signal(signal.SIGINT)
@@ -255,7 +255,7 @@ def test_watch_resumes_although_its_first_run_had_no_result(stack: Stack, start:
     """Results that are stored between two runs are printed by the second run."""
     key = stack.new_key("watched-without-results")
     state = tmp_path / "state"
-    first = start(stack, key, "watch", "--state", state)
+    first = start(stack, key, "watch", "--cursor-file", state)
     eventually(state.exists)
     first.send_signal(signal.SIGINT)
     assert first.wait(100) == 130
@@ -263,7 +263,7 @@ def test_watch_resumes_although_its_first_run_had_no_result(stack: Stack, start:
         receipts = [client.submit({"time_stamp": f"2019-05-0{day}T00:00:00Z", "data": [day]}) for day in (1, 2)]
         list(client.wait([receipt.id for receipt in receipts]))
 
-    lines = output_of(stack, key, "watch", "--state", state, "--limit", "2").splitlines()
+    lines = output_of(stack, key, "watch", "--cursor-file", state, "--limit", "2").splitlines()
 
     assert {json.loads(line)["id"] for line in lines} == {receipt.id for receipt in receipts}
 
@@ -278,3 +278,13 @@ def test_keys_runs_the_operator_command(stack: Stack, start: Start, submitted: K
     assert "reading  read,submit" in listed.decode()
     assert (listing.returncode, wrong.returncode) == (0, 1)
     assert "expected --digest or --submitter" in errors.decode()
+
+
+@pytest.mark.parametrize("command", ["keys", "up"])
+def test_the_help_of_an_operator_command_names_it_as_the_user_does(command: str, start: Start, stack: Stack) -> None:
+    """Not as the module that runs."""
+    helped = start(stack, "", command, "--help")
+    printed, _ = helped.communicate(timeout=100)
+
+    assert printed.decode().startswith(f"usage: dropzone {command} ")
+    assert "python -m" not in printed.decode()

@@ -178,7 +178,9 @@ def test_submission_and_watch_survive_a_crash_of_the_api(disturbed_stack: Stack,
     file.write_bytes(ndjson(range(300)))
     key = disturbed_stack.new_key("outlived")
     cursor = first_cursor(disturbed_stack, key)
-    watching = start(disturbed_stack, key, "watch", "--after", cursor, "--limit", "301", "--state", tmp_path / "cursor")
+    watching = start(
+        disturbed_stack, key, "watch", "--after", cursor, "--limit", "301", "--cursor-file", tmp_path / "cursor"
+    )
     submitting = start(disturbed_stack, key, "submit", file)
     assert submitting.stdout is not None
     acknowledged = [json.loads(submitting.stdout.readline()) for _ in range(100)]
@@ -243,8 +245,8 @@ def test_wait_prints_a_table_on_a_terminal(stack: Stack, start: Start) -> None:
             "expected a file with one sample, got several",
         ),
         (["watch", "--after", "no cursor"], 2, "expected a cursor"),
-        (["watch", "--state", "nowhere/state"], 2, "the folder nowhere does not exist"),
-        (["watch", "--state", "/dev/null"], 2, "/dev/null is empty, as after a power failure"),
+        (["watch", "--cursor-file", "nowhere/state"], 2, "the folder nowhere does not exist"),
+        (["watch", "--cursor-file", "/dev/null"], 2, "/dev/null is empty, as after a power"),
         (["results", "--where", "mean.gte=nan"], 2, "expected a number for mean, got nan"),
         (["results", "--where", "timestamp.gte=2026-01-01"], 2, "expected a time with a UTC offset"),
         (["results", "--where", "timestamp.gte=0001-01-01T00:00:00+01:00"], 2, "between the years 1 and 9999 in UTC"),

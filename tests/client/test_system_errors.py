@@ -54,7 +54,7 @@ def test_a_deleted_current_folder_is_not_a_failed_write(stack: Stack, start: Sta
     folder = tmp_path / "deleted"
     folder.mkdir()
 
-    message = refusal(stack, start, "watch", "--state", "state", prepare=partial(enter_and_delete, folder))
+    message = refusal(stack, start, "watch", "--cursor-file", "state", prepare=partial(enter_and_delete, folder))
 
     assert message == "error: No such file or directory\n"
 
@@ -63,6 +63,6 @@ def test_a_state_file_on_a_full_disk_is_named(stack: Stack, start: Start, tmp_pa
     """Standard output is not full, although the error of the operating system names no file."""
     state = tmp_path / "state"
 
-    message = refusal(stack, start, "watch", "--state", state, prepare=limit_files)
+    message = refusal(stack, start, "watch", "--cursor-file", state, prepare=limit_files)
 
     assert message == f"error: cannot access {state}: File too large\n"

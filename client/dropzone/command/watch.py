@@ -24,11 +24,11 @@ from dropzone.encoding import format_time
 EPILOG = (
     "After a broken connection or a restart of the server, the output continues without gaps and duplicates. If "
     "standard output is not a terminal, each line is a JSON object with a result or a removal, and its cursor. If the "
-    f"command is killed, the next run with --state can repeat the last line. {EXIT_CODES}"
+    f"command is killed, the next run with --cursor-file can repeat the last line. {EXIT_CODES}"
 )
 
 _START = "start"
-"""What a state file contains instead of a cursor if no result was stored: the next run starts with the first result."""
+"""What a cursor file contains if no result was stored: the next run starts with the first result."""
 
 _Follow = Callable[[str | None], AsyncGenerator[ResultEdge, None] | AsyncGenerator[RemovalEdge, None]]
 
@@ -55,7 +55,7 @@ def watch(
             show_default=False,
         ),
     ] = "",
-    state: Annotated[
+    cursor_file: Annotated[
         Path | None,
         typer.Option(
             dir_okay=False,
@@ -74,25 +74,30 @@ def watch(
     """Print each result when it is computed, until Ctrl-C."""
     if removals and (where or label):
         raise typer.BadParameter("cannot be combined with --where or --label", param_hint="--removals")
-    if after and state is not None and state.exists():
+    if after and cursor_file is not None and cursor_file.exists():
         raise typer.BadParameter(
-            f"cannot be combined with --state, because {state} contains a cursor", param_hint="--after"
+            f"cannot be combined with --cursor-file, because {cursor_file} contains a cursor", param_hint="--after"
         )
-    if state is not None and not state.absolute().parent.is_dir():
-        raise typer.BadParameter(f"the folder {state.parent} does not exist", param_hint="--state")
+    if cursor_file is not None and not cursor_file.absolute().parent.is_dir():
+        raise typer.BadParameter(f"the folder {cursor_file.parent} does not exist", param_hint="--cursor-file")
     logging.basicConfig(format="warning: %(message)s", level=logging.ERROR)
     logging.getLogger("dropzone").setLevel(logging.WARNING)
-    cursor = _read_cursor(state)
+    cursor = _read_cursor(cursor_file)
     if cursor is None:
         cursor = after or None
     client, wanted = connect(url, key, submitter), parse_filter(where or [], label)
     follow = client.removals if removals else partial(client.watch, wanted)
     first = None if removals else ""  # a stream of removals has no cursor before its first item
-    run(_watch(client, follow, cursor, first, state, limit))
+    run(_watch(client, follow, cursor, first, cursor_file, limit))
 
 
 async def _watch(
-    client: AsyncClient, follow: _Follow, cursor: str | None, first: str | None, state: Path | None, limit: int | None
+    client: AsyncClient,
+    follow: _Follow,
+    cursor: str | None,
+    first: str | None,
+    cursor_file: Path | None,
+    limit: int | None,
 ) -> ExitCode:
     """Print what follows after `cursor`. Without a cursor, start after the newest result, or at the cursor `first`."""
     async with opened(client):
@@ -101,14 +106,14 @@ async def _watch(
             if cursor is None:
                 cursor = await client.newest_cursor() or first
                 if cursor is not None:
-                    _write_cursor(state, cursor or _START)
+                    _write_cursor(cursor_file, cursor or _START)
             if sys.stderr.isatty():
                 typer.echo("watching; press Ctrl-C to stop", err=True)
             async with aclosing(follow(cursor)) as edges:
                 async for edge in edges:
                     _print(edge)
                     cursor = edge.cursor
-                    _write_cursor(state, cursor)
+                    _write_cursor(cursor_file, cursor)
                     count += 1
                     if count == limit:
                         break
@@ -137,31 +142,31 @@ def _described(item: Result | Removal) -> str:
     return f"{format_time(item.removed_at)}  {item.id}  {change}"
 
 
-def _read_cursor(state: Path | None) -> str | None:
+def _read_cursor(cursor_file: Path | None) -> str | None:
     """Return the cursor in the file, an empty cursor for the first result, or None without a file."""
-    if state is None or not state.exists():
+    if cursor_file is None or not cursor_file.exists():
         return None
     try:
-        text = state.read_text().strip()
+        text = cursor_file.read_text().strip()
     except (OSError, ValueError) as error:
-        raise typer.BadParameter(f"cannot read {state}: {error}", param_hint="--state") from error
+        raise typer.BadParameter(f"cannot read {cursor_file}: {error}", param_hint="--cursor-file") from error
     if not text:
         raise typer.BadParameter(
-            f"{state} is empty, as after a power failure; to continue without a gap, delete it and use --after with "
-            "the cursor of the last line that you have",
-            param_hint="--state",
+            f"{cursor_file} is empty, as after a power failure; to continue without a gap, delete it and use --after "
+            "with the cursor of the last line that you have",
+            param_hint="--cursor-file",
         )
     return "" if text == _START else text
 
 
-def _write_cursor(state: Path | None, cursor: str) -> None:
+def _write_cursor(cursor_file: Path | None, cursor: str) -> None:
     """Replace the file atomically. After a crash, it contains either the old cursor or the new cursor."""
-    if state is None:
+    if cursor_file is None:
         return
-    temporary = state.with_name(f"{state.name}.new")
+    temporary = cursor_file.with_name(f"{cursor_file.name}.new")
     try:
         temporary.write_text(f"{cursor}\n")
-        temporary.replace(state)
+        temporary.replace(cursor_file)
     except OSError as error:
-        error.filename = state  # the error of a failed write, for example on a full disk, names no file
+        error.filename = cursor_file  # the error of a failed write, for example on a full disk, names no file
         raise
