@@ -22,9 +22,9 @@ LIMITS = {
 """The limits that a key can have, with their descriptions."""
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """Return the parser. The option `command` is the name of the command."""
-    root = argparse.ArgumentParser(prog="python -m graphql_api.auth.keys", description=description)
+def parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """Return the parser of the command `name`. The option `command` is the name of the subcommand."""
+    root = argparse.ArgumentParser(prog=name, description=description)
     commands = root.add_subparsers(dest="command", required=True)
     create = commands.add_parser("create", help="create a key and print it")
     ensure = commands.add_parser(
@@ -39,7 +39,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
             default="submit,read",
             help=f"comma-separated scopes: {', '.join(Scope)}; default: %(default)s",
         )
-        command.add_argument("--label", default="", help="a text by which you recognize the key in `list`")
+        command.add_argument("--label", default="", help="a name that helps you to recognize the key in `list`")
         command.add_argument("--expires-in-days", type=_days, help="the lifetime of the key; default: unlimited")
     limits = commands.add_parser(
         "limits", help="replace the limits of a key and of all keys that share its limits, and print these keys"

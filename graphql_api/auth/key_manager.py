@@ -167,7 +167,7 @@ class KeyManager:
         if not selected:
             raise NotFound("no API key has this digest")
         if len(selected) > 1:
-            raise BadRequest(f"{digest_prefix} is the prefix of {len(selected)} digests; give a longer prefix")
+            raise BadRequest(f"{digest_prefix} is the prefix of {len(selected)} digests; use more digits")
         return selected[0]
 
     def _entry(self, stored: ApiKey, key_digest: str, action: str, actor: str, change: str | None = None) -> Write:

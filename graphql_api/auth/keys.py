@@ -1,4 +1,4 @@
-"""Manage API keys: `python -m graphql_api.auth.keys create|ensure|list|limits|rotate|revoke|audit|sign-in-link`.
+"""Manage API keys.
 
 `create` prints the new key once. Firestore stores only the SHA-256 of the key, its digest. `revoke` lists the selected
 keys and asks for confirmation.
@@ -37,9 +37,12 @@ _TOKEN_VARIABLE = "SIGN_IN_TOKEN"  # noqa: S105 - the name of a variable
 """The variable with the token of the sign-in link that the stack prints. `ensure` stores the token."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command. Exits with status 1 and prints an error message if the command fails."""
-    options = parser(__doc__).parse_args(arguments)
+def main(arguments: Sequence[str] | None = None, name: str = "python -m graphql_api.auth.keys") -> None:
+    """Run one command. Exits with status 1 and prints an error message if the command fails.
+
+    `name` is the name of the command in its help.
+    """
+    options = parser(name, __doc__).parse_args(arguments)
     try:
         asyncio.run(_run(options))
     except (DropzoneError, FirestoreError, OSError, ValueError) as error:
@@ -155,7 +158,7 @@ async def _revoke(manager: KeyManager, options: argparse.Namespace) -> None:
     if not selected:
         raise NotFound("no API key matches the given options; run `list` to see the digests, submitters and labels")
     if options.digest is not None and len(selected) > 1:
-        raise BadRequest(f"--digest {options.digest} is the prefix of {len(selected)} digests; give a longer prefix")
+        raise BadRequest(f"--digest {options.digest} is the prefix of {len(selected)} digests; use more digits")
     valid = [(key_digest, api_key) for key_digest, api_key in selected if api_key.revoked is None]
     if valid and not options.yes:
         _confirm(valid)

@@ -1,4 +1,4 @@
-"""Run the processes of a stack file on this machine: `python -m infra.embedded`."""
+"""Run the processes of a stack file on this machine."""
 
 import argparse
 import asyncio
@@ -20,9 +20,12 @@ from infra.embedded.watchdog import Watchdog
 MAX_OPEN_FILES = 10_240
 
 
-def main() -> int:
-    """Read the stack file, run the preflight checks and the supervisor, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m infra.embedded", description=__doc__)
+def main(name: str = "python -m infra.embedded") -> int:
+    """Read the stack file, run the preflight checks and the supervisor, and return the exit code.
+
+    `name` is the name of the command in its help.
+    """
+    parser = argparse.ArgumentParser(prog=name, description=__doc__)
     parser.add_argument(
         "--stack", type=Path, default=Path(__file__).with_name("stack.toml"), help="stack file (default: %(default)s)"
     )

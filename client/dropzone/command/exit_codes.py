@@ -37,8 +37,8 @@ class ExitCode(IntEnum):
 
 
 EXIT_CODES = (
-    "Exit codes: 0 success; 1 a sample was rejected, failed or not found; 2 wrong usage; "
-    "3 the server cannot be reached; 4 the key is missing or refused; 130 interrupted."
+    "Exit codes: 0 success; 1 the command failed, or a sample was rejected, failed or not found; "
+    "2 wrong usage; 3 the server cannot be reached; 4 the key is missing or refused; 130 interrupted."
 )
 
 _NEVER_FROM_WRITE = frozenset({errno.ENOENT, errno.EMFILE, errno.ENFILE})

@@ -1,4 +1,4 @@
-"""The local stack: its checkout, and the API key that the stack creates."""
+"""The stack that `make run` starts on this machine: its checkout, and the API key that the stack creates."""
 
 import os
 from collections.abc import Iterator

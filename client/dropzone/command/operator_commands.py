@@ -27,13 +27,13 @@ def keys(context: typer.Context) -> None:
     folder = _require_checkout()
     path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
     firestore = {} if is_selected else _local_firestore()
-    _execute("graphql_api.auth.keys", context.args, firestore | {"PYTHONPATH": path})
+    _execute("graphql_api.auth.keys", "dropzone keys", context.args, firestore | {"PYTHONPATH": path})
 
 
 def up(context: typer.Context) -> None:
     """Start the API, the function and a durable Firestore on this machine. Ctrl-C stops them. For operators."""
     os.chdir(_require_checkout())
-    _execute("infra.embedded", context.args, {})
+    _execute("infra.embedded.__main__", "dropzone up", context.args, {})
 
 
 def _local_firestore() -> dict[str, str]:
@@ -52,9 +52,15 @@ def _require_checkout() -> Path:
     return folder
 
 
-def _execute(module: str, arguments: list[str], variables: Mapping[str, str]) -> NoReturn:
+def _execute(module: str, name: str, arguments: list[str], variables: Mapping[str, str]) -> NoReturn:
+    """Replace this process with `main` of the module, whose help then shows `name` as the name of the command."""
     sys.stdout.flush()
-    command = [sys.executable, "-m", module, *arguments]
+    command = [
+        sys.executable,
+        "-c",
+        f"import sys; from {module} import main; sys.exit(main(name={name!r}))",
+        *arguments,
+    ]
     os.execve(sys.executable, command, {**os.environ, **variables})  # noqa: S606 - it needs no shell
 
 

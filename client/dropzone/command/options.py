@@ -1,7 +1,7 @@
 """The options that several commands have: `--url`, `--key`, `--submitter` and `--label`.
 
 Without `--key`, the command uses the saved sign-in for the server, if there is one. Otherwise it uses the key of the
-local stack, which it sends to loopback addresses only.
+stack that `make run` started, which it sends to loopback addresses only.
 """
 
 import ipaddress
@@ -24,7 +24,7 @@ Key = Annotated[
     typer.Option(
         "--key",
         envvar="DROPZONE_KEY",
-        help="API key. Default: the sign-in of `dropzone login`, or the key of the local stack if the server is local.",
+        help="API key. Default: the sign-in of `dropzone login`, or for a local server, the key of `make run`.",
         show_default=False,
     ),
 ]

@@ -56,7 +56,7 @@ def results(
     where: Where = None,
     label: Labels = None,
     order_by: Annotated[OrderField | None, typer.Option(help="Order. Default: the latest time stamp first.")] = None,
-    descending: Annotated[bool, typer.Option("--descending", "-d", help="Order from large to small.")] = False,
+    descending: Annotated[bool, typer.Option("--descending", "-d", help="Sort in descending order.")] = False,
     limit: Annotated[
         int | None,
         typer.Option(
@@ -84,7 +84,7 @@ def latest(
     *,
     group_by: Annotated[
         list[str],
-        typer.Option("--by", metavar="NAME", help="Name of a label. Repeat the option for several labels."),
+        typer.Option("--by", metavar="NAME", help="Group by this label. Repeat the option for several labels."),
     ],
     where: Where = None,
     label: Labels = None,
@@ -102,7 +102,7 @@ def summary(
     *,
     group_by: Annotated[
         list[str] | None,
-        typer.Option("--by", metavar="NAME", help="Name of a label. Repeat the option for several labels."),
+        typer.Option("--by", metavar="NAME", help="Group by this label. Repeat the option for several labels."),
     ] = None,
     bucket: Annotated[
         TimeBucket | None,

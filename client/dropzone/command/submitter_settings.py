@@ -59,6 +59,7 @@ def missing_values(
     change: Annotated[
         MissingValues | None,
         typer.Argument(
+            metavar="skip|reject",
             help="skip: the statistics leave out nulls. reject: a sample with a null is rejected, unless it has the "
             'member `"missing": "skip"`. A change applies to samples that are submitted later.',
             show_default=False,

@@ -15,7 +15,7 @@ from dropzone.sign_in import oauth, saved_sign_ins
 
 SECRET_VARIABLE = "DROPZONE_LOGIN_SECRET"  # noqa: S105 - the name of a variable
 EPILOG = (
-    f"If {SECRET_VARIABLE} is set, the command signs in as a program, with client credentials. Otherwise, it prints an "
+    f"If {SECRET_VARIABLE} is set, the command signs in as a service, with client credentials. Otherwise, it prints an "
     f"address and a code: to sign in, open the address in any browser and confirm the code. {EXIT_CODES}"
 )
 

@@ -88,7 +88,7 @@ def test_an_ambiguous_digest_revokes_nothing(stack: Stack) -> None:
     for end in "ab":
         collection.document("12345678" + end * 56).set(fields)
 
-    with pytest.raises(SystemExit, match="12345678 is the prefix of 2 digests; give a longer prefix"):
+    with pytest.raises(SystemExit, match="12345678 is the prefix of 2 digests; use more digits"):
         stack.keys("revoke", "--digest", "12345678", "--yes")
 
     assert stack.keys("revoke", "--digest", "12345678a", "--yes") == "revoked 12345678aaaa of ambiguous\n"
