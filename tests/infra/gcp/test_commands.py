@@ -1,4 +1,4 @@
-"""`make deploy`, `make destroy` and the second step, with programs in place of gcloud, terraform and docker.
+"""`make deploy`, `make destroy` and the subscription settings, with programs in place of gcloud, terraform and docker.
 
 No cloud account takes part.
 """
@@ -20,7 +20,7 @@ PROJECT = {"PROJECT": "example", "REGION": "europe-west6"}
 
 
 def test_a_deployment_makes_its_steps_in_order(machine: Machine) -> None:
-    """The plan is applied before the second step; the smoke test is last and gets the key in its environment."""
+    """The plan is applied before the subscription is set. The smoke test is last, and its environment has the key."""
     run = machine.run("deploy.sh", text="y\n", **PROJECT)
 
     assert run.returncode == 0, run.stderr
