@@ -32,7 +32,7 @@ def parse_issuers(text: str) -> tuple[IssuerSettings, ...]:
             "can have users with the same name; one issuer needs no prefix"
         )
     if len({issuer.url for issuer in issuers}) < len(issuers):
-        raise ValueError("expected each issuer once, because its tokens have one prefix, got an issuer twice")
+        raise ValueError("an issuer appears twice; list each issuer once, because its tokens have one prefix")
     return tuple(issuers)
 
 
@@ -47,7 +47,7 @@ def parse_scopes(text: str) -> Mapping[str, str]:
     if unknown := sorted(set(pairs) - set(SCOPES)):
         raise ValueError(f"expected one of {', '.join(SCOPES)} before =, got {unknown[0] or 'nothing'}")
     if len(pairs) < len(parts):
-        raise ValueError("expected each scope once, got a scope twice")
+        raise ValueError("a scope appears twice; list each scope once")
     if missing := [ours for ours, theirs in pairs.items() if not theirs]:
         raise ValueError(f"expected the provider's name of the scope, such as {missing[0]}=dropzone.{missing[0]}")
     if invalid := [theirs for theirs in pairs.values() if not _SCOPE.fullmatch(theirs)]:

@@ -36,7 +36,7 @@ def parse_metrics_sources(text: str) -> Mapping[str, str]:
         if not name or not _SOURCE.fullmatch(address):
             raise ValueError(f"expected name=http://host:port/path or name=unix:/socket:/path, got {part}")
         if name in sources:
-            raise ValueError(f"expected each name once, got {name} twice")
+            raise ValueError(f"the name {name} appears twice; use each name once")
         sources[name] = address
     return sources
 

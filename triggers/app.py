@@ -175,7 +175,7 @@ class EventEndpoint:
         except HTTPException as error:
             return PlainTextResponse(error.detail, error.status_code, error.headers)
         except Exception:
-            logger.exception("The function failed to process an event")
+            logger.exception("the function failed to process an event")
             return PlainTextResponse("Internal Server Error", 500)
         return _OK
 
@@ -205,7 +205,7 @@ class EventEndpoint:
         try:
             await self._firestore_checks.run(None, self._check_firestore)
         except Unavailable as error:
-            self._readiness_log.warning("not ready: %s", text_for_log(error))
+            self._readiness_log.warning("the function is not ready: %s", text_for_log(error))
             return _refuse(503, str(error), retry_after="1")
         return JSONResponse({"status": "ready"}, headers={"cache-control": "no-store", "connection": "close"})
 

@@ -71,10 +71,10 @@ class HealthEndpoints:
         was_ready, self._is_ready = self._is_ready, problem is None
         if problem is None:
             if not was_ready:
-                logger.warning("ready again")
+                logger.info("the API is ready again")
             return PlainTextResponse("ready\n")
         if was_ready:
-            logger.warning("not ready: %s", problem.text_for_log)
+            logger.warning("the API is not ready: %s", problem.text_for_log)
         return PlainTextResponse(f"{problem.text}\n", 503)
 
     async def _find_problem(self) -> _Problem | None:

@@ -150,7 +150,7 @@ def check_names(names: Sequence[str]) -> None:
         if not labels.is_name(name):
             raise BadRequest(f"{labels.invalid_name(name).message} - at `groupBy[{index}]`")
     if len(set(names)) < len(names):
-        raise BadRequest("expected each name once - at `groupBy`")
+        raise BadRequest("a label appears twice; use each label once - at `groupBy`")
 
 
 def too_many_groups() -> TooComplex:

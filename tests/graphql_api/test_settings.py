@@ -44,7 +44,7 @@ def test_the_port_of_cloud_run_is_the_default(environment: dict[str, str], port:
         ("PUBLIC_URL", 'https://a.example/"', ': expected a URL such as https://example.org, got https://a.example/"'),
         ("METRICS_SOURCES", "f", ": expected name=http://host:port/path or name=unix:/socket:/path, got f"),
         ("METRICS_SOURCES", "f=127.0.0.1:8081/metrics", ": expected name=http.*, got f=127.0.0.1:8081/metrics"),
-        ("METRICS_SOURCES", "f=http://a:1/m,f=http://b:1/m", ": expected each name once, got f twice"),
+        ("METRICS_SOURCES", "f=http://a:1/m,f=http://b:1/m", ": the name f appears twice; use each name once"),
         ("KEY_CACHE_SECONDS", "5000", " must be at most 3600 seconds, got 5000.0"),
         ("KEY_CACHE_SECONDS", "-1", " must be at least 0, got -1.0"),
         ("MAX_BUFFERED_RESULTS", "0", " must be at least 1, got 0"),
@@ -85,7 +85,7 @@ PROVIDER = {"OIDC_ISSUERS": "https://id.example", "PUBLIC_URL": "https://api.exa
     [
         (
             {"OIDC_ISSUERS": "https://id.example, partner=https://id.example"},
-            "OIDC_ISSUERS: expected each issuer once, because its tokens have one prefix, got an issuer twice",
+            "OIDC_ISSUERS: an issuer appears twice; list each issuer once, because its tokens have one prefix",
         ),
         (
             {"OIDC_ISSUERS": "https://id.example https://partner.example"},
@@ -97,7 +97,7 @@ PROVIDER = {"OIDC_ISSUERS": "https://id.example", "PUBLIC_URL": "https://api.exa
             {"OIDC_ISSUERS": "https://id.example/.well-known/openid-configuration"},
             "OIDC_ISSUERS: expected the issuer, as in the claim iss of its tokens, got the address of metadata: .*",
         ),
-        ({"OIDC_SCOPES": "read=a,read=b"}, "OIDC_SCOPES: expected each scope once, got a scope twice"),
+        ({"OIDC_SCOPES": "read=a,read=b"}, "OIDC_SCOPES: a scope appears twice; list each scope once"),
         ({"OIDC_SUBMITTER_CLAIM": ""}, "OIDC_SUBMITTER_CLAIM: expected the name of a claim, got nothing"),
         ({"OIDC_SCOPE_CLAIM": " scp"}, "OIDC_SCOPE_CLAIM: expected a name without spaces .*, got ' scp'"),
         ({"OIDC_AUDIENCE": "https://a.example "}, "OIDC_AUDIENCE: expected a name without spaces .*, got .*"),

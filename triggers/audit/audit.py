@@ -214,7 +214,7 @@ class Audit:
                 Finding(finding_id, submitter, tuple(part), found_at, found_at + self._delay)
             )
         logger.warning(
-            "the audit found %d samples of %s without a current result %s after they were submitted or corrected; it "
+            "audit: %d samples of %s have no current result %s after they were submitted or corrected; the audit "
             "triggers the function again for them: %s",
             len(sample_ids),
             submitter,

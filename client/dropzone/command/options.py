@@ -75,7 +75,7 @@ def parse_labels(options: Iterable[str] | None) -> dict[str, str]:
         if not (name and equals and value):
             raise typer.BadParameter(f"expected NAME=VALUE, got {option}", param_hint="--label")
         if labels.setdefault(name, value) != value:
-            raise typer.BadParameter(f"expected each name once, got {name} twice", param_hint="--label")
+            raise typer.BadParameter(f"the label {name} appears twice; use each label once", param_hint="--label")
     return labels
 
 

@@ -204,7 +204,7 @@ def parse_filter(conditions: Iterable[str], labels: Iterable[str] | None) -> Res
         name, side, value = _split(condition)
         current = ranges.get(name, Range())
         if getattr(current, side) is not None:
-            raise _usage_error(f"expected each bound once, got {name}.{side} twice")
+            raise _usage_error(f"the bound {name}.{side} appears twice; use each bound once")
         bound: dict[str, Any] = {side: _parse_bound(name, value)}
         ranges[name] = replace(current, **bound)
     arguments: dict[str, Any] = dict(ranges)

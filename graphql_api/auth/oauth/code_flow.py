@@ -104,7 +104,7 @@ class CodeFlow:
         try:
             response = await fetch_json(endpoint, form)
         except ProviderError as error:
-            _log.warning("a code of the identity provider could not be exchanged: %s", error)
+            _log.warning("cannot exchange the authorization code for a token: %s", error)
             cause = "refused the code" if isinstance(error, ProviderRefusal) else "did not exchange the code"
             raise Unauthenticated(f"the identity provider {cause}; sign in again") from None
         return str(response.get("access_token")), _known(page)

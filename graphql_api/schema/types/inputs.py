@@ -178,7 +178,7 @@ def _labels(given: list[LabelFilter] | None) -> Labels:
     found: dict[str, str] = {}
     for label in given or ():
         if found.setdefault(label.name, label.value) != label.value:
-            raise BadRequest(f"expected each name once, got {echo(label.name)} twice - at `filter.labels`")
+            raise BadRequest(f"the label {echo(label.name)} appears twice; use each label once - at `filter.labels`")
     for problem in labels.problems(found, "filter.labels"):
         raise BadRequest(f"{problem.message} - at `{problem.path}`")
     return found

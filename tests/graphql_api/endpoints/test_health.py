@@ -48,8 +48,8 @@ def test_readiness_depends_on_writes(stack: Stack) -> None:
     assert "nothing was written" in readiness.text
     assert "nothing was written" in refused.json()["error"]["message"]
     assert int(refused.headers["retry-after"]) >= 1
-    eventually(lambda: "WARNING ready again" in stack.log[start:])
-    assert stack.log[start:].count("WARNING not ready: Firestore does not accept writes") == 1
+    eventually(lambda: "INFO the API is ready again" in stack.log[start:])
+    assert stack.log[start:].count("WARNING the API is not ready: Firestore does not accept writes") == 1
     assert stack.post_sample(SAMPLE).status_code == 201
 
 
@@ -120,5 +120,5 @@ async def test_anyone_can_read_the_response_so_only_the_log_names_addresses(capl
 
     assert [response.text for response in responses] == ["Firestore returned UNAVAILABLE; retry later\n"] * 2
     assert caplog.messages == [
-        "not ready: Firestore returned UNAVAILABLE; retry later (no connection to ipv4:10.0.0.7:8080)"
+        "the API is not ready: Firestore returned UNAVAILABLE; retry later (no connection to ipv4:10.0.0.7:8080)"
     ]
