@@ -28,12 +28,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from observability import logs, tracing
 from observability.metrics import CONTENT_TYPE, exposition
+from observability.throttled_log import ThrottledLog
 from runtime.memory_release import release_memory
 from runtime.shared_tasks import SharedTasks
 from storage.documents import Unavailable
 from storage.firestore.environment import selected_firestore
 from storage.firestore.errors import text_for_log
-from storage.firestore.throttled_log import ThrottledLog
 from triggers import main, sample_event
 from triggers.audit.endpoint import AuditEndpoint
 from triggers.rollups.endpoint import RollupsEndpoint

@@ -23,12 +23,12 @@ from prometheus_client import Histogram
 from starlette.exceptions import HTTPException
 
 from observability import tracing
+from observability.throttled_log import ThrottledLog
 from runtime import memory_release
 from storage.documents import Arrival, Header, Problem, ProblemCode, Result, RetryLater, Status, Unavailable, timestamps
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.messages import Document
-from storage.firestore.throttled_log import ThrottledLog
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from triggers import computation, sample_event
 from triggers.result_store import ResultStore

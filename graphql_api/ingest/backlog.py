@@ -16,10 +16,10 @@ from itertools import islice
 
 from graphql_api.budgets.budget import Budget
 from graphql_api.budgets.budgets import Budgets
+from observability.throttled_log import ThrottledLog
 from storage.documents import Arrival, Header, Unavailable, document_paths
 from storage.firestore.client import Firestore
 from storage.firestore.errors import DamagedDocument, FirestoreError
-from storage.firestore.throttled_log import ThrottledLog
 
 _MARKS_PER_LIMIT = 200
 _MAX_MARKS_READ = 20

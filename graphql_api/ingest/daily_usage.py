@@ -16,11 +16,11 @@ from datetime import UTC, datetime, timedelta
 
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.daily_quota import DailyQuota, Usage
+from observability.throttled_log import ThrottledLog
 from storage.documents import DropzoneError, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
-from storage.firestore.throttled_log import ThrottledLog
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 _CHECK_SECONDS = 0.25

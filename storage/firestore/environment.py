@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from storage.firestore.throttled_log import ThrottledLog
+from observability.throttled_log import ThrottledLog
 
 CREDENTIALS_SECONDS = 60.0
 """How long a container of Kubernetes waits for credentials. In GKE, a new pod gets them after some seconds."""

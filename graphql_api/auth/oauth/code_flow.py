@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from graphql_api.auth.oauth.provider_metadata import ProviderError, ProviderMetadata, ProviderRefusal, fetch_json
+from observability.throttled_log import ThrottledLog
 from storage.documents import Unauthenticated, Unavailable
-from storage.firestore.throttled_log import ThrottledLog
 
 PAGES = ("/", "/graphql")
 

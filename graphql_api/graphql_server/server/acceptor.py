@@ -34,7 +34,7 @@ from graphql_api.graphql_server.server.tls.connection import open_with_tls
 from graphql_api.graphql_server.server.tls.records import RecordTurns
 from graphql_api.graphql_server.server.waiting_connections import ClientOf, WaitingConnections
 from graphql_api.graphql_server.tcp_state import is_closed_by_client
-from storage.firestore.throttled_log import ThrottledLog
+from observability.throttled_log import ThrottledLog
 
 _MAX_CONNECTIONS_PER_TURN = 32
 _MIN_CONNECTIONS_PER_TURN = 4

@@ -11,8 +11,8 @@ from aiohttp import web
 from graphql_api.auth.oauth import code_flow
 from graphql_api.auth.oauth.code_flow import CodeFlow
 from graphql_api.auth.oauth.provider_metadata import ProviderMetadata
+from observability.throttled_log import ThrottledLog
 from storage.documents import Unauthenticated, Unavailable
-from storage.firestore.throttled_log import ThrottledLog
 from tests.aiohttp_server import serving
 from tests.ports import free_port
 

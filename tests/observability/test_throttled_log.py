@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from storage.firestore.throttled_log import LOG_SECONDS, ThrottledLog
+from observability.throttled_log import LOG_SECONDS, ThrottledLog
 
 
 def test_similar_warnings_are_counted(caplog: pytest.LogCaptureFixture) -> None:
