@@ -47,7 +47,7 @@ from graphql_api.results.recomputation.recomputation_store import RecomputationS
 from graphql_api.results.recomputation.recomputer import Recomputer
 from graphql_api.results.store import Store
 from graphql_api.schema.context import Context
-from graphql_api.schema.executable import executable
+from graphql_api.schema.executable_schema import executable_schema
 from graphql_api.settings import FIXTURE, Settings
 from graphql_api.web.pages import dashboard_page, graphiql_page
 from observability.metrics import remove_dead_processes
@@ -87,7 +87,7 @@ def create_app(settings: Settings) -> Starlette:
     authentication = challenges(settings)
     errors = ErrorResponder(authentication)
     graphql = GraphQLEndpoint(
-        executable(),
+        executable_schema(),
         partial(Context.create, services),
         graphql_settings,
         graphiql.respond,

@@ -15,7 +15,7 @@ from graphql import (
     validate,
 )
 
-from graphql_api.schema.executable import schema
+from graphql_api.schema.executable_schema import schema
 
 PUBLISHED = Path("schema.graphql").read_text()
 

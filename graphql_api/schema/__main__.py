@@ -1,5 +1,5 @@
 """Print the published schema: `python -m graphql_api.schema`."""
 
-from graphql_api.schema.executable import schema
+from graphql_api.schema.executable_schema import schema
 
 print(schema.as_str())

@@ -27,7 +27,7 @@ from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.auth.secret_text import digest
 from graphql_api.credential_errors import MissingScope
 from graphql_api.endpoints.endpoint import Endpoint
-from graphql_api.schema.executable import executable
+from graphql_api.schema.executable_schema import executable_schema
 from graphql_api.schema.required_scopes import enforce, required_scope, requires
 from graphql_api.settings import Settings
 from storage.documents import document_paths
@@ -51,7 +51,7 @@ SCOPE_SETS = [
 ROOT_FIELDS: Mapping[tuple[OperationType, str], GraphQLField] = {
     (operation, name): field
     for operation in OperationType
-    if (root := executable().get_root_type(operation)) is not None
+    if (root := executable_schema().get_root_type(operation)) is not None
     for name, field in root.fields.items()
 }
 ENDPOINTS: list[Endpoint] = create_app(Settings()).state.endpoints

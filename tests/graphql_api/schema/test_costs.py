@@ -13,7 +13,7 @@ from graphql import OperationDefinitionNode, parse
 
 from graphql_api.graphql_server.execution.operation_cost import OperationCost
 from graphql_api.limits import Limits
-from graphql_api.schema.executable import executable
+from graphql_api.schema.executable_schema import executable_schema
 from tests.another_api import AnotherApi
 from tests.graphql_api.schema.subscriber import WATCH, watching
 from tests.stack import SUBMIT, Stack, eventually
@@ -46,7 +46,10 @@ def test_the_dashboard_may_run_its_summaries(name: str) -> None:
     (operation,) = (each for each in document.definitions if isinstance(each, OperationDefinitionNode))
 
     for names in (None, ["site"]):
-        assert OperationCost(executable(), document, operation).of({"groupBy": names}) <= Limits().max_operation_cost
+        assert (
+            OperationCost(executable_schema(), document, operation).of({"groupBy": names})
+            <= Limits().max_operation_cost
+        )
 
 
 @pytest.mark.parametrize(
@@ -63,12 +66,12 @@ def test_many_copies_of_a_field_in_a_list_cost_too_much(field: str, selection: s
     document = parse(f"{{ {field} {{ {copies} }} }}")
     (operation,) = (each for each in document.definitions if isinstance(each, OperationDefinitionNode))
 
-    assert OperationCost(executable(), document, operation).of({}) > Limits().max_operation_cost
+    assert OperationCost(executable_schema(), document, operation).of({}) > Limits().max_operation_cost
 
 
 def test_every_query_field_declares_its_cost() -> None:
     """Many aliases of a field without a cost would count as a light operation."""
-    queries = executable().query_type
+    queries = executable_schema().query_type
     assert queries is not None
 
     assert [name for name, field in queries.fields.items() if "cost" not in field.extensions] == []
@@ -76,7 +79,7 @@ def test_every_query_field_declares_its_cost() -> None:
 
 def test_the_declared_costs_are_documented() -> None:
     """Each root field is in the row of docs/security.md with its units. Pages of results and samples have a row."""
-    schema = executable()
+    schema = executable_schema()
     section = Path("docs/security.md").read_text().partition("### The cost of an operation\n")[2].partition("\n### ")[0]
     documented = {
         name: units

@@ -20,7 +20,7 @@ from graphql import (
 
 from graphql_api.graphql_server.execution.operation_cost import FieldCost, OperationCost, declare
 from graphql_api.graphql_server.settings import GraphQLSettings
-from graphql_api.schema.executable import executable
+from graphql_api.schema.executable_schema import executable_schema
 
 ITEM = GraphQLObjectType("Item", {"id": GraphQLField(GraphQLInt), "double": GraphQLField(GraphQLInt)})
 PAGE = GraphQLObjectType("Page", {"edges": GraphQLField(GraphQLList(ITEM)), "total": GraphQLField(GraphQLInt)})
@@ -138,14 +138,14 @@ def test_names_that_a_client_invents_are_not_kept() -> None:
 )
 def test_pages_by_a_state_or_by_a_range_of_a_statistic_are_heavy_operations(cheap: str, costly: str) -> None:
     """Only a few heavy operations of one submitter are executed at the same time."""
-    schema = executable()
+    schema = executable_schema()
 
     assert cost(cheap, schema=schema) < 10 < cost(costly, schema=schema)
 
 
 def test_a_page_of_the_audit_log_counts_its_entries() -> None:
     """An entry can have 100 ids of samples."""
-    schema = executable()
+    schema = executable_schema()
 
     costs = [cost(f"{{ auditLog(first: {first}) {{ id }} }}", schema=schema) for first in (1, 500)]
 
@@ -166,7 +166,7 @@ def test_fields_below_a_list_count_for_each_item() -> None:
 def test_introspection_counts_by_the_size_of_the_schema() -> None:
     """Tools that read the whole schema are below the limit."""
     aliases = " ".join(f"f{number}: name" for number in range(300))
-    schema = executable()
+    schema = executable_schema()
 
     assert cost(get_introspection_query(), schema=schema) < GraphQLSettings().max_operation_cost / 4
     assert cost(f"{{ __schema {{ types {{ {aliases} }} }} }}", schema=schema) > 100
@@ -176,4 +176,4 @@ def test_a_submission_costs_one_unit() -> None:
     """Also with all fields that clients usually select."""
     submit = "mutation($s: RawSample!) { submit(sample: $s) { id state count sha256 problems { path code message } } }"
 
-    assert cost(submit, schema=executable()) == 1
+    assert cost(submit, schema=executable_schema()) == 1

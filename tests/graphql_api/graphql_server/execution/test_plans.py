@@ -22,7 +22,7 @@ from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
 from graphql_api.graphql_server.execution.plans import RootOutcome
 from graphql_api.graphql_server.settings import MIB, GraphQLSettings
 from graphql_api.limits import Limits
-from graphql_api.schema.resolvers import simplify
+from graphql_api.schema.direct_resolvers import use_direct_resolvers
 from storage.documents.errors import Conflict
 
 
@@ -200,7 +200,7 @@ def make_schema() -> GraphQLSchema:
 
 
 STRAWBERRY = Executor(make_schema(), SETTINGS, MemoryBudget(MIB))
-SIMPLIFIED = Executor(simplify(make_schema()), SETTINGS, MemoryBudget(MIB))
+SIMPLIFIED = Executor(use_direct_resolvers(make_schema()), SETTINGS, MemoryBudget(MIB))
 
 
 async def execute(executor: Executor, query: str, variables: bytes, *, planned: bool) -> tuple[bytes, bool, int]:

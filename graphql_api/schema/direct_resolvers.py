@@ -31,7 +31,7 @@ from graphql_api.schema.declarations import definition_of, python_name_of
 Resolver = Callable[..., Any]
 
 
-def simplify(schema: GraphQLSchema) -> GraphQLSchema:
+def use_direct_resolvers(schema: GraphQLSchema) -> GraphQLSchema:
     """Replace the resolvers of all plain fields of a Strawberry schema in place. Return the schema."""
     for kind in schema.type_map.values():
         if not is_object_type(kind) or kind is schema.subscription_type:
@@ -39,7 +39,7 @@ def simplify(schema: GraphQLSchema) -> GraphQLSchema:
         for field in kind.fields.values():
             definition = definition_of(field)
             if definition is not None and _is_plain(definition, field):
-                _simplify(definition, field)
+                _use_direct_resolver(definition, field)
     return schema
 
 
@@ -64,7 +64,7 @@ def _without_null(kind: GraphQLInputType) -> GraphQLInputType:
     return kind.of_type if is_non_null_type(kind) else kind
 
 
-def _simplify(definition: StrawberryField, field: GraphQLField) -> None:
+def _use_direct_resolver(definition: StrawberryField, field: GraphQLField) -> None:
     method = definition.base_resolver
     if method is None:
         field.resolve = _attribute(definition.python_name)
