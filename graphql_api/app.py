@@ -23,7 +23,7 @@ from graphql_api.auth.sessions import SessionStore
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import public
 from graphql_api.endpoints.health import HealthEndpoints
-from graphql_api.endpoints.metrics import metrics_endpoint, sample_process
+from graphql_api.endpoints.metrics import metrics_endpoint, update_process_metrics
 from graphql_api.endpoints.middleware.cross_origin import cross_origin_middleware
 from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
 from graphql_api.endpoints.middleware.request_recorder import PROBE_ROUTES, RequestRecorder
@@ -156,7 +156,7 @@ class _Services:
         self._open()
         remove_dead_processes()
         tasks = [
-            asyncio.create_task(sample_process(lambda: self._writer.pending)),
+            asyncio.create_task(update_process_metrics(lambda: self._writer.pending)),
             asyncio.create_task(release_memory(self._release_caches)),
         ]
         try:

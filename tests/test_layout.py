@@ -236,7 +236,7 @@ def test_a_file_has_at_most_300_lines() -> None:
     assert {path: lines for path, lines in lengths.items() if lines > MAX_LINES} == {}
 
 
-def test_the_documented_way_of_a_sample_exists() -> None:
+def test_the_files_in_the_life_of_a_sample_exist() -> None:
     """The table in docs/architecture.md lists each file once, and the text below it counts them."""
     section = Path("docs/architecture.md").read_text().partition("## The life of a sample")[2]
     steps = re.findall(r"^\| \d+\. .* \| (.*) \|$", section, re.MULTILINE)

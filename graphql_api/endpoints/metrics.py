@@ -31,7 +31,7 @@ def metrics_endpoint(sources: str, services: Services) -> Endpoint:
     return public(Route("/metrics", respond))
 
 
-async def sample_process(pending_writes: Callable[[], tuple[int, int]]) -> None:
+async def update_process_metrics(pending_writes: Callable[[], tuple[int, int]]) -> None:
     """Set the sampled metrics of this process four times a second, until the task is cancelled.
 
     `pending_writes` returns the number and the bytes of the writes that Firestore has not confirmed.
