@@ -36,8 +36,8 @@ from storage.firestore.environment import selected_firestore
 from storage.firestore.errors import text_for_log
 from triggers import main, sample_event
 from triggers.audit.endpoint import AuditEndpoint
+from triggers.authentication.event_authenticator import EventAuthenticator, SharedSecret
 from triggers.rollups.endpoint import RollupsEndpoint
-from triggers.senders.sender import Sender, SharedSecret
 from triggers.settings import Settings
 
 MAX_EVENT_BYTES = 2**20
@@ -80,14 +80,15 @@ def create_app() -> ASGIApp:
         selected_firestore()
     except ValueError as error:
         sys.exit(f"error: {error}")
-    sender: Sender
+    authenticator: EventAuthenticator
     if settings.event_secret:
-        sender, hosts_are_local = SharedSecret(settings.event_secret), settings.is_local
+        authenticator, hosts_are_local = SharedSecret(settings.event_secret), settings.is_local
     else:
         # This import takes a fifth of the start, and only Google Cloud needs it.
-        from triggers.senders.google_identity import GoogleIdentity
+        from triggers.authentication.google_identity import GoogleIdentity
 
-        sender, hosts_are_local = GoogleIdentity(settings.event_audiences, settings.event_service_account), False
+        authenticator = GoogleIdentity(settings.event_audiences, settings.event_service_account)
+        hosts_are_local = False
     create: Any = functions_framework.aio.create_asgi_app_from_module  # the library has no type hints
     framework: ASGIApp = create(main.on_sample_written.__name__, main.__file__, None, main, None)
     audit = AuditEndpoint(shards=settings.shards, delay_seconds=settings.audit_delay_seconds)
@@ -100,7 +101,7 @@ def create_app() -> ASGIApp:
         cast(Function, main.on_sample_written),  # the decorator narrows the type to the library's events
         framework,
         handlers,
-        sender,
+        authenticator,
         hosts_are_local=hosts_are_local,
         check_firestore=main.check_firestore,
     )
@@ -120,7 +121,7 @@ class EventEndpoint:
         function: Function,
         app: ASGIApp,
         handlers: Mapping[str, Handler],
-        sender: Sender,
+        authenticator: EventAuthenticator,
         *,
         hosts_are_local: bool,
         check_firestore: Callable[[], Coroutine[Any, Any, None]],
@@ -128,7 +129,7 @@ class EventEndpoint:
         self._function = function
         self._app = app
         self._handlers = handlers
-        self._sender = sender
+        self._authenticator = authenticator
         self._hosts_are_local = hosts_are_local
         self._check_firestore = check_firestore
         self._metrics = SharedTasks[None, bytes](shared_seconds=RESULT_SECONDS)
@@ -194,7 +195,7 @@ class EventEndpoint:
             return _refuse(405, "expected the method GET", allow="GET, HEAD")
         body = {"status": "ok"}
         nonce = dict(scope["headers"]).get(b"x-nonce", b"").decode("latin-1")
-        if _NONCE.fullmatch(nonce) and (proof := self._sender.proof(nonce)):
+        if _NONCE.fullmatch(nonce) and (proof := self._authenticator.proof(nonce)):
             body["proof"] = proof
         return JSONResponse(body, headers={"cache-control": "no-store", "connection": "close"})
 
@@ -226,7 +227,7 @@ class EventEndpoint:
         credentials = [value for name, value in scope["headers"] if name == b"authorization"]
         scheme, _, token = credentials[0].partition(b" ") if len(credentials) == 1 else (b"", b"", b"")
         try:
-            if scheme.lower() != b"bearer" or not await self._sender.accepts(token):
+            if scheme.lower() != b"bearer" or not await self._authenticator.accepts(token):
                 return _refuse(401, "expected the bearer token of the sender", www_authenticate="Bearer")
         except Unavailable as error:
             return _refuse(503, str(error), retry_after=str(error.retry_after))

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from triggers.app import EventEndpoint, Function
-from triggers.senders.sender import SharedSecret
+from triggers.authentication.event_authenticator import SharedSecret
 
 
 async def framework(scope: Scope, receive: Receive, send: Send) -> None:

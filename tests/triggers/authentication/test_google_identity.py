@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from storage.documents import Unavailable
 from tests.triggers.machine import SECRET, Machine, event_body, event_headers
 from tests.triggers.samples import new_sample
-from triggers.senders.google_identity import GoogleIdentity
+from triggers.authentication.google_identity import GoogleIdentity
 from triggers.settings import Settings
 
 _jwt: Any = google.auth.jwt  # the library has no type hints

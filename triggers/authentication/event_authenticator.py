@@ -1,15 +1,15 @@
-"""The sender of events, and the secret that it shares with the function on one machine."""
+"""Checks that an event comes from its sender, by a secret that sender and function share on one machine."""
 
 import hashlib
 import hmac
 from typing import Protocol
 
 
-class Sender(Protocol):
-    """The sender whose events the function accepts."""
+class EventAuthenticator(Protocol):
+    """Checks the token of an event."""
 
     async def accepts(self, token: bytes) -> bool:
-        """Return whether `token` is a valid token of this sender. Raises `Unavailable` if it cannot be checked now."""
+        """Return whether `token` is a valid token of the sender. Raises `Unavailable` if it cannot be checked now."""
         ...
 
     def proof(self, nonce: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The sender of events on Google Cloud. Eventarc sends an identity token that Google has signed.
+"""Checks that an event comes from Eventarc on Google Cloud, which sends an identity token that Google has signed.
 
 google-auth checks the signature of the token and its expiry. This module checks its audience and its service account.
 
@@ -41,7 +41,7 @@ logger = logging.getLogger("triggers")
 
 
 class GoogleIdentity:
-    """The sender is a service account of Google Cloud that sends an OpenID Connect token for one of `audiences`.
+    """Accepts the OpenID Connect tokens of a service account of Google Cloud for one of `audiences`.
 
     Cloud Run serves a service under two URLs. Eventarc uses one of them as the audience. One URL contains a hash that
     is not known before the service exists. In `audiences`, a `*` matches letters, digits and hyphens, such as the hash.

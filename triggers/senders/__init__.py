@@ -1,1 +1,0 @@
-"""The senders of events: checks that an event comes from Eventarc, or from the embedded event delivery."""
