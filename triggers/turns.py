@@ -1,4 +1,4 @@
-"""Turns: few samples are computed at the same time, and at most one sample of each submitter.
+"""Turns: at most `MAX_RUNNING` samples are computed at the same time, and at most one sample of each submitter.
 
 The memory for the numbers of these samples is limited. A sample that needs more memory is computed alone. If several
 submitters wait, the submitter whose last turn was the longest time ago is next. A submitter with many large samples

@@ -38,9 +38,9 @@ def sample_result_endpoint(services: Services) -> Endpoint:
         if header is not None and result is not None and header.submitted_at is not None:
             result = result if result.is_of_sample(header.submitted_at) else None
         if result is not None and result.status is Status.DELETED:
-            raise NotFound("the sample with this id was deleted")
+            raise NotFound("the sample was deleted")
         if header is None and result is None:
-            raise NotFound("no sample has this id")
+            raise NotFound("the sample does not exist")
         has_expired = header is not None and result is None and await store.has_expired(header)
         body = _outcome(sample_id, header, result, has_expired=has_expired)
         return Response(

@@ -74,7 +74,7 @@ class Store:
         path = document_paths.sample(submitter, sample_id)
         documents = await self._firestore.batch_get([path]) if document_paths.is_uuid(sample_id) else {}
         if path not in documents:
-            raise NotFound("no sample has this id")
+            raise NotFound("the sample does not exist")
         header = decode_header(submitter, documents[path])
         if reserve is not None:
             await reserve(header.byte_count)

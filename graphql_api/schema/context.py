@@ -172,7 +172,7 @@ class RawDocuments:
         if header.id not in self._counted:  # count a document once, even if two fields read it
             if self._bytes + header.byte_count > self._max_bytes:
                 raise TooLarge(
-                    f"one request can read up to {self._max_bytes:,} bytes of raw documents; select fewer samples"
+                    f"one request can read up to {self._max_bytes:,} bytes of submitted JSON; select fewer samples"
                 )
             self._counted.add(header.id)
             self._bytes += header.byte_count
@@ -186,7 +186,7 @@ class RawDocuments:
         response_bytes = self._response_bytes + byte_count - self._parts.get(key, 0)
         if response_bytes > _MAX_RESPONSE_COPIES * self._max_bytes:
             raise TooLarge(
-                f"one response can contain up to {_MAX_RESPONSE_COPIES * self._max_bytes:,} bytes of raw documents; "
+                f"one response can contain up to {_MAX_RESPONSE_COPIES * self._max_bytes:,} bytes of submitted JSON; "
                 "select fewer fields"
             )
         self._parts[key], self._response_bytes = byte_count, response_bytes

@@ -117,7 +117,7 @@ class Mutation(SampleMutation):
         info: Info,
         scopes: Annotated[list[Scope], strawberry.argument(description="What the key allows.")],
         label: Annotated[
-            str, strawberry.argument(description="A text of up to 100 characters by which you recognize the key.")
+            str, strawberry.argument(description="A name of the key for people, at most 100 characters.")
         ] = "",
         expires_in_days: Annotated[
             int | None,

@@ -45,7 +45,7 @@ class SampleMutation:
             str | None,
             strawberry.argument(
                 description=(
-                    "A text of your choice that identifies this submission. With a key, it is safe to retry. If you "
+                    "A string of your choice that identifies this submission. With a key, it is safe to retry. If you "
                     "send the same key and the same sample again, the mutation returns the stored sample and stores "
                     "nothing. If you send the same key with another sample, the mutation returns the error CONFLICT."
                 )
@@ -94,7 +94,7 @@ class SampleMutation:
 
     @strawberry.mutation(
         description=(
-            "Starts to delete samples with their raw documents, labels and results. Pass `ids` or `filter`. The "
+            "Starts to delete samples with their submitted JSON, labels and results. Pass `ids` or `filter`. The "
             "mutation returns before the samples are deleted. To get the progress, query `deletion`. To continue an "
             "interrupted deletion, repeat the mutation. If a sample has expired but its result is still stored, the "
             "result is deleted. Ids of samples that do not exist are skipped. To see when and why a sample was "

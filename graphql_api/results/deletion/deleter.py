@@ -47,7 +47,7 @@ class Deleter:
         if remaining:
             raise Unavailable("other requests changed the sample during every attempt; retry later")
         if not deleted:
-            raise NotFound("no sample has this id")
+            raise NotFound("the sample does not exist")
 
     async def delete_ids(self, submitter: str, ids: Sequence[str], reason: str, entry_of: EntryOf) -> Deletion:
         """Start the deletion of the samples `ids`. Ids of samples that do not exist are skipped.

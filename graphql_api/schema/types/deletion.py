@@ -55,8 +55,8 @@ class DeletedSample:
     id: strawberry.ID = strawberry.field(description="The id of the deleted sample.")
     sha256: str = strawberry.field(
         description=(
-            "The SHA-256 of the deleted raw document in hexadecimal. Empty if the sample had expired before its result "
-            "was deleted."
+            "The SHA-256 of the submitted JSON in hexadecimal. Empty if the sample had expired before its result was "
+            "deleted."
         )
     )
     deleted_at: datetime = strawberry.field(description="The time of the deletion.")

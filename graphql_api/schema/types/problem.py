@@ -29,14 +29,14 @@ _STATES = {
 _CODES = {
     ProblemCode.MISSING: "A required member is missing.",
     ProblemCode.WRONG_TYPE: "A value has the wrong type.",
-    ProblemCode.EMPTY: "A list or a text is empty.",
+    ProblemCode.EMPTY: "A list or a string is empty.",
     ProblemCode.OUT_OF_RANGE: (
         "A number exceeds the range of IEEE 754 doubles, or a time is outside the years 1 to 9999."
     ),
-    ProblemCode.DUPLICATE_KEY: "A key appears more than once, so its value is ambiguous.",
+    ProblemCode.DUPLICATE_KEY: "A member appears more than once, so its value is ambiguous.",
     ProblemCode.TOO_DEEP: "Lists and objects are nested too deeply.",
     ProblemCode.TOO_LONG: "The sample has too many members, or a string, a number or a run of white space is too long.",
-    ProblemCode.INVALID_TIME_STAMP: "The text is not a date and time.",
+    ProblemCode.INVALID_TIME_STAMP: "The string is not a date and time.",
     ProblemCode.NO_UTC_OFFSET: "The time stamp has no UTC offset.",
     ProblemCode.INVALID_LABEL: (
         "A label has an invalid name or value, or there are too many labels. A value has 1 to 64 printable characters. "

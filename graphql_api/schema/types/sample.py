@@ -41,11 +41,11 @@ class Sample:
             "sample was not read completely."
         )
     )
-    bytes: int = strawberry.field(description="The size of the raw document in bytes.")
+    bytes: int = strawberry.field(description="The size of the submitted JSON in bytes.")
     missing_count: int = strawberry.field(
         description="The number of nulls in `data` that the statistics leave out. See `skipMissingValues`."
     )
-    sha256: str = strawberry.field(description="The SHA-256 of the raw document in hexadecimal.")
+    sha256: str = strawberry.field(description="The SHA-256 of the submitted JSON in hexadecimal.")
     submitted_by: str | None = strawberry.field(description=SUBMITTED_BY)
     expires_at: datetime | None = strawberry.field(
         description=(
@@ -132,7 +132,7 @@ class Sample:
         result = await self.stored_result(info)
         return None if result is None or result.statistics is None else Result.of(result)
 
-    @strawberry.field(description="The raw document, byte for byte as it was submitted.", metadata=costs(RAW))
+    @strawberry.field(description="The submitted JSON, byte for byte.", metadata=costs(RAW))
     async def raw(self, info: Info) -> JSON:
         """Load the raw document."""
         documents = info.context.raw_documents

@@ -206,4 +206,4 @@ def _no_numbers(members: dict[str, object]) -> Problem:
 
 
 def _duplicate(key: str, count: int) -> Problem:
-    return Problem(f"$.{key}", f"expected the key once, got it {count:,} times", ProblemCode.DUPLICATE_KEY)
+    return Problem(f"$.{key}", f"expected the member once, got it {count:,} times", ProblemCode.DUPLICATE_KEY)

@@ -109,6 +109,6 @@ def test_a_missing_sample_is_not_found(stack: Stack, outcome: Outcome) -> None:
 
     assert [response.status_code for response in refused] == [404] * 3
     for response in refused:
-        assert response.json()["error"]["message"] == "no sample has this id"
+        assert response.json()["error"]["message"] == "the sample does not exist"
     assert gone is not None
-    assert gone.json()["error"]["message"] == "the sample with this id was deleted"
+    assert gone.json()["error"]["message"] == "the sample was deleted"
