@@ -1,7 +1,7 @@
 """CSV tables: rows become samples.
 
-If a row cannot be read, an error replaces the sample of this row, because the sample would lack values. Later rows are
-read.
+If a row is invalid, an error replaces the sample of this row, because the sample would lack values. After the row is
+mended, it would be another sample, and both would be stored. Later rows are read.
 """
 
 import csv
@@ -42,7 +42,7 @@ def csv_samples(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any] | Un
     The first row has the names of the columns. The column `time_stamp` is required. A column such as `label.site` has
     the values of a label. All other columns have measured values. Consecutive rows with the same time stamp and labels
     are one sample. An empty cell or NaN is a missing value, and the sample omits it. Rows with only empty cells are
-    ignored.
+    ignored. An invalid row is an error, and so is each sample that it can belong to.
     """
     rows = _rows(lines)
     header = next(rows, None)
@@ -58,11 +58,9 @@ def csv_samples(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any] | Un
             group = _read(columns, row)
         except UnusableSample as error:
             yield row.line, error
-            if row.error is None:
-                continue
-            group = _Group(row.line, _identity(columns, row.cells), unreadable_line=row.line)
+            group = _Group(row.line, _identity(columns, row), invalid_line=row.line)
             if current is not None and group.identity is None:
-                current.unreadable_line = row.line
+                current.invalid_line = row.line
         if current is not None and not current.add(group):
             yield from current.samples()
             current = None
@@ -95,12 +93,12 @@ class _Row:
 
 @dataclass(slots=True)
 class _Group:
-    """Consecutive rows of one sample. `identity` is None as long as an unreadable row can belong to any sample."""
+    """Consecutive rows of one sample. `identity` is None as long as an invalid row can belong to any sample."""
 
     line: int
     identity: _Identity | None
     data: list[float | None] = field(default_factory=list)
-    unreadable_line: int | None = None
+    invalid_line: int | None = None
 
     def add(self, other: "_Group") -> bool:
         """Add rows. Return False if they belong to another sample."""
@@ -109,19 +107,19 @@ class _Group:
         if self.identity != other.identity:
             return False
         self.data += other.data
-        self.unreadable_line = self.unreadable_line or other.unreadable_line
+        self.invalid_line = self.invalid_line or other.invalid_line
         return True
 
     def samples(self) -> Iterator[tuple[int, dict[str, Any] | UnusableSample]]:
-        """Yield the sample, or an error if it lacks a row. Unreadable rows alone are not a sample."""
-        if self.identity is not None and self.unreadable_line is None:
+        """Yield the sample, or an error if it lacks a row. Invalid rows alone are not a sample."""
+        if self.identity is not None and self.invalid_line is None:
             time_stamp, labels = self.identity
             sample: dict[str, Any] = {"data": self.data, "time_stamp": time_stamp}
             sample |= {"labels": labels} if labels else {}
             sample |= {"missing": "skip"} if None in self.data else {}
             yield self.line, sample
         elif self.data:
-            sentence = f"this sample may lack values, because line {self.unreadable_line} cannot be read"
+            sentence = f"this sample may lack values, because line {self.invalid_line} is invalid"
             yield self.line, UnusableSample(sentence)
 
 
@@ -181,12 +179,12 @@ def _is_text(cell: str) -> bool:
         return False
 
 
-def _identity(columns: list[str], cells: list[str]) -> _Identity | None:
-    """Return the identity of an unreadable row, or None if its time stamp or a label is unreadable too."""
-    if len(cells) != len(columns):
+def _identity(columns: list[str], row: _Row) -> _Identity | None:
+    """Return the identity of an invalid row, or None if its time stamp or a label is not known for certain."""
+    if len(row.cells) != len(columns):
         return None
-    identity = {name: cell for name, cell in zip(columns, cells, strict=True) if _is_identity(name)}
-    if any('"' in cell or not _is_text(cell) for cell in identity.values()):
+    identity = {name: cell for name, cell in zip(columns, row.cells, strict=True) if _is_identity(name)}
+    if row.error is not None and any('"' in cell or not _is_text(cell) for cell in identity.values()):
         return None
     labels = {
         name.removeprefix(_LABEL_COLUMN): cell for name, cell in identity.items() if name != "time_stamp" and cell
