@@ -124,6 +124,32 @@ def test_rows_of_empty_cells_are_ignored(tmp_path: Path) -> None:
     assert samples(file) == [(":3", b'{"data":[1.0,2.0],"time_stamp":"t1","labels":{"a":"b"}}')]
 
 
+def test_the_index_of_pandas_is_not_measured_values(tmp_path: Path) -> None:
+    """By default, `to_csv` writes the numbers of the rows into a column without a name."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"time_stamp": ["t1", "t1", "t2"], "x": [1.5, 2.5, 3.5]})
+    indexed, plain = tmp_path / "indexed.csv", tmp_path / "plain.csv"
+    frame.to_csv(indexed)
+    frame.to_csv(plain, index=False)
+
+    read = samples(indexed)
+
+    assert [source for source, _ in read] == [":2", ":3", ":4"]
+    assert read[0][1] == (
+        "expected an empty cell, got '0' in a column without a name; pandas writes its index into a column without a "
+        "name; write the file with index=False"
+    )
+    assert [sample["data"] for sample in read_csv(plain)] == [[1.5, 2.5], [3.5]]
+
+
+def test_empty_cells_in_a_column_without_a_name_are_not_missing_values(tmp_path: Path) -> None:
+    """Spreadsheets save a cleared column as commas at the ends of the lines."""
+    file = tmp_path / "commas.csv"
+    file.write_text("time_stamp,x,, \nt1,1,,\nt1,2,, \n")
+
+    assert samples(file) == [(":2", b'{"data":[1.0,2.0],"time_stamp":"t1"}')]
+
+
 def test_a_table_without_time_stamps_is_an_error(tmp_path: Path) -> None:
     """Text that is not UTF-8 is one too, after the samples before it. The client raises the error."""
     wrong, binary = tmp_path / "wrong.csv", tmp_path / "binary.csv"

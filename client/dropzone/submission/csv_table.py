@@ -40,9 +40,10 @@ def csv_samples(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any] | Un
     """Yield each sample of a CSV table with the number of its first line, or an error with the number of its line.
 
     The first row has the names of the columns. The column `time_stamp` is required. A column such as `label.site` has
-    the values of a label. All other columns have measured values. Consecutive rows with the same time stamp and labels
-    are one sample. An empty cell or NaN is a missing value, and the sample omits it. Rows with only empty cells are
-    ignored. An invalid row is an error, and so is each sample that it can belong to.
+    the values of a label. All other columns with a name have measured values. Consecutive rows with the same time stamp
+    and labels are one sample. An empty cell or NaN is a missing value, and the sample omits it. Rows with only empty
+    cells are ignored. An invalid row is an error, and so is each sample that it can belong to. A row is invalid if it
+    has a value in a column without a name.
     """
     rows = _rows(lines)
     header = next(rows, None)
@@ -209,8 +210,13 @@ def _read(columns: list[str], row: _Row) -> _Group:
             time_stamp = cell
         elif name.startswith(_LABEL_COLUMN):
             labels |= {name.removeprefix(_LABEL_COLUMN): cell} if cell else {}
-        else:
+        elif name:
             data.append(_csv_value(name, cell))
+        elif cell.strip():
+            raise UnusableSample(
+                f"expected an empty cell, got {cell[:_MAX_ECHO_CHARACTERS]!r} in a column without a name; pandas "
+                "writes its index into a column without a name; write the file with index=False"
+            )
     return _Group(row.line, (time_stamp, labels), data)
 
 
