@@ -12,6 +12,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -86,7 +87,10 @@ class ResultStream(_Stream[ResultEdge]):
         self, connection: Connection, where: ResultFilter | None, after: str | None, retry_seconds: float
     ) -> None:
         super().__init__(connection, after, retry_seconds)
-        self._filter = where and where.variables()
+        where = where or ResultFilter()
+        self._filter = where.variables()
+        self._labels = where.labels
+        self._filter_without_labels = replace(where, labels={}).variables()
         self._last_computed_at: datetime | None = None
         self._ids_of_last_time: set[str] = set()
         self._ids_of_partial_read: set[str] = set()
@@ -111,14 +115,21 @@ class ResultStream(_Stream[ResultEdge]):
                     yield edge
 
     async def _stored_edges(self) -> AsyncGenerator[ResultEdge, None]:
-        order = ResultOrder(OrderField.COMPUTED_AT)
-        variables = {"filter": self._filter, "orderBy": order.variables(), "first": _MAX_PAGE_SIZE, "after": None}
+        """Yield the stored results that match the filter, in the order of their computation.
+
+        The server lists results with given labels only in the order of their time stamps. This method therefore reads
+        the results with any labels.
+        """
+        order = ResultOrder(OrderField.COMPUTED_AT).variables()
+        variables = {"filter": self._filter_without_labels, "orderBy": order, "first": _MAX_PAGE_SIZE, "after": None}
         last: ResultEdge | None = None
         while True:
             page = (await self._connection.query(operations.RESULTS, variables))["page"]
             for values in page["edges"]:
                 last = edge = _parse_edge(values)
                 self._record(edge)
+                if not self._labels.items() <= edge.result.labels.items():
+                    continue
                 if edge.result.id not in self._ids_of_partial_read:  # after a failed page, the read starts again
                     self._ids_of_partial_read.add(edge.result.id)
                     yield edge

@@ -4,10 +4,11 @@ import csv
 import json
 from io import StringIO
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
-from dropzone import Client, ResultFilter, SampleFilter, TimeBucket, UnusableSample
+from dropzone import Client, Range, ResultFilter, SampleFilter, TimeBucket, UnusableSample
 from tests.client.conftest import output_of, run
 from tests.stack import FIXTURE, Stack
 
@@ -78,6 +79,32 @@ def test_watch_prints_the_results_with_a_label(stack: Stack) -> None:
 
     assert set(watched) == set(wanted)
     assert [json.loads(line)["id"] for line in printed.splitlines()] == watched
+
+
+def test_watch_starts_with_the_first_stored_result_with_a_label(stack: Stack, tmp_path: Path) -> None:
+    """It then waits for new results. The server does not list results with labels in the order of their computation."""
+    key = stack.new_key("watched-label-from-the-start")
+    state = tmp_path / "state"
+    state.write_text("start\n")  # as after a run without results
+    where = ResultFilter(labels={"site": "bern"}, mean=Range(gte=1))
+    with Client(stack.url, key) as client:
+
+        def submitted(value: int, site: str) -> str:
+            (settled,) = client.wait([client.submit({**SAMPLE, "data": [value]}, labels={"site": site}).id])
+            return settled.id
+
+        stored = [submitted(value, site) for value, site in enumerate(("bern", "basel", "bern", "bern", "basel"))]
+        watched = client.watch(where, after="")
+        first = [edge.result.id for edge in islice(watched, 2)]
+        submitted(5, "basel")
+        new = submitted(6, "bern")
+        following = next(watched).result.id
+
+    printed = output_of(stack, key, "watch", "--label", "site=bern", "--state", state, "-n", "4")
+
+    assert first == [stored[2], stored[3]]
+    assert following == new
+    assert [json.loads(line)["id"] for line in printed.splitlines()] == [stored[0], stored[2], stored[3], new]
 
 
 def test_the_newest_result_of_each_sensor_is_printed(stack: Stack) -> None:
