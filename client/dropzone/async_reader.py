@@ -128,8 +128,9 @@ class AsyncReader:
         """Yield each result once, in the order in which the results are stored. The iteration has no end.
 
         `after` is the cursor of an earlier result: the stream starts with the results that were stored after this
-        result. With an empty string, it starts with the first stored result. If the connection breaks or the server
-        restarts, the stream resumes without a gap, and the logger `dropzone` logs a warning.
+        result. With an empty string, it starts with the first stored result. If the connection breaks, the server
+        restarts or the program reads too slowly, the stream resumes without a gap, and the logger `dropzone` logs a
+        warning.
         """
         stream = ResultStream(self._connection, checked(where, ResultFilter), after, self._retry_seconds)
         async with aclosing(stream.edges()) as edges:

@@ -80,6 +80,12 @@ class RateLimited(DropzoneError):
     code = "RATE_LIMITED"
 
 
+class TooSlow(DropzoneError):
+    """The client read the items of a subscription too slowly. `watch` and `removals` then subscribe again."""
+
+    code = "TOO_SLOW"
+
+
 class Unavailable(DropzoneError):
     """The server is temporarily unavailable. It may have stored the sample. Retry with the same idempotency key."""
 
@@ -110,7 +116,7 @@ class ClientClosed(DropzoneError):
     code = "CLIENT_CLOSED"
 
 
-TRANSIENT = (Unreachable, Unavailable, RateLimited, RequestTimeout)
+TRANSIENT = (Unreachable, Unavailable, RateLimited, RequestTimeout, TooSlow)
 """The client retries these errors."""
 
 ABOUT_ONE_SAMPLE = (BadRequest, Conflict, DataLoss, Internal, TooLarge, UnusableSample)
@@ -130,6 +136,7 @@ _BY_CODE: Mapping[str, type[DropzoneError]] = {
         TooLarge,
         RequestTimeout,
         RateLimited,
+        TooSlow,
         Unavailable,
     )
 }

@@ -1,0 +1,76 @@
+"""A stream continues after the server or the client has ended a subscription.
+
+The server is a stand-in that runs in the event loop of the test.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from dropzone import AsyncClient
+from graphql_api.errors import TooSlow
+from graphql_api.graphql_server.protocols.transport_ws_messages import too_slow
+from tests.aiohttp_server import serving
+
+TIME = "2026-05-01T00:00:00Z"
+
+Send = Callable[[web.WebSocketResponse, str, int], Awaitable[None]]
+"""Sends events on a WebSocket, for the subscription with this id, after the cursor with this number."""
+
+
+@asynccontextmanager
+async def client_of(send: Send) -> AsyncIterator[AsyncClient]:
+    """Yield a client of a server that answers each subscription with `send`."""
+
+    async def ping(request: web.Request) -> web.Response:
+        del request
+        return web.json_response({"data": {"__typename": "Query"}})
+
+    async def subscribe(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(protocols=["graphql-transport-ws"])
+        await socket.prepare(request)
+        async for message in socket:
+            values = message.json()
+            if values["type"] == "connection_init":
+                await socket.send_json({"type": "connection_ack"})
+            elif values["type"] == "subscribe":
+                await send(socket, values["id"], int(values["payload"]["variables"]["after"]))
+        return socket
+
+    app = web.Application()
+    app.router.add_post("/graphql", ping)
+    app.router.add_get("/graphql", subscribe)
+    async with serving(app, shutdown_timeout=0.1) as url, AsyncClient(url, "key") as client:
+        yield client
+
+
+def event(operation_id: str, cursor: int, text: str = "") -> dict[str, Any]:
+    """Return the message with the result that has this cursor, and `text` as a label."""
+    times = {"timestamp": TIME, "computedAt": TIME, "firstComputedAt": TIME}
+    node = {"id": f"result {cursor}", "labels": [{"name": "text", "value": text}], **times}
+    edge = {"cursor": str(cursor), "node": node}
+    return {"type": "next", "id": operation_id, "payload": {"data": {"edge": edge}}}
+
+
+async def test_a_stream_resumes_after_it_was_too_slow(caplog: pytest.LogCaptureFixture) -> None:
+    """The server ends the subscription of a suspended program. The stream subscribes again with its last cursor."""
+    caplog.set_level(logging.WARNING, "dropzone")
+
+    async def send(socket: web.WebSocketResponse, operation_id: str, after: int) -> None:
+        await socket.send_json(event(operation_id, after + 1))
+        await socket.send_str(too_slow(operation_id, TooSlow(str(after + 1))).decode())
+        await socket.close(code=4490)
+
+    cursors: list[str] = []
+    async with client_of(send) as client, aclosing(client.watch(after="0")) as edges:
+        async for edge in edges:
+            cursors.append(edge.cursor)
+            if len(cursors) == 3:
+                break
+
+    assert cursors == ["1", "2", "3"]
+    assert "too slowly" in caplog.text
