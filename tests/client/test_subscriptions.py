@@ -3,6 +3,7 @@
 The server is a stand-in that runs in the event loop of the test.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -17,6 +18,9 @@ from graphql_api.graphql_server.protocols.transport_ws_messages import too_slow
 from tests.aiohttp_server import serving
 
 TIME = "2026-05-01T00:00:00Z"
+RESULTS, TEXT_BYTES = 1_500, 40_000  # more than the buffers of a connection
+STALLED_ITERATIONS = 200
+"""If the server sends nothing during this number of iterations of the event loop, the client does not read."""
 
 Send = Callable[[web.WebSocketResponse, str, int], Awaitable[None]]
 """Sends events on a WebSocket, for the subscription with this id, after the cursor with this number."""
@@ -74,3 +78,27 @@ async def test_a_stream_resumes_after_it_was_too_slow(caplog: pytest.LogCaptureF
 
     assert cursors == ["1", "2", "3"]
     assert "too slowly" in caplog.text
+
+
+async def test_a_paused_program_does_not_receive_all_results_in_advance() -> None:
+    """They would fill its memory. When the program continues, it gets them all, in order and without a reconnect."""
+    sent: list[int] = []
+
+    async def send(socket: web.WebSocketResponse, operation_id: str, after: int) -> None:
+        for cursor in range(after + 1, RESULTS + 1):
+            await socket.send_json(event(operation_id, cursor, "x" * TEXT_BYTES))
+            sent.append(cursor)
+
+    async with client_of(send) as client, aclosing(client.watch(after="0")) as edges:
+        cursors = [(await anext(edges)).cursor]
+        count = -1
+        while count != len(sent):
+            count = len(sent)
+            for _ in range(STALLED_ITERATIONS):
+                await asyncio.sleep(0)
+        while len(cursors) < RESULTS:
+            cursors.append((await anext(edges)).cursor)
+
+    assert count < RESULTS
+    assert cursors == list(map(str, range(1, RESULTS + 1)))
+    assert sent == list(range(1, RESULTS + 1))

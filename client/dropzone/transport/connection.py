@@ -37,6 +37,7 @@ _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0
 _CLOSE_SECONDS = 1.0
 _PING_SECONDS = 15.0
+_MAX_UNREAD_ITEMS = 500
 
 _parsed = lru_cache(maxsize=64)(gql.gql)
 
@@ -182,7 +183,7 @@ class Connection:
         request = _graphql_request(document, variables)
         payload = await self._credentials.headers()
         async with aiohttp.ClientSession() as session:  # if gql cannot connect, it does not close a session of its own
-            transport = AIOHTTPWebsocketsTransport(
+            transport = _WebSocket(
                 f"{self.url}/graphql",
                 subprotocols=[AIOHTTPWebsocketsTransport.GRAPHQLWS_SUBPROTOCOL],
                 init_payload=payload,
@@ -202,6 +203,7 @@ class Connection:
                 # The message that stops a subscription can fail, and its error would replace a cancellation.
                 async with aclosing(graphql.subscribe(request, send_stop=False)) as responses:
                     async for data in responses:
+                        transport.room.release()
                         yield data
             except (TransportError, TimeoutError) as error:
                 raise transport_error(self.url, error) from error
@@ -210,6 +212,7 @@ class Connection:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(2 * _CLOSE_SECONDS):
                         await transport.close()
+                transport.room.release()  # lets the task of gql that reads messages end
 
     async def _request(
         self, method: str, path: str, body: bytes | BytesIO | None = None, headers: Mapping[str, str] | None = None
@@ -225,6 +228,23 @@ class Connection:
                 return response.status, response.headers, await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise transport_error(self.url, error) from error
+
+
+class _WebSocket(AIOHTTPWebsocketsTransport):
+    """A WebSocket that is read only while few items wait for the caller. gql would store them without a limit.
+
+    If the caller pauses for long, the server or gql closes the connection.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.room = asyncio.Semaphore(_MAX_UNREAD_ITEMS)
+        """How many more items may arrive. Release it for each item that is taken."""
+
+    async def _handle_answer(self, answer_type: str, answer_id: int | None, execution_result: Any) -> None:
+        await super()._handle_answer(answer_type, answer_id, execution_result)
+        if execution_result is not None:
+            await self.room.acquire()
 
 
 def parse_url(url: str) -> yarl.URL:
