@@ -31,7 +31,7 @@ from dropzone.errors import (
 )
 from dropzone.samples import Receipt
 from dropzone.sign_in.credentials import Credentials
-from dropzone.transport.failures import http_error, transport_error
+from dropzone.transport.failures import http_error, redirect_refusal, transport_error
 
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0
@@ -170,7 +170,8 @@ class Connection:
         headers = await self._credentials.headers()
         try:
             if self._graphql is None:
-                transport = AIOHTTPTransport(f"{self.url}/graphql", client_session_args={"timeout": _timeout()})
+                options = {"timeout": _timeout(), "trace_configs": [redirect_refusal()]}
+                transport = AIOHTTPTransport(f"{self.url}/graphql", client_session_args=options)
                 client: Any = gql.Client(transport=transport, execute_timeout=None)
                 self._graphql = await client.connect_async()
             data: dict[str, Any] = await self._graphql.execute(request, extra_args={"headers": headers})
@@ -182,7 +183,8 @@ class Connection:
         """Yield the data of a GraphQL subscription until it completes or the connection breaks."""
         request = _graphql_request(document, variables)
         payload = await self._credentials.headers()
-        async with aiohttp.ClientSession() as session:  # if gql cannot connect, it does not close a session of its own
+        # If gql cannot connect, it does not close a session of its own.
+        async with aiohttp.ClientSession(trace_configs=[redirect_refusal()]) as session:
             transport = _WebSocket(
                 f"{self.url}/graphql",
                 subprotocols=[AIOHTTPWebsocketsTransport.GRAPHQLWS_SUBPROTOCOL],
@@ -219,11 +221,13 @@ class Connection:
     ) -> tuple[int, Mapping[str, str], bytes]:
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0)  # the caller limits the number of concurrent requests
-            self._session = aiohttp.ClientSession(connector=connector, timeout=_timeout())
+            self._session = aiohttp.ClientSession(
+                connector=connector, timeout=_timeout(), trace_configs=[redirect_refusal()]
+            )
         credentials = await self._credentials.headers()
         try:
             async with self._session.request(
-                method, self.url + path, data=body, headers={**credentials, **(headers or {})}, allow_redirects=False
+                method, self.url + path, data=body, headers={**credentials, **(headers or {})}
             ) as response:
                 return response.status, response.headers, await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -13,6 +13,20 @@ from dropzone.errors import DropzoneError, Unavailable, UnexpectedResponse, Unre
 _GATEWAY_STATUSES = frozenset({429, 502, 503, 504})
 
 
+def redirect_refusal() -> aiohttp.TraceConfig:
+    """Return the option of a session that refuses redirects: they would send the credentials to another address."""
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_redirect.append(_refuse_redirect)
+    return tracing
+
+
+async def _refuse_redirect(session: object, context: object, redirect: aiohttp.TraceRequestRedirectParams) -> None:
+    del session, context
+    response = redirect.response
+    response.close()
+    raise aiohttp.ClientResponseError(response.request_info, (), status=response.status, headers=response.headers)
+
+
 def http_error(url: str, status: int, headers: Mapping[str, str], values: Any) -> DropzoneError:
     """Return the error for an HTTP response of an endpoint other than `/graphql`."""
     if isinstance(values, dict) and isinstance(values.get("error"), dict):
@@ -32,8 +46,10 @@ def transport_error(url: str, error: Exception) -> DropzoneError:
     if isinstance(error, TransportServerError) and error.code is not None:
         return _status_error(url, error.code)
     cause = error.__cause__ if isinstance(error, TransportError) and error.__cause__ else error
-    if isinstance(cause, aiohttp.WSServerHandshakeError):
-        return _status_error(url, cause.status)
+    if isinstance(cause, aiohttp.ClientResponseError):
+        path = str(cause.request_info.url).removeprefix(url)
+        location = cause.headers.get("location", "") if cause.headers else ""
+        return _status_error(url, cause.status, location.removesuffix(path))
     if isinstance(cause, aiohttp.ContentTypeError | json.JSONDecodeError | aiohttp.InvalidURL):
         return UnexpectedResponse(f"{url} responds, but not as a Dropzone server")
     if isinstance(cause, aiohttp.ClientSSLError):
@@ -52,7 +68,9 @@ def transport_error(url: str, error: Exception) -> DropzoneError:
     return Unreachable(f"the connection to {url} broke: {str(cause) or type(cause).__name__}")
 
 
-def _status_error(url: str, status: int) -> DropzoneError:
+def _status_error(url: str, status: int, location: str = "") -> DropzoneError:
     if status in _GATEWAY_STATUSES:
         return Unavailable(f"{url} is busy or down: HTTP status {status}")
+    if location:
+        return UnexpectedResponse(f"{url} redirects to {location}, and redirects are not followed; use the other URL")
     return UnexpectedResponse(f"{url} responds, but not as a Dropzone server: HTTP status {status}")

@@ -1,0 +1,63 @@
+"""What a client does if its URL is not the one of a Dropzone server: it may be mistyped, or the server has moved."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from dropzone import AsyncClient, UnexpectedResponse
+from tests.aiohttp_server import serving
+
+SAMPLE = {"time_stamp": "2026-05-01T00:00:00Z", "data": [1]}
+STATUSES = [301, 302, 303, 307, 308]
+
+
+class Redirecting:
+    """A server that redirects all requests to another one, which counts them."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.followed = 0
+        self.url = self.target = ""
+
+    async def respond(self, request: web.Request) -> web.Response:
+        """Redirect a request. Only the queries on `/for-websockets` are answered, as before a subscription."""
+        if request.path.startswith("/for-websockets") and request.method == "POST":
+            return web.json_response({"data": {"__typename": "Query"}})
+        return web.Response(status=self.status, headers={"location": f"{self.target}{request.path}"}, text="moved")
+
+    async def count(self, request: web.Request) -> web.Response:
+        """Count a request that has followed a redirect."""
+        del request
+        self.followed += 1
+        return web.json_response({"data": {"__typename": "Query"}})
+
+
+@pytest.fixture
+async def redirecting() -> AsyncIterator[Redirecting]:
+    """Serve the server that redirects, and the one that it redirects to."""
+    servers = Redirecting()
+    apps = []
+    for handler in (servers.respond, servers.count):
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", handler)
+        apps.append(app)
+    async with serving(apps[0]) as servers.url, serving(apps[1]) as servers.target:
+        yield servers
+
+
+@pytest.mark.parametrize("status", STATUSES)
+async def test_a_redirect_gets_no_key(redirecting: Redirecting, status: int) -> None:
+    """The key would reach any address that the server names, also over HTTP. The error names the address."""
+    redirecting.status = status
+    expected = f"^{redirecting.url} redirects to {redirecting.target}, and redirects are not followed"
+    async with AsyncClient(redirecting.url, "dz_secret") as client:
+        for call in (client.ping, client.whoami, client.summary, lambda: client.submit(SAMPLE)):
+            with pytest.raises(UnexpectedResponse, match=expected):
+                await call()
+    websockets = f"{redirecting.url}/for-websockets"
+    async with AsyncClient(websockets, "dz_secret") as client:
+        with pytest.raises(UnexpectedResponse, match=f"^{websockets} redirects to {redirecting.target}/for-w"):
+            await anext(client.watch(after="cursor"))
+
+    assert redirecting.followed == 0
