@@ -61,3 +61,47 @@ async def test_a_redirect_gets_no_key(redirecting: Redirecting, status: int) -> 
             await anext(client.watch(after="cursor"))
 
     assert redirecting.followed == 0
+
+
+@pytest.mark.parametrize("body", [b"<html>" + b"x" * 999, "für alle".encode("latin-1"), b"", b"5", b"[1]", b'{"a": 1}'])
+async def test_a_response_that_is_not_graphql_is_not_retried(body: bytes) -> None:
+    """A portal or a parked domain answers each request with a page. The error does not repeat the page."""
+    requests = 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal requests
+        del request
+        requests += 1
+        return web.Response(body=body, content_type="text/html")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", respond)
+    async with serving(app) as url, AsyncClient(url, "key") as client:
+        for call in (client.summary, lambda: anext(client.watch())):
+            with pytest.raises(UnexpectedResponse, match=f"^{url} responds, but not as a Dropzone server$"):
+                await call()
+
+    assert requests == 2
+
+
+async def test_a_response_that_breaks_off_is_retried() -> None:
+    """The server was killed, or the network has failed."""
+    requests = 0
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        nonlocal requests
+        requests += 1
+        whole = b'{"data": {"names": ["site"]}}'
+        response = web.StreamResponse(headers={"content-length": str(len(whole))})
+        await response.prepare(request)
+        await response.write(whole if requests > 1 else whole[:9])
+        if requests == 1 and request.transport is not None:
+            request.transport.abort()
+        return response
+
+    app = web.Application()
+    app.router.add_post("/graphql", respond)
+    async with serving(app) as url, AsyncClient(url, "key") as client:
+        assert await client.label_names() == ["site"]
+
+    assert requests == 2

@@ -1,12 +1,11 @@
 """The `DropzoneError` for each failure of a request: an HTTP response, or an exception of aiohttp or gql."""
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
-from gql.transport.exceptions import TransportError, TransportQueryError, TransportServerError
+from gql.transport.exceptions import TransportError, TransportProtocolError, TransportQueryError, TransportServerError
 
 from dropzone.errors import DropzoneError, Unavailable, UnexpectedResponse, Unreachable, error_from_response
 
@@ -50,8 +49,6 @@ def transport_error(url: str, error: Exception) -> DropzoneError:
         path = str(cause.request_info.url).removeprefix(url)
         location = cause.headers.get("location", "") if cause.headers else ""
         return _status_error(url, cause.status, location.removesuffix(path))
-    if isinstance(cause, aiohttp.ContentTypeError | json.JSONDecodeError | aiohttp.InvalidURL):
-        return UnexpectedResponse(f"{url} responds, but not as a Dropzone server")
     if isinstance(cause, aiohttp.ClientSSLError):
         _, fault = cause.args  # `errno` of an SSL error is not an error number of the operating system
         reason = getattr(fault, "verify_message", None) or str(fault.reason).replace("_", " ").lower()
@@ -63,6 +60,9 @@ def transport_error(url: str, error: Exception) -> DropzoneError:
     if isinstance(cause, aiohttp.ClientConnectorError):
         reason = os.strerror(cause.errno) if cause.errno else cause.os_error
         return Unreachable(f"cannot connect to {url}: {reason}")
+    # The cause is a TypeError if the response is a number, and a ValueError if its text is not UTF-8.
+    if isinstance(error, TransportProtocolError) or isinstance(cause, TypeError | ValueError):
+        return UnexpectedResponse(f"{url} responds, but not as a Dropzone server")
     if isinstance(cause, TimeoutError):
         return Unreachable(f"{url} did not respond in time")
     return Unreachable(f"the connection to {url} broke: {str(cause) or type(cause).__name__}")
