@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dropzone import DEFAULT_URL, AsyncClient, Unauthenticated, Unreachable
+from dropzone import DEFAULT_URL, AsyncClient, Unauthenticated, Unavailable, Unreachable
 from dropzone.command import output
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
 from dropzone.command.options import Key, Url, connect, opened
@@ -80,7 +80,7 @@ async def _logout(url: str) -> ExitCode:
     if signed_in is not None:
         try:
             await oauth.revoke(signed_in)
-        except Unreachable as error:
+        except (Unavailable, Unreachable) as error:
             typer.echo(f"warning: the tokens are deleted on this machine, but they are not revoked: {error}", err=True)
     return ExitCode.DONE
 

@@ -8,16 +8,18 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
 
-from dropzone.errors import Unauthenticated, UnexpectedResponse, Unreachable
+from dropzone.errors import Unauthenticated, Unavailable, UnexpectedResponse, Unreachable
 from dropzone.transport.connection import parse_url
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _TIMEOUT_SECONDS = 20.0
 _POLL_SECONDS = 5.0
+_DEVICE_CODE_SECONDS = 600.0
 _OFFLINE = "offline_access"
 
 
@@ -97,6 +99,7 @@ async def sign_in_by_device(
         raise _refusal(started)
     show(str(started.get("verification_uri_complete") or started["verification_uri"]), str(started["user_code"]))
     pause = float(started.get("interval", _POLL_SECONDS))
+    deadline = time.monotonic() + float(started.get("expires_in", _DEVICE_CODE_SECONDS))
     form = {
         "grant_type": DEVICE_GRANT,
         "device_code": str(started["device_code"]),
@@ -105,7 +108,13 @@ async def sign_in_by_device(
     }
     while True:
         await asyncio.sleep(pause)
-        status, response = await _post(_endpoint(provider, "token_endpoint"), form)
+        try:
+            status, response = await _post(_endpoint(provider, "token_endpoint"), form)
+        except (Unavailable, Unreachable):
+            if time.monotonic() > deadline:
+                raise
+            pause += _POLL_SECONDS
+            continue
         if status == 200:
             return _sign_in(provider, client_id, response)
         if response.get("error") == "slow_down":
@@ -125,7 +134,10 @@ async def sign_in_as_program(provider: Provider, client_id: str, secret: str, sc
 
 
 async def refresh(signed_in: SignIn) -> SignIn:
-    """Return the sign-in with a new access token. Raises `Unauthenticated` if the provider refuses the refresh."""
+    """Return the sign-in with a new access token.
+
+    Raises `Unauthenticated` if the provider refuses the refresh, and `Unavailable` if a later attempt can succeed.
+    """
     if signed_in.refresh_token is None:
         raise Unauthenticated("the sign-in has expired; run `dropzone login` again")
     form = {
@@ -201,6 +213,8 @@ async def _send(method: str, url: str, **options: Any) -> tuple[int, Mapping[str
             aiohttp.ClientSession(timeout=timeout) as session,
             session.request(method, url, allow_redirects=False, **options) as response,
         ):
+            if response.status == HTTPStatus.TOO_MANY_REQUESTS or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise Unavailable(f"{url} is busy or down: HTTP status {response.status}")
             value = await response.json(content_type=None) if response.content_length != 0 else {}
             return response.status, value if isinstance(value, dict) else {}
     except ValueError:

@@ -1,0 +1,114 @@
+"""A sign-in survives short failures of the identity provider, which is a stand-in here."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from dropzone import Unauthenticated, Unavailable, Unreachable
+from dropzone.sign_in import oauth
+from dropzone.sign_in.oauth import Provider, SignIn
+from tests.aiohttp_server import serving
+
+TOKENS = {"access_token": "new", "expires_in": 60, "refresh_token": "next"}
+DEVICE = {"device_code": "device", "user_code": "code", "verification_uri": "https://example.org", "interval": 0}
+
+
+class IdentityProvider:
+    """A provider that gives the next of these responses to each request for tokens: a status and a body, or None.
+
+    None closes the connection without a response.
+    """
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.device_seconds = 600
+        self.responses: list[tuple[int, object] | None] = []
+
+    async def start_device(self, request: web.Request) -> web.Response:
+        """Start a device flow."""
+        del request
+        return web.json_response(DEVICE | {"expires_in": self.device_seconds})
+
+    async def give_tokens(self, request: web.Request) -> web.Response:
+        """Respond to a request for tokens."""
+        response = self.responses.pop(0)
+        if response is None:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        status, body = response
+        return (
+            web.Response(status=status, text=body) if isinstance(body, str) else web.json_response(body, status=status)
+        )
+
+    async def sign_in_by_device(self) -> SignIn:
+        """Sign in as a user."""
+        endpoints = {"device_authorization_endpoint": f"{self.url}/device", "token_endpoint": f"{self.url}/token"}
+        provider = Provider(url="https://x", issuer=self.url, client_id="c", scopes=(), endpoints=endpoints)
+        return await oauth.sign_in_by_device(provider, "c", "read", lambda *_: None)
+
+    async def refresh(self) -> SignIn:
+        """Refresh an expired sign-in."""
+        signed_in = SignIn(
+            url="https://x",
+            issuer=self.url,
+            client_id="c",
+            token_endpoint=f"{self.url}/token",
+            access_token="old",
+            expires_at=0,
+            refresh_token="first",
+        )
+        return await oauth.refresh(signed_in)
+
+
+@pytest.fixture
+async def provider(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[IdentityProvider]:
+    """Serve the provider. Polls do not pause."""
+    monkeypatch.setattr(oauth, "_POLL_SECONDS", 0.0)
+    stand_in, app = IdentityProvider(), web.Application()
+    app.router.add_post("/device", stand_in.start_device)
+    app.router.add_post("/token", stand_in.give_tokens)
+    async with serving(app) as stand_in.url:
+        yield stand_in
+
+
+@pytest.mark.parametrize("response", [(503, {"error": "temporarily_unavailable"}), (429, {}), (502, "<html>")])
+async def test_a_refresh_can_be_repeated_if_the_provider_is_down(
+    provider: IdentityProvider, response: tuple[int, object]
+) -> None:
+    """The client retries this error, so a running `dropzone watch` continues. The refresh token is still valid."""
+    provider.responses = [response, (200, TOKENS)]
+
+    with pytest.raises(Unavailable, match=f"token is busy or down: HTTP status {response[0]}$"):
+        await provider.refresh()
+    assert (await provider.refresh()).refresh_token == "next"
+
+
+@pytest.mark.parametrize("status", [400, 401])
+async def test_a_refused_refresh_ends_the_sign_in(provider: IdentityProvider, status: int) -> None:
+    """The refresh token is revoked or has expired."""
+    provider.responses = [(status, {"error": "invalid_grant"})]
+
+    with pytest.raises(Unauthenticated, match=r"the sign-in has ended \(invalid_grant\)"):
+        await provider.refresh()
+
+
+async def test_a_sign_in_by_device_continues_after_a_lost_poll(provider: IdentityProvider) -> None:
+    """The user may have confirmed the code already."""
+    pending = (400, {"error": "authorization_pending"})
+    provider.responses = [pending, None, (503, "<html>"), pending, (200, TOKENS)]
+
+    assert (await provider.sign_in_by_device()).access_token == "new"
+
+
+@pytest.mark.parametrize(("response", "error"), [(None, Unreachable), ((503, "<html>"), Unavailable)])
+async def test_a_sign_in_by_device_ends_with_its_code(
+    provider: IdentityProvider, response: tuple[int, object] | None, error: type[Exception]
+) -> None:
+    """A provider that is down cannot say that the code has expired."""
+    provider.device_seconds = 0
+    provider.responses = [response]
+
+    with pytest.raises(error):
+        await provider.sign_in_by_device()
