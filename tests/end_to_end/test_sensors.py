@@ -1,6 +1,7 @@
 """The first questions of someone who owns fifty sensors: GraphQL, client and command answer them as pandas does."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -194,11 +195,19 @@ def test_wrong_samples_are_corrected_and_deleted(owner: Owner, stack: Stack, run
 
 
 def test_the_notebook_runs(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its cells run in order, as in Jupyter. The last line of a cell shows something."""
+    """Its cells run in order, as in Jupyter, which does not know the modules of the clone and runs in `docs`.
+
+    The last line of a cell shows something.
+    """
     notebook = json.loads(NOTEBOOK.read_text())
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     monkeypatch.setenv("DROPZONE_URL", stack.url)
     monkeypatch.setenv("DROPZONE_KEY", stack.new_key("notebook", "submit,read,admin"))
+    root = Path.cwd()
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if Path(each).resolve() != root])
+    for name in ("fixture", "fixture.sensors"):
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.chdir(NOTEBOOK.parent)
     variables: dict[str, Any] = {}
 
     for number, cell in enumerate(cells):
