@@ -1,4 +1,4 @@
-"""The options that several commands have: `--url`, `--key`, `--submitter` and `--label`.
+"""The options that several commands have: `--url`, `--key`, `--submitter`, `--label`, `--limit` and `--all`.
 
 Without `--key`, the command uses the saved sign-in for the server, if there is one. Otherwise it uses the key of the
 stack that `make run` started, which it sends to loopback addresses only.
@@ -8,7 +8,7 @@ import ipaddress
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -17,6 +17,8 @@ from dropzone.command import local_stack
 from dropzone.command.exit_codes import print_error
 from dropzone.sign_in import saved_sign_ins
 from dropzone.transport.connection import parse_url
+
+T = TypeVar("T")
 
 Url = Annotated[str, typer.Option("--url", envvar="DROPZONE_URL", help="URL of the server.", show_default=True)]
 Key = Annotated[
@@ -47,6 +49,45 @@ Labels = Annotated[
         show_default=False,
     ),
 ]
+
+DEFAULT_LIMIT = 50
+MaxItems = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", "-n", min=0, help=f"How many to print at most. Default: {DEFAULT_LIMIT}.", show_default=False
+    ),
+]
+IsUnlimited = Annotated[bool, typer.Option("--all", help="Print all, without a limit.")]
+
+
+class Limit:
+    """How many items a command prints at most. If the default leaves out items, `note` says so.
+
+    Raises `typer.BadParameter` for `--all` with `--limit`.
+    """
+
+    def __init__(self, given: int | None, *, is_unlimited: bool) -> None:
+        if is_unlimited and given is not None:
+            raise typer.BadParameter("cannot be combined with --limit", param_hint="--all")
+        self._is_default = given is None and not is_unlimited
+        self._has_left_out = False
+        self.requested = DEFAULT_LIMIT + 1 if self._is_default else given
+        """How many items to request, or None for all. With the default, one more shows whether items are left out."""
+
+    async def first(self, items: AsyncIterator[T]) -> AsyncIterator[T]:
+        """Yield the items to print."""
+        count = 0
+        async for item in items:
+            count += 1
+            if self._is_default and count > DEFAULT_LIMIT:
+                self._has_left_out = True
+                return
+            yield item
+
+    def note(self, items: str) -> None:
+        """Say on standard error that the default has left out items."""
+        if self._has_left_out:
+            typer.echo(f"note: only the first {DEFAULT_LIMIT} {items} are printed; for all, use --all", err=True)
 
 
 def connect(url: str, key: str, submitter: str = "") -> AsyncClient:

@@ -22,11 +22,21 @@ from dropzone import (
 )
 from dropzone.command import output
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
-from dropzone.command.options import Key, Labels, Submitter, Url, connect, opened, parse_labels
+from dropzone.command.options import (
+    IsUnlimited,
+    Key,
+    Labels,
+    Limit,
+    MaxItems,
+    Submitter,
+    Url,
+    connect,
+    opened,
+    parse_labels,
+)
 from dropzone.command.output import Format, FormatOption, ResultPrinter, RowPrinter, choose_format
 
 _FIELDS = [field.name for field in fields(ResultFilter) if field.name != "labels"]
-_DEFAULT_LIMIT = 50
 _SUMMARY_COLUMNS = ("results", "values", "mean", "standard_deviation", "minimum", "median", "percentile_95", "maximum")
 _BOUNDS = [field.name for field in fields(Range)]
 
@@ -57,13 +67,8 @@ def results(
     label: Labels = None,
     order_by: Annotated[OrderField | None, typer.Option(help="Order. Default: the latest time stamp first.")] = None,
     descending: Annotated[bool, typer.Option("--descending", "-d", help="Sort in descending order.")] = False,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            "--limit", "-n", min=0, help=f"Maximum number of results. Default: {_DEFAULT_LIMIT}.", show_default=False
-        ),
-    ] = None,
-    is_unlimited: Annotated[bool, typer.Option("--all", help="Print all results, without a limit.")] = False,
+    max_items: MaxItems = None,
+    is_unlimited: IsUnlimited = False,
     output_format: FormatOption = None,
     submitter: Submitter = "",
     url: Url = DEFAULT_URL,
@@ -72,12 +77,10 @@ def results(
     """Print results."""
     if descending and order_by is None:
         raise typer.BadParameter("requires --order-by", param_hint="--descending")
-    if is_unlimited and limit is not None:
-        raise typer.BadParameter("cannot be combined with --limit", param_hint="--all")
+    limit = Limit(max_items, is_unlimited=is_unlimited)
     order = None if order_by is None else ResultOrder(order_by, descending)
-    maximum = _DEFAULT_LIMIT if limit is None and not is_unlimited else limit
     client = connect(url, key, submitter)
-    run(_results(client, parse_filter(where or [], label), order, maximum, choose_format(output_format)))
+    run(_results(client, parse_filter(where or [], label), order, limit, choose_format(output_format)))
 
 
 def latest(
@@ -171,15 +174,16 @@ def _note_unknown(names: Iterable[str], found: Iterable[Mapping[str, str]]) -> N
 
 
 async def _results(
-    client: AsyncClient, where: ResultFilter, order: ResultOrder | None, limit: int | None, output_format: Format
+    client: AsyncClient, where: ResultFilter, order: ResultOrder | None, limit: Limit, output_format: Format
 ) -> ExitCode:
     printer = ResultPrinter(output_format)
     async with opened(client):
-        async with aclosing(client.results(where, order, limit)) as results:
-            async for result in results:
+        async with aclosing(client.results(where, order, limit.requested)) as results:
+            async for result in limit.first(results):
                 printer.add_result(result)
         printer.end()
-        if printer.is_empty and limit != 0:
+        limit.note("results")
+        if printer.is_empty and limit.requested != 0:
             await _note_unknown_labels(client, where.labels)
     return ExitCode.DONE
 

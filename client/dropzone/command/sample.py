@@ -13,14 +13,24 @@ from rich.table import Table
 from dropzone import DEFAULT_URL, AsyncClient, Histogram, Result, Sample, SampleFilter, SampleState
 from dropzone.command import output
 from dropzone.command.exit_codes import ExitCode, run
-from dropzone.command.options import Key, Labels, Submitter, Url, connect, opened, parse_labels
+from dropzone.command.options import (
+    IsUnlimited,
+    Key,
+    Labels,
+    Limit,
+    MaxItems,
+    Submitter,
+    Url,
+    connect,
+    opened,
+    parse_labels,
+)
 from dropzone.encoding import format_time
 from dropzone.statistics import Statistics
 
 _MAX_ROWS = 24
 _BAR_WIDTH = 40
 _NOT_LISTED = {"count", "histogram"}  # these two are printed elsewhere
-_DEFAULT_LIMIT = 50
 
 State = Annotated[
     SampleState | None, typer.Option(case_sensitive=False, help="State of the samples.", show_default=False)
@@ -31,12 +41,14 @@ def samples(
     *,
     state: State = None,
     label: Labels = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Maximum number of samples.")] = _DEFAULT_LIMIT,
+    max_items: MaxItems = None,
+    is_unlimited: IsUnlimited = False,
     submitter: Submitter = "",
     url: Url = DEFAULT_URL,
     key: Key = "",
 ) -> None:
     """Print samples with their states and problems, the latest submission first."""
+    limit = Limit(max_items, is_unlimited=is_unlimited)
     run(_samples(connect(url, key, submitter), SampleFilter(state=state, labels=parse_labels(label)), limit))
 
 
@@ -80,11 +92,11 @@ def delete(
     run(_delete(connect(url, key), sample_ids, where if is_filtered else None, reason, is_confirmed=is_confirmed))
 
 
-async def _samples(client: AsyncClient, where: SampleFilter, limit: int) -> ExitCode:
+async def _samples(client: AsyncClient, where: SampleFilter, limit: Limit) -> ExitCode:
     headings = ("submitted (UTC)", "state", "labels", "values", "problem", "id")
     table = Table(*headings, box=None, header_style="bold", pad_edge=False)
-    async with opened(client), aclosing(client.samples(where, limit)) as found:
-        async for sample in found:
+    async with opened(client), aclosing(client.samples(where, limit.requested)) as found:
+        async for sample in limit.first(found):
             if not sys.stdout.isatty():
                 output.print_line(output.to_json(sample))
                 continue
@@ -94,6 +106,7 @@ async def _samples(client: AsyncClient, where: SampleFilter, limit: int) -> Exit
         output.console().print(table)
     elif sys.stdout.isatty():
         typer.echo("no samples", err=True)
+    limit.note("samples")
     return ExitCode.DONE
 
 
