@@ -28,7 +28,9 @@ MISSING = ["", " ", "NaN", "-nan"]
 WRONG = ["six", "1_0", "0x1", ".", "1e999", "inf", 'a"b', '"1"2', "1,2"]
 QUOTED = ['"6"', '"7\n"', '"8""9"', '""']
 CELLS = st.sampled_from([*NUMBERS, *MISSING, *WRONG, *QUOTED])
-ROWS = st.tuples(st.sampled_from(["t1", "t2", '"t\n3"']), st.sampled_from(["", "zurich", '"a, b"']), CELLS, CELLS)
+ROWS = st.tuples(
+    st.sampled_from(["t1", "t2", '"t\n3"', '"t ""4"""']), st.sampled_from(["", "zurich", '"a, b"']), CELLS, CELLS
+)
 TABLES = st.builds(
     lambda rows, end, last: end.join(["time_stamp,label.site,inner,outer", *map(",".join, rows)]) + last,
     st.lists(ROWS, max_size=6),
@@ -75,6 +77,40 @@ def test_consecutive_rows_with_the_same_time_and_labels_are_one_sample(reader: R
         '{"time_stamp":"t1","labels":{"site":"basel"},"data":[null,2],"missing":"skip"}',
         "badRows": [{"line": 8, "message": 'expected a number, got "six" in column x\n1'}],
     }
+
+
+@pytest.mark.parametrize(
+    ("row", "sent", "refused"),
+    [
+        ("t2,4O", [2, 6], [3, 4]),
+        ("t9,4O", [2, 3, 5, 6], [4]),
+        ("t2,4,5", [2, 6], [3, 4, 5]),
+        ("t2", [2, 6], [3, 4, 5]),
+    ],
+)
+def test_an_invalid_row_does_not_shorten_a_sample(
+    reader: Reader, row: str, sent: list[int], refused: list[int]
+) -> None:
+    """The samples that it can belong to are refused, with the numbers of their lines. All other samples are sent.
+
+    A shortened sample would be stored twice: before the row is mended, and as a whole afterwards.
+    """
+    read = reader.read(f"time_stamp,x\nt1,1\nt2,3\n{row}\nt2,5\nt3,6\n")
+
+    assert [number for number, line in enumerate(read["ndjson"].split("\n"), start=1) if line] == sent
+    assert [bad["line"] for bad in read["badRows"]] == refused
+    assert {bad["message"] for bad in read["badRows"] if bad["line"] != 4} <= {
+        "this sample may lack values, because line 4 is invalid"
+    }
+
+
+def test_a_refused_sample_has_another_line_than_its_invalid_row(reader: Reader) -> None:
+    """The page lists each line once. A sample has the number of its first valid row."""
+    read = reader.read("time_stamp,x\nt1,one\nt1,two\nt1,3\n")
+
+    assert read["ndjson"] == ""
+    assert [bad["line"] for bad in read["badRows"]] == [2, 3, 4]
+    assert read["badRows"][2]["message"] == "this sample may lack values, because line 2 is invalid"
 
 
 @settings(deadline=None)

@@ -2,7 +2,8 @@
 //
 // The first row has the names of the columns. `time_stamp` is the time of the sample, `label.site` is the label `site`,
 // and the cells of all other columns are values. An empty cell or NaN is a missing value. The page sends the digits of
-// each number unchanged. `csv_samples` of the Python client reads files in the same way.
+// each number unchanged. A sample with an invalid row is not sent: after the user has mended the row, the sample would
+// be another one, and both would be stored. `csv_samples` of the Python client reads files in the same way.
 
 const NUMBER = /^([+-]?)(?=\.?\d)0*(\d*)(?:\.(\d*))?(e[+-]?\d+)?$/i;
 const NAN = /^[+-]?nan$/i;
@@ -11,9 +12,9 @@ const LABEL = 'label.';
 
 export class CsvError extends Error {}
 
-/** A row that is not part of a sample. The page does not send it. */
+/** An invalid row, or the valid rows of a sample that it can belong to. The page does not send them. */
 export interface BadRow {
-  line: number;
+  line: number; // the number of its first line
   message: string;
 }
 
@@ -23,9 +24,10 @@ interface Row {
 }
 
 interface Sample {
-  line: number;
-  head: string; // the members `time_stamp` and `labels` as JSON
+  line: number; // of its first valid row, or 0 if it has none
+  head: string | null; // the members `time_stamp` and `labels` as JSON; null while its rows can belong to any sample
   data: string[];
+  invalidLine: number; // of its first invalid row, or 0 if it has none
 }
 
 /** Returns NDJSON, in which a sample has the number of the first line of its first row, and the bad rows. Throws `CsvError`. */
@@ -40,38 +42,64 @@ export function toNdjson(text: string): { ndjson: string; badRows: BadRow[] } {
   const samples: Sample[] = [];
   const badRows: BadRow[] = [];
   for (const row of rows) {
-    try {
-      const sample = toSample(names, row);
-      const last = samples.at(-1);
-      if (last?.head === sample.head) for (const value of sample.data) last.data.push(value);
-      else samples.push(sample);
-    } catch (error) {
-      if (!(error instanceof CsvError)) throw error;
-      badRows.push({ line: row.line, message: error.message });
-    }
+    const sample = toSample(names, row, badRows);
+    const last = samples.at(-1);
+    if (last && sample.head === null) last.invalidLine ||= row.line;
+    if (last && (last.head ?? sample.head) === sample.head) add(sample, last);
+    else samples.push(sample);
   }
   const lines: string[] = [];
-  for (const { line, head, data } of samples) {
+  for (const { line, head, data, invalidLine } of samples) {
+    if (invalidLine > 0) {
+      if (data.length > 0) badRows.push({ line, message: `this sample may lack values, because line ${invalidLine} is invalid` });
+      continue;
+    }
     while (lines.length < line - 1) lines.push('');
     lines.push(`{${head},"data":[${data.join(',')}]${data.includes('null') ? ',"missing":"skip"' : ''}}`);
   }
-  return { ndjson: lines.join('\n'), badRows };
+  return { ndjson: lines.join('\n'), badRows: badRows.sort((one, other) => one.line - other.line) };
 }
 
-function toSample(names: readonly string[], { line, cells }: Row): Sample {
-  if (cells.length !== names.length) throw new CsvError(`expected ${names.length} cells, got ${cells.length}`);
-  let time = '';
+/** Adds a row to the rows before. */
+function add(row: Sample, before: Sample): void {
+  before.head = row.head;
+  before.line ||= row.line;
+  before.invalidLine ||= row.invalidLine;
+  for (const value of row.data) before.data.push(value);
+}
+
+/** Returns the row as a sample. Adds it to `badRows` if it is invalid. */
+function toSample(names: readonly string[], { line, cells }: Row, badRows: BadRow[]): Sample {
+  const head = headOf(names, cells);
+  try {
+    return { line, head, data: valuesOf(names, cells), invalidLine: 0 };
+  } catch (error) {
+    if (!(error instanceof CsvError)) throw error;
+    badRows.push({ line, message: error.message });
+    return { line: 0, head, data: [], invalidLine: line };
+  }
+}
+
+/** Returns null if the row has too many or too few cells, because it is not known which column has which cell. */
+function headOf(names: readonly string[], cells: readonly string[]): string | null {
+  if (cells.length !== names.length) return null;
   const labels = new Map<string, string>();
-  const data: string[] = [];
   names.forEach((name, index) => {
     const cell = cells[index] as string;
-    if (name === TIME) time = cell;
-    else if (!name.startsWith(LABEL)) data.push(toValue(name, cell));
-    else if (cell !== '') labels.set(name.slice(LABEL.length), cell);
+    if (name.startsWith(LABEL) && cell !== '') labels.set(name.slice(LABEL.length), cell);
   });
   const sorted = [...labels].sort(([one], [other]) => (one < other ? -1 : 1));
   const members = labels.size ? `,"labels":${JSON.stringify(Object.fromEntries(sorted))}` : '';
-  return { line, head: `"time_stamp":${JSON.stringify(time)}${members}`, data };
+  return `"time_stamp":${JSON.stringify(cells[names.indexOf(TIME)])}${members}`;
+}
+
+/** Throws `CsvError` if the row is invalid. */
+function valuesOf(names: readonly string[], cells: readonly string[]): string[] {
+  if (cells.length !== names.length) throw new CsvError(`expected ${names.length} cells, got ${cells.length}`);
+  return names.flatMap((name, index) => {
+    const isValue = name !== TIME && !name.startsWith(LABEL);
+    return isValue ? [toValue(name, cells[index] as string)] : [];
+  });
 }
 
 /** Returns a number in the notation of JSON. */
