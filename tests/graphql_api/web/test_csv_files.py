@@ -32,7 +32,8 @@ ROWS = st.tuples(
     st.sampled_from(["t1", "t2", '"t\n3"', '"t ""4"""']), st.sampled_from(["", "zurich", '"a, b"']), CELLS, CELLS
 )
 TABLES = st.builds(
-    lambda rows, end, last: end.join(["time_stamp,label.site,inner,outer", *map(",".join, rows)]) + last,
+    lambda columns, rows, end, last: end.join([f"time_stamp,label.site,{columns}", *map(",".join, rows)]) + last,
+    st.sampled_from(["inner,outer", "inner,", " ,outer"]),
     st.lists(ROWS, max_size=6),
     st.sampled_from(["\n", "\r\n", "\n\n", "\n,,,\n"]),
     st.sampled_from(["", "\n", "\n,", '\n"']),
@@ -111,6 +112,25 @@ def test_a_refused_sample_has_another_line_than_its_invalid_row(reader: Reader) 
     assert read["ndjson"] == ""
     assert [bad["line"] for bad in read["badRows"]] == [2, 3, 4]
     assert read["badRows"][2]["message"] == "this sample may lack values, because line 2 is invalid"
+
+
+def test_the_index_of_pandas_is_not_measured_values(reader: Reader) -> None:
+    """By default, `to_csv` writes the numbers of the rows into a column without a name."""
+    read = reader.read(",time_stamp,value\n0,t1,20.5\n1,t2,20.6\n")
+
+    message = (
+        'expected an empty cell, got "0" in a column without a name; pandas writes its index into a column without a '
+        "name; write the file with index=False"
+    )
+    assert read["ndjson"] == ""
+    assert read["badRows"] == [{"line": 2, "message": message}, {"line": 3, "message": message.replace("0", "1")}]
+
+
+def test_empty_cells_in_a_column_without_a_name_are_not_missing_values(reader: Reader) -> None:
+    """Spreadsheets save a cleared column as commas at the ends of the lines."""
+    read = reader.read("time_stamp,x,, \nt1,1,,\nt1,2,, \n")
+
+    assert read == {"ndjson": '\n{"time_stamp":"t1","data":[1,2]}', "badRows": []}
 
 
 @settings(deadline=None)

@@ -1,9 +1,9 @@
 // CSV files, converted to NDJSON: consecutive rows with the same time stamp and labels are one sample.
 //
 // The first row has the names of the columns. `time_stamp` is the time of the sample, `label.site` is the label `site`,
-// and the cells of all other columns are values. An empty cell or NaN is a missing value. The page sends the digits of
-// each number unchanged. A sample with an invalid row is not sent: after the user has mended the row, the sample would
-// be another one, and both would be stored. `csv_samples` of the Python client reads files in the same way.
+// and the cells of all other columns with a name are values. An empty cell or NaN is a missing value. The page sends the
+// digits of each number unchanged. A sample with an invalid row is not sent: after the user has mended the row, the
+// sample would be another one, and both would be stored. `csv_samples` of the Python client reads files in the same way.
 
 const NUMBER = /^([+-]?)(?=\.?\d)0*(\d*)(?:\.(\d*))?(e[+-]?\d+)?$/i;
 const NAN = /^[+-]?nan$/i;
@@ -97,8 +97,14 @@ function headOf(names: readonly string[], cells: readonly string[]): string | nu
 function valuesOf(names: readonly string[], cells: readonly string[]): string[] {
   if (cells.length !== names.length) throw new CsvError(`expected ${names.length} cells, got ${cells.length}`);
   return names.flatMap((name, index) => {
-    const isValue = name !== TIME && !name.startsWith(LABEL);
-    return isValue ? [toValue(name, cells[index] as string)] : [];
+    const cell = cells[index] as string;
+    if (name === '' && cell.trim() !== '') {
+      throw new CsvError(
+        `expected an empty cell, got ${JSON.stringify(cell)} in a column without a name; ` +
+          'pandas writes its index into a column without a name; write the file with index=False',
+      );
+    }
+    return name === '' || name === TIME || name.startsWith(LABEL) ? [] : [toValue(name, cell)];
   });
 }
 
