@@ -255,3 +255,25 @@ def test_a_retry_keeps_the_outcomes_of_all_lines(own_stack: Stack, dashboard: Da
     dashboard.wait_for(lambda: dashboard.text(".outcome") == "50 computed")
     totals = [sum(map(int, re.findall(r"\d+", text))) for text in dashboard.run("return outcomes")]
     assert set(totals) == {50}
+
+
+def test_many_samples_of_an_earlier_upload_are_settled_while_others_are_pending(
+    own_stack: Stack, dashboard: Dashboard, tmp_path: Path
+) -> None:
+    """The subscription does not deliver their results again, so the page asks for the states of a few at a time."""
+    stack = own_stack
+    sample = {"time_stamp": "2026-11-24T01:02:03Z"}
+    earlier, both = tmp_path / "earlier.ndjson", tmp_path / "both.ndjson"
+    texts = [json.dumps(sample | {"data": [number]}) for number in range(250)]
+    earlier.write_text("\n".join(texts[:150]))
+    both.write_text("\n".join(reversed(texts)))
+    dashboard.open(stack)
+    dashboard.drop(earlier)
+    dashboard.wait_for(lambda: outcomes(dashboard) == ["150 computed"])
+    os.kill(stack.function_pid(), signal.SIGSTOP)
+
+    dashboard.drop(both)
+
+    dashboard.wait_for(lambda: outcomes(dashboard)[0] == "150 computed, 100 pending")
+    os.kill(stack.function_pid(), signal.SIGCONT)
+    dashboard.wait_for(lambda: outcomes(dashboard)[0] == "250 computed")

@@ -4,7 +4,7 @@ import { runQuery } from './server.ts';
 import { streamResults, type StreamHandlers } from './stream.ts';
 import type { Problem, SampleState } from './types.ts';
 
-const MAX_POLLED = 200;
+const MAX_POLLED = 70; // an operation can select 350 fields: five per sample
 const POLL_MILLISECONDS = 1_500;
 const NOTIFY_MILLISECONDS = 100;
 
@@ -97,6 +97,7 @@ export class Tracker {
     this.onChange([...this.lines], isSettled);
   }
 
+  /** Asks for the states of some pending samples. The next poll asks for the others. */
   async #poll(): Promise<void> {
     const ids = this.#isComplete ? [...this.#pending.keys()].slice(0, MAX_POLLED) : [];
     if (ids.length === 0) return;
@@ -109,7 +110,15 @@ export class Tracker {
       const sample = samples[`s${index}`];
       if (sample === null) this.#settle(id, 'DELETED');
       else if (sample && sample.state !== 'PENDING') this.#settle(id, sample.state, sample.problems);
+      else this.#moveToEnd(id);
     });
-    if (before - this.#pending.size === MAX_POLLED) void this.#poll(); // a file that was submitted before is polled quickly
+    if (before - this.#pending.size > MAX_POLLED / 2) void this.#poll(); // a file that was submitted before is polled quickly
+  }
+
+  #moveToEnd(id: string): void {
+    const lines = this.#pending.get(id);
+    if (!lines) return; // the subscription has delivered the result
+    this.#pending.delete(id);
+    this.#pending.set(id, lines);
   }
 }
