@@ -3,9 +3,11 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 
+from storage.documents import document_paths
 from tests.graphql_api.web.dashboard import Dashboard
 from tests.graphql_api.web.lines import submit_lines
 from tests.stack import Stack, eventually
@@ -105,3 +107,26 @@ def test_a_number_that_is_not_known_yet_is_not_displayed_as_zero(stack: Stack, d
     assert dashboard.text(".plot .empty") == ""
     dashboard.set_offline(False)
     dashboard.wait_for(lambda: dashboard.text(".count.computed .value") == "1")
+
+
+def test_kept_results_of_expired_samples_do_not_hide_a_failed_sample(stack: Stack, dashboard: Dashboard) -> None:
+    """The numbers by state are of the samples that exist. The retention can keep results for longer."""
+    key = stack.new_key("expired-on-page")
+    expired = submit_values(stack, key, 3)
+    [computed, failed] = submit_values(stack, key, 2)
+    eventually(lambda: has_results(stack, key, 5), lambda: stack.log)
+    firestore: Any = stack.firestore()  # `close` has no type hints
+    for sample_id in expired:
+        firestore.document(document_paths.sample("expired-on-page", sample_id)).delete()
+    sample = firestore.document(document_paths.sample("expired-on-page", failed))
+    sample.update({"raw": "{}"})
+    firestore.document(document_paths.result("expired-on-page", failed)).delete()
+    sample.update({"count": 0})  # triggers the function again
+    firestore.close()
+    stack.wait_for(failed, "FAILED", key=key)
+
+    dashboard.open(stack, key=key)
+
+    dashboard.wait_for(lambda: failed[:8] in (dashboard.text(".problems li") or ""))
+    assert dashboard.text(".count:not(.delay) .value") == "0 1 1 0"
+    assert set(dashboard.results()) == {*expired, computed}

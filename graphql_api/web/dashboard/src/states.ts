@@ -1,10 +1,10 @@
 // The number of samples in each state. The page polls these numbers every second while they change, and every 8 seconds
 // otherwise. It does not poll while it is hidden.
 //
-// PENDING and FAILED samples are the slowest to count. The page therefore counts them together, as all samples that are
-// neither rejected nor computed nor superseded. It counts FAILED samples separately when that number stops changing, and every 8
-// seconds. All numbers are of the samples with the labels of the filter. A large number takes the server long to count,
-// so the page waits for several times as long before it counts again.
+// The page counts PENDING and FAILED samples together, as all samples that are neither rejected nor computed nor
+// superseded. It counts FAILED samples separately when that number stops changing, and every 8 seconds. All numbers are of
+// the samples with the labels of the filter. A large number takes the server long to count, so the page waits for several
+// times as long before it counts again.
 import { batch, effect, signal } from '@preact/signals';
 import { newestFirst, sampleFilter, selectedState } from './filter.ts';
 import delaysQuery from './operations/delays.graphql';
