@@ -31,6 +31,11 @@ def log_of(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
 
+def journal_of(path: Path) -> Path:
+    """Return the path of the rollback journal of a data file. SQLite uses it until the file has a write-ahead log."""
+    return path.with_name(path.name + "-journal")
+
+
 def resolve(path: Path) -> Path:
     """Return the file that a link names. Raise `UnusableFile` if it does not exist: its disk may not be mounted."""
     target = path.resolve()
@@ -47,10 +52,13 @@ def check(path: Path, marker: DataMarker | None) -> int:
 
     Without a marker, check only the file and its log. Raise an error of SQLite if it cannot read the file.
 
+    If an interrupted start has left a rollback journal, first undo its change. Call this with the lock of the file.
+
     Call this before a connection may write. When such a connection is closed, SQLite applies the log to the file and
     deletes it, even if the log belongs to another file.
     """
     try:
+        _roll_back(path)
         in_file = _check_bytes(path, marker)
         if not size_of(path):
             return 0
@@ -110,6 +118,16 @@ def check_is_open(path: Path, descriptor: int) -> None:
 def connect(path: Path, options: str) -> sqlite3.Connection:
     """Open a file with the options of an SQLite URI, for example `mode=ro`."""
     return sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True, isolation_level=None, timeout=30)
+
+
+def _roll_back(path: Path) -> None:
+    """Let SQLite undo the change of a rollback journal. A connection that is read-only cannot do this.
+
+    SQLite creates the write-ahead log of a new or restored file with a transaction that still uses a rollback journal.
+    """
+    if size_of(path) and journal_of(path).exists() and not size_of(log_of(path)):
+        with contextlib.closing(connect(path, "mode=rw")) as connection:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
 
 
 def _check_bytes(path: Path, marker: DataMarker | None) -> int | None:

@@ -55,7 +55,7 @@ def restore(backup: Path, path: Path) -> Path | None:
 
 def install_new(complete: Path, path: Path, marker: DataMarker) -> None:
     """Install a complete file where no data file with documents exists. After a kill, the server can always start."""
-    for former in (path.with_name(path.name + "-shm"), file_check.log_of(path), path):
+    for former in (path.with_name(path.name + "-shm"), *_files(path)):
         former.unlink(missing_ok=True)
     complete.replace(path)
     sync_folder(path.parent)
@@ -119,17 +119,24 @@ def _former(path: Path, started_at: int) -> Path:
     return path.with_name(f"{path.name}.replaced-{started:%Y%m%dT%H%M%S.%fZ}")
 
 
+def _files(path: Path) -> tuple[Path, Path, Path]:
+    """Return the files that contain a database: its log, its rollback journal and the data file.
+
+    The data file is renamed or deleted last. SQLite applies the other two to any data file next to them.
+    """
+    return file_check.log_of(path), file_check.journal_of(path), path
+
+
 def _move_aside(path: Path, former: Path) -> None:
-    """Rename a data file and its log, so that both still belong together.
+    """Rename a data file, its log and its rollback journal, so that they still belong together.
 
     If an interrupted attempt has renamed only the log, the present log is empty: a command that reads the file has
     created it.
     """
-    log, former_log = file_check.log_of(path), file_check.log_of(former)
-    for file, target in ((log, former_log), (path, former)):
+    for file, target in zip(_files(path), _files(former), strict=True):
         if file.exists() and not target.exists():
             file.replace(target)
-    for remaining in (log, path.with_name(path.name + "-shm")):
+    for remaining in (file_check.log_of(path), file_check.journal_of(path), path.with_name(path.name + "-shm")):
         remaining.unlink(missing_ok=True)
     sync_folder(path.parent)
 
@@ -142,7 +149,7 @@ def _undo_restore(path: Path, marker: DataMarker) -> None:
     former = _former(path, mark.sequence)
     if path.exists() and former.exists():
         return  # the present file is the backup
-    for source, target in ((file_check.log_of(former), file_check.log_of(path)), (former, path)):
+    for source, target in zip(_files(former), _files(path), strict=True):
         if source.exists():
             source.replace(target)
     sync_folder(path.parent)

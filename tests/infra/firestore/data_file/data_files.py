@@ -11,6 +11,7 @@ import pytest
 
 from infra.embedded.firestore import archive as archive_command
 from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.data_file import restore
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess
 
 PAGE_BYTES = 4096
@@ -90,3 +91,24 @@ def shorten(path: Path) -> None:
 def overwrite(path: Path) -> None:
     """Replace a file by text."""
     path.write_text("This is not a database. " * 1000)
+
+
+class Killed(BaseException):
+    """Ends a restore between two steps."""
+
+
+def end_restore(backup: Path, data: Path, renamed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a restore that ends after a number of renames, as if it was killed."""
+    done: list[Path] = []
+    replace = Path.replace
+
+    def replace_or_end(source: Path, target: Path) -> Path:
+        if len(done) == renamed:
+            raise Killed
+        done.append(target)
+        return replace(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", replace_or_end)
+        with pytest.raises(Killed):
+            restore.restore(backup, data)

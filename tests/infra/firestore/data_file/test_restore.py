@@ -14,7 +14,17 @@ from infra.embedded.firestore.data_file.data_marker import DataMarker
 from infra.embedded.firestore.data_file.file_format import UnusableFile
 from infra.embedded.firestore.data_file.lock_file import StorageInUse
 from infra.embedded.firestore.storage.storage import Storage
-from tests.infra.firestore.data_file.data_files import archive, empty, halve, log_of, overwrite, refusal, use, write
+from tests.infra.firestore.data_file.data_files import (
+    archive,
+    empty,
+    end_restore,
+    halve,
+    log_of,
+    overwrite,
+    refusal,
+    use,
+    write,
+)
 from tests.infra.firestore.server_process import FirestoreProcess
 
 
@@ -93,27 +103,6 @@ def test_a_restore_that_was_interrupted_does_not_start_empty(own: FirestoreProce
 
     own.start()
     assert len(list(own.client().collection("t").stream())) == 60
-
-
-class Killed(BaseException):
-    """Ends a restore between two steps."""
-
-
-def end_restore(backup: Path, data: Path, renamed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a restore that ends after a number of renames, as if it was killed."""
-    done: list[Path] = []
-    replace = Path.replace
-
-    def replace_or_end(source: Path, target: Path) -> Path:
-        if len(done) == renamed:
-            raise Killed
-        done.append(target)
-        return replace(source, target)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "replace", replace_or_end)
-        with pytest.raises(Killed):
-            restore.restore(backup, data)
 
 
 @pytest.mark.parametrize("renamed", [1, 2, 3, 4])
