@@ -281,18 +281,15 @@ class Scan:
     @cached_property
     def _overlay(self) -> list[StoredResult]:
         """The results that changed after the read time, in order: at most PAGE_DOCUMENTS + 1."""
-        changed = versions.superseded_since(self._connection, self._read_time, MAX_CHANGES_READ_ONE_BY_ONE)
+        query, in_database = self._query, self._catalog.collections_in(self._query.parent.database)
+        numbers = [number for number, collection_id in in_database if query.collection_id in (None, collection_id)]
+        changed = versions.superseded_since(
+            self._connection, numbers, query.path_prefix, self._read_time, MAX_CHANGES_READ_ONE_BY_ONE
+        )
         results = (
             result
             for collection_number, path in changed
-            if self._catalog.names[collection_number][0] == self._query.parent.database
-            for result in self._matching_at_read_time(collection_number, path)
+            if (version := versions.at(self._connection, collection_number, path, self._read_time)) is not None
+            for result in self._matching(path, version)
         )
         return heapq.nsmallest(PAGE_DOCUMENTS + 1, results, key=lambda result: result[0])
-
-    def _matching_at_read_time(self, collection_number: int, path: bytes) -> Iterator[StoredResult]:
-        collection_id = self._catalog.names[collection_number][1]
-        if self._query.collection_id in (None, collection_id):
-            version = versions.at(self._connection, collection_number, path, self._read_time)
-            if version is not None:
-                yield from self._matching(path, version)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from infra.embedded.firestore.encoding import field_paths, resource_names
+from infra.embedded.firestore.encoding import field_paths, path_encoding, resource_names
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
 from infra.embedded.firestore.errors import invalid_argument
 from infra.embedded.firestore.messages import Document
@@ -31,6 +31,13 @@ class Query:
     limit: int | None
     projection: tuple[FieldPath, ...] | None
     find_nearest: vector_search.FindNearest | None
+
+    @property
+    def path_prefix(self) -> bytes:
+        """The bytes with which the path of each document starts that this query covers."""
+        if self.collection_id is None or self.all_descendants:
+            return self.parent.path
+        return self.parent.path + path_encoding.encode_segment(self.collection_id)
 
     def covers(self, name: resource_names.ResourceName) -> bool:
         """Return whether a document is in one of the collections that this query searches."""

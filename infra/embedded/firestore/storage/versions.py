@@ -42,6 +42,15 @@ FROM versions c LEFT JOIN versions p ON p.sequence = c.previous
 WHERE c.sequence > ? AND c.sequence <= ? AND c.collection_number = ? ORDER BY c.sequence
 """
 _CHANGED_NAMES = "SELECT sequence, collection_number, path FROM versions WHERE sequence > ? ORDER BY sequence LIMIT ?"
+_SUPERSEDED_SINCE_SEQUENCE = """
+SELECT DISTINCT collection_number, path FROM versions
+WHERE sequence > ? AND previous IS NOT NULL
+    AND collection_number IN (SELECT value FROM json_each(?)) AND path >= ? AND path < ?
+"""
+_SUPERSEDED_SINCE_TIME = """
+SELECT DISTINCT collection_number, path FROM history
+WHERE collection_number IN (SELECT value FROM json_each(?)) AND path >= ? AND path < ? AND until > ?
+"""
 _UP_TO = "SELECT sequence, commit_time FROM versions WHERE sequence <= ? ORDER BY sequence DESC LIMIT 1"
 _NEWEST = "SELECT sequence, commit_time FROM versions ORDER BY sequence DESC LIMIT 1"
 
@@ -231,19 +240,23 @@ def sequence_at(connection: sqlite3.Connection, read_time: int) -> int:
     return low
 
 
-def superseded_since(connection: sqlite3.Connection, read_time: int, max_changes: int) -> Iterator[tuple[int, bytes]]:
+def superseded_since(
+    connection: sqlite3.Connection,
+    collection_numbers: Sequence[int],
+    path_prefix: bytes,
+    read_time: int,
+    max_changes: int,
+) -> Iterator[tuple[int, bytes]]:
     """Yield the collection number and path of each document whose version at `read_time` is no longer current.
+
+    Only documents of these collections are included, and only paths that start with `path_prefix`.
 
     If at most `max_changes` changes are later than `read_time`, read these changes. The result may then include
     documents that were created after `read_time`. Otherwise, search the history.
     """
+    numbers, high = json.dumps(list(collection_numbers)), path_prefix + path_encoding.AFTER_ALL
     after = sequence_at(connection, read_time)
     if newest(connection)[0] - after <= max_changes:
-        yield from connection.execute(
-            "SELECT DISTINCT collection_number, path FROM versions WHERE sequence > ? AND previous IS NOT NULL",
-            (after,),
-        )
+        yield from connection.execute(_SUPERSEDED_SINCE_SEQUENCE, (after, numbers, path_prefix, high))
     else:
-        yield from connection.execute(
-            "SELECT DISTINCT collection_number, path FROM history WHERE until > ?", (read_time,)
-        )
+        yield from connection.execute(_SUPERSEDED_SINCE_TIME, (numbers, path_prefix, high, read_time))

@@ -1,0 +1,101 @@
+"""Queries at a read time after which documents were changed or deleted."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.queries import result_pages, scanner, structured_query
+from infra.embedded.firestore.storage.storage import Storage
+from tests.infra.firestore.queries.cases import ROOT, commit
+
+STEPS = 10
+DOCUMENTS = 300
+
+
+@pytest.fixture
+async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
+    """The storage of a new file."""
+    storage = Storage(tmp_path / "data")
+    yield storage
+    await storage.close()
+
+
+def query(parent: str, collection_id: str = "t", group: bool = False) -> structured_query.Query:
+    """Return the query for the documents of a collection with `a` = 1."""
+    message = m.StructuredQuery()
+    message.from_.add(collection_id=collection_id, all_descendants=group)
+    if collection_id:
+        message.where.field_filter.field.field_path, message.where.field_filter.op = "a", 5
+        message.where.field_filter.value.integer_value = 1
+    return structured_query.read(f"{ROOT}/{parent}".rstrip("/"), message)
+
+
+async def found(storage: Storage, query: structured_query.Query, read_time: int) -> tuple[list[str], int]:
+    """Return the paths of the results at a read time, and how many tens of instructions SQLite has executed."""
+    steps, read = 0, storage.read
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    async def counted(work: Any) -> Any:
+        def run(connection: sqlite3.Connection) -> Any:
+            connection.set_progress_handler(count, STEPS)
+            try:
+                return work(connection)
+            finally:
+                connection.set_progress_handler(None, 0)
+
+        return await read(run)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage, "read", counted)
+        names = [each.name async for _, each in result_pages.stream(storage, query, read_time)]
+    return [name.removeprefix(f"{ROOT}/") for name in names], steps
+
+
+@pytest.mark.parametrize("max_changes", [0, 10_000], ids=["history", "changes"])
+async def test_changes_below_another_parent_do_not_delay_a_query(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, max_changes: int
+) -> None:
+    """An export of one submitter reads many pages at one time, and the results of all others change meanwhile."""
+    monkeypatch.setattr(scanner, "MAX_CHANGES_READ_ONE_BY_ONE", max_changes)
+    paths = [f"s/A/t/{number:03}" for number in range(DOCUMENTS)]
+    others = [f"s/B/t/{number:03}" for number in range(DOCUMENTS)]
+    await commit(storage, {path: {"a": 1} for path in paths})
+    time = await commit(storage, {path: {"a": 1} for path in others})
+    before, steps_before = await found(storage, query("s/A"), time)
+
+    await commit(storage, {path: {"a": 2} for path in others})
+    after, steps_after = await found(storage, query("s/A"), time)
+
+    assert before == after == paths
+    assert steps_after < 2 * steps_before
+
+
+@pytest.mark.parametrize("max_changes", [0, 10_000], ids=["history", "changes"])
+@pytest.mark.parametrize(
+    ("searched", "expected"),
+    [
+        (query(""), ["t/1"]),
+        (query("t/1"), ["t/1/t/1"]),
+        (query("", group=True), ["t/1", "t/1/t/1"]),
+        (query("t/1", ""), ["t/1/t/1", "t/1/u/1"]),
+    ],
+    ids=["collection", "nested collection", "collection group", "all collections below a document"],
+)
+async def test_every_kind_of_query_finds_documents_that_were_changed_later(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, max_changes: int, searched: Any, expected: list[str]
+) -> None:
+    """The documents of other collections are not in the result."""
+    monkeypatch.setattr(scanner, "MAX_CHANGES_READ_ONE_BY_ONE", max_changes)
+    paths = ["t/1", "t/1/t/1", "t/1/u/1", "t/2/u/1", "u/1"]
+    time = await commit(storage, {path: {"a": 1} for path in paths})
+    await commit(storage, dict.fromkeys(paths))
+
+    assert (await found(storage, searched, time))[0] == expected
