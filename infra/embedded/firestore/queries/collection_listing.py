@@ -12,14 +12,20 @@ from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.storage import versions
 
 _NEXT_PATH = """
-SELECT min(path) FROM (
+WITH live AS (
     SELECT min(path) AS path FROM documents
     WHERE collection_number = :collection_number AND path >= :low AND path < :high
-    UNION ALL
-    SELECT min(path) FROM history
-    WHERE collection_number = :collection_number AND path >= :low AND path < :high AND until > :read_time
+)
+SELECT coalesce(
+    (
+        SELECT min(path) FROM history
+        WHERE collection_number = :collection_number
+            AND path >= :low AND path < coalesce((SELECT path FROM live), :high) AND until > :read_time
+    ),
+    (SELECT path FROM live)
 )
 """
+"""The history is searched only up to the next document, so that a list reads each row of the history at most once."""
 
 
 def child_segments(

@@ -33,17 +33,22 @@ async def write(storage: Storage, *writes: m.Write) -> int:
 
 
 async def listed(storage: Storage, segments: tuple[str, ...], read_time: int) -> tuple[list[str], int]:
-    """Return the child segments at a read time, and the number of SQL statements of the list."""
-    statements: list[str] = []
+    """Return the child segments at a read time, and the number of instructions that SQLite has executed."""
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
 
     def read(connection: sqlite3.Connection) -> list[str]:
-        connection.set_trace_callback(statements.append)
+        connection.set_progress_handler(count, 1)
         try:
             return child_segments(connection, storage.catalog, ResourceName(DATABASE, segments), None, 500, read_time)
         finally:
-            connection.set_trace_callback(None)
+            connection.set_progress_handler(None, 0)
 
-    return await storage.read(read), len(statements)
+    return await storage.read(read), steps
 
 
 async def test_deleted_documents_do_not_delay_a_list(storage: Storage) -> None:
@@ -52,10 +57,23 @@ async def test_deleted_documents_do_not_delay_a_list(storage: Storage) -> None:
     deleted = await write(storage, *(m.Write(delete=name) for name in NAMES[:-1]))
 
     before, _ = await listed(storage, ("a",), created)
-    ids, id_statements = await listed(storage, ("a",), deleted)
-    collections, collection_statements = await listed(storage, (), deleted)
+    ids, id_steps = await listed(storage, ("a",), deleted)
+    collections, collection_steps = await listed(storage, (), deleted)
 
     assert before == [name.rpartition("/")[2] for name in NAMES]
     assert ids == ["299"]
     assert collections == ["a", "b"]
-    assert id_statements + collection_statements < 20
+    assert id_steps + collection_steps < 5_000
+
+
+async def test_past_versions_do_not_delay_a_list_of_documents(storage: Storage) -> None:
+    """A list reads each of the 1,140 past versions at most once, and not once for each document."""
+    names = [f"{ROOT}/a/{number:03}/b/x" for number in range(60)]
+    for version in range(20):
+        fields = {"n": m.Value(integer_value=version)}
+        time = await write(storage, *(m.Write(update=m.Document(name=name, fields=fields)) for name in names))
+
+    ids, steps = await listed(storage, ("a",), time)
+
+    assert ids == [f"{number:03}" for number in range(60)]
+    assert steps < 20_000
