@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.encoding.field_paths import apply_mask, projector
 from tests.infra.firestore.random_documents import values
+from tests.infra.firestore.server_process import ROOT, FirestoreProcess
 
 TIMES = st.integers(0, 2**40).map(m.timestamp)
 DOCUMENTS = st.builds(
@@ -87,3 +88,16 @@ def test_a_query_returns_the_selected_fields_and_nested_fields(collection: Colle
     assert selected("n", "map") == [{"n": 1, "map": {"b": [1.5, None], "c": "text"}}]
     assert selected("map.b", "n") == [{"n": 1, "map": {"b": [1.5, None]}}]
     assert selected("missing") == [{}]
+
+
+def test_an_empty_projection_selects_all_fields(firestore: FirestoreProcess, collection: CollectionReference) -> None:
+    """The documentation of the API says so. The emulator returns none. Google's client sends no empty projection."""
+    collection.document("a").set({"n": 1})
+    request = m.RunQueryRequest(parent=ROOT)
+    request.structured_query.from_.add(collection_id=collection.id)
+    request.structured_query.select.SetInParent()
+
+    (response,) = firestore.stream("RunQuery", request, m.RunQueryResponse)
+
+    assert response.document.fields["n"].integer_value == 1
+    assert [found.to_dict() for found in collection.select([]).stream()] == [{}]

@@ -128,7 +128,7 @@ def read(parent_name: str, message: Any, aggregated: Sequence[FieldPath] = ()) -
 
 
 def _projection(message: Any) -> tuple[FieldPath, ...] | None:
-    if not message.HasField("select"):
-        return None
+    if not message.select.fields:
+        return None  # an empty projection selects all fields
     paths = (field_paths.parse(field.field_path) for field in message.select.fields)
     return tuple(path for path in paths if path != DOCUMENT_ID)
