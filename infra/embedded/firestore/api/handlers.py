@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from infra.embedded.firestore import errors
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.api.rpc import Call, Handler, RpcMethod
 from infra.embedded.firestore.api.service import Service
+from infra.embedded.firestore.encoding import limits
 
 SERVICE_NAME = "google.firestore.v1.Firestore"
 
@@ -39,7 +41,7 @@ def rpc_methods(service: Service, call_counts: Counter[tuple[str, str]]) -> dict
         "BatchWrite": RpcMethod(service.batch_write, m.BatchWriteRequest),
     }
     return {
-        f"/{SERVICE_NAME}/{name}": replace(method, handler=_with_status(name, method.handler, call_counts))
+        f"/{SERVICE_NAME}/{name}": replace(method, handler=_with_status(name, method, call_counts))
         for name, method in methods.items()
     }
 
@@ -52,12 +54,16 @@ def _bidirectional(handler: Handler, request_class: Any) -> RpcMethod:
     return RpcMethod(handler, request_class, streams_requests=True, streams_responses=True)
 
 
-def _with_status(name: str, handler: Handler, call_counts: Counter[tuple[str, str]]) -> Handler:
-    """Return a handler that ends the call with a status if `handler` raises."""
+def _with_status(name: str, method: RpcMethod, call_counts: Counter[tuple[str, str]]) -> Handler:
+    """Return a handler that refuses large requests, and ends the call with a status if the handler raises."""
 
     async def respond(request: Any, call: Call) -> Any:
         try:
-            response = await handler(request, call)
+            if method.streams_requests:
+                request = _checked(request)
+            else:
+                _check_size(call.request_bytes)
+            response = await method.handler(request, call)
         except Exception as error:
             status = errors.from_exception(error)
             call_counts[name, status.code.name] += 1
@@ -69,3 +75,14 @@ def _with_status(name: str, handler: Handler, call_counts: Counter[tuple[str, st
             return response
 
     return respond
+
+
+async def _checked(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        _check_size(request.ByteSize())
+        yield request
+
+
+def _check_size(request_bytes: int) -> None:
+    if request_bytes > limits.MAX_REQUEST_BYTES:
+        raise errors.invalid_argument(f"Request payload size exceeds the limit: {limits.MAX_REQUEST_BYTES} bytes.")

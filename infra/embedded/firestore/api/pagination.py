@@ -18,7 +18,7 @@ from infra.embedded.firestore.api.consistent_read import ConsistentRead
 from infra.embedded.firestore.encoding import path_encoding, resource_names, values
 from infra.embedded.firestore.encoding.field_paths import apply_mask, read_mask
 from infra.embedded.firestore.errors import invalid_argument
-from infra.embedded.firestore.queries import collection_listing, sort_order, structured_query
+from infra.embedded.firestore.queries import collection_listing, restrictions, sort_order, structured_query
 from infra.embedded.firestore.queries.sort_order import Bound
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.storage import Storage
@@ -134,9 +134,9 @@ def _page_size(request: Any) -> int:
 
 def _orders(text: str) -> Sequence[Any]:
     """Return the orders of an `order_by` text such as ``a, `b c` desc``, or raise `StatusError`."""
-    orders = []
+    orders: list[Any] = []
     position, separator = 0, "," if text else ""
-    while separator:
+    while separator and len(orders) <= restrictions.MAX_CONDITIONS:  # more are refused with the query
         match = _order.match(text, position)
         if match is None:
             raise invalid_argument(f'Invalid order by clause "{text}".')

@@ -168,7 +168,6 @@ class Service:
     async def commit(self, request: Any, call: Call) -> Any:
         """Handle Commit."""
         database = resource_names.parse_database(request.database)
-        _check_size(call.request_bytes)
         transaction = None
         if request.transaction:
             transaction = self._transactions.get(request.transaction, database)
@@ -180,7 +179,6 @@ class Service:
         database = resource_names.parse_database(request.database)
         if len(request.writes) > limits.MAX_BATCH_WRITES:
             raise invalid_argument(f"maximum {limits.MAX_BATCH_WRITES} writes allowed per request")
-        _check_size(call.request_bytes)
         results, statuses = [m.WriteResult()] * len(request.writes), [m.Status()] * len(request.writes)
         valid: dict[int, document_write.PreparedWrite] = {}  # by index in the request
         names: set[str] = set()
@@ -212,7 +210,6 @@ class Service:
         await call.write(m.WriteResponse(stream_id=secrets.token_urlsafe(16), stream_token=bytes(8)))
         token = 0
         async for request in requests:
-            _check_size(request.ByteSize())
             committed = await self._transactions.commit(document_write.prepare_all(request.writes, database), None)
             token += 1
             response = m.WriteResponse(stream_token=token.to_bytes(8, "big"), commit_time=committed.commit_time)
@@ -233,11 +230,6 @@ class Service:
 
     def _read(self, request: Any | None, database: str) -> ConsistentRead:
         return ConsistentRead(self._storage, self._transactions, request, database)
-
-
-def _check_size(request_bytes: int) -> None:
-    if request_bytes > limits.MAX_REQUEST_BYTES:
-        raise invalid_argument("Transaction too big. Decrease transaction size.")
 
 
 def _document(name: str) -> resource_names.ResourceName:

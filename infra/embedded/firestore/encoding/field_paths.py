@@ -31,9 +31,9 @@ _escaped = re.compile(r"\\(.)", re.DOTALL)
 @lru_cache(maxsize=4096)
 def parse(text: str) -> FieldPath:
     """Return the names of a field path in a request, or raise `StatusError`."""
-    path = split(text)
     if len(text.encode()) > MAX_PATH_BYTES:
         raise invalid_argument(f"The property path is longer than {MAX_PATH_BYTES} bytes.")
+    path = split(text)
     for name in path:
         if _reserved.fullmatch(name) and path != DOCUMENT_ID:
             raise invalid_argument(f"Invalid reserved name in field path {name}")

@@ -99,8 +99,22 @@ def test_a_commit_of_over_10_mib_is_refused(request: pytest.FixtureRequest, serv
         batch.commit()
 
     commit(9.9)
-    with pytest.raises(exceptions.InvalidArgument, match="Transaction too big"):
+    with pytest.raises(exceptions.InvalidArgument, match="payload size exceeds the limit"):
         commit(10.1)
+
+
+@pytest.mark.parametrize("server", ["firestore", "fallback"])
+@pytest.mark.parametrize("method", ["GetDocument", "RunQuery", "Listen"])
+def test_every_request_of_over_10_mib_is_refused(request: pytest.FixtureRequest, server: str, method: str) -> None:
+    """Requests are handled on the event loop, so all other calls wait for a large one."""
+    message = m.GetDocumentRequest(name="x" * (10 << 20)).SerializeToString()  # in all requests, field 1 is a string
+    with grpc.insecure_channel(request.getfixturevalue(server).address) as channel:
+        call = channel.stream_stream(f"/google.firestore.v1.Firestore/{method}")
+
+        with pytest.raises(grpc.RpcError, match="payload size exceeds the limit: 10485760 bytes") as refused:
+            list(call(iter([message])))
+
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_queries_stream_their_results(collection: CollectionReference) -> None:

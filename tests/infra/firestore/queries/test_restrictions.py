@@ -92,3 +92,10 @@ def test_descending_name_order_requires_a_filter_on_another_field() -> None:
         .orders[0]
         .descending
     )
+
+
+def test_the_length_of_a_field_path_is_checked_first() -> None:
+    """A path of several MiB would otherwise be parsed, and all other calls would wait."""
+    error = rejection([], "a." * 1000)
+
+    assert "longer than 1500 bytes" in error.message
