@@ -130,8 +130,8 @@ class ListenStream:
         self._targets[target.target_id] = target
         await self._send_target_change(ADD, [target.target_id])
         if resumed is None or not await self._send_missed_changes(target, resumed, position):
-            if message.WhichOneof("resume_type"):
-                await self._send_target_change(RESET, [target.target_id])
+            # A client may have kept changes of a stream that broke before the first consistent snapshot.
+            await self._send_target_change(RESET, [target.target_id])
             async for response in target.current_state(self._storage, position.read_time):
                 await self._write(response)
         await self._send_target_change(CURRENT, [target.target_id], position)
@@ -140,11 +140,17 @@ class ListenStream:
             await self._remove_target(target.target_id, None)
 
     async def _send_missed_changes(self, target: Target, resumed: Snapshot, position: Snapshot) -> bool:
-        """Send the changes after `resumed`. If the target must start again, send nothing and return False."""
+        """Send the changes after `resumed`. If the target must start again, send nothing and return False.
+
+        A client may also have received a part of these changes, before its stream broke. A target with a window cannot
+        know which documents it must then remove, so it starts again after any change.
+        """
         changes = await resume.missed_changes(self._storage, target, resumed, position)
-        if changes is None:
+        if changes is None or (target.has_window and changes):
             return False
-        await target.restore(self._storage, resumed.read_time)
+        if target.has_window:
+            async for _ in target.current_state(self._storage, position.read_time):
+                pass  # the client has these documents, and the target restores its window
         async for response in target.responses_to(self._storage, changes, position.read_time):
             await self._write(response)
         return True

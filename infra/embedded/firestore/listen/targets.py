@@ -30,6 +30,8 @@ from infra.embedded.firestore.storage.storage import Storage
 class DocumentsTarget:
     """Documents that are listed by name."""
 
+    has_window = False
+
     def __init__(self, target_id: int, database: str, full_names: list[str]) -> None:
         self.target_id = target_id
         self._names = {name: resource_names.parse_document(name, database) for name in full_names}
@@ -44,9 +46,6 @@ class DocumentsTarget:
         for full_name, stored in zip(self._names, await storage.read(find), strict=True):
             document = None if stored is None else Document.FromString(stored.document)
             yield _document_response(self.target_id, full_name, document, read_time)
-
-    async def restore(self, storage: Storage, read_time: int) -> None:
-        """Do nothing, because the responses do not depend on the state of the client."""
 
     def covers(self, full_name: str) -> bool:
         """Return whether a change of a document can cause a response."""
@@ -65,22 +64,17 @@ class QueryTarget:
         self.target_id = target_id
         self._query = query
         self._turns = turns
-        self._has_window = query.limit is not None or query.offset > 0
+        self.has_window = query.limit is not None or query.offset > 0
+        """Whether the target stores the names in its result."""
         self._window: dict[str, int] = {}  # update time in nanoseconds of each document, by name
         self.topics: set[Topic] = {_topic(query)}
 
     async def current_state(self, storage: Storage, read_time: int) -> AsyncIterator[Any]:
         """Yield the responses that describe the state at a read time."""
         async for _, document in result_pages.stream(storage, self._query, read_time):
-            if self._has_window:
+            if self.has_window:
                 self._window[document.name] = document.update_time.ToNanoseconds()
             yield self._changed_response(document)
-
-    async def restore(self, storage: Storage, read_time: int) -> None:
-        """Restore the window of a client that resumes: the names in the result at a read time."""
-        if self._has_window:
-            async for _ in self.current_state(storage, read_time):
-                pass
 
     def covers(self, full_name: str) -> bool:
         """Return whether a change of a document can cause a response."""
@@ -88,7 +82,7 @@ class QueryTarget:
 
     async def responses_to(self, storage: Storage, commit: list[ParsedChange], read_time: int) -> AsyncIterator[Any]:
         """Yield the responses that changes of a commit cause. All of the changes have a topic of this target."""
-        if self._has_window:
+        if self.has_window:
             if await self._matches_any(commit):
                 async for response in self._responses_of_window(
                     storage, {change.full_name: change for change in commit}, read_time
@@ -110,6 +104,9 @@ class QueryTarget:
         return False
 
     def _did_match(self, change: ParsedChange) -> bool:
+        """Return whether a client can have a document of a change. It may have received a version in between."""
+        if change.is_merged:
+            return True
         return change.old is not None and self._query.matching_key(change.path, change.old) is not None
 
     def _matches(self, change: ParsedChange) -> bool:

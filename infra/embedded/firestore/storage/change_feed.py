@@ -81,19 +81,23 @@ class Subscriptions(Generic[S]):
 
 
 class ParsedChange:
-    """A change that all streams share, so that each document is parsed at most once."""
+    """A change that all streams share, so that each document is parsed at most once.
 
-    def __init__(self, change: Change) -> None:
+    `is_merged` says that the document had other versions between the old and the new document.
+    """
+
+    def __init__(self, change: Change, is_merged: bool = False) -> None:
         self.sequence = change.sequence
         self.commit_time = change.commit_time
         self.full_name = change.name
         self.size = len(change.old or b"") + len(change.new or b"")
+        self.is_merged = is_merged
         self._change = change
 
     def merged_with(self, later: Change) -> "ParsedChange":
         """Return one change that combines this change with a later change of the same document."""
         earlier = self._change
-        return ParsedChange(Change(later.sequence, later.commit_time, earlier.name, earlier.old, later.new))
+        return ParsedChange(Change(later.sequence, later.commit_time, earlier.name, earlier.old, later.new), True)
 
     @cached_property
     def name(self) -> resource_names.ResourceName:

@@ -32,7 +32,7 @@ def test_a_query_target_sends_its_result_and_then_its_changes(firestore: Firesto
     write(firestore, changes__a=5, changes__b=1)
     stream = listen(query("changes", minimum=3))
 
-    assert stream.snapshot() == ["ADD", "+a", "CURRENT"]
+    assert stream.snapshot() == ["ADD", "RESET", "+a", "CURRENT"]
     write(firestore, changes__a=6)
     assert stream.snapshot() == ["+a"]
     write(firestore, changes__a=1)
@@ -45,7 +45,7 @@ def test_a_query_target_sends_its_result_and_then_its_changes(firestore: Firesto
 
 def test_an_empty_result_becomes_current(listen: Any) -> None:
     """A client learns that its result is empty."""
-    assert listen(query("nothing")).snapshot() == ["ADD", "CURRENT"]
+    assert listen(query("nothing")).snapshot() == ["ADD", "RESET", "CURRENT"]
 
 
 def test_one_commit_is_one_snapshot(firestore: FirestoreProcess, listen: Any) -> None:
@@ -64,7 +64,7 @@ def test_a_limited_query_sends_removals_and_replacements_in_one_snapshot(
     """A document that leaves the result and the one that replaces it arrive together."""
     write(firestore, top__a=1, top__b=2, top__c=3)
     stream = listen(query("top", limit=2))
-    assert stream.snapshot() == ["ADD", "+c", "+b", "CURRENT"]
+    assert stream.snapshot() == ["ADD", "RESET", "+c", "+b", "CURRENT"]
 
     write(firestore, top__d=4)
     assert sorted(stream.snapshot()) == ["+d", "-b"]
@@ -77,7 +77,7 @@ def test_a_documents_target_sends_existing_and_missing_documents(firestore: Fire
     write(firestore, named__a=1)
     stream = listen(documents("named/a", "named/b"))
 
-    assert stream.snapshot() == ["ADD", "+a", "xb", "CURRENT"]
+    assert stream.snapshot() == ["ADD", "RESET", "+a", "xb", "CURRENT"]
     write(firestore, named__b=1, named__c=1)
     assert stream.snapshot() == ["+b"]
 
@@ -87,7 +87,7 @@ def test_one_stream_serves_several_targets(firestore: FirestoreProcess, listen: 
     stream = listen(query("several"))
     stream.snapshot()
     stream.add(documents("several/a", target_id=2))
-    assert stream.snapshot() == ["ADD", "xa", "CURRENT"]
+    assert stream.snapshot() == ["ADD", "RESET", "xa", "CURRENT"]
 
     write(firestore, several__a=1)
     assert stream.snapshot() == ["+a", "+a"]
@@ -112,7 +112,7 @@ def test_a_target_that_lacks_an_index_is_removed_with_its_cause(own: FirestorePr
     target.query.structured_query.order_by.add(direction=1).field.field_path = "other"
     stream = Stream(own, target)
 
-    assert stream.snapshot() == ["ADD", "REMOVE", "cause 9"]
+    assert stream.snapshot() == ["ADD", "RESET", "REMOVE", "cause 9"]
     stream.close()
 
 
@@ -149,6 +149,22 @@ def test_a_document_that_leaves_the_result_before_further_changes_is_removed_on_
     resumed = listen(query("left", minimum=3, resume_token=stream.token))
 
     assert resumed.snapshot() == ["ADD", "-a", "CURRENT"]
+
+
+def test_a_limited_query_starts_again_on_resuming_after_a_change(firestore: FirestoreProcess, listen: Any) -> None:
+    """Without a change, the client has the result already, and the next change is compared with this result."""
+    write(firestore, again__a=1, again__b=2)
+    stream = listen(query("again", limit=1))
+    assert stream.snapshot() == ["ADD", "RESET", "+b", "CURRENT"]
+    stream.close()
+
+    unchanged = listen(query("again", limit=1, resume_token=stream.token))
+    assert unchanged.snapshot() == ["ADD", "CURRENT"]
+    write(firestore, again__c=3)
+    assert sorted(unchanged.snapshot()) == ["+c", "-b"]
+
+    changed = listen(query("again", limit=1, resume_token=stream.token))
+    assert changed.snapshot() == ["ADD", "RESET", "+c", "CURRENT"]
 
 
 @pytest.mark.parametrize("token", [b"\x7f" * 16, b"", b"abc", b"x" * 1000])

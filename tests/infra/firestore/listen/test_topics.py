@@ -83,5 +83,5 @@ def test_a_removed_target_takes_nothing_from_an_equal_target(firestore: Firestor
     changed = stream.snapshot()
     stream.close()
 
-    assert answer == ["REMOVE", "ADD", "xb", "CURRENT"]
+    assert answer == ["REMOVE", "ADD", "RESET", "xb", "CURRENT"]
     assert changed == ["+a"]
