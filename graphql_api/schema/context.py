@@ -163,8 +163,8 @@ class RawDocuments:
         self._parts: dict[tuple[str | int, ...], int] = {}
         """The bytes of each part of the response, by its path."""
 
-    async def load(self, header: Header) -> bytes:
-        """Return the raw document of a sample.
+    async def load(self, header: Header) -> tuple[Header, bytes]:
+        """Return the raw document of a sample, and its header: an expired sample may have been replaced since.
 
         Raises `TooLarge` if the raw documents of one operation exceed the maximum size of a sample. Raises
         `RateLimited` if the share of the submitter is exhausted, and `Unavailable` if the memory budget is exhausted.
@@ -217,17 +217,15 @@ async def _load_values(
 
 async def _values(header: Header | None, raw_documents: RawDocuments, in_thread: _InThread) -> Sequence[float]:
     assert header is not None
-    raw = await raw_documents.load(header)
+    header, raw = await raw_documents.load(header)
     read = partial(payload.read, raw, header.default_time_zone(), skips_missing=header.missing_count > 0)
     return (await in_thread(read)).data
 
 
-async def _load_raw_documents(store: Store, submitter: str, ids: list[str]) -> Sequence[bytes | BaseException]:
-    return [await _result_or_error(_raw_document(store, submitter, sample_id)) for sample_id in ids]
-
-
-async def _raw_document(store: Store, submitter: str, sample_id: str) -> bytes:
-    return (await store.raw(submitter, sample_id))[1]
+async def _load_raw_documents(
+    store: Store, submitter: str, ids: list[str]
+) -> Sequence[tuple[Header, bytes] | BaseException]:
+    return [await _result_or_error(store.raw(submitter, sample_id)) for sample_id in ids]
 
 
 async def _result_or_error(loading: Awaitable[T]) -> T | BaseException:

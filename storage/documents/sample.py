@@ -28,6 +28,9 @@ from storage.documents.validation.validation_report import ValidationReport
 _OPTIONAL_FIELDS = ("time_zone", "superseded_by", "supersedes", "submitted_by", "expire_at", "result_expire_at")
 """The fields of a header that are stored as they are, unless they are None."""
 
+_UNCHECKED = {ProblemCode.TOO_DEEP, ProblemCode.TOO_LONG}
+"""Problems of a whole sample (path `$`) that end its validation. Labels have TOO_LONG too, with a path of their own."""
+
 
 class Arrival(StrEnum):
     """The outcome of validation on arrival. It is stored in the header and never changes."""
@@ -169,6 +172,11 @@ class Header(msgspec.Struct):
                 raw=None,
                 submitted_at=read_optional_time(fields, "submitted_at") or datetime.fromtimestamp(0, UTC),
             )
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the raw document is JSON. False if validation ended before the whole document was checked."""
+        return not any(problem.path == "$" and problem.code in _UNCHECKED for problem in self.problems)
 
     def default_time_zone(self) -> tzinfo | None:
         """Return the zone that applies to a time stamp without a UTC offset, or None if the header names no zone."""

@@ -18,6 +18,8 @@ from graphql_api.schema.types.timeline import TimelineEntry
 from storage.documents import BadRequest, Header, state_of
 from storage.documents import Result as StoredResult
 
+_NOT_JSON = JSON(b'"This document was not read completely and may not be JSON. GET /samples/{id} returns its bytes."')
+
 
 @strawberry.type(description="A measurement sample as it was submitted. Invalid samples are stored too.")
 class Sample:
@@ -132,11 +134,20 @@ class Sample:
         result = await self.stored_result(info)
         return None if result is None or result.statistics is None else Result.of(result)
 
-    @strawberry.field(description="The submitted JSON, byte for byte.", metadata=costs(RAW))
+    @strawberry.field(
+        description=(
+            "The submitted JSON, byte for byte. If a problem with the path `$` has the code TOO_DEEP or TOO_LONG, the "
+            "sample was not read completely and may not be JSON. The value is then a string that says so. "
+            "`GET /samples/{id}` returns the bytes of every sample."
+        ),
+        metadata=costs(RAW),
+    )
     async def raw(self, info: Info) -> JSON:
-        """Load the raw document."""
+        """Load the raw document. The response contains its bytes as they are, so they must be JSON."""
         documents = info.context.raw_documents
-        raw = await documents.load(self.header)
+        header, raw = await documents.load(self.header)
+        if not header.is_json:
+            return _NOT_JSON
         await documents.add_to_response(info.path, len(raw))
         return JSON(raw)
 
