@@ -78,6 +78,14 @@ def check(raw: bytes, omitted: Span | None = None) -> None:
     check_piece(b"")
 
 
+def check_utf8(raw: bytes) -> None:
+    """Raise `NotJson` if `raw` is not UTF-8. Nothing else is checked."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start, end in _spans(0, len(raw)):
+        _check_utf8(decoder, raw[start:end], start)
+    _check_utf8(decoder, b"", len(raw), final=True)
+
+
 def too_long() -> TooLong:
     """Return the error for a part of a text that cannot be cut."""
     return TooLong(f"expected strings, numbers and white space of up to {MAX_PIECE_BYTES:,} bytes each")
@@ -108,19 +116,22 @@ def _windows(raw: bytes, start: int, end: int) -> Iterator[tuple[int, bytes, byt
     def windows(first: int, last: int, shift: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
         for position, plain in json_scanner.without_strings(raw, first, last):
             window = raw[position : position + len(plain)]
-            incomplete = len(decoder.getstate()[0])
-            try:
-                decoder.decode(window)
-            except UnicodeDecodeError as error:
-                raise not_utf8(position - incomplete + error.start) from None
+            _check_utf8(decoder, window, position)
             yield position - shift, window, plain
 
     yield from windows(0, start)
     if start < end:
         yield start, b"0", b"0"
         yield from windows(end, len(raw), end - start - 1)
-    if incomplete := len(decoder.getstate()[0]):
-        raise not_utf8(len(raw) - incomplete)
+    _check_utf8(decoder, b"", len(raw), final=True)
+
+
+def _check_utf8(decoder: codecs.IncrementalDecoder, window: bytes, position: int, *, final: bool = False) -> None:
+    incomplete = len(decoder.getstate()[0])
+    try:
+        decoder.decode(window, final)
+    except UnicodeDecodeError as error:
+        raise not_utf8(position - incomplete + error.start) from None
 
 
 def _decode(text: bytes) -> None:

@@ -2,8 +2,8 @@
 
 The scanner finds the members of the object. The reader decodes only the members that Dropzone uses, and reads numbers
 in pieces (`value_reader.py`). All other members can contain any valid JSON. If the text is not JSON, the reader raises
-`NotJson` and reports no problems. It therefore checks the whole text before it returns, unless the text is nested too
-deeply or has a part that is too long.
+`NotJson` and reports no problems. It therefore checks the whole text before it returns. If the text is nested too
+deeply or has a part that is too long, it only checks that the whole text is UTF-8.
 """
 
 import codecs
@@ -42,14 +42,12 @@ def read(
     try:
         return _read(raw, default_time_zone, append, skips_missing)
     except syntax.TooLong as error:
-        too_long = Problem("$", str(error), ProblemCode.TOO_LONG)
-        return ValidationReport(None, None, 0, problems=(too_long,))
+        return _unread(raw, Problem("$", str(error), ProblemCode.TOO_LONG))
 
 
 def _read(raw: bytes, default_time_zone: tzinfo | None, append: Append, skips_missing: bool) -> ValidationReport:
     if not json_scanner.is_nested_within(raw, MAX_DEPTH):
-        too_deep = Problem("$", f"expected at most {MAX_DEPTH} levels of nesting", ProblemCode.TOO_DEEP)
-        return ValidationReport(None, None, 0, problems=(too_deep,))
+        return _unread(raw, Problem("$", f"expected at most {MAX_DEPTH} levels of nesting", ProblemCode.TOO_DEEP))
     if raw.startswith(codecs.BOM_UTF8):
         raise NotJson("not JSON: the text starts with a byte order mark; send UTF-8 without it")
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -86,6 +84,12 @@ def _read(raw: bytes, default_time_zone: tzinfo | None, append: Append, skips_mi
         sample_labels,
         nulls,
     )
+
+
+def _unread(raw: bytes, problem: Problem) -> ValidationReport:
+    """Return the report on a text that is not read completely. Raises `NotJson` if it is not UTF-8."""
+    syntax.check_utf8(raw)  # a small raw document is stored as a string
+    return ValidationReport(None, None, 0, problems=(problem,))
 
 
 def _find_members(raw: bytes, start: int) -> tuple[Counter[str], dict[str, Span]]:

@@ -8,7 +8,7 @@ import pytest
 
 from graphql_api.ingest.admission import parts_of, store_in_parts
 from graphql_api.ingest.repeated_samples import Outcome
-from storage.documents import Conflict, Header, Unavailable
+from storage.documents import Conflict, Header, NotJson, Unavailable
 from tests.graphql_api.ingest.conftest import LARGE, SMALL, SUBMITTER, Api, before
 
 SENDER: Any = SimpleNamespace(submitter=SUBMITTER, operator="", limits=None, label="key")
@@ -51,3 +51,13 @@ async def test_samples_whose_settings_cannot_be_read_fail_alone(api: Api, monkey
     outcomes = await api.receiver.receive_all([SMALL, LARGE, SMALL], sender=SENDER)
 
     assert [type(outcome) for outcome in outcomes] == [Unavailable, Header, Unavailable]
+
+
+async def test_a_sample_that_is_not_utf_8_fails_alone(api: Api) -> None:
+    """Even if it is nested so deeply that nothing else in it is checked."""
+    binary = b'{"note":' + b"[" * 70 + b'"\xff"' + b"]" * 70 + b"}"
+
+    outcomes = await api.receiver.receive_lines([SMALL, binary, SMALL], sender=SENDER, labels={}, content_key=None)
+
+    assert [type(outcome) for outcome in outcomes] == [Header, NotJson, Header]
+    assert str(outcomes[1]) == f"not JSON: byte {binary.index(0xFF)} is not UTF-8"

@@ -4,11 +4,12 @@ import json
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from storage.documents import Arrival, Header, Identity, InvalidSample, NotJson, Sample, document_paths
 from storage.documents.chunks import CHUNK_BYTES, MAX_INLINE_BYTES
+from storage.documents.validation.json_scanner import MAX_DEPTH
 from storage.firestore import encoding
 from tests.received import received_sample, stored_documents
 
@@ -59,6 +60,30 @@ def test_any_json_text_is_stored(members: dict[str, object]) -> None:
 
     assert sample.header.arrival is Arrival.REJECTED
     assert Header.from_fields("local", sample.header.id, header).assemble([]) == raw
+
+
+@given(st.binary(), st.integers(0, 2 * MAX_DEPTH))
+@example(b"\xff", MAX_DEPTH)
+@example(b"\xe2\x82", MAX_DEPTH)
+def test_any_bytes_are_stored_or_are_not_json(value: bytes, depth: int) -> None:
+    """Text that is nested too deeply is stored unread, but it must be UTF-8."""
+    raw = b'{"note":%b%b%b}' % (b"[" * depth, value, b"]" * depth)
+    try:
+        sample = received_sample(raw, submitter="local")
+    except NotJson:
+        return
+
+    (header,) = stored(sample).values()
+
+    assert Header.from_fields("local", sample.header.id, header).assemble([]) == raw
+
+
+@pytest.mark.parametrize("unread", [b'{"note":"%b"}' % (b"x" * 1_000_000), b'{"note":%b' % (b"[" * 1_000_000)])
+def test_a_large_document_that_is_not_read_completely_is_utf_8(unread: bytes) -> None:
+    """As a small one. A chunk could hold any bytes."""
+    assert not received_sample(unread, submitter="local").header.is_json
+    with pytest.raises(NotJson, match="is not UTF-8"):
+        received_sample(unread + b"\xff", submitter="local")
 
 
 def test_chunks_are_below_the_header() -> None:
