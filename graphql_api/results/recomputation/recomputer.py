@@ -7,7 +7,8 @@ recomputation changes no other data of samples and results, so it can be repeate
 
 A recomputation writes one batch of samples and waits for their results before the next batch. It therefore never
 exceeds the rate of the function. After an interruption, a new recomputation continues with the results that are still
-outdated.
+outdated. A sample that cannot be computed keeps its outdated result, so each recomputation tries it again. Such samples
+share batches with others, and PENDING samples are recomputed before outdated results.
 """
 
 import asyncio
@@ -34,6 +35,8 @@ MAX_IDS = 1_000
 _BATCH_SIZE = 200
 _MAX_IDLE_SECONDS = 60.0
 """How long a batch waits for its next result. Results that are still missing can arrive later."""
+_MAX_BATCHES_WITHOUT_RESULT = 3
+"""After this number of batches in a row, a recomputation ends: the function does not run."""
 _MIN_PENDING_TIME = timedelta(seconds=30)
 """A newer PENDING sample is not recomputed, because its event may not have been processed yet."""
 _RECORD_INTERVAL_SECONDS = 5.0
@@ -78,7 +81,7 @@ class Recomputer:
             return await self._start(submitter, outdated, entry_of)
         before = await self._records.now() - _MIN_PENDING_TIME
         pending = self._store.sample_listing.pending_ids(submitter, before, _BATCH_SIZE)
-        return await self._start(submitter, _chain(outdated, pending), entry_of)
+        return await self._start(submitter, _chain(pending, outdated), entry_of)
 
     async def get(self, submitter: str, recomputation_id: str) -> Recomputation | None:
         """Return the progress of a recomputation, or None if it does not exist."""
@@ -139,9 +142,12 @@ class _Run:
 
     async def work(self) -> RecomputationState:
         """Recompute batch by batch."""
-        async with aclosing(self._batches) as batches:
+        without_result = 0
+        async with aclosing(_full_batches(self._batches)) as batches:
             async for ids in batches:
-                if ids and not await self._recompute(ids):
+                if ids:
+                    without_result = 0 if await self._recompute(ids) else without_result + 1
+                if without_result == _MAX_BATCHES_WITHOUT_RESULT:
                     break
                 await self._record_if_due()
         is_complete = self._current.done == self._current.requested
@@ -179,3 +185,16 @@ async def _chain(*sources: AsyncGenerator[Sequence[str], None]) -> AsyncGenerato
         async with aclosing(source) as batches:
             async for ids in batches:
                 yield ids
+
+
+async def _full_batches(source: AsyncGenerator[Sequence[str], None]) -> AsyncGenerator[Sequence[str], None]:
+    """Combine small batches. Yield an empty batch if one does not complete a batch of `_BATCH_SIZE` ids."""
+    collected: list[str] = []
+    async with aclosing(source) as batches:
+        async for ids in batches:
+            collected = [*dict.fromkeys([*collected, *ids])]  # a result that moves during the scan can occur twice
+            is_full = len(collected) >= _BATCH_SIZE
+            yield collected[:_BATCH_SIZE] if is_full else []
+            if is_full:
+                del collected[:_BATCH_SIZE]
+    yield collected
