@@ -1,1 +1,1 @@
-"""What the processes need: inherited sockets, little memory, and results that requests share."""
+"""What the processes need: elapsed time, inherited sockets, little memory, and results that requests share."""

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import grpc.aio
 
 from observability import tracing
+from runtime.elapsed_time import elapsed
 from runtime.shared_tasks import SharedTasks
 from storage.documents import Unavailable, document_paths
 from storage.firestore import encoding, spans
@@ -58,9 +59,9 @@ class Firestore(Database):
     ) -> None:
         super().__init__(channel, database, timeout_seconds=timeout_seconds, metadata=metadata, server=server)
         self._page_reader = page_reader
-        self._clock_read: tuple[datetime, float] | None = None
+        self._clock_read: tuple[datetime, int] | None = None
         """A time of Firestore's clock, and the monotonic time before it was read."""
-        self._clock_reads = SharedTasks[None, tuple[datetime, float]]()
+        self._clock_reads = SharedTasks[None, tuple[datetime, int]]()
         self._list_documents = self._unary("ListDocuments", ListDocumentsRequest, ListDocumentsResponse)
         self._batch_get = self._stream("BatchGetDocuments", BatchGetDocumentsRequest, BatchGetDocumentsResponse)
         self._run_query = self._stream("RunQuery", RunQueryRequest, RunQueryResponse)
@@ -225,15 +226,16 @@ class Firestore(Database):
     async def estimated_now(self) -> datetime:
         """Return a time of Firestore's clock that was read up to `CLOCK_SECONDS` ago, plus the elapsed time.
 
-        Compare times of expiry with this time: the clock of this machine can be wrong.
+        Compare times of expiry with this time: the clock of this machine can be wrong. The elapsed time includes the
+        time in which the machine was suspended. Otherwise, a new sample could get a time of expiry in the past.
         """
-        if self._clock_read is None or time.monotonic() - self._clock_read[1] > CLOCK_SECONDS:
+        if self._clock_read is None or elapsed() - self._clock_read[1] > CLOCK_SECONDS * 1_000_000:
             self._clock_read = await self._clock_reads.run(None, self._read_clock)
         read_time, started = self._clock_read
-        return read_time + timedelta(seconds=time.monotonic() - started)
+        return read_time + timedelta(microseconds=elapsed() - started)
 
-    async def _read_clock(self) -> tuple[datetime, float]:
-        started = time.monotonic()
+    async def _read_clock(self) -> tuple[datetime, int]:
+        started = elapsed()
         return await self.now(), started
 
     async def wait_for_connection(self) -> None:

@@ -4,12 +4,13 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
 import pytest
 
+from runtime.elapsed_time import elapsed
 from storage.documents import Unavailable
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, FirestoreUnavailable, text_for_log
@@ -116,6 +117,19 @@ async def test_callers_share_a_read_of_the_clock() -> None:
 
     assert len(reads.requests) == 1
     assert min(times) >= datetime.fromtimestamp(7, UTC)
+
+
+async def test_the_clock_is_read_again_after_the_machine_was_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample with an expiry time from before the suspension would be deleted at once."""
+    reads = Reads()
+    async with connect(reads) as firestore:
+        await firestore.estimated_now()
+        after_suspension = elapsed() + timedelta(days=2) // timedelta(microseconds=1)
+        monkeypatch.setattr("storage.firestore.client.elapsed", lambda: after_suspension)
+        time = await firestore.estimated_now()
+
+    assert len(reads.requests) == 2
+    assert time == datetime.fromtimestamp(7, UTC)
 
 
 async def test_a_failed_read_of_the_clock_is_not_kept() -> None:

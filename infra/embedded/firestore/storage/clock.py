@@ -15,9 +15,9 @@ import threading
 import time
 from dataclasses import dataclass
 
+from runtime.elapsed_time import elapsed
+
 MAX_AHEAD_SECONDS = 1.0
-_ELAPSED_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""A clock that also counts the time in which the machine is suspended. On macOS, this is CLOCK_MONOTONIC."""
 
 logger = logging.getLogger(__name__)
 
@@ -131,8 +131,3 @@ class Clock:
 def now() -> int:
     """Return the microseconds since the epoch."""
     return time.time_ns() // 1000
-
-
-def elapsed() -> int:
-    """Return the microseconds since a fixed moment. Steps of the wall-clock time have no effect."""
-    return time.clock_gettime_ns(_ELAPSED_CLOCK) // 1000

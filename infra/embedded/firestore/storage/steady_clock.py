@@ -13,7 +13,8 @@ The time during which the machine was suspended is not a step.
 import logging
 from collections.abc import Callable
 
-from infra.embedded.firestore.storage.clock import elapsed, now
+from infra.embedded.firestore.storage.clock import now
+from runtime.elapsed_time import elapsed
 
 MAX_DRIFT_SECONDS = 1.0
 """A larger difference from the elapsed time is a step. A smaller difference is a normal correction of the clock."""

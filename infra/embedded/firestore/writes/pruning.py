@@ -13,9 +13,10 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from infra.embedded.firestore.storage import change_consumers, clock
+from infra.embedded.firestore.storage import change_consumers
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.versions import sequence_at
+from runtime.elapsed_time import elapsed
 
 MAX_CHANGES_PER_STEP = 500
 
@@ -28,7 +29,7 @@ WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?
 class OldChanges:
     """The changes that are older than the version retention time, measured from when this process has seen them."""
 
-    def __init__(self, retention_seconds: float, elapsed: Callable[[], int] = clock.elapsed) -> None:
+    def __init__(self, retention_seconds: float, elapsed: Callable[[], int] = elapsed) -> None:
         self._retention = int(retention_seconds * 1_000_000)
         self._elapsed = elapsed
         self._seen: deque[tuple[int, int]] = deque()
