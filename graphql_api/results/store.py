@@ -67,8 +67,9 @@ class Store:
     async def raw(
         self, submitter: str, sample_id: str, reserve: Callable[[int], Awaitable[None]] | None = None
     ) -> tuple[Header, bytes]:
-        """Return a sample's header and its raw document, byte for byte. Raises `NotFound` if no sample has this id.
+        """Return a sample's header and its raw document, byte for byte.
 
+        Raises `NotFound` if no sample has this id, or if Firestore has deleted chunks of a sample that has expired.
         `reserve` is awaited with the size of the raw document before it is read, and may raise.
         """
         path = document_paths.sample(submitter, sample_id)
@@ -84,6 +85,8 @@ class Store:
         except InvalidSample:
             current = (await self.headers(submitter, [sample_id])).get(sample_id)
             if current is not None and current.upload_id == header.upload_id:
+                if await self.has_expired(current):  # Firestore deletes each document of the sample separately
+                    raise NotFound("the sample with this id has expired") from None
                 raise
         return await self.raw(submitter, sample_id, reserve)  # its chunks were deleted while they were read
 

@@ -1,13 +1,14 @@
 """A large sample that is deleted while its raw document is read is not a damaged sample."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.results.deletion.deletion_store import DeletionStore
 from graphql_api.results.store import Store
-from storage.documents import InvalidSample, NotFound
+from storage.documents import InvalidSample, NotFound, document_paths
 from storage.documents.chunks import MAX_INLINE_BYTES
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
@@ -65,6 +66,23 @@ async def test_a_sample_that_is_submitted_again_while_it_is_read_is_read_again(r
     header, raw = await reader.store.raw(SUBMITTER, sample_id, replace)
 
     assert sizes == [len(raw)] * 2 == [header.byte_count] * 2
+
+
+async def test_a_sample_that_expires_while_it_is_read_does_not_exist(reader: Reader) -> None:
+    """Google Cloud can delete its chunks hours before its header."""
+    sample_id = reader.submit()
+    header = (await reader.store.headers(SUBMITTER, [sample_id]))[sample_id]
+    name, chunk = map(reader.firestore.name, (document_paths.sample(SUBMITTER, sample_id), header.chunk_paths()[0]))
+
+    async def expire(size: int) -> None:
+        del size
+        write = encoding.to_partial_write(name, {"expire_at": datetime.now(UTC) - timedelta(hours=1)})
+        await reader.firestore.commit([write, encoding.to_delete(chunk)])
+
+    with pytest.raises(NotFound):
+        await reader.store.raw(SUBMITTER, sample_id, expire)
+
+    await reader.delete(sample_id)
 
 
 async def test_a_sample_without_a_chunk_is_damaged(reader: Reader) -> None:
