@@ -6,13 +6,22 @@ from typing import Any
 
 import pytest
 
-from tests.infra.eventarc.machine import WRITTEN, Firestore, Function
+from tests.infra.eventarc.machine import WRITTEN, Firestore, Function, MortalFunction
 
 
 @pytest.fixture
 async def function() -> AsyncIterator[Function]:
     """A function that acknowledges every event."""
     function = Function()
+    await function.start()
+    yield function
+    await function.stop()
+
+
+@pytest.fixture
+async def mortal() -> AsyncIterator[MortalFunction]:
+    """A running function that can die."""
+    function = MortalFunction()
     await function.start()
     yield function
     await function.stop()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ WRITTEN = "google.cloud.firestore.document.v1.written"
 
 
 PATIENCE_SECONDS = 60.0
+RESTART_SECONDS = 0.2
 
 
 async def until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
@@ -121,6 +123,41 @@ class Function:
                 writer.write(b"HTTP/1.1 %d Status\r\n%s\r\n%s" % (status, length, body))
         self._writers.discard(writer)
         writer.close()
+
+
+class MortalFunction(Function):
+    """A function that a poison event kills. It restarts after `RESTART_SECONDS`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.respond = self.respond_or_die
+        self.crashes = 0
+        self.acknowledged: Counter[str] = Counter()
+        self.notices: list[Event] = []
+        self._restarting: asyncio.Task[None] | None = None
+
+    async def respond_or_die(self, event: Event) -> int | None:
+        """Die if the event is poison; otherwise acknowledge it after a short time."""
+        if "ce-givenup" in event.headers:
+            self.notices.append(event)
+            return 200
+        if "poison" in event.document:
+            self.die()
+            return None
+        await asyncio.sleep(0.005)
+        self.acknowledged[event.document] += 1
+        return 200
+
+    def die(self) -> None:
+        """Break all connections, and restart."""
+        if self._restarting is None or self._restarting.done():
+            self.crashes += 1
+            self._restarting = asyncio.create_task(self._restart())
+
+    async def _restart(self) -> None:
+        await self.stop()
+        await asyncio.sleep(RESTART_SECONDS)
+        await self.start()
 
 
 _anonymous: Any = AnonymousCredentials  # the class has no type hints

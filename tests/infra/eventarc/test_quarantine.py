@@ -1,56 +1,12 @@
 """A poison event kills the function. It is sent alone, and given up in the end; other events are delivered."""
 
-import asyncio
-from collections import Counter
 from typing import Any
 
 import pytest
 
 from infra.embedded.eventarc.delivery.deliveries import Suspect
 from infra.embedded.eventarc.delivery.quarantine import Quarantine
-from tests.infra.eventarc.machine import Event, Firestore, Function, until
-
-RESTART_SECONDS = 0.2
-
-
-class MortalFunction(Function):
-    """A function that a poison event kills. It restarts after `RESTART_SECONDS`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.respond = self.respond_or_die
-        self.crashes = 0
-        self.acknowledged: Counter[str] = Counter()
-        self.notices: list[Event] = []
-        self.restarting: asyncio.Task[None] | None = None
-
-    async def respond_or_die(self, event: Event) -> int | None:
-        """Die if the event is poison; otherwise acknowledge it after a short time."""
-        if "ce-givenup" in event.headers:
-            self.notices.append(event)
-            return 200
-        if "poison" in event.document:
-            if self.restarting is None or self.restarting.done():
-                self.crashes += 1
-                self.restarting = asyncio.create_task(self._restart())
-            return None
-        await asyncio.sleep(0.005)
-        self.acknowledged[event.document] += 1
-        return 200
-
-    async def _restart(self) -> None:
-        await self.stop()
-        await asyncio.sleep(RESTART_SECONDS)
-        await self.start()
-
-
-@pytest.fixture
-async def mortal() -> Any:
-    """A running function that can die."""
-    function = MortalFunction()
-    await function.start()
-    yield function
-    await function.stop()
+from tests.infra.eventarc.machine import Event, Firestore, Function, MortalFunction, until
 
 
 def trigger_of(function: Function, **options: Any) -> dict[str, Any]:

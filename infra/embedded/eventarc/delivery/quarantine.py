@@ -1,7 +1,12 @@
 """Quarantine: decides which suspect is sent next, and when.
 
 If a connection breaks, one of the events in flight may have crashed the function. All of these events become suspects.
-Suspects are sent one at a time. If a poison event crashes the function, no other event is then in flight.
+Suspects are sent one at a time. A crash counts against an event only if no other event was in flight. An innocent event
+is therefore never given up because of the crash of another event.
+
+A suspect is *unclear* if the function crashed during its trial while other events were in flight, which were new events
+or other suspects. The next trial of an unclear suspect is exclusive from its start to its end, so it shows whether the
+suspect is the cause.
 
 A suspect is *risky* if it was in flight alone when the function crashed, or if it belongs to the group of such an
 event. After a crash, risky suspects wait until other events have been acknowledged. They then wait for `PAUSE_FACTOR`
@@ -33,10 +38,20 @@ class Quarantine:
         self._last_crash = -math.inf
         self._lost_since: float | None = None  # set from a crash until the next acknowledgement
         self._resume_at = -math.inf
+        self.unclear: set[int] = set()
+        """Sequences of unclear suspects. The sender adds and removes them."""
 
     def is_risky(self, suspect: Suspect) -> bool:
         """Return whether the event probably crashes the function."""
         return suspect.state == State.QUARANTINED and (suspect.crashes > 0 or self._crashes[suspect.group] > 0)
+
+    def needs_exclusive_trial(self, suspect: Suspect) -> bool:
+        """Return whether no other event may be in flight until the trial of the suspect has ended."""
+        return suspect.sequence in self.unclear
+
+    def may_overlap(self, suspect: Suspect) -> bool:
+        """Return whether the trial of the suspect may run at the same time as trials of other suspects."""
+        return not self.is_risky(suspect) and not self.needs_exclusive_trial(suspect)
 
     def next(self, suspects: Iterable[Suspect], now: float, *, is_idle: bool) -> tuple[Suspect | None, float]:
         """Return the suspect to send now, or None, and the time at which the next suspect is due, or infinity.
@@ -103,6 +118,7 @@ class Quarantine:
             return self._resume_at
         return self._last_crash + (IDLE_PAUSE_SECONDS if is_idle else MAX_PAUSE_SECONDS)
 
-    def _rank(self, suspect: Suspect) -> tuple[bool, int, int, int]:
+    def _rank(self, suspect: Suspect) -> tuple[bool, int, bool, int, int]:
         is_notice = suspect.state == State.GIVEN_UP
-        return is_notice, self._crashes[suspect.group], suspect.crashes, suspect.sequence
+        is_exclusive = self.needs_exclusive_trial(suspect)
+        return is_notice, self._crashes[suspect.group], is_exclusive, suspect.crashes, suspect.sequence

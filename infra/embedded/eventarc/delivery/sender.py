@@ -23,7 +23,6 @@ from infra.embedded.eventarc.push import Push
 from infra.embedded.eventarc.trigger import Trigger
 
 LOG_SECONDS = 1.0
-SAME_CRASH_SECONDS = 0.1
 MAX_WITHDRAWN = 100
 ADD_LANES_SECONDS = 0.5
 PROBE_BACKOFF = Backoff(0.05, 0.5)
@@ -41,7 +40,7 @@ class Sender:
         self.reachable.set()
         self.last_acknowledgement = -math.inf
         self.suspects_in_flight = 0
-        self._last_shared_crash = -math.inf  # if the function crashes, several connections break
+        self._last_shared_crash = -math.inf  # a connection broke while several events were in flight
         self._trigger = trigger
         self._selection = selection
         self._queue = queue
@@ -70,15 +69,15 @@ class Sender:
 
     async def send_alone(self, delivery: Delivery) -> None:
         """Send a suspect, or the notice that an event is not sent again, on a new connection. Record the outcome."""
-        if delivery.state is State.GIVEN_UP:
-            await self._send_notice(delivery)
-            return
         while True:
             await self.reachable.wait()
             delivery.started = time.monotonic()
             try:
                 self.suspects_in_flight += 1
-                await self._attempt(delivery, is_alone=True)
+                if delivery.state is State.GIVEN_UP:
+                    await self._send_notice(delivery)
+                else:
+                    await self._attempt(delivery, is_suspect=True)
             except Unreachable as error:
                 self._pause(error)
             else:
@@ -93,14 +92,14 @@ class Sender:
     async def _send_next(self) -> None:
         delivery = await self._queue.take()
         try:
-            await self._attempt(delivery, is_alone=False)
+            await self._attempt(delivery, is_suspect=False)
         except Unreachable as error:
             self._queue.put_back(delivery)
             self._pause(error)
         else:
             self._queue.release(delivery)
 
-    async def _attempt(self, delivery: Delivery, *, is_alone: bool) -> None:
+    async def _attempt(self, delivery: Delivery, *, is_suspect: bool) -> None:
         """Send an event once and record the outcome. Raises `Unreachable` if it was not sent."""
         problem: str | None
         started_at = time.monotonic()
@@ -108,12 +107,12 @@ class Sender:
             if delivery.has_row and not self._selection.selects(delivery.change):
                 problem = "the trigger has changed and does not select this event any more"
             else:
-                problem = await self._push.send(delivery.change, delivery.attempts, reuse=not is_alone)
+                problem = await self._push.send(delivery.change, delivery.attempts, reuse=not is_suspect)
         except Unreachable:
             raise
         except BrokenConnection as error:
             self._attempt_durations[metrics.CRASHED].observe(time.monotonic() - started_at)
-            self._record_crash(delivery, f"no response: {error}", is_alone=is_alone)
+            self._record_crash(delivery, f"no response: {error}", is_suspect=is_suspect)
             return
         except Exception as error:  # noqa: BLE001 - one event must not stop the delivery of other events
             problem = f"the event cannot be sent: {error!r}"
@@ -121,6 +120,7 @@ class Sender:
         self._attempt_durations[outcome].observe(time.monotonic() - started_at)
         self._resume()
         self._queue.add_lane()
+        self.quarantine.unclear.discard(delivery.sequence)
         if problem is None:
             self._record_acknowledgement(delivery)
             self._recorder.acknowledge(delivery)
@@ -130,13 +130,12 @@ class Sender:
         self._log_failure(delivery)
 
     async def _send_notice(self, delivery: Delivery) -> None:
-        """Send the notice that an event is not sent again."""
+        """Send the notice that an event is not sent again. Raises `Unreachable` if it was not sent."""
         problem: str | None
         try:
             problem = await self._push.give_up(delivery.change, delivery.attempts, delivery.problem)
-        except Unreachable as error:
-            self._pause(error)
-            problem = f"unreachable: {error}"
+        except Unreachable:
+            raise
         except Exception as error:  # noqa: BLE001 - one event must not stop the delivery of other events
             problem = repr(error)
         if problem is None:
@@ -152,18 +151,22 @@ class Sender:
         self.last_acknowledgement = time.monotonic()
         self.quarantine.record_acknowledgement(delivery.group, self.last_acknowledgement)
 
-    def _record_crash(self, delivery: Delivery, problem: str, *, is_alone: bool) -> None:
+    def _record_crash(self, delivery: Delivery, problem: str, *, is_suspect: bool) -> None:
+        """Record that the connection broke. This counts as a crash of the event only if the event was alone."""
         now = time.monotonic()
-        if not is_alone:
-            if len(self._queue.in_flight) > 1 or self.suspects_in_flight:
-                self._last_shared_crash = now
-            is_alone = now - self._last_shared_crash > SAME_CRASH_SECONDS
-            if is_alone:
-                self._quarantine_next(delivery.group, now)
+        if len(self._queue.in_flight) + self.suspects_in_flight > 1:
+            self._last_shared_crash = now
+        is_alone = delivery.started > self._last_shared_crash  # a crash breaks the connections one after the other
+        if is_alone and not is_suspect:
+            self._quarantine_next(delivery.group, now)
         self._queue.start_slowly()
         self.quarantine.record_crash(delivery.group if is_alone else None, delivery.started, now)
         self._restrict_groups()
         delivery.crash(problem, now, self._trigger, is_alone=is_alone)
+        if delivery.state is not State.QUARANTINED:
+            self.quarantine.unclear.discard(delivery.sequence)
+        elif is_suspect and not is_alone:
+            self.quarantine.unclear.add(delivery.sequence)
         self._recorder.record(delivery)
         self._log_failure(delivery)
 
