@@ -2,7 +2,8 @@
 
 If no connection to the function can be opened (`Unreachable`), the event was not sent. This does not count as a failed
 attempt, and delivery pauses. If the connection breaks after the request was sent (`BrokenConnection`), the event may
-have crashed the function. Every other failure is returned as a problem.
+have crashed the function. If the function does not respond, the error is `TimeoutError`. Every other failure is
+returned as a problem.
 """
 
 from functools import partial
@@ -33,7 +34,8 @@ class Push:
     async def send(self, change: Change, failed_attempts: int, *, reuse: bool = True) -> str | None:
         """Send the event. Return the problem, or None if the event was acknowledged.
 
-        Raises `Unreachable` and `BrokenConnection`. Without `reuse`, the event is sent on a new connection.
+        Raises `Unreachable`, `BrokenConnection` and `TimeoutError`. Without `reuse`, the event is sent on a new
+        connection.
         """
         if not tracing.is_on:
             return await self._send(change, failed_attempts, "", reuse=reuse)
@@ -85,8 +87,8 @@ class Push:
             headers["authorization"] = self._authorization
         try:
             response = await self.client.post(headers, body, self._deadline_seconds, reuse=reuse)
-        except TimeoutError:
-            return f"no acknowledgement within {self._deadline_seconds:g} s"
+        except TimeoutError as error:
+            raise TimeoutError(f"no acknowledgement within {self._deadline_seconds:g} s") from error
         if response.status in ACKNOWLEDGING_STATUSES:
             return None
         return f"{response.status} {response.body[:MAX_PROBLEM_BYTES].decode(errors='replace')}"

@@ -1,4 +1,4 @@
-"""Undelivered events: they failed, wait in quarantine, were given up, or are dead letters.
+"""Undelivered events: they failed, wait in quarantine, are given up, or are dead letters.
 
 The functions of this module use a connection to the data file of the embedded Firestore. The server may run.
 """

@@ -6,7 +6,7 @@ import pytest
 
 from infra.embedded.eventarc.delivery.deliveries import Suspect
 from infra.embedded.eventarc.delivery.quarantine import Quarantine
-from tests.infra.eventarc.machine import Event, Firestore, Function, MortalFunction, until
+from tests.infra.eventarc.machine import Firestore, Function, MortalFunction, until
 
 
 def trigger_of(function: Function, **options: Any) -> dict[str, Any]:
@@ -44,27 +44,6 @@ async def test_poison_events_are_given_up_and_all_others_are_delivered(
     assert "no response" in mortal.notices[0].headers["ce-problem"].replace("%20", " ")
 
 
-async def test_a_notice_that_fails_is_repeated(
-    firestore: Firestore, function: Function, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The event is not sent again meanwhile, and becomes a dead letter when the notice is acknowledged."""
-
-    async def fail(event: Event) -> int:
-        notices = [each for each in function.events if "ce-givenup" in each.headers]
-        return 200 if len(notices) >= 3 else 500
-
-    function.respond = fail
-    await firestore.start(trigger_of(function, retention_seconds=0.05, min_attempts=2, announces_given_up=True))
-
-    await firestore.write("users/alice/notes/a")
-    await firestore.until_rows("eventarc_undelivered", "state", [("dead",)])
-
-    kinds = ["ce-givenup" in event.headers for event in function.events]
-    assert kinds == sorted(kinds)
-    assert kinds.count(True) == 3
-    assert kinds.count(False) >= 2
-
-
 def suspect(sequence: int, group: int = 1, crashes: int = 0) -> Suspect:
     """Return a suspect that is due."""
     return Suspect(sequence, group, "quarantined", crashes, 0.0)
@@ -72,7 +51,7 @@ def suspect(sequence: int, group: int = 1, crashes: int = 0) -> Suspect:
 
 def test_suspects_of_a_group_without_crashes_are_first_and_do_not_wait() -> None:
     """Those of the other group wait for three times the time that the crash cost."""
-    quarantine = Quarantine()
+    quarantine = Quarantine(max_crashes=3)
     quarantine.record_crash(1, 10.0, 10.0)
     quarantine.record_acknowledgement(2, 12.0)
 
@@ -87,7 +66,7 @@ def test_suspects_of_a_group_without_crashes_are_first_and_do_not_wait() -> None
 
 def test_risky_suspects_wait_until_another_event_is_acknowledged() -> None:
     """If no other event waits, they wait for two seconds only."""
-    quarantine = Quarantine()
+    quarantine = Quarantine(max_crashes=3)
     quarantine.record_crash(1, 10.0, 10.0)
 
     busy, _ = quarantine.next([suspect(1)], 15.0, is_idle=False)
@@ -99,7 +78,7 @@ def test_risky_suspects_wait_until_another_event_is_acknowledged() -> None:
 
 def test_a_group_is_restricted_only_while_another_group_is_active() -> None:
     """A minute after its last crash, it is not restricted any more."""
-    quarantine = Quarantine()
+    quarantine = Quarantine(max_crashes=3)
     quarantine.record_crash(1, 10.0, 10.0)
 
     alone = quarantine.restricted_groups(11.0, {1})

@@ -17,8 +17,9 @@ class State(StrEnum):
     QUARANTINED = "quarantined"
     """The function crashed while this event was in flight. The event is sent again alone."""
     GIVEN_UP = "given_up"
-    """The event is not sent again. A notice about this is sent to the function until the function acknowledges the
-    notice.
+    """The event crashed the function too often, or failed for longer than the retention. A notice about this is sent to
+    the function until the function acknowledges the notice. If the retention is the reason, the event is sent once more
+    before each notice, because the function may work again.
     """
     DEAD = "dead"
     """The event is a dead letter."""
@@ -52,6 +53,12 @@ class Delivery:
     def sequence(self) -> int:
         """The sequence of the change."""
         return self.change.sequence
+
+    def is_sent_again(self, trigger: Trigger) -> bool:
+        """Return whether the event itself is sent again, and not only a notice."""
+        if self.state is State.GIVEN_UP:
+            return self.crashes < trigger.max_crashes
+        return self.state is not State.DEAD
 
     def fail(self, problem: str, now: float, trigger: Trigger, jitter: float) -> None:
         """Record a failed attempt. `jitter` is from 0 to 1 and shortens the pause before the next attempt."""

@@ -31,7 +31,8 @@ MAX_ACTIVE_GROUPS = 2
 class Quarantine:
     """The order and the pauses of suspects. Times are on the monotonic clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_crashes: int) -> None:
+        self._max_crashes = max_crashes
         self._crashes: Counter[int] = Counter()  # by group: crashes while one of its events was in flight alone
         self._last_crashes: dict[int, float] = {}  # by group
         self._active: dict[int, float] = {}  # the last two groups with a response, and the time of the response
@@ -43,7 +44,9 @@ class Quarantine:
 
     def is_risky(self, suspect: Suspect) -> bool:
         """Return whether the event probably crashes the function."""
-        return suspect.state == State.QUARANTINED and (suspect.crashes > 0 or self._crashes[suspect.group] > 0)
+        if suspect.state == State.GIVEN_UP and suspect.crashes >= self._max_crashes:  # only a notice is sent
+            return False
+        return suspect.crashes > 0 or self._crashes[suspect.group] > 0
 
     def needs_exclusive_trial(self, suspect: Suspect) -> bool:
         """Return whether no other event may be in flight until the trial of the suspect has ended."""
@@ -119,6 +122,6 @@ class Quarantine:
         return self._last_crash + (IDLE_PAUSE_SECONDS if is_idle else MAX_PAUSE_SECONDS)
 
     def _rank(self, suspect: Suspect) -> tuple[bool, int, bool, int, int]:
-        is_notice = suspect.state == State.GIVEN_UP
+        is_given_up = suspect.state == State.GIVEN_UP
         is_exclusive = self.needs_exclusive_trial(suspect)
-        return is_notice, self._crashes[suspect.group], is_exclusive, suspect.crashes, suspect.sequence
+        return is_given_up, self._crashes[suspect.group], is_exclusive, suspect.crashes, suspect.sequence

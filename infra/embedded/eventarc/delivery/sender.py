@@ -35,7 +35,7 @@ class Sender:
     """Sends the events of one trigger."""
 
     def __init__(self, trigger: Trigger, selection: Selection, queue: FairQueue, recorder: Recorder) -> None:
-        self.quarantine = Quarantine()
+        self.quarantine = Quarantine(trigger.max_crashes)
         self.reachable = asyncio.Event()
         self.reachable.set()
         self.last_acknowledgement = -math.inf
@@ -68,16 +68,16 @@ class Sender:
             self._push.client.close()
 
     async def send_alone(self, delivery: Delivery) -> None:
-        """Send a suspect, or the notice that an event is not sent again, on a new connection. Record the outcome."""
+        """Send a suspect, or a notice that an event was given up, on a new connection. Record the outcome."""
         while True:
             await self.reachable.wait()
             delivery.started = time.monotonic()
             try:
                 self.suspects_in_flight += 1
-                if delivery.state is State.GIVEN_UP:
-                    await self._send_notice(delivery)
-                else:
+                if delivery.is_sent_again(self._trigger):
                     await self._attempt(delivery, is_suspect=True)
+                else:
+                    await self._send_notice(delivery)
             except Unreachable as error:
                 self._pause(error)
             else:
@@ -102,6 +102,7 @@ class Sender:
     async def _attempt(self, delivery: Delivery, *, is_suspect: bool) -> None:
         """Send an event once and record the outcome. Raises `Unreachable` if it was not sent."""
         problem: str | None
+        has_response = True
         started_at = time.monotonic()
         try:
             if delivery.has_row and not self._selection.selects(delivery.change):
@@ -114,6 +115,8 @@ class Sender:
             self._attempt_durations[metrics.CRASHED].observe(time.monotonic() - started_at)
             self._record_crash(delivery, f"no response: {error}", is_suspect=is_suspect)
             return
+        except TimeoutError as error:
+            has_response, problem = False, str(error)
         except Exception as error:  # noqa: BLE001 - one event must not stop the delivery of other events
             problem = f"the event cannot be sent: {error!r}"
         outcome = metrics.ACKNOWLEDGED if problem is None else metrics.FAILED
@@ -125,12 +128,18 @@ class Sender:
             self._record_acknowledgement(delivery)
             self._recorder.acknowledge(delivery)
             return
+        was_given_up = delivery.state is State.GIVEN_UP
         delivery.fail(problem, time.monotonic(), self._trigger, random())
+        # A function that responds to no event may not work at all. The event then waits until the function works.
+        is_event_the_cause = has_response or self.last_acknowledgement > delivery.started
+        if was_given_up and delivery.state is State.GIVEN_UP and is_event_the_cause:
+            await self._send_notice(delivery)
+            return
         self._recorder.record(delivery)
         self._log_failure(delivery)
 
     async def _send_notice(self, delivery: Delivery) -> None:
-        """Send the notice that an event is not sent again. Raises `Unreachable` if it was not sent."""
+        """Send the notice that an event was given up. Raises `Unreachable` if it was not sent."""
         problem: str | None
         try:
             problem = await self._push.give_up(delivery.change, delivery.attempts, delivery.problem)
@@ -163,7 +172,7 @@ class Sender:
         self.quarantine.record_crash(delivery.group if is_alone else None, delivery.started, now)
         self._restrict_groups()
         delivery.crash(problem, now, self._trigger, is_alone=is_alone)
-        if delivery.state is not State.QUARANTINED:
+        if not delivery.is_sent_again(self._trigger):
             self.quarantine.unclear.discard(delivery.sequence)
         elif is_suspect and not is_alone:
             self.quarantine.unclear.add(delivery.sequence)
@@ -231,7 +240,8 @@ class Sender:
             logger.error("%s: %s is now a dead letter: %s", name, document, delivery.problem)
             return
         if delivery.state is State.GIVEN_UP:
-            logger.error("%s: %s is not sent again: %s", name, document, delivery.problem)
+            what = "is given up if it fails again" if delivery.is_sent_again(self._trigger) else "is not sent again"
+            logger.error("%s: %s %s: %s", name, document, what, delivery.problem)
             return
         self._unlogged_failures += 1
         now = time.monotonic()

@@ -1,0 +1,94 @@
+"""An event is given up because of the retention only while the function works."""
+
+import asyncio
+from typing import Any
+
+from tests.infra.eventarc.machine import Event, Firestore, Function, until
+from tests.infra.eventarc.test_quarantine import trigger_of
+from tests.infra.eventarc.test_trials import other_events
+
+IMPATIENT: dict[str, Any] = {"retention_seconds": 0.05, "min_attempts": 2, "announces_given_up": True}
+
+
+def is_notice(event: Event) -> bool:
+    """Return whether this request is the notice of an event that was given up."""
+    return "ce-givenup" in event.headers
+
+
+async def test_the_event_is_sent_once_more_before_each_notice(firestore: Firestore, function: Function) -> None:
+    """The function fails for all events. The event becomes a dead letter when the function acknowledges the notice."""
+
+    async def fail(event: Event) -> int:
+        return 200 if sum(map(is_notice, function.events)) >= 3 else 500
+
+    function.respond = fail
+    await firestore.start(trigger_of(function, **IMPATIENT))
+
+    await firestore.write("users/alice/notes/a")
+    await firestore.until_rows("eventarc_undelivered", "state", [("dead",)])
+
+    assert [is_notice(event) for event in function.events][-6:] == [False, True] * 3
+    assert int(function.events[-1].headers["ce-attempts"]) == len(function.events) - 3
+
+
+async def test_the_events_of_a_long_outage_are_processed_when_the_function_works_again(
+    firestore: Firestore, function: Function
+) -> None:
+    """The function fails for all events, and all are given up. It works again after it has refused the first notice."""
+    works = False
+
+    async def fail(event: Event) -> int:
+        nonlocal works
+        status = 200 if works else 503
+        works = works or is_notice(event)
+        return status
+
+    function.respond = fail
+    await firestore.start(trigger_of(function, **IMPATIENT))
+
+    await firestore.write(*(f"users/alice/notes/{number}" for number in range(5)))
+    await until(lambda: works)
+    await firestore.until_rows("eventarc_undelivered", "state", [])
+
+    assert sum(map(is_notice, function.events)) == 1
+
+
+async def test_no_event_is_given_up_while_the_function_responds_to_no_event(
+    firestore: Firestore, function: Function
+) -> None:
+    """A process that exits at its start responds to nothing, but the supervisor keeps its socket open."""
+    works = asyncio.Event()
+
+    async def hang(_: Event) -> int:
+        await works.wait()
+        return 200
+
+    function.respond = hang
+    await firestore.start(trigger_of(function, **IMPATIENT, acknowledgement_deadline_seconds=0.1))
+
+    await firestore.write("users/alice/notes/a", "users/bob/notes/b")
+    await firestore.until_rows("eventarc_undelivered WHERE attempts > 3", "state", [("given_up",)] * 2)
+    works.set()
+    await firestore.until_rows("eventarc_undelivered", "state", [])
+
+    assert not any(map(is_notice, function.events))
+
+
+async def test_an_event_without_a_response_is_given_up_if_the_function_processes_other_events(
+    firestore: Firestore, function: Function
+) -> None:
+    """The function then works, so the event is the cause."""
+
+    async def hang(event: Event) -> int:
+        if event.document == "users/alice/notes/hangs" and not is_notice(event):
+            await asyncio.Event().wait()
+        return 200
+
+    function.respond = hang
+    await firestore.start(trigger_of(function, **IMPATIENT, acknowledgement_deadline_seconds=0.5))
+
+    async with other_events(firestore):
+        await firestore.write("users/alice/notes/hangs")
+        await firestore.until_rows("eventarc_undelivered WHERE state = 'dead'", "notices", [(0,)])
+
+    assert [event.document for event in function.events if is_notice(event)] == ["users/alice/notes/hangs"]
