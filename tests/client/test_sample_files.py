@@ -10,6 +10,7 @@ import zstandard
 from dropzone import DropzoneError, UnusableSample, read_csv
 from dropzone.command import sample_files
 from dropzone.command.sample_files import FileFormat
+from dropzone.submission.compression import READ_BYTES
 
 DOCUMENT = b'{"data": [%s]}' % b",".join([b"0.123456789"] * 200_000)  # longer than one read
 
@@ -86,7 +87,7 @@ TABLE = """time_stamp,label.site,x,y
 FIRST = {"time_stamp": "2026-05-01T00:00:00Z", "data": [1.5, 2, 3, None]}
 
 
-@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 def test_rows_of_a_table_become_samples(tmp_path: Path, line_end: str) -> None:
     """Consecutive rows with the same time stamp and labels are one sample. A wrong row is an error, others are read."""
     file = tmp_path / "table.CSV"
@@ -103,6 +104,16 @@ def test_rows_of_a_table_become_samples(tmp_path: Path, line_end: str) -> None:
         ":8": "expected a number, got 'inf' - in column x",
         ":9": {"time_stamp": "2026-05-01T05:00:00Z", "data": [7, 8]} | bern,
     }
+
+
+def test_a_line_end_between_two_reads_is_one_line_end(tmp_path: Path) -> None:
+    """The number of a line would be wrong if a carriage return and a line feed were two."""
+    file = tmp_path / "long.csv"
+    start = b"time_stamp,x\r\n"
+    row = b"t1," + b"1" * (READ_BYTES - len(start) - 4)
+    file.write_bytes(start + row + b"\r\nt2,2\r\n")
+
+    assert [source for source, _ in samples(file)] == [":2", ":3"]
 
 
 @pytest.mark.parametrize("header", ["time_stamp,value", '"value","time_stamp"', "\ufefftime_stamp,value"])

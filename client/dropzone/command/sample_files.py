@@ -201,12 +201,14 @@ def _read_csv(name: str, chunks: Iterator[bytes]) -> Iterator[list[Item]]:
 
 
 def _decoded_lines(chunks: Iterator[bytes]) -> Iterator[str]:
-    """Yield the lines of a text, with their line ends."""
-    rest, decode = "", codecs.getincrementaldecoder(ENCODING)(ENCODING_ERRORS).decode
+    """Yield the lines of a text, with their line ends: a line feed, a carriage return, or both."""
+    rest = ""
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(ENCODING)(ENCODING_ERRORS), translate=False)
     for chunk in chunks:
-        *lines, rest = (rest + decode(chunk)).split("\n")
-        yield from (f"{line}\n" for line in lines)
-    if rest := rest + decode(b"", final=True):
+        lines = list(io.StringIO(rest + decoder.decode(chunk), newline=""))
+        rest = lines.pop() if lines and not lines[-1].endswith(("\n", "\r")) else ""
+        yield from lines
+    if rest := rest + decoder.decode(b"", final=True):
         yield rest
 
 
