@@ -165,3 +165,16 @@ def test_an_outage_while_the_page_opens_does_not_end_the_session(stack: Stack, d
 
     dashboard.wait_until_live()
     assert dashboard.text(".notice") is None
+
+
+def test_a_sign_in_link_works_after_an_outage(stack: Stack, dashboard: Dashboard) -> None:
+    """The page no longer has the token in its address. It sends the token again until the server responds."""
+    link = stack.keys("sign-in-link", "--file", str(stack.key_file), "--url", stack.url).strip()
+    dashboard.command("Page.addScriptToEvaluateOnNewDocument", source=REFUSE_SESSIONS)
+    dashboard.go_to(link)
+    notice = "Firestore does not respond. The page opens when the server responds again."
+    dashboard.wait_for(lambda: dashboard.text(".notice") == notice)
+
+    dashboard.run("window.isRefused = false")
+
+    dashboard.wait_until_live()

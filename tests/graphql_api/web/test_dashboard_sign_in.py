@@ -40,13 +40,19 @@ def test_a_key_is_exchanged_for_a_session(stack: Stack, dashboard: Dashboard) ->
 
 
 def test_a_sign_in_link_works_once(stack: Stack, dashboard: Dashboard) -> None:
-    """The page removes the token from the address. The same link does not sign in a second browser."""
+    """The page removes the token from the address. The same link does not sign in a second browser.
+
+    In the first browser, it displays the dashboard: the session of the link has not ended.
+    """
     link = stack.keys("sign-in-link", "--file", str(stack.key_file), "--url", stack.url).strip()
 
     dashboard.go_to(link)
     dashboard.wait_until_live()
 
     assert dashboard.address == f"{stack.url}/"
+    dashboard.go_to("about:blank")
+    dashboard.go_to(link)
+    dashboard.wait_until_live()
     dashboard.command("Network.clearBrowserCookies")
     dashboard.go_to("about:blank")
     dashboard.go_to(link)

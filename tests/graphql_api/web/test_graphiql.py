@@ -159,13 +159,15 @@ def test_a_key_in_the_headers_is_not_kept(stack: Stack, graphiql: GraphiQL) -> N
 
 
 def test_a_sign_in_link_signs_in(stack: Stack, graphiql: GraphiQL) -> None:
-    """The page removes the token from the address. The dashboard is then signed in, too."""
+    """The page removes the token from the address. A link works once, but the session remains if it is used again."""
     link = stack.keys("sign-in-link", "--file", str(stack.key_file), "--url", f"{stack.url}/graphql").strip()
 
-    graphiql.go_to(link.replace("/#", "#"))
-    graphiql.wait_for(lambda: "Signed in as local" in (graphiql.text(".key") or ""))
+    for _ in range(2):
+        graphiql.go_to("about:blank")
+        graphiql.go_to(link.replace("/#", "#"))
+        graphiql.wait_for(lambda: "Signed in as local" in (graphiql.text(".key") or ""))
 
-    assert graphiql.address == f"{stack.url}/graphql"
+        assert graphiql.address == f"{stack.url}/graphql"
 
 
 def test_tabs_survive_a_reload(stack: Stack, graphiql: GraphiQL) -> None:

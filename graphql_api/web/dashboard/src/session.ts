@@ -33,7 +33,10 @@ export const maySubmit = computed(() => session.value?.scopes.includes('submit')
 
 let submitter: string | null = null; // of the last session
 
-/** Uses the link in the address, if it is a sign-in link. Otherwise asks the server for the session. Follows other tabs. */
+/**
+ * Uses the link in the address, if it is a sign-in link. Without a link, or if the server refuses it, asks the server for
+ * the session: a link works once, and is often opened again. Follows other tabs.
+ */
 export async function open(): Promise<void> {
   tabs.onmessage = ({ data }: MessageEvent<Session | null>) => {
     if (refusal.peek() !== null || JSON.stringify(data) !== JSON.stringify(session.peek())) change(data);
@@ -41,18 +44,24 @@ export async function open(): Promise<void> {
   const { hash } = location;
   if (hash.startsWith(LINK) || hash === FAILED) history.replaceState(null, '', location.pathname + location.search);
   if (!hash.startsWith(LINK)) {
-    change(await read());
+    change(await untilResponse('GET'));
     if (hash === FAILED) refusal.value = 'The sign-in at the identity provider failed.';
     return;
   }
-  const token = hash.slice(LINK.length);
-  change((await request('POST', { 'content-type': 'application/json' }, JSON.stringify({ token }))) ?? null);
+  const body = JSON.stringify({ token: hash.slice(LINK.length) });
+  const started = await untilResponse('POST', { 'content-type': 'application/json' }, body);
+  if (started) return change(started);
+  const reason = refusal.peek();
+  refusal.value = null; // until it is known that the browser has no session
+  const next = await untilResponse('GET');
+  change(next);
+  if (next === null) refusal.value = reason;
 }
 
-/** Asks the server for the session until it responds. An outage does not end the session. */
-async function read(): Promise<Session | null> {
+/** Sends a request until the server responds. An outage does not end the session. */
+async function untilResponse(...parameters: Parameters<typeof request>): Promise<Session | null> {
   for (;;) {
-    const next = await request('GET');
+    const next = await request(...parameters);
     if (next !== undefined) return next;
     await new Promise((resolve) => setTimeout(resolve, RETRY_MILLISECONDS));
   }

@@ -3,12 +3,18 @@ const LINK = '#sign-in=';
 const tabs = new BroadcastChannel('dropzone:session'); // the cookie of the session applies to all tabs
 const PAGE = { 'x-requested-with': 'dropzone' }; // no page of another origin can send it
 
-/** Uses the link in the address, if it is a sign-in link. Otherwise asks the server for the session. */
-export function openSession() {
+/**
+ * Uses the link in the address, if it is a sign-in link. Without a link, or if the server refuses it, asks the server for
+ * the session: a link works once, and is often opened again.
+ */
+export async function openSession() {
   if (!location.hash.startsWith(LINK)) return readSession();
   const token = location.hash.slice(LINK.length);
   history.replaceState(null, '', location.pathname);
-  return request('POST', { 'content-type': 'application/json' }, JSON.stringify({ token }));
+  const started = await request('POST', { 'content-type': 'application/json' }, JSON.stringify({ token }));
+  if (started.session) return started;
+  const { session } = await readSession();
+  return session ? { session, refusal: null } : started;
 }
 
 export const readSession = () => request('GET');
