@@ -168,6 +168,10 @@ def test_a_sign_in_link_signs_in(stack: Stack, graphiql: GraphiQL) -> None:
         graphiql.wait_for(lambda: "Signed in as local" in (graphiql.text(".key") or ""))
 
         assert graphiql.address == f"{stack.url}/graphql"
+    graphiql.command("Network.clearBrowserCookies")
+    graphiql.go_to("about:blank")
+    graphiql.go_to(link.replace("/#", "#"))
+    graphiql.wait_for(lambda: "was used or has expired" in (graphiql.text(".key strong") or ""))
 
 
 def test_tabs_survive_a_reload(stack: Stack, graphiql: GraphiQL) -> None:

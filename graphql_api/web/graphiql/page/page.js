@@ -75,8 +75,10 @@ export function open({ React, createRoot, GraphiQL, createClient, parse, plugins
       isSignedOut.current = next.session === null;
       setState(next);
     };
-    const newFetcher = () =>
-      createFetcher(createClient, parse, { opening, onUnauthenticated: () => void readSession().then(change) });
+    const onUnauthenticated = () => {
+      if (!isSignedOut.current) void readSession().then(change); // otherwise the page displays why already
+    };
+    const newFetcher = () => createFetcher(createClient, parse, { opening, onUnauthenticated });
     const [fetcher, setFetcher] = useState(newFetcher);
     useEffect(() => {
       void opening.then(change);
