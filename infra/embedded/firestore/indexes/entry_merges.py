@@ -161,6 +161,8 @@ class EntryMerges:
 def _unflushed(connection: sqlite3.Connection) -> Iterator[None]:
     """Run a transaction without a flush to the disk. The pages of moved entries are not overwritten with zeros."""
     (former,) = connection.execute("PRAGMA secure_delete").fetchone()
+    (checkpointed_pages,) = connection.execute("PRAGMA wal_autocheckpoint").fetchone()
+    connection.execute("PRAGMA wal_autocheckpoint = 0")  # SQLite would ignore that its flush has failed
     connection.execute("PRAGMA secure_delete = OFF")
     connection.execute("PRAGMA synchronous = NORMAL")
     try:
@@ -173,5 +175,6 @@ def _unflushed(connection: sqlite3.Connection) -> Iterator[None]:
                 connection.execute("ROLLBACK")
             raise
     finally:
+        connection.execute(f"PRAGMA wal_autocheckpoint = {checkpointed_pages}")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA secure_delete = {('OFF', 'ON', 'FAST')[former]}")

@@ -12,6 +12,11 @@ because it would need a gap between commits. Under full load, commits leave no g
 Note: a checkpoint that fails because the disk is full has used all free space, and the write-ahead log is as long as
 before. Therefore, no checkpoint starts if the disk has too little space to copy the whole write-ahead log into the
 database file. New commits can then use the remaining space, and space that an operator frees.
+
+Note: Linux reports once that it cannot write pages to the disk, and then treats these pages as written. After a failed
+flush, the write-ahead log on the disk can therefore lack a merge of index entries, which no flush of its own stores. A
+power failure would lose this merge and all later commits. Before the next commit, the writer therefore copies the
+write-ahead log, which is complete in the page cache, into the database file, and restarts it.
 """
 
 import logging
@@ -73,6 +78,8 @@ class AutomaticCheckpoints:
         self.is_on = True
         """Whether the disk has room for a checkpoint."""
         self._is_restart_due = False
+        self._is_log_complete = True
+        """Whether the disk has the whole log. Only a failed flush makes this uncertain."""
         self._restarted = threading.Event()
         self._no_restart_before = -math.inf
         self._pause = MIN_RESTART_PAUSE_SECONDS
@@ -108,19 +115,40 @@ class AutomaticCheckpoints:
             self._restart_log()
         self._restarted.set()
 
+    def report_failure(self, error: BaseException) -> None:
+        """Let the writer restart the log before its next commit if `error` is a failed flush."""
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_FSYNC:
+            self._is_log_complete = False
+
+    def complete_log(self) -> None:
+        """After a failed flush, restart the log. Raise an error of SQLite if this fails or if a read needs the log."""
+        if self._is_log_complete:
+            return
+        if not self._restart():
+            error = sqlite3.OperationalError("the disk failed, and a read needs the write-ahead log")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+            raise error
+        self._is_log_complete = True
+
     def _restart_log(self) -> None:
+        try:
+            if self._restart():
+                self._pause = MIN_RESTART_PAUSE_SECONDS
+            else:
+                self._no_restart_before = time.monotonic() + self._pause
+                self._pause = min(2 * self._pause, MAX_RESTART_PAUSE_SECONDS)
+        except sqlite3.Error as error:
+            self.report_failure(error)
+            logger.warning("Cannot restart the write-ahead log, trying again later: %s", error)
+
+    def _restart(self) -> bool:
+        """Copy the whole log into the database file and restart the log. Return False if a read still needs it."""
         (before,) = self._connection.execute("PRAGMA busy_timeout").fetchone()
         try:
             self._connection.execute(f"PRAGMA busy_timeout = {round(RESTART_SECONDS * 1000)}")
             with metrics.LOG_RESTART_DURATION.time():
                 is_busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
-            if is_busy:
-                self._no_restart_before = time.monotonic() + self._pause
-                self._pause = min(2 * self._pause, MAX_RESTART_PAUSE_SECONDS)
-            else:
-                self._pause = MIN_RESTART_PAUSE_SECONDS
-        except sqlite3.Error as error:
-            logger.warning("Cannot restart the write-ahead log, trying again later: %s", error)
+            return not is_busy
         finally:
             self._connection.execute(f"PRAGMA busy_timeout = {before}")
 

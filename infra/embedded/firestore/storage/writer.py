@@ -234,6 +234,7 @@ class Writer:
         sequence = None
         self._clock.begin_commit()
         try:
+            self._checkpoints.complete_log()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 for job in jobs:
@@ -250,7 +251,8 @@ class Writer:
                 if self._connection.total_changes > changed_rows:
                     self._check_file()
                 self._connection.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
+                self._checkpoints.report_failure(error)
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 self._must_reload = True
