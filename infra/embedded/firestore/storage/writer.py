@@ -54,6 +54,7 @@ class _Job:
     future: asyncio.Future[Any]
     result: Any = None
     error: Exception | None = None
+    """Without a traceback, which would keep the whole group in memory until a garbage collection."""
 
 
 class Writer:
@@ -108,7 +109,10 @@ class Writer:
             raise unavailable(CANNOT_WRITE)
         future: asyncio.Future[T] = self._loop.create_future()
         self._queue.put(_Job(work, future))
-        return await future
+        try:
+            return await future
+        finally:
+            del future, work  # the traceback of an error refers to them
 
     async def close(self) -> None:
         """Commit all submitted jobs, then stop."""
@@ -183,21 +187,24 @@ class Writer:
 
     def _commit(self, jobs: list[_Job]) -> None:
         started_at = time.perf_counter()
+        changes: list[Change] = []
+        is_faulty = False
         try:
             changes = self._attempt_again(jobs)
             metrics.COMMIT_DURATION.observe(time.perf_counter() - started_at)
             metrics.COMMITTED_JOBS.observe(len(jobs))
         except Exception as problem:
-            if len(jobs) > 1:
-                self._commit_each(jobs)
-                return
-            error = self._diagnose(problem)
-            if disk_failure(error) is not None:
-                self._health.report_failure(error, 1)
-            elif not isinstance(error, StatusError):
-                logger.exception("A write failed")
-            jobs[0].error = error
-            changes = []
+            is_faulty = len(jobs) > 1
+            if not is_faulty:
+                error = self._diagnose(problem)
+                if disk_failure(error) is not None:
+                    self._health.report_failure(error, 1)
+                elif not isinstance(error, StatusError):
+                    logger.exception("A write failed")
+                jobs[0].error = error.with_traceback(None)
+        if is_faulty:
+            self._commit_each(jobs)  # in the handler, errors of single jobs would refer to the error of the group
+            return
         self._loop.call_soon_threadsafe(self._finish, jobs, changes)
         if self._health.problem is None and self._checkpoints.is_on:
             self._merges.advance()
@@ -242,7 +249,7 @@ class Writer:
                     try:
                         job.result = job.work(group)
                     except StatusError as error:
-                        job.error = error
+                        job.error = error.with_traceback(None)
                 if group.commit_time:
                     group.connection.execute(
                         "INSERT OR REPLACE INTO settings (name, value) VALUES ('clock', ?)", (group.commit_time,)

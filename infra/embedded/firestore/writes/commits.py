@@ -64,7 +64,7 @@ def batch_write(
             check_conflicts(pending.values())
             changed = _changed_with_entries(group, pending.values())
         except StatusError as error:
-            outcomes.append((None, error))
+            outcomes.append((None, error.with_traceback(None)))  # a traceback would refer to the group
         else:
             for document in changed:
                 _store(group, document, commit_time)
