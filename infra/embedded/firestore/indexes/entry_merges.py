@@ -63,6 +63,9 @@ class EntryMerges:
         self._connection = connection
         self._changed_rows = connection.total_changes
         self._failed = False
+        (secure_delete,) = connection.execute("PRAGMA secure_delete").fetchone()
+        self._secure_delete = ("OFF", "ON", "FAST")[secure_delete]
+        self._is_flushed = True
         self.tables = EntryTables(connection)
         """The present tables, for the writer."""
 
@@ -80,11 +83,21 @@ class EntryMerges:
             self._failed = True
         self._changed_rows = self._connection.total_changes
 
+    def require_flushes(self) -> None:
+        """After a merge, let transactions be flushed to the disk again. Raise an error of SQLite if this fails.
+
+        Call it before each transaction. After a merge that failed, SQLite first reads the schema again, which can fail.
+        """
+        if not self._is_flushed:
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute(f"PRAGMA secure_delete = {self._secure_delete}")
+            self._is_flushed = True
+
     def _advance(self, changed: int) -> None:
         is_full = self._is_full(self.tables.open_table)
         if not is_full and not any(table.state in (TARGET, MOVED) for table in all_tables(self._connection)):
             return
-        with _unflushed(self._connection):
+        with self._unflushed():
             self._empty_moved_tables(MOVED_PER_CHANGED_ROW * changed)
             if is_full:
                 self._open_next()
@@ -93,6 +106,30 @@ class EntryMerges:
                     self._move(table, MOVED_PER_CHANGED_ROW * changed)
             tables = EntryTables(self._connection)  # before the commit, because a later read could fail
         self.tables = tables
+
+    @contextlib.contextmanager
+    def _unflushed(self) -> Iterator[None]:
+        """Run a transaction without a flush to the disk. The pages of moved entries are not overwritten with zeros.
+
+        `require_flushes` ends this. If it failed here, the merge could be stored although `tables` is not up to date.
+        """
+        connection = self._connection
+        (checkpointed_pages,) = connection.execute("PRAGMA wal_autocheckpoint").fetchone()
+        self._is_flushed = False
+        try:
+            connection.execute("PRAGMA secure_delete = OFF")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")  # SQLite would ignore that its flush has failed
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        finally:
+            connection.execute(f"PRAGMA wal_autocheckpoint = {checkpointed_pages}")
 
     def _is_full(self, table: EntryTable) -> bool:
         (count,) = self._connection.execute(_COUNT.format(table.name)).fetchone()
@@ -155,26 +192,3 @@ class EntryMerges:
                     continue
             self._connection.execute(_EMPTY.format(table.name))
             self._connection.execute("UPDATE entry_tables SET state = ? WHERE number = ?", (FREE, table.number))
-
-
-@contextlib.contextmanager
-def _unflushed(connection: sqlite3.Connection) -> Iterator[None]:
-    """Run a transaction without a flush to the disk. The pages of moved entries are not overwritten with zeros."""
-    (former,) = connection.execute("PRAGMA secure_delete").fetchone()
-    (checkpointed_pages,) = connection.execute("PRAGMA wal_autocheckpoint").fetchone()
-    connection.execute("PRAGMA wal_autocheckpoint = 0")  # SQLite would ignore that its flush has failed
-    connection.execute("PRAGMA secure_delete = OFF")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-    finally:
-        connection.execute(f"PRAGMA wal_autocheckpoint = {checkpointed_pages}")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA secure_delete = {('OFF', 'ON', 'FAST')[former]}")

@@ -241,6 +241,7 @@ class Writer:
         sequence = None
         self._clock.begin_commit()
         try:
+            self._merges.require_flushes()
             self._checkpoints.complete_log()
             self._connection.execute("BEGIN IMMEDIATE")
             try:

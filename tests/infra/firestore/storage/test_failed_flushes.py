@@ -116,6 +116,31 @@ async def test_commits_after_a_failed_flush_survive_a_power_failure(
     assert await stored(copy) == 19
 
 
+def refuse_flushes(action: int, name: str | None, value: str | None, *_: str | None) -> int:
+    """Refuse to turn on the flushes of a connection. SQLite does so if it cannot read the file at this moment."""
+    is_refused = (action, name, value) == (sqlite3.SQLITE_PRAGMA, "synchronous", "FULL")
+    return sqlite3.SQLITE_DENY if is_refused else sqlite3.SQLITE_OK
+
+
+async def test_no_commit_runs_while_flushes_cannot_be_turned_on_after_a_merge(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commits were acknowledged without a flush until the next merge."""
+    for number in range(10):
+        await put(storage, number)
+    connection = await storage.execute(lambda connection: connection)
+    await storage.write(lambda group: connection.set_authorizer(refuse_flushes))
+
+    with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+        await merge(storage, monkeypatch)
+    with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+        await put(storage, 10)
+
+    connection.set_authorizer(None)
+    await put(storage, 10)
+    assert await storage.write(lambda group: connection.execute("PRAGMA synchronous").fetchone()) == (2,)
+
+
 async def test_a_merge_does_not_copy_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite ignores failures of a checkpoint in a commit. A failed flush would stay unknown."""
     storage = Storage(tmp_path / "firestore.sqlite", max_log_bytes=5 * FRAME_BYTES)
