@@ -167,19 +167,15 @@ async def import_lines(lines: TextIO, target: Path, index_definitions: Definitio
 
 @contextlib.contextmanager
 def _unfinished_import(path: Path) -> Iterator[Path]:
-    """Return a path for an unfinished file. Delete this file and the files beside it, also those of a killed import."""
-    unfinished = path.with_name(path.name + ".imported")
-
-    def delete() -> None:
-        for each in unfinished.parent.iterdir():
-            if each.name.startswith(unfinished.name):
-                shutil.rmtree(each) if each.is_dir() else each.unlink()
-
-    delete()
+    """Return the path of an unfinished file in a folder of its own. Delete the folder, also that of a killed import."""
+    folder = path.with_name(path.name + ".unfinished-import")
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir()
     try:
-        yield unfinished
+        yield folder / path.name
     finally:
-        delete()
+        shutil.rmtree(folder)
 
 
 def _open(path: Path) -> sqlite3.Connection:

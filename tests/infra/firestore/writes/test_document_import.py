@@ -131,10 +131,24 @@ async def test_an_import_that_was_killed_is_repeated(tmp_path: Path) -> None:
     await import_lines(lines(*documents), path, Definitions())
 
     assert (killed.returncode, is_missing) == (-signal.SIGKILL, True)
+    assert {each.name for each in tmp_path.iterdir()} == {path.name, f"{path.name}.lock", f"{path.name}.marker"}
     storage = Storage(path)
     assert len(await stored(storage)) == 2
     await storage.close()
-    assert not list(tmp_path.glob("*imported*"))
+
+
+async def test_an_import_deletes_no_file_with_a_similar_name(tmp_path: Path) -> None:
+    """It deleted its own input, because the name began like those of its unfinished files."""
+    source = tmp_path / "firestore.sqlite.imported.jsonl"
+    source.write_text(lines(line("one")).read())
+    folder = tmp_path / "firestore.sqlite.imported"
+    folder.mkdir()
+
+    with source.open() as text:
+        await import_lines(text, tmp_path / "firestore.sqlite", Definitions())
+
+    assert source.exists()
+    assert folder.exists()
 
 
 async def test_an_import_that_was_killed_at_its_end_is_complete(tmp_path: Path) -> None:
@@ -167,8 +181,7 @@ async def test_an_import_fails_if_its_log_cannot_be_written_to_the_file(
     with pytest.raises(ArchiveError, match="Does the disk have free space"):
         await import_lines(lines(line("one")), path, Definitions())
 
-    assert not path.exists()
-    assert not list(tmp_path.glob("*imported*"))
+    assert [each.name for each in tmp_path.iterdir()] == [f"{path.name}.lock"]
 
 
 async def test_a_refused_import_does_not_change_the_indexes_of_the_file(tmp_path: Path) -> None:
