@@ -4,6 +4,8 @@ A query that counts these samples would read every sample. Instead, this module 
 sample, and checks in Firestore which of these samples have results. Results are written in about the order of the
 samples. All samples before the newest sample with a result therefore count as computed.
 
+A sample that expires or is erased without a result never gets one. It counts as computed too.
+
 The backlog covers the samples that this process has stored since it started.
 """
 
@@ -18,6 +20,7 @@ from graphql_api.budgets.budget import Budget
 from graphql_api.budgets.budgets import Budgets
 from observability.throttled_log import ThrottledLog
 from storage.documents import Arrival, Header, Unavailable, document_paths
+from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import DamagedDocument, FirestoreError
 
@@ -72,9 +75,21 @@ class Backlog:
         marks = own.marks_to_read()
         paths = {document_paths.result(submitter, sample_id): number for number, sample_id in marks}
         found = await self._firestore.batch_get(paths, mask=["status"])
-        own.set_computed(max((paths[path] for path in found), default=0))
+        computed = max((paths[path] for path in found), default=0)
+        own.set_computed(computed)
+        waiting = [mark for mark in marks if mark[0] > computed]
+        if waiting:
+            own.set_computed(await self._newest_gone(submitter, {waiting[0], waiting[-1]}))
         if not own.budget.used:
             del self._submitters[submitter]
+
+    async def _newest_gone(self, submitter: str, marks: Iterable[tuple[int, str]]) -> int:
+        """Return the number of the newest sample that has expired or does not exist, or 0 if there is none."""
+        paths = {document_paths.sample(submitter, sample_id): number for number, sample_id in marks}
+        headers = await self._firestore.batch_get(paths, mask=["expire_at"])
+        now = await self._firestore.estimated_now()
+        gone = (paths[path] for path in paths if path not in headers or encoding.is_expired(headers[path], now))
+        return max(gone, default=0)
 
 
 class _SubmitterMarks:

@@ -76,6 +76,11 @@ class Api:
         write.update_mask.field_paths.append("expire_at")
         await self.firestore.batch_write([write])
 
+    async def erase(self, header: Header) -> None:
+        """Delete the header of a sample without a tombstone, as an erasure does."""
+        name = self.firestore.name(document_paths.sample(SUBMITTER, header.id))
+        await self.firestore.batch_write([encoding.to_delete(name)])
+
     async def delete(self, header: Header) -> int:
         """Delete a sample. Return the number of samples that existed."""
         deleted, remaining = await self.deletions.delete(SUBMITTER, [header.id], "wrong")

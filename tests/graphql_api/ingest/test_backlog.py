@@ -14,6 +14,7 @@ from graphql_api.limits import Limits
 from storage.documents import document_paths
 from storage.firestore.client import Firestore
 from storage.firestore.errors import DamagedDocument
+from tests.graphql_api.ingest.conftest import SUBMITTER, Api
 from tests.received import received_sample
 from tests.stack import Stack, eventually, suspended
 
@@ -47,6 +48,25 @@ def test_a_submitter_with_a_full_backlog_is_refused_until_results_are_there(limi
     eventually(lambda: limited_stack.post_sample(SAMPLE).status_code == 201)
     for _ in range(3 * MAX_PENDING):  # the backlog shrinks as results arrive
         eventually(lambda: limited_stack.post_sample(SAMPLE).status_code == 201)
+
+
+async def test_samples_that_never_get_a_result_leave_the_backlog(api: Api) -> None:
+    """Otherwise, their submitter could not submit any sample until the API is restarted."""
+    budgets = Budgets(Limits(max_pending_samples_per_submitter=4))
+    pending, backlog = budgets.submitter(SUBMITTER).pending_samples, Backlog(api.firestore, budgets)
+    headers = [await api.submit(SAMPLE, key=f"key {number}") for number in range(4)]
+    backlog.add(SUBMITTER, headers)
+    own = backlog._submitters[SUBMITTER]
+
+    used = []
+    for change in (None, api.expire(headers[0]), api.expire(headers[1]), api.erase(headers[3])):
+        if change is not None:
+            await change
+        await backlog._check(SUBMITTER, own)
+        used.append(pending.used)
+
+    assert used == [4, 3, 2, 0]
+    await backlog.close()
 
 
 @pytest.mark.parametrize(
