@@ -1,5 +1,6 @@
 """Delete samples in batches while the API serves other requests."""
 
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -9,7 +10,7 @@ from uuid import uuid4
 from graphql_api.results.deletion.deletion import Deletion, DeletionState
 from graphql_api.results.deletion.deletion_store import DeletionStore
 from graphql_api.results.filters import Selection
-from graphql_api.results.jobs.job_records import EntryOf
+from graphql_api.results.jobs.job_records import RECORD_INTERVAL_SECONDS, EntryOf
 from graphql_api.results.jobs.job_runner import JobRunner, batches_of
 from graphql_api.results.store import Store
 from storage.documents import BadRequest, NotFound, SampleState, Tombstone, Unavailable
@@ -111,16 +112,24 @@ class _Run:
         self._samples = samples
         self._kept_results = kept_results
         self._are_all_deleted = True
+        self._recorded = time.monotonic()
 
     async def record(self, state: DeletionState | None = None, *entries: Write) -> None:
         """Store the progress, with entries of the audit log."""
         self._current = replace(self._current, state=state or self._current.state)
+        self._recorded = time.monotonic()
         await self._records.write(self._submitter, self._current, *entries)
 
     async def work(self) -> DeletionState:
         """Delete batch by batch. Return INTERRUPTED if samples remain that changed before each attempt."""
         started_at = await self._records.now()  # while the samples are read, new samples get results
-        delete = partial(self._records.delete, self._submitter, reason=self._current.reason, submitted_until=started_at)
+        delete = partial(
+            self._records.delete,
+            self._submitter,
+            reason=self._current.reason,
+            submitted_until=started_at,
+            report=self._record_if_due,
+        )
         if self._kept_results is None:
             await self._delete(self._samples, delete)
         else:
@@ -135,6 +144,10 @@ class _Run:
                 self._are_all_deleted = self._are_all_deleted and not remaining
                 self._current = replace(self._current, deleted=self._current.deleted + deleted)
                 await self.record()
+
+    async def _record_if_due(self) -> None:
+        if time.monotonic() - self._recorded > RECORD_INTERVAL_SECONDS:
+            await self.record()
 
 
 def _check(reason: str) -> None:

@@ -14,7 +14,7 @@ result, the tombstone is earlier than this sample, so that it does not belong to
 """
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -48,6 +48,9 @@ _TOMBSTONE_FIELDS = (
 """The fields of a tombstone, and the time at which the sample was submitted."""
 _RESULT_FIELDS = ("status", "shard", "superseded_by", "submitted_at", "sample_update_time")
 _RESOLUTION = timedelta(microseconds=1)
+
+Report = Callable[[], Awaitable[None]]
+"""Reports that a deletion is in progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ class DeletionStore(JobRecords[Deletion]):
         submitted_until: datetime | None = None,
         samples: bool = True,
         kept_results: bool = True,
+        report: Report | None = None,
     ) -> tuple[int, Collection[str]]:
         """Delete the samples with these ids, and the results with these ids that are kept longer than their samples.
 
@@ -123,7 +127,8 @@ class DeletionStore(JobRecords[Deletion]):
         with the id of a deleted sample then gets a new id.
 
         A sample that was submitted after `submitted_until` is kept. By default, this is the time of the first attempt.
-        Each Commit that deletes samples also stores `entry`, an entry of the audit log.
+        Each Commit that deletes samples also stores `entry`, an entry of the audit log. `report` is awaited after each
+        large sample, whose chunks can take seconds, and may raise.
 
         Return the number of samples that were deleted, and the ids of samples that changed before each attempt.
         """
@@ -138,7 +143,7 @@ class DeletionStore(JobRecords[Deletion]):
             removals = await self._removals(attempt, remaining)
             remaining = set()
             for start in range(0, len(removals), _COMMIT_SIZE):
-                remaining |= await self._commit(removals[start : start + _COMMIT_SIZE], entries)
+                remaining |= await self._commit(removals[start : start + _COMMIT_SIZE], entries, report)
             deleted += len(removals) - len(remaining)
         return deleted, remaining
 
@@ -194,7 +199,7 @@ class DeletionStore(JobRecords[Deletion]):
             write.current_document.update_time.CopyFrom(result.update_time)
         return write
 
-    async def _commit(self, removals: Sequence[_Removal], entries: Sequence[Write]) -> set[str]:
+    async def _commit(self, removals: Sequence[_Removal], entries: Sequence[Write], report: Report | None) -> set[str]:
         """Remove samples and store `entries` in one Commit, or in several if some of the samples have changed.
 
         Return the ids of the samples that have changed.
@@ -206,13 +211,16 @@ class DeletionStore(JobRecords[Deletion]):
                 if len(removals) == 1:
                     return {removals[0].tombstone.sample_id}
                 half = len(removals) // 2
-                return await self._commit(removals[:half], entries) | await self._commit(removals[half:], entries)
+                changed = await self._commit(removals[:half], entries, report)
+                return changed | await self._commit(removals[half:], entries, report)
         for upload in filter(None, (removal.upload for removal in removals)):
             try:
                 await self._delete(upload.submitter, upload.chunk_paths())
                 await self._delete(upload.submitter, [upload.deletion_path])
             except (RetryLater, FirestoreError) as error:  # the samples are deleted, so the deletion does not fail
                 logger.warning("could not remove chunks of %s/%s: %s", upload.submitter, upload.sample_id, error)
+            if report is not None:
+                await report()
         return set()
 
     async def _is_stored(self, tombstone: Tombstone) -> bool:

@@ -21,7 +21,7 @@ from functools import partial
 from uuid import uuid4
 
 from graphql_api.results.filters import Selection
-from graphql_api.results.jobs.job_records import EntryOf
+from graphql_api.results.jobs.job_records import RECORD_INTERVAL_SECONDS, EntryOf
 from graphql_api.results.jobs.job_runner import JobRunner, batches_of
 from graphql_api.results.recomputation.recomputation import Recomputation, RecomputationState
 from graphql_api.results.recomputation.recomputation_store import RecomputationStore
@@ -39,7 +39,6 @@ _MAX_BATCHES_WITHOUT_RESULT = 3
 """After this number of batches in a row, a recomputation ends: the function does not run."""
 _MIN_PENDING_TIME = timedelta(seconds=30)
 """A newer PENDING sample is not recomputed, because its event may not have been processed yet."""
-_RECORD_INTERVAL_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.05, 1.0
 _WATCH_INTERVAL_SECONDS = 0.5
 
@@ -176,7 +175,7 @@ class _Run:
         return len(missing) < len(touched) or not touched
 
     async def _record_if_due(self) -> None:
-        if time.monotonic() - self._recorded > _RECORD_INTERVAL_SECONDS:
+        if time.monotonic() - self._recorded > RECORD_INTERVAL_SECONDS:
             await self.record()
 
 
