@@ -56,7 +56,7 @@ def _segments(
         (path,) = connection.execute(_NEXT_PATH, parameters).fetchone()
         if path is None:
             return
-        if versions.at(connection, collection_number, path, read_time) is None:
+        if not versions.existed(connection, collection_number, path, read_time):
             low = path + b"\0"
             continue
         segment = path_encoding.decode_path(path[len(prefix) :])[0]

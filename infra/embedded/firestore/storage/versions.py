@@ -91,12 +91,20 @@ def current(connection: sqlite3.Connection, collection_number: int, path: bytes)
 
 def at(connection: sqlite3.Connection, collection_number: int, path: bytes, read_time: int) -> DocumentVersion | None:
     """Return the version of a document that was current at `read_time`."""
+    row = _row_at(connection, collection_number, path, read_time)
+    return _verified(row, path) if row else None
+
+
+def existed(connection: sqlite3.Connection, collection_number: int, path: bytes, read_time: int) -> bool:
+    """Return whether a document existed at `read_time`. The document may be damaged."""
+    return _row_at(connection, collection_number, path, read_time) is not None
+
+
+def _row_at(connection: sqlite3.Connection, collection_number: int, path: bytes, read_time: int) -> Any:
     row = connection.execute(_CURRENT, (collection_number, path)).fetchone()
     if row is None or row[1] > read_time:
         row = connection.execute(_SUPERSEDED, (collection_number, path, read_time)).fetchone()
-        if row is None or row[1] > read_time:
-            return None
-    return _verified(row, path)
+    return None if row is None or row[1] > read_time else row
 
 
 def damaged(connection: sqlite3.Connection, collection_number: int, path: bytes) -> DocumentVersion:

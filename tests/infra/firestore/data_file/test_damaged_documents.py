@@ -106,6 +106,14 @@ def test_a_delete_with_a_precondition_does_not_remove_a_damaged_document(damaged
         document.delete(option=ExistsOption(exists=True))
 
 
+def test_a_collection_whose_first_document_is_damaged_is_listed(damaged: FirestoreProcess) -> None:
+    """The list contains only names, so the content of the document does not matter."""
+    client = damaged.client()
+    client.document("t/a").delete()
+
+    assert [collection.id for collection in client.collections()] == ["t"]
+
+
 def test_the_check_names_the_damaged_document(damaged: FirestoreProcess) -> None:
     """Also while the server runs. A backup of such a file is not restored."""
     backup = damaged.data.with_name("backup.sqlite")
