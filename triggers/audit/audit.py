@@ -239,7 +239,7 @@ class Audit:
             sample_ids = []
         checked = finding.still_missing(sample_ids, now + min(age, MAX_CHECK_INTERVAL))
         await self._store.write_finding(checked)
-        healed = sum(status is not Status.DELETED for status in outcomes.values())
+        healed = sum(status not in (None, Status.DELETED) for status in outcomes.values())
         report.healed += healed
         metrics.HEALED.inc(healed)
         if sample_ids and finding.checks < MAX_TRIGGERS:

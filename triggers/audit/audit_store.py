@@ -1,15 +1,22 @@
-"""The audit's access to Firestore. It counts its reads by the rules by which Google Cloud bills them."""
+"""The audit's access to Firestore. It counts its reads by the rules by which Google Cloud bills them.
+
+A damaged document must not stop the audit of other documents. If a read contains one, the audit reads the other
+documents without it, and logs an error.
+"""
 
 import asyncio
+import logging
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 from storage.documents import OUTCOMES, Arrival, Status, document_paths, is_of_sample
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
+from storage.firestore.errors import DamagedDocument
 from storage.firestore.messages import Document, StructuredQuery
 from storage.firestore.reads.query_conditions import add_condition
 from storage.firestore.retriggering import trigger_again
@@ -27,6 +34,8 @@ _ENTRIES_PER_READ = 1_000
 _BATCH_SIZE = 500
 _MAX_FINDINGS = 1_000
 _COMPUTED = (Status.COMPUTED.value, Status.SUPERSEDED.value)
+
+logger = logging.getLogger("triggers")
 
 
 class AuditStore:
@@ -66,7 +75,7 @@ class AuditStore:
 
         Firestore may have deleted the result of an expired sample first.
         """
-        documents = await self._samples(partition, window)
+        documents = await self._undamaged(partial(self._samples, partition), window)
         now = await self._firestore.estimated_now()
         return [document_paths.id_of(document.name) for document in documents if not encoding.is_expired(document, now)]
 
@@ -76,7 +85,8 @@ class AuditStore:
         Each shard returns up to `limit` ids.
         """
         found: dict[str, list[str]] = defaultdict(list)
-        for documents in await asyncio.gather(*(self._superseded(shard, window, limit) for shard in self._shards)):
+        reads = [partial(self._superseded, shard, limit) for shard in self._shards]
+        for documents in await asyncio.gather(*(self._undamaged(read, window) for read in reads)):
             for document in documents:
                 *_, submitter, _, sample_id = document.name.split("/")
                 found[submitter].append(sample_id)
@@ -87,30 +97,41 @@ class AuditStore:
         outcomes = await self.outcomes(submitter, sample_ids)
         return [sample_id for sample_id in sample_ids if sample_id not in outcomes]
 
-    async def outcomes(self, submitter: str, sample_ids: Sequence[str]) -> dict[str, Status]:
+    async def outcomes(self, submitter: str, sample_ids: Sequence[str]) -> dict[str, Status | None]:
         """Return the status of the result of each sample that has one, by id. A deleted sample has a tombstone.
+
+        The status of a damaged result is None. The function cannot replace such a result.
 
         The result of an earlier sample with the same id does not count. The result of a corrected sample does not count
         either if it does not name the correction.
         """
         paths = {document_paths.result(submitter, sample_id): sample_id for sample_id in sample_ids}
         documents = await self._existing(paths, "status", "sample_update_time", "submitted_at", "superseded_by")
-        results = {paths[path]: encoding.from_document(document) for path, document in documents.items()}
+        results = {
+            paths[path]: {} if document is None else encoding.from_document(document)
+            for path, document in documents.items()
+        }
         samples = {document_paths.sample(submitter, sample_id): sample_id for sample_id in results}
         for path, sample in (await self._existing(samples, "submitted_at", "superseded_by")).items():
+            if sample is None:
+                continue
             result = results[samples[path]]
             correction = encoding.from_document(sample).get("superseded_by")
-            is_outdated = correction not in (None, result.get("superseded_by")) and result["status"] in _COMPUTED
+            is_outdated = correction not in (None, result.get("superseded_by")) and result.get("status") in _COMPUTED
             if is_outdated or not is_of_sample(result, encoding.field_time(sample, "submitted_at")):
                 del results[samples[path]]
-        return {sample_id: Status(str(fields["status"])) for sample_id, fields in results.items()}
+        return {sample_id: _status(submitter, sample_id, fields) for sample_id, fields in results.items()}
 
     async def existing_samples(self, submitter: str, sample_ids: Sequence[str]) -> list[str]:
-        """Return the samples that exist and have not expired."""
+        """Return the samples that exist and have not expired. Samples with a damaged header are left out."""
         paths = {document_paths.sample(submitter, sample_id): sample_id for sample_id in sample_ids}
         existing = await self._existing(paths, "state_on_arrival", "expire_at")
         now = await self._firestore.estimated_now()
-        return [paths[path] for path, sample in existing.items() if not encoding.is_expired(sample, now)]
+        return [
+            paths[path]
+            for path, sample in existing.items()
+            if sample is not None and not encoding.is_expired(sample, now)
+        ]
 
     async def trigger(self, submitter: str, sample_ids: Sequence[str]) -> int:
         """Trigger the function for these samples again. Return the number of samples that were triggered."""
@@ -165,7 +186,7 @@ class AuditStore:
         query = _query_of(document_paths.SAMPLES, partition.shard, window)
         return await self._documents(document_paths.submitter(partition.submitter), query, "submitted_at", limit)
 
-    async def _superseded(self, shard: int, window: Window, limit: int | None) -> list[Document]:
+    async def _superseded(self, shard: int, limit: int | None, window: Window) -> list[Document]:
         """Return samples of all submitters that were corrected in a window, those that were corrected first.
 
         One query finds them for all submitters. The correction may have been deleted, so a submitter can have no other
@@ -187,12 +208,50 @@ class AuditStore:
         self.reads += max(1, len(documents))
         return documents
 
-    async def _existing(self, paths: Collection[str], *mask: str) -> dict[str, Document]:
+    async def _undamaged(self, read: Callable[[Window], Awaitable[list[Document]]], window: Window) -> list[Document]:
+        """Return the documents that `read` returns for a window, without damaged documents."""
+        try:
+            return await read(window)
+        except DamagedDocument as error:
+            if not window.is_divisible:
+                logger.error(  # noqa: TRY400 - the trace says nothing more
+                    "audit: samples of one commit time are not checked: %s", error
+                )
+                return []
+        first, second = window.halves()
+        return await self._undamaged(read, first) + await self._undamaged(read, second)
+
+    async def _existing(self, paths: Collection[str], *mask: str) -> dict[str, Document | None]:
+        """Return the existing documents, by path. A damaged document is None."""
         self.reads += len(paths)
-        found: dict[str, Document] = {}
+        found: dict[str, Document | None] = {}
         for part in parts(list(paths), _BATCH_SIZE):
-            found |= await self._firestore.batch_get(part, mask=mask)
+            found |= await self._read(part, mask)
         return found
+
+    async def _read(self, paths: Sequence[str], mask: Collection[str]) -> Mapping[str, Document | None]:
+        try:
+            return await self._firestore.batch_get(paths, mask=mask)
+        except DamagedDocument as error:
+            if len(paths) == 1:
+                logger.error(  # noqa: TRY400 - the trace says nothing more
+                    "audit: %s cannot be checked: %s", paths[0], error
+                )
+                return {paths[0]: None}
+        found: dict[str, Document | None] = {}
+        for half in parts(paths, (len(paths) + 1) // 2):
+            found |= await self._read(half, mask)
+        return found
+
+
+def _status(submitter: str, sample_id: str, fields: Mapping[str, object]) -> Status | None:
+    """Return the status of a result, or None if the result is damaged."""
+    status = fields.get("status")
+    if status in tuple(Status):
+        return Status(str(status))
+    if fields:  # otherwise the error is logged already
+        logger.error("audit: the result of sample %s of %s has no known status", sample_id, submitter)
+    return None
 
 
 def parts(items: Sequence[T], size: int) -> list[Sequence[T]]:

@@ -1,0 +1,98 @@
+"""A damaged document of one submitter does not stop the audit of others."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import grpc.aio
+import pytest
+
+from infra.embedded.firestore.api.firestore_server import FirestoreServer
+from infra.embedded.firestore.storage.storage import Storage
+from storage.documents import Header, document_paths
+from tests.triggers.audit.conftest import Database
+
+
+class Machine:
+    """A Firestore with its data file, and one submitter whose documents a test damages."""
+
+    def __init__(self, storage: Storage, database: Database) -> None:
+        self.database = database
+        self._storage = storage
+
+    async def damage(self, path: str) -> None:
+        """Change the checksum of a document."""
+        name = self.database.firestore.name(path).encode()
+        change = "UPDATE versions SET checksum = checksum + 1 WHERE instr(document, ?)"
+        await self._storage.execute(lambda connection: connection.execute(change, (name,)))
+
+    async def submit(self, submitter: str) -> tuple[Header, Header]:
+        """Store a sample with a result, and in another commit a sample without a result."""
+        (computed,) = await self.database.submit(submitter, 1)
+        (lost,) = await self.database.submit(submitter, 1)
+        await self.database.compute([computed])
+        return computed, lost
+
+
+@pytest.fixture
+async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
+    """A Firestore with its own data file."""
+    storage = Storage(tmp_path / "firestore.sqlite")
+    server = FirestoreServer(storage, "127.0.0.1", 0)
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        database = Database(channel)
+        await database.compute(await database.submit("earlier", 1))
+        await database.audit().run()  # creates the indexes, which must contain the documents that a test damages
+        yield Machine(storage, database)
+    await server.stop()
+    await storage.close()
+
+
+@pytest.mark.parametrize("collection", [document_paths.result, document_paths.sample])
+async def test_lost_samples_are_triggered_beside_a_damaged_document(
+    machine: Machine, caplog: pytest.LogCaptureFixture, collection: Callable[[str, str], str]
+) -> None:
+    """The window has a damaged result, or a damaged header. The log names the document."""
+    computed, lost = await machine.submit("damaged")
+    _, lost_of_other = await machine.submit("other")
+    path = collection("damaged", computed.id)
+    await machine.damage(path)
+
+    report = await machine.database.audit().run()
+    later = await machine.database.audit().run()
+
+    assert report is not None
+    assert later is not None
+    assert (report.checked, report.triggered) == (4, 2)
+    assert later.checked == 0
+    assert await machine.database.triggered([lost, lost_of_other]) == [lost.id, lost_of_other.id]
+    assert path in caplog.text
+
+
+async def test_the_other_samples_of_a_finding_are_checked(machine: Machine) -> None:
+    """The damaged result is a result, and it is not healed."""
+    lost = await machine.database.submit("damaged", 3)
+    await machine.database.audit().run()
+    await machine.database.compute(lost[:2])
+    await machine.damage(document_paths.result("damaged", lost[0].id))
+
+    report = await machine.database.audit().run()
+
+    assert report is not None
+    assert (report.healed, report.triggered, report.missing) == (1, 1, 1)
+    assert [finding.sample_ids for finding in await machine.database.store().findings()] == [(lost[2].id,)]
+
+
+async def test_a_result_with_an_unknown_status_does_not_stop_the_audit(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A later release can have stored it. The sample is not triggered again."""
+    unknown, lost = await database.submit("one", 2)
+    await database.compute([unknown], status="UNKNOWN")
+
+    report = await database.audit().run()
+
+    assert report is not None
+    assert report.triggered == 1
+    assert await database.triggered([unknown, lost]) == [lost.id]
+    assert f"audit: the result of sample {unknown.id} of one has no known status" in caplog.text
