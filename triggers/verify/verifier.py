@@ -1,11 +1,14 @@
 """The verifier: reads all samples of a database, and compares them with their digests and their results.
 
+A sample can change between two reads, and Firestore deletes the chunks of an expired sample separately. A problem
+therefore counts only if the sample still has the same version afterwards. Expired samples are not verified.
+
 Opens no connection of its own, and writes nothing.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from storage.documents import (
     Arrival,
@@ -76,7 +79,7 @@ class Verifier:
                     # The next page is read meanwhile, even if the verification of small samples never waits.
                     await asyncio.sleep(0)
                     path = self._firestore.path(header.name)
-                    async for problem in self._verify(header, page.results.get(_result_path(path))):
+                    for problem in await self._lasting_problems(header, page.results.get(_result_path(path))):
                         self.totals.problems += 1
                         yield f"{path}: {problem}"
         finally:
@@ -90,6 +93,24 @@ class Verifier:
         async for headers in self._firestore.pages(parent, query, PAGE_SIZE):
             paths = [_result_path(self._firestore.path(header.name)) for header in headers]
             yield _Page(headers, await self._firestore.batch_get(paths))
+
+    async def _lasting_problems(self, document: Document, stored: Document | None) -> list[str]:
+        """Return the problems of a sample. If the sample has changed since it was read, verify it again."""
+        path = self._firestore.path(document.name)
+        totals = replace(self.totals)
+        while not encoding.is_expired(document, await self._firestore.estimated_now()):
+            problems = [problem async for problem in self._verify(document, stored)]
+            if not problems:
+                return []
+            found = await self._firestore.batch_get([path, _result_path(path)])
+            current = found.get(path)
+            if current is not None and current.update_time == document.update_time:
+                return problems
+            self.totals = replace(totals)
+            if current is None:
+                break
+            document, stored = current, found.get(_result_path(path))
+        return []
 
     async def _verify(self, document: Document, stored: Document | None) -> AsyncIterator[str]:
         self.totals.samples += 1
