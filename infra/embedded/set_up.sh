@@ -7,7 +7,12 @@ is_new_enough() {
   "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
 }
 
-if ! is_new_enough .venv/bin/python; then
+# `python -m venv` installs pip last, so an interrupted one leaves a Python without pip.
+has_pip() {
+  "$1" -c 'import pip' >/dev/null 2>&1
+}
+
+if ! is_new_enough .venv/bin/python || ! has_pip .venv/bin/python; then
   for candidate in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11; do
     if is_new_enough "$candidate"; then
       python=$candidate
