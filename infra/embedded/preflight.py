@@ -130,8 +130,9 @@ def _check_hosts(stack: Stack) -> None:
             family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
             with socket.socket(family, kind, protocol) as listening:
                 listening.bind(address)
-        except OSError as error:
-            raise PreflightError(f"cannot listen on {host} ({stack.variable(setting)}): {error.strerror}") from error
+        except (OSError, UnicodeError) as error:  # UnicodeError: a label of the name is empty or too long
+            reason = error.strerror if isinstance(error, OSError) else "not a valid host name"
+            raise PreflightError(f"cannot listen on {host} ({stack.variable(setting)}): {reason}") from error
 
 
 def _check_ports(stack: Stack) -> None:

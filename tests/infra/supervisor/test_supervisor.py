@@ -148,13 +148,14 @@ def test_a_port_in_use_is_a_clear_error(start: Start, two_servers: str) -> None:
     assert "runs as" not in run.text
 
 
-def test_an_address_of_another_machine_is_a_clear_error(start: Start, two_servers: str) -> None:
-    """The error does not call it a port in use."""
-    run = start(two_servers, TEST_HOST="192.0.2.1")
+@pytest.mark.parametrize("host", ["192.0.2.1", "192.168..1", f"{'a' * 64}.example"])
+def test_a_host_that_is_not_of_this_machine_is_a_clear_error(start: Start, two_servers: str, host: str) -> None:
+    """An address of another machine, or a name that cannot exist. The error does not call it a port in use."""
+    run = start(two_servers, TEST_HOST=host)
 
     assert run.wait() == 1
 
-    assert "cannot listen on 192.0.2.1 (TEST_HOST): " in run.text
+    assert f"cannot listen on {host} (TEST_HOST): " in run.text
     assert "Traceback" not in run.text
 
 
