@@ -8,7 +8,7 @@ import json
 import sqlite3
 from collections.abc import Collection
 
-from infra.embedded.eventarc.delivery.deliveries import CONSUMER_PREFIX
+from infra.embedded.eventarc.delivery.delivery_store import CONSUMER_PREFIX
 from infra.embedded.firestore.storage import change_consumers
 
 

@@ -11,7 +11,7 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
 from infra.embedded.eventarc import undelivered
-from infra.embedded.eventarc.delivery import deliveries
+from infra.embedded.eventarc.delivery import delivery_store
 from infra.embedded.eventarc.delivery.subscription import Subscription
 from infra.embedded.eventarc.trigger import Trigger
 from infra.embedded.firestore.errors import StatusError, disk_failure, is_damage
@@ -52,7 +52,7 @@ class Dispatcher:
             self._is_open = True
 
     async def _open(self) -> None:
-        for name in await deliveries.prepare(self._storage, self._subscriptions.keys()):
+        for name in await delivery_store.prepare(self._storage, self._subscriptions.keys()):
             logger.warning(
                 "trigger %s is not configured any more; its events are stored until you run `%s forget %s --data %s`",
                 name,

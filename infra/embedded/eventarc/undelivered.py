@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from infra.embedded.eventarc.delivery.deliveries import CONSUMER_PREFIX
 from infra.embedded.eventarc.delivery.delivery import State
+from infra.embedded.eventarc.delivery.delivery_store import CONSUMER_PREFIX
 from infra.embedded.firestore.storage import change_consumers
 
 MAX_LISTED = 1_000

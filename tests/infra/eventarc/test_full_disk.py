@@ -13,7 +13,7 @@ from google.api_core.exceptions import ResourceExhausted
 
 from infra.embedded.eventarc import dispatcher, trigger
 from infra.embedded.eventarc.delivery import event_reader, fair_queue
-from infra.embedded.eventarc.delivery.deliveries import Deliveries
+from infra.embedded.eventarc.delivery.delivery_store import DeliveryStore
 from infra.embedded.eventarc.dispatcher import Dispatcher
 from infra.embedded.firestore.errors import unavailable
 from infra.embedded.firestore.storage.storage import Storage
@@ -122,15 +122,15 @@ async def test_delivery_continues_if_the_disk_cannot_read_the_file(
     firestore: Firestore, function: Function, on_written: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The state of deliveries is saved later."""
-    save, calls = Deliveries.save, list[Any]()
+    save, calls = DeliveryStore.save, list[Any]()
 
-    async def fail_once(self: Deliveries, *arguments: Any) -> None:
+    async def fail_once(self: DeliveryStore, *arguments: Any) -> None:
         calls.append(arguments)
         if len(calls) == 1:
             raise CANNOT_READ
         await save(self, *arguments)
 
-    monkeypatch.setattr(Deliveries, "save", fail_once)
+    monkeypatch.setattr(DeliveryStore, "save", fail_once)
     await firestore.start(on_written)
     await firestore.write("samples/a")
     await until(lambda: len(calls) > 1)
@@ -141,7 +141,7 @@ async def test_delivery_continues_if_the_disk_cannot_read_the_file(
 
 @pytest.mark.parametrize(
     ("owner", "method", "error"),
-    [(Storage, "changes", CANNOT_READ), (Storage, "read", CANNOT_READ), (Deliveries, "due", damage())],
+    [(Storage, "changes", CANNOT_READ), (Storage, "read", CANNOT_READ), (DeliveryStore, "due", damage())],
 )
 async def test_delivery_starts_again_if_changes_or_rows_cannot_be_read(
     firestore: Firestore,
@@ -243,7 +243,7 @@ async def test_delivery_ends_although_the_last_save_fails(
     delivering = Dispatcher(firestore.storage, trigger.read([on_written]))
     await delivering.open()
     running = asyncio.create_task(delivering.run())
-    monkeypatch.setattr(Deliveries, "save", AsyncMock(side_effect=disk_is_full()))
+    monkeypatch.setattr(DeliveryStore, "save", AsyncMock(side_effect=disk_is_full()))
     await firestore.write("samples/a")
     await until(lambda: "samples/a" in function.documents)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from infra.embedded.eventarc.delivery.deliveries import Deliveries, Suspect
+from infra.embedded.eventarc.delivery.delivery_store import DeliveryStore, Suspect
 from tests.infra.eventarc.machine import Event, Firestore, Function, until
 
 
@@ -14,7 +14,7 @@ async def test_a_suspect_that_is_acknowledged_during_the_read_is_not_sent_again(
 ) -> None:
     """Its row does not exist any more, and loading it stopped the delivery of all events."""
     both_arrived, has_read, outdated = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    read, save = Deliveries.suspects, Deliveries.save
+    read, save = DeliveryStore.suspects, DeliveryStore.save
 
     async def break_first_connections(_: Event) -> int | None:
         if len(function.events) > 2:
@@ -24,7 +24,7 @@ async def test_a_suspect_that_is_acknowledged_during_the_read_is_not_sent_again(
         await both_arrived.wait()
         return None
 
-    async def read_slowly(self: Deliveries, limit: int) -> list[Suspect]:
+    async def read_slowly(self: DeliveryStore, limit: int) -> list[Suspect]:
         suspects = await read(self, limit)
         if len(suspects) == 2 and len(function.events) > 2 and not outdated.is_set():
             has_read.set()
@@ -32,13 +32,13 @@ async def test_a_suspect_that_is_acknowledged_during_the_read_is_not_sent_again(
             outdated.set()
         return suspects
 
-    async def save_after_read(self: Deliveries, *arguments: Any) -> None:
+    async def save_after_read(self: DeliveryStore, *arguments: Any) -> None:
         if len(function.events) > 2:
             await has_read.wait()
         await save(self, *arguments)
 
-    monkeypatch.setattr(Deliveries, "suspects", read_slowly)
-    monkeypatch.setattr(Deliveries, "save", save_after_read)
+    monkeypatch.setattr(DeliveryStore, "suspects", read_slowly)
+    monkeypatch.setattr(DeliveryStore, "save", save_after_read)
     function.respond = break_first_connections
     await firestore.start(on_written)
     await firestore.write("samples/a", "samples/b")
@@ -56,13 +56,13 @@ async def test_a_slow_event_whose_row_is_saved_during_the_read_is_not_sent_twice
     """An event that is in flight for more than a second gets a row, which looks like the row of a due retry."""
     release, read_again = asyncio.Event(), asyncio.Event()
     reads = 0
-    read = Deliveries.due
+    read = DeliveryStore.due
 
     async def hang(_: Event) -> int:
         await release.wait()
         return 200
 
-    async def read_late(self: Deliveries, *arguments: Any) -> Any:
+    async def read_late(self: DeliveryStore, *arguments: Any) -> Any:
         nonlocal reads
         reads += 1
         if reads == 1:
@@ -71,7 +71,7 @@ async def test_a_slow_event_whose_row_is_saved_during_the_read_is_not_sent_twice
             read_again.set()
         return await read(self, *arguments)
 
-    monkeypatch.setattr(Deliveries, "due", read_late)
+    monkeypatch.setattr(DeliveryStore, "due", read_late)
     function.respond = hang
     await firestore.start(on_written)
     await firestore.write("samples/a")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from infra.embedded.eventarc.delivery.deliveries import Suspect
+from infra.embedded.eventarc.delivery.delivery_store import Suspect
 from infra.embedded.eventarc.delivery.quarantine import Quarantine
 from tests.infra.eventarc.machine import Firestore, Function, MortalFunction, until
 

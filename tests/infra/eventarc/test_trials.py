@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from infra.embedded.eventarc.delivery import trials
+from infra.embedded.eventarc.delivery import suspect_sender
 from tests.infra.eventarc.machine import Event, Firestore, MortalFunction, until
 from tests.infra.eventarc.test_quarantine import trigger_of
 
@@ -62,8 +62,8 @@ async def test_two_events_that_crash_the_function_only_together_both_succeed(
     firestore: Firestore, mortal: MortalFunction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Trials of slow events overlap, so the two events also crash the function during their trials."""
-    monkeypatch.setattr(trials, "SLOW_SECONDS", 0.1)
-    monkeypatch.setattr(trials, "POLL_SECONDS", 0.1)
+    monkeypatch.setattr(suspect_sender, "SLOW_SECONDS", 0.1)
+    monkeypatch.setattr(suspect_sender, "POLL_SECONDS", 0.1)
     both = asyncio.Event()
     heavy: set[str] = set()
 

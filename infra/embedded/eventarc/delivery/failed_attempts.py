@@ -22,8 +22,8 @@ MIN_ATTEMPTS = 2
 MAX_PROBLEM_CHARACTERS = 300
 
 
-class FailedAttempts:
-    """The writes of the documents of one trigger."""
+class FailedAttemptsWriter:
+    """Prepares the writes of the documents of one trigger."""
 
     def __init__(self, trigger: Trigger) -> None:
         self._document = trigger.failed_attempts_document

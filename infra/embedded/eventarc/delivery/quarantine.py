@@ -18,8 +18,8 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 
-from infra.embedded.eventarc.delivery.deliveries import Suspect
 from infra.embedded.eventarc.delivery.delivery import State
+from infra.embedded.eventarc.delivery.delivery_store import Suspect
 
 PAUSE_FACTOR = 3.0
 IDLE_PAUSE_SECONDS = 2.0  # after a crash, if no other events wait

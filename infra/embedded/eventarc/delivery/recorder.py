@@ -11,10 +11,10 @@ import logging
 import sqlite3
 import time
 
-from infra.embedded.eventarc.delivery.deliveries import Deliveries, Progress
 from infra.embedded.eventarc.delivery.delivery import Delivery
+from infra.embedded.eventarc.delivery.delivery_store import DeliveryStore, Progress
 from infra.embedded.eventarc.delivery.event_reader import EventReader
-from infra.embedded.eventarc.delivery.failed_attempts import FailedAttempts
+from infra.embedded.eventarc.delivery.failed_attempts import FailedAttemptsWriter
 from infra.embedded.eventarc.delivery.fair_queue import FairQueue
 from infra.embedded.eventarc.delivery.held_rows import HeldRows
 from infra.embedded.eventarc.trigger import Trigger
@@ -31,15 +31,15 @@ logger = logging.getLogger("eventarc")
 class Recorder:
     """Saves the state of one trigger."""
 
-    def __init__(self, trigger: Trigger, deliveries: Deliveries, queue: FairQueue, reader: EventReader) -> None:
+    def __init__(self, trigger: Trigger, store: DeliveryStore, queue: FairQueue, reader: EventReader) -> None:
         self.held_rows = HeldRows()
         self.has_news = reader.on_read
         """Set when an outcome or a position may have to be saved."""
         self.on_saved: list[asyncio.Event] = []
         """Set after rows were saved."""
         self._name = trigger.name
-        self._failed_attempts = FailedAttempts(trigger)
-        self._deliveries = deliveries
+        self._failed_attempts_writer = FailedAttemptsWriter(trigger)
+        self._store = store
         self._queue = queue
         self._reader = reader
         self._changed_rows: dict[int, Delivery | None] = {}  # to be saved; None deletes the row
@@ -59,7 +59,7 @@ class Recorder:
         delivery.is_unsettled = False
         if delivery.has_row:
             self._changed_rows[delivery.sequence] = None
-            self._add_document(self._failed_attempts.after_acknowledgement(delivery))
+            self._add_document(self._failed_attempts_writer.after_acknowledgement(delivery))
         self._queue.remove(delivery.group, delivery.sequence)
         self.has_news.set()
 
@@ -68,7 +68,7 @@ class Recorder:
         delivery.is_unsettled = False
         delivery.has_row = True
         self._changed_rows[delivery.sequence] = delivery
-        self._add_document(self._failed_attempts.after_failure(delivery))
+        self._add_document(self._failed_attempts_writer.after_failure(delivery))
         self.has_news.set()
 
     async def run(self) -> None:
@@ -118,7 +118,7 @@ class Recorder:
             return
         self.held_rows.hold(changed_rows)
         try:
-            await self._deliveries.save(progress, changed_cursors, changed_rows, list(documents.values()))
+            await self._store.save(progress, changed_cursors, changed_rows, list(documents.values()))
         except BaseException:
             self._changed_rows = changed_rows | self._changed_rows
             self._documents = documents | self._documents

@@ -5,7 +5,7 @@ import contextlib
 import math
 import time
 
-from infra.embedded.eventarc.delivery.deliveries import Deliveries
+from infra.embedded.eventarc.delivery.delivery_store import DeliveryStore
 from infra.embedded.eventarc.delivery.fair_queue import FairQueue
 from infra.embedded.eventarc.delivery.recorder import Recorder
 
@@ -16,8 +16,8 @@ MIN_WAIT_SECONDS = 0.01
 class Retries:
     """Retries the failed events of one trigger."""
 
-    def __init__(self, deliveries: Deliveries, queue: FairQueue, recorder: Recorder) -> None:
-        self._deliveries = deliveries
+    def __init__(self, store: DeliveryStore, queue: FairQueue, recorder: Recorder) -> None:
+        self._store = store
         self._queue = queue
         self._recorder = recorder
         self._last_group = -1
@@ -41,7 +41,7 @@ class Retries:
             return math.inf
         waiting = {group.number: len(group.retrying) for group in self._queue.groups.values() if group.retrying}
         with self._recorder.held_rows.during_read() as held:
-            deliveries, next_due = await self._deliveries.due(
+            deliveries, next_due = await self._store.due(
                 time.monotonic(), room, self._queue.max_retries(), waiting, held, self._last_group
             )
         for delivery in deliveries:

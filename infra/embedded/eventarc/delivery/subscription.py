@@ -6,13 +6,13 @@ the outcomes. Failed events return to the queue when they are due. Suspects are 
 
 import asyncio
 
-from infra.embedded.eventarc.delivery.deliveries import Deliveries
+from infra.embedded.eventarc.delivery.delivery_store import DeliveryStore
 from infra.embedded.eventarc.delivery.event_reader import EventReader, Selection
 from infra.embedded.eventarc.delivery.fair_queue import FairQueue
 from infra.embedded.eventarc.delivery.recorder import Recorder
 from infra.embedded.eventarc.delivery.retries import Retries
 from infra.embedded.eventarc.delivery.sender import Sender
-from infra.embedded.eventarc.delivery.trials import Trials
+from infra.embedded.eventarc.delivery.suspect_sender import SuspectSender
 from infra.embedded.eventarc.trigger import Trigger
 from infra.embedded.firestore.storage.storage import Storage
 
@@ -23,13 +23,13 @@ class Subscription:
     def __init__(self, storage: Storage, trigger: Trigger) -> None:
         """Prepare the subscription. Call `open`, then `run`, to deliver events."""
         self._selection = Selection(trigger)
-        self._deliveries = Deliveries(storage, trigger.name, trigger.document)
+        self._store = DeliveryStore(storage, trigger.name, trigger.document)
         self._queue = FairQueue(trigger.concurrency)
         self._reader = EventReader(storage, trigger.name, self._selection, self._queue)
-        self._recorder = Recorder(trigger, self._deliveries, self._queue, self._reader)
+        self._recorder = Recorder(trigger, self._store, self._queue, self._reader)
         self._sender = Sender(trigger, self._selection, self._queue, self._recorder)
-        self._retries = Retries(self._deliveries, self._queue, self._recorder)
-        self._trials = Trials(self._deliveries, self._queue, self._recorder, self._sender)
+        self._retries = Retries(self._store, self._queue, self._recorder)
+        self._suspect_sender = SuspectSender(self._store, self._queue, self._recorder, self._sender)
 
     @property
     def pending(self) -> int:
@@ -38,7 +38,7 @@ class Subscription:
 
     async def open(self) -> None:
         """Register the trigger in the change feed."""
-        progress = await self._deliveries.open(self._selection.group)
+        progress = await self._store.open(self._selection.group)
         self._reader.start_at(*progress)
         self._recorder.start_at(progress)
 
@@ -46,7 +46,7 @@ class Subscription:
         """Deliver until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                for part in (self._reader, self._sender, self._retries, self._trials, self._recorder):
+                for part in (self._reader, self._sender, self._retries, self._suspect_sender, self._recorder):
                     tasks.create_task(part.run())
         finally:
             await self._recorder.save_at_end()

@@ -16,8 +16,8 @@ import math
 import time
 from itertools import count
 
-from infra.embedded.eventarc.delivery.deliveries import Deliveries, Suspect
 from infra.embedded.eventarc.delivery.delivery import Delivery
+from infra.embedded.eventarc.delivery.delivery_store import DeliveryStore, Suspect
 from infra.embedded.eventarc.delivery.fair_queue import FairQueue
 from infra.embedded.eventarc.delivery.recorder import Recorder
 from infra.embedded.eventarc.delivery.sender import Sender
@@ -30,11 +30,11 @@ SLOW_SECONDS = 10.0  # most events take less time, so trials seldom overlap
 POLL_SECONDS = 2.0  # another process may resend dead letters
 
 
-class Trials:
+class SuspectSender:
     """Sends the suspects of one trigger."""
 
-    def __init__(self, deliveries: Deliveries, queue: FairQueue, recorder: Recorder, sender: Sender) -> None:
-        self._deliveries = deliveries
+    def __init__(self, store: DeliveryStore, queue: FairQueue, recorder: Recorder, sender: Sender) -> None:
+        self._store = store
         self._queue = queue
         self._recorder = recorder
         self._sender = sender
@@ -49,7 +49,7 @@ class Trials:
                 await self._sender.reachable.wait()
                 suspect = await self._next()
                 self._recorder.held_rows.hold([suspect.sequence])
-                delivery = await self._deliveries.load(suspect.sequence)
+                delivery = await self._store.load(suspect.sequence)
                 delivery.started = math.inf  # until the event is sent
                 trial = tasks.create_task(self._send(suspect, delivery))
                 self._running.add(trial)
@@ -60,7 +60,7 @@ class Trials:
         while True:
             self._has_news.clear()
             with self._recorder.held_rows.during_read() as held:
-                suspects = await self._deliveries.suspects(MAX_SUSPECTS)
+                suspects = await self._store.suspects(MAX_SUSPECTS)
             quarantine = self._sender.quarantine
             waiting = [
                 suspect

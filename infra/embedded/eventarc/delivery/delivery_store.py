@@ -121,7 +121,7 @@ async def prepare(storage: Storage, triggers: Collection[str]) -> list[str]:
     return sorted(await storage.execute(work) - set(triggers))
 
 
-class Deliveries:
+class DeliveryStore:
     """The durable state of one trigger."""
 
     def __init__(self, storage: Storage, trigger: str, pattern: str) -> None:
