@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
-from storage.documents import Identity, Labels, Sample, chunk_fields, compress_chunk
+from storage.documents import Labels, Sample, SampleIdentity, chunk_fields, compress_chunk
 from storage.documents.document_paths import Document
 from storage.documents.validation import payload
 
@@ -20,7 +20,7 @@ def received_sample(
     """Return the sample with the raw document `raw`. Raises `NotJson` if `raw` is not a JSON text."""
     zone = None if time_zone is None else ZoneInfo(time_zone)
     report = payload.validate(raw, zone)
-    identity = Identity.after_parsing(raw, submitter, idempotency_key, report.idempotency_key)
+    identity = SampleIdentity.after_parsing(raw, submitter, idempotency_key, report.idempotency_key)
     return Sample.receive(raw, report, identity, default_labels=default_labels, time_zone=zone, shards=shards)
 
 

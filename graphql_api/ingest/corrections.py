@@ -14,9 +14,9 @@ from storage.documents import (
     BadRequest,
     Conflict,
     Header,
-    Identity,
     NotFound,
     Sample,
+    SampleIdentity,
     Status,
     Unavailable,
     Upload,
@@ -133,7 +133,7 @@ class Corrections:
             if isinstance(outcome, Exception) and not isinstance(outcome, PreconditionFailed):
                 raise outcome
 
-    async def check(self, identity: Identity, earlier_id: str) -> None:
+    async def check(self, identity: SampleIdentity, earlier_id: str) -> None:
         """Raise the errors of `correct`, before the chunks of a large sample are written.
 
         Raise nothing if a sample with this identity is stored. `correct` then decides.

@@ -17,9 +17,9 @@ from graphql_api.ingest.fair_executor import FairExecutor, started_threads
 from graphql_api.ingest.uploads import ReadHeaders, Uploads
 from storage.documents import (
     ContentKey,
-    Identity,
     RetryLater,
     Sample,
+    SampleIdentity,
     Upload,
     chunk_count,
     chunk_fields,
@@ -60,8 +60,8 @@ class LargeSampleWriter:
         submitter: str,
         idempotency_key: str | ContentKey | None,
         *,
-        validate: Callable[[Identity | None], Sample],
-        check: Callable[[Identity], Awaitable[None]] | None,
+        validate: Callable[[SampleIdentity | None], Sample],
+        check: Callable[[SampleIdentity], Awaitable[None]] | None,
         expire_at: datetime | None,
     ) -> AsyncIterator[Sample]:
         """Write the chunks of `raw` and yield the sample from `validate`. The caller then stores the header.
@@ -77,7 +77,7 @@ class LargeSampleWriter:
         """
         first_chunks = [self._compress(raw, number) for number in range(min(chunk_count(raw), _MAX_CHUNKS_IN_FLIGHT))]
         identity = await asyncio.get_running_loop().run_in_executor(
-            self._hashers, Identity.before_parsing, raw, submitter, idempotency_key
+            self._hashers, SampleIdentity.before_parsing, raw, submitter, idempotency_key
         )
         validation = asyncio.create_task(self._validators.run(submitter, partial(validate, identity)))
         if identity is None:  # the sample may contain its idempotency key

@@ -32,9 +32,9 @@ from storage.documents import (
     DropzoneError,
     Expiry,
     Header,
-    Identity,
     Labels,
     Sample,
+    SampleIdentity,
     TooLarge,
     Unavailable,
     document_paths,
@@ -191,9 +191,9 @@ class Receiver:
         submitter, key, earlier_id = submission.sender.submitter, submission.idempotency_key, submission.supersedes
         settings = await self._settings.current(submitter)
 
-        def validate(identity: Identity | None) -> Sample:
+        def validate(identity: SampleIdentity | None) -> Sample:
             report = payload.validate(raw, self._time_zone, skips_missing=settings.skips_missing)
-            identity = identity or Identity.after_parsing(raw, submitter, key, report.idempotency_key)
+            identity = identity or SampleIdentity.after_parsing(raw, submitter, key, report.idempotency_key)
             return self._sample(raw, report, identity, default_labels=submission.labels)
 
         check = None if earlier_id is None else partial(self._corrections.check, earlier_id=earlier_id)
@@ -236,7 +236,7 @@ class Receiver:
         """Return the sample of a small raw document."""
         submitter = submission.sender.submitter
         report = payload.validate_quickly(raw, self._time_zone) or await self._thorough.validate(raw, submitter)
-        identity = Identity.after_parsing(raw, submitter, submission.idempotency_key, report.idempotency_key)
+        identity = SampleIdentity.after_parsing(raw, submitter, submission.idempotency_key, report.idempotency_key)
         return self._sample(raw, report, identity, default_labels=submission.labels)
 
     async def _store(

@@ -8,7 +8,7 @@ takes.
 """
 
 from storage.documents.chunks import Upload, chunk_count, chunk_fields, compress_chunk
-from storage.documents.document_paths import ContentKey, Identity
+from storage.documents.document_paths import ContentKey, SampleIdentity
 from storage.documents.errors import (
     BadRequest,
     Conflict,
@@ -59,7 +59,6 @@ __all__ = [
     "Header",
     "Histogram",
     "HourlyRetention",
-    "Identity",
     "IncompleteJson",
     "InvalidSample",
     "Labels",
@@ -72,6 +71,7 @@ __all__ = [
     "Retention",
     "RetryLater",
     "Sample",
+    "SampleIdentity",
     "SampleState",
     "Statistic",
     "Statistics",

@@ -232,7 +232,7 @@ class ContentKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class SampleIdentity:
     """The submitter, the id and the digest of a sample."""
 
     submitter: str
@@ -242,7 +242,7 @@ class Identity:
     """An idempotency key determines the id, so a retry has the same identity."""
 
     @classmethod
-    def of(cls, raw: bytes, submitter: str, idempotency_key: str | ContentKey | None) -> "Identity":
+    def of(cls, raw: bytes, submitter: str, idempotency_key: str | ContentKey | None) -> "SampleIdentity":
         """Return the identity of `raw`. The id is derived from the idempotency key. Without a key, the id is random."""
         if isinstance(idempotency_key, ContentKey):
             idempotency_key = idempotency_key.of(raw)
@@ -256,7 +256,7 @@ class Identity:
     @classmethod
     def after_parsing(
         cls, raw: bytes, submitter: str, idempotency_key: str | ContentKey | None, own_key: str | None
-    ) -> "Identity":
+    ) -> "SampleIdentity":
         """Return the identity of `raw`, whose member `idempotency_key` is `own_key`, or None if it is missing.
 
         A text `idempotency_key` of the request takes precedence over the member. A `ContentKey` does not.
@@ -266,7 +266,9 @@ class Identity:
         )
 
     @classmethod
-    def before_parsing(cls, raw: bytes, submitter: str, idempotency_key: str | ContentKey | None) -> "Identity | None":
+    def before_parsing(
+        cls, raw: bytes, submitter: str, idempotency_key: str | ContentKey | None
+    ) -> "SampleIdentity | None":
         """Return the identity of `raw`, or None if `raw` may contain an idempotency key and must be parsed first."""
         if not isinstance(idempotency_key, str) and (b"\\" in raw or _contains_key(raw)):
             return None  # JSON escapes can spell the name `idempotency_key`

@@ -17,7 +17,7 @@ import msgspec
 
 from storage.documents import document_paths, labels
 from storage.documents.chunks import MAX_INLINE_BYTES, Upload, chunk_count, join
-from storage.documents.document_paths import Document, Identity
+from storage.documents.document_paths import Document, SampleIdentity
 from storage.documents.errors import InvalidSample
 from storage.documents.labels import Labels
 from storage.documents.problems import Problem, ProblemCode
@@ -211,7 +211,7 @@ class Sample:
     """A header and its raw document."""
 
     header: Header
-    identity: Identity
+    identity: SampleIdentity
     raw: bytes = field(repr=False)
 
     @classmethod
@@ -219,7 +219,7 @@ class Sample:
         cls,
         raw: bytes,
         report: ValidationReport,
-        identity: Identity,
+        identity: SampleIdentity,
         *,
         default_labels: Labels | None,
         time_zone: ZoneInfo | None,

@@ -25,7 +25,7 @@ class _Outcome:
     sample: Receipt | SettledSample
 
 
-class Summary:
+class SubmissionSummary:
     """The summary of one run. An accepted sample later becomes computed or failed."""
 
     def __init__(self, *, is_waiting: bool) -> None:

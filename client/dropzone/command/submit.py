@@ -28,7 +28,7 @@ from dropzone.command import sample_files
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
 from dropzone.command.options import Key, Labels, Url, connect, parse_labels
 from dropzone.command.sample_files import FileFormat
-from dropzone.command.submission_summary import Summary
+from dropzone.command.submission_summary import SubmissionSummary
 from dropzone.submission.sample_bytes import check_labels
 
 _MAX_PENDING_SAMPLES = 10_000
@@ -140,7 +140,7 @@ class Submission:
         self._is_waiting = is_waiting
         self._sent: deque[str] = deque()  # the sources of samples without a receipt, in order
         self._pending: dict[str, list[str]] = {}  # the sources of samples without a result, by sample id
-        self.summary = Summary(is_waiting=is_waiting)
+        self.summary = SubmissionSummary(is_waiting=is_waiting)
 
     async def send(self, files: list[Path], concurrency: int) -> None:
         """Submit all samples of the files. With `--wait`, also wait for their results. Close the client."""

@@ -10,7 +10,7 @@ from graphql_api.budgets.budgets import Budgets
 from graphql_api.ingest.corrections import Corrections
 from graphql_api.ingest.repeated_samples import RepeatedSamples
 from graphql_api.limits import Limits
-from storage.documents import Conflict, Identity, Sample, Status, Unavailable, document_paths
+from storage.documents import Conflict, Sample, SampleIdentity, Status, Unavailable, document_paths
 from storage.documents.validation.payload import validate
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
@@ -63,7 +63,7 @@ def _corrections(double: object) -> Corrections:
 
 
 def _sample() -> Sample:
-    identity = Identity.of(RAW, "local", None)
+    identity = SampleIdentity.of(RAW, "local", None)
     return Sample.receive(RAW, validate(RAW), identity, default_labels=None, time_zone=None, shards=1)
 
 
@@ -144,4 +144,4 @@ async def test_a_correction_reads_a_bounded_number_of_deleted_corrections() -> N
 
 async def _check(firestore: FirestoreOfDeletedCorrections) -> None:
     """Check whether the earlier sample can be corrected."""
-    await _corrections(firestore).check(Identity.of(RAW, "local", None), EARLIER_ID)
+    await _corrections(firestore).check(SampleIdentity.of(RAW, "local", None), EARLIER_ID)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from storage.documents import Arrival, Header, Identity, InvalidSample, NotJson, Sample, document_paths
+from storage.documents import Arrival, Header, InvalidSample, NotJson, Sample, SampleIdentity, document_paths
 from storage.documents.chunks import CHUNK_BYTES, MAX_INLINE_BYTES
 from storage.documents.validation.json_scanner import MAX_DEPTH
 from storage.firestore import encoding
@@ -149,5 +149,5 @@ def test_an_idempotency_key_is_found_anywhere_in_a_large_sample(offset: int) -> 
     """The id of the sample depends on it. Without a key, chunks are written before the sample is parsed."""
     spaces = b" " * offset
 
-    assert Identity.before_parsing(b"{%b}" % spaces, "local", None) is not None
-    assert Identity.before_parsing(b'{%b"idempotency_key":"a"}' % spaces, "local", None) is None
+    assert SampleIdentity.before_parsing(b"{%b}" % spaces, "local", None) is not None
+    assert SampleIdentity.before_parsing(b'{%b"idempotency_key":"a"}' % spaces, "local", None) is None

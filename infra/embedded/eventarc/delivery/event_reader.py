@@ -36,7 +36,7 @@ FULL_SECONDS = 1.0
 logger = logging.getLogger("eventarc")
 
 
-class Selection:
+class EventSelection:
     """The events that a trigger selects, and their groups."""
 
     def __init__(self, trigger: Trigger) -> None:
@@ -64,7 +64,7 @@ class Selection:
 class EventReader:
     """Reads the events of one trigger."""
 
-    def __init__(self, storage: Storage, trigger: str, selection: Selection, queue: FairQueue) -> None:
+    def __init__(self, storage: Storage, trigger: str, selection: EventSelection, queue: FairQueue) -> None:
         self.position = 0
         """The last sequence that was read."""
         self.on_read = asyncio.Event()

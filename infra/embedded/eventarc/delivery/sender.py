@@ -14,7 +14,7 @@ from random import random
 from infra.embedded.backoff import Backoff
 from infra.embedded.eventarc import metrics
 from infra.embedded.eventarc.delivery.delivery import Delivery, State
-from infra.embedded.eventarc.delivery.event_reader import Selection
+from infra.embedded.eventarc.delivery.event_reader import EventSelection
 from infra.embedded.eventarc.delivery.fair_queue import FairQueue
 from infra.embedded.eventarc.delivery.quarantine import Quarantine
 from infra.embedded.eventarc.delivery.recorder import Recorder
@@ -34,7 +34,7 @@ logger = logging.getLogger("eventarc")
 class Sender:
     """Sends the events of one trigger."""
 
-    def __init__(self, trigger: Trigger, selection: Selection, queue: FairQueue, recorder: Recorder) -> None:
+    def __init__(self, trigger: Trigger, selection: EventSelection, queue: FairQueue, recorder: Recorder) -> None:
         self.quarantine = Quarantine(trigger.max_crashes)
         self.reachable = asyncio.Event()
         self.reachable.set()

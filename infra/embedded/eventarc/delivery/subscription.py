@@ -7,7 +7,7 @@ the outcomes. Failed events return to the queue when they are due. Suspects are 
 import asyncio
 
 from infra.embedded.eventarc.delivery.delivery_store import DeliveryStore
-from infra.embedded.eventarc.delivery.event_reader import EventReader, Selection
+from infra.embedded.eventarc.delivery.event_reader import EventReader, EventSelection
 from infra.embedded.eventarc.delivery.fair_queue import FairQueue
 from infra.embedded.eventarc.delivery.recorder import Recorder
 from infra.embedded.eventarc.delivery.retries import Retries
@@ -22,7 +22,7 @@ class Subscription:
 
     def __init__(self, storage: Storage, trigger: Trigger) -> None:
         """Prepare the subscription. Call `open`, then `run`, to deliver events."""
-        self._selection = Selection(trigger)
+        self._selection = EventSelection(trigger)
         self._store = DeliveryStore(storage, trigger.name, trigger.document)
         self._queue = FairQueue(trigger.concurrency)
         self._reader = EventReader(storage, trigger.name, self._selection, self._queue)
