@@ -51,7 +51,7 @@ class Limits:
     max_waiting_operations_per_submitter: int = 500
     """Operations of one submitter that wait for their turn."""
 
-    max_request_mib_per_submitter: int = 192
+    max_large_requests_mib_per_submitter: int = 192
     """Bytes of the large requests of one submitter that are in memory at the same time, after decompression."""
 
     max_uploads_per_submitter: int = 64

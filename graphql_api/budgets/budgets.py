@@ -209,7 +209,9 @@ def _submitter_budget(name: str, limits: Limits, turns: LoopTurns, request_turns
         light_cost=_cost_budget(limits, operations),
         heavy_cost=_cost_budget(limits, operations),
         event_cost=_cost_budget(limits, limits.max_subscriptions_per_submitter),
-        request_bytes=Budget("max_request_mib_per_submitter", limits.max_request_mib_per_submitter * _MIB),
+        request_bytes=Budget(
+            "max_large_requests_mib_per_submitter", limits.max_large_requests_mib_per_submitter * _MIB
+        ),
         uploads=Budget("max_uploads_per_submitter", limits.max_uploads_per_submitter),
         exports=_slots("max_exports_per_submitter", limits.max_exports_per_submitter, operations),
         replays=_slots(

@@ -16,7 +16,9 @@ MIB = 2**20
 @pytest.fixture
 def budgets() -> Budgets:
     """Allow two operations that read large documents, and 16 MiB of memory."""
-    return Budgets(Limits(max_large_reads_per_submitter=2, max_request_mib_per_submitter=16, max_memory_mib=2**20))
+    return Budgets(
+        Limits(max_large_reads_per_submitter=2, max_large_requests_mib_per_submitter=16, max_memory_mib=2**20)
+    )
 
 
 def large_read(budgets: Budgets) -> LargeRead:
@@ -71,7 +73,7 @@ async def test_a_refused_document_reserves_nothing(budgets: Budgets) -> None:
         await first.reserve(3 * MIB)
         with pytest.raises(RateLimited) as refused:
             await second.reserve(2 * MIB)
-        assert refused.value.limit == "max_request_mib_per_submitter"
+        assert refused.value.limit == "max_large_requests_mib_per_submitter"
         assert budgets.submitter("a").request_bytes.used == 12 * MIB
 
     assert budgets.submitter("a").is_unused

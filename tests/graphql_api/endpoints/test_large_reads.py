@@ -21,7 +21,7 @@ SAMPLE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%b1]}' % (b"1.2345678
 @pytest.fixture(scope="module")
 def narrow_stack(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Return an API in which a submitter may have 16 MiB of large requests, and one operation that reads them."""
-    settings = {"DROPZONE_MAX_REQUEST_MIB_PER_SUBMITTER": "16", "DROPZONE_MAX_LARGE_READS_PER_SUBMITTER": "1"}
+    settings = {"DROPZONE_MAX_LARGE_REQUESTS_MIB_PER_SUBMITTER": "16", "DROPZONE_MAX_LARGE_READS_PER_SUBMITTER": "1"}
     with AnotherApi(stack, tmp_path_factory.mktemp("large-reads"), **settings) as api:
         yield api
 

@@ -122,7 +122,7 @@ def test_incomplete_messages_count_towards_the_memory_of_their_submitter(is_fina
     message = frame(TEXT, text, is_final=is_final)
     ping = frame(TEXT, b'{"type": "ping"}')
     with (
-        running(limits=Limits(max_request_mib_per_submitter=1)) as service,
+        running(limits=Limits(max_large_requests_mib_per_submitter=1)) as service,
         initialized(service) as first,
         initialized(service) as second,
         socket(service) as other,
@@ -131,7 +131,7 @@ def test_incomplete_messages_count_towards_the_memory_of_their_submitter(is_fina
         first.socket.sendall(message[:-1])
         eventually(lambda: budget.used > 600_000)
         second.socket.sendall(message[:-1])
-        limit = "the limit max_request_mib_per_submitter is reached: at most 1,048,576 at a time"
+        limit = "the limit max_large_requests_mib_per_submitter is reached: at most 1,048,576 at a time"
         assert closed(second) == (1013, f"RATE_LIMITED: {limit}; retry later")
         send(other, {"type": "connection_init", "payload": {"apiKey": OTHER_KEY}})
         assert receive(other) == ACK
@@ -168,7 +168,7 @@ def test_a_message_does_not_stay_in_memory_after_it_was_handled(is_final: bool) 
 def test_a_refused_websocket_releases_its_incomplete_message() -> None:
     """Immediately, although the client may still read the close frame for a while."""
     message = frame(TEXT, json.dumps({"type": "pong", "payload": {"text": "x" * 900_000}}).encode())
-    settings, limits = ServerSettings(unread_body_seconds=60), Limits(max_request_mib_per_submitter=1)
+    settings, limits = ServerSettings(unread_body_seconds=60), Limits(max_large_requests_mib_per_submitter=1)
     with running(server_settings=settings, limits=limits) as service, initialized(service, close_timeout=0.1) as first:
         budget = service.budgets.submitter(KEY).request_bytes
         first.socket.sendall(message[:500_000])
@@ -192,7 +192,7 @@ def test_a_ping_cannot_have_a_large_payload() -> None:
 def test_messages_count_while_their_operations_wait() -> None:
     """Otherwise a submitter could fill the memory with operations that wait for their turn."""
     query = "query($name: String!) { hello(name: $name) }"
-    limits = Limits(max_request_mib_per_submitter=1, max_cost_per_submitter=2)
+    limits = Limits(max_large_requests_mib_per_submitter=1, max_cost_per_submitter=2)
     with running(limits=limits) as service, initialized(service) as connection:
         budget = service.budgets.submitter(KEY)
         send(connection, subscribe("{ slow(seconds: 60) }", "slow"))
@@ -205,7 +205,7 @@ def test_messages_count_while_their_operations_wait() -> None:
         executed = receive(connection)
 
         assert (refused["type"], refused["id"]) == ("error", "refused")
-        assert refused["payload"][0]["extensions"]["limit"] == "max_request_mib_per_submitter"
+        assert refused["payload"][0]["extensions"]["limit"] == "max_large_requests_mib_per_submitter"
         assert (executed["type"], executed["id"]) == ("next", "waiting")
         eventually(lambda: budget.request_bytes.used == 0)
 
