@@ -223,13 +223,13 @@ def test_a_long_read_holds_the_log(machine: Machine) -> None:
     for number in range(BALLAST_MIB * 2**20 // DOCUMENT_BYTES):
         client.document(f"ballast/{number % 10}").set({"data": os.urandom(DOCUMENT_BYTES)})
 
-    machine.until_firing("DropzoneLongLog")
+    machine.until_firing("DropzoneWalLarge")
     holders = machine.run("The WAL file is large") if shutil.which("lsof") else None
     reader.execute("COMMIT")
     reader.close()
 
     assert holders is None or re.search(rf"^\S+ +{os.getpid()} ", holders, re.MULTILINE)
-    machine.until_silent("DropzoneLongLog")
+    machine.until_silent("DropzoneWalLarge")
 
 
 def test_a_stored_result_is_damaged(machine: Machine) -> None:

@@ -61,7 +61,7 @@ class Measurement:
 
 HEADER = (
     "| minute | samples | retries | request, median / slowest, ms | memory of API / function / Firestore, MiB "
-    "| open files | data file (unused) + log, MiB | pending |\n|---|---|---|---|---|---|---|---|"
+    "| open files | data file (unused) + WAL, MiB | pending |\n|---|---|---|---|---|---|---|---|"
 )
 
 
