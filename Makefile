@@ -22,7 +22,7 @@ test: setup .venv/developer ## run the tests on free ports, in three processes, 
 system: setup .venv/developer ## run the tests that start, kill and restart whole stacks, fill a disk, or wait for time limits
 	@$(PYTEST) -m "system and not browser"
 
-browser: setup .venv/developer ## run the tests of the pages in Chromium, if it is installed
+browser: setup .venv/developer ## run the browser tests in Chromium, if it is installed
 	@$(BIN)/python -m pytest -m browser
 
 check: setup .venv/developer ## run the linters and type checkers, and compare texts, links, imports and schema.graphql with the rules

@@ -246,7 +246,7 @@ class Settings:
 
     @property
     def can_sign_in(self) -> bool:
-        """Whether users can sign in on the pages with the first identity provider."""
+        """Whether users can sign in to the dashboard and GraphiQL with the first identity provider."""
         return bool(self.oidc_issuers and self.oidc_client_id)
 
     @property

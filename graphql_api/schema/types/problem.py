@@ -53,8 +53,9 @@ _CODES = {
 
 describe_enum(
     SampleState,
-    "The state of a sample. A submitted sample becomes COMPUTED, FAILED or REJECTED. A COMPUTED sample becomes "
-    "SUPERSEDED when another sample corrects it. The subscription `sample` completes when the state is not PENDING.",
+    "The state of a sample. A submitted sample becomes COMPUTED, FAILED or REJECTED. The *function* is the service "
+    "that computes the results. A COMPUTED sample becomes SUPERSEDED when another sample corrects it. The subscription "
+    "`sample` completes when the state is not PENDING.",
     _STATES,
 )
 describe_enum(ProblemCode, "The kind of a problem.", _CODES)
