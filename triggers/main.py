@@ -31,9 +31,9 @@ from storage.firestore.client import Firestore
 from storage.firestore.messages import Document
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from triggers import computation, sample_event
+from triggers.concurrency_limiter import MAX_RUNNING, ConcurrencyLimiter
 from triggers.result_store import ResultStore
 from triggers.sample_event import Notice, SampleEvent
-from triggers.turns import MAX_RUNNING, Turns
 
 logger = logging.getLogger("triggers")
 _responses_503 = ThrottledLog(logger)
@@ -65,8 +65,8 @@ of the work in this process.
 """
 
 _small_samples = computation.SmallSamples()
-_large_turns = Turns()
-_medium_turns = Turns(max_running=1, max_waiting_per_submitter=1_000)
+_large_sample_limiter = ConcurrencyLimiter()
+_medium_sample_limiter = ConcurrencyLimiter(max_running=1, max_waiting_per_submitter=1_000)
 _threads = ThreadPoolExecutor(MAX_RUNNING, "large-samples")
 _memory_errors: OrderedDict[str, int] = OrderedDict()  # the number of attempts by sample
 
@@ -251,10 +251,11 @@ async def _compute(store: ResultStore, header: Header, update_time: datetime) ->
 
 async def _compute_medium(header: Header, update_time: datetime) -> Result:
     """Return the result of a medium sample. Submitters take turns with medium samples. Small samples do not wait."""
-    async with _medium_turns.turn(header.submitter, object(), 0):
+    async with _medium_sample_limiter.turn(header.submitter, object(), 0):
         await _small_samples.give_way()
         result = computation.compute(header, update_time)
-    if _medium_turns.has_waiting:  # all results of an interval wait until the same moment, and share a BatchWrite
+    if _medium_sample_limiter.has_waiting:
+        # All results of an interval wait until the same moment, and share a BatchWrite.
         await asyncio.sleep(MEDIUM_WRITE_SECONDS - asyncio.get_running_loop().time() % MEDIUM_WRITE_SECONDS)
     return result
 
@@ -262,7 +263,7 @@ async def _compute_medium(header: Header, update_time: datetime) -> Result:
 async def _compute_large(store: ResultStore, header: Header, update_time: datetime) -> Result:
     """Return the result of a large sample. It waits for its turn, and is computed in a thread."""
     numbers_and_text = 8 * header.count + header.byte_count
-    async with _large_turns.turn(header.submitter, f"{header.submitter}/{header.id}", numbers_and_text):
+    async with _large_sample_limiter.turn(header.submitter, f"{header.submitter}/{header.id}", numbers_and_text):
         chunks = await store.read_chunks(header)
         try:
             computing = asyncio.get_running_loop().run_in_executor(

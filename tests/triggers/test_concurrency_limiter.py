@@ -1,11 +1,11 @@
-"""Few large samples are computed at the same time, and submitters take turns."""
+"""At most two large samples are computed at the same time, and submitters take turns."""
 
 import asyncio
 
 import pytest
 
 from storage.documents import Unavailable
-from triggers.turns import Turns
+from triggers.concurrency_limiter import ConcurrencyLimiter
 
 
 async def settle() -> None:
@@ -17,14 +17,14 @@ async def settle() -> None:
 class Work:
     """Tasks that hold their turn until they are told to end."""
 
-    def __init__(self, turns: Turns) -> None:
-        self.turns = turns
+    def __init__(self, limiter: ConcurrencyLimiter) -> None:
+        self.limiter = limiter
         self.started: list[str] = []
         self.ends: dict[str, asyncio.Event] = {}
 
     async def run(self, submitter: str, key: str) -> None:
         """Take a turn and hold it. The key `a130` needs 30 bytes."""
-        async with self.turns.turn(submitter, key, int(key[2:] or 0)):
+        async with self.limiter.turn(submitter, key, int(key[2:] or 0)):
             self.started.append(key)
             await self.ends.setdefault(key, asyncio.Event()).wait()
 
@@ -42,7 +42,7 @@ class Work:
 
 async def test_submitters_take_turns() -> None:
     """A submitter with many samples does not delay the samples of others: they are next."""
-    work = Work(Turns(max_running=1))
+    work = Work(ConcurrencyLimiter(max_running=1))
     tasks = await work.start("a1", "a2", "a3", "a4", "b1", "c1", "b2")
 
     for _ in range(7):
@@ -54,7 +54,7 @@ async def test_submitters_take_turns() -> None:
 
 async def test_a_task_that_is_cancelled_when_its_turn_comes_gives_it_back() -> None:
     """The event of the next sample would otherwise wait until the process restarts."""
-    work = Work(Turns(max_running=1))
+    work = Work(ConcurrencyLimiter(max_running=1))
     first, cancelled = await work.start("a1", "b1")
 
     work.ends["a1"].set()
@@ -69,7 +69,7 @@ async def test_a_task_that_is_cancelled_when_its_turn_comes_gives_it_back() -> N
 
 async def test_one_sample_of_each_submitter_is_computed_at_a_time() -> None:
     """The sample of another submitter does not wait."""
-    work = Work(Turns(max_running=3))
+    work = Work(ConcurrencyLimiter(max_running=3))
     tasks = await work.start("a1", "a2", "b1", "c1", "d1")
     assert work.started == ["a1", "b1", "c1"]
 
@@ -82,7 +82,7 @@ async def test_one_sample_of_each_submitter_is_computed_at_a_time() -> None:
 
 async def test_samples_that_run_share_a_limited_memory() -> None:
     """A sample that needs more than all of it runs alone, and is not overtaken."""
-    work = Work(Turns(max_running=3, max_running_bytes=100))
+    work = Work(ConcurrencyLimiter(max_running=3, max_running_bytes=100))
     tasks = await work.start("a150", "b150", "c1500", "d11")
     assert work.started == ["a150", "b150"]
 
@@ -98,7 +98,7 @@ async def test_samples_that_run_share_a_limited_memory() -> None:
 
 async def test_few_samples_of_a_submitter_wait() -> None:
     """Others of the submitter are refused at once, and those of other submitters are not."""
-    work = Work(Turns(max_running=1, max_waiting_per_submitter=2))
+    work = Work(ConcurrencyLimiter(max_running=1, max_waiting_per_submitter=2))
     tasks = await work.start("a1", "a2", "a3", "b1")
 
     with pytest.raises(Unavailable, match="2 samples of this submitter are already waiting"):
@@ -110,7 +110,7 @@ async def test_few_samples_of_a_submitter_wait() -> None:
 
 async def test_the_same_sample_has_one_turn() -> None:
     """A repeated event is refused while the sample waits or is being computed."""
-    work = Work(Turns(max_running=1))
+    work = Work(ConcurrencyLimiter(max_running=1))
     tasks = await work.start("a1", "a2")
 
     for key in ("a1", "a2"):
@@ -126,7 +126,7 @@ async def test_the_same_sample_has_one_turn() -> None:
 
 async def test_a_task_that_ends_its_wait_does_not_keep_the_turn() -> None:
     """It may end by its deadline, by being cancelled, or in the moment when it gets the turn."""
-    work = Work(Turns(max_running=1, max_wait_seconds=0.05))
+    work = Work(ConcurrencyLimiter(max_running=1, max_wait_seconds=0.05))
     holder, late = await work.start("a1", "b1")
     with pytest.raises(Unavailable, match=r"waited 0\.05 s while other samples were computed"):
         await late
@@ -146,7 +146,7 @@ async def test_a_task_that_ends_its_wait_does_not_keep_the_turn() -> None:
 
 async def test_a_task_that_ends_its_wait_does_not_hold_back_others() -> None:
     """It needed more memory than there was. The next sample needs less, and starts at once."""
-    work = Work(Turns(max_running=3, max_running_bytes=100))
+    work = Work(ConcurrencyLimiter(max_running=3, max_running_bytes=100))
     holder, large, small = await work.start("a150", "b160", "c110")
     assert work.started == ["a150"]
 
@@ -161,9 +161,9 @@ async def test_a_task_that_ends_its_wait_does_not_hold_back_others() -> None:
 
 async def test_a_task_that_fails_passes_its_turn_on() -> None:
     """The next sample is computed."""
-    turns = Turns(max_running=1)
+    limiter = ConcurrencyLimiter(max_running=1)
 
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
-            async with turns.turn("a", "a1", 0):
+            async with limiter.turn("a", "a1", 0):
                 raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""Turns: at most `MAX_RUNNING` samples are computed at the same time, and at most one sample of each submitter.
+"""Limits how many samples are computed at the same time: `MAX_RUNNING`, and one sample of each submitter.
 
 The memory for the numbers of these samples is limited. A sample that needs more memory is computed alone. If several
 submitters wait, the submitter whose last turn was the longest time ago is next. A submitter with many large samples
@@ -27,8 +27,8 @@ _Waiting = tuple[int, "asyncio.Future[None]"]
 """The bytes that a task needs, and a future that is done when it has its turn."""
 
 
-class Turns:
-    """Gives tasks their turns. Belongs to one event loop."""
+class ConcurrencyLimiter:
+    """Gives tasks their turns, within the limits. Belongs to one event loop."""
 
     def __init__(
         self,
