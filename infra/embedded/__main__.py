@@ -29,7 +29,9 @@ def main(name: str = "python -m infra.embedded") -> int:
     parser.add_argument(
         "--stack", type=Path, default=Path(__file__).with_name("stack.toml"), help="stack file (default: %(default)s)"
     )
-    parser.add_argument("--greet", action="store_true", help="run the greeting command when all processes are ready")
+    parser.add_argument(
+        "--greet", action="store_true", help="run the greeting command of the stack file when all processes are ready"
+    )
     arguments = parser.parse_args()
     os.umask(0o077)  # only this user can read the files of the processes
     _raise_open_file_limit()
