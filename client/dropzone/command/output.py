@@ -3,6 +3,7 @@
 Standard output contains only the requested data. Progress, warnings and errors go to standard error.
 """
 
+import codecs
 import csv
 import json
 import os
@@ -88,8 +89,14 @@ def to_json(value: Any) -> Any:
 
 def print_line(value: Mapping[str, Any]) -> None:
     """Print an object as one line of NDJSON and flush it."""
-    sys.stdout.write(printable(json.dumps(value, ensure_ascii=False, separators=(",", ":"))) + "\n")
+    sys.stdout.write(printable(_json_text(value)) + "\n")
     sys.stdout.flush()
+
+
+def _json_text(value: Mapping[str, Any]) -> str:
+    """Return compact JSON. If standard output is not UTF-8, escape all characters that are not ASCII."""
+    is_utf_8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
+    return json.dumps(value, ensure_ascii=not is_utf_8, separators=(",", ":"))
 
 
 def print_bytes(raw: bytes) -> None:
@@ -157,11 +164,7 @@ class RowPrinter:
     def _add_to_csv(self, values: Mapping[str, Any]) -> None:
         if self._count == 0:
             self._csv.writerow(self._columns)
-        texts = {
-            name: json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-            for name, value in values.items()
-            if isinstance(value, dict)
-        }
+        texts = {name: _json_text(value) for name, value in values.items() if isinstance(value, dict)}
         self._csv.writerow([texts.get(name, values[name]) for name in self._columns])
 
 
