@@ -105,6 +105,12 @@ def test_values_that_json_cannot_represent_are_refused(client: Client, data: Any
         client.submit({"time_stamp": START, "data": data})
 
 
+def test_infinity_is_not_a_missing_value(client: Client) -> None:
+    """The error does not advise to skip missing values if the sample does so already."""
+    with pytest.raises(UnusableSample, match=r"leaves out NaN, but not infinity$"):
+        client.submit({"time_stamp": START, "data": [1.0, float("inf")], "missing": "skip"})
+
+
 def test_nan_is_a_missing_value_if_the_sample_skips_missing_values(client: Client) -> None:
     """The statistics are those of the other values."""
     receipt = client.submit({"time_stamp": START, "data": np.array([1, np.nan, 3]), "missing": "skip"})

@@ -59,7 +59,8 @@ def encode(sample: SampleLike) -> bytes:
     except (AttributeError, OverflowError, TypeError, ValueError) as error:  # not a type of JSON, or a lone surrogate
         if "Out of range float values" in str(error):
             sentence = (
-                'expected finite numbers, got NaN or infinity; to leave out NaN, add the member `"missing": "skip"`'
+                'expected finite numbers, got NaN or infinity; the member `"missing": "skip"` leaves out NaN, but not '
+                "infinity"
             )
             raise UnusableSample(sentence) from error
         raise UnusableSample(f"expected JSON text, or an object that JSON can represent: {error}") from error
