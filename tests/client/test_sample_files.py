@@ -250,6 +250,17 @@ def test_an_invalid_row_does_not_shorten_a_sample(
         list(read_csv(file))
 
 
+def test_a_refused_sample_has_another_line_than_its_invalid_row(tmp_path: Path) -> None:
+    """It has the number of its first valid row, so that no line has two errors."""
+    file = tmp_path / "table.csv"
+    file.write_text("time_stamp,x\nt1,one\nt1,two\nt1,3\n")
+
+    read = samples(file)
+
+    assert [source for source, _ in read] == [":2", ":3", ":4"]
+    assert read[2][1] == "this sample may lack values, because line 2 is invalid"
+
+
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
 def test_first_bytes_tell_the_compression(tmp_path: Path, compress: object) -> None:
     """Consecutive compressed members form one file. A truncated file yields its readable samples and then an error."""

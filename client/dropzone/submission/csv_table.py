@@ -59,7 +59,7 @@ def csv_samples(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any] | Un
             group = _read(columns, row)
         except UnusableSample as error:
             yield row.line, error
-            group = _Group(row.line, _identity(columns, row), invalid_line=row.line)
+            group = _Group(0, _identity(columns, row), invalid_line=row.line)
             if current is not None and group.identity is None:
                 current.invalid_line = row.line
         if current is not None and not current.add(group):
@@ -94,19 +94,21 @@ class _Row:
 
 @dataclass(slots=True)
 class _Group:
-    """Consecutive rows of one sample. `identity` is None as long as an invalid row can belong to any sample."""
+    """Consecutive rows of one sample."""
 
     line: int
+    """The number of the first valid row, or 0 if no row is valid."""
     identity: _Identity | None
+    """None while its rows are invalid and can belong to any sample."""
     data: list[float | None] = field(default_factory=list)
     invalid_line: int | None = None
 
     def add(self, other: "_Group") -> bool:
         """Add rows. Return False if they belong to another sample."""
-        if self.identity is None:
-            self.line, self.identity = other.line, other.identity
+        self.identity = self.identity or other.identity
         if self.identity != other.identity:
             return False
+        self.line = self.line or other.line
         self.data += other.data
         self.invalid_line = self.invalid_line or other.invalid_line
         return True
