@@ -1,7 +1,7 @@
 """The plot of more results than the dashboard loads, and its ranges of time, in a real browser."""
 
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from selenium.webdriver import ActionChains, Chrome
@@ -37,7 +37,7 @@ def key(stack: Stack) -> str:
     key = stack.new_key("overview-on-page")
     now = datetime.now(UTC) - timedelta(minutes=1)
     old, new = ([now - timedelta(minutes=5 * steps) for steps in part] for part in (OLD, NEW))
-    submit(stack, key, [datetime(2019, 5, 1, tzinfo=UTC), *old])
+    submit(stack, key, [datetime(2019, 5, 1, 12, tzinfo=UTC), *old])
     eventually(lambda: stack.graphql(COUNT, key=key)["results"]["totalCount"] == 1 + len(OLD), lambda: stack.log)
     submit(stack, key, new)
     eventually(lambda: stack.graphql(COUNT, key=key)["results"]["totalCount"] == 401, lambda: stack.log)
@@ -69,6 +69,26 @@ def test_the_plot_shows_all_results_although_a_part_is_loaded(stack: Stack, dash
     assert dashboard.text(".left-out") == "1 result far from the others in time is left out. Show"
     dashboard.press(".left-out button")
     dashboard.wait_for(lambda: not [at for at in painted(dashboard) if 0.2 < at < 0.8])
+
+
+def test_a_click_on_a_far_mean_filters_by_its_day(stack: Stack, dashboard: Dashboard, driver: Chrome, key: str) -> None:
+    """The other means are of shorter buckets. The result is at noon."""
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: "per five minutes" in (dashboard.text(".shown") or ""))
+    dashboard.press(".left-out button", "Show")
+    dashboard.wait_for(lambda: dashboard.text(".left-out button") == "Leave out")
+    plot = driver.find_element(By.CSS_SELECTOR, ".plot .u-over")
+
+    to_first = ActionChains(driver).move_to_element_with_offset(plot, 2 - plot.size["width"] // 2, 0)
+    to_first.perform()
+    dashboard.wait_for(lambda: "2019-05-01 00:00:00, one day" in (dashboard.text(".tooltip") or ""))
+    to_first.click().perform()
+
+    dashboard.wait_for(lambda: len(dashboard.results()) == 1)
+    assert dict(parse_qsl(urlsplit(dashboard.address).query)) == {
+        "timestamp.gte": "2019-05-01T00:00:00Z",
+        "timestamp.lt": "2019-05-02T00:00:00Z",
+    }
 
 
 def test_the_axis_says_what_it_does_not_show(stack: Stack, dashboard: Dashboard, key: str) -> None:

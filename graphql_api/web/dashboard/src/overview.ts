@@ -17,12 +17,18 @@ const NAMES = { MINUTE: 'minute', FIVE_MINUTES: 'five minutes', HOUR: 'hour', DA
 
 type Length = keyof typeof LENGTHS;
 
+/** A bucket with its length in seconds, and the name of the length for users. */
+export interface OverviewBucket extends Bucket {
+  seconds: number;
+  name: string;
+}
+
 export interface Overview {
-  seconds: number; // the length of a bucket
-  name: string; // its name for users
+  seconds: number; // the length of the buckets; those of far outliers in time are longer
+  name: string;
   isLong: boolean; // whether the buckets are longer than the plot needs, because the server has rollups of them
   labelName: string;
-  buckets: readonly Bucket[];
+  buckets: readonly OverviewBucket[];
 }
 
 /** What an overview is of. */
@@ -72,7 +78,7 @@ async function readFrom(subject: Subject, min: Length, signal: AbortSignal): Pro
 
 async function request(subject: Subject, min: Length, signal: AbortSignal): Promise<Overview> {
   const { filter: current, labelName: label, first, last } = subject;
-  const of = (length: Length, seconds: number, buckets: Bucket[]): Overview => {
+  const of = (length: Length, seconds: number, buckets: OverviewBucket[]): Overview => {
     const isLong = length !== shortest(subject, seconds, 'MINUTE');
     return { seconds: LENGTHS[length], name: NAMES[length], isLong, labelName: label, buckets };
   };
@@ -93,11 +99,16 @@ async function request(subject: Subject, min: Length, signal: AbortSignal): Prom
   return of(better, seconds, [...buckets.filter(isOutside), ...detailed]);
 }
 
-async function readBuckets(subject: Subject, bucket: Length, filter: ResultFilter, signal: AbortSignal): Promise<Bucket[]> {
+async function readBuckets(
+  subject: Subject,
+  bucket: Length,
+  filter: ResultFilter,
+  signal: AbortSignal,
+): Promise<OverviewBucket[]> {
   subject.requested = bucket;
   const variables = { bucket, filter, groupBy: subject.labelName ? [subject.labelName] : [] };
   const { resultsOverTime } = await runQuery<{ resultsOverTime: Bucket[] }>(overTimeQuery, variables, { signal });
-  return resultsOverTime;
+  return resultsOverTime.map((each) => ({ ...each, seconds: LENGTHS[bucket], name: NAMES[bucket] }));
 }
 
 /** Returns the shortest length, of at least `min`, with which a range has few enough buckets. */

@@ -63,7 +63,7 @@ export class Plot {
   show({ lines, axis, markedId, bucketSeconds, showsOutliers, showsFarMeans }: View): LeftOut {
     this.#markedId = markedId;
     this.#bucketSeconds = bucketSeconds;
-    this.#points = pointsOf(lines, axis, bucketSeconds);
+    this.#points = pointsOf(lines, axis);
     const hasBuckets = this.#points.some(({ bucket }) => bucket);
     const connected = hasBuckets ? this.#points.filter(({ bucket }) => bucket) : this.#points;
     this.#gaps = lines.map((_, index) => gaps(connected.filter(({ line }) => line === index).map(({ time }) => time)));

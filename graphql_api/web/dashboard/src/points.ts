@@ -1,7 +1,8 @@
 // The points of the plot: results, and the buckets of the overview, in the order of their times.
+import type { OverviewBucket } from './overview.ts';
 import type { Line } from './series.ts';
 import { typicalRange } from './typical_range.ts';
-import type { Bucket, Result } from './types.ts';
+import type { Result } from './types.ts';
 
 export type Axis = 'timestamp' | 'computedAt';
 
@@ -14,20 +15,20 @@ export interface Point {
   deviation: number;
   weight: number; // the number of results
   result: Result | null; // null for a bucket
-  bucket: Bucket | null;
+  bucket: OverviewBucket | null;
 }
 
-/** Returns the points in the order of their times. `bucketSeconds` is the length of a bucket. */
-export function pointsOf(lines: readonly Line[], axis: Axis, bucketSeconds: number): Point[] {
+/** Returns the points in the order of their times. */
+export function pointsOf(lines: readonly Line[], axis: Axis): Point[] {
   const points = lines.flatMap(({ results, buckets }, line) => [
     ...results.map((result): Point => {
       const { mean, standardDeviation: deviation } = result;
       return { time: Date.parse(result[axis]) / 1e3, line, mean, deviation, weight: 1, result, bucket: null };
     }),
     ...buckets.flatMap((bucket): Point[] => {
-      const { start, mean, standardDeviation: deviation, results: weight } = bucket;
+      const { start, seconds, mean, standardDeviation: deviation, results: weight } = bucket;
       if (mean === null || deviation === null) return [];
-      const time = Date.parse(start) / 1e3 + bucketSeconds / 2;
+      const time = Date.parse(start) / 1e3 + seconds / 2;
       return [{ time, line, mean, deviation, weight, result: null, bucket }];
     }),
   ]);

@@ -1,9 +1,9 @@
 // The lines of the plot: one for all results, or one for each value of the selected label.
 import { computed, signal } from '@preact/signals';
 import { labelName, selectedLabelName, UNIT } from './labels.ts';
-import { overview } from './overview.ts';
+import { overview, type OverviewBucket } from './overview.ts';
 import { results } from './results.ts';
-import type { Bucket, Label, Result } from './types.ts';
+import type { Label, Result } from './types.ts';
 
 export const MAX_VALUES = 50;
 
@@ -13,7 +13,7 @@ export interface Line {
   color: string; // the name of a CSS property
   value: string; // of the selected label; empty for results without the label
   results: readonly Result[];
-  buckets: readonly Bucket[]; // empty if the page has loaded all results
+  buckets: readonly OverviewBucket[]; // empty if the page has loaded all results
   count: number; // of all results, as far as the page knows it
 }
 
@@ -22,7 +22,7 @@ export const chosen = signal<ReadonlySet<string>>(new Set());
 
 /** The lines by the value of the selected label. The values without results that are chosen are included. */
 const byValue = computed(() => {
-  const groups = new Map<string, { results: Result[]; buckets: Bucket[]; count: number }>();
+  const groups = new Map<string, { results: Result[]; buckets: OverviewBucket[]; count: number }>();
   const group = (value: string) => {
     const found = groups.get(value) ?? { results: [], buckets: [], count: 0 };
     groups.set(value, found);

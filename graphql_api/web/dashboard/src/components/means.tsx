@@ -83,13 +83,7 @@ export function MeansPlot() {
           </p>
         )}
         {results.value.length === 0 && <p class="empty">{isLoaded.value && 'Each result appears here as a point.'}</p>}
-        {pointed.value && (
-          <Tooltip
-            {...pointed.value}
-            width={container.current?.clientWidth ?? 0}
-            bucketName={overview.value?.name ?? ''}
-          />
-        )}
+        {pointed.value && <Tooltip {...pointed.value} width={container.current?.clientWidth ?? 0} />}
       </div>
       <div class="shown hint">
         {results.value.length > 0 && <Shown />}
@@ -163,13 +157,13 @@ function partHint(): string {
 function select({ result, bucket }: Point): void {
   if (result) selectedId.value = result.id;
   if (!bucket) return;
-  const end = new Date(Date.parse(bucket.start) + (overview.peek()?.seconds ?? 0) * 1e3).toISOString();
+  const end = new Date(Date.parse(bucket.start) + bucket.seconds * 1e3).toISOString();
   setBounds({ ...bounds.peek(), 'timestamp.gte': bucket.start, 'timestamp.lt': end.replace('.000', '') });
 }
 
 /** The plot as a text: its connected points, which are the buckets if it has buckets. */
 const description = computed(() => {
-  const all = pointsOf(lines.value, axis.value, overview.value?.seconds ?? 0);
+  const all = pointsOf(lines.value, axis.value);
   const buckets = hasBuckets.value ? all.filter(({ bucket }) => bucket) : [];
   const points = buckets.length > 0 ? buckets : all.filter(({ result }) => result);
   const [first, last] = [points[0], points.at(-1)].map((point) => point && shortTime(new Date(point.time * 1e3).toISOString()));

@@ -11,17 +11,19 @@ export interface Pointed {
 
 interface TooltipProps extends Pointed {
   width: number; // of the plot, so that the text stays inside
-  bucketName: string;
 }
 
 /** The values of the point at the pointer, next to the point. */
-export function Tooltip({ point, left, top, width, bucketName }: TooltipProps) {
+export function Tooltip({ point, left, top, width }: TooltipProps) {
   const { result, bucket, mean, deviation, weight } = point;
   const isRight = left > width / 2;
   const style = { top: `${top}px`, ...(isRight ? { right: `${width - left + 14}px` } : { left: `${left + 14}px` }) };
   return (
     <div class="tooltip" style={style} aria-hidden="true">
-      <p>{result ? shortTime(result.timestamp) : `${shortTime(bucket?.start ?? '')}, one ${bucketName}`}</p>
+      <p>
+        {result && shortTime(result.timestamp)}
+        {bucket && `${shortTime(bucket.start)}, one ${bucket.name}`}
+      </p>
       <p>
         <strong>
           {number(mean)} ± {number(deviation)}
