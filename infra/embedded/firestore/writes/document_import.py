@@ -29,7 +29,7 @@ from infra.embedded.firestore.writes import commits, document_write
 MAX_BATCH_DOCUMENTS = 500
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 
-_INSERT = "INSERT INTO documents VALUES (?, ?)"
+_INSERT = "INSERT INTO documents VALUES (?, ?, ?)"
 _IN_ORDER = "SELECT document FROM documents ORDER BY update_time, rowid"
 
 
@@ -40,7 +40,8 @@ class ImportRefused(Exception):
 async def import_documents(lines: TextIO, storage: Storage) -> int:
     """Store the documents in JSON lines, and return the number of lines.
 
-    Raise ImportRefused if a line is not a valid document, or if the file has documents already.
+    Raise ImportRefused if a line is not a valid document, if two lines have the same document, or if the file has
+    documents already.
     """
     await storage.read(partial(check_is_empty, path=storage.path))
     count = 0
@@ -49,8 +50,12 @@ async def import_documents(lines: TextIO, storage: Storage) -> int:
         contextlib.closing(sqlite3.connect(Path(folder) / "documents")) as sorter,
     ):
         sorter.execute("PRAGMA journal_mode = OFF")
-        sorter.execute("CREATE TABLE documents (update_time INTEGER, document BLOB)")
-        sorter.executemany(_INSERT, _documents(lines, now()))  # validates all lines before the first write
+        sorter.execute("CREATE TABLE documents (update_time INTEGER, name TEXT UNIQUE, document BLOB)")
+        for number, document in enumerate(_documents(lines, now()), 1):  # validates all lines before the first write
+            try:
+                sorter.execute(_INSERT, document)
+            except sqlite3.IntegrityError as error:
+                raise ImportRefused(f"line {number}: an earlier line has the document {document[1]} too") from error
         await storage.execute(change_consumers.begin_import)
         for batch in _batches(sorter):
             await storage.write(partial(commits.restore, documents=batch))
@@ -64,8 +69,8 @@ def check_is_empty(connection: sqlite3.Connection, path: Path) -> None:
         raise ImportRefused(f"{path} already contains documents: import into a new file")
 
 
-def _documents(lines: TextIO, latest: int) -> Iterator[tuple[int, bytes]]:
-    """Yield the update time and the bytes of each document. Missing times and times after `latest` become `latest`."""
+def _documents(lines: TextIO, latest: int) -> Iterator[tuple[int, str, bytes]]:
+    """Yield update time, name and bytes of each document. Missing times and times after `latest` become `latest`."""
     for number, line in enumerate(lines, 1):
         try:
             document = json_format.ParseDict(json.loads(line), m.Document())
@@ -76,7 +81,7 @@ def _documents(lines: TextIO, latest: int) -> Iterator[tuple[int, bytes]]:
         create_time = min(m.microseconds(document.create_time) or update_time, update_time)
         document.update_time.CopyFrom(m.timestamp(update_time))
         document.create_time.CopyFrom(m.timestamp(create_time))
-        yield update_time, document.SerializeToString()
+        yield update_time, document.name, document.SerializeToString()
 
 
 def _prepare(document: Any) -> document_write.PreparedWrite:

@@ -113,6 +113,14 @@ async def test_nothing_is_imported_if_a_line_is_invalid(storage: Storage) -> Non
     assert await stored(storage) == []
 
 
+async def test_a_document_in_two_lines_is_refused(storage: Storage) -> None:
+    """The later line won, or the import failed without the number of a line."""
+    with pytest.raises(ImportRefused, match=r"line 3: an earlier line has the document .*/a/one too"):
+        await import_documents(lines(line("one"), line("two"), line("one", updateTime="2020-01-01T00:00:00Z")), storage)
+
+    assert await stored(storage) == []
+
+
 async def test_a_file_with_documents_is_refused(storage: Storage) -> None:
     """Imported documents would get times before those that its readers have already seen."""
     await import_documents(lines(line("one")), storage)
