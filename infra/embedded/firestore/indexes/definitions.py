@@ -13,6 +13,7 @@ from typing import Any
 
 from infra.embedded.firestore.encoding import field_paths
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
+from infra.embedded.firestore.errors import StatusError
 
 ASCENDING, DESCENDING, CONTAINS = "ASCENDING", "DESCENDING", "CONTAINS"
 COLLECTION, COLLECTION_GROUP = "COLLECTION", "COLLECTION_GROUP"
@@ -164,7 +165,7 @@ def read(path: Path) -> Definitions:
     except KeyError as error:
         problem = f"the member {error} is missing"
         raise InvalidDefinitions(f"{path} is not a valid firestore.indexes.json: {problem}") from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, StatusError) as error:
         raise InvalidDefinitions(f"{path} is not a valid firestore.indexes.json: {error}") from error
 
 

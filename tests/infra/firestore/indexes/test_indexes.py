@@ -246,6 +246,16 @@ def test_a_missing_member_of_a_definition_is_named(tmp_path: Path) -> None:
         definitions.read(path)
 
 
+@pytest.mark.parametrize("field_path", ["foo-bar", "a..b", ""])
+def test_an_invalid_field_path_of_a_definition_is_reported(tmp_path: Path, field_path: str) -> None:
+    """With the name of the file. The server ended with a traceback."""
+    override = {"collectionGroup": "users", "fieldPath": field_path, "indexes": []}
+    path = write_indexes(tmp_path / "firestore.indexes.json", [], [override])
+
+    with pytest.raises(definitions.InvalidDefinitions, match=r"is not a valid firestore\.indexes\.json"):
+        definitions.read(path)
+
+
 def test_documents_expire_by_their_time_to_live_field(own: FirestoreProcess, tmp_path: Path) -> None:
     """In every collection of the group. Documents without a past timestamp in that field stay."""
     expiry = {"collectionGroup": "sessions", "fieldPath": "expires", "ttl": True}
