@@ -81,6 +81,16 @@ class UnusableFile(Exception):
     """The data file cannot be used. The message names the file and the problem, and says what to do."""
 
 
+def create_log(connection: sqlite3.Connection, path: Path) -> None:
+    """Let SQLite use a write-ahead log. Raise `UnusableFile` if the file system does not allow this."""
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise UnusableFile(
+            f"{path} cannot have a write-ahead log, because its file system has no shared memory: move the data to a "
+            "local disk"
+        )
+
+
 def prepare(connection: sqlite3.Connection, version: int) -> None:
     """Create the tables of a new file (version 0), or upgrade an older file."""
     if version == FORMAT_VERSION:

@@ -131,7 +131,7 @@ class Storage:
         version = file_check.check(self.path, self._marker)
         if 0 < version < file_format.FORMAT_VERSION:
             with contextlib.closing(self._connect()) as connection:  # the copy releases its lock: see `unused_bytes`
-                connection.execute("PRAGMA journal_mode = WAL")
+                file_format.create_log(connection, self.path)
                 copy_before_upgrade(connection, self.path, version)
         connection = self._connect()
         try:
@@ -142,7 +142,7 @@ class Storage:
         return connection
 
     def _prepare(self, connection: sqlite3.Connection, version: int) -> None:
-        connection.execute("PRAGMA journal_mode = WAL")
+        file_format.create_log(connection, self.path)
         file_format.prepare(connection, version)
         self.catalog.load(connection)
         connection.execute("BEGIN IMMEDIATE")
