@@ -93,7 +93,7 @@ class IndexBuilder:
         while self._registry.earlier:
             for collection_id in list(self._registry.earlier):
                 try:
-                    await self._build(collection_id)
+                    is_complete = await self._build(collection_id)
                 except Exception as error:  # noqa: BLE001 - the next attempt may succeed
                     self._release(collection_id, error)
                     logger.error(  # noqa: TRY400 - a fault of the disk in almost all cases
@@ -104,7 +104,8 @@ class IndexBuilder:
                     )
                     await asyncio.sleep(RETRY_SECONDS)
                 else:
-                    self._release(collection_id, None)
+                    if is_complete:
+                        self._release(collection_id, None)
         self.progress.clear()
 
     def _release(self, collection_id: str, error: Exception | None) -> None:
@@ -115,7 +116,8 @@ class IndexBuilder:
                 else:
                     future.set_exception(error)
 
-    async def _build(self, collection_id: str) -> None:
+    async def _build(self, collection_id: str) -> bool:
+        """Run a build. Return False if it was started again, because another index was added."""
         progress = self.progress.setdefault(collection_id, BuildProgress())
         started, logged_at = time.monotonic(), -LOG_SECONDS
         target = await self._write(lambda connection: index_builds.build_target(connection, collection_id))
@@ -140,9 +142,11 @@ class IndexBuilder:
             else:
                 seconds = min(STEP_SECONDS, 2 * seconds)
         finish = partial(index_builds.finish, registry=self._registry, collection_id=collection_id, target=target)
-        if await self._write(finish):
+        is_complete: bool = await self._write(finish)
+        if is_complete:
             self.progress.pop(collection_id, None)
             logger.info("Built the indexes of collection group %s in %.1f s", collection_id, time.monotonic() - started)
+        return is_complete
 
     def _advance(self, connection: sqlite3.Connection, collection_id: str, seconds: float) -> index_builds.Step | None:
         return index_builds.advance(connection, self._catalog, self._registry, collection_id, seconds)
