@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from infra.embedded.firestore.encoding import number_encoding, path_encoding, values
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID
+from infra.embedded.firestore.indexes import entries
 from infra.embedded.firestore.indexes.entry_tables import EntryTables, KeyCondition
 from infra.embedded.firestore.queries import filters
 from infra.embedded.firestore.queries.planner import KeyRange
@@ -190,6 +191,37 @@ def search(
         if rejected == 1 and (skipped := key_filter.mismatch(parts, KEYS_PER_PLACE)) is not None:
             weight = KEYS_PER_PLACE
             keys = keys_in(tables, collection_number, key_range, key, skipped)
+
+
+def intersected_paths(tables: EntryTables, collection_number: int, key_range: KeyRange) -> Iterator[tuple[bytes, bool]]:
+    """Yield the paths that exist with every prefix of a range, each with True, by a zigzag merge join.
+
+    Also yield some of the other paths, each with False. Each step reads the next index, starting at the farthest
+    position that any index has reached.
+    """
+    low, high, reverse = key_range.low, key_range.high, key_range.reverse
+    candidate, path, agreeing = b"", b"", 0
+    step, next_place = 0, KEYS_PER_PLACE
+    while True:
+        prefix = key_range.prefixes[step % len(key_range.prefixes)]
+        step += 1
+        entry = next(tables.scan(collection_number, prefix + low, prefix + high, reverse, limit=1), None)
+        if entry is None:
+            return
+        rest = entry[0][len(prefix) :]
+        if rest == candidate:
+            agreeing += 1
+        else:
+            if agreeing and step >= next_place:
+                next_place = step + KEYS_PER_PLACE
+                yield path, False
+            candidate, path, agreeing = rest, entries.path_of(*entry), 1
+        if agreeing == len(key_range.prefixes):
+            yield path, True
+            agreeing = 0
+            low, high = (low, rest) if reverse else (rest + b"\0", high)
+        else:
+            low, high = (low, rest + b"\0") if reverse else (rest, high)
 
 
 def split_values(key: bytes, start: int, end: int, count: int) -> Sequence[bytes] | None:

@@ -20,15 +20,17 @@ from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.indexes.index_registry import ReadableIndexes
 from infra.embedded.firestore.messages import Document
-from infra.embedded.firestore.queries import planner
+from infra.embedded.firestore.queries import filters, planner, sort_order
 from infra.embedded.firestore.queries.filters import FieldFilter
-from infra.embedded.firestore.queries.index_keys import KeyFilter, keys_in, search
+from infra.embedded.firestore.queries.index_keys import KeyFilter, intersected_paths, keys_in, search
 from infra.embedded.firestore.queries.planner import KeyRange
 from infra.embedded.firestore.queries.sort_order import SortKey
 from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.storage import versions
 
 PAGE_DOCUMENTS = 500
+DOCUMENTS_PER_PLACE = 100
+"""After this number of documents that do not match, a search without a result yields its place."""
 MAX_CHANGES_READ_ONE_BY_ONE = 2_000
 MAX_CHANGED_PATHS = 10_000
 """Up to this number of changes after the read time, a scan of keys remembers them instead of reading each document."""
@@ -115,7 +117,8 @@ class Scan:
         number = self._catalog.number(self._query.parent.database, key_range.collection_id)
         if number is None:
             return 0
-        paths = (path for path in self._paths(number, key_range) if self._is_in_collection(path))
+        found = self._paths(number, key_range)
+        paths = (path for path, is_in_range in found if is_in_range and self._is_in_collection(path))
         changed = 0
         if self._has_later_changes:
             paths = (path for path in paths if self._unchanged_version(number, path) is not None)
@@ -151,10 +154,14 @@ class Scan:
         if key_filter is not None:
             yield from self._results_by_keys(number, key_range, key_filter)
             return
-        for path in self._paths(number, key_range):
-            version = self._unchanged_version(number, path)
-            if version is not None:
-                yield from self._matching(path, version)
+        rejected = 0
+        for path, is_in_range in self._paths(number, key_range):
+            version = self._unchanged_version(number, path) if is_in_range else None
+            found = [] if version is None else list(self._matching(path, version))
+            yield from found
+            rejected += not found
+            if not is_in_range or (not found and rejected % DOCUMENTS_PER_PLACE == 0):
+                yield from self._place(number, path, key_range)
 
     def _results_by_keys(self, collection_number: int, key_range: KeyRange, key_filter: KeyFilter) -> Iterator[_Found]:
         """Yield the documents whose keys match the query. Read a document only if its key is not sufficient.
@@ -228,40 +235,28 @@ class Scan:
 
     # Paths from index entries
 
-    def _paths(self, collection_number: int, key_range: KeyRange) -> Iterator[bytes]:
+    def _paths(self, collection_number: int, key_range: KeyRange) -> Iterator[tuple[bytes, bool]]:
+        """Yield the paths in a range, each with True. Also yield some paths that are not in the range, with False."""
         if not key_range.prefixes:
             parameters = collection_number, key_range.low, key_range.high
             for (path,) in self._connection.execute(_PATHS[key_range.reverse], parameters):
-                yield path
+                yield path, True
         elif len(key_range.prefixes) == 1:
             for key, size in keys_in(self._tables, collection_number, key_range):
-                yield entries.path_of(key, size)
+                yield entries.path_of(key, size), True
         else:
-            yield from self._merge_join(collection_number, key_range)
+            yield from intersected_paths(self._tables, collection_number, key_range)
 
-    def _merge_join(self, collection_number: int, key_range: KeyRange) -> Iterator[bytes]:
-        """Yield the paths that exist with every prefix, by a zigzag merge join.
-
-        Each step reads the next index, starting at the farthest position that any index has reached.
-        """
-        low, high, reverse = key_range.low, key_range.high, key_range.reverse
-        candidate, agreeing = None, 0
-        step = 0
-        while True:
-            prefix = key_range.prefixes[step % len(key_range.prefixes)]
-            step += 1
-            entry = next(self._tables.scan(collection_number, prefix + low, prefix + high, reverse, limit=1), None)
-            if entry is None:
-                return
-            rest = entry[0][len(prefix) :]
-            agreeing = agreeing + 1 if rest == candidate else 1
-            candidate = rest
-            if agreeing == len(key_range.prefixes):
-                yield entries.path_of(*entry)
-                agreeing = 0
-                low, high = (low, rest) if reverse else (rest + b"\0", high)
-            else:
-                low, high = (low, rest + b"\0") if reverse else (rest, high)
+    def _place(self, collection_number: int, path: bytes, key_range: KeyRange) -> Iterator[_Found]:
+        """Yield the place of a document that does not match. Keys, and thus places, describe the newest version."""
+        if key_range.prefixes and not self._is_in_collection(path):
+            return  # the keys of nested collections are not in the order of the query
+        version = versions.current(self._connection, collection_number, path)
+        if version is not None:
+            fixed = {each.field: each.operands[0] for each in key_range.conditions if each.operator == filters.EQUAL}
+            place = sort_order.sort_key(self._query.orders, path, Document.FromString(version.document), fixed)
+            if place is not None and self._query.is_within_bounds(place):
+                yield place, None
 
     # Documents that changed after the read time
 

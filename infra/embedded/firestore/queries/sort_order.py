@@ -5,8 +5,9 @@ the document name. A sort key holds one byte string for each field, and a cursor
 limits and live results can therefore compare bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from infra.embedded.firestore.encoding import field_paths, limits, resource_names, values
@@ -43,12 +44,19 @@ class Bound:
         return start > self.prefix or (start == self.prefix and not self.after)
 
 
-def sort_key(orders: Sequence[Order], path: bytes, document: Any) -> SortKey | None:
-    """Return the sort key of a document, or None if the document lacks a field of the order."""
+def sort_key(
+    orders: Sequence[Order], path: bytes, document: Any, fixed: Mapping[FieldPath, bytes] = MappingProxyType({})
+) -> SortKey | None:
+    """Return the sort key of a document, or None if the document lacks a field of the order.
+
+    `fixed` contains encoded values that replace those of the document.
+    """
     parts = []
     for order in orders:
         if order.field == DOCUMENT_ID:
             encoded = path + values.END
+        elif order.field in fixed:
+            encoded = fixed[order.field][: values.MAX_INDEXED_BYTES]
         else:
             value = field_paths.get(document.fields, order.field)
             if value is None:

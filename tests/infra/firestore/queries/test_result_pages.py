@@ -1,12 +1,13 @@
 """A page ends if the search for its next result takes long, and no result is lost then."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.queries import index_keys, result_pages, structured_query
+from infra.embedded.firestore.queries import index_keys, result_pages, scanner, structured_query
 from infra.embedded.firestore.storage.storage import Storage
 from tests.infra.firestore.queries.cases import ROOT, Case, commit, count_reads
 
@@ -16,6 +17,7 @@ async def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     """A new file. Each search takes too long."""
     monkeypatch.setattr(result_pages, "MAX_SEARCH_SECONDS", 0.0)
     monkeypatch.setattr(index_keys, "KEYS_PER_PLACE", 10)
+    monkeypatch.setattr(scanner, "DOCUMENTS_PER_PLACE", 10)
     storage = Storage(tmp_path / "data")
     yield storage
     await storage.close()
@@ -62,3 +64,51 @@ async def test_a_search_without_a_result_is_divided_into_short_reads(
 
     assert [each async for each in result_pages.stream(storage, query, time)] == []
     assert len(reads) > 5
+
+
+def query(conditions: Sequence[tuple[str, int, int]], orders: Sequence[tuple[str, int]]) -> structured_query.Query:
+    """Return a query with conditions (a field, an operator and a value) and orders (a field and a direction)."""
+    message = m.StructuredQuery()
+    message.from_.add(collection_id="t")
+    for field, operator, value in conditions:
+        message.where.composite_filter.op = 1  # AND
+        condition = message.where.composite_filter.filters.add().field_filter
+        condition.field.field_path, condition.op, condition.value.integer_value = field, operator, value
+    for field, direction in orders:
+        message.order_by.add(direction=direction).field.field_path = field
+    return structured_query.read(ROOT, message)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "orders"),
+    [
+        ([("a", 5, 0), ("b", 5, 1)], []),
+        ([("a", 5, 0), ("b", 5, 1)], [("b", 1)]),
+        ([("c", 4, 0), ("a", 3, 5)], [("c", 1), ("a", 2)]),
+    ],
+    ids=["two intersected indexes", "an order by an equality field", "two directions"],
+)
+async def test_a_search_that_keys_do_not_decide_is_divided_into_short_reads(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, conditions: Any, orders: Any
+) -> None:
+    """The search reads the keys of two indexes in turn, or documents. Only the last document matches."""
+    documents = {f"t/{number:03}": {"a": number % 2, "b": 2 - number % 2, "c": number} for number in range(200)}
+    time = await commit(storage, {**documents, "t/last": {"a": 6 if orders[1:] else 0, "b": 1, "c": 200}})
+    searched = query(conditions, orders)
+    assert len([each async for each in result_pages.stream(storage, searched, time)]) == 1  # creates the index
+    reads = count_reads(storage, monkeypatch)
+
+    names = [each.name async for _, each in result_pages.stream(storage, searched, time)]
+
+    assert names == [f"{ROOT}/t/last"]
+    assert len(reads) > 5
+
+
+async def test_documents_of_nested_collections_do_not_end_a_search(storage: Storage) -> None:
+    """The scan finds them first, although their place in the order of the query would be last."""
+    nested = {f"t/x/t/{number}": {"a": 1, "c": -1} for number in range(20)}
+    time = await commit(storage, {**nested, **{f"t/{number:03}": {"a": 1, "c": number} for number in range(50)}})
+
+    found = [each async for _, each in result_pages.stream(storage, query([], [("c", 2), ("a", 1)]), time)]
+
+    assert [each.fields["c"].integer_value for each in found] == list(reversed(range(50)))
