@@ -6,6 +6,7 @@ All reads of one RPC see the same state. The field `consistency_selector` of a r
 import contextlib
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from infra.embedded.firestore.encoding import limits, resource_names
@@ -111,13 +112,8 @@ class ConsistentRead:
         def find(connection: sqlite3.Connection) -> list[versions.DocumentVersion | None]:
             if self._may_be_pruned or start:
                 versions.check_retained(connection, read_time)
-            page: list[versions.DocumentVersion | None] = []
-            page_bytes = 0
-            while start + len(page) < len(document_names) and page_bytes <= result_pages.PAGE_BYTES:
-                stored = versions.find(connection, self._storage.catalog, document_names[start + len(page)], read_time)
-                page.append(stored)
-                page_bytes += 0 if stored is None else len(stored.document)
-            return page
+            rest = islice(document_names, start, None)
+            return versions.find_page(connection, self._storage.catalog, rest, read_time, result_pages.PAGE_BYTES)
 
         with self._running_call():
             if transaction is not None and transaction.takes_locks:

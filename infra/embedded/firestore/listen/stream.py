@@ -20,6 +20,8 @@ from infra.embedded.firestore.storage.clock import Snapshot
 
 HEARTBEAT_SECONDS = 30.0
 PAGE_SIZE = 500
+MAX_WAITING_REQUESTS = 10
+"""The requests that a stream reads in advance, while it waits for a client that does not read its responses."""
 TOO_SLOW = "The stream is too slow: changes that it has not sent are pruned. Listen again."
 
 NO_CHANGE, ADD, REMOVE, CURRENT, RESET = range(5)
@@ -37,6 +39,7 @@ class ListenStream:
         self._targets: dict[int, Target] = {}
         self._subscriptions = Subscriptions[Target]()
         self._requests: deque[Any] = deque()
+        self._room = asyncio.Semaphore(MAX_WAITING_REQUESTS)
         self._queue = ChangeQueue()
         self._wake = asyncio.Event()
         self._has_all_requests = False
@@ -74,6 +77,7 @@ class ListenStream:
     async def _read_requests(self, requests: AsyncIterator[Any]) -> None:
         try:
             async for request in requests:
+                await self._room.acquire()
                 self._requests.append(request)
                 self._wake.set()
         finally:
@@ -92,7 +96,9 @@ class ListenStream:
         while self._requests or self._queue:
             await self._send_queued_commits()
             if self._requests:
-                await self._handle(self._requests.popleft())
+                request = self._requests.popleft()
+                self._room.release()
+                await self._handle(request)
 
     async def _handle(self, request: Any) -> None:
         if request.WhichOneof("target_change") == "remove_target":

@@ -38,14 +38,18 @@ class DocumentsTarget:
         self.topics: set[Topic] = {(DOCUMENT, name.database, name.segments) for name in self._names.values()}
 
     async def current_state(self, storage: Storage, read_time: int) -> AsyncIterator[Any]:
-        """Yield the responses that describe the state at a read time."""
+        """Yield the responses that describe the state at a read time. Read the documents page by page."""
+        unread = dict(self._names)
 
         def find(connection: sqlite3.Connection) -> list[versions.DocumentVersion | None]:
-            return [versions.find(connection, storage.catalog, name, read_time) for name in self._names.values()]
+            versions.check_retained(connection, read_time)
+            return versions.find_page(connection, storage.catalog, unread.values(), read_time, result_pages.PAGE_BYTES)
 
-        for full_name, stored in zip(self._names, await storage.read(find), strict=True):
-            document = None if stored is None else Document.FromString(stored.document)
-            yield _document_response(self.target_id, full_name, document, read_time)
+        while unread:
+            for full_name, stored in zip(tuple(unread), await storage.read(find), strict=False):
+                del unread[full_name]
+                document = None if stored is None else Document.FromString(stored.document)
+                yield _document_response(self.target_id, full_name, document, read_time)
 
     def covers(self, full_name: str) -> bool:
         """Return whether a change of a document can cause a response."""

@@ -7,7 +7,7 @@ therefore needs one more look-up than a read of the current version. The tables 
 import json
 import logging
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -129,6 +129,24 @@ def find(
     """Return the version of the document `name` that was current at `read_time`."""
     number = catalog.number(name.database, name.collection_id)
     return None if number is None else at(connection, number, name.path, read_time)
+
+
+def find_page(
+    connection: sqlite3.Connection,
+    catalog: Catalog,
+    names: Iterable[resource_names.ResourceName],
+    read_time: int,
+    max_bytes: int,
+) -> list[DocumentVersion | None]:
+    """Return the versions of the first documents in `names`: all, or fewer if they have more than `max_bytes`."""
+    page: list[DocumentVersion | None] = []
+    size = 0
+    for name in names:
+        page.append(stored := find(connection, catalog, name, read_time))
+        size += 0 if stored is None else len(stored.document)
+        if size > max_bytes:
+            break
+    return page
 
 
 def changes(connection: sqlite3.Connection, catalog: Catalog, after: int, limit: int) -> Iterator[Change]:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.errors import StatusError
-from infra.embedded.firestore.listen.stream import ListenStream
+from infra.embedded.firestore.listen.stream import MAX_WAITING_REQUESTS, ListenStream
+from infra.embedded.firestore.listen.targets import DocumentsTarget
 from infra.embedded.firestore.listen.turns import Turns
 from infra.embedded.firestore.storage import change_feed
 from infra.embedded.firestore.storage.change_feed import ChangeFeed
@@ -20,6 +22,7 @@ from infra.embedded.firestore.storage.versions import Change
 from infra.embedded.firestore.writes import commits, document_write
 from infra.embedded.firestore.writes.pruning import prune
 from tests.infra.firestore.listen.listen_calls import CURRENT, Stream, query, write
+from tests.infra.firestore.queries.cases import count_reads
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess
 
 FREQUENT_HEARTBEATS = """
@@ -111,4 +114,50 @@ async def test_a_slow_stream_ends_if_changes_are_pruned_while_it_reads_them(
     with pytest.raises(StatusError, match="too slow"):
         async with asyncio.timeout(60):
             await listening
+    await storage.close()
+
+
+async def test_a_stream_reads_few_requests_in_advance(tmp_path: Path) -> None:
+    """A client that sends requests and does not read the responses would otherwise fill the memory."""
+    storage = Storage(tmp_path / "firestore.sqlite")
+    sent, is_waiting = 0, asyncio.Event()
+
+    async def requests() -> AsyncIterator[Any]:
+        nonlocal sent
+        for sent in range(1, 101):
+            yield m.ListenRequest(database=DATABASE, add_target=query("waiting", target_id=sent))
+
+    async def respond(response: Any) -> None:
+        is_waiting.set()
+        await asyncio.Event().wait()
+
+    listening = asyncio.create_task(ListenStream(ChangeFeed(storage), Turns(), respond, DATABASE).run(requests()))
+    async with asyncio.timeout(60):
+        await is_waiting.wait()
+    for _ in range(1_000):
+        await asyncio.sleep(0)
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    await storage.close()
+
+    assert sent <= MAX_WAITING_REQUESTS + 2
+
+
+async def test_named_documents_are_read_page_by_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target can name many documents of 1 MiB. A page ends when it exceeds 1 MiB."""
+    storage = Storage(tmp_path / "firestore.sqlite")
+    for each in "abd":
+        write = m.Write(
+            update=m.Document(name=f"{ROOT}/large/{each}", fields={"n": m.Value(bytes_value=bytes(900_000))})
+        )
+        prepared = [document_write.prepare(write, DATABASE)]
+        await storage.write(partial(commits.commit, writes=prepared, check_conflicts=commits.no_conflicts))
+    target = DocumentsTarget(1, DATABASE, [f"{ROOT}/large/{each}" for each in "abcde"])
+    reads = count_reads(storage, monkeypatch)
+
+    responses = [each async for each in target.current_state(storage, storage.snapshot().read_time)]
+
+    existing = [each.document_change.document.name[-1:] for each in responses]
+    assert existing == ["a", "b", "", "d", ""]
+    assert len(reads) == 2
     await storage.close()
