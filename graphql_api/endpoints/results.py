@@ -3,8 +3,9 @@
 The server reads all results at one read time, and as fast as the client reads the response. Memory use therefore does
 not depend on the number of results. Parquet is an exception: its writer holds a list of all row groups in memory.
 
-Note: if a read fails after the server has sent the status, the server closes the connection before the end of the body.
-A client can therefore detect that the file is incomplete.
+The server sends the status after the first read, so an error of this read has a status of its own. If a later read
+fails, the server closes the connection before the end of the body. A client can therefore detect that the file is
+incomplete.
 """
 
 import asyncio
@@ -177,6 +178,15 @@ class _FileResponse(StreamingResponse):
         async with self._held, aclosing(self._chunks):
             with contextlib.suppress(ClientDisconnect):
                 await while_connected(receive, self.stream_response(send))
+
+    async def stream_response(self, send: Send) -> None:
+        """Send the chunks. An error of the first chunk is raised before anything is sent."""
+        chunk = await anext(self._chunks, None)
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        while chunk is not None:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            chunk = await anext(self._chunks, None)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _batches(results: AsyncGenerator[list[Any], None], limit: int) -> AsyncGenerator[list[Any], None]:
