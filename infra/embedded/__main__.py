@@ -5,6 +5,7 @@ import asyncio
 import os
 import resource
 import sys
+from functools import partial
 from pathlib import Path
 
 from infra.embedded import jemalloc
@@ -52,7 +53,8 @@ def main(name: str = "python -m infra.embedded") -> int:
     style: Style = JsonStyle()
     if stack.log_format == "text":
         style = TextStyle(names, is_colored=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
-    logs = Logs(Output(sys.stdout.fileno()), names, style)
+    output = Output(sys.stdout.fileno(), notice=partial(style.line, "stack", is_error=True))
+    logs = Logs(output, names, style)
     if warning:
         logs.write("stack", warning, is_error=True)
     with Watchdog(lock, stack.scratch_folder) as watchdog:

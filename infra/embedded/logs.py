@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -110,15 +110,16 @@ class Logs:
 
     def write(self, name: str, text: str, *, is_error: bool = False) -> None:
         """Write a line of a process, unless it is one of many equal lines."""
-        if self._repetitions[name].admit(text, time.monotonic()):
+        if self._repetitions[name].admit(text, time.monotonic(), is_error=is_error):
             self.output.write(self._style.line(name, text, is_error=is_error))
 
     def summarize_repeated(self, *, is_last: bool = False) -> None:
         """Write how often lines were repeated. Call this regularly, and once at the end with `is_last`."""
         now = math.inf if is_last else time.monotonic()
         for name, repetitions in self._repetitions.items():
-            for text, count in repetitions.summarize(now):
-                self.output.write(self._style.line(name, text, repeated=count))
+            for repeated in repetitions.summarize(now):
+                line = self._style.line(name, repeated.text, repeated=repeated.omitted, is_error=repeated.is_error)
+                self.output.write(line)
 
     def write_error(self, name: str, text: str) -> None:
         """Write lines of a process as errors."""
@@ -132,13 +133,21 @@ class Logs:
             self.output.write(line)
 
 
+class RepeatedLine(NamedTuple):
+    """The last of some equal lines that were not written, and their number."""
+
+    text: str
+    omitted: int
+    is_error: bool
+
+
 class Repetitions:
     """Counts equal lines of one process within periods of `SUMMARY_SECONDS`."""
 
     def __init__(self) -> None:
         self._counts: dict[str, _Count] = {}
 
-    def admit(self, line: str, now: float) -> bool:
+    def admit(self, line: str, now: float, *, is_error: bool = False) -> bool:
         """Count a line. Return whether to write it."""
         key = _time.sub("", line)
         count = self._counts.get(key)
@@ -150,18 +159,19 @@ class Repetitions:
         if count.lines <= MAX_EQUAL_LINES:
             return True
         count.last = line
+        count.is_error = is_error
         count.omitted += 1
         return False
 
-    def summarize(self, now: float) -> list[tuple[str, int]]:
-        """Return lines that were not written, with their number. Lines of earlier periods are forgotten."""
+    def summarize(self, now: float) -> list[RepeatedLine]:
+        """Return lines that were not written. Lines of earlier periods are forgotten."""
         ended = {key: count for key, count in self._counts.items() if now - count.started >= SUMMARY_SECONDS}
         for key, count in ended.items():
             if count.omitted:  # the line is still repeated, so the next period omits all of these lines
                 self._counts[key] = _Count(now, lines=MAX_EQUAL_LINES)
             else:
                 del self._counts[key]
-        return [(count.last, count.omitted) for count in ended.values() if count.omitted]
+        return [RepeatedLine(count.last, count.omitted, count.is_error) for count in ended.values() if count.omitted]
 
 
 @dataclass(slots=True)
@@ -172,6 +182,7 @@ class _Count:
     lines: int = 0
     omitted: int = 0
     last: str = ""
+    is_error: bool = False
 
 
 class LineSplitter:

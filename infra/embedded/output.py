@@ -26,9 +26,10 @@ CLOSED = (errno.EPIPE, errno.EIO)
 class Output:
     """Writes lines to a file descriptor."""
 
-    def __init__(self, descriptor: int) -> None:
-        """Start the thread. `close` ends it."""
+    def __init__(self, descriptor: int, notice: Callable[[str], str]) -> None:
+        """Start the thread. `close` ends it. `notice` formats the line that says how many lines were dropped."""
         self._descriptor = descriptor
+        self._notice = notice
         self._changed = threading.Condition()
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
@@ -57,7 +58,8 @@ class Output:
                 self._dropped += 1
                 return
             if self._dropped:
-                data = f"{self._dropped} lines were dropped, because the output was read too slowly\n".encode() + data
+                notice = self._notice(f"{self._dropped} lines were dropped, because the output was read too slowly")
+                data = f"{notice}\n".encode() + data
                 self._dropped = 0
             self._waiting.append(data)
             self._waiting_bytes += len(data)
@@ -95,9 +97,12 @@ class Output:
 
     def _write(self, lines: bytes) -> None:
         """Write lines, or drop lines that a full disk refuses. Raises `OSError` if the output is closed."""
-        notice = f"{self._refused} lines were dropped, because the output could not be written: {self._refusal}\n"
-        start = "\n" if self._is_cut else ""  # a disk can become full within a line
-        whole = data = f"{start}{notice}".encode() + lines if self._refused else lines
+        whole = data = lines
+        if self._refused:
+            reason = f"because the output could not be written: {self._refusal}"
+            notice = self._notice(f"{self._refused} lines were dropped, {reason}")
+            start = "\n" if self._is_cut else ""  # a disk can become full within a line
+            whole = data = f"{start}{notice}\n".encode() + lines
         try:
             while data:
                 data = data[self._write_some(data) :]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from infra.embedded.logs import MAX_EQUAL_LINES, SUMMARY_SECONDS, JsonStyle, Logs, Repetitions, TextStyle
@@ -26,7 +27,7 @@ def test_a_line_in_a_loop_is_summarized() -> None:
 
     assert written == list(range(MAX_EQUAL_LINES))
     assert early == []
-    assert summary == [(FAILURE.format(999), 1_000 - MAX_EQUAL_LINES)]
+    assert summary == [(FAILURE.format(999), 1_000 - MAX_EQUAL_LINES, False)]
 
 
 def test_a_loop_that_continues_is_only_summarized() -> None:
@@ -41,7 +42,7 @@ def test_a_loop_that_continues_is_only_summarized() -> None:
     repetitions.summarize(3 * SUMMARY_SECONDS)
 
     assert not continued
-    assert summary == [(FAILURE.format(10), 1)]
+    assert summary == [(FAILURE.format(10), 1, False)]
     assert repetitions.admit(FAILURE.format(11), 3 * SUMMARY_SECONDS)
 
 
@@ -67,7 +68,7 @@ def test_many_different_lines_are_written_without_being_counted() -> None:
 def test_the_end_of_the_stack_writes_the_last_summary() -> None:
     """No line is lost without a word."""
     reader, writer = os.pipe()
-    output = Output(writer)
+    output = Output(writer, notice=str)
     logs = Logs(output, ["api"], TextStyle(["api"], is_colored=False))
 
     for _ in range(20):
@@ -80,10 +81,31 @@ def test_the_end_of_the_stack_writes_the_last_summary() -> None:
         assert stream.read() == "api | again\n" * MAX_EQUAL_LINES + "api | repeated 15 times: again\n"
 
 
-def test_a_reader_that_pauses_does_not_block_the_supervisor() -> None:
-    """A terminal stops reading after Ctrl-S. A bounded number of lines waits, and the output tells what is missing."""
+def test_the_summary_of_a_repeated_error_is_an_error() -> None:
+    """A process that exits at each start is an ERROR in the log for as long as this lasts."""
     reader, writer = os.pipe()
-    output = Output(writer)
+    style = JsonStyle()
+    output = Output(writer, notice=str)
+    logs = Logs(output, ["stack"], style)
+
+    for _ in range(20):
+        logs.write("stack", "function exited with code 1; restarting in 1 s", is_error=True)
+    logs.summarize_repeated(is_last=True)
+    output.close()
+    os.close(writer)
+
+    with os.fdopen(reader) as stream:
+        *_, summary = map(json.loads, stream)
+    assert (summary["severity"], summary["repeated"]) == ("ERROR", 20 - MAX_EQUAL_LINES)
+
+
+def test_a_reader_that_pauses_does_not_block_the_supervisor() -> None:
+    """A terminal stops reading after Ctrl-S. A bounded number of lines waits, and the output tells what is missing.
+
+    This line has the format of the log, so a program can parse it.
+    """
+    reader, writer = os.pipe()
+    output = Output(writer, notice=partial(JsonStyle().line, "stack", is_error=True))
     line = "x" * 1_000
     count = 2 * MAX_WAITING_BYTES // len(line)
 
@@ -96,8 +118,9 @@ def test_a_reader_that_pauses_does_not_block_the_supervisor() -> None:
         output.close()
         os.close(writer)
 
-    notice = re.compile(r"(\d+) lines were dropped, because the output was read too slowly\n")
-    dropped = [int(match[1]) for match in map(notice.fullmatch, lines) if match]
+    notices = [json.loads(each) for each in lines if each != f"{line}\n"]
+    notice = re.compile(r"(\d+) lines were dropped, because the output was read too slowly")
+    dropped = [int(match[1]) for match in (notice.fullmatch(each["message"]) for each in notices) if match]
     assert dropped
     assert lines.count(f"{line}\n") == len(lines) - len(dropped) == count - sum(dropped)
 
@@ -107,7 +130,7 @@ def test_the_end_of_the_reader_is_reported_before_and_after_the_callback_is_know
     for is_early in (False, True):
         reader, writer = os.pipe()
         os.close(reader)
-        output, lost = Output(writer), threading.Event()
+        output, lost = Output(writer, notice=str), threading.Event()
         if not is_early:
             output.when_lost(lost.set)
         output.write("x")
@@ -124,7 +147,7 @@ def test_a_disk_that_is_full_within_a_line_does_not_join_two_lines(tmp_path: Pat
     program = """
 import os, resource, sys
 from infra.embedded.output import Output
-output = Output(os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY | os.O_APPEND))
+output = Output(os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY | os.O_APPEND), notice="stack | {}".format)
 for line in ("one", "longer line", "two", "three", "four"):
     max_bytes = 1_000 if line in ("three", "four") else 10
     resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, 1_000))
@@ -137,7 +160,7 @@ output.close()
 
     first, cut, notice, *rest = log.read_text().splitlines()
     assert (first, cut, rest) == ("one", "longer", ["three", "four"])
-    assert notice.startswith("2 lines were dropped, because the output could not be written: ")
+    assert notice.startswith("stack | 2 lines were dropped, because the output could not be written: ")
 
 
 def test_a_json_line_of_a_process_keeps_its_fields_and_gets_the_name_as_a_label() -> None:
