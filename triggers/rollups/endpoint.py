@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from random import randrange
 
 from prometheus_client import Counter
 from starlette.exceptions import HTTPException
@@ -46,7 +47,6 @@ class RollupsEndpoint:
         self._shards = shards
         self._min_results = min_results
         self._running = asyncio.Lock()
-        self._next = 0
         self._connection: tuple[Firestore, GroupCommitWriter] | None = None
 
     async def run(self, _: bytes) -> dict[str, object]:
@@ -77,9 +77,8 @@ class RollupsEndpoint:
         firestore, writer = self._connection
         run = _Run(firestore, writer, shards=self._shards, min_results=self._min_results)
         submitters = deque(await firestore.document_ids(document_paths.SUBMITTERS))
-        if submitters:
-            submitters.rotate(-(self._next % len(submitters)))  # each submitter is the first one in turn
-        self._next += 1
+        if submitters:  # the last ones may get no time, and a new process knows no earlier run
+            submitters.rotate(-randrange(len(submitters)))
         await run.serve(submitters)
         return run
 

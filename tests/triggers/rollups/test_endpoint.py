@@ -107,6 +107,7 @@ async def test_submitters_share_a_run_and_the_rest_of_it_goes_to_those_who_need_
     """A submitter with endless work comes first. The others are finished in the same run, and it gets the rest."""
     clock = Clock()
     monkeypatch.setattr(endpoint, "time", clock)
+    monkeypatch.setattr(endpoint, "randrange", lambda _: 0)
     monkeypatch.setattr(endpoint, "RollupBuilder", partial(Builder, clock))
     archived: list[str] = []
     monkeypatch.setattr(endpoint, "Archiver", partial(Archiver, archived))
@@ -117,6 +118,22 @@ async def test_submitters_share_a_run_and_the_rest_of_it_goes_to_those_who_need_
     assert parts == [("busy", 60), ("a", 0), ("b", 0), ("busy", 120)]
     assert archived == ["busy", "a", "b"]
     assert report["finished"] is False
+
+
+async def test_each_submitter_is_the_first_one_in_some_runs_of_new_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheduler that runs a command starts a new process for each run, which knows no earlier run."""
+    clock = Clock()
+    monkeypatch.setattr(endpoint, "time", clock)
+    monkeypatch.setattr(endpoint, "RollupBuilder", partial(Builder, clock))
+    first: set[str] = set()
+
+    for _ in range(200):
+        archived: list[str] = []
+        monkeypatch.setattr(endpoint, "Archiver", partial(Archiver, archived))
+        await Submitters().run(b"")
+        first.add(archived[0])
+
+    assert first == {"busy", "a", "b"}
 
 
 class Clock:
