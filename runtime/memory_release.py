@@ -32,13 +32,13 @@ _GROWTH = 1.25
 """A full collection may run if the process uses more than this multiple of its memory after the last one."""
 
 _MIN_PAUSE_RATIO = 100
-"""The pause between two full collections is at least this multiple of the processor time of the first one."""
+"""The pause between two full collections is at least this multiple of the CPU time of the first one."""
 
 _IDLE_SHARE = 0.05
 """A process that uses a smaller share of one processor is idle."""
 
 _MIN_WORK_SECONDS = 0.1
-"""An idle process collects garbage only after it has used this processor time since the last collection."""
+"""An idle process collects garbage only after it has used this CPU time since the last collection."""
 
 _MAX_FUTURE_ITERATORS = 255
 """The number of iterators of awaited futures that asyncio keeps: `FI_FREELIST_MAXLEN` of Python."""

@@ -6,7 +6,7 @@ from tests.stack import Stack
 
 
 class AnotherApi(Stack):
-    """Needs a fraction of the processor time of a stack. Its `key` is the key of its own `submitter`."""
+    """Needs a fraction of the CPU time of a stack. Its `key` is the key of its own `submitter`."""
 
     def __init__(self, stack: Stack, folder: Path, **settings: str) -> None:
         super().__init__(folder, **settings)

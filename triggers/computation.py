@@ -3,7 +3,7 @@
 `distribution` and `moments` have the formulas of the statistics.
 
 A thread cannot be stopped from outside. The computation of a large sample therefore checks its own budget between
-pieces, and each piece takes milliseconds. The budget is processor time of the thread, so other work on the machine does
+pieces, and each piece takes milliseconds. The budget is CPU time of the thread, so other work on the machine does
 not use it up.
 """
 
@@ -56,7 +56,7 @@ class SmallSamples:
     """Computes small samples in steps, without a budget. Belongs to one event loop.
 
     Each step runs for all samples of an iteration of the event loop, so its code stays in the caches of the processor.
-    An event of 100 values then takes a quarter less processor time. One step computes the moments of all samples
+    An event of 100 values then takes a quarter less CPU time. One step computes the moments of all samples
     together (see `rounded_moments`).
     """
 
@@ -207,11 +207,11 @@ def _result(header: Header, update_time: datetime, status: Status, **fields: Any
 
 
 def _budget(max_seconds: float) -> Callable[[], None]:
-    """Return a function that raises `OverBudget` after `max_seconds` of processor time of this thread."""
+    """Return a function that raises `OverBudget` after `max_seconds` of CPU time of this thread."""
     end = time.thread_time() + max_seconds
 
     def check() -> None:
         if time.thread_time() > end:
-            raise OverBudget(f"the computation needs more than {max_seconds:g} s of processor time; split the sample")
+            raise OverBudget(f"the computation needs more than {max_seconds:g} s of CPU time; split the sample")
 
     return check

@@ -295,5 +295,5 @@ def _log(result: Result) -> None:
 
 
 # Only the function's process imports this module. The imported objects live as long as the process. An event creates
-# hundreds of objects but almost no reference cycles. Fewer collections save an eighth of the function's processor time.
+# hundreds of objects but almost no reference cycles. Fewer collections save an eighth of the function's CPU time.
 memory_release.configure(_NEW_OBJECTS)

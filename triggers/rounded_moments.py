@@ -5,7 +5,7 @@ returns the same double. Otherwise this module returns None, and the caller need
 samples needs the exact sums.
 
 Samples with the same number of values are computed together, as rows of one array, because NumPy takes almost as long
-for one row as for ten. The function then takes a fifth less processor time per event of 100 values. Computed alone,
+for one row as for ten. The function then takes a fifth less CPU time per event of 100 values. Computed alone,
 100 values take 51 µs instead of 67 with exact sums, and 40 values 48 instead of 27.
 
 Each value is split without an error: into an offset, an integer `d` of at most 25 bits in a unit that depends on the

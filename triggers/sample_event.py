@@ -9,7 +9,7 @@ with the attribute `givenup` and without a body. On Google Cloud, it is a messag
 of the event, with further attributes. Pub/Sub wraps this message in JSON and sends it to a separate endpoint.
 
 Eventarc sends protobuf in binary mode: the attributes are HTTP headers. `BinaryEvent` is sufficient for such an event.
-functions-framework would pass it through Starlette and cloudevents, which takes 80 µs of processor time per event.
+functions-framework would pass it through Starlette and cloudevents, which takes 80 µs of CPU time per event.
 """
 
 import logging

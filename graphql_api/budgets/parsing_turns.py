@@ -13,13 +13,13 @@ from collections import deque
 from collections.abc import Callable
 
 _MAX_SECONDS = 0.002
-"""Processor time for parsing in one iteration of the event loop. The last part may exceed it."""
+"""CPU time for parsing in one iteration of the event loop. The last part may exceed it."""
 
 _MAX_HEAVY_SECONDS = 0.001
-"""Processor time of the turn of one heavy request. Each iteration has one such turn."""
+"""CPU time of the turn of one heavy request. Each iteration has one such turn."""
 
 MAX_LIGHT_SECONDS = 0.0005
-"""A request that has used this processor time waits in the queue of heavy requests."""
+"""A request that has used this CPU time waits in the queue of heavy requests."""
 
 
 class ParsingTurns:

@@ -35,7 +35,7 @@ _MAX_ATTEMPTS = 8
 _MAX_DELETED_CORRECTIONS = 30
 """The number of deleted corrections that are read, one after the other, to find a correction that still exists.
 
-Each read takes 2 ms of processor time. Without this limit, a request took 1.2 s of it after 600 deletions, even if its
+Each read takes 2 ms of CPU time. Without this limit, a request took 1.2 s of it after 600 deletions, even if its
 client had disconnected.
 """
 _EXPIRY_FIELDS = ("expire_at", "result_expire_at")

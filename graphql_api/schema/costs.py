@@ -1,6 +1,6 @@
 """The costs of fields. `graphql_server` adds them up to the cost of an operation.
 
-A field declares its cost with `metadata=costs(...)`, in units of about one millisecond of processor time. Fields that
+A field declares its cost with `metadata=costs(...)`, in units of about one millisecond of CPU time. Fields that
 only return an attribute declare no cost. The figures are rounded measurements of the API and Firestore on one machine.
 """
 

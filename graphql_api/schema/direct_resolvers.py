@@ -2,7 +2,7 @@
 
 For every field, Strawberry converts the arguments, calls the extensions and awaits twice. A plain field does not need
 these steps, so this module makes graphql-core call its method directly. Without this module, a submit of 100 values
-takes 11 to 14 % more processor time: 402 µs instead of 363 µs, and 381 µs instead of 336 µs (medians of 5 and of 16
+takes 11 to 14 % more CPU time: 402 µs instead of 363 µs, and 381 µs instead of 336 µs (medians of 5 and of 16
 alternating runs of `make load` requests).
 
 All other fields, for example a field with permissions, keep the resolver of Strawberry.

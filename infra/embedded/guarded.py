@@ -3,7 +3,7 @@
 If the supervisor is killed, the watchdog stops all processes. If the watchdog is killed too, each guarded process exits
 by itself. A guarded process inherits the read end of a pipe. Only the supervisor holds the write end, so the end of the
 pipe means that the supervisor has stopped, on Linux and on macOS. A thread waits for the end of the pipe. The kernel
-wakes the thread, so waiting needs no processor time.
+wakes the thread, so waiting needs no CPU time.
 
 The module runs in this process, so a process of the stack remains one process of the system.
 """

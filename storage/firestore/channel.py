@@ -70,7 +70,7 @@ def _open_connection() -> Connection:
         metadata = (("authorization", f"Bearer {selected.token}"),)
         channel = grpc.aio.insecure_channel(selected.address, options=_OPTIONS)
         return Connection(channel, selected.address, selected.project, metadata)
-    # The import takes half a second of processor time, and only Google Cloud needs it.
+    # The import takes half a second of CPU time, and only Google Cloud needs it.
     from google.cloud.firestore_v1.services.firestore.transports.grpc_asyncio import FirestoreGrpcAsyncIOTransport
 
     channel = FirestoreGrpcAsyncIOTransport.create_channel(credentials=selected.credentials, options=_OPTIONS)

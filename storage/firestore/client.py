@@ -108,7 +108,7 @@ class Firestore(Database):
         return documents
 
     async def batch_get_page(self, paths: Collection[str], *, mask: Collection[str] = ()) -> dict[str, Document]:
-        """Return the same documents as `batch_get`. For many documents, this takes less processor time."""
+        """Return the same documents as `batch_get`. For many documents, this takes less CPU time."""
         if self._page_reader is None or len(paths) < MIN_DOCUMENTS:
             return await self.batch_get(paths, mask=mask)
         found = await self._page("BatchGetDocuments", Page, self._batch_get_request(paths, mask))
@@ -154,7 +154,7 @@ class Firestore(Database):
         return [response.document async for response in responses if response.HasField("document")]
 
     async def page(self, parent: str, query: StructuredQuery, read_time: datetime | None = None) -> list[Document]:
-        """Return the same documents as `documents`. For many documents, this takes less processor time."""
+        """Return the same documents as `documents`. For many documents, this takes less CPU time."""
         if self._page_reader is None:
             return await self.documents(parent, query, read_time)
         return await self._page("RunQuery", Page, self._query_request(parent, query, read_time))

@@ -1,7 +1,7 @@
 """A Firestore database: its channel, the names of its documents, writes, and the Listen stream.
 
 `google.cloud.firestore.AsyncClient` has no Listen call. It also wraps every message twice, which would use most of the
-processor time of a submission. This module uses the protobuf messages of the same library directly. `client.py` adds
+CPU time of a submission. This module uses the protobuf messages of the same library directly. `client.py` adds
 reads.
 """
 

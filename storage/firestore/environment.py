@@ -68,7 +68,7 @@ def bearer_token(environ: Mapping[str, str]) -> str:
 @cache
 def _google_cloud() -> GoogleCloud:
     """Return the credentials and the project of this process. Google's library reads them from several places."""
-    # These imports take half a second of processor time, and only Google Cloud needs them.
+    # These imports take half a second of CPU time, and only Google Cloud needs them.
     import google.auth
     from google.auth.exceptions import GoogleAuthError
     from google.cloud.firestore_v1.services.firestore.transports.grpc_asyncio import FirestoreGrpcAsyncIOTransport

@@ -1,6 +1,6 @@
 """The message classes of google.firestore.v1, as Google's client library defines them.
 
-Importing `google.cloud.firestore_v1` imports the whole client, which takes half a second of processor time in every
+Importing `google.cloud.firestore_v1` imports the whole client, which takes half a second of CPU time in every
 process. The messages are in its subpackage `types`. This module therefore replaces the parent with an empty package
 while it imports `types`, and removes the empty package afterwards. A later import of the client gets the real package
 with the same message classes.

@@ -40,7 +40,7 @@ class Bystander:
         headers = {"x-api-key": key, "content-type": "application/json"}
         self._url = url
         self._headers = headers
-        # A client without this context makes one, which takes 55 ms of processor time and delays all requests.
+        # A client without this context makes one, which takes 55 ms of CPU time and delays all requests.
         self._tls = ssl.create_default_context()
         self._client = self._new_client()
         self._acknowledged: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""Watches the processes of a stack: resident memory, processor time, and restarts."""
+"""Watches the processes of a stack: resident memory, CPU time, and restarts."""
 
 import threading
 import time

@@ -100,7 +100,7 @@ def warnings(before: Activity, after: Activity, stolen: float) -> list[str]:
         if each.is_high
     ]
     if stolen > machine.MAX_STOLEN:
-        found.append(f"the hypervisor gave {stolen:.0%} of the processor time to other machines")
+        found.append(f"the hypervisor gave {stolen:.0%} of the CPU time to other machines")
     return [f"WARNING: the machine was busy: {reason}" for reason in found]
 
 

@@ -50,7 +50,7 @@ class Contestant:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One run, and the processor time of the server and its Firestore as shares of one core."""
+    """One run, and the CPU time of the server and its Firestore as shares of one core."""
 
     outcome: Outcome
     busy: float

@@ -61,7 +61,7 @@ def place_this(processors: Processors) -> None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time of a process in seconds."""
+    """Return the CPU time of a process in seconds."""
     if not Path("/proc").is_dir():
         shown = subprocess.run(["ps", "-o", "time=", "-p", str(pid)], check=True, capture_output=True, text=True)
         parts = [float(part) for part in shown.stdout.strip().replace("-", ":").split(":")]
@@ -104,7 +104,7 @@ class Activity:
 
     load: tuple[float, float, float]
     used: float
-    """The share of all processor time that other processes used, including time that the hypervisor took away."""
+    """The share of all CPU time that other processes used, including time that the hypervisor took away."""
 
     @classmethod
     def look(cls, seconds: float = LOOK_SECONDS) -> "Activity":
@@ -126,7 +126,7 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class Stolen:
-    """The share of the processor time that the hypervisor gave to other machines since `start`."""
+    """The share of the CPU time that the hypervisor gave to other machines since `start`."""
 
     start: "_ProcessorTime"
 

@@ -78,7 +78,7 @@ class Process(AbstractContextManager["Process"]):
 
 
 class Busy:
-    """The processor time of a process from now until `share`."""
+    """The CPU time of a process from now until `share`."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid

@@ -58,7 +58,7 @@ def test_a_busy_machine_is_reported() -> None:
     assert __main__.warnings(idle, idle, 0.0) == []
     assert __main__.warnings(busy, idle, 0.1) == [
         "WARNING: the machine was busy: other processes used 50% of the processors before the run",
-        "WARNING: the machine was busy: the hypervisor gave 10% of the processor time to other machines",
+        "WARNING: the machine was busy: the hypervisor gave 10% of the CPU time to other machines",
     ]
 
 

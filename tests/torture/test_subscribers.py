@@ -2,7 +2,7 @@
 
 Environment variables: `TORTURE_SUBSCRIBERS` is the number of subscribers, `TORTURE_SECONDS` the duration,
 `TORTURE_RATE` the results per second, and `TORTURE_SEED` repeats the random choices. The test writes results directly
-to Firestore, as a function does, so that the processor time is left for the subscribers.
+to Firestore, as a function does, so that the CPU time is left for the subscribers.
 """
 
 import asyncio

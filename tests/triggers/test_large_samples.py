@@ -86,7 +86,7 @@ async def test_a_large_sample_that_exceeds_the_memory_fails_in_the_end(own_machi
 
 @pytest.mark.parametrize("shape", ["numbers", "object before the numbers"])
 def test_a_sample_over_its_budget_has_a_failed_result(shape: str) -> None:
-    """The computation checks its processor time itself, because a thread cannot be ended."""
+    """The computation checks its CPU time itself, because a thread cannot be ended."""
     start = b'{"o": {}, ' if shape == "object before the numbers" else b"{"
     raw = b'%b"time_stamp": "2019-05-01T06:00:00Z", "data": [1%b]}' % (start, b",1" * 1_000_000)
     sample = received_sample(raw, submitter="one")
@@ -96,7 +96,7 @@ def test_a_sample_over_its_budget_has_a_failed_result(shape: str) -> None:
 
     assert result.problem is not None
     assert result.problem.code == "OVER_BUDGET"
-    assert "0.001 s of processor time" in result.problem.message
+    assert "0.001 s of CPU time" in result.problem.message
 
 
 def test_a_sample_of_many_numbers_needs_little_more_memory_than_its_numbers() -> None:

@@ -26,7 +26,7 @@ _UTF8_CHUNK = 256 * 1024
 _MIN_DUPLICATE_BYTES = len(b',"k":1')
 _MAX_UNUSED_KEYS = 200
 _MAX_UNUSED_BYTES = 2 * MIB
-"""Keys, values and white space that an operation does not use. Reading this number of bytes takes 6 to 20 ms."""
+"""Keys, values and whitespace that an operation does not use. Reading this number of bytes takes 6 to 20 ms."""
 
 _MAX_UNUSED_BRACKETS = 20_000
 """Brackets in these values. Reading this number of brackets takes about 7 ms."""
@@ -111,4 +111,4 @@ def _skip(text: memoryview, start: int, max_brackets: int) -> tuple[int, int]:
 
 def unused_value() -> TooLarge:
     """Return the error for a large value that is not used."""
-    return TooLarge("the request has a large value, or much white space, that its operation does not use; remove it")
+    return TooLarge("the request has a large value, or much whitespace, that its operation does not use; remove it")

@@ -1,6 +1,6 @@
 """The cost of an operation: an estimate of its work, made before the operation is executed.
 
-One unit is about one millisecond of processor time. A submission costs one unit. A field costs little, but a list of
+One unit is about one millisecond of CPU time. A submission costs one unit. A field costs little, but a list of
 500 items executes each field below it 500 times. The cost therefore depends on the arguments that set the size of a
 list, both literals and variables. Lists of the schema (introspection) have the size of this schema.
 

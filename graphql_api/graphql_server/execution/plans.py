@@ -2,7 +2,7 @@
 
 A plan supports an operation with one root field, and objects, lists and leaves below it. graphql-core looks up each
 field, its type and its arguments for every object of every request. A plan looks them up once, when the document is
-parsed. Without plans, a submit of 100 values takes 46 % more processor time: 491 µs instead of 336 µs (medians of 16
+parsed. Without plans, a submit of 100 values takes 46 % more CPU time: 491 µs instead of 336 µs (medians of 16
 alternating runs of `make load` requests).
 
 A plan completes only operations that succeed. It stops at an exception, at a null in a non-null field, and at a value

@@ -8,7 +8,7 @@ uvicorn also parses a body before the application reads the body. Many requests 
 keeps all but the start of a body, and parses it when the application reads the body.
 
 Most requests are small and arrive whole, after the response to the previous one. Their data is parsed at once, without
-a turn and a timer. The server's part of a request then takes 35 µs of processor time. Otherwise, it takes 46 µs.
+a turn and a timer. The server's part of a request then takes 35 µs of CPU time. Otherwise, it takes 46 µs.
 """
 
 import asyncio
@@ -117,7 +117,7 @@ class SequentialConnection(HTTPConnection):
     """The data that cannot be parsed yet. None until there is such data."""
 
     parsing_seconds = 0.0
-    """The processor time for parsing the body of the current request. It starts at the limit of light requests if the
+    """The CPU time for parsing the body of the current request. It starts at the limit of light requests if the
     body has chunks.
     """
 

@@ -1,7 +1,7 @@
 """The columns of an exported file, and their values in stored results.
 
 A column has the name and the values of a field of the stored results. A value that a result lacks is None. All values
-of a column are parsed together. An export as NDJSON then takes 59 to 64 µs of the API's processor time per result,
+of a column are parsed together. An export as NDJSON then takes 59 to 64 µs of the API's CPU time per result,
 instead of 71 to 83 µs with a parsed message for each value (busy machine).
 """
 

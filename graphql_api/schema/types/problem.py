@@ -35,7 +35,7 @@ _CODES = {
     ),
     ProblemCode.DUPLICATE_KEY: "A member appears more than once, so its value is ambiguous.",
     ProblemCode.TOO_DEEP: "Lists and objects are nested too deeply.",
-    ProblemCode.TOO_LONG: "The sample has too many members, or a string, a number or a run of white space is too long.",
+    ProblemCode.TOO_LONG: "The sample has too many members, or a string, a number or a run of whitespace is too long.",
     ProblemCode.INVALID_TIME_STAMP: "The string is not a date and time.",
     ProblemCode.NO_UTC_OFFSET: "The time stamp has no UTC offset.",
     ProblemCode.INVALID_LABEL: (

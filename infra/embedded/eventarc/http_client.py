@@ -1,7 +1,7 @@
 """An HTTP/1.1 client that sends POST requests to one URL over reused connections.
 
 Event delivery uses this client and not aiohttp, because event delivery shares a process with the database and must use
-little processor time. Measured on two cores with 20,000 events of 400 bytes: a request takes 25 µs of processor time
+little CPU time. Measured on two cores with 20,000 events of 400 bytes: a request takes 25 µs of CPU time
 with this client and 200 µs with aiohttp. The Firestore process, which stores and delivers events, takes 114 µs per
 event instead of 250 µs (medians of alternating runs). httptools parses the responses.
 
@@ -60,7 +60,7 @@ class _Connection(asyncio.Protocol):
         self._response = loop.create_future()
         self.is_reusable = False
         self.transport.write(request)
-        # A timer takes a fifth of the processor time of asyncio.timeout.
+        # A timer takes a fifth of the CPU time of asyncio.timeout.
         timer = loop.call_later(timeout_seconds, self._time_out)
         try:
             return await self._response

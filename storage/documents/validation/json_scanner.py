@@ -14,7 +14,7 @@ PIECE_BYTES = 64 * 1024
 MAX_DEPTH = 64
 """The deepest nesting of lists and objects in a sample."""
 
-_MAX_SKIPPED_BYTES = 512 * 1024  # longer than any number or white space; a longer match would block the interpreter
+_MAX_SKIPPED_BYTES = 512 * 1024  # longer than any number or whitespace; a longer match would block the interpreter
 _MIN_WINDOW_BYTES = 256  # windows start small and grow, so that scanning a short value is cheap
 _PAIR_ROUNDS = 4
 _MAX_COMMAS = 32
@@ -34,7 +34,7 @@ Span = tuple[int, int]
 
 
 def skip_white_space(raw: bytes) -> int:
-    """Return the offset of the first byte that is not white space."""
+    """Return the offset of the first byte that is not whitespace."""
     return _skip(_SPACE, raw, 0)
 
 

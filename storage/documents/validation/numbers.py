@@ -9,7 +9,7 @@ import orjson
 from storage.documents.validation.json_scanner import PIECE_BYTES
 
 MAX_STEP_BYTES = 2 * PIECE_BYTES
-"""A longer piece has a long value or long white space. Decoding it in one step would block the interpreter."""
+"""A longer piece has a long value or long whitespace. Decoding it in one step would block the interpreter."""
 
 _NOT_IN_NUMBERS = (b'"', b"{", b"u", b"l")
 """Every value that is not a number contains one of these characters, or is a list, with a second `[`."""
@@ -22,7 +22,7 @@ def decode(raw: bytes, start: int, end: int) -> list[float]:
     range of a double.
     """
     if end - start > MAX_STEP_BYTES:
-        raise ValueError("a value or white space is too long to be decoded in one step")
+        raise ValueError("a value or whitespace is too long to be decoded in one step")
     text = b"[%b]" % raw[start:end]
     if any(part in text for part in _NOT_IN_NUMBERS) or text.find(b"[", 1) > 0:
         raise ValueError("a value is not a number")

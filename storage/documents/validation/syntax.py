@@ -5,7 +5,7 @@ at the start of the piece are opened before it. The lists and objects that are o
 zero stands for the values on the other side of a cut. The text is JSON if and only if each piece is JSON. For example,
 `{"a":[1,2],"b":3}` is cut into `{"a":[1,0]}`, `{"":[0,2],"":0}` and `{"":0,"b":3}`.
 
-A value or white space without a comma cannot be cut. It may therefore have up to `MAX_PIECE_BYTES`.
+A value or whitespace without a comma cannot be cut. It may therefore have up to `MAX_PIECE_BYTES`.
 """
 
 import codecs
@@ -19,7 +19,7 @@ from storage.documents.validation import json_scanner
 from storage.documents.validation.json_scanner import PIECE_BYTES, Span
 
 MAX_PIECE_BYTES = 256 * 1024
-"""The longest string, number or white space."""
+"""The longest string, number or whitespace."""
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _MALFORMED = re.compile(r"(?:JSON is malformed: )?(.+?)(?: \(byte (\d+)\))?")
@@ -40,7 +40,7 @@ class TooLong(Exception):
 def check(raw: bytes, omitted: Span | None = None) -> None:
     """Raise `NotJson` if `raw`, except the `omitted` values of a list, is not a JSON text in UTF-8.
 
-    Raises `TooLong` if a string, a number or white space is longer than `MAX_PIECE_BYTES`.
+    Raises `TooLong` if a string, a number or whitespace is longer than `MAX_PIECE_BYTES`.
     """
     start, end = omitted or (len(raw), len(raw))
     opened = b""
@@ -88,7 +88,7 @@ def check_utf8(raw: bytes) -> None:
 
 def too_long() -> TooLong:
     """Return the error for a part of a text that cannot be cut."""
-    return TooLong(f"expected strings, numbers and white space of up to {MAX_PIECE_BYTES:,} bytes each")
+    return TooLong(f"expected strings, numbers and whitespace of up to {MAX_PIECE_BYTES:,} bytes each")
 
 
 def not_json(raw: bytes, message: str, offset: int, kind: type[NotJson] = NotJson) -> NotJson:

@@ -1,6 +1,6 @@
 """Reads pages of documents in threads. Each thread waits for the messages of its own call.
 
-RunQuery and BatchGetDocuments send a message per document. `grpc.aio` uses 45 µs of processor time for each message,
+RunQuery and BatchGetDocuments send a message per document. `grpc.aio` uses 45 µs of CPU time for each message,
 and a thread of this module uses 15 µs. A page is returned as a whole, so the event loop does no work per message.
 
 Note: `SingleThreadedUnaryStream` is an experimental option of grpcio. A version without this option ignores it, and
@@ -18,7 +18,7 @@ from storage.firestore.messages import Message
 
 MAX_THREADS = 4
 MIN_DOCUMENTS = 20
-"""Reading at least this number of documents takes less processor time in a thread."""
+"""Reading at least this number of documents takes less CPU time in a thread."""
 OPTIONS = (
     ("SingleThreadedUnaryStream", 1),
     # Firestore can send a whole page while this process still converts the previous page.

@@ -152,7 +152,7 @@ async def test_lines_of_a_stream_that_was_cancelled_are_released() -> None:
 
 
 async def test_a_stream_has_few_lines_in_flight_while_the_submitter_may_have_few_writes() -> None:
-    """Lines that wait for the writer would take processor time from other submitters."""
+    """Lines that wait for the writer would take CPU time from other submitters."""
     share = 1_000
     with Admission(Budgets(Limits()), lambda: share).stream(Sender("a"), none) as stream:
         await stream.wait(100, 0)

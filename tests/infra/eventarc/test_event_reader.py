@@ -18,7 +18,7 @@ from tests.infra.eventarc.machine import Event, Firestore, Function, until
 async def test_a_new_change_is_sent_without_a_read_of_the_file(
     firestore: Firestore, function: Function, on_written: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A read of each change took 30 µs of processor time per event."""
+    """A read of each change took 30 µs of CPU time per event."""
     reading = asyncio.Event()
 
     async def read_forever(*_: Any) -> list[Change]:

@@ -59,7 +59,7 @@ def test_each_alert_is_caused_by_make_alerts() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # 5 s of processor time
+@pytest.mark.timeout(600)  # 5 s of CPU time
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 def test_each_alert_fires_and_is_silent() -> None:
     """Promtool evaluates the rules on series that the tests describe."""

@@ -164,7 +164,7 @@ def test_a_crash_loop_does_not_raise_the_pause(start: Start, two_servers: str) -
 
 
 def test_a_process_that_does_not_become_ready_is_restarted_after_a_pause(start: Start, tmp_path: Path) -> None:
-    """The pause limits the processor time of a process that fails at every start."""
+    """The pause limits the CPU time of a process that fails at every start."""
     port, started = free_port(), tmp_path / "started"
     (tmp_path / "once.py").write_text(
         "import http.server, pathlib, sys\n"

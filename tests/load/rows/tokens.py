@@ -1,4 +1,4 @@
-"""The processor time of authenticating a request with an access token, as a share of that of a submit.
+"""The CPU time of authenticating a request with an access token, as a share of that of a submit.
 
 The check runs in this process, in a loop. The submits run as in the group `submits`.
 """
@@ -38,11 +38,11 @@ def tokens(plan: Plan) -> Iterator[Row]:
     check = repeat(plan, lambda: asyncio.run(_check()), by=lambda each: each.remembered)
     share = check.remembered / submit
     yield Row(
-        "processor time of a request's access token, verified before",
+        "CPU time of a request's access token, verified before",
         Figure(check.remembered * 1e6, "µs", f"{share:.1%} of the {submit * 1e6:.0f} µs of a submit", False),
         goals=[Goal(f"{_MAX_SHARE:.0%} of a submit", share < _MAX_SHARE)],
     )
-    yield Row("processor time of an access token's first check, RS256", Figure(check.new * 1e6, "µs", "", False))
+    yield Row("CPU time of an access token's first check, RS256", Figure(check.new * 1e6, "µs", "", False))
 
 
 async def _check() -> _Check:

@@ -1,6 +1,6 @@
 """What traces cost the API: single submits without the code for traces, with traces off, and with 1 % of them recorded.
 
-All three take turns run by run. The figure is the processor time of a submit, because other load on the machine
+All three take turns run by run. The figure is the CPU time of a submit, because other load on the machine
 affects it less than the rate. Two processes of the same code differ by some percent, so each is started several times,
 and the row shows the median of the ratios.
 """
@@ -23,7 +23,7 @@ _MAX_OFF, _MAX_SAMPLED = 0.02, 0.10
 
 
 def traces(plan: Plan) -> Iterator[Row]:
-    """Measure the processor time of a submit."""
+    """Measure the CPU time of a submit."""
     measured: dict[str, list[float]] = {_UNTRACED: [], DROPZONE: [], _SAMPLED: []}
     each_start = plan if plan.form is Form.SHORT else replace(plan, form=Form.USUAL)
     with receiving() as receiver:
@@ -56,7 +56,7 @@ def _row(what: str, own: Sequence[float], other: Sequence[float], max_more: floa
     spread = f", {min(ratios):+.1%} to {max(ratios):+.1%} in {len(ratios)} starts" if len(ratios) > 1 else ""
     note = f"{more:+.1%} of the {median(other) * 1e6:.0f} µs {than}{spread}"
     return Row(
-        f"processor time of a submit of {VALUES} values, {what}",
+        f"CPU time of a submit of {VALUES} values, {what}",
         Figure(median(own) * 1e6, "µs", note, more_is_better=False),
         goals=[Goal(f"{max_more:.0%} more than {than}", more <= max_more)],
     )

@@ -1,6 +1,6 @@
 """A gRPC server on the public `grpc.aio` interface: the fallback if `grpc_server` cannot be imported.
 
-Both servers serve the same methods with the same statuses. This server needs more processor time per call.
+Both servers serve the same methods with the same statuses. This server needs more CPU time per call.
 """
 
 import asyncio

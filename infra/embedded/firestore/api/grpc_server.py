@@ -8,8 +8,8 @@ then uses `grpc_aio_server`, which needs only the public interface.
 queue of the core and passes each completion to the event loop. The figures below are for Commits of one document,
 as medians of alternating runs:
 
-- 64 concurrent callers: 259 µs processor time per Commit. `GrpcAioServer` needs 486 µs, so this server needs 47 % less.
-- One caller: 932 µs processor time per Commit. `GrpcAioServer` needs 1,205 µs, so this server needs 23 % less.
+- 64 concurrent callers: 259 µs CPU time per Commit. `GrpcAioServer` needs 486 µs, so this server needs 47 % less.
+- One caller: 932 µs CPU time per Commit. `GrpcAioServer` needs 1,205 µs, so this server needs 23 % less.
 
 The tag of an operation is the function that is called after the operation has completed. For each call, the core
 accepts one outgoing message at a time.
@@ -136,7 +136,7 @@ class ServerCall:
         if self._unsent:
             message = self._unsent.popleft()
             self._unsent_bytes -= len(message)
-            # Buffered messages share a write to the socket: 9 % less processor time here for an export, and 12 % in the
+            # Buffered messages share a write to the socket: 9 % less CPU time here for an export, and 12 % in the
             # API. The core does not complete a batch with metadata and a buffered message.
             flags = _BUFFER_HINT if self._unsent and not operations else _NO_FLAGS
             operations.append(SendMessageOperation(message, flags))

@@ -168,7 +168,7 @@ class Scan:
 
         Filters can match so few documents that most keys of the range are rejected. The rest of the results is then
         read from another range and sorted. The 16 results in three ranges of 19,287 to 27,764 out of 100,000 keys take
-        37 to 44 ms of processor time instead of 65 to 148. If many keys have matched, sorting would take longer.
+        37 to 44 ms of CPU time instead of 65 to 148. If many keys have matched, sorting would take longer.
         """
         progress, before = self._progress, self._progress.rejected
         disjunction = key_range.collection_id, key_range.conditions

@@ -226,7 +226,7 @@ def test_reading_any_bytes_succeeds_or_raises_dropzone_error(body: bytes) -> Non
     )
 )
 def test_a_raw_sample_keeps_its_bytes(separators: tuple[str, str], sample: object) -> None:
-    """For any JSON and any white space between its tokens."""
+    """For any JSON and any whitespace between its tokens."""
     text = json.dumps({"time_stamp": "x", "data": sample}, separators=separators)
     body = json.dumps({"query": "a", "variables": {"s": 0, "x": 1}}, separators=separators).replace("0", text, 1)
 

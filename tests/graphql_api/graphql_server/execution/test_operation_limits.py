@@ -82,7 +82,7 @@ ATTACKS = {
 
 
 async def count_calls(query: str) -> int:
-    """Return how many functions are called to execute or to refuse an operation, a measure of its processor time."""
+    """Return how many functions are called to execute or to refuse an operation, a measure of its CPU time."""
     executor, request = Executor(make_schema(), GraphQLSettings(), MemoryBudget(MIB)), GraphQLRequest(query, None, None)
     context, calls = ExampleContext.of_somebody(), 0
 

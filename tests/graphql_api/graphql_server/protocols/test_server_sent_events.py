@@ -25,7 +25,7 @@ def test_a_subscription_is_a_stream_of_events(service: Service) -> None:
 
 
 def test_a_stream_does_not_hold_the_body_of_its_request(service: Service) -> None:
-    """A body may be mostly white space, which compresses to almost nothing, and a client may open many streams."""
+    """A body may be mostly whitespace, which compresses to almost nothing, and a client may open many streams."""
     query = "subscription ($to: Int!) { count(to: $to, pause: 60) }"
     request = json.dumps({"query": query, "variables": {"to": 2}}).encode()
     body = request + b" " * 2_000_000

@@ -198,7 +198,7 @@ TOO_LONG = {
     "a key": b'{"' + b"x" * 400_000 + b'":1,"data":[1]}',
     "a string among the numbers": b'{"data":[1,"' + b"x" * 400_000 + b'"]}',
     "a number": b'{"data":[1,' + b"1" * 400_000 + b"]}",
-    "white space": b'{"data":[1,' + b" " * 400_000 + b"1]}",
+    "whitespace": b'{"data":[1,' + b" " * 400_000 + b"1]}",
 }
 
 
@@ -229,7 +229,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_the_time_for_a_hostile_text_is_linear(name: str) -> None:
-    """A quadratic reader would need minutes of processor time for a megabyte."""
+    """A quadratic reader would need minutes of CPU time for a megabyte."""
     start = thread_time()
     with suppress(NotJson):
         payload.validate(HOSTILE[name])

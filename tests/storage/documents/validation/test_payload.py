@@ -177,7 +177,7 @@ def test_a_large_sample_is_read_as_a_small_one(data: list[float], comma: str, wh
 )
 @example([(1.5, 0, 0), (2.5, 0, 60)], False)
 def test_no_number_is_lost_beside_a_long_one(values: list[tuple[float | None, int, int]], skips_nulls: bool) -> None:
-    """A number with many digits, or with much white space, can be longer than a piece."""
+    """A number with many digits, or with much whitespace, can be longer than a piece."""
     given_numbers = [value for value, _, _ in values if value is not None]
     assume(given_numbers and (skips_nulls or len(given_numbers) == len(values)))
     texts = (" " * spaces + _long(json.dumps(value), zeros) for value, spaces, zeros in values)

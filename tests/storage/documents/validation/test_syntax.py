@@ -118,7 +118,7 @@ def test_bytes_that_are_not_utf_8_are_named(raw: bytes) -> None:
 @pytest.mark.parametrize("part", [b'"%b"' % (b"x" * 400_000), b"1" * 400_000, b" " * 400_000 + b"1"])
 def test_a_part_that_cannot_be_cut_is_too_long(part: bytes) -> None:
     """The rest of such a text is not checked."""
-    with pytest.raises(syntax.TooLong, match="strings, numbers and white space of up to 262,144 bytes"):
+    with pytest.raises(syntax.TooLong, match="strings, numbers and whitespace of up to 262,144 bytes"):
         syntax.check(b"[1,%b,oops" % part)
 
 
