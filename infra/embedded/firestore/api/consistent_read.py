@@ -35,6 +35,7 @@ class ConsistentRead:
         self._snapshot: Snapshot | None = None
         self._may_be_pruned = False  # whether the read time is older than this RPC
         self.started_transaction = b""
+        """The id of the transaction that this RPC started. Empty as soon as the client has the id."""
         selector = None if request is None else request.WhichOneof("consistency_selector")
         if request is None or selector is None:
             return
@@ -86,7 +87,7 @@ class ConsistentRead:
     def _running_call(self) -> Iterator[None]:
         """Mark the transaction as in use during a call.
 
-        If the call started the transaction and then fails, end the transaction, because the client has no id for it.
+        If the call started the transaction and ends before the client has its id, end the transaction.
         """
         try:
             with self._transactions.running_call(self._transaction):

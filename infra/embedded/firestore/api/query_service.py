@@ -29,24 +29,28 @@ class QueryService:
             await explanation.send(call, m.RunQueryResponse())
             return
         read = self._read(request, query.parent.database)
-        started, results = read.started_transaction, 0
+        results = 0
         project = projector(query.projection)
         async for page in read.pages(query, explanation.progress):
             # A message never frees the memory of earlier documents, so each page has its own message.
             response = m.QueryResponse(read_time=m.timestamp(read.read_time))
             response.skipped_results = 0 if results else query.offset
             for _, document in page:
-                if started:
-                    await call.write(m.RunQueryResponse(transaction=started))
+                await self._send_started(read, call)
                 response.document.ParseFromString(document)
                 project(response.document)
                 await call.write(response)  # serialized before this returns
-                response.skipped_results, started, results = 0, b"", results + 1
-        if started:
-            await call.write(m.RunQueryResponse(transaction=started))
+                response.skipped_results, results = 0, results + 1
+        await self._send_started(read, call)
         if not results:
             await call.write(m.RunQueryResponse(read_time=m.timestamp(read.read_time)))
         await explanation.send(call, m.RunQueryResponse(), results, results)
+
+    async def _send_started(self, read: ConsistentRead, call: Call) -> None:
+        """Send the id of the transaction that the call has started, once."""
+        if read.started_transaction:
+            await call.write(m.RunQueryResponse(transaction=read.started_transaction))
+            read.started_transaction = b""
 
     async def run_aggregation_query(self, request: Any, call: Call) -> None:
         """Handle RunAggregationQuery."""

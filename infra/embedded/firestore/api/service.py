@@ -72,7 +72,6 @@ class Service:
         database, mask = resource_names.parse_database(request.database), read_mask(request)
         requested = {name: resource_names.parse_document(name, database) for name in request.documents}
         read = self._read(request, database)
-        started = read.started_transaction
         names, missing, project = iter(requested), [], projector(mask)
         async for page in read.document_pages(list(requested.values())):
             response = m.BatchGetResponse(read_time=m.timestamp(read.read_time))  # see `run_query`
@@ -82,14 +81,15 @@ class Service:
                     continue
                 response.found.ParseFromString(stored.document)
                 project(response.found)
-                response.transaction, started = started, b""
+                response.transaction = read.started_transaction
                 await call.write(response)  # serialized before this returns
+                read.started_transaction = b""
         read_time = m.timestamp(read.read_time)
         for name in missing:
+            started, read.started_transaction = read.started_transaction, b""
             await call.write(m.BatchGetDocumentsResponse(missing=name, transaction=started, read_time=read_time))
-            started = b""
-        if started:
-            await call.write(m.BatchGetDocumentsResponse(transaction=started, read_time=read_time))
+        if read.started_transaction:
+            await call.write(m.BatchGetDocumentsResponse(transaction=read.started_transaction, read_time=read_time))
 
     async def list_documents(self, request: Any, call: Call) -> Any:
         """Handle ListDocuments."""
