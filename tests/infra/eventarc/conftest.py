@@ -24,7 +24,7 @@ async def mortal() -> AsyncIterator[MortalFunction]:
     function = MortalFunction()
     await function.start()
     yield function
-    await function.stop()
+    await function.end()
 
 
 @pytest.fixture

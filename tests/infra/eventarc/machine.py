@@ -154,6 +154,12 @@ class MortalFunction(Function):
             self.crashes += 1
             self._restarting = asyncio.create_task(self._restart())
 
+    async def end(self) -> None:
+        """Stop after a restart that has begun."""
+        if self._restarting is not None:
+            await self._restarting
+        await self.stop()
+
     async def _restart(self) -> None:
         await self.stop()
         await asyncio.sleep(RESTART_SECONDS)

@@ -67,23 +67,24 @@ class Sender:
         finally:
             self._push.client.close()
 
-    async def send_alone(self, delivery: Delivery) -> None:
-        """Send a suspect, or a notice that an event was given up, on a new connection. Record the outcome."""
-        while True:
-            await self.reachable.wait()
-            delivery.started = time.monotonic()
-            try:
-                self.suspects_in_flight += 1
-                if delivery.is_sent_again(self._trigger):
-                    await self._attempt(delivery, is_suspect=True)
-                else:
-                    await self._send_notice(delivery)
-            except Unreachable as error:
-                self._pause(error)
+    async def send_alone(self, delivery: Delivery) -> bool:
+        """Send a suspect, or a notice that an event was given up, on a new connection. Record the outcome.
+
+        Return False, without an outcome, if the function cannot be reached.
+        """
+        delivery.started = time.monotonic()
+        try:
+            self.suspects_in_flight += 1
+            if delivery.is_sent_again(self._trigger):
+                await self._attempt(delivery, is_suspect=True)
             else:
-                return
-            finally:
-                self.suspects_in_flight -= 1
+                await self._send_notice(delivery)
+        except Unreachable as error:
+            self._pause(error)
+            return False
+        finally:
+            self.suspects_in_flight -= 1
+        return True
 
     async def _work(self) -> None:
         while True:

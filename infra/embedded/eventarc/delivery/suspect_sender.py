@@ -2,8 +2,9 @@
 
 A suspect is sent alone: the next suspect follows when this attempt has ended. Most trials are short. In two cases, no
 new event is therefore sent during the first `EXCLUSIVE_SECONDS` of the attempt: if the suspect is risky, or if the
-function has not acknowledged an event after its last crash. If the function crashes later during the attempt, the
-suspect is unclear. Its next trial is exclusive until the attempt has ended.
+function has not acknowledged an event after its last crash. The attempt starts when no event is in flight any more, or
+after `DRAIN_SECONDS`. If the function crashes while another event is in flight, the suspect is unclear. Its next trial
+is exclusive until the attempt has ended.
 
 A slow suspect does not delay other suspects for long. After `SLOW_SECONDS`, the next suspect is sent if the function
 still acknowledges other events. This shows that the function is not blocked. Trials of risky and of unclear suspects do
@@ -24,8 +25,9 @@ from infra.embedded.eventarc.delivery.sender import Sender
 
 MAX_SUSPECTS = 1_000
 MAX_SLOW_TRIALS = 4
-EXCLUSIVE_SECONDS = 0.5
-DRAIN_STEPS = 100
+EXCLUSIVE_SECONDS = 1.0
+DRAIN_SECONDS = 2.0
+DRAIN_STEP_SECONDS = 0.005
 SLOW_SECONDS = 10.0  # most events take less time, so trials seldom overlap
 POLL_SECONDS = 2.0  # another process may resend dead letters
 
@@ -78,24 +80,37 @@ class SuspectSender:
     async def _send(self, suspect: Suspect, delivery: Delivery) -> None:
         quarantine = self._sender.quarantine
         is_exclusive = quarantine.needs_exclusive_trial(suspect)
-        if not is_exclusive and not quarantine.is_risky(suspect) and not quarantine.is_recovering:
-            await self._sender.send_alone(delivery)
-            return
+        holds_others = is_exclusive or quarantine.is_risky(suspect) or quarantine.is_recovering
         reason = f"trial {suspect.sequence}"  # another trial may end in the meantime
-        self._queue.pause(reason)
-        resume = None
-        if not is_exclusive:
-            resume = asyncio.get_running_loop().call_later(2 * EXCLUSIVE_SECONDS, self._queue.resume, reason)
+        is_sent = False
         try:
-            for _ in count() if is_exclusive else range(DRAIN_STEPS):
-                if not self._queue.in_flight:
-                    break
-                await asyncio.sleep(EXCLUSIVE_SECONDS / DRAIN_STEPS)
-            await self._sender.send_alone(delivery)
+            while not is_sent:
+                if holds_others:
+                    self._queue.pause(reason)
+                await self._sender.reachable.wait()
+                if holds_others:
+                    await self._drain(math.inf if is_exclusive else DRAIN_SECONDS)
+                is_sent = await self._send_once(delivery, reason, is_exclusive=is_exclusive)
         finally:
-            if resume is not None:
-                resume.cancel()
             self._queue.resume(reason)
+
+    async def _send_once(self, delivery: Delivery, reason: str, *, is_exclusive: bool) -> bool:
+        """Send the event. Unless the trial is exclusive, end the pause for `reason` after `EXCLUSIVE_SECONDS`."""
+        if is_exclusive:
+            return await self._sender.send_alone(delivery)
+        resume = asyncio.get_running_loop().call_later(EXCLUSIVE_SECONDS, self._queue.resume, reason)
+        try:
+            return await self._sender.send_alone(delivery)
+        finally:
+            resume.cancel()
+
+    async def _drain(self, seconds: float) -> None:
+        """Wait until no event of the queue is in flight, up to `seconds`."""
+        started = time.monotonic()
+        for _ in count():
+            if not self._queue.in_flight or time.monotonic() - started > seconds:
+                return
+            await asyncio.sleep(DRAIN_STEP_SECONDS)
 
     async def _wait(self, trial: "asyncio.Task[None]", delivery: Delivery, *, may_overlap: bool) -> None:
         """Wait until the next trial may start."""
