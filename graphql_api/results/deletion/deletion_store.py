@@ -217,10 +217,10 @@ class DeletionStore(JobRecords[Deletion]):
             try:
                 await self._delete(upload.submitter, upload.chunk_paths())
                 await self._delete(upload.submitter, [upload.deletion_path])
+                if report is not None:
+                    await report()
             except (RetryLater, FirestoreError) as error:  # the samples are deleted, so the deletion does not fail
                 logger.warning("could not remove chunks of %s/%s: %s", upload.submitter, upload.sample_id, error)
-            if report is not None:
-                await report()
         return set()
 
     async def _is_stored(self, tombstone: Tombstone) -> bool:

@@ -36,7 +36,9 @@ _BATCH_SIZE = 200
 _MAX_IDLE_SECONDS = 60.0
 """How long a batch waits for its next result. Results that are still missing can arrive later."""
 _MAX_BATCHES_WITHOUT_RESULT = 3
-"""After this number of batches in a row, a recomputation ends: the function does not run."""
+"""After this number of full batches in a row, a recomputation ends: the function does not run."""
+_MAX_COLLECTING_SECONDS = 5.0
+"""How long the first samples of a batch wait for others, if a scan finds few."""
 _MIN_PENDING_TIME = timedelta(seconds=30)
 """A newer PENDING sample is not recomputed, because its event may not have been processed yet."""
 _FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.05, 1.0
@@ -144,8 +146,10 @@ class _Run:
         without_result = 0
         async with aclosing(_full_batches(self._batches)) as batches:
             async for ids in batches:
-                if ids:
-                    without_result = 0 if await self._recompute(ids) else without_result + 1
+                if ids and await self._recompute(ids):
+                    without_result = 0
+                elif len(ids) == _BATCH_SIZE:
+                    without_result += 1
                 if without_result == _MAX_BATCHES_WITHOUT_RESULT:
                     break
                 await self._record_if_due()
@@ -187,13 +191,16 @@ async def _chain(*sources: AsyncGenerator[Sequence[str], None]) -> AsyncGenerato
 
 
 async def _full_batches(source: AsyncGenerator[Sequence[str], None]) -> AsyncGenerator[Sequence[str], None]:
-    """Combine small batches. Yield an empty batch if one does not complete a batch of `_BATCH_SIZE` ids."""
+    """Combine small batches, for a few seconds. Yield an empty batch if the combined batch is not due yet."""
     collected: list[str] = []
+    yielded_at = time.monotonic()
     async with aclosing(source) as batches:
         async for ids in batches:
             collected = [*dict.fromkeys([*collected, *ids])]  # a result that moves during the scan can occur twice
-            is_full = len(collected) >= _BATCH_SIZE
-            yield collected[:_BATCH_SIZE] if is_full else []
-            if is_full:
-                del collected[:_BATCH_SIZE]
+            if len(collected) < _BATCH_SIZE and time.monotonic() - yielded_at < _MAX_COLLECTING_SECONDS:
+                yield []
+                continue
+            yield collected[:_BATCH_SIZE]
+            del collected[:_BATCH_SIZE]
+            yielded_at = time.monotonic()
     yield collected

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -118,3 +119,15 @@ async def test_the_ids_of_small_batches_are_combined(monkeypatch: pytest.MonkeyP
     combined = [[*ids] async for ids in recomputer._full_batches(found())]
 
     assert combined == [[], [], ["a", "b"], ["c", "d"], [], ["e"]]
+
+
+async def test_the_ids_of_a_small_batch_do_not_wait_for_the_end_of_a_long_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise, nothing is recomputed if the process stops before that."""
+    monkeypatch.setattr(recomputer, "_MAX_COLLECTING_SECONDS", 0)
+
+    async def found() -> AsyncGenerator[Sequence[str], None]:
+        yield ["a"]
+        pytest.fail("the scan continued")
+
+    async with aclosing(recomputer._full_batches(found())) as batches:
+        assert await anext(batches) == ["a"]
