@@ -100,7 +100,7 @@ def test_watch_starts_with_the_first_stored_result_with_a_label(stack: Stack, tm
         new = submitted(6, "bern")
         following = next(watched).result.id
 
-    printed = output_of(stack, key, "watch", "--label", "site=bern", "--state", state, "-n", "4")
+    printed = output_of(stack, key, "watch", "--label", "site=bern", "--cursor-file", state, "-n", "4")
 
     assert first == [stored[2], stored[3]]
     assert following == new

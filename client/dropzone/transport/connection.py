@@ -211,10 +211,12 @@ class Connection:
                 raise transport_error(self.url, error) from error
             finally:
                 # gql waits for the end of its task that sends pings, and this task can swallow its cancellation.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(2 * _CLOSE_SECONDS):
-                        await transport.close()
-                transport.room.release()  # lets the task of gql that reads messages end
+                try:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(2 * _CLOSE_SECONDS):
+                            await transport.close()
+                finally:
+                    transport.room.release()  # lets the task of gql that reads messages end
 
     async def _request(
         self, method: str, path: str, body: bytes | BytesIO | None = None, headers: Mapping[str, str] | None = None
@@ -249,6 +251,8 @@ class _WebSocket(AIOHTTPWebsocketsTransport):
         await super()._handle_answer(answer_type, answer_id, execution_result)
         if execution_result is not None:
             await self.room.acquire()
+            # The server is there. Its pong follows all items that it sent before, and the caller can be slow.
+            self.pong_received.set()
 
 
 def parse_url(url: str) -> yarl.URL:
