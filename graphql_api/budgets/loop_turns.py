@@ -108,12 +108,12 @@ class Rotation(Generic[T]):
         self._length -= 1
         return item
 
-    def take_from_longest(self) -> T | None:
-        """Remove and return the oldest item of the longest queue. Return None if no queue is long."""
-        if self._length <= _MAX_IN_ORDER:
+    def take_from_longest(self, longer_than: int = _MAX_IN_ORDER) -> T | None:
+        """Remove and return the oldest item of the longest queue. Return None if it has at most `longer_than` items."""
+        if self._length <= longer_than:
             return None
         name, queue = max(self._queues.items(), key=lambda each: len(each[1].items))
-        if len(queue.items) <= _MAX_IN_ORDER:
+        if len(queue.items) <= longer_than:
             return None
         item = next(iter(queue.items))
         self.remove(name, item)

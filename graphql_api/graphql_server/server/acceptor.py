@@ -254,13 +254,13 @@ class Acceptor:
         )
 
     async def _wait_for_turn(self, address: str) -> None:
-        """Wait until a connection of `address` may start its handshake. Raises `ConnectionError` if too many wait."""
-        if len(self._handshakes) >= _MAX_WAITING_HANDSHAKES:
-            turn = self._handshakes.take_from_longest()
-            if turn is None:
-                raise ConnectionAbortedError("too many connections of many addresses wait for a TLS handshake")
-            turn.cancel()
-        await self._handshakes.wait(address)
+        """Wait until a connection of `address` may start its handshake. If too many wait, close one of them."""
+        turn = self._handshakes.new_turn(address)
+        if len(self._handshakes) > _MAX_WAITING_HANDSHAKES:
+            dropped = self._handshakes.take_from_longest(longer_than=0)
+            assert dropped is not None
+            dropped.cancel()
+        await turn
 
     def _start_handshakes(self, last_at: float) -> None:
         """Start the handshake that has the next turn. After a long iteration of the event loop, start several."""
