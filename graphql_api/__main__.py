@@ -30,10 +30,12 @@ _NEW_OBJECTS = 5_000
 """New objects between two garbage collections. A collection visits at most ten times this number."""
 
 _MAX_OPEN_FILES = 12_288
-"""4,000 connections are open, 4,000 wait to be opened, and 3,500 have disconnected, sent much data, or start TLS."""
 
 _RESERVED_FILES = 512
 """Open files that are not client connections: Firestore, metrics, web pages, and connections that are refused."""
+
+_STARTING_FILES = 3_500
+"""Connections that have disconnected, sent much data, or start TLS before they are open."""
 
 _MAX_WAITING_OF_SEVERAL = 32
 """With a higher limit, one of two processes accepted all of 256 connections in the queue."""
@@ -120,7 +122,10 @@ def _raise_open_file_limit() -> int:
     limit = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(_MAX_OPEN_FILES, hard)
     if soft == resource.RLIM_INFINITY or soft >= limit:
         return limit
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    except (OSError, ValueError):  # macOS can have a lower limit than the hard limit that it reports
+        return soft
     return limit
 
 
@@ -156,7 +161,7 @@ def max_waiting_connections(max_connections: int, max_open_files: int, environ: 
         raise ValueError(f"DROPZONE_API_PROCESSES must be a number, got {processes}")
     if int(processes) > 1:
         return _MAX_WAITING_OF_SEVERAL
-    free = max_open_files - _RESERVED_FILES - max_connections
+    free = max_open_files - _RESERVED_FILES - _STARTING_FILES - max_connections
     return min(ServerSettings().max_waiting_connections, max(free, _RESERVED_FILES // 4))
 
 
