@@ -14,3 +14,12 @@ def shorten(text: str, max_bytes: int = _MAX_MESSAGE_BYTES) -> str:
     if len(text) <= max_bytes and len(encoded) <= max_bytes:
         return encoded.decode()
     return encoded[: max_bytes - 3].decode("utf-8", "ignore") + "…"
+
+
+def is_utf_8(text: bytes | bytearray) -> bool:
+    """Return whether a text is UTF-8."""
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

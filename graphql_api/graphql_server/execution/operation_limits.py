@@ -33,7 +33,7 @@ def check_text(text: str, settings: GraphQLSettings) -> None:
     """Raise `TooComplex` if the text of a document exceeds a limit. The text is checked before it is parsed."""
     for description, number, name in (
         ("characters", len(text), "max_document_length"),
-        ("line breaks", text.count("\n") + text.count("\r"), "max_document_lines"),
+        ("line breaks", text.count("\n") + text.count("\r") - text.count("\r\n"), "max_document_lines"),
         ("backslashes", text.count("\\"), "max_document_escapes"),
     ):
         limit = getattr(settings, name)

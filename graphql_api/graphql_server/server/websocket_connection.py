@@ -25,6 +25,7 @@ from websockets.protocol import OPEN
 
 from graphql_api.budgets.budget import RateBudget
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES
+from graphql_api.client_text import is_utf_8
 from graphql_api.graphql_server.server.frame_scanner import FrameScanner
 from graphql_api.graphql_server.server.frame_scheduler import MAX_FRAMES_PER_WEBSOCKET, FrameScheduler, frames_in
 from graphql_api.graphql_server.server.http_connection import HTTPConnection
@@ -134,8 +135,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
                 self.send_receive_event_to_app()
 
     def send_receive_event_to_app(self) -> None:
-        self.scheduler.spend(frames_in(len(self.frames[0])))  # the last byte of a large message can arrive alone
-        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf_8(self.frames[0]):
+        if self.curr_msg_data_type == "text" and not self.close_sent and not is_utf_8(self.frames[0]):
             self.frames = []
             self.conn.send_close(_INVALID_TEXT)
             self.handle_parser_exception()
@@ -176,6 +176,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         data, start, frames = self._unparsed.data, self._unparsed.start, 0
         while start < len(data) and frames < max_frames and self._can_parse:
             end = self._scanner.end_of_frame(data, start)
+            earlier_bytes = self._incomplete_bytes
             frames += frames_in(end - start)
             if not self._admit_data(end - start):
                 return
@@ -186,6 +187,8 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
                 self.handle_parser_exception()
             else:
                 self.handle_events()
+            if self.read_paused:  # a message is complete; all of its bytes are decoded now
+                frames += frames_in(earlier_bytes)
         if frames:
             self.scheduler.spend(frames)
         if frames and not self._is_discarding:
@@ -197,10 +200,15 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         if frames:
             self._reserve_message()
 
+    @property
+    def _incomplete_bytes(self) -> int:
+        """The bytes of the incomplete message."""
+        return self._frame_bytes + (len(self.frames[0]) if self.frames else 0)
+
     def _reserve_message(self) -> None:
         """Reserve memory for the incomplete message. A message that the application handles keeps its reservation."""
         if not self.read_paused:
-            self._reserve(self._frame_bytes + (len(self.frames[0]) if self.frames else 0))
+            self._reserve(self._incomplete_bytes)
 
     def _reserve(self, size: int) -> None:
         size = size if size > MIN_RESERVED_BYTES else 0
@@ -290,11 +298,3 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
             self.conn.send_text(message)
         self._send_close(_TOO_SLOW, "TOO_SLOW: subscribe again with the last cursor as `after`")
         self.close_timer = self.loop.call_later(self.settings.stall_seconds, self.transport.abort)
-
-
-def _is_utf_8(text: bytes | bytearray) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
