@@ -52,5 +52,6 @@ def _request(text: bytes, target: Target) -> bytes:
 for _name, _letter in (("ascii", b"x"), ("other", "é".encode())):
     _message = _letter * (1_000_000 // len(_letter))
     _body = _letter * (9_000_000 // len(_letter))
-    add(f"last_bytes_of_100_messages_of_{_name}", partial(last_bytes, 100, _websocket, partial(_operation, _message)))
+    _messages = partial(last_bytes, 100, _websocket, partial(_operation, _message))
+    add(f"last_bytes_of_100_messages_of_{_name}", _messages, is_short=_name == "other")
     add(f"last_bytes_of_12_bodies_of_{_name}", partial(last_bytes, 12, _connection, partial(_request, _body)))

@@ -102,11 +102,11 @@ async def query_of_64_mib_that_is_not_ascii(target: Target) -> None:
 @attack()
 async def known_tags_of_a_file(target: Target) -> None:
     """Request the dashboard over 64 connections without a key, with thousands of entity tags."""
-    head = target.head("/dashboard", method="GET", key=False)
+    head = target.head("/", "accept: text/html", method="GET", key=False)
     async with target.connection() as (reader, writer):
         writer.write(head)
         page = await reader.readuntil(b"</html>")
-    path = re.search(rb'/dashboard/assets/[^"]+\.js', page)
+    path = re.search(rb'/assets/[^"]+\.js', page)
     assert path is not None
     known = f"if-none-match: {_tokens(30_000)}"
     request = target.head(path[0].decode(), known, method="GET", key=False)

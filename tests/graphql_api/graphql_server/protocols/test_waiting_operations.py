@@ -50,7 +50,7 @@ def test_the_operations_of_a_websocket_end_in_a_turn(monkeypatch: pytest.MonkeyP
                 connection,
                 *(subscribe("subscription { count(to: 1000, pause: 60) }", str(number)) for number in range(3)),
             )
-            eventually(lambda: service.budgets.submitter(KEY).subscriptions.used == 3)
+            assert {receive(connection)["id"] for _ in range(3)} == {"0", "1", "2"}
             monkeypatch.setattr(service.budgets.turns, "wait", record)
         wait_until_no_subscriptions(service)
 

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 from collections.abc import Iterator
+from http.client import HTTPResponse
 
 from tests.graphql_api.graphql_server.service import KEY, Service
 from tests.stack import PATIENCE_SECONDS
@@ -26,3 +27,11 @@ def receive_all(client: socket.socket) -> bytes:
         while chunk := client.recv(65536):
             received += chunk
     return received
+
+
+def status_of(client: socket.socket) -> int:
+    """Read one response and return its status."""
+    response = HTTPResponse(client)
+    response.begin()
+    response.read()
+    return response.status

@@ -189,8 +189,8 @@ async def test_a_large_write_does_not_hold_up_the_small_ones_of_others(
 
     await asyncio.gather(*tasks)
 
-    assert [batch for batch in server.batches[MAX_CALLS:] if len(batch) > 1] == [["5", "8", "9"]]
-    assert sorted(server.batches[MAX_CALLS + 1 :]) == [["6"], ["7"]]
+    # Calls at the same time can arrive in any order.
+    assert sorted(server.batches[MAX_CALLS:]) == [["5", "8", "9"], ["6"], ["7"]]
 
 
 async def test_the_writes_of_one_submitter_are_limited(server: ScriptedFirestore, writer: GroupCommitWriter) -> None:
