@@ -38,17 +38,24 @@ def test_more_tls_handshakes_start_after_a_long_iteration(tmp_path: Path) -> Non
     assert len([each for each in iterations if each]) <= 20
 
 
+FEW_ADDRESSES, MANY_ADDRESSES = ["127.0.0.1"] * 200, [f"127.0.1.{number}" for number in range(1, 41)] * 5
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has several loopback addresses")
-def test_a_limited_number_of_connections_waits_for_a_handshake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise, one client could use up all files of the process. Its own oldest connections are closed."""
+@pytest.mark.parametrize("others", [FEW_ADDRESSES, MANY_ADDRESSES])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_limited_number_of_connections_waits_for_a_handshake(
+    others: list[str], is_first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise, others could use up all files of the process. The only connection of an address is not closed."""
     monkeypatch.setattr(acceptor, "_MIN_CONNECTIONS_PER_SECOND", 0)
     monkeypatch.setattr(acceptor, "_MAX_WAITING_HANDSHAKES", 70)
     closed: set[int] = set()
 
-    iterations = handshakes(tmp_path, ["127.0.0.2"] + ["127.0.0.1"] * 200, closed=closed)
+    iterations = handshakes(tmp_path, ["127.0.0.2", *others] if is_first else [*others, "127.0.0.2"], closed=closed)
 
     assert len(list(chain.from_iterable(iterations))) == 201
-    assert 0 not in closed
+    assert (0 if is_first else 200) not in closed
     assert 100 < len(closed) <= 201 - 70
 
 
