@@ -29,12 +29,12 @@ _SWITCH_INTERVAL_SECONDS = 0.001
 _NEW_OBJECTS = 5_000
 """New objects between two garbage collections. A collection visits at most ten times this number."""
 
-_MAX_OPEN_FILES = 12_288
+_MAX_OPEN_FILES = 13_824
 
 _RESERVED_FILES = 512
 """Open files that are not client connections: Firestore, metrics, web pages, and connections that are refused."""
 
-_STARTING_FILES = 3_500
+_STARTING_FILES = 5_000
 """Connections that have disconnected, sent much data, or start TLS before they are open."""
 
 _MAX_WAITING_OF_SEVERAL = 32

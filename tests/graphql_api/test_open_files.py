@@ -24,22 +24,22 @@ def test_the_api_says_if_it_may_open_too_few_files() -> None:
 
 @pytest.mark.parametrize(
     ("max_connections", "max_open_files", "expected"),
-    [(4_000, 12_288, 4_000), (4_000, 10_240, 2_228), (3_584, 4_096, 128), (488, 1_000, 128)],
+    [(4_000, 13_824, 4_000), (4_000, 10_240, 728), (3_584, 4_096, 128), (488, 1_000, 128)],
 )
 def test_connections_that_wait_leave_files_for_firestore(
     max_connections: int, max_open_files: int, expected: int
 ) -> None:
-    """4,012 files are reserved, 512 of them for what is not a connection. 128 connections can always wait."""
+    """5,512 files are reserved, 512 of them for what is not a connection. 128 connections can always wait."""
     assert max_waiting_connections(max_connections, max_open_files, {}) == expected
 
 
 def test_processes_that_share_a_port_leave_connections_to_each_other() -> None:
     """Otherwise, the first of them would accept all connections that wait in the kernel."""
-    assert max_waiting_connections(4_000, 12_288, {"DROPZONE_API_PROCESSES": "1"}) == 4_000
-    assert max_waiting_connections(4_000, 12_288, {"DROPZONE_API_PROCESSES": "2"}) == 32
+    assert max_waiting_connections(4_000, 13_824, {"DROPZONE_API_PROCESSES": "1"}) == 4_000
+    assert max_waiting_connections(4_000, 13_824, {"DROPZONE_API_PROCESSES": "2"}) == 32
 
 
 def test_an_invalid_number_of_processes_is_named() -> None:
     """The supervisor checks the number too, but other deployments start the API without the supervisor."""
     with pytest.raises(ValueError, match="DROPZONE_API_PROCESSES must be a number, got two"):
-        max_waiting_connections(4_000, 12_288, {"DROPZONE_API_PROCESSES": "two"})
+        max_waiting_connections(4_000, 13_824, {"DROPZONE_API_PROCESSES": "two"})

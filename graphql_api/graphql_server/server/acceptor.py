@@ -73,7 +73,7 @@ _PAUSE_SECONDS = 1.0
 
 _HANDSHAKE_SECONDS = 10.0
 
-_MAX_HANDSHAKES = 500
+_MAX_HANDSHAKES = 2_000
 """TLS handshakes in progress. If there are more, the oldest is ended, so that idle clients cannot block other clients.
 
 The limits on connections apply only after the handshake.

@@ -14,7 +14,6 @@ from tests.attack.attacks.connections import request_of_largest_file
 from tests.attack.registry import add
 from tests.attack.target import Target, repeat
 
-_BURST = 400
 _HANDSHAKE_RECORD = b"\x16\x03\x01"
 _MAX_RECORD_BYTES = 2**14
 
@@ -35,13 +34,13 @@ def _client_hello() -> bytes:
     return sent.read()
 
 
-async def handshakes_in_bursts(target: Target) -> None:
-    """Open 400 connections, send the first data of a handshake over all at once, and disconnect after the response."""
+async def handshakes_in_bursts(number: int, target: Target) -> None:
+    """Open connections, send the first data of a handshake over all at once, and disconnect after the response."""
     hello = _client_hello()
     ends_at = asyncio.get_running_loop().time() + target.seconds
     while asyncio.get_running_loop().time() < ends_at:
         async with AsyncExitStack() as opened:
-            connections = [await opened.enter_async_context(target.connection()) for _ in range(_BURST)]
+            connections = [await opened.enter_async_context(target.connection()) for _ in range(number)]
             for _, writer in connections:
                 writer.write(hello)
             with contextlib.suppress(ConnectionError, TimeoutError):
@@ -137,11 +136,11 @@ _GARBAGE = {
     "requests_without_tls": b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n",
 }
 
-add("tls_handshakes_in_bursts", handshakes_in_bursts, has_tls=True, is_short=True)
+add("tls_handshakes_in_bursts", partial(handshakes_in_bursts, 400), has_tls=True, is_short=True)
+add("tls_handshakes_in_bursts_of_4000", partial(handshakes_in_bursts, 4_000), has_tls=True)
 add("tls_handshakes_completed", complete_handshakes, has_tls=True)
 for _name, _first in {"silent": b"", "half_a_record": _FULL_RECORD + bytes(100)}.items():
     add(f"tls_handshakes_{_name}", partial(incomplete_handshakes, 2_000, _first), has_tls=True)
-add("tls_hellos_of_4000_connections", partial(incomplete_handshakes, 4_000, _client_hello()), has_tls=True)
 for _name, _data in _GARBAGE.items():
     _is_short = _name == "records_of_random_data"
     add(f"tls_{_name}", partial(incomplete_handshakes, 64, _data), has_tls=True, is_short=_is_short)
