@@ -22,7 +22,7 @@ from observability.throttled_log import ThrottledLog
 from storage.documents import Arrival, Header, Unavailable, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
-from storage.firestore.errors import DamagedDocument, FirestoreError
+from storage.firestore.errors import DamagedData, FirestoreError
 
 _MARKS_PER_LIMIT = 200
 _MAX_MARKS_READ = 20
@@ -65,7 +65,7 @@ class Backlog:
                     try:
                         await self._check(submitter, own)
                     except (Unavailable, FirestoreError) as error:
-                        if isinstance(error, DamagedDocument):
+                        if isinstance(error, DamagedData):
                             own.drop_mark()
                         _failed_reads.warning("could not read which samples have results: %s", error)
                     except Exception as error:  # noqa: BLE001 - one failure must not end the checks of all submitters

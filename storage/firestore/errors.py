@@ -20,6 +20,9 @@ _INDEX_IS_BUILDING = "index is currently building"
 _SENTENCE = re.compile(r"[A-Z][A-Za-z0-9 ,;'-]{1,150}\.?")
 """The messages that clients may see. The pattern does not match addresses, which messages of the connection contain."""
 
+_DAMAGED_DOCUMENT = "The stored document "
+"""The first words of the message if the embedded Firestore knows which document is damaged."""
+
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -58,12 +61,15 @@ class InvalidWrite(FirestoreError):
     """Firestore does not accept this write. A retry of the same write fails too."""
 
 
-class DamagedDocument(FirestoreError, DataLoss):
-    """A stored document does not match its checksum. The message names the document."""
+class DamagedData(FirestoreError, DataLoss):
+    """Stored data is damaged. Any part of the data can be damaged, for example an index."""
+
+
+class DamagedDocument(DamagedData):
+    """A stored document does not match its checksum. The message names the document. Other documents can be read."""
 
 
 _CLASSES = {
-    grpc.StatusCode.DATA_LOSS: DamagedDocument,
     grpc.StatusCode.ALREADY_EXISTS: PreconditionFailed,
     grpc.StatusCode.FAILED_PRECONDITION: PreconditionFailed,
     grpc.StatusCode.NOT_FOUND: PreconditionFailed,
@@ -90,7 +96,12 @@ def call_error(error: Any) -> FirestoreUnavailable | FirestoreError:
     metrics.count_error(code)
     if code in TRANSIENT or _INDEX_IS_BUILDING in details:
         return FirestoreUnavailable(code, details)
-    return DamagedDocument(code, details) if code is grpc.StatusCode.DATA_LOSS else FirestoreError(code, details)
+    return _damage(details) if code is grpc.StatusCode.DATA_LOSS else FirestoreError(code, details)
+
+
+def _damage(message: str) -> DamagedData:
+    error_class = DamagedDocument if message.startswith(_DAMAGED_DOCUMENT) else DamagedData
+    return error_class(grpc.StatusCode.DATA_LOSS, message)
 
 
 def commit_error(error: Any) -> FirestoreUnavailable | FirestoreError:
@@ -107,6 +118,8 @@ def write_error(status: Any) -> FirestoreUnavailable | FirestoreError:
     error_class = _CLASSES.get(code, FirestoreError)
     if error_class is not PreconditionFailed:
         metrics.count_error(code)
+    if code is grpc.StatusCode.DATA_LOSS:
+        return _damage(status.message)
     return FirestoreUnavailable(code, status.message) if code in TRANSIENT else error_class(code, status.message)
 
 

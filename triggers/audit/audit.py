@@ -101,6 +101,7 @@ class Audit:
             return None
         async with self._running:
             reads = self._store.reads
+            self._store.failed_reads = 0
             now = await self._store.now()
             try:
                 if await self._acquire_lease(now):

@@ -29,6 +29,9 @@ T = TypeVar("T")
 
 _Operator = StructuredQuery.FieldFilter
 
+MAX_FAILED_READS = 1_000
+"""How many reads of one run can contain a damaged document. To read around one document, 20 to 50 reads fail."""
+
 _MAX_CONCURRENT_QUERIES = 16
 _ENTRIES_PER_READ = 1_000
 _BATCH_SIZE = 500
@@ -48,6 +51,8 @@ class AuditStore:
         self._slots = asyncio.Semaphore(_MAX_CONCURRENT_QUERIES)
         self.reads = 0
         """The number of reads since the process started."""
+        self.failed_reads = 0
+        """The number of reads of this run that contained a damaged document. A run starts with 0."""
 
     async def now(self) -> datetime:
         """Return the time of Firestore's clock."""
@@ -213,6 +218,7 @@ class AuditStore:
         try:
             return await read(window)
         except DamagedDocument as error:
+            self._count_failure(error)
             if not window.is_divisible:
                 logger.error(  # noqa: TRY400 - the trace says nothing more
                     "audit: samples of one commit time are not checked: %s", error
@@ -233,6 +239,7 @@ class AuditStore:
         try:
             return await self._firestore.batch_get(paths, mask=mask)
         except DamagedDocument as error:
+            self._count_failure(error)
             if len(paths) == 1:
                 logger.error(  # noqa: TRY400 - the trace says nothing more
                     "audit: %s cannot be checked: %s", paths[0], error
@@ -242,6 +249,12 @@ class AuditStore:
         for half in parts(paths, (len(paths) + 1) // 2):
             found |= await self._read(half, mask)
         return found
+
+    def _count_failure(self, error: DamagedDocument) -> None:
+        """Count a read that contains a damaged document. Raise `error` if this run has had too many of them."""
+        self.failed_reads += 1
+        if self.failed_reads > MAX_FAILED_READS:
+            raise error
 
 
 def _status(submitter: str, sample_id: str, fields: Mapping[str, object]) -> Status | None:

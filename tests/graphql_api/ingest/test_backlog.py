@@ -13,7 +13,7 @@ from graphql_api.ingest.backlog import Backlog
 from graphql_api.limits import Limits
 from storage.documents import document_paths
 from storage.firestore.client import Firestore
-from storage.firestore.errors import DamagedDocument
+from storage.firestore.errors import DamagedData
 from tests.graphql_api.ingest.conftest import SUBMITTER, Api
 from tests.received import received_sample
 from tests.stack import Stack, eventually, suspended
@@ -70,7 +70,7 @@ async def test_samples_that_never_get_a_result_leave_the_backlog(api: Api) -> No
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError(), DamagedDocument(grpc.StatusCode.DATA_LOSS, "damaged")], ids=["memory", "damaged"]
+    "error", [MemoryError(), DamagedData(grpc.StatusCode.DATA_LOSS, "damaged")], ids=["memory", "damaged"]
 )
 async def test_a_failed_check_does_not_end_the_checks(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """Of the samples whose results are read, the oldest one cannot be read. The backlog shrinks all the same."""
@@ -85,7 +85,7 @@ async def test_a_failed_check_does_not_end_the_checks(monkeypatch: pytest.Monkey
         async def batch_get(self, paths: Collection[str], mask: Collection[str]) -> dict[str, None]:
             nonlocal reads
             reads += 1
-            if damaged in paths and (isinstance(error, DamagedDocument) or reads == 1):
+            if damaged in paths and (isinstance(error, DamagedData) or reads == 1):
                 raise error
             return dict.fromkeys(paths)
 

@@ -1,15 +1,22 @@
 """A damaged document of one submitter does not stop the audit of others."""
 
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from pathlib import Path
 
+import grpc
 import grpc.aio
 import pytest
 
 from infra.embedded.firestore.api.firestore_server import FirestoreServer
 from infra.embedded.firestore.storage.storage import Storage
 from storage.documents import Header, document_paths
+from storage.firestore.client import Firestore
+from storage.firestore.errors import DamagedData, DamagedDocument, call_error
+from storage.firestore.messages import Document, StructuredQuery
 from tests.triggers.audit.conftest import Database
+from triggers.audit import audit_store
+from triggers.audit.audit_store import AuditStore
 
 
 class Machine:
@@ -67,6 +74,55 @@ async def test_lost_samples_are_triggered_beside_a_damaged_document(
     assert later.checked == 0
     assert await machine.database.triggered([lost, lost_of_other]) == [lost.id, lost_of_other.id]
     assert path in caplog.text
+
+
+async def test_a_run_ends_if_too_many_reads_contain_damaged_documents(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run can have this number of such reads. The samples that it did not check are checked later."""
+    computed, lost = await machine.submit("damaged")
+    await machine.damage(document_paths.sample("damaged", computed.id))
+    store = machine.database.store()
+    audit = machine.database.audit(store=store)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(audit_store, "MAX_FAILED_READS", 3)
+        with pytest.raises(DamagedDocument):
+            await audit.run()
+    store.failed_reads = audit_store.MAX_FAILED_READS
+    report = await audit.run()
+
+    assert report is not None
+    assert await machine.database.triggered([lost]) == [lost.id]
+
+
+class DamagedIndex(Firestore):
+    """A client of a Firestore that has a damaged page in the index of a query."""
+
+    queries = 0
+
+    async def documents(self, parent: str, query: StructuredQuery, read_time: datetime | None = None) -> list[Document]:
+        """Fail if the query reads samples."""
+        if query.from_[0].collection_id != document_paths.SAMPLES:
+            return await super().documents(parent, query, read_time)
+        self.queries += 1
+        message = "The data file is damaged. Restore a backup of the data file."
+        raise call_error(
+            grpc.aio.AioRpcError(grpc.StatusCode.DATA_LOSS, grpc.aio.Metadata(), grpc.aio.Metadata(), message)
+        )
+
+
+async def test_a_damaged_index_ends_the_run_at_its_first_read(database: Database, channel: grpc.aio.Channel) -> None:
+    """A query of a shorter window fails too."""
+    await database.compute(await database.submit("one", 1))
+    await database.audit().run()
+    await database.submit("one", 1)
+    firestore = DamagedIndex(channel, database.firestore.database, timeout_seconds=30)
+
+    with pytest.raises(DamagedData):
+        await database.audit(store=AuditStore(firestore, database.writer, shards=1)).run()
+
+    assert firestore.queries == 1
 
 
 async def test_the_other_samples_of_a_finding_are_checked(machine: Machine) -> None:

@@ -8,7 +8,7 @@ import pytest
 from storage.documents import Unavailable
 from storage.firestore.client import Firestore
 from storage.firestore.errors import (
-    DamagedDocument,
+    DamagedData,
     FirestoreError,
     InvalidWrite,
     PreconditionFailed,
@@ -30,7 +30,7 @@ Code = grpc.StatusCode
         (Code.OUT_OF_RANGE, InvalidWrite),
         (Code.PERMISSION_DENIED, FirestoreError),
         (Code.UNAUTHENTICATED, FirestoreError),
-        (Code.DATA_LOSS, DamagedDocument),
+        (Code.DATA_LOSS, DamagedData),
     ],
 )
 async def test_a_rejected_write_fails_alone(
