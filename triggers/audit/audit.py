@@ -210,7 +210,7 @@ class Audit:
         self, submitter: str, sample_ids: Sequence[str], window: Window, found_at: datetime
     ) -> None:
         for number, part in enumerate(parts(sample_ids, MAX_IDS)):
-            finding_id = f"{window.start:%Y%m%dT%H%M%S.%f}-{submitter}-{number}"
+            finding_id = f"{Finding.id_prefix(window.start)}-{submitter}-{number}"
             await self._store.write_finding(
                 Finding(finding_id, submitter, tuple(part), found_at, found_at + self._delay)
             )

@@ -74,6 +74,11 @@ class Finding:
     due_at: datetime
     checks: int = 1
 
+    @staticmethod
+    def id_prefix(start: datetime) -> str:
+        """Return the first part of the ids of findings in a window from `start`. It has the order of the times."""
+        return f"{start:%Y%m%dT%H%M%S.%f}"
+
     @property
     def is_alert(self) -> bool:
         """Whether the samples had no result even after the function was triggered again."""

@@ -9,7 +9,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import DamagedDocument
 from storage.firestore.messages import Document, StructuredQuery
-from storage.firestore.reads.query_conditions import add_condition
+from storage.firestore.reads.query_conditions import add_condition, add_name_condition
 from storage.firestore.retriggering import trigger_again
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from triggers.audit.audit_documents import AuditState, Finding
@@ -30,8 +30,9 @@ T = TypeVar("T")
 _Operator = StructuredQuery.FieldFilter
 
 MAX_FAILED_READS = 1_000
-"""How many reads of one run can contain a damaged document. To read around one document, 20 to 50 reads fail."""
+"""How many reads of one run can contain a damaged document. To read around one document, 20 to 60 reads fail."""
 
+_ALL_TIMES = Window(datetime.fromtimestamp(0, UTC), datetime.max.replace(tzinfo=UTC))
 _MAX_CONCURRENT_QUERIES = 16
 _ENTRIES_PER_READ = 1_000
 _BATCH_SIZE = 500
@@ -71,8 +72,12 @@ class AuditStore:
         return Counts(samples, await self._count(partition, document_paths.RESULTS, window) if samples else 0)
 
     async def oldest_sample(self, partition: Partition) -> datetime | None:
-        """Return the time at which the first accepted sample was submitted."""
-        documents = await self._samples(partition, None, limit=1)
+        """Return the time at which the first accepted sample was submitted, or the epoch if this sample is damaged."""
+        try:
+            documents = await self._samples(partition, None, limit=1)
+        except DamagedDocument as error:
+            logger.error("audit: the first run starts at the epoch: %s", error)  # noqa: TRY400 - no trace needed
+            return _ALL_TIMES.start
         return min((encoding.field_time(each, "submitted_at") for each in documents), default=None)
 
     async def sample_ids(self, partition: Partition, window: Window) -> list[str]:
@@ -162,15 +167,11 @@ class AuditStore:
         return replace(state, update_time=encoding.to_datetime(written.update_time))
 
     async def findings(self) -> list[Finding]:
-        """Return the oldest findings."""
-        query = StructuredQuery()
-        query.from_.add(collection_id=document_paths.AUDIT_FINDINGS)
-        query.limit.value = _MAX_FINDINGS
-        documents = await self._firestore.documents("", query)
-        self.reads += max(1, len(documents))
+        """Return the oldest findings, without damaged ones."""
+        documents = await self._undamaged(self._findings, _ALL_TIMES)
         return [
             Finding.from_fields(document_paths.id_of(document.name), encoding.from_document(document))
-            for document in documents
+            for document in documents[:_MAX_FINDINGS]
         ]
 
     async def write_finding(self, finding: Finding) -> None:
@@ -185,6 +186,18 @@ class AuditStore:
             count = await self._firestore.count(document_paths.submitter(partition.submitter), query)
         self.reads += max(1, -(-count // _ENTRIES_PER_READ))
         return count
+
+    async def _findings(self, window: Window) -> list[Document]:
+        """Return the oldest findings whose windows start in a window. Their ids start with this time."""
+        query = StructuredQuery()
+        query.from_.add(collection_id=document_paths.AUDIT_FINDINGS)
+        for operator, time in (_Operator.GREATER_THAN_OR_EQUAL, window.start), (_Operator.LESS_THAN, window.end):
+            path = document_paths.audit_finding(Finding.id_prefix(time))
+            add_name_condition(query, operator, self._firestore.name(path))
+        query.limit.value = _MAX_FINDINGS
+        documents = await self._firestore.documents("", query)
+        self.reads += max(1, len(documents))
+        return documents
 
     async def _samples(self, partition: Partition, window: Window | None, limit: int | None = None) -> list[Document]:
         """Return samples of a partition, the earliest first."""
@@ -221,7 +234,7 @@ class AuditStore:
             self._count_failure(error)
             if not window.is_divisible:
                 logger.error(  # noqa: TRY400 - the trace says nothing more
-                    "audit: samples of one commit time are not checked: %s", error
+                    "audit: the samples or findings of one time are not checked: %s", error
                 )
                 return []
         first, second = window.halves()

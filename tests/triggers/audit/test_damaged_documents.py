@@ -11,6 +11,7 @@ import pytest
 from infra.embedded.firestore.api.firestore_server import FirestoreServer
 from infra.embedded.firestore.storage.storage import Storage
 from storage.documents import Header, document_paths
+from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import DamagedData, DamagedDocument, call_error
 from storage.firestore.messages import Document, StructuredQuery
@@ -73,6 +74,48 @@ async def test_lost_samples_are_triggered_beside_a_damaged_document(
     assert (report.checked, report.triggered) == (4, 2)
     assert later.checked == 0
     assert await machine.database.triggered([lost, lost_of_other]) == [lost.id, lost_of_other.id]
+    assert path in caplog.text
+
+
+async def test_the_first_run_starts_at_the_epoch_if_the_oldest_sample_is_damaged(
+    machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The time of the sample is not known. Samples of other submitters can be older than this run."""
+    oldest, lost = await machine.submit("damaged")
+    _, lost_of_other = await machine.submit("other")
+    path = document_paths.sample("damaged", oldest.id)
+    await machine.damage(path)
+    await machine.database.writer.write(encoding.to_delete(machine.database.firestore.name(document_paths.audit())))
+
+    report = await machine.database.audit().run()
+
+    assert report is not None
+    assert report.triggered == 2
+    assert await machine.database.triggered([lost, lost_of_other]) == [lost.id, lost_of_other.id]
+    assert f"audit: the first run starts at the epoch: Firestore returned DATA_LOSS: The stored document {path}" in (
+        caplog.text
+    )
+
+
+async def test_a_damaged_finding_does_not_stop_the_check_of_others(
+    machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """New samples are checked too. The log names the finding."""
+    for submitter in ("one", "two"):
+        await machine.submit(submitter)
+        await machine.database.audit().run()
+    damaged, _ = await machine.database.store().findings()
+    path = document_paths.audit_finding(damaged.id)
+    await machine.damage(path)
+    _, lost = await machine.submit("three")
+
+    report = await machine.database.audit().run()
+
+    assert report is not None
+    assert (report.checked, report.triggered, report.missing) == (2, 2, 1)
+    assert await machine.database.triggered([lost]) == [lost.id]
+    findings = await machine.database.store().findings()
+    assert [(each.submitter, each.checks) for each in findings] == [("two", 2), ("three", 1)]
     assert path in caplog.text
 
 
