@@ -7,9 +7,9 @@ is_new_enough() {
   "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
 }
 
-# `python -m venv` installs pip last, so an interrupted one leaves a Python without pip.
+# `python -m venv` installs pip last, so an interrupted one leaves a Python without pip, or with a part of pip.
 has_pip() {
-  "$1" -c 'import pip' >/dev/null 2>&1
+  "$1" -m pip --version >/dev/null 2>&1
 }
 
 if ! is_new_enough .venv/bin/python || ! has_pip .venv/bin/python; then
