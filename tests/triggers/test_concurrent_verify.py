@@ -97,6 +97,29 @@ async def test_an_expired_sample_has_no_problem(database: Database) -> None:
     assert [problem.partition(":")[0] for problem in problems] == [kept[0].partition("/chunks/")[0]]
 
 
+class FastClock(Firestore):
+    """A client of a Firestore whose clock is one hour later at each read."""
+
+    reads = 0
+
+    async def estimated_now(self) -> datetime:
+        """Return a later time."""
+        self.reads += 1
+        return datetime.now(UTC) + timedelta(hours=self.reads)
+
+
+async def test_a_sample_that_expires_while_it_is_verified_has_no_problem(
+    database: Database, channel: grpc.aio.Channel
+) -> None:
+    """Firestore has deleted its chunks first. The sample is not counted."""
+    *chunks, _ = await store_large(database, expire_at=datetime.now(UTC) + timedelta(hours=1.5))
+    await database.writer.write_all([encoding.to_delete(database.firestore.name(path)) for path in chunks])
+    firestore = FastClock(channel, database.firestore.database, timeout_seconds=30)
+
+    assert await verified(firestore) == ([], 0, 0)
+    assert firestore.reads > 1
+
+
 async def store_large(database: Database, **changes: Any) -> list[str]:
     """Store a sample in chunks, with `changes` in its header. Return the paths of its documents, the header last."""
     sample = received_sample(LARGE, submitter="one")

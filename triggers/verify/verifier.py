@@ -95,7 +95,7 @@ class Verifier:
             yield _Page(headers, await self._firestore.batch_get(paths))
 
     async def _lasting_problems(self, document: Document, stored: Document | None) -> list[str]:
-        """Return the problems of a sample. If the sample has changed since it was read, verify it again."""
+        """Return the problems of a sample, or none if it has expired meanwhile. Verify a changed sample again."""
         path = self._firestore.path(document.name)
         totals = replace(self.totals)
         while not encoding.is_expired(document, await self._firestore.estimated_now()):
@@ -104,7 +104,8 @@ class Verifier:
                 return []
             found = await self._firestore.batch_get([path, _result_path(path)])
             current = found.get(path)
-            if current is not None and current.update_time == document.update_time:
+            is_changed = current is None or current.update_time != document.update_time
+            if not is_changed and not encoding.is_expired(document, await self._firestore.estimated_now()):
                 return problems
             self.totals = replace(totals)
             if current is None:
