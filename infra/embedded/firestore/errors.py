@@ -113,12 +113,18 @@ class FileMoved(sqlite3.OperationalError):
     """The data file was moved or deleted while the server runs. The next start would not find later commits."""
 
 
+class IncompleteLog(sqlite3.OperationalError):
+    """A commit was refused: a flush failed, and the write-ahead log cannot be restarted. The text says why."""
+
+
 def disk_failure(error: Exception) -> StatusError | None:
     """Return the status of a write that the disk or the file system refused. Return None for any other error."""
     if not isinstance(error, sqlite3.OperationalError):
         return None
     if isinstance(error, FileMoved):
         return unavailable("The data file was moved or deleted; nothing was written.")
+    if isinstance(error, IncompleteLog):
+        return unavailable(f"The disk failed, and {error}; nothing was written.")
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, "The disk is full; nothing was written.")

@@ -29,6 +29,7 @@ from pathlib import Path
 
 from infra.embedded.firestore import metrics
 from infra.embedded.firestore.data_file.reserve_file import free_bytes
+from infra.embedded.firestore.errors import IncompleteLog
 
 MAX_LOG_BYTES = 64 * 1024 * 1024
 """The default maximum. Each commit copies a log of three quarters of this size. The rest is for that commit."""
@@ -80,6 +81,8 @@ class AutomaticCheckpoints:
         self._is_restart_due = False
         self._is_log_complete = True
         """Whether the disk has the whole log. Only a failed flush makes this uncertain."""
+        self._logged_obstacles: set[str] = set()
+        """What prevented the restart since the last failed flush. Each obstacle is logged once."""
         self._restarted = threading.Event()
         self._no_restart_before = -math.inf
         self._pause = MIN_RESTART_PAUSE_SECONDS
@@ -121,18 +124,21 @@ class AutomaticCheckpoints:
             self._is_log_complete = False
 
     def complete_log(self) -> None:
-        """After a failed flush, restart the log. Raise an error of SQLite if this fails or if a read needs the log."""
+        """After a failed flush, restart the log. Raise `IncompleteLog` or another error of SQLite if this fails."""
         if self._is_log_complete:
             return
-        if not self._restart():
-            error = sqlite3.OperationalError("the disk failed, and a read needs the write-ahead log")
-            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
-            raise error
+        obstacle = self._restart()
+        if obstacle is not None:
+            if obstacle not in self._logged_obstacles:
+                self._logged_obstacles.add(obstacle)
+                logger.warning("After a failed flush, writes fail until the write-ahead log restarts: %s", obstacle)
+            raise IncompleteLog(obstacle)
+        self._logged_obstacles.clear()
         self._is_log_complete = True
 
     def _restart_log(self) -> None:
         try:
-            if self._restart():
+            if self._restart() is None:
                 self._pause = MIN_RESTART_PAUSE_SECONDS
             else:
                 self._no_restart_before = time.monotonic() + self._pause
@@ -141,14 +147,17 @@ class AutomaticCheckpoints:
             self.report_failure(error)
             logger.warning("Cannot restart the write-ahead log, trying again later: %s", error)
 
-    def _restart(self) -> bool:
-        """Copy the whole log into the database file and restart the log. Return False if a read still needs it."""
+    def _restart(self) -> str | None:
+        """Copy the whole log into the database file and restart the log. Return what prevents this, or None."""
         (before,) = self._connection.execute("PRAGMA busy_timeout").fetchone()
         try:
             self._connection.execute(f"PRAGMA busy_timeout = {round(RESTART_SECONDS * 1000)}")
             with metrics.LOG_RESTART_DURATION.time():
-                is_busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
-            return not is_busy
+                is_busy, pages, _ = self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            if not is_busy:
+                return None
+            # SQLite returns the number of pages only if it has started the checkpoint.
+            return "another checkpoint runs" if pages < 0 else "a read, such as a backup, needs the write-ahead log"
         finally:
             self._connection.execute(f"PRAGMA busy_timeout = {before}")
 

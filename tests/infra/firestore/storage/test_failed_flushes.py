@@ -4,6 +4,8 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -159,9 +161,12 @@ async def test_a_merge_does_not_copy_the_log(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_commit_waits_until_the_log_is_restarted_after_a_restart_has_failed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its flush reports the lost pages in place of the flush of the commit. A read that needs the log delays this."""
+    """Its flush reports the lost pages in place of the flush of the commit. A read that needs the log delays this.
+
+    The log and the error name the read.
+    """
     monkeypatch.setattr(checkpoints, "NEXT_COMMIT_SECONDS", 0)
     log = tmp_path / "file-wal"
     with (
@@ -179,13 +184,49 @@ def test_a_commit_waits_until_the_log_is_restarted_after_a_restart_has_failed(
         writer.execute("INSERT INTO numbers VALUES (1)")
         before = restarts(log)
 
-        with pytest.raises(sqlite3.OperationalError, match="a read needs the write-ahead log"):
-            automatic.complete_log()
+        for _ in range(2):
+            with pytest.raises(sqlite3.OperationalError) as refused:
+                automatic.complete_log()
         reader.execute("COMMIT")
         automatic.complete_log()
 
         writer.execute("INSERT INTO numbers VALUES (2)")
         assert restarts(log) == before + 1
+        message = "The disk failed, and a read, such as a backup, needs the write-ahead log; nothing was written."
+        assert errors.from_exception(refused.value).message == message
+        assert caplog.text.count("a read, such as a backup, needs the write-ahead log") == 1
+
+
+HOLD_CHECKPOINT_LOCK = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as index:
+    fcntl.lockf(index, fcntl.LOCK_EX, 1, 121)
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+"""SQLite documents this position: https://www.sqlite.org/walformat.html"""
+
+
+def test_a_checkpoint_that_delays_the_restart_of_the_log_is_not_called_a_read(tmp_path: Path) -> None:
+    """An operator would search for a backup that does not run."""
+    log = tmp_path / "file-wal"
+    with contextlib.closing(sqlite3.connect(tmp_path / "file", isolation_level=None)) as writer:
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute("CREATE TABLE numbers (number)")
+        automatic = AutomaticCheckpoints(writer, tmp_path / "file", checkpoints.MAX_LOG_BYTES)
+        with failing_flushes(log), pytest.raises(sqlite3.OperationalError) as failed:
+            writer.execute("PRAGMA wal_checkpoint(RESTART)")
+        automatic.report_failure(failed.value)
+        command = [sys.executable, "-c", HOLD_CHECKPOINT_LOCK, str(tmp_path / "file-shm")]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"locked\n"
+
+            with pytest.raises(sqlite3.OperationalError, match="another checkpoint runs"):
+                automatic.complete_log()
+            process.communicate()
+
+        automatic.complete_log()
 
 
 def restarts(log: Path) -> int:
