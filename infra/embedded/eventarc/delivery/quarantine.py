@@ -2,7 +2,8 @@
 
 If a connection breaks, one of the events in flight may have crashed the function. All of these events become suspects.
 Suspects are sent one at a time. A crash counts against an event only if no other event was in flight. An innocent event
-is therefore never given up because of the crash of another event.
+is therefore not given up because another event in flight crashed the function. An event after its deadline, and a call
+of a schedule, do not count as in flight, although the function may still work for them.
 
 A suspect is *unclear* if the function crashed during its trial while other events were in flight, which were new events
 or other suspects. The next trial of an unclear suspect is exclusive from its start to its end, so it shows whether the
