@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from tests.infra.eventarc.machine import Event, Firestore, Function, until
 from tests.infra.eventarc.test_quarantine import trigger_of
 from tests.infra.eventarc.test_trials import other_events
@@ -85,10 +87,45 @@ async def test_an_event_without_a_response_is_given_up_if_the_function_processes
         return 200
 
     function.respond = hang
-    await firestore.start(trigger_of(function, **IMPATIENT, acknowledgement_deadline_seconds=0.5))
+    patient = IMPATIENT | {"retention_seconds": 1.5}  # no pause between two acknowledgements is as long
+    await firestore.start(trigger_of(function, **patient, acknowledgement_deadline_seconds=2.0))
 
     async with other_events(firestore):
         await firestore.write("users/alice/notes/hangs")
         await firestore.until_rows("eventarc_undelivered WHERE state = 'dead'", "notices", [(0,)])
 
     assert [event.document for event in function.events if is_notice(event)] == ["users/alice/notes/hangs"]
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_the_retention_starts_again_when_the_function_works_after_a_long_outage(
+    firestore: Firestore, function: Function, *, hangs: bool
+) -> None:
+    """All events were given up. When the function works, it first responds to each of them that it is busy."""
+    works = asyncio.Event()
+    refused: set[str] = set()
+
+    async def respond(event: Event) -> int:
+        if event.document.endswith("new"):
+            asyncio.get_running_loop().call_later(0.1, works.set)  # after the acknowledgement has arrived
+            return 200
+        if hangs and not works.is_set():
+            await asyncio.Event().wait()
+        is_busy = event.document not in refused and not is_notice(event)
+        if works.is_set():
+            refused.add(event.document)
+        return 503 if is_busy or not works.is_set() else 200
+
+    function.respond = respond
+    impatient = IMPATIENT | {"retention_seconds": 1.0}
+    await firestore.start(trigger_of(function, **impatient, acknowledgement_deadline_seconds=0.1))
+    await firestore.write(*(f"users/alice/notes/{number}" for number in range(5)))
+    await firestore.until_rows("eventarc_undelivered", "state", [("given_up",)] * 5)
+    if hangs:
+        works.set()
+    else:
+        await firestore.write("users/bob/notes/new")
+    await firestore.until_rows("eventarc_undelivered WHERE state <> 'dead'", "*", [])
+
+    assert len(refused) == 5
+    assert await firestore.rows("eventarc_undelivered", "*") == []

@@ -19,7 +19,8 @@ class State(StrEnum):
     GIVEN_UP = "given_up"
     """The event crashed the function too often, or failed for longer than the retention. A notice about this is sent to
     the function until the function acknowledges the notice. If the retention is the reason, the event is sent once more
-    before each notice, because the function may work again.
+    before each notice, because the function may work again. If the function did not work, the retention starts
+    again when it works.
     """
     DEAD = "dead"
     """The event is a dead letter."""

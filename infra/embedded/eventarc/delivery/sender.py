@@ -38,7 +38,9 @@ class Sender:
         self.quarantine = Quarantine(trigger.max_crashes)
         self.reachable = asyncio.Event()
         self.reachable.set()
-        self.last_acknowledgement = -math.inf
+        self.last_acknowledgement = -math.inf  # of an event, not of a notice
+        self._silent_since = math.inf  # the first timeout after the last response
+        self._works_since = -math.inf  # set when the function works again after a long outage
         self.suspects_in_flight = 0
         self._last_shared_crash = -math.inf  # a connection broke while several events were in flight
         self._trigger = trigger
@@ -125,12 +127,20 @@ class Sender:
         self._resume()
         self._queue.add_lane()
         self.quarantine.unclear.discard(delivery.sequence)
+        now = time.monotonic()
         if problem is None:
-            self._record_acknowledgement(delivery)
+            self._record_response(now, is_acknowledgement=True)
+            self.quarantine.record_acknowledgement(delivery.group, now)
             self._recorder.acknowledge(delivery)
             return
+        if has_response:
+            self._record_response(now, is_acknowledgement=False)
+        else:
+            self._silent_since = min(self._silent_since, now)
+        if delivery.first_failure < self._works_since:
+            delivery.first_failure = now
         was_given_up = delivery.state is State.GIVEN_UP
-        delivery.fail(problem, time.monotonic(), self._trigger, random())
+        delivery.fail(problem, now, self._trigger, random())
         # A function that responds to no event may not work at all. The event then waits until the function works.
         is_event_the_cause = has_response or self.last_acknowledgement > delivery.started
         if was_given_up and delivery.state is State.GIVEN_UP and is_event_the_cause:
@@ -149,7 +159,7 @@ class Sender:
         except Exception as error:  # noqa: BLE001 - one event must not stop the delivery of other events
             problem = repr(error)
         if problem is None:
-            self._record_acknowledgement(delivery)
+            self.quarantine.record_acknowledgement(delivery.group, time.monotonic())
             delivery.state = State.DEAD
             self._dead_letters.inc()
             logger.error("%s: %s is now a dead letter", self._trigger.name, delivery.change.name)
@@ -157,9 +167,19 @@ class Sender:
             delivery.fail_notice(problem, time.monotonic(), self._trigger, random())
         self._recorder.record(delivery)
 
-    def _record_acknowledgement(self, delivery: Delivery) -> None:
-        self.last_acknowledgement = time.monotonic()
-        self.quarantine.record_acknowledgement(delivery.group, self.last_acknowledgement)
+    def _record_response(self, now: float, *, is_acknowledgement: bool) -> None:
+        """Record a response to an event. It may end an outage that was longer than the retention.
+
+        The retention of all events then starts again, because failures during an outage do not show that an event is
+        the cause.
+        """
+        down_since = self._silent_since
+        self._silent_since = math.inf
+        if is_acknowledgement:
+            down_since = min(down_since, self.last_acknowledgement)
+            self.last_acknowledgement = now
+        if now - down_since >= self._trigger.retention_seconds:
+            self._works_since = now
 
     def _record_crash(self, delivery: Delivery, problem: str, *, is_suspect: bool) -> None:
         """Record that the connection broke. This counts as a crash of the event only if the event was alone."""
@@ -241,7 +261,8 @@ class Sender:
             logger.error("%s: %s is now a dead letter: %s", name, document, delivery.problem)
             return
         if delivery.state is State.GIVEN_UP:
-            what = "is given up if it fails again" if delivery.is_sent_again(self._trigger) else "is not sent again"
+            is_over = delivery.is_sent_again(self._trigger)
+            what = "has failed for longer than the retention" if is_over else "is not sent again"
             logger.error("%s: %s %s: %s", name, document, what, delivery.problem)
             return
         self._unlogged_failures += 1
