@@ -50,7 +50,7 @@ class Push:
         return problem
 
     async def give_up(self, change: Change, attempts: int, problem: str) -> str | None:
-        """Send the notice that an event is not sent again. Return and raise as `send` does."""
+        """Send the notice that an event was given up. Return and raise as `send` does."""
         headers = cloudevent.given_up_headers(change, self._kind, self._trigger.location, attempts, problem)
         return await self._post(headers, b"", reuse=False)
 

@@ -129,3 +129,19 @@ async def test_the_retention_starts_again_when_the_function_works_after_a_long_o
 
     assert len(refused) == 5
     assert await firestore.rows("eventarc_undelivered", "*") == []
+
+
+async def test_an_undelivered_event_shows_why_its_notice_failed(firestore: Firestore, function: Function) -> None:
+    """The function refuses the event, and does not respond to the notice."""
+
+    async def respond(event: Event) -> int:
+        if is_notice(event):
+            await asyncio.Event().wait()
+        return 503
+
+    function.respond = respond
+    await firestore.start(trigger_of(function, **IMPATIENT, acknowledgement_deadline_seconds=0.1))
+
+    await firestore.write("users/alice/notes/a")
+    problem = "503 OK; notice failed: no acknowledgement within 0.1 s"
+    await firestore.until_rows("eventarc_undelivered WHERE notices > 0", "problem", [(problem,)])

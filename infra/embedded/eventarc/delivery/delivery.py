@@ -42,7 +42,7 @@ class Delivery:
         self.state = State.RETRYING
         self.attempts = 0  # failed attempts only
         self.crashes = 0  # attempts in quarantine during which the function crashed
-        self.notices = 0  # failed attempts to send the notice that the event is not sent again
+        self.notices = 0  # failed attempts to send the notice that the event was given up
         self.first_failure = 0.0
         self.problem = ""
         self.due = 0.0
@@ -80,7 +80,7 @@ class Delivery:
             self._give_up_if_over(now, trigger)
 
     def fail_notice(self, problem: str, now: float, trigger: Trigger, jitter: float) -> None:
-        """Record that the function did not acknowledge the notice that the event is not sent again."""
+        """Record that the function did not acknowledge the notice that the event was given up."""
         self.notices += 1
         self.problem = f"{self.problem.partition('; notice failed: ')[0]}; notice failed: {problem}"
         self.due = now + trigger.backoff.seconds(self.notices, jitter)

@@ -156,6 +156,8 @@ class Sender:
             problem = await self._push.give_up(delivery.change, delivery.attempts, delivery.problem)
         except Unreachable:
             raise
+        except (BrokenConnection, TimeoutError) as error:
+            problem = str(error)
         except Exception as error:  # noqa: BLE001 - one event must not stop the delivery of other events
             problem = repr(error)
         if problem is None:
