@@ -231,6 +231,9 @@ class Audit:
         metrics.MISSING.set(report.missing)
 
     async def _check_finding(self, finding: Finding, now: datetime, report: Report) -> Finding:
+        if now - finding.due_at > MAX_CHECK_INTERVAL:
+            # The audit did not run, probably because the function was down. The events are retried for another day.
+            finding = finding.found_again(now)
         outcomes = await self._store.outcomes(finding.submitter, finding.sample_ids)
         sample_ids = [sample_id for sample_id in finding.sample_ids if sample_id not in outcomes]
         sample_ids = await self._store.existing_samples(finding.submitter, sample_ids) if sample_ids else []

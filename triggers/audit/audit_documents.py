@@ -84,6 +84,10 @@ class Finding:
         """Whether the samples had no result even after the function was triggered again."""
         return self.checks > 1
 
+    def found_again(self, now: datetime) -> "Finding":
+        """Return the finding as if it was found now."""
+        return replace(self, found_at=now)
+
     def still_missing(self, sample_ids: Iterable[str], due_at: datetime) -> "Finding":
         """Return the finding after a check that found no results of `sample_ids`."""
         return replace(self, sample_ids=tuple(sample_ids), due_at=due_at, checks=self.checks + 1)

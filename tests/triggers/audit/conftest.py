@@ -102,10 +102,13 @@ class Database:
         state = await self.state()
         await self._put(document_paths.audit(), state.fields() | changes)
 
-    async def age(self, finding: Finding, hours: float) -> None:
-        """Make a finding older."""
-        earlier = datetime.now(UTC) - timedelta(hours=hours)
-        changes: dict[str, object] = {"found_at": earlier, "due_at": earlier}
+    async def age(self, finding: Finding, hours: float, hours_since_due: float = 0.5) -> None:
+        """Make a finding older. It was due `hours_since_due` ago."""
+        now = datetime.now(UTC)
+        changes: dict[str, object] = {
+            "found_at": now - timedelta(hours=hours),
+            "due_at": now - timedelta(hours=hours_since_due),
+        }
         await self._put(document_paths.audit_finding(finding.id), finding.fields() | changes)
 
     async def _put(self, path: str, fields: dict[str, object]) -> None:

@@ -8,7 +8,7 @@ import grpc.aio
 import pytest
 from prometheus_client import REGISTRY
 
-from storage.documents import Arrival, Status, document_paths
+from storage.documents import Arrival, Status
 from tests.triggers.audit.conftest import Database
 from triggers.audit import audit as audit_module
 from triggers.audit.audit_documents import AuditState, Finding
@@ -231,41 +231,6 @@ async def test_what_stays_without_a_result_raises_an_alert(
     (record,) = [each for each in caplog.records if each.name == "triggers" and each.levelno == logging.ERROR]
     assert record.getMessage().startswith("audit: 2 samples of one have no current result ")
     assert all(sample.id in record.getMessage() for sample in samples[1:])
-
-
-async def test_no_sample_is_pending_for_ever(database: Database) -> None:
-    """After more than a day, no delivery retries its event any more."""
-    (sample,) = await database.submit("one", 1)
-    await database.audit().run()
-    (finding,) = await database.store().findings()
-    await database.age(finding, hours=26)
-
-    report = await database.audit().run()
-
-    assert report is not None
-    assert (report.given_up, report.missing) == (1, 0)
-    result = await database.fields(document_paths.result("one", sample.id))
-    assert result is not None
-    assert (result["status"], result["submitted_at"]) == ("FAILED", sample.submitted_at)
-    assert await database.store().findings() == []
-
-
-async def test_a_result_that_was_found_late_raises_no_alert(
-    database: Database, caplog: pytest.LogCaptureFixture
-) -> None:
-    """After the machine was off for a day, the sample can have its result before the audit runs again."""
-    samples = await database.submit("one", 1)
-    await database.audit().run()
-    (finding,) = await database.store().findings()
-    await database.age(finding, hours=26)
-    await database.compute(samples)
-
-    with caplog.at_level(logging.ERROR, "triggers"):
-        report = await database.audit().run()
-
-    assert report is not None
-    assert (report.healed, report.given_up, report.missing) == (1, 0, 0)
-    assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == []
 
 
 async def test_work_that_takes_too_long_for_one_run_is_finished_by_later_runs(
