@@ -252,9 +252,8 @@ command = ["{python}", "-c", "import itertools, time\\nfor n in itertools.count(
         text = log.read_text()
         if len(text) == max_bytes:
             os.truncate(log, 0)
-        return bool(
-            re.search(r"^\d+ lines were dropped, because the output could not be written: ", text, re.MULTILINE)
-        )
+        notice = r"^stack +\| \d+ lines were dropped, because the output could not be written: "
+        return bool(re.search(notice, text, re.MULTILINE))
 
     try:
         until(has_notice, "the log does not say that lines are missing")
