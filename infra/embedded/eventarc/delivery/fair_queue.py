@@ -41,6 +41,9 @@ class FairQueue:
         self.loaded = asyncio.Event()
         """Set when there may be positions to load, or room for more events."""
         self.in_flight: set[Delivery] = set()
+        self.drained = asyncio.Event()
+        """Set while no event is in flight."""
+        self.drained.set()
         self.restricted: set[int] = set()
         """Groups that may have only one event in flight, or no event while they are held."""
         self._holds_restricted = False
@@ -153,6 +156,8 @@ class FairQueue:
         """Free the lane of an event."""
         group = self._group(delivery.group)
         self.in_flight.discard(delivery)
+        if not self.in_flight:
+            self.drained.set()
         group.in_flight -= 1
         self._offer(group)
         self._forget_if_empty(group)
@@ -279,6 +284,7 @@ class FairQueue:
     def _take_from(self, group: Group) -> Delivery:
         delivery = group.take()
         self.in_flight.add(delivery)
+        self.drained.clear()
         if self._may_send(group):
             self._busy[group.number] = group
         self._load_if_low(group)

@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import math
 import time
-from itertools import count
 
 from infra.embedded.eventarc.delivery.delivery import Delivery
 from infra.embedded.eventarc.delivery.delivery_store import DeliveryStore, Suspect
@@ -27,7 +26,6 @@ MAX_SUSPECTS = 1_000
 MAX_SLOW_TRIALS = 4
 EXCLUSIVE_SECONDS = 1.0
 DRAIN_SECONDS = 2.0
-DRAIN_STEP_SECONDS = 0.005
 SLOW_SECONDS = 10.0  # most events take less time, so trials seldom overlap
 POLL_SECONDS = 2.0  # another process may resend dead letters
 
@@ -89,7 +87,9 @@ class SuspectSender:
                     self._queue.pause(reason)
                 await self._sender.reachable.wait()
                 if holds_others:
-                    await self._drain(math.inf if is_exclusive else DRAIN_SECONDS)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(None if is_exclusive else DRAIN_SECONDS):
+                            await self._queue.drained.wait()
                 is_sent = await self._send_once(delivery, reason, is_exclusive=is_exclusive)
         finally:
             self._queue.resume(reason)
@@ -103,14 +103,6 @@ class SuspectSender:
             return await self._sender.send_alone(delivery)
         finally:
             resume.cancel()
-
-    async def _drain(self, seconds: float) -> None:
-        """Wait until no event of the queue is in flight, up to `seconds`."""
-        started = time.monotonic()
-        for _ in count():
-            if not self._queue.in_flight or time.monotonic() - started > seconds:
-                return
-            await asyncio.sleep(DRAIN_STEP_SECONDS)
 
     async def _wait(self, trial: "asyncio.Task[None]", delivery: Delivery, *, may_overlap: bool) -> None:
         """Wait until the next trial may start."""
