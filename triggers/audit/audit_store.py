@@ -76,7 +76,7 @@ class AuditStore:
         try:
             documents = await self._samples(partition, None, limit=1)
         except DamagedDocument as error:
-            logger.error("audit: the first run starts at the epoch: %s", error)  # noqa: TRY400 - no trace needed
+            _log_damage("the first run starts at the epoch", error)
             return _ALL_TIMES.start
         return min((encoding.field_time(each, "submitted_at") for each in documents), default=None)
 
@@ -233,9 +233,7 @@ class AuditStore:
         except DamagedDocument as error:
             self._count_failure(error)
             if not window.is_divisible:
-                logger.error(  # noqa: TRY400 - the trace says nothing more
-                    "audit: the samples or findings of one time are not checked: %s", error
-                )
+                _log_damage("the samples or findings of one time are not checked", error)
                 return []
         first, second = window.halves()
         return await self._undamaged(read, first) + await self._undamaged(read, second)
@@ -254,9 +252,7 @@ class AuditStore:
         except DamagedDocument as error:
             self._count_failure(error)
             if len(paths) == 1:
-                logger.error(  # noqa: TRY400 - the trace says nothing more
-                    "audit: %s cannot be checked: %s", paths[0], error
-                )
+                _log_damage(f"{paths[0]} cannot be checked", error)
                 return {paths[0]: None}
         found: dict[str, Document | None] = {}
         for half in parts(paths, (len(paths) + 1) // 2):
@@ -268,6 +264,11 @@ class AuditStore:
         self.failed_reads += 1
         if self.failed_reads > MAX_FAILED_READS:
             raise error
+
+
+def _log_damage(consequence: str, error: DamagedDocument) -> None:
+    """Log an error without a trace, because its message names the document."""
+    logger.error("audit: %s: %s", consequence, error)
 
 
 def _status(submitter: str, sample_id: str, fields: Mapping[str, object]) -> Status | None:
