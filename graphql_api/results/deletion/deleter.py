@@ -1,6 +1,5 @@
 """Delete samples in batches while the API serves other requests."""
 
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -10,8 +9,9 @@ from uuid import uuid4
 from graphql_api.results.deletion.deletion import Deletion, DeletionState
 from graphql_api.results.deletion.deletion_store import DeletionStore
 from graphql_api.results.filters import Selection
-from graphql_api.results.jobs.job_records import RECORD_INTERVAL_SECONDS, EntryOf
+from graphql_api.results.jobs.job_records import EntryOf
 from graphql_api.results.jobs.job_runner import JobRunner, batches_of
+from graphql_api.results.jobs.recorded_run import RecordedRun
 from graphql_api.results.store import Store
 from storage.documents import BadRequest, NotFound, SampleState, Tombstone, Unavailable
 from storage.documents.tombstone import MAX_REASON_CHARACTERS
@@ -91,7 +91,7 @@ class Deleter:
         return started
 
 
-class _Run:
+class _Run(RecordedRun[Deletion, DeletionState]):
     """One deletion while it runs. It deletes `samples`, and then `kept_results`.
 
     Without `kept_results`, a kept result with the id of a sample is deleted together with the sample.
@@ -105,30 +105,21 @@ class _Run:
         samples: Batches,
         kept_results: KeptResults | None,
     ) -> None:
-        self.id = started.id
-        self._records = records
-        self._submitter = submitter
-        self._current = started
+        super().__init__(records, submitter, started)
+        self._store = records
         self._samples = samples
         self._kept_results = kept_results
         self._are_all_deleted = True
-        self._recorded = time.monotonic()
-
-    async def record(self, state: DeletionState | None = None, *entries: Write) -> None:
-        """Store the progress, with entries of the audit log."""
-        self._current = replace(self._current, state=state or self._current.state)
-        self._recorded = time.monotonic()
-        await self._records.write(self._submitter, self._current, *entries)
 
     async def work(self) -> DeletionState:
         """Delete batch by batch. Return INTERRUPTED if samples remain that changed before each attempt."""
-        started_at = await self._records.now()  # while the samples are read, new samples get results
+        started_at = await self._store.now()  # while the samples are read, new samples get results
         delete = partial(
-            self._records.delete,
-            self._submitter,
-            reason=self._current.reason,
+            self._store.delete,
+            self.submitter,
+            reason=self.current.reason,
             submitted_until=started_at,
-            report=self._record_if_due,
+            report=self.record_if_due,
         )
         if self._kept_results is None:
             await self._delete(self._samples, delete)
@@ -142,12 +133,8 @@ class _Run:
             async for ids in batches:
                 deleted, remaining = await delete(ids)
                 self._are_all_deleted = self._are_all_deleted and not remaining
-                self._current = replace(self._current, deleted=self._current.deleted + deleted)
+                self.current = replace(self.current, deleted=self.current.deleted + deleted)
                 await self.record()
-
-    async def _record_if_due(self) -> None:
-        if time.monotonic() - self._recorded > RECORD_INTERVAL_SECONDS:
-            await self.record()
 
 
 def _check(reason: str) -> None:

@@ -13,8 +13,6 @@ from storage.firestore.messages import Write
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 _INTERRUPTED_AFTER = timedelta(seconds=30)
-RECORD_INTERVAL_SECONDS = 5.0
-"""How often a job stores its progress while one of its steps takes longer."""
 
 
 class Job(Protocol):

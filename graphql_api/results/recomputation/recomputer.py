@@ -21,14 +21,14 @@ from functools import partial
 from uuid import uuid4
 
 from graphql_api.results.filters import Selection
-from graphql_api.results.jobs.job_records import RECORD_INTERVAL_SECONDS, EntryOf
+from graphql_api.results.jobs.job_records import EntryOf
 from graphql_api.results.jobs.job_runner import JobRunner, batches_of
+from graphql_api.results.jobs.recorded_run import RecordedRun
 from graphql_api.results.recomputation.recomputation import Recomputation, RecomputationState
 from graphql_api.results.recomputation.recomputation_store import RecomputationStore
 from graphql_api.results.store import Store
 from runtime.shared_tasks import SharedTasks
 from storage.documents import STATISTICS_VERSION, Arrival, NotFound
-from storage.firestore.messages import Write
 from storage.firestore.retry import backoff
 
 MAX_IDS = 1_000
@@ -118,7 +118,7 @@ class Recomputer:
         return started
 
 
-class _Run:
+class _Run(RecordedRun[Recomputation, RecomputationState]):
     """One recomputation while it runs."""
 
     def __init__(
@@ -128,18 +128,9 @@ class _Run:
         started: Recomputation,
         batches: AsyncGenerator[Sequence[str], None],
     ) -> None:
-        self.id = started.id
-        self._records = records
-        self._submitter = submitter
-        self._current = started
+        super().__init__(records, submitter, started)
+        self._store = records
         self._batches = batches
-        self._recorded = time.monotonic()
-
-    async def record(self, state: RecomputationState | None = None, *entries: Write) -> None:
-        """Store the progress, with entries of the audit log."""
-        self._current = replace(self._current, state=state or self._current.state)
-        self._recorded = time.monotonic()
-        await self._records.write(self._submitter, self._current, *entries)
 
     async def work(self) -> RecomputationState:
         """Recompute batch by batch."""
@@ -152,35 +143,31 @@ class _Run:
                     without_result += 1
                 if without_result == _MAX_BATCHES_WITHOUT_RESULT:
                     break
-                await self._record_if_due()
-        is_complete = self._current.done == self._current.requested
+                await self.record_if_due()
+        is_complete = self.current.done == self.current.requested
         return RecomputationState.FINISHED if is_complete else RecomputationState.INCOMPLETE
 
     async def _recompute(self, ids: Sequence[str]) -> bool:
         """Write a batch of samples again and wait for their results. Return False if no result arrived."""
-        touched = await self._records.touch(self._submitter, ids)
-        self._current = replace(self._current, requested=self._current.requested + len(touched))
+        touched = await self._store.touch(self.submitter, ids)
+        self.current = replace(self.current, requested=self.current.requested + len(touched))
         await self.record()
         missing = dict(touched)
         last_progress = time.monotonic()
         pauses = backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
         while missing and time.monotonic() - last_progress < _MAX_IDLE_SECONDS:
             await asyncio.sleep(next(pauses))
-            computed_from = await self._records.computed_from(self._submitter, missing)
+            computed_from = await self._store.computed_from(self.submitter, missing)
             new = [sample_id for sample_id, update_time in computed_from.items() if update_time >= missing[sample_id]]
             for sample_id in new:
                 del missing[sample_id]
             if new:
                 last_progress = time.monotonic()
                 pauses = backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
-                self._current = replace(self._current, done=self._current.done + len(new))
-            await self._record_if_due()
+                self.current = replace(self.current, done=self.current.done + len(new))
+            await self.record_if_due()
         await self.record()
         return len(missing) < len(touched) or not touched
-
-    async def _record_if_due(self) -> None:
-        if time.monotonic() - self._recorded > RECORD_INTERVAL_SECONDS:
-            await self.record()
 
 
 async def _chain(*sources: AsyncGenerator[Sequence[str], None]) -> AsyncGenerator[Sequence[str], None]:
