@@ -76,10 +76,7 @@ class Backlog:
         paths = {document_paths.result(submitter, sample_id): number for number, sample_id in marks}
         found = await self._firestore.batch_get(paths, mask=["status"])
         computed = max((paths[path] for path in found), default=0)
-        own.set_computed(computed)
-        waiting = [mark for mark in marks if mark[0] > computed]
-        if waiting:
-            own.set_computed(await self._newest_gone(submitter, {waiting[0], waiting[-1]}))
+        own.set_computed(computed or await self._newest_gone(submitter, {marks[0], marks[-1]}))
         if not own.budget.used:
             del self._submitters[submitter]
 
