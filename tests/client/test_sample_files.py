@@ -232,7 +232,7 @@ def test_an_invalid_row_does_not_shorten_a_sample(
 ) -> None:
     """The samples that it can belong to are refused, with the numbers of their lines. All other samples are read.
 
-    A shortened sample would be stored twice: before the row is mended, and as a whole afterwards.
+    A shortened sample would be stored twice: before the row is corrected, and as a whole afterwards.
     """
     file = tmp_path / "table.csv"
     file.write_bytes(b"\n".join([b"time_stamp,label.a,x", b"t1,,1", b"t2,b,3", row, b"t2,b,5", b"t3,b,6", b"t3,b,7"]))

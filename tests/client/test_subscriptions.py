@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from dropzone import AsyncClient
+from dropzone import AsyncClient, ResultEdge
+from dropzone.transport import connection
 from graphql_api.errors import TooSlow
 from graphql_api.graphql_server.protocols.transport_ws_messages import too_slow
 from tests.aiohttp_server import serving
@@ -102,3 +103,27 @@ async def test_a_paused_program_does_not_receive_all_results_in_advance() -> Non
     assert count < RESULTS
     assert cursors == list(map(str, range(1, RESULTS + 1)))
     assert sent == list(range(1, RESULTS + 1))
+
+
+async def test_a_pong_that_follows_many_items_does_not_end_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a program reads slowly, megabytes of items are before the pong. This server sends no pong at all."""
+    monkeypatch.setattr(connection, "_PING_SECONDS", 1.0)
+    monkeypatch.setattr(connection, "_MAX_UNREAD_ITEMS", 1)
+    starts: list[int] = []
+
+    async def send(socket: web.WebSocketResponse, operation_id: str, after: int) -> None:
+        starts.append(after)
+        for cursor in range(after + 1, after + 150):
+            await socket.send_json(event(operation_id, cursor))
+            await asyncio.sleep(0.02)  # 3 s in total: pings that are not answered end a connection after 2 s
+
+    async with client_of(send) as client, aclosing(client.watch(after="0")) as edges:
+        cursors = [edge.cursor async for edge in _first(edges, 149)]
+
+    assert cursors == [str(cursor) for cursor in range(1, 150)]
+    assert starts == [0]
+
+
+async def _first(edges: AsyncIterator[ResultEdge], number: int) -> AsyncIterator[ResultEdge]:
+    for _ in range(number):
+        yield await anext(edges)

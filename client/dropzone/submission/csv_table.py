@@ -1,7 +1,7 @@
 """CSV tables: rows become samples.
 
 If a row is invalid, an error replaces the sample of this row, because the sample would lack values. After the row is
-mended, it would be another sample, and both would be stored. Later rows are read.
+corrected, it would be another sample, and both would be stored. Later rows are read.
 """
 
 import csv
