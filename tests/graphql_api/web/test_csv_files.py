@@ -94,7 +94,7 @@ def test_an_invalid_row_does_not_shorten_a_sample(
 ) -> None:
     """The samples that it can belong to are refused, with the numbers of their lines. All other samples are sent.
 
-    A shortened sample would be stored twice: before the row is mended, and as a whole afterwards.
+    A shortened sample would be stored twice: before the row is corrected, and as a whole afterwards.
     """
     read = reader.read(f"time_stamp,x\nt1,1\nt2,3\n{row}\nt2,5\nt3,6\n")
 

@@ -1,15 +1,13 @@
 """The filter of the dashboard by labels and state, which the server applies, in a real browser."""
 
 from functools import partial
-from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from selenium.webdriver import Chrome
 
-from storage.documents import document_paths
 from tests.graphql_api.web.dashboard import Dashboard
-from tests.graphql_api.web.lines import submit_lines
+from tests.graphql_api.web.lines import make_failed, submit_lines
 from tests.stack import Stack, eventually
 
 TILES = ("pending", "computed", "failed", "rejected")
@@ -88,13 +86,7 @@ def test_a_problem_before_thousands_of_samples_is_listed(stack: Stack, dashboard
     key = stack.new_key("old-problem-on-page")
     good = {"time_stamp": "2026-11-24T01:02:03Z", "data": [1]}
     [failed] = submit_lines(stack, key, [good])
-    firestore: Any = stack.firestore()  # `close` has no type hints
-    sample = firestore.document(document_paths.sample("old-problem-on-page", failed))
-    sample.update({"raw": "{}"})
-    firestore.document(document_paths.result("old-problem-on-page", failed)).delete()
-    sample.update({"count": 0})  # triggers the function again
-    firestore.close()
-    stack.wait_for(failed, "FAILED", key=key)
+    make_failed(stack, key, "old-problem-on-page", failed)
     submit_lines(stack, key, [good] * 2_100)
 
     dashboard.open(stack, key=key)

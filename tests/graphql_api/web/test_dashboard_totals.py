@@ -9,7 +9,7 @@ import pytest
 
 from storage.documents import document_paths
 from tests.graphql_api.web.dashboard import Dashboard
-from tests.graphql_api.web.lines import submit_lines
+from tests.graphql_api.web.lines import make_failed, submit_lines
 from tests.stack import Stack, eventually
 
 START = datetime(2026, 11, 17, tzinfo=UTC)
@@ -118,12 +118,8 @@ def test_kept_results_of_expired_samples_do_not_hide_a_failed_sample(stack: Stac
     firestore: Any = stack.firestore()  # `close` has no type hints
     for sample_id in expired:
         firestore.document(document_paths.sample("expired-on-page", sample_id)).delete()
-    sample = firestore.document(document_paths.sample("expired-on-page", failed))
-    sample.update({"raw": "{}"})
-    firestore.document(document_paths.result("expired-on-page", failed)).delete()
-    sample.update({"count": 0})  # triggers the function again
     firestore.close()
-    stack.wait_for(failed, "FAILED", key=key)
+    make_failed(stack, key, "expired-on-page", failed)
 
     dashboard.open(stack, key=key)
 
