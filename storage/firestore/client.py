@@ -60,7 +60,7 @@ class Firestore(Database):
         super().__init__(channel, database, timeout_seconds=timeout_seconds, metadata=metadata, server=server)
         self._page_reader = page_reader
         self._clock_read: tuple[datetime, int] | None = None
-        """A time of Firestore's clock, and the monotonic time before it was read."""
+        """A time of Firestore's clock, and the elapsed time before it was read."""
         self._clock_reads = SharedTasks[None, tuple[datetime, int]]()
         self._list_documents = self._unary("ListDocuments", ListDocumentsRequest, ListDocumentsResponse)
         self._batch_get = self._stream("BatchGetDocuments", BatchGetDocumentsRequest, BatchGetDocumentsResponse)

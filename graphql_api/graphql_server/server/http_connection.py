@@ -36,7 +36,7 @@ from storage.documents.errors import BadRequest, DropzoneError, RetryLater, TooL
 
 _STOPPING = Unavailable("the server is stopping; send this request again")
 _MAX_REFUSED_CONNECTIONS = 200
-"""Refused connections that stay open until their clients have read the response. Others are closed without one."""
+"""Refused connections that stay open for a moment, for their clients to read the response. Others close at once."""
 
 
 class HTTPConnection(HttpToolsProtocol):
@@ -68,14 +68,14 @@ class HTTPConnection(HttpToolsProtocol):
     _refusal: tuple[int, DropzoneError] | None = None
     """The status and the error of the refused request. The connection reads no further request."""
 
-    _bytes_without_content = 0
-    """Bytes since the last bytes of body content."""
+    _bytes_without_content = 0  # since the last bytes of body content
 
     _upgrade: bytes | None = None
     """`websocket`, or None if the current request is not the handshake of a WebSocket."""
 
     _is_whole = False
     """Whether the data that is being parsed contains the end of one request."""
+
     _header_timer: asyncio.TimerHandle | None = None
     _stall_timer: StallTimer | None = None
 
@@ -286,8 +286,8 @@ class HTTPConnection(HttpToolsProtocol):
         self.closing = None
         if self.cycle.keep_alive:
             self.flow.resume_reading()  # `discards` may have stopped it
-            handler = self.timeout_keep_alive_handler
-            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, handler)
+            seconds, close = self.timeout_keep_alive, self.timeout_keep_alive_handler
+            self.timeout_keep_alive_task = self.loop.call_later(seconds, close)
         else:
             self.transport.close()
 

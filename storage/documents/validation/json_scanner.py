@@ -33,7 +33,7 @@ Span = tuple[int, int]
 """The offset of the first byte, and the offset after the last byte."""
 
 
-def skip_white_space(raw: bytes) -> int:
+def skip_whitespace(raw: bytes) -> int:
     """Return the offset of the first byte that is not whitespace."""
     return _skip(_SPACE, raw, 0)
 

@@ -52,7 +52,7 @@ def _read(raw: bytes, default_time_zone: tzinfo | None, append: Append, skips_mi
         raise NotJson("not JSON: the text starts with a byte order mark; send UTF-8 without it")
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise NotJson("not JSON: the text is UTF-16; send UTF-8")
-    start = json_scanner.skip_white_space(raw)
+    start = json_scanner.skip_whitespace(raw)
     if start == len(raw):
         raise NotJson(f"not JSON: the body is empty; send {_SAMPLE}")
     if raw[start : start + 1] != b"{":

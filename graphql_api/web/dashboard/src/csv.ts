@@ -2,7 +2,7 @@
 //
 // The first row has the names of the columns. `time_stamp` is the time of the sample, `label.site` is the label `site`,
 // and the cells of all other columns with a name are values. An empty cell or NaN is a missing value. The page sends the
-// digits of each number unchanged. A sample with an invalid row is not sent: after the user has mended the row, the
+// digits of each number unchanged. A sample with an invalid row is not sent: after the user has corrected the row, the
 // sample would be another one, and both would be stored. `csv_samples` of the Python client reads files in the same way.
 
 const NUMBER = /^([+-]?)(?=\.?\d)0*(\d*)(?:\.(\d*))?(e[+-]?\d+)?$/i;
