@@ -273,8 +273,7 @@ def _log_damage(consequence: str, error: DamagedDocument) -> None:
 
 def _status(submitter: str, sample_id: str, fields: Mapping[str, object]) -> Status | None:
     """Return the status of a result, or None if the result is damaged."""
-    status = fields.get("status")
-    if status in tuple(Status):
+    if (status := fields.get("status")) in tuple(Status):
         return Status(str(status))
     if fields:  # otherwise the error is logged already
         logger.error("audit: the result of sample %s of %s has no known status", sample_id, submitter)
