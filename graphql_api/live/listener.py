@@ -117,10 +117,11 @@ class ListenTarget:
 
 
 class Listener:
-    """Opens a Listen stream while there are targets. Opens another stream if the current one breaks."""
+    """Opens a Listen stream while there are targets. Opens another stream if the current one breaks or is silent."""
 
-    def __init__(self, firestore: Firestore) -> None:
+    def __init__(self, firestore: Firestore, max_silence_seconds: float = _MAX_SILENCE_SECONDS) -> None:
         self._firestore = firestore
+        self._max_silence_seconds = max_silence_seconds
         self._targets: dict[int, ListenTarget] = {}
         self._last_id = 0
         self._stream: Any = None
@@ -172,7 +173,9 @@ class Listener:
             except Unavailable as error:
                 logger.warning("%s; opening another Listen stream", error)
             except TimeoutError:
-                logger.warning("no response on the Listen stream for %g s; opening another", _MAX_SILENCE_SECONDS)
+                if self._targets:  # Firestore sends nothing on a stream without targets
+                    seconds = self._max_silence_seconds
+                    logger.warning("no response on the Listen stream for %g s; opening another", seconds)
             except Exception:
                 logger.exception("cannot process a response of the Listen stream; opening another")
             finally:
@@ -193,7 +196,8 @@ class Listener:
 
     async def _process_next(self, stream: Any) -> bool | None:
         """Wait for a response and apply it. Return whether it completed a snapshot, or None if the stream has ended."""
-        response = await _read(stream)
+        async with asyncio.timeout(self._max_silence_seconds):
+            response = await stream.read()
         return None if response is grpc.aio.EOF else self._process(response)
 
     def _clear_buffers(self) -> None:
@@ -287,11 +291,6 @@ class Listener:
         self._targets.pop(target.id, None)
         if not self._targets:
             self._has_targets.clear()
-
-
-async def _read(stream: Any) -> Any:
-    async with asyncio.timeout(_MAX_SILENCE_SECONDS):
-        return await stream.read()
 
 
 async def _write(stream: Any, request: ListenRequest) -> None:

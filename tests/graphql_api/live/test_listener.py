@@ -37,13 +37,13 @@ def change(kind: int, *, named: bool = True, seconds: float | None = None, token
     return response
 
 
-def document(name: str, seconds: float) -> Any:
+def document(name: str, seconds: float, target_id: int = 1) -> Any:
     """Return the change of a result document that was written at a time."""
     response = ListenResponse()
     shown = response.document_change
     shown.document.name = f"projects/p/databases/(default)/documents/submitters/s/results/{name}"
     shown.document.update_time.FromDatetime(at(seconds))
-    shown.target_ids.append(1)
+    shown.target_ids.append(target_id)
     return response
 
 
@@ -74,9 +74,10 @@ def snapshot(seconds: float, token: bytes = b"token") -> Any:
 class Subscriber:
     """A listener with one target, and the snapshots and the error it receives."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, max_silence_seconds: float) -> None:
         self._channel = grpc.aio.insecure_channel(address)
-        self._listener = Listener(Firestore(self._channel, "projects/p/databases/(default)", timeout_seconds=5))
+        firestore = Firestore(self._channel, "projects/p/databases/(default)", timeout_seconds=5)
+        self._listener = Listener(firestore, max_silence_seconds)
         self.results: asyncio.Queue[list[str]] = asyncio.Queue()
         self.ended: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self._target: ListenTarget | None = ListenTarget(
@@ -87,6 +88,11 @@ class Subscriber:
     def _on_snapshot(self, read_time: datetime, snapshot: Sequence[WrittenResult]) -> None:
         if snapshot:
             self.results.put_nowait([written.position[1] for written in snapshot])
+
+    def listen_again(self) -> None:
+        """Add another target, after `leave`. The ids of targets continue."""
+        self._target = ListenTarget("s", START, on_snapshot=self._on_snapshot, on_end=self.ended.set_result)
+        self._listener.add(self._target)
 
     async def next(self) -> list[str]:
         """Wait for the next snapshot with results; return their ids."""
@@ -108,21 +114,29 @@ class Subscriber:
 
 
 class Script:
-    """A server that answers one stream after the other with the given responses; the last stream stays open."""
+    """A server that answers one stream after the other with the given responses.
 
-    def __init__(self, *streams: Iterable[Any]) -> None:
+    The last stream stays open. The other streams break after their responses, or stay open if `is_silent` is set.
+    """
+
+    def __init__(self, *streams: Iterable[Any], is_silent: bool = False) -> None:
         self._streams = list(streams)
+        self._is_silent = is_silent
         self.requested: list[Any] = []
+        self.closed = asyncio.Event()
 
     async def listen(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         """Send the next responses when a target is requested, then break the stream or keep it open."""
         async for request in requests:
             self.requested.append(request.add_target)
-            for response in self._streams.pop(0):
+            for response in self._streams.pop(0) if self._streams else []:
                 yield response
-            if self._streams:
+            if self._streams and not self._is_silent:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "on purpose")
-            await asyncio.Event().wait()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.closed.set()
 
 
 @pytest.fixture
@@ -130,7 +144,7 @@ async def scripted() -> AsyncIterator[Any]:
     """Return a function that connects a listener to a script."""
     opened: list[Any] = []
 
-    async def connect(script: Script) -> Subscriber:
+    async def connect(script: Script, max_silence_seconds: float = PATIENCE_SECONDS) -> Subscriber:
         server = grpc.aio.server()
         handler = grpc.stream_stream_rpc_method_handler(
             script.listen,
@@ -141,7 +155,7 @@ async def scripted() -> AsyncIterator[Any]:
         server.add_generic_rpc_handlers((service,))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
-        subscriber = Subscriber(f"127.0.0.1:{port}")
+        subscriber = Subscriber(f"127.0.0.1:{port}", max_silence_seconds)
         opened.extend([subscriber.close, lambda: server.stop(None)])
         return subscriber
 
@@ -177,6 +191,33 @@ async def test_a_broken_stream_resumes_after_the_last_complete_snapshot(scripted
 
     assert [await subscriber.next(), await subscriber.next()] == [["a"], ["b"]]
     assert [target.resume_token for target in script.requested] == [b"", b"after a"]
+
+
+async def test_a_silent_stream_is_replaced(scripted: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Firestore sends a response about every 30 seconds, so the connection of a silent stream is broken."""
+    script = Script([*CURRENT, snapshot(1, b"first")], [*CURRENT, document("a", 2), snapshot(2)], is_silent=True)
+    subscriber = await scripted(script, max_silence_seconds=1.0)
+
+    assert await subscriber.next() == ["a"]
+    assert script.requested[1].resume_token == b"first"
+    assert "no response on the Listen stream for 1 s" in caplog.text
+
+
+async def test_a_stream_without_targets_is_closed_without_a_warning(
+    scripted: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Firestore reports nothing while a stream has no targets. The next target opens another stream."""
+    second = [change(Kind.CURRENT, named=False, seconds=1), document("b", 2, target_id=2), snapshot(2)]
+    script = Script([*CURRENT, document("a", 1), snapshot(1)], second, is_silent=True)
+    subscriber = await scripted(script, max_silence_seconds=1.0)
+    await subscriber.next()
+
+    subscriber.leave()
+    await asyncio.wait_for(script.closed.wait(), PATIENCE_SECONDS)
+    assert "no response" not in caplog.text
+
+    subscriber.listen_again()
+    assert await subscriber.next() == ["b"]
 
 
 async def test_an_existence_filter_is_ignored(scripted: Any) -> None:
