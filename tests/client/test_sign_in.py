@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from dropzone import Unauthenticated, Unavailable, Unreachable
+from dropzone import Unauthenticated, Unavailable, UnexpectedResponse, Unreachable
 from dropzone.sign_in import oauth
 from dropzone.sign_in.oauth import Provider, SignIn
 from tests.aiohttp_server import serving
@@ -22,13 +22,13 @@ class IdentityProvider:
 
     def __init__(self) -> None:
         self.url = ""
-        self.device_seconds = 600
+        self.device: dict[str, object] = DEVICE | {"expires_in": 600}
         self.responses: list[tuple[int, object] | None] = []
 
     async def start_device(self, request: web.Request) -> web.Response:
         """Start a device flow."""
         del request
-        return web.json_response(DEVICE | {"expires_in": self.device_seconds})
+        return web.json_response(self.device)
 
     async def give_tokens(self, request: web.Request) -> web.Response:
         """Respond to a request for tokens."""
@@ -107,8 +107,37 @@ async def test_a_sign_in_by_device_ends_with_its_code(
     provider: IdentityProvider, response: tuple[int, object] | None, error: type[Exception]
 ) -> None:
     """A provider that is down cannot say that the code has expired."""
-    provider.device_seconds = 0
+    provider.device["expires_in"] = 0
     provider.responses = [response]
 
     with pytest.raises(error):
         await provider.sign_in_by_device()
+
+
+@pytest.mark.parametrize("tokens", [{}, {"access_token": None}, {"access_token": ""}, ["new"]])
+async def test_a_response_without_a_token_is_an_error(provider: IdentityProvider, tokens: object) -> None:
+    """The message names what is missing, because the provider is not the server that the user has named."""
+    provider.responses = [(200, tokens), (200, tokens)]
+
+    with pytest.raises(UnexpectedResponse, match="has no access_token"):
+        await provider.sign_in_by_device()
+    with pytest.raises(UnexpectedResponse, match="has no access_token"):
+        await provider.refresh()
+
+
+@pytest.mark.parametrize("missing", ["device_code", "user_code", "verification_uri"])
+async def test_an_incomplete_device_code_is_an_error(provider: IdentityProvider, missing: str) -> None:
+    """Without one of these values, the user cannot sign in."""
+    del provider.device[missing]
+
+    with pytest.raises(UnexpectedResponse, match=f"has no {missing}"):
+        await provider.sign_in_by_device()
+
+
+@pytest.mark.parametrize("seconds", ["0", None, "soon", [], float("nan")])
+async def test_unusual_numbers_of_seconds_do_not_prevent_a_sign_in(provider: IdentityProvider, seconds: object) -> None:
+    """Some providers send numbers as text. A number that cannot be read has its default value."""
+    provider.device |= {"interval": seconds, "expires_in": seconds}
+    provider.responses = [(200, TOKENS | {"expires_in": seconds})]
+
+    assert (await provider.sign_in_by_device()).access_token == "new"

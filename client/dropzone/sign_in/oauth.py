@@ -5,6 +5,7 @@ server therefore cannot get a token for another server.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _TIMEOUT_SECONDS = 20.0
 _POLL_SECONDS = 5.0
 _DEVICE_CODE_SECONDS = 600.0
+_TOKEN_SECONDS = 60.0
 _OFFLINE = "offline_access"
 
 
@@ -91,18 +93,23 @@ async def find_provider(url: str, issuer: str | None) -> Provider:
 async def sign_in_by_device(
     provider: Provider, client_id: str, scopes: str, show: Callable[[str, str], None]
 ) -> SignIn:
-    """Let the user sign in with any browser. `show` gets the address to open and the code to confirm."""
+    """Let the user sign in with any browser. `show` gets the address to open and the code to confirm.
+
+    Raises `Unauthenticated` if the provider refuses the sign-in or the code expires, and `UnexpectedResponse` if a
+    response of the provider is not complete.
+    """
     endpoint = _endpoint(provider, "device_authorization_endpoint")
     form = {"client_id": client_id, "scope": scopes, "resource": provider.url, "audience": provider.url}
     status, started = await _post(endpoint, form)
     if status != 200:
         raise _refusal(started)
-    show(str(started.get("verification_uri_complete") or started["verification_uri"]), str(started["user_code"]))
-    pause = float(started.get("interval", _POLL_SECONDS))
-    deadline = time.monotonic() + float(started.get("expires_in", _DEVICE_CODE_SECONDS))
+    address = started.get("verification_uri_complete") or _text(started, "verification_uri")
+    show(str(address), _text(started, "user_code"))
+    pause = _seconds(started, "interval", _POLL_SECONDS)
+    deadline = time.monotonic() + _seconds(started, "expires_in", _DEVICE_CODE_SECONDS)
     form = {
         "grant_type": DEVICE_GRANT,
-        "device_code": str(started["device_code"]),
+        "device_code": _text(started, "device_code"),
         "client_id": client_id,
         "resource": provider.url,
     }
@@ -136,7 +143,8 @@ async def sign_in_as_program(provider: Provider, client_id: str, secret: str, sc
 async def refresh(signed_in: SignIn) -> SignIn:
     """Return the sign-in with a new access token.
 
-    Raises `Unauthenticated` if the provider refuses the refresh, and `Unavailable` if a later attempt can succeed.
+    Raises `Unauthenticated` if the provider refuses the refresh, `Unavailable` if a later attempt can succeed, and
+    `UnexpectedResponse` if the response has no token.
     """
     if signed_in.refresh_token is None:
         raise Unauthenticated("the sign-in has expired; run `dropzone login` again")
@@ -151,7 +159,7 @@ async def refresh(signed_in: SignIn) -> SignIn:
         raise Unauthenticated(f"the sign-in has ended ({response.get('error', status)}); run `dropzone login` again")
     return replace(
         signed_in,
-        access_token=str(response["access_token"]),
+        access_token=_text(response, "access_token"),
         expires_at=_expiry(response),
         refresh_token=response.get("refresh_token", signed_in.refresh_token),
     )
@@ -171,14 +179,30 @@ def _sign_in(provider: Provider, client_id: str, response: Mapping[str, Any]) ->
         client_id=client_id,
         token_endpoint=_endpoint(provider, "token_endpoint"),
         revocation_endpoint=provider.endpoints.get("revocation_endpoint"),
-        access_token=str(response["access_token"]),
+        access_token=_text(response, "access_token"),
         expires_at=_expiry(response),
         refresh_token=response.get("refresh_token"),
     )
 
 
 def _expiry(response: Mapping[str, Any]) -> float:
-    return time.time() + float(response.get("expires_in", 60))
+    return time.time() + _seconds(response, "expires_in", _TOKEN_SECONDS)
+
+
+def _text(response: Mapping[str, Any], name: str) -> str:
+    value = response.get(name)
+    if not isinstance(value, str) or not value:
+        raise UnexpectedResponse(f"the response of the identity provider has no {name}")
+    return value
+
+
+def _seconds(response: Mapping[str, Any], name: str, default: float) -> float:
+    """Return a number of seconds. Some providers send it as text. The standards allow to leave it out."""
+    try:
+        seconds = float(response[name])
+    except (KeyError, TypeError, ValueError):
+        return default
+    return seconds if math.isfinite(seconds) else default
 
 
 def _endpoint(provider: Provider, name: str) -> str:
