@@ -182,8 +182,12 @@ def without_http2(headers: bytes) -> bytes:
     return _UPGRADE_TO_HTTP2.sub(b"", headers) if HTTP2_TOKEN in headers else headers
 
 
-def violation(headers: Mapping[bytes, bytes], http_version: Callable[[], str]) -> str | None:
-    """Return the problem of the headers of a request, or None."""
+def violation(headers: Mapping[bytes, bytes], http_version: Callable[[], str], *, has_no_body: bool) -> str | None:
+    """Return the problem of the headers of a request, or None.
+
+    `has_no_body` is true if the parser reads the data after the headers as another protocol or as the next request.
+    This applies to an upgrade, which `Proxy-Connection` can also request, and to the method CONNECT.
+    """
     host = headers.get(b"host")
     if host is None:
         if http_version() != "1.0":
@@ -197,9 +201,9 @@ def violation(headers: Mapping[bytes, bytes], http_version: Callable[[], str]) -
             return "expected Content-Length or Transfer-Encoding, got both"
         if http_version() == "1.0":
             return "HTTP/1.0 does not have the header Transfer-Encoding"
-    if b"upgrade" in headers and _UPGRADE.search(headers.get(b"connection", b"")):  # the parser then expects no body
+    if has_no_body:
         if not offers_websocket(headers):
-            return "the header Upgrade must be websocket; other protocols are not supported"
+            return "the method CONNECT and upgrades to other protocols than websocket are not supported"
         if b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0":
             return "the handshake of a WebSocket must not have a body"
         if any(len(headers.get(name, b"")) > _MAX_HANDSHAKE_LIST_BYTES for name in _HANDSHAKE_LISTS):

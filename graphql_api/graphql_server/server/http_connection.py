@@ -155,7 +155,7 @@ class HTTPConnection(HttpToolsProtocol):
             self._refusal = (431, TooLarge(f"a request may have up to {self.settings.max_headers} headers"))
             raise httptools.HttpParserError  # stops parsing; uvicorn then calls `send_400_response`
         headers = headers_by_name(cast(dict[str, Any], self.scope))
-        if wrong := violation(headers, self.parser.get_http_version):
+        if wrong := violation(headers, self.parser.get_http_version, has_no_body=self.parser.should_upgrade()):
             self._refusal = (400, BadRequest(wrong))
             raise httptools.HttpParserError
         is_chunked = b"transfer-encoding" in headers

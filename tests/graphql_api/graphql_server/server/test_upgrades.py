@@ -26,6 +26,27 @@ def test_a_body_is_never_a_second_request(protocol: bytes, is_split: bool) -> No
 
 
 @pytest.mark.parametrize(
+    "start",
+    [
+        b"POST /graphql HTTP/1.1\r\nproxy-connection: upgrade\r\nupgrade: foo\r\n",
+        b"POST /graphql HTTP/1.1\r\nconnection: close\r\nproxy-connection: a, upgrade\r\nupgrade: websocket\r\n",
+        b"CONNECT / HTTP/1.1\r\n",
+        b"CONNECT / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n",
+    ],
+)
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_the_parser_and_a_proxy_agree_on_requests_without_a_body(start: bytes, is_chunked: bool) -> None:
+    """The parser ignores the body of a request to CONNECT, and treats `Proxy-Connection` like `Connection`."""
+    length = b"transfer-encoding: chunked" if is_chunked else b"content-length: %d" % len(WHOLE)
+    with running() as service, connection(service) as client:
+        client.sendall(start + b"host: x\r\n" + length + b"\r\n\r\n" + WHOLE)
+        received = receive_all(client)
+
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert received.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
     "headers", [b"", b"sec-websocket-key: x\r\n", b"sec-websocket-version: 1\r\nsec-websocket-key: x\r\n"]
 )
 def test_a_refused_handshake_leaves_nothing(headers: bytes, caplog: pytest.LogCaptureFixture) -> None:
