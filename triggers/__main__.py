@@ -46,7 +46,7 @@ def main() -> None:
         http=connection_class(),
         ws="none",
         log_config=None,  # the application configures the log
-        log_level="warning",
+        log_level="error",  # at lower levels uvicorn logs every invalid request
         access_log=False,
         proxy_headers=False,
         server_header=False,

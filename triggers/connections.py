@@ -23,8 +23,11 @@ MAX_CONNECTIONS = 1_000
 """Twice as many as event delivery uses (`concurrency` in infra/embedded/stack.toml)."""
 
 HEADER_SECONDS = 10.0
-MAX_HEADER_BYTES = 2**20
-"""Data that a connection may send until the headers of its first request are complete."""
+MAX_HEADER_BYTES = 2**16
+"""Data that a connection may send without the complete headers of its first request. One read can have 256 KiB more."""
+
+MAX_HEADERS = 100
+"""The headers of a request. A header can have three bytes, and takes a hundred times as much memory."""
 
 
 def connection_class(
@@ -57,12 +60,11 @@ class EventConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_discarding:
             return
+        super().data_received(data)
         if self in self.silent:
             self._header_bytes += len(data)
             if self._header_bytes > MAX_HEADER_BYTES:
                 self._abort()
-                return
-        super().data_received(data)
 
     def _get_upgrade(self) -> bytes | None:
         return None  # uvicorn would split the header `Connection`, several times
@@ -73,6 +75,11 @@ class EventConnection(HttpToolsProtocol):
             self.cycle.keep_alive = False
             raise httptools.HttpParserError  # stops parsing
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self.headers) >= MAX_HEADERS:
+            raise httptools.HttpParserError  # stops parsing; the response is 400
+        super().on_header(name, value)
 
     def send_400_response(self, msg: str) -> None:
         if not self._is_discarding:

@@ -9,7 +9,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from tests.ports import free_port
-from triggers.connections import MAX_HEADER_BYTES, connection_class
+from triggers.connections import MAX_HEADER_BYTES, MAX_HEADERS, connection_class
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -97,6 +97,26 @@ async def test_a_connection_is_closed_if_its_headers_do_not_end() -> None:
 
         assert await is_closed(endless)
         assert await request(await connect()) == b"HTTP/1.1 200 OK"
+
+
+async def test_a_request_with_too_many_headers_is_refused() -> None:
+    """Small headers would otherwise use a hundred times the memory of their data."""
+    async with serving(header_seconds=60) as connect:
+        reader, writer = await connect()
+        writer.write(b"GET / HTTP/1.1\r\nhost: localhost\r\n" + b"a:\r\n" * (MAX_HEADERS + 1))
+
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+        assert await request(await connect()) == b"HTTP/1.1 200 OK"
+
+
+async def test_a_body_that_arrives_with_its_headers_does_not_count_as_headers() -> None:
+    """The body of an event is longer than headers may be."""
+    async with serving(header_seconds=60) as connect:
+        reader, writer = await connect()
+        size = 2 * MAX_HEADER_BYTES
+        writer.write(b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % size + bytes(size))
+
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_request_that_does_not_wait_for_the_previous_response_is_not_parsed() -> None:

@@ -109,6 +109,19 @@ async def pipelined_to_the_function(target: Target) -> None:
 
 
 @attack()
+async def tiny_headers_to_the_function(target: Target) -> None:
+    """Open 100 connections to the function, and send 260,000 headers of four bytes over each, without a token."""
+    data = b"GET / HTTP/1.1\r\nhost: a\r\n" + b"a:\r\n" * 260_000
+
+    async def act() -> None:
+        async with target.connection(target.function_port) as (reader, writer):
+            writer.write(data)
+            await reader.read()
+
+    await repeat(target, 100, act)
+
+
+@attack()
 async def flood_of_forged_events(target: Target) -> None:
     """Send forged events over 64 connections as fast as possible."""
     body = json.dumps(_event("attacker", "00000000-0000-4000-8000-00000000dead"))
