@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import date, datetime, timedelta
 
-from graphql_api.budgets.loop_turns import LoopTurns
+from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.results.filters import Selection
 from graphql_api.results.rolled_up_results import Group, group_with, time_range
 from storage.documents import Labels
@@ -42,14 +42,19 @@ class Summary(MergedStatistics):
 class ArchivedResults:
     """Reads the hourly archive of one submitter. Callers pass the submitter of the authenticated credential."""
 
-    def __init__(self, firestore: Firestore, turns: LoopTurns) -> None:
+    def __init__(self, firestore: Firestore) -> None:
         self._firestore = firestore
-        self._turns = turns
 
     async def pieces(
-        self, submitter: str, selection: Selection, names: Sequence[str], resolution: Resolution, read_time: datetime
+        self,
+        submitter: str,
+        selection: Selection,
+        names: Sequence[str],
+        resolution: Resolution,
+        read_time: datetime,
+        turn: LoopTurn,
     ) -> AsyncGenerator[ArchivedPiece, None]:
-        """Yield the selected hours or days in the order of time, read at `read_time`.
+        """Yield the selected hours or days in the order of time, read at `read_time`, in the steps of `turn`.
 
         `has_stored_hours` must accept the selection. If days are requested, incomplete days at both ends are returned
         as hours.
@@ -60,7 +65,7 @@ class ArchivedResults:
             end = LATEST
         having = selection.labels if names or selection.labels else None
         for part_start, part_end, part_resolution in resolution.parts(start, end):
-            pieces = self._part(submitter, part_start, part_end, names, having, part_resolution, read_time)
+            pieces = self._part(submitter, part_start, part_end, names, having, part_resolution, read_time, turn)
             async with aclosing(pieces):
                 async for piece in pieces:
                     yield piece
@@ -74,9 +79,9 @@ class ArchivedResults:
         having: Labels | None,
         resolution: Resolution,
         read_time: datetime,
+        turn: LoopTurn,
     ) -> AsyncGenerator[ArchivedPiece, None]:
         """Yield the hours or days between two times."""
-        turn = self._turns.of(submitter)
         last = (end - timedelta(microseconds=1)).date()
         documents = ArchiveStore(self._firestore, submitter).between(start.date(), last, read_time, having, resolution)
         day: date | None = None

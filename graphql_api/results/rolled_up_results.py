@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, cast
 
+from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.results.filters import Bound, Order, Selection
 from graphql_api.results.result_listing import ResultListing
 from graphql_api.results.series_listing import SeriesListing
@@ -61,11 +62,17 @@ class RolledUpResults:
         return View(await CheckpointStore(self._firestore, submitter).read(read_time), read_time)
 
     async def read(
-        self, submitter: str, selection: Selection, names: Sequence[str], resolution: Resolution, view: View
+        self,
+        submitter: str,
+        selection: Selection,
+        names: Sequence[str],
+        resolution: Resolution,
+        view: View,
+        turn: LoopTurn,
     ) -> AsyncGenerator[Piece, None] | None:
         """Return the pieces of the selected results in the order of time, grouped by the labels `names`.
 
-        Return None if the rollups do not support the selection.
+        The work is done in the steps of `turn`. Return None if the rollups do not support the selection.
         """
         is_total = not names and not selection.labels
         checkpoint, read_time = view
@@ -85,6 +92,7 @@ class RolledUpResults:
             names,
             series,
             read_time,
+            turn,
         )
         return reader.pieces(resolution)
 
@@ -102,6 +110,7 @@ class _Reader:
     names: Sequence[str]
     series: Collection[Series]
     read_time: datetime
+    turn: LoopTurn
 
     async def pieces(self, resolution: Resolution) -> AsyncGenerator[Piece, None]:
         """Yield all pieces in the order of time."""
@@ -125,9 +134,8 @@ class _Reader:
 
     async def _verified(self, start: datetime, end: datetime, resolution: Resolution) -> AsyncGenerator[Piece, None]:
         """Yield the pieces of whole spans. Use a rollup only if it has the correct number of results."""
-        turn = self.listing.turns.of(self.submitter)
         windows = self.rollups.windows(
-            start, end, self.read_time, resolution, turn.pause, self._is_selected, self.series
+            start, end, self.read_time, resolution, self.turn.pause, self._is_selected, self.series
         )
         async with aclosing(windows):
             async for window in windows:
@@ -140,9 +148,8 @@ class _Reader:
     async def _verified_window(
         self, start: datetime, window: Window, resolution: Resolution
     ) -> AsyncGenerator[Piece, None]:
-        turn = self.listing.turns.of(self.submitter)
         later = await self._later_results(start, window, resolution)
-        verified = await verify(self._count, window.snapshots, later, resolution, turn.pause)
+        verified = await verify(self._count, window.snapshots, later, resolution, self.turn.pause)
         series_of_span: dict[datetime, list[Series]] = defaultdict(list)
         for span, series in {**window.snapshots, **later.statistics}:
             series_of_span[span].append(series)
@@ -162,13 +169,12 @@ class _Reader:
 
     async def _later_results(self, start: datetime, window: Window, resolution: Resolution) -> LaterResults:
         """Return the selected results of a window that were written after its rollups."""
-        turn = self.listing.turns.of(self.submitter)
         later = LaterResults(self.checkpoint, window.snapshots, resolution)
         changes = changes_since(self.queries, self.checkpoint, start, window.end, self.read_time)
         async with aclosing(changes):
             async for documents in changes:
                 for document in documents:
-                    await turn.pause()
+                    await self.turn.pause()
                     if self._is_selected(series := self.rollups.kind.series_of(document)):
                         later.add(document, series)
         return later
@@ -177,10 +183,9 @@ class _Reader:
         self, span: datetime, all_series: Sequence[Series], window: Window, later: LaterResults
     ) -> Mapping[Group, MergedStatistics]:
         """Remove the statistics of a span from `window` and `later`, and return them by group."""
-        turn = self.listing.turns.of(self.submitter)
         groups: dict[Group, MergedStatistics] = {}
         for series in all_series:
-            await turn.pause()
+            await self.turn.pause()
             group, key = group_with(labels_of(series), self.names), (span, series)
             stored, added = window.snapshots.pop(key, None), later.statistics.pop(key, None)
             for merged in (None if stored is None else stored.statistics(), added):
@@ -206,14 +211,13 @@ class _Reader:
             return
         bounds = [Bound("timestamp", ">=", start), Bound("timestamp", "<=" if end == LATEST else "<", end)]
         selection = Selection([*bounds, *self.selection.bounds] if end == LATEST else bounds, self.selection.labels)
-        turn = self.listing.turns.of(self.submitter)
         hour, groups = start, defaultdict[Group, MergedStatistics](MergedStatistics)
         fields = (*SUMMARIZED_FIELDS, "labels") if self.names else SUMMARIZED_FIELDS
         scan = self.listing.scan(self.submitter, selection, Order("timestamp"), fields, read_time=self.read_time)
         async with aclosing(scan) as batches:
             async for documents in batches:
                 for document in documents:
-                    await turn.pause()
+                    await self.turn.pause()
                     if (of_result := Resolution.HOUR.start_of(timestamp_of(document))) != hour:
                         for piece in _sorted(hour, groups):
                             yield piece

@@ -22,7 +22,7 @@ class Store:
         self._firestore = firestore
         self._turns = turns
         self.result_listing = ResultListing(firestore, turns, shards=shards)
-        self.archived_results = ArchivedResults(firestore, turns)
+        self.archived_results = ArchivedResults(firestore)
         self.series_listing = SeriesListing(firestore, self.result_listing)
         self.rolled_up_results = RolledUpResults(firestore, self.result_listing, self.series_listing, shards=shards)
         self.sample_listing = SampleListing(firestore, turns, shards=shards)

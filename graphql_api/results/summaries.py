@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import partial
 
+from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.errors import TooComplex
 from graphql_api.results.archived_results import Summary
 from graphql_api.results.filters import Order, Selection
@@ -78,16 +79,19 @@ async def summarize(
             groups[group] = Summary(uses_archive=uses_archive)
         return groups[group]
 
+    turn = store.result_listing.turns.of(submitter)
     async with _time_limit():
-        reader = _Reader(store, submitter, selection, names, await store.rolled_up_results.view(submitter))
+        view = await store.rolled_up_results.view(submitter)
+        reader = _Reader(store, submitter, selection, names, view, turn)
         sources = [reader.archived(Resolution.DAY)] if uses_archive else []
         for parts in (*sources, await reader.current(Resolution.DAY)):
             async with aclosing(parts):
                 async for _, group, add_to in parts:
+                    await turn.pause()
                     add_to(merged)
                     if names:
                         add_to(summary_of(group))
-        await _finish(store, submitter, (merged, *groups.values()))
+        await _finish(turn, (merged, *groups.values()))
     return merged, {group: groups[group] for group in in_order(groups)}
 
 
@@ -101,14 +105,17 @@ async def summarize_over_time(
     """
     resolution = _RESOLUTIONS.get(bucket)
     uses_archive = resolution is not None and has_stored_hours(selection)
-    buckets = _Buckets(store, submitter, bucket, uses_archive=uses_archive)
+    turn = store.result_listing.turns.of(submitter)
+    buckets = _Buckets(turn, bucket, uses_archive=uses_archive)
     async with _time_limit():
-        reader = _Reader(store, submitter, selection, names, await store.rolled_up_results.view(submitter))
+        view = await store.rolled_up_results.view(submitter)
+        reader = _Reader(store, submitter, selection, names, view, turn)
         parts = await reader.current(resolution)
         if resolution is not None and uses_archive:
             parts = _in_order_of_time(reader.archived(resolution), parts)
         async with aclosing(parts):
             async for start, group, add_to in parts:
+                await turn.pause()
                 add_to(await buckets.of(start, group))
         await buckets.finish_latest()
     return buckets.summaries
@@ -116,18 +123,22 @@ async def summarize_over_time(
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Reads the parts of a summary at the read time of `view`."""
+    """Reads the parts of a summary at the read time of `view`.
+
+    All parts share `turn` with their reader. With turns of their own, thousands of small parts would never pause.
+    """
 
     store: Store
     submitter: str
     selection: Selection
     names: Sequence[str]
     view: View
+    turn: LoopTurn
 
     async def archived(self, resolution: Resolution) -> _Parts:
         """Yield the hours or days in the hourly archive. `has_stored_hours` must accept the selection."""
         archive = self.store.archived_results
-        pieces = archive.pieces(self.submitter, self.selection, self.names, resolution, self.view.read_time)
+        pieces = archive.pieces(self.submitter, self.selection, self.names, resolution, self.view.read_time, self.turn)
         async with aclosing(pieces):
             async for start, group, piece in pieces:
                 yield start, group, partial(Summary.merge_archived, archived=piece)
@@ -139,7 +150,7 @@ class _Reader:
         """
         if resolution is not None:
             rollups = self.store.rolled_up_results
-            pieces = await rollups.read(self.submitter, self.selection, self.names, resolution, self.view)
+            pieces = await rollups.read(self.submitter, self.selection, self.names, resolution, self.view, self.turn)
             if pieces is not None:
                 return self._rolled_up(pieces)
         return self._results()
@@ -151,15 +162,15 @@ class _Reader:
 
     async def _results(self) -> _Parts:
         """Yield each result in the order of time stamps."""
-        listing = self.store.result_listing
-        turn = listing.turns.of(self.submitter)
         fields = (*SUMMARIZED_FIELDS, "labels") if self.names else SUMMARIZED_FIELDS
         order = Order("timestamp")
-        scan = listing.scan(self.submitter, self.selection, order, select=fields, read_time=self.view.read_time)
+        scan = self.store.result_listing.scan(
+            self.submitter, self.selection, order, select=fields, read_time=self.view.read_time
+        )
         async with aclosing(scan) as batches:
             async for documents in batches:
                 for document in documents:
-                    await turn.pause()
+                    await self.turn.pause()
                     yield timestamp_of(document), group_of(document, self.names), partial(add_result, document=document)
 
 
@@ -181,11 +192,10 @@ async def _in_order_of_time(first: _Parts, second: _Parts) -> _Parts:
 class _Buckets:
     """The summaries of the time buckets and groups that have results. Results are added in the order of time."""
 
-    def __init__(self, store: Store, submitter: str, bucket: TimeBucket, *, uses_archive: bool) -> None:
+    def __init__(self, turn: LoopTurn, bucket: TimeBucket, *, uses_archive: bool) -> None:
         self.summaries: dict[tuple[datetime, Group], Summary] = {}
         """The finished summaries by the start of their bucket, the earliest first, and by their group."""
-        self._store = store
-        self._submitter = submitter
+        self._turn = turn
         self._bucket = bucket
         self._uses_archive = uses_archive
         self._start = EARLIEST
@@ -210,14 +220,13 @@ class _Buckets:
 
     async def finish_latest(self) -> None:
         """Compute the quantiles of the latest bucket. No result is added to it later."""
-        await _finish(self._store, self._submitter, self._latest.values())
+        await _finish(self._turn, self._latest.values())
         self.summaries |= {(self._start, group): self._latest[group] for group in in_order(self._latest)}
         self._latest = {}
 
 
-async def _finish(store: Store, submitter: str, summaries: Iterable[MergedStatistics]) -> None:
+async def _finish(turn: LoopTurn, summaries: Iterable[MergedStatistics]) -> None:
     """Compute the quantiles of summaries, which frees their sketches."""
-    turn = store.result_listing.turns.of(submitter)
     for merged in summaries:
         await turn.pause()
         merged.finish()

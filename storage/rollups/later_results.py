@@ -1,6 +1,6 @@
 """The results that were written after the rollups, and a check of rollups and later results together."""
 
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -97,7 +97,7 @@ async def verify(
         await pause()
         expected[start] = expected.get(start, 0) + merged.results
     verified = Verified(set(expected), set(later.unusable), set())
-    for spans in list(_spans(expected, later.unusable, resolution)):
+    for spans in await _spans(expected, later.unusable, resolution, pause):
         found = await find_differences(count, spans)
         verified.empty.update(span.start for span in found.empty)
         verified.unusable.update(span.start for span in found.different)
@@ -116,14 +116,15 @@ def ranges(starts: Iterable[datetime], resolution: Resolution) -> list[tuple[dat
     return found
 
 
-def _spans(expected: Mapping[datetime, int], unusable: set[datetime], resolution: Resolution) -> Iterator[list[Span]]:
-    """Yield lists of usable spans in order. No unusable span is between the spans of a list."""
-    spans: list[Span] = []
+async def _spans(
+    expected: Mapping[datetime, int], unusable: set[datetime], resolution: Resolution, pause: Pause
+) -> list[list[Span]]:
+    """Return lists of usable spans in order. No unusable span is between the spans of a list."""
+    lists: list[list[Span]] = [[]]
     for start in sorted(expected):
+        await pause()
         if start not in unusable:
-            spans.append(Span(start, resolution.end_of(start), expected[start]))
-        elif spans:
-            yield spans
-            spans = []
-    if spans:
-        yield spans
+            lists[-1].append(Span(start, resolution.end_of(start), expected[start]))
+        elif lists[-1]:
+            lists.append([])
+    return [spans for spans in lists if spans]
