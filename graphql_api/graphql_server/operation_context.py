@@ -23,3 +23,6 @@ class OperationContext(Protocol):
         Until the next call, memory for a large response of `response_bytes` is reserved. Raises `RateLimited` or
         `Unavailable` if too many large responses are not sent yet.
         """
+
+    def check_response(self, byte_count: int) -> None:
+        """Raise `TooComplex` if a response with lists of `byte_count` bytes is too large."""

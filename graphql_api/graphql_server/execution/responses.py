@@ -1,5 +1,6 @@
 """GraphQL responses as JSON bytes. All protocols send the same bytes."""
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple, cast
 
@@ -7,6 +8,7 @@ import orjson
 from graphql import ExecutionResult
 
 from graphql_api import errors
+from graphql_api.budgets.loop_turns import LoopTurn
 from storage.documents.errors import DropzoneError, RateLimited, RetryLater, Unavailable
 
 SelectionKey = tuple[str, str | None, bytes]
@@ -47,6 +49,33 @@ class SharedEvent:
     def responses(self) -> dict[SelectionKey, GraphQLResponse]:
         """The responses that are already encoded for this event, by selection key."""
         return {}
+
+
+async def encode_lists(data: dict[str, Any] | None, turn: LoopTurn | None, check: Callable[[int], None] | None) -> None:
+    """Replace the items of lists in `data` by their JSON, in the steps of `turn`. Without `turn`, do nothing.
+
+    `from_payload` then only copies the JSON. Encoding 20,000 time buckets at once takes up to half a second.
+    `check` gets the number of bytes after each item. It may raise an error.
+    """
+    byte_count, objects = 0, [data or {}]
+    while objects and turn is not None:
+        parent = objects.pop()
+        for name, value in parent.items():
+            if isinstance(value, dict):
+                objects.append(value)
+            elif isinstance(value, list) and value:
+                has_objects = isinstance(value[0], dict)
+                container: Any = value if has_objects else parent
+                for place in range(len(value)) if has_objects else (name,):
+                    await turn.pause()
+                    try:
+                        encoded = orjson.dumps(container[place])
+                    except TypeError:
+                        return  # `from_payload` fails too, and logs the error
+                    container[place] = orjson.Fragment(encoded)
+                    byte_count += len(encoded)
+                    if check is not None:
+                        check(byte_count)
 
 
 def from_payload(payload: dict[str, Any], operation: object) -> GraphQLResponse:

@@ -232,3 +232,19 @@ async def label_values_with_aliases(target: Target) -> None:
     async with target.client(16) as client:
         await client.post("/samples", content=lines, headers={"content-type": NDJSON})
         await repeat(target, 16, lambda: client.post("/graphql", json={"query": text}))
+
+
+@attack(is_valid_work=True)
+async def time_buckets_with_long_aliases(target: Target) -> None:
+    """Store samples of 6,000 days, and request a summary of each day with many long aliases over 4 connections."""
+    lines = b"".join(
+        b'{"time_stamp": "%04d-%02d-%02dT06:00:00Z", "data": [1, 2.5]}\n' % (year, month, day)
+        for year in range(2001, 2021)
+        for month in range(1, 13)
+        for day in range(1, 26)
+    )
+    aliases = " ".join(f"{'a' * 124}{number}: results" for number in range(28))
+    async with target.client(4) as client:
+        await client.post("/samples", content=lines, headers={"content-type": NDJSON})
+        body = {"query": f"{{ resultsOverTime(bucket: DAY) {{ {aliases} }} }}"}
+        await repeat(target, 4, lambda: client.post("/graphql", json=body))
