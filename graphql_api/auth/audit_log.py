@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
-from cachetools import LRUCache
+from cachetools import LRUCache, TTLCache
 
 from graphql_api.auth.audit_entry import AuditEntry, AuditFacts
 from graphql_api.budgets.loop_turns import LoopTurns
@@ -29,6 +29,8 @@ Anyone can cause such entries.
 """
 
 _MAX_NOTED = 10_000
+_MISSING_SECONDS = 5.0
+"""How long a submitter without documents is remembered."""
 
 
 class AuditLog:
@@ -40,20 +42,32 @@ class AuditLog:
         self._turns = turns
         self._noted: LRUCache[tuple[str | None, str, str], date] = LRUCache(_MAX_NOTED)
         """The day of the last entry of `add_once_per_day` for each submitter, action and subject."""
+        self._missing: TTLCache[str, bool] = TTLCache(_MAX_NOTED, _MISSING_SECONDS)
+        """Submitters that have no documents."""
         self._operator_notes: tuple[date, int] = (date.min, 0)
         self._writes: set[asyncio.Task[None]] = set()
 
     def add_once_per_day(
-        self, submitter: str | None, subject: str, *, actor: str, action: str, facts: AuditFacts
+        self,
+        submitter: str | None,
+        subject: str,
+        *,
+        actor: str,
+        action: str,
+        facts: AuditFacts,
+        is_claimed: bool = False,
     ) -> None:
         """Add an entry about `subject` in the background, unless this process has added one today.
 
         A client therefore cannot flood the log by repeating a request. If Firestore does not store the entry, the next
         call tries again.
+
+        With `is_claimed`, a client has chosen the name of the submitter. If this submitter has no documents, no entry
+        is added: the entry would be its first document, and rollups and audits would then read it every minute.
         """
         today = datetime.now(UTC).date()
         noted = submitter, action, subject
-        if self._noted.get(noted) == today:
+        if self._noted.get(noted) == today or (is_claimed and submitter in self._missing):
             return
         if submitter is None:
             day, count = self._operator_notes
@@ -63,15 +77,29 @@ class AuditLog:
             self._operator_notes = today, count
         self._noted[noted] = today
         adding = self.add(submitter, actor=actor, action=action, facts=facts)
-        task = asyncio.create_task(self._store(noted, adding))
+        task = asyncio.create_task(self._store(noted, adding, is_claimed=is_claimed))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
 
-    async def _store(self, noted: tuple[str | None, str, str], adding: Coroutine[None, None, None]) -> None:
+    async def _store(
+        self, noted: tuple[str | None, str, str], adding: Coroutine[None, None, None], *, is_claimed: bool
+    ) -> None:
+        submitter = noted[0]
         try:
+            if is_claimed and submitter is not None and not await self._has_documents(submitter):
+                adding.close()
+                self._missing[submitter] = True
+                self._noted.pop(noted, None)
+                return
             await adding
         except (DropzoneError, FirestoreError):  # the log of the process already reports the outage
             self._noted.pop(noted, None)
+
+    async def _has_documents(self, submitter: str) -> bool:
+        query = StructuredQuery(limit={"value": 1})
+        query.from_.add(all_descendants=True)
+        query.select.fields.add(field_path="__name__")
+        return bool(await self._firestore.documents(document_paths.submitter(submitter), query))
 
     async def wait(self) -> None:
         """Wait until all entries of `add_once_per_day` are stored."""

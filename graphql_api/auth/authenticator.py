@@ -145,7 +145,7 @@ class Authenticator:
         return UNKNOWN if entry is None else entry.caller.submitter
 
     def _reader(self, caller: Caller, submitter: str) -> Caller:
-        """Return a caller that reads the documents of another submitter. Add an entry to its audit log."""
+        """Return a caller that reads the documents of another submitter. If it has any, its audit log gets an entry."""
         if Scope.READ_ALL not in caller.scopes:
             self._note_refusal(caller, submitter)
             raise missing_scope(Scope.READ_ALL, caller)
@@ -153,7 +153,9 @@ class Authenticator:
             raise BadRequest("expected the name of a submitter in the header x-submitter")
         actor = f"{caller.credential} of {caller.submitter}"
         facts = AuditFacts(reason=f"the scope {Scope.READ_ALL}")
-        self._audit_log.add_once_per_day(submitter, actor, actor=actor, action="submitter.read", facts=facts)
+        self._audit_log.add_once_per_day(
+            submitter, actor, actor=actor, action="submitter.read", facts=facts, is_claimed=True
+        )
         return caller.reader_of(submitter)
 
     def _note_refusal(self, caller: Caller, submitter: str) -> None:

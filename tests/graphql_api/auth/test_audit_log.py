@@ -8,9 +8,15 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from graphql_api.auth import audit_log
 from graphql_api.auth.audit_entry import MAX_SAMPLE_IDS, AuditFacts, facts_of_samples
+from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.secret_text import digest
+from graphql_api.budgets.loop_turns import LoopTurns
 from storage.documents import document_paths
+from storage.firestore import encoding
+from storage.firestore.client import Firestore
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from tests.stack import Stack, eventually
 
 SAMPLE = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}
@@ -150,3 +156,25 @@ def test_an_entry_has_a_bounded_number_of_ids() -> None:
 def test_the_sentence_says_what_the_fields_say(facts: AuditFacts, sentence: str) -> None:
     """Facts that do not apply are left out."""
     assert facts.sentence == sentence
+
+
+async def test_a_name_that_a_client_has_chosen_gets_no_log_without_documents(
+    own_firestore: Firestore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entry would be its first document. Rollups and audits would read this submitter every minute for 400 days."""
+    monkeypatch.setattr(audit_log, "_MISSING_SECONDS", 0.0)
+    writer = GroupCommitWriter(own_firestore, timeout_seconds=30)
+    log, name = AuditLog(own_firestore, writer, LoopTurns()), str(uuid4())
+
+    async def noted() -> int:
+        log.add_once_per_day(name, "a key", actor="a key", action="submitter.read", facts=AuditFacts(), is_claimed=True)
+        await log.wait()
+        return len(await log.read(name, 10))
+
+    assert [await noted(), await noted()] == [0, 0]
+    assert name not in await own_firestore.document_ids(document_paths.SUBMITTERS)
+
+    sample = own_firestore.name(document_paths.sample(name, str(uuid4())))
+    await writer.write(encoding.to_write(sample, {"shard": 0}))
+    assert [await noted(), await noted()] == [1, 1]
+    await writer.close()
