@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import httpx
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.keys import Keys
 
 from tests.graphql_api.web.dashboard import Dashboard
@@ -76,6 +77,29 @@ def test_the_sample_that_was_displayed_is_deleted_not_the_next_one(stack: Stack,
 
     dashboard.wait_for(lambda: dashboard.results() == [arrived])
     assert stack.sample(arrived, key=key)["state"] == "COMPUTED"
+
+
+def test_a_question_ends_if_the_button_back_selects_another_sample(
+    stack: Stack, dashboard: Dashboard, driver: Chrome
+) -> None:
+    """Otherwise the answer would delete that sample, or replace it by the text of another one."""
+    key = stack.new_key("back-in-dialog", "submit,read,admin")
+    ids = [stack.submit(GOOD | {"data": [value]}, key=key)["id"] for value in (1, 2)]
+    for sample_id in ids:
+        stack.wait_for(sample_id, key=key)
+    for action in ("Correct", "Delete"):
+        dashboard.open(stack, f"/?sample={ids[0]}", key=key)
+        dashboard.write("[name='mean.gte']", "1")
+        dashboard.wait_for(lambda: "mean.gte=1" in dashboard.address)
+        dashboard.press(f"tr[data-id='{ids[1]}'] button")
+        dashboard.wait_for(lambda: dashboard.attributes(".sample code.hint", "title") == [ids[1]])
+        dashboard.press(".sample .actions button", action)
+        dashboard.wait_for(lambda: dashboard.text("dialog"))
+
+        driver.back()
+
+        dashboard.wait_for(lambda: dashboard.attributes(".sample code.hint", "title") == [ids[0]])
+        assert dashboard.text("dialog") is None
 
 
 def test_a_sample_that_is_deleted_elsewhere_meanwhile_needs_no_answer(stack: Stack, dashboard: Dashboard) -> None:

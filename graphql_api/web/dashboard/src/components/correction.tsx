@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals';
-import { useEffect, useMemo, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks';
 import { Correction, MAX_EDITED_BYTES } from '../correction.ts';
 import { bytes, shortId } from '../format.ts';
 import { selectedId } from '../selection.ts';
@@ -12,6 +12,7 @@ import { DialogEnd, finish, isEscaped } from './dialog-end.tsx';
 export function CorrectButton({ sample }: { sample: Sample }) {
   const { id, state, bytes: size } = sample;
   const isEditing = useSignal(false);
+  useLayoutEffect(() => () => void (isEditing.value = false), [id]); // the button Back can select another sample
   if (!maySubmit.value || state !== 'COMPUTED') return null;
   const edit = () => {
     selectedId.value = id; // otherwise the next result replaces the displayed sample

@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { deleteSample, isAllowed } from '../deletion.ts';
 import { shortId } from '../format.ts';
 import { selectedId } from '../selection.ts';
@@ -11,6 +11,7 @@ const MAX_REASON_CHARACTERS = 200;
 /** Asks for confirmation and deletes a sample. Hidden if the user may not delete samples. */
 export function DeleteButton({ id }: { id: string }) {
   const isAsking = useSignal(false);
+  useLayoutEffect(() => () => void (isAsking.value = false), [id]); // the button Back can select another sample
   if (!isAllowed.value) return null;
   const ask = () => {
     selectedId.value = id; // otherwise the next result replaces the displayed sample
