@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.graphql_api.web.dashboard import Dashboard
+from tests.graphql_api.web.lines import submit_lines
 from tests.stack import Stack
 
 START = datetime(2026, 11, 24, 1, tzinfo=UTC)
@@ -101,6 +102,29 @@ def test_chips_choose_the_lines(stack: Stack, dashboard: Dashboard, key: str) ->
     dashboard.wait_for(lambda: "sensor t10" in (dashboard.text(".sample .facts") or ""))
     dashboard.press(".chips button", "Show all")
     dashboard.wait_for(lambda: painted(dashboard, 1) and painted(dashboard, 2))
+
+
+def test_a_value_with_few_results_can_be_chosen_too(stack: Stack, dashboard: Dashboard) -> None:
+    """The plot has at most 50 lines, first the chosen ones. A list and a link choose those that have no line."""
+    key = stack.new_key("more-lines-on-page")
+    sensors = ["a", *(f"s{number:02}" for number in range(50) for _ in range(2))]
+    samples = [
+        {"time_stamp": (START + timedelta(seconds=second)).isoformat(), "data": [second], "labels": {"sensor": sensor}}
+        for second, sensor in enumerate(sensors)
+    ]
+    submit_lines(stack, key, samples)
+    dashboard.open(stack, "/?lines=sensor", key=key)
+    dashboard.wait_for(lambda: len(dashboard.results()) and len(dashboard.attributes(".chip", "title")) == 50)
+    dashboard.wait_for(lambda: dashboard.text(".chips select") == "1 more a")
+
+    dashboard.write(".chips select", "a")
+
+    dashboard.wait_for(lambda: dashboard.address.endswith("/?lines=sensor&line=a"))
+    for _ in range(2):
+        dashboard.wait_for(lambda: dashboard.attributes(".chip[aria-pressed=true]", "title") == ["a: 1 result"])
+        dashboard.wait_for(lambda: "a" in (dashboard.text(".summary tbody th") or "").split())
+        assert len(dashboard.attributes(".chip", "title")) == 50
+        dashboard.go_to(dashboard.address)
 
 
 def test_each_line_has_its_statistics_and_its_latest_result(stack: Stack, dashboard: Dashboard) -> None:

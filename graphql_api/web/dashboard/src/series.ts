@@ -43,17 +43,23 @@ const byValue = computed(() => {
 /** The overview if it has a line per value of the selected label. */
 const bucketsByLabel = computed(() => (overview.value?.labelName === labelName.value ? overview.value.buckets : []));
 
-/** The number of all values, of which the page displays at most `MAX_VALUES`. */
-export const valueCount = computed(() => byValue.value.size);
+const { compare: compareTexts } = new Intl.Collator('en', { numeric: true });
+const compare = (one: string, other: string) => Number(one === '') - Number(other === '') || compareTexts(one, other);
 
-/** The lines with the most results, in the order of their values. */
+/** The chosen lines and those with the most results, in the order of their values. */
 export const series = computed<readonly Line[]>(() => {
-  const { compare } = new Intl.Collator('en', { numeric: true });
+  const rank = (value: string) => Number(chosen.value.has(value));
   return [...byValue.value]
-    .sort(([, one], [, other]) => other.count - one.count)
+    .sort(([one, { count }], [other, found]) => rank(other) - rank(one) || found.count - count)
     .slice(0, MAX_VALUES)
-    .sort(([one], [other]) => Number(one === '') - Number(other === '') || compare(one, other))
+    .sort(([one], [other]) => compare(one, other))
     .map(([value, found], index) => ({ value, color: value ? `--series-${(index % COLORS) + 1}` : '--edge', ...found }));
+});
+
+/** The values without a line, because the page displays at most `MAX_VALUES`. */
+export const otherValues = computed<readonly string[]>(() => {
+  const displayed = new Set(series.value.map(({ value }) => value));
+  return [...byValue.value.keys()].filter((value) => !displayed.has(value)).sort(compare);
 });
 
 export const lines = computed<readonly Line[]>(() => {

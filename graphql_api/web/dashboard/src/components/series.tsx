@@ -1,6 +1,6 @@
 import { integer, plural } from '../format.ts';
 import { knownLabels, labelName } from '../labels.ts';
-import { chosen, select, series, toggle, valueCount } from '../series.ts';
+import { chosen, otherValues, select, series, toggle } from '../series.ts';
 
 /** Selects the label whose values are the lines of the plot. Hidden if no displayed result has a label. */
 export function SeriesSelect() {
@@ -43,11 +43,24 @@ export function SeriesChips() {
           Show all
         </button>
       )}
-      {valueCount.value > series.value.length && (
-        <p class="hint">
-          the {integer(series.value.length)} of {integer(valueCount.value)} values with the most results
-        </p>
-      )}
+      {otherValues.value.length > 0 && <OtherValues />}
     </div>
+  );
+}
+
+/** Displays the line of a value that has no chip, because others have more results. */
+function OtherValues() {
+  const choose = (list: HTMLSelectElement) => {
+    const value = otherValues.value[list.selectedIndex - 1];
+    list.selectedIndex = 0;
+    if (value !== undefined) toggle(value);
+  };
+  return (
+    <select class="others" aria-label="Values with fewer results" onChange={({ currentTarget }) => choose(currentTarget)}>
+      <option>{integer(otherValues.value.length)} more</option>
+      {otherValues.value.map((value) => (
+        <option key={value}>{value || `no ${labelName.value}`}</option>
+      ))}
+    </select>
   );
 }
