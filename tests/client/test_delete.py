@@ -42,6 +42,18 @@ def test_samples_are_deleted_by_ids_and_by_labels(stack: Stack, start: Start) ->
             client.sample(ids[2])
 
 
+def test_an_id_without_a_sample_is_reported(stack: Stack) -> None:
+    """The other samples are deleted. An id that is given twice counts once."""
+    key = stack.new_key("delete-unknown", "submit,read,admin")
+    sample_id = stack.submit(SAMPLE, key=key)["id"]
+
+    ran = run(stack, key, "delete", sample_id, "mistyped", "mistyped", "--yes")
+
+    assert json.loads(ran.stdout) == {"deleted": 1}
+    assert ran.stderr == "error: not found, or deleted already: 1 of 2 samples\n"
+    assert ran.exit_code == 1
+
+
 def test_removals_are_watched(stack: Stack, tmp_path: Path) -> None:
     """The client and the command yield deleted and superseded samples in order. The command resumes at the last one."""
     key = stack.new_key("watched-removals", "submit,read,admin")

@@ -160,6 +160,21 @@ def test_a_mistyped_label_without_results_is_noted(stack: Stack) -> None:
         assert (ran.stdout, ran.stderr, ran.exit_code) == ("", note, 0)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [("summary",), ("summary", "--bucket", "day"), ("latest", "--by", "site"), ("samples",), ("delete", "-y")],
+)
+def test_a_mistyped_label_of_a_filter_is_noted(stack: Stack, command: tuple[str, ...]) -> None:
+    """Zeros, an empty list and nothing to delete look the same for a sensor that has sent nothing."""
+    key = stack.new_key("mistyped-label-of-filter", "submit,read,admin")
+    stack.wait_for(stack.submit(SAMPLE | {"labels": {"site": "bern"}}, key=key)["id"], key=key)
+
+    ran = run(stack, key, *command, "--label", "site=brn")
+
+    assert "note: no result has the label site=brn\n" in ran.stderr
+    assert ran.exit_code == 0
+
+
 def test_a_summary_is_printed_in_the_formats_of_results(stack: Stack) -> None:
     """In CSV, labels are the JSON text of an object, as in an exported file."""
     key = stack.new_key("summaries")

@@ -5,14 +5,14 @@ stack that `make run` started, which it sends to loopback addresses only.
 """
 
 import ipaddress
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated, TypeVar
 
 import typer
 
-from dropzone import AsyncClient, Unauthenticated
+from dropzone import AsyncClient, DropzoneError, Unauthenticated
 from dropzone.command import local_stack
 from dropzone.command.exit_codes import print_error
 from dropzone.sign_in import saved_sign_ins
@@ -106,6 +106,16 @@ async def opened(client: AsyncClient) -> AsyncIterator[None]:
     async with client:
         await client.ping()
         yield
+
+
+async def note_unknown_labels(client: AsyncClient, labels: Mapping[str, str]) -> None:
+    """Say on standard error which labels no result has, because a label can be mistyped."""
+    try:
+        unknown = [(name, value) for name, value in labels.items() if value not in await client.label_values(name)]
+    except DropzoneError:  # for example, the server does not list the labels of too many series
+        return
+    for name, value in unknown:
+        typer.echo(f"note: no result has the label {name}={value}", err=True)
 
 
 def parse_labels(options: Iterable[str] | None) -> dict[str, str]:

@@ -12,7 +12,6 @@ import typer
 from dropzone import (
     DEFAULT_URL,
     AsyncClient,
-    DropzoneError,
     OrderField,
     Range,
     ResultFilter,
@@ -31,6 +30,7 @@ from dropzone.command.options import (
     Submitter,
     Url,
     connect,
+    note_unknown_labels,
     opened,
     parse_labels,
 )
@@ -138,6 +138,8 @@ async def _summary(
             rows = [({"labels": each.labels}, each.summary) for each in groups]
         else:
             rows = [({}, await client.summary(where))]
+        if not any(values.results or values.archived_results for _, values in rows):
+            await note_unknown_labels(client, where.labels)
     of_group = () if not (bucket or group_by) else ("start", "labels") if bucket else ("labels",)
     texts = ["start (UTC)" if name == "start" else name for name in of_group]
     numbers = [name.replace("_", " ") for name in _SUMMARY_COLUMNS]
@@ -158,6 +160,8 @@ async def _latest(client: AsyncClient, group_by: list[str], where: ResultFilter,
     printer = ResultPrinter(output_format)
     async with opened(client):
         results = await client.latest(group_by, where)
+        if not results:
+            await note_unknown_labels(client, where.labels)
     for result in results:
         printer.add_result(result)
     printer.end()
@@ -184,18 +188,8 @@ async def _results(
         printer.end()
         limit.note("results")
         if printer.is_empty and limit.requested != 0:
-            await _note_unknown_labels(client, where.labels)
+            await note_unknown_labels(client, where.labels)
     return ExitCode.DONE
-
-
-async def _note_unknown_labels(client: AsyncClient, labels: Mapping[str, str]) -> None:
-    """Say on standard error which labels no result has, because a label can be mistyped."""
-    try:
-        unknown = [(name, value) for name, value in labels.items() if value not in await client.label_values(name)]
-    except DropzoneError:  # for example, the server does not list the labels of too many series
-        return
-    for name, value in unknown:
-        typer.echo(f"note: no result has the label {name}={value}", err=True)
 
 
 def parse_filter(conditions: Iterable[str], labels: Iterable[str] | None) -> ResultFilter:
@@ -219,7 +213,8 @@ def _split(condition: str) -> tuple[str, str, str]:
     left, equals, value = condition.partition("=")
     name, _, side = left.strip().partition(".")
     if not equals or name not in _FIELDS or side not in _BOUNDS:
-        raise _usage_error(f"expected a condition such as mean.gte=1.5, got {condition}")
+        parts = f"one of {', '.join(_FIELDS)}, and one of {', '.join(_BOUNDS)}"
+        raise _usage_error(f"expected a condition such as mean.gte=1.5, with {parts}, got {condition}")
     return name, side, value.strip()
 
 

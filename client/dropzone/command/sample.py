@@ -22,6 +22,7 @@ from dropzone.command.options import (
     Submitter,
     Url,
     connect,
+    note_unknown_labels,
     opened,
     parse_labels,
 )
@@ -95,13 +96,18 @@ def delete(
 async def _samples(client: AsyncClient, where: SampleFilter, limit: Limit) -> ExitCode:
     headings = ("submitted (UTC)", "state", "labels", "values", "problem", "id")
     table = Table(*headings, box=None, header_style="bold", pad_edge=False)
-    async with opened(client), aclosing(client.samples(where, limit.requested)) as found:
-        async for sample in limit.first(found):
-            if not sys.stdout.isatty():
-                output.print_line(output.to_json(sample))
-                continue
-            texts = (format_time(sample.submitted_at), sample.state.value, output.label_cell(sample.labels))
-            table.add_row(*texts, f"{sample.count:,}", output.printable(_first_problem(sample)), sample.id)
+    async with opened(client):
+        async with aclosing(client.samples(where, limit.requested)) as found:
+            is_empty = True
+            async for sample in limit.first(found):
+                is_empty = False
+                if not sys.stdout.isatty():
+                    output.print_line(output.to_json(sample))
+                    continue
+                texts = (format_time(sample.submitted_at), sample.state.value, output.label_cell(sample.labels))
+                table.add_row(*texts, f"{sample.count:,}", output.printable(_first_problem(sample)), sample.id)
+        if is_empty and limit.requested != 0:
+            await note_unknown_labels(client, where.labels)
     if table.row_count:
         output.console().print(table)
     elif sys.stdout.isatty():
@@ -118,8 +124,14 @@ async def _delete(
         if not is_confirmed and not output.confirm(question):
             return ExitCode.INCOMPLETE
         deleted = await client.delete(sample_ids or None, where, reason=reason)
+        if where is not None and deleted == 0:
+            await note_unknown_labels(client, where.labels)
     output.print_line({"deleted": deleted})
-    return ExitCode.INCOMPLETE if sample_ids and deleted < len(set(sample_ids)) else ExitCode.DONE
+    given = len(set(sample_ids or ()))
+    if deleted < given:
+        typer.echo(f"error: not found, or deleted already: {given - deleted:,} of {given:,} samples", err=True)
+        return ExitCode.INCOMPLETE
+    return ExitCode.DONE
 
 
 def _first_problem(sample: Sample) -> str:
