@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.embedded.firestore.storage.disk_health import LOG_SECONDS, DiskHealth
+from infra.embedded.firestore.storage.disk_health import LOG_SECONDS, PERSISTENT_SECONDS, DiskHealth
 
 
 class Machine:
@@ -57,3 +57,19 @@ def test_a_disk_that_alternates_does_not_flood_the_log(machine: Machine, caplog:
         assert machine.health.problem is None
 
     assert len(caplog.records) == 2
+
+
+def test_the_log_never_says_for_long_that_a_full_disk_works(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    """A small commit can succeed after the first failure. The log then names the later failures, and their end."""
+    machine.fail()
+    machine.health.report_success()
+    for _ in range(100):
+        machine.fail()
+        machine.now += PERSISTENT_SECONDS / 50
+    machine.health.report_success()
+
+    full = "The disk is full; nothing was written."
+    assert [record.getMessage() for record in caplog.records][2:] == [
+        f"Writes to file fail; reads still work: {full} (51 writes, SQLITE_FULL)",
+        "Writes to file succeed again; 49 more writes had failed",
+    ]
