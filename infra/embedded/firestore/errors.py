@@ -113,6 +113,10 @@ class FileMoved(sqlite3.OperationalError):
     """The data file was moved or deleted while the server runs. The next start would not find later commits."""
 
 
+class LogMoved(FileMoved):
+    """The write-ahead log was moved or deleted while the server runs. A kill of the server would lose later commits."""
+
+
 class IncompleteLog(sqlite3.OperationalError):
     """A commit was refused: a flush failed, and the write-ahead log cannot be restarted. The text says why."""
 
@@ -121,6 +125,11 @@ def disk_failure(error: Exception) -> StatusError | None:
     """Return the status of a write that the disk or the file system refused. Return None for any other error."""
     if not isinstance(error, sqlite3.OperationalError):
         return None
+    if isinstance(error, LogMoved):
+        return unavailable(
+            "The write-ahead log of the data file was moved or deleted; nothing was written. "
+            "Stop the server, which saves all earlier writes, and start it again."
+        )
     if isinstance(error, FileMoved):
         return unavailable("The data file was moved or deleted; nothing was written.")
     if isinstance(error, IncompleteLog):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from infra.embedded.firestore.data_file.data_marker import DataMarker, Mark
 from infra.embedded.firestore.data_file.file_format import UnusableFile, database_id, format_version
-from infra.embedded.firestore.errors import FileMoved
+from infra.embedded.firestore.errors import FileMoved, LogMoved
 from infra.embedded.python_command import python_command
 
 _ARCHIVE = "infra.embedded.firestore.archive"
@@ -105,14 +105,42 @@ def unused_bytes(descriptor: int) -> int:
     return page_size * unused_pages
 
 
-def check_is_open(path: Path, descriptor: int) -> None:
-    """Raise `FileMoved` if `path` is not the open file `descriptor` any more."""
+class OpenFiles:
+    """Descriptors of the data file and of its write-ahead log, while SQLite uses both.
+
+    Keep the descriptor of the data file open as long as SQLite uses the file, because closing any descriptor of a file
+    releases all POSIX locks of the process on this file (https://www.sqlite.org/howtocorrupt.html). SQLite in another
+    process would then believe that it is the last user of the file, and delete the log with all later commits.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.log_path = path.with_name(f"{path.name}-wal")
+        self.descriptor = os.open(path, os.O_RDONLY)
+        self._log_descriptor = os.open(self.log_path, os.O_RDONLY)
+
+    def check(self) -> None:
+        """Raise `FileMoved` if one of the files is not at its path any more."""
+        if not _is_open(self._path, self.descriptor):
+            raise FileMoved(f"{self._path} was moved or deleted")
+        if not _is_open(self.log_path, self._log_descriptor):
+            raise LogMoved(f"{self.log_path} was moved or deleted")
+
+    def unused_bytes(self) -> int:
+        """Return the bytes of the data file that were unused at the last checkpoint."""
+        return unused_bytes(self.descriptor)
+
+    def close(self) -> None:
+        """Close the descriptors. Call this after all connections are closed."""
+        os.close(self.descriptor)
+        os.close(self._log_descriptor)
+
+
+def _is_open(path: Path, descriptor: int) -> bool:
     try:
-        is_same = os.path.samestat(path.stat(), os.fstat(descriptor))
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
     except OSError:
-        is_same = False
-    if not is_same:
-        raise FileMoved(f"{path} was moved or deleted")
+        return False
 
 
 def connect(path: Path, options: str) -> sqlite3.Connection:
@@ -131,7 +159,7 @@ def _roll_back(path: Path) -> None:
 
 
 def _check_bytes(path: Path, marker: DataMarker | None) -> int | None:
-    """Check the files without SQLite. This process must have no connection to the file (see `Storage.unused_bytes`).
+    """Check the files without SQLite. This process must have no connection to the file (see `OpenFiles`).
 
     Return the last change in the file without its log. Return None if the file has no log, or is not readable without
     it.

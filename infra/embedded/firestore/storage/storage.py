@@ -8,7 +8,6 @@ state, because the file keeps superseded versions for `version_retention_seconds
 import asyncio
 import contextlib
 import logging
-import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -78,8 +77,8 @@ class Storage:
         except BaseException:
             self._lock_file.close()
             raise
-        self._descriptor = os.open(self.path, os.O_RDONLY)
-        self._read_check = ReadCheck(self._descriptor, self.path.with_name(f"{self.path.name}-wal"))
+        self._files = file_check.OpenFiles(self.path)
+        self._read_check = ReadCheck(self._files.descriptor, self._files.log_path)
         self.reserve.create()
         settings = dict(self._connection.execute("SELECT name, value FROM settings").fetchall())
         sequence, commit_time = versions.newest(self._connection)
@@ -98,7 +97,7 @@ class Storage:
             self.health,
             checkpoints,
             diagnose=self._read_check.diagnose,
-            check_file=partial(file_check.check_is_open, self.path, self._descriptor),
+            check_file=self._files.check,
             record_commit=self._marker.record,
             on_commit=self._publish,
             on_rollback=self._load_catalog_and_indexes,
@@ -130,7 +129,7 @@ class Storage:
     def _open_file(self) -> sqlite3.Connection:
         version = file_check.check(self.path, self._marker)
         if 0 < version < file_format.FORMAT_VERSION:
-            with contextlib.closing(self._connect()) as connection:  # the copy releases its lock: see `unused_bytes`
+            with contextlib.closing(self._connect()) as connection:  # the copy releases its lock: see `OpenFiles`
                 file_format.create_log(connection, self.path)
                 copy_before_upgrade(connection, self.path, version)
         connection = self._connect()
@@ -157,18 +156,13 @@ class Storage:
         loop = asyncio.get_running_loop()
         for close in (self._readers.close, self._checkpointer.close, self._read_check.close):
             await loop.run_in_executor(None, close)
-        os.close(self._descriptor)
+        self._files.close()
         self._marker.close()
         self._lock_file.close()
 
     def unused_bytes(self) -> int:
-        """Return the bytes of the file that were unused at the last checkpoint. New data fills them before it grows.
-
-        The descriptor stays open, because closing any descriptor of a file releases all POSIX locks of the process on
-        this file (https://www.sqlite.org/howtocorrupt.html). SQLite in another process would then believe that no other
-        process uses the file, and delete the write-ahead log with all later commits.
-        """
-        return file_check.unused_bytes(self._descriptor)
+        """Return the bytes of the file that were unused at the last checkpoint. New data fills them before it grows."""
+        return self._files.unused_bytes()
 
     def _connect(self, mode: str = "rwc") -> sqlite3.Connection:
         """Open the file. With the mode `rw`, do not create it if it was moved."""

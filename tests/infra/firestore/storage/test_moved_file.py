@@ -8,7 +8,7 @@ import pytest
 
 from infra.embedded.firestore import errors
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.errors import FileMoved
+from infra.embedded.firestore.errors import FileMoved, LogMoved
 from infra.embedded.firestore.storage import writer
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes import commits, document_write
@@ -72,4 +72,24 @@ async def test_a_deleted_file_is_not_created_again(tmp_path: Path) -> None:
     await asyncio.gather(*(count(storage) for _ in range(8)), return_exceptions=True)
 
     assert not data.exists()
+    await storage.close()
+
+
+async def test_writes_fail_if_the_write_ahead_log_was_deleted(tmp_path: Path) -> None:
+    """A kill of the process would lose later commits. All earlier commits are saved when the storage is closed."""
+    data = tmp_path / "firestore.sqlite"
+    storage = Storage(data)
+    await write(storage, "before")
+
+    (tmp_path / "firestore.sqlite-wal").unlink()
+    with pytest.raises(LogMoved) as refused:
+        await write(storage, "refused")
+    await storage.close()
+
+    assert errors.from_exception(refused.value).message == (
+        "The write-ahead log of the data file was moved or deleted; nothing was written. "
+        "Stop the server, which saves all earlier writes, and start it again."
+    )
+    storage = Storage(data)
+    assert await count(storage) == 1
     await storage.close()
