@@ -18,6 +18,7 @@ import signal
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from infra.embedded.backoff import Backoff
@@ -54,6 +55,7 @@ class Supervisor:
         self._guard_pipe = os.pipe()
         """Guarded processes exit when the write end of this pipe is closed. Only this process holds the write end."""
         self._inherited = [self._guard_pipe[0], *([] if lock is None else [lock])]
+        self._data_folder = None if stack.data_folder is None else os.open(stack.data_folder, os.O_RDONLY)
         self._instances = instances
         self._logs = logs
         self._watchdog = watchdog
@@ -224,10 +226,25 @@ class Supervisor:
         return child
 
     async def _start(self, instance: Instance) -> Child:
+        """Start an instance. Raises `OSError`."""
+        self._check_data_folder(instance)
         write = partial(self._logs.write, instance.name)
         environment = instance.process.environment | {PIPE_VARIABLE: str(self._guard_pipe[0])}
         descriptors = [*self._inherited, *(opened.fileno() for opened in instance.sockets)]
         return self._register(await Child.start(instance.name, instance.command, environment, write, descriptors))
+
+    def _check_data_folder(self, instance: Instance) -> None:
+        """Raise `OSError` if a command with a path in the data folder would find another folder.
+
+        The folder was moved or deleted, or its disk was unmounted. The process would start with an empty data folder,
+        which has no keys, and refuse the requests of all clients for a reason that no retry can fix.
+        """
+        folder = self._stack.data_folder
+        if folder is None or self._data_folder is None:
+            return
+        uses_folder = any(Path(word).is_relative_to(folder) for word in instance.command)
+        if uses_folder and not (folder.exists() and os.path.samestat(folder.stat(), os.fstat(self._data_folder))):
+            raise FileNotFoundError(f"the data folder {folder} was moved, deleted or unmounted: put it back")
 
     def _register(self, child: Child) -> Child:
         self._watchdog.watch(child.group)

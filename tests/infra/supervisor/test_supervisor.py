@@ -260,3 +260,26 @@ command = ["{python}", "-c", "import itertools, time\\nfor n in itertools.count(
     finally:
         process.kill()
         process.wait()
+
+
+def test_no_process_starts_with_another_folder_at_the_path_of_the_data_folder(
+    start: Start, two_servers: str, tmp_path: Path
+) -> None:
+    """A database would start empty. The process whose command does not name the folder is restarted."""
+    command = f'"{tmp_path}/server.py", "first", "{{first_port}}", "0"'
+    run = start(two_servers.replace(command, f'{command}, "{{data}}/database"'))
+    run.until("everything is ready")
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+
+    data.rename(elsewhere)
+    data.mkdir()
+    os.kill(run.pid("first"), signal.SIGKILL)
+    run.until(f"first cannot be started: the data folder {data} was moved, deleted or unmounted: put it back")
+    os.kill(run.pid("second"), signal.SIGKILL)
+    run.until("second is ready again")
+    starts = run.text.count("first runs as")
+    data.rmdir()
+    elsewhere.rename(data)
+    run.until("first is ready again")
+
+    assert starts == 1
