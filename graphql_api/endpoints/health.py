@@ -46,6 +46,7 @@ class HealthEndpoints:
     def __init__(self, services: Services, local_key_path: Path | None) -> None:
         self._services = services
         self._local_key_path = local_key_path
+        """The file that clients read when the API is ready. None if it has existed: an operator may delete it then."""
         self._is_ready = True
         self._checks = SharedTasks[None, _Problem | None]()
         """Requests that arrive during a check share it, because no key is required."""
@@ -61,7 +62,7 @@ class HealthEndpoints:
         return PlainTextResponse("healthy\n")
 
     async def _get_readiness(self, request: Request) -> Response:
-        """Respond with 200 if Firestore serves reads and writes and the local key exists. Otherwise with 503.
+        """Respond with 200 if Firestore serves reads and writes and the local key has existed. Otherwise with 503.
 
         The log gets a line when the process stops being ready, and a line when it is ready again.
         """
@@ -79,11 +80,13 @@ class HealthEndpoints:
 
     async def _find_problem(self) -> _Problem | None:
         """Return why the process is not ready, or None if it is."""
-        if self._local_key_path is not None and not await anyio.Path(self._local_key_path).exists():
-            text = f"the API key file {self._local_key_path} does not exist yet"
-            return _Problem(text, text)
         try:
             await self._services.check_firestore(_FIRESTORE_TIMEOUT_SECONDS)
         except Unavailable as error:
             return _Problem(str(error), text_for_log(error))
+        if self._local_key_path is not None:
+            if not await anyio.Path(self._local_key_path).exists():
+                text = f"the API key file {self._local_key_path} does not exist yet"
+                return _Problem(text, text)
+            self._local_key_path = None
         return None

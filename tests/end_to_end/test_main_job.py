@@ -163,19 +163,6 @@ def test_only_the_owner_can_read_the_key_file(stack: Stack) -> None:
     assert stack.key not in json.dumps(stored, default=str)
 
 
-def test_the_api_is_ready_once_the_key_file_exists(stack: Stack) -> None:
-    """Clients that wait for readiness read the key next."""
-    file = Path(stack.environment["DROPZONE_DATA_DIR"]) / "api-key"
-    aside = file.rename(file.with_name("aside"))
-    try:
-        response = httpx.get(f"{stack.url}/readyz")
-    finally:
-        aside.rename(file)
-
-    assert (response.status_code, response.text) == (503, f"the API key file {file} does not exist yet\n")
-    assert httpx.get(f"{stack.url}/readyz").status_code == 200
-
-
 def test_googles_client_reads_the_stored_documents(stack: Stack) -> None:
     """Names and types of the fields are those of the design."""
     sample_id = stack.submit_fixture()["id"]

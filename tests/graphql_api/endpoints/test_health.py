@@ -122,3 +122,35 @@ async def test_anyone_can_read_the_response_so_only_the_log_names_addresses(capl
     assert caplog.messages == [
         "the API is not ready: Firestore returned UNAVAILABLE; retry later (no connection to ipv4:10.0.0.7:8080)"
     ]
+
+
+async def test_the_api_waits_for_the_key_file_only_once(tmp_path: Path) -> None:
+    """Clients that wait for readiness read the key next. Later, an operator may delete it: other keys still work."""
+    file = tmp_path / "api-key"
+    problem = FirestoreUnavailable(grpc.StatusCode.UNAVAILABLE, "The data file was moved or deleted.")
+    problems: list[FirestoreUnavailable | None] = [problem, None, None, None, problem]
+
+    class Services:
+        budgets = Budgets(Limits())
+
+        async def check_firestore(self, timeout_seconds: float) -> None:
+            del timeout_seconds
+            if (problem := problems.pop(0)) is not None:
+                raise problem
+
+    app = Starlette(routes=[endpoint.route for endpoint in HealthEndpoints(Services(), file).endpoints])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        responses = [await client.get("/readyz") for _ in range(2)]
+        file.touch()
+        responses.append(await client.get("/readyz"))
+        file.unlink()
+        responses += [await client.get("/readyz") for _ in range(2)]
+
+    unavailable = (503, "Firestore returned UNAVAILABLE: The data file was moved or deleted; retry later\n")
+    assert [(response.status_code, response.text) for response in responses] == [
+        unavailable,
+        (503, f"the API key file {file} does not exist yet\n"),
+        (200, "ready\n"),
+        (200, "ready\n"),
+        unavailable,
+    ]
