@@ -2,11 +2,16 @@
 
 import asyncio
 import logging
+import math
 import ssl
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 _CHECK_SECONDS = 10.0
+_WARN_BEFORE = timedelta(days=14)  # programs such as certbot renew a certificate earlier
+_WARN_SECONDS = 86_400.0
 
 logger = logging.getLogger("graphql_api")
 
@@ -28,12 +33,26 @@ class Certificate:
         """The versions of the files that could not be used and are in the log."""
         self.context = self._load()
         """The TLS settings of new connections."""
+        self._warned_at = -math.inf
 
     async def watch(self) -> None:
-        """Read the files again when they change, until cancelled."""
+        """Read the files again when they change, and warn before the certificate expires, until cancelled."""
         while True:
+            self.warn_before_expiry(datetime.now(UTC))
             await asyncio.sleep(_CHECK_SECONDS)
             self.renew()
+
+    def warn_before_expiry(self, now: datetime) -> None:
+        """Log a warning if the certificate expires soon or has expired, at most once a day."""
+        if now < self._expires_at - _WARN_BEFORE or time.monotonic() - self._warned_at < _WARN_SECONDS:
+            return
+        self._warned_at = time.monotonic()
+        logger.warning(
+            "the certificate of %s %s at %s: clients refuse an expired certificate, so renew it",
+            self._files[0],
+            "has expired" if now >= self._expires_at else "expires",
+            self._expires_at.isoformat(),
+        )
 
     def renew(self) -> None:
         """Read the files again if they have changed. While they cannot be used, the earlier certificate is kept.
@@ -56,6 +75,7 @@ class Certificate:
             self._refused = versions
             return
         self._versions = versions
+        self._warned_at = -math.inf
         logger.info("new connections get the renewed certificate of %s", self._files[0])
 
     def _load(self) -> ssl.SSLContext:
@@ -63,10 +83,21 @@ class Certificate:
             Path(file).open("rb").close()  # the error names the file; that of OpenSSL does not
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*self._files, password=_refuse_password)
+        self._expires_at = _expiry(Path(self._files[0]).read_bytes())
         return context
 
     def _read_versions(self) -> tuple[_Version | None, ...]:
         return tuple(_version(Path(file)) for file in self._files)
+
+
+def _expiry(chain: bytes) -> datetime:
+    """Return when the first certificate of a chain expires."""
+    from cryptography import x509  # importing it takes long, and only servers with a certificate need it
+
+    try:
+        return x509.load_pem_x509_certificates(chain)[0].not_valid_after_utc
+    except ValueError:  # OpenSSL uses some certificates that this library refuses
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def _version(file: Path) -> _Version | None:
