@@ -10,7 +10,13 @@ from dataclasses import dataclass
 
 from infra.embedded.firestore.encoding import field_paths, limits, resource_names
 from infra.embedded.firestore.encoding.field_paths import FieldPath
-from infra.embedded.firestore.errors import already_exists, failed_precondition, invalid_argument, not_found
+from infra.embedded.firestore.errors import (
+    StatusError,
+    already_exists,
+    failed_precondition,
+    invalid_argument,
+    not_found,
+)
 from infra.embedded.firestore.messages import Document, FieldTransform, Write, WriteResult, microseconds, timestamp
 from infra.embedded.firestore.writes import transforms
 
@@ -110,6 +116,25 @@ def prepare_all(messages: Iterable[Write], database: str) -> list[PreparedWrite]
             if write.update_time is not None and write.update_time != base_version:
                 raise invalid_argument("Cannot collapse mutations with different version preconditions.")
         latest[write.full_name] = write
+    return prepared
+
+
+def prepare_each(messages: Iterable[Write], database: str) -> list[PreparedWrite | StatusError]:
+    """Parse the Write messages of a batch. Return the error of each write that can never succeed.
+
+    Raise StatusError if two of them write to the same document.
+    """
+    prepared: list[PreparedWrite | StatusError] = []
+    names: set[str] = set()
+    for message in messages:
+        name = message.update.name or message.delete or message.transform.document
+        if name and name in names:
+            raise invalid_argument(f"Document {name} cannot be written to more than once per request.")
+        names.add(name)
+        try:
+            prepared.append(prepare(message, database))
+        except StatusError as error:
+            prepared.append(error.with_traceback(None))
     return prepared
 
 
