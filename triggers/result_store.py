@@ -48,7 +48,7 @@ MAX_SUSPENSION = timedelta(hours=1)
 """A process may be suspended for this time before it writes a result that was moved into the hourly archive since."""
 _STATE_FIELDS = ("status", "sample_update_time", "problem.code", "submitted_at")
 _GIVEN_UP_FIELDS = ("state_on_arrival", "shard", "submitted_at", "labels", "result_expire_at", "superseded_by")
-_REPLACED_FIELDS = (*_STATE_FIELDS, "computed_at", "first_computed_at")
+_REPLACED_FIELDS = (*_STATE_FIELDS, "computed_at", "first_computed_at", "superseded_by")
 
 logger = logging.getLogger("triggers")
 
@@ -155,10 +155,9 @@ class ResultStore:
 
         - A result of the same or a newer update time is not replaced, unless it is GIVEN_UP.
         - A GIVEN_UP result replaces no other result of the sample.
-        - A FAILED result replaces no statistics of the sample, because a failed recomputation does not change the
-          result.
-        - Exceptions: the FAILED result of a superseded sample replaces its statistics. The GIVEN_UP result of a
-          superseded sample replaces its COMPUTED result. Otherwise, lists would contain the results of both samples.
+        - A FAILED result replaces no statistics: a failed recomputation does not change the result of the sample.
+        - Exceptions: the FAILED result of a sample that was superseded since its statistics were stored replaces them.
+          A GIVEN_UP result does so if they are COMPUTED. Otherwise, lists would contain the results of both samples.
 
         Raises `InvalidWrite` if Firestore does not accept the result. A retry then fails too. Raises `RateLimited` if
         too many results of the submitter wait for Firestore.
@@ -297,4 +296,5 @@ def _outranks(fields: Mapping[str, object], result: Result) -> bool:
         return False
     if result.problem is not None and result.problem.code is ProblemCode.GIVEN_UP:
         return True
-    return result.status is Status.FAILED and result.superseded_by is None and _has_statistics(fields)
+    is_known_correction = result.superseded_by in (None, fields.get("superseded_by"))
+    return result.status is Status.FAILED and is_known_correction and _has_statistics(fields)

@@ -17,25 +17,45 @@ LATER = b'{"time_stamp": "2020-01-01T00:00:00Z", "data": [5], "idempotency_key":
 async def test_a_failed_recomputation_keeps_the_statistics(
     machine: Machine, submitter: str, is_superseded: bool
 ) -> None:
-    """The chunks are deleted, for example because the sample expires. A result of a superseded sample leaves lists."""
+    """The chunks are deleted, for example because of a damaged disk. The sample may have been corrected before."""
     sample, _ = new_large_sample(submitter)
     header = await machine.store(sample)
+    document = machine.client.document(document_paths.sample(submitter, sample.header.id))
+    if is_superseded:
+        await document.update({"superseded_by": "another"})
+        header = await machine.touch(header)
     assert await machine.deliver_until_accepted(header) == 200
     computed = (await machine.result(sample)).to_dict()
     for path in sample.header.chunk_paths():
         await machine.client.document(path).delete()
+
+    assert await machine.deliver_until_accepted(await machine.touch(header)) == 200
+
+    assert computed["status"] == ("SUPERSEDED" if is_superseded else "COMPUTED")
+    assert (await machine.result(sample)).to_dict() == computed
+    assert f"sample {submitter}/{sample.header.id}: FAILED" in machine.function.log.read_text()
+
+
+@pytest.mark.parametrize("earlier_correction", [None, "deleted"])
+async def test_the_result_of_a_superseded_sample_leaves_lists_although_its_chunks_are_lost(
+    machine: Machine, submitter: str, earlier_correction: str | None
+) -> None:
+    """Otherwise lists would contain both results, or the result would name a correction that was deleted."""
+    sample, _ = new_large_sample(submitter)
+    header = await machine.store(sample)
     document = machine.client.document(document_paths.sample(submitter, sample.header.id))
-    if is_superseded:
-        await document.update({"superseded_by": "another"})
+    if earlier_correction is not None:
+        await document.update({"superseded_by": earlier_correction})
+        header = await machine.touch(header)
+    assert await machine.deliver_until_accepted(header) == 200
+    for path in sample.header.chunk_paths():
+        await machine.client.document(path).delete()
+    await document.update({"superseded_by": "another"})
 
     assert await machine.deliver_until_accepted(await machine.touch(header)) == 200
 
     result = (await machine.result(sample)).to_dict()
-    assert computed["status"] == "COMPUTED"
-    if is_superseded:
-        assert (result["status"], result["superseded_by"]) == ("FAILED", "another")
-    else:
-        assert result == computed
+    assert (result["status"], result["superseded_by"]) == ("FAILED", "another")
     assert f"sample {submitter}/{sample.header.id}: FAILED" in machine.function.log.read_text()
 
 
