@@ -44,20 +44,30 @@ class Subscription:
         metadata=requires(Scope.READ),
     )
     async def sample(self, info: Info, sample_id: SampleId) -> AsyncGenerator[Sample, None]:
-        """Yield the sample once, or twice if it is pending. Raises `NotFound`."""
+        """Yield the sample once, or twice if it is pending. Raises `NotFound`.
+
+        A write can concern an earlier sample with the same id, such as its deletion. The sample then stays pending.
+        """
         context = info.context
+        sample: Sample | None = None
         async with context.live.watch(context.caller.submitter) as log:
-            with log.expect(sample_id) as result_written:
-                header = await context.headers.load(sample_id)
-                if header is None:
-                    raise NotFound("the sample does not exist - at `id`")
-                sample = Sample.of(header)
-                is_pending = await sample.current_state(info) is SampleState.PENDING
-                yield sample
-                if is_pending:
+            while True:
+                with log.expect(sample_id) as result_written:
+                    was_pending = sample is not None
+                    if sample is None:
+                        header = await context.headers.load(sample_id)
+                        if header is None:
+                            raise NotFound("the sample does not exist - at `id`")
+                        sample = Sample.of(header)
+                    is_pending = await sample.current_state(info) is SampleState.PENDING
+                    if not is_pending and was_pending:
+                        metrics.DELIVERED.inc()
+                    if not (is_pending and was_pending):
+                        yield sample
+                    if not is_pending:
+                        return
                     await result_written
-                    metrics.DELIVERED.inc()
-                    yield sample
+                context.results.clear_all()
 
     @strawberry.subscription(
         description=(

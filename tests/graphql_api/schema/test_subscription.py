@@ -7,11 +7,12 @@ from functools import partial
 
 import anyio
 import pytest
+from google.cloud.firestore import SERVER_TIMESTAMP
 from websockets.asyncio.client import ClientConnection
 
 from tests.another_api import AnotherApi
 from tests.graphql_api.schema.subscriber import WATCH, following, receive, submit, subscribe, watching
-from tests.stack import Stack, eventually
+from tests.stack import Stack, eventually, suspended
 
 FOLLOW = "subscription ($id: ID!) { sample(id: $id) { state problems { path } result { count } } }"
 
@@ -127,6 +128,30 @@ async def test_a_sample_in_a_final_state_is_returned_at_once(stack: Stack, sampl
     async with watching(stack, stack.key) as socket:
         await subscribe(socket, FOLLOW, id=sample_id)
         assert await _states_until_complete(socket) == states
+
+
+async def test_a_sample_is_followed_until_it_has_its_own_result(stack: Stack) -> None:
+    """A sample was deleted and submitted again. The API receives the deletion while the new sample is pending."""
+    key = await anyio.to_thread.run_sync(stack.new_key, "again")
+    tombstone = {
+        "status": "DELETED",
+        "shard": 0,
+        "sample_update_time": datetime.now(UTC) - timedelta(minutes=1),
+        "statistics_version": 1,
+        "computed_at": SERVER_TIMESTAMP,
+    }
+    async with watching(stack, key) as socket, watching(stack, key) as other_socket:
+        await subscribe(other_socket, "subscription { removals { node { id } } }")
+        with suspended(stack.function_pid()):
+            sample_id = await submit(stack, key)
+            await subscribe(socket, FOLLOW, id=sample_id)
+            result = stack.firestore().document(f"submitters/again/results/{sample_id}")
+            await anyio.to_thread.run_sync(result.set, tombstone)
+            removal = await anext(following(other_socket))
+        states = await _states_until_complete(socket)
+
+    assert removal["payload"]["data"]["removals"]["node"]["id"] == sample_id
+    assert states == ["PENDING", "COMPUTED"]
 
 
 async def test_a_subscription_to_an_expired_sample_without_a_result_completes(stack: Stack) -> None:
