@@ -9,6 +9,7 @@ import io
 from importlib.util import find_spec
 from typing import Any, Protocol
 
+import msgspec
 import nanoarrow as na
 import orjson
 from nanoarrow.c_array_stream import CArrayStream
@@ -21,6 +22,11 @@ from storage.documents import Labels, timestamps
 HAS_PARQUET = find_spec("pyarrow") is not None
 _MIN_ROW_GROUP_ROWS = 5_000
 """The minimum size of a Parquet row group. The footer of the file grows with the number of row groups."""
+
+_Row = msgspec.defstruct("_Row", COLUMNS, gc=False)
+"""A line of NDJSON. Structs are encoded in about half the time of dicts."""
+
+_to_lines = msgspec.json.Encoder().encode_lines
 
 _NUMBERS = frozenset(FLAT_COLUMNS) - TIMES - {"id", "labels"}
 
@@ -40,10 +46,7 @@ class Ndjson:
 
     def write(self, batch: Batch) -> bytes:
         """Return the lines of `batch`."""
-        rows = zip(*(batch | _time_texts(batch)).values(), strict=True)
-        return b"".join(
-            orjson.dumps(dict(zip(COLUMNS, row, strict=True)), option=orjson.OPT_APPEND_NEWLINE) for row in rows
-        )
+        return _to_lines([*map(_Row, *(batch | _time_texts(batch)).values())])
 
     def finish(self) -> bytes:
         """Return no bytes."""
