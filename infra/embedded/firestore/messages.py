@@ -110,40 +110,40 @@ WriteRequest: Any = _message("WriteRequest")
 WriteResponse: Any = _message("WriteResponse")
 
 
-def _with_encoded_values(*responses: Any) -> list[Any]:
-    """Return a class like each of `responses`, whose documents have the bytes of a `Value` instead of each value.
+def _with_encoded_parts(*responses: Any) -> list[Any]:
+    """Return a class like `Document` with encoded values, and a class like each of `responses` with encoded documents.
 
-    A message and its bytes have the same encoding. Values are therefore sent as they are stored. It takes 7 µs instead
-    of 12 µs to parse a result, to remove the fields that are not selected and to serialize the response.
+    A message and its bytes have the same encoding. Documents are therefore sent as they are stored: building the
+    response with a result takes 1 µs instead of 5. Values are not parsed if a query selects some fields.
     """
     file = FileDescriptorProto(name="dropzone/responses.proto", package="dropzone", syntax="proto3")
     file.dependency.append(Timestamp.DESCRIPTOR.file.name)
     for each in (Document, *responses):
         each.DESCRIPTOR.CopyToProto(file.message_type.add())
-    document = file.message_type[0]
-    own_types = {
-        "fields": ".dropzone.Document.FieldsEntry",
-        "document": ".dropzone.Document",
-        "found": ".dropzone.Document",
-    }
-    for message in file.message_type:
-        for field in [*message.field]:
-            if field.name in own_types:
-                field.type_name = own_types[field.name]
-            elif field.name == "explain_metrics":
-                message.field.remove(field)
+    document, *others = file.message_type
     (entry,) = document.nested_type
-    entry.field[1].type = FieldDescriptorProto.TYPE_BYTES
-    entry.field[1].ClearField("type_name")
+    document.field[1].type_name = ".dropzone.Document.FieldsEntry"
+    encoded = [entry.field[1], *(field for each in others for field in each.field if field.name in _DOCUMENTS)]
+    for field in encoded:
+        field.type = FieldDescriptorProto.TYPE_BYTES
+        field.ClearField("type_name")
+    for message in others:
+        for field in [*message.field]:
+            if field.name == "explain_metrics":
+                message.field.remove(field)
     pool = descriptor_pool.Default()
     pool.AddSerializedFile(file.SerializeToString())
-    names = [f"dropzone.{each.DESCRIPTOR.name}" for each in responses]
+    names = [f"dropzone.{each.name}" for each in file.message_type]
     return [message_factory.GetMessageClass(pool.FindMessageTypeByName(name)) for name in names]
 
 
+_DOCUMENTS = ("document", "found")
+"""The fields of responses that contain a document."""
+
+EncodedDocument: Any
 QueryResponse: Any
 BatchGetResponse: Any
-QueryResponse, BatchGetResponse = _with_encoded_values(RunQueryResponse, BatchGetDocumentsResponse)
+EncodedDocument, QueryResponse, BatchGetResponse = _with_encoded_parts(RunQueryResponse, BatchGetDocumentsResponse)
 
 
 def timestamp(microseconds: int) -> Timestamp:

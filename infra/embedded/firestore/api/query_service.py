@@ -37,8 +37,7 @@ class QueryService:
             response.skipped_results = 0 if results else query.offset
             for _, document in page:
                 await self._send_started(read, call)
-                response.document.ParseFromString(document)
-                project(response.document)
+                response.document = project(document)
                 await call.write(response)  # serialized before this returns
                 response.skipped_results, results = 0, results + 1
         await self._send_started(read, call)

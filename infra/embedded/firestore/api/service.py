@@ -87,8 +87,7 @@ class Service:
                 if stored is None:
                     missing.append(name)
                     continue
-                response.found.ParseFromString(stored.document)
-                project(response.found)
+                response.found = project(stored.document)
                 response.transaction = read.started_transaction
                 await call.write(response)  # serialized before this returns
                 read.started_transaction = b""

@@ -14,7 +14,7 @@ from typing import Any
 
 from infra.embedded.firestore.encoding import values
 from infra.embedded.firestore.errors import invalid_argument
-from infra.embedded.firestore.messages import Document, Fields, Value
+from infra.embedded.firestore.messages import Document, EncodedDocument, Fields, Value
 
 FieldPath = tuple[str, ...]
 Mask = tuple[FieldPath, ...] | None
@@ -129,25 +129,27 @@ def apply_mask(document: Document, mask: Mask) -> Document:
     return selected
 
 
-def projector(paths: Mask) -> Callable[[Any], None]:
-    """Return a function that removes the fields that are not at `paths` from the document of a response.
+def projector(paths: Mask) -> Callable[[bytes], bytes]:
+    """Return a function that removes the fields that are not at `paths` from a serialized document.
 
     None selects all fields.
     """
     if paths is None:
-        return lambda document: None
+        return lambda document: document
     if any(len(path) > 1 for path in paths):
         return partial(_project_nested, paths)
-    selected = frozenset(name for (name,) in paths)
-
-    def remove_others(document: Any) -> None:  # in half the time of `apply_mask`
-        fields = document.fields
-        for name in [name for name in fields if name not in selected]:
-            del fields[name]
-
-    return remove_others
+    return partial(_project, frozenset(name for (name,) in paths))
 
 
-def _project_nested(paths: Mask, document: Any) -> None:
-    whole = Document.FromString(document.SerializeToString())
-    document.ParseFromString(apply_mask(whole, paths).SerializeToString())
+def _project(names: frozenset[str], document: bytes) -> bytes:
+    parsed = EncodedDocument.FromString(document)
+    fields = parsed.fields
+    for name in [name for name in fields if name not in names]:
+        del fields[name]
+    projected: bytes = parsed.SerializeToString()
+    return projected
+
+
+def _project_nested(paths: Mask, document: bytes) -> bytes:
+    projected: bytes = apply_mask(Document.FromString(document), paths).SerializeToString()
+    return projected
