@@ -2,7 +2,7 @@
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.client import HTTPResponse
 
 from tests.graphql_api.graphql_server.service import KEY, Service
@@ -27,6 +27,24 @@ def receive_all(client: socket.socket) -> bytes:
         while chunk := client.recv(65536):
             received += chunk
     return received
+
+
+def received_at_once(service: Service, requests: Mapping[bytes, bytes], later: bytes = b"") -> dict[bytes, bytes]:
+    """Send each request over a connection of its own. Read until the server closes the connections.
+
+    After a refusal, the server discards data for a moment. All connections together wait as long as one. `later` is
+    sent over each connection as soon as the server has responded.
+    """
+    with contextlib.ExitStack() as connections:
+        clients = {}
+        for name, request in requests.items():
+            clients[name] = connections.enter_context(connection(service))
+            clients[name].sendall(request)
+        if later:
+            for client in clients.values():
+                client.recv(1, socket.MSG_PEEK)
+                client.sendall(later)
+        return {name: receive_all(client) for name, client in clients.items()}
 
 
 def status_of(client: socket.socket) -> int:

@@ -2,27 +2,29 @@
 
 import pytest
 
-from tests.graphql_api.graphql_server.server.raw_http import HEAD, WHOLE, connection, receive_all
+from tests.graphql_api.graphql_server.server.raw_http import HEAD, WHOLE, connection, receive_all, received_at_once
 from tests.graphql_api.graphql_server.service import running
 from tests.stack import eventually
 
 UPGRADE = b"connection: upgrade\r\nupgrade: "
+PROTOCOLS = (b"foo", b"TLS/1.2", b"H2C", b"h2c, foo", b"websocket, foo", b"websocket")
 
 
-@pytest.mark.parametrize("protocol", [b"foo", b"TLS/1.2", b"H2C", b"h2c, foo", b"websocket, foo", b"websocket"])
 @pytest.mark.parametrize("is_split", [False, True])
-def test_a_body_is_never_a_second_request(protocol: bytes, is_split: bool) -> None:
+def test_a_body_is_never_a_second_request(is_split: bool) -> None:
     """The parser reads what follows the header Upgrade as the next request. A proxy sends it as a body."""
-    head = HEAD + UPGRADE + protocol + b"\r\ncontent-length: %d\r\n\r\n" % len(WHOLE)
-    with running() as service, connection(service) as client:
-        client.sendall(head)
-        if is_split:
-            eventually(lambda: len(service.server.server_state.connections) == 1)
-        client.sendall(WHOLE)
-        received = receive_all(client)
+    heads = {
+        protocol: HEAD + UPGRADE + protocol + b"\r\ncontent-length: %d\r\n\r\n" % len(WHOLE) for protocol in PROTOCOLS
+    }
 
-    assert received.count(b"HTTP/1.1 ") == 1
-    assert received.startswith(b"HTTP/1.1 400 ")
+    with running() as service:
+        if is_split:
+            received = received_at_once(service, heads, later=WHOLE)
+        else:
+            received = received_at_once(service, {protocol: head + WHOLE for protocol, head in heads.items()})
+
+    assert {name: response.count(b"HTTP/1.1 ") for name, response in received.items()} == dict.fromkeys(PROTOCOLS, 1)
+    assert [name for name, response in received.items() if not response.startswith(b"HTTP/1.1 400 ")] == []
 
 
 @pytest.mark.parametrize(
@@ -62,16 +64,20 @@ def test_a_refused_handshake_leaves_nothing(headers: bytes, caplog: pytest.LogCa
     assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
 
 
-@pytest.mark.parametrize("name", [b"connection", b"sec-websocket-protocol"])
-def test_a_handshake_with_a_long_list_is_refused(name: bytes) -> None:
+def test_a_handshake_with_a_long_list_is_refused() -> None:
     """Each item takes microseconds, and clients without a credential can send thousands of them."""
     handshake = b"GET /graphql HTTP/1.1\r\nhost: x\r\nsec-websocket-version: 13\r\nsec-websocket-key: %b\r\n" % (
         b"AAAAAAAAAAAAAAAAAAAAAA=="
     )
-    items = b"%b: %b\r\n" % (name, b"a, " * 300 + b"a")
-    with running() as service, connection(service) as client:
-        client.sendall(handshake + UPGRADE + b"websocket\r\n" + items * 2 + b"\r\n")
-        received = receive_all(client)
+    names = (b"connection", b"sec-websocket-protocol")
+    requests = {
+        name: handshake + UPGRADE + b"websocket\r\n" + b"%b: %b\r\n" % (name, b"a, " * 300 + b"a") * 2 + b"\r\n"
+        for name in names
+    }
 
-    assert received.startswith(b"HTTP/1.1 400 ")
-    assert b"the headers Connection and Sec-WebSocket-Protocol may have up to 1,024 bytes" in received
+    with running() as service:
+        received = received_at_once(service, requests)
+
+    message = b"the headers Connection and Sec-WebSocket-Protocol may have up to 1,024 bytes"
+    assert [name for name, response in received.items() if not response.startswith(b"HTTP/1.1 400 ")] == []
+    assert [name for name, response in received.items() if message not in response] == []
