@@ -50,8 +50,7 @@ class HTTPConnection(HttpToolsProtocol):
     is_in_headers = True
     """Whether the next data belongs to headers, and not to the body of the current request."""
 
-    _has_begun = False
-    """Whether the headers of a request are parsed in part."""
+    _has_begun = False  # whether the headers of a request are parsed in part
 
     header_bytes = 0
     """The bytes of the current request that are parsed, until its headers are complete."""
@@ -69,13 +68,9 @@ class HTTPConnection(HttpToolsProtocol):
     """The status and the error of the refused request. The connection reads no further request."""
 
     _bytes_without_content = 0  # since the last bytes of body content
+    _upgrade: bytes | None = None  # `websocket`, or None if the current request is not the handshake of a WebSocket
 
-    _upgrade: bytes | None = None
-    """`websocket`, or None if the current request is not the handshake of a WebSocket."""
-
-    _is_whole = False
-    """Whether the data that is being parsed contains the end of one request."""
-
+    _is_whole = False  # whether the data that is being parsed contains the end of one request
     _header_timer: asyncio.TimerHandle | None = None
     _stall_timer: StallTimer | None = None
 
@@ -182,10 +177,15 @@ class HTTPConnection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        request = cast(dict[str, Any], self.cycle.scope)
         if self.slot is not None:
             self.slot.set_idle()
-            if (allowance := allowance_of(cast(dict[str, Any], self.scope))) is not None:
+            if (allowance := allowance_of(request)) is not None:
                 self.slot.set_submitter(allowance.submitter)
+        # An idle connection would otherwise keep the headers. They take up to 60 KiB of memory.
+        self.cycle.scope = cast(Any, {name: request[name] for name in ("method", "path")})
+        if not self._has_begun:
+            self.scope, self.headers = self.cycle.scope, []
         if not self.is_in_headers:
             self._close_later()
         elif self._has_begun:

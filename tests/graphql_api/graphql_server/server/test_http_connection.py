@@ -9,10 +9,18 @@ from collections.abc import Iterator
 import pytest
 
 from graphql_api.graphql_server import ServerSettings
+from graphql_api.graphql_server.server.http_connection import HTTPConnection
 from tests.graphql_api.graphql_server import clients
-from tests.graphql_api.graphql_server.server.raw_http import HEAD, WHOLE, connection, receive_all, received_at_once
+from tests.graphql_api.graphql_server.server.raw_http import (
+    HEAD,
+    WHOLE,
+    connection,
+    receive_all,
+    received_at_once,
+    status_of,
+)
 from tests.graphql_api.graphql_server.service import KEY, Service, running
-from tests.stack import PATIENCE_SECONDS
+from tests.stack import PATIENCE_SECONDS, eventually
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +77,21 @@ def test_a_connection_stays_open_for_the_keep_alive_time(strict: Service) -> Non
                 assert data, "the server should not close the connection"
             assert received.startswith(b"HTTP/1.1 200 ")
         assert receive_all(client) == b""
+
+
+@pytest.mark.parametrize("request_bytes", [WHOLE, HEAD + b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"])
+def test_an_idle_connection_keeps_no_headers(strict: Service, request_bytes: bytes) -> None:
+    """4,000 idle connections would otherwise keep 240 MiB."""
+    before = set(strict.server.server_state.connections)
+    with connection(strict) as client:
+        client.sendall(request_bytes)
+        status_of(client)
+        (idle,) = set(strict.server.server_state.connections) - before
+
+        assert isinstance(idle, HTTPConnection)
+        eventually(lambda: "headers" not in idle.cycle.scope)  # the client can have the response earlier
+        assert idle.headers == []
+        assert "headers" not in idle.scope
 
 
 def test_pipelined_requests_are_all_executed(strict: Service) -> None:
