@@ -29,7 +29,6 @@ from graphql_api.schema.costs import (
     PAGE_OF_RESULTS,
     PAGE_OF_SAMPLES,
     READ,
-    SCAN,
     SCAN_OF_BUCKETS,
     SCAN_OF_GROUPS,
     SINGLE_READ,
@@ -139,18 +138,22 @@ class SampleQuery:
             f"more than {MAX_GROUPS:,} groups, or if the query takes more than {MAX_SECONDS:g} seconds, the server "
             "returns the error OPERATION_TOO_COMPLEX."
         ),
-        metadata=requires(Scope.READ) | costs(SCAN),
+        metadata=requires(Scope.READ) | costs(SCAN_OF_GROUPS),
     )
     async def results_summary(
         self, info: Info, result_filter: OptionalResultFilter = None, group_by: OptionalGroupBy = None
     ) -> ResultsSummary:
         """Return the summary of the results that pass the filter."""
         context, names = info.context, names_of(group_by)
-        merged, groups = await summarize(context.store, context.caller.submitter, selection_of(result_filter), names)
-        return ResultsSummary.of(
-            merged,
-            groups=[ResultsGroup.of(each, labels=group_labels(names, group)) for group, each in groups.items()],
-        )
+        store, submitter = context.store, context.caller.submitter
+        merged, groups = await summarize(store, submitter, selection_of(result_filter), names)
+
+        def to_graphql(item: tuple[Group, Summary]) -> ResultsGroup:
+            group, each = item
+            return ResultsGroup.of(each, labels=group_labels(names, group))
+
+        turn = store.result_listing.turns.of(submitter)
+        return ResultsSummary.of(merged, groups=await turn.map(to_graphql, groups.items()))
 
     @strawberry.field(
         description=(

@@ -57,6 +57,7 @@ def test_the_dashboard_may_run_its_summaries(name: str) -> None:
     [
         ('latestResults(groupBy: ["site"])', "histogram { counts edges }"),
         ('resultsOverTime(bucket: MINUTE, groupBy: ["site"])', "labels { name }"),
+        ('resultsSummary(groupBy: ["site"])', "groups { labels { name value } mean minimum maximum results values }"),
         ("auditLog(first: 500)", "sampleIds"),
     ],
 )
