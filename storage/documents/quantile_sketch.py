@@ -123,6 +123,11 @@ class MergedSketch:
         self._stored: list[bytes] = []
         self._size = self._merged_size = 0
 
+    @property
+    def byte_count(self) -> int:
+        """The size of the sketches in memory."""
+        return self._size
+
     def add(self, stored: bytes) -> None:
         """Add a stored sketch."""
         self._stored.append(stored)

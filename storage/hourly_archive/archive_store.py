@@ -13,8 +13,8 @@ from storage.hourly_archive.archived_day import ArchivedDay
 from storage.rollups.rollup import Resolution
 
 _Operator = StructuredQuery.FieldFilter
-_BATCH_SIZE = 200
-"""The number of documents in one read. A document has up to 480 KiB, but usually a few KiB."""
+_BATCH_SIZE = 50
+"""The number of documents in one read. A document has up to 480 KiB, but usually a few KiB, and 50 up to 24 MiB."""
 
 
 class ArchiveStore:

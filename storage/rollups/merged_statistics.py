@@ -112,6 +112,11 @@ class MergedStatistics:
             for exponent, mantissa in added.items():
                 sums[exponent] = sums.get(exponent, 0) + mantissa
 
+    @property
+    def sketch_bytes(self) -> int:
+        """The memory of the quantile sketches."""
+        return self._sketch.byte_count
+
     def encode(self) -> bytes:
         """Return the stored form. These statistics must not be finished."""
         header = _HEADER.pack(self.results, self.count, self.results_without_sketch, self.minimum, self.maximum)

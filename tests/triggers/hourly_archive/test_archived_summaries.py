@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from graphql_api.errors import TooComplex
-from graphql_api.results import summaries
+from graphql_api.results import archived_results, summaries
 from graphql_api.results.filters import Bound, Selection
 from graphql_api.results.rolled_up_results import View
 from graphql_api.results.summaries import TimeBucket, summarize, summarize_over_time
@@ -115,3 +115,21 @@ async def test_too_many_groups_of_the_archive_are_rejected(database: Database, m
 
     with pytest.raises(TooComplex, match="more than"):
         await summarize(database.store, SUBMITTER, selection(), ["site"])
+
+
+async def test_a_day_of_the_archive_has_a_maximum_size_in_memory(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of series can have sketches in each hour of a day. Some hours of the day can still be read."""
+    for number in range(8):
+        await database.compute(START + number * HOUR, [float(number)], SERIES[number % 2])
+    assert await database.move() == 8
+    monkeypatch.setattr(archived_results, "MAX_BYTES", 80)
+
+    with pytest.raises(TooComplex) as refused:
+        await summarize_over_time(database.store, SUBMITTER, selection(), TimeBucket.HOUR, ["site"])
+    bounds = [Bound("timestamp", ">=", START), Bound("timestamp", "<", START + 2 * HOUR)]
+    some = await summarize_over_time(database.store, SUBMITTER, Selection(bounds), TimeBucket.HOUR, ["site"])
+
+    assert refused.value.limit == "max_archive_bytes"
+    assert [each.archived_results for each in some.values()] == [1, 1]
