@@ -169,7 +169,7 @@ class AsyncClient(AsyncReader):
         The change applies to samples that are submitted later. None means the default of the server. Requires a key
         with the scope `admin`.
         """
-        given = retention or Retention()
+        given = checked(retention, Retention) or Retention()
         variables = {
             "sampleDays": given.sample_days,
             "resultDays": given.result_days,

@@ -45,6 +45,7 @@ WRONG: Any = 5
         (lambda client: next(client.watch({})), "expected a ResultFilter, got {}"),
         (lambda client: client.summary({}), "expected a ResultFilter, got {}"),
         (lambda client: client.delete(where=ResultFilter()), "expected a SampleFilter, got ResultFilter"),
+        (lambda client: client.set_retention(0), "expected a Retention, got 0"),
         (lambda client: client.over_time("WEEK"), "expected one of MINUTE, FIVE_MINUTES, HOUR, DAY, got 'WEEK'"),
         (
             lambda client: client.summary(ResultFilter(timestamp=Range(gte=datetime.min.replace(tzinfo=ZURICH)))),
