@@ -1,5 +1,6 @@
 """Files that are submitted on the dashboard: repeated uploads and CSV, in a real browser."""
 
+import gzip
 import json
 import os
 import re
@@ -178,6 +179,19 @@ def test_a_spreadsheet_is_refused_with_advice(stack: Stack, dashboard: Dashboard
         file.write_bytes(start + b"\xff" * 99)
         dashboard.drop(file)
 
+    dashboard.wait_for(lambda: dashboard.text(".outcome") == f"{advice} {advice}")
+
+
+def test_a_compressed_file_is_refused_with_advice(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
+    """The server would name a header, which a user of the page cannot send."""
+    dashboard.open(stack, key=stack.new_key("compressed-on-page"))
+
+    for name, content in (("a.json.gz", gzip.compress(b"{}")), ("b.csv", bytes.fromhex("28b52ffd00"))):
+        file = tmp_path / name
+        file.write_bytes(content)
+        dashboard.drop(file)
+
+    advice = "expected a file that is not compressed; decompress it first"
     dashboard.wait_for(lambda: dashboard.text(".outcome") == f"{advice} {advice}")
 
 

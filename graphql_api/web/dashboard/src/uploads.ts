@@ -16,6 +16,7 @@ import type { Problem, SampleState } from './types.ts';
 const NDJSON_NAME = /\.(ndjson|jsonl|jsonlines)$/i;
 const CSV_NAME = /\.(csv|txt)$/i;
 const SPREADSHEET_MAGIC = [0x504b0304, 0xd0cf11e0]; // a ZIP archive (.xlsx, .ods) or a compound file (.xls)
+const COMPRESSED_MAGIC = [0x1f8b0800, 0x1f8b0808, 0x28b52ffd]; // gzip, without and with the name of the file, and zstd
 const SNIFFED_BYTES = 1024 * 1024;
 
 export interface Upload {
@@ -154,7 +155,9 @@ function fault(error: unknown): ['broken' | 'refused', string] {
 /** Sends a file. Throws `CsvError` or `ServerError`, or the error of the browser if the file cannot be read. */
 async function sendFile(id: number, source: Source, tracker: Tracker, stop: AbortSignal): Promise<void> {
   const { file } = source;
-  if (await isSpreadsheet(file)) throw new CsvError('expected JSON, NDJSON or CSV; save a spreadsheet as CSV in UTF-8');
+  const start = await startOf(file);
+  if (SPREADSHEET_MAGIC.includes(start)) throw new CsvError('expected JSON, NDJSON or CSV; save a spreadsheet as CSV in UTF-8');
+  if (COMPRESSED_MAGIC.includes(start)) throw new CsvError('expected a file that is not compressed; decompress it first');
   if (CSV_NAME.test(file.name)) return sendTable(id, source, tracker, stop);
   const hasLines = NDJSON_NAME.test(file.name) || (await isNdjson(file));
   return hasLines ? sendLines(id, source, file, tracker, stop) : sendOne(id, source, tracker, stop);
@@ -222,9 +225,10 @@ function change(id: number, changes: Partial<Upload>): void {
   uploads.value = uploads.value.map((upload) => (upload.id === id ? { ...upload, ...changes } : upload));
 }
 
-async function isSpreadsheet(file: File): Promise<boolean> {
+/** Returns the first four bytes of a file as an integer, or 0 if it is shorter. */
+async function startOf(file: File): Promise<number> {
   const start = await file.slice(0, 4).arrayBuffer();
-  return start.byteLength === 4 && SPREADSHEET_MAGIC.includes(new DataView(start).getUint32(0));
+  return start.byteLength === 4 ? new DataView(start).getUint32(0) : 0;
 }
 
 /** Returns whether a file has one sample per line. Otherwise it has one sample, on one or more lines. */
