@@ -131,20 +131,22 @@ class Supervisor:
         failures = 0
         started = time.monotonic()
         await self._wait_for_exit(instance, child)
+        problem = child.describe_exit()
         while not instance.process.once:
             pause = RESTART_BACKOFF.seconds(failures) if failures else 0.0
             restart = f"restarting in {pause:g} s" if failures else "restarting"
-            self._log_error(f"{instance.name} {child.describe_exit()}; {restart}")
+            self._log_error(f"{instance.name} {problem}; {restart}")
             await asyncio.sleep(max(pause, started + MIN_INTERVAL_SECONDS - time.monotonic()))
             failures += 1
             started = time.monotonic()
             try:
                 child = await self._start(instance)
             except OSError as error:
-                self._log_error(f"{instance.name} cannot be started: {error}")
+                problem = f"cannot be started: {error}"
             else:
                 if await self._run_restarted(instance, child):
                     failures = 0
+                problem = child.describe_exit()
 
     async def _run_restarted(self, instance: Instance, child: Child) -> bool:
         """Wait until a restarted process has exited. Return whether it was ready."""
