@@ -18,7 +18,8 @@ from infra.embedded.firestore.api.consistent_read import ConsistentRead
 from infra.embedded.firestore.encoding import path_encoding, resource_names, values
 from infra.embedded.firestore.encoding.field_paths import apply_mask, read_mask
 from infra.embedded.firestore.errors import invalid_argument
-from infra.embedded.firestore.queries import collection_listing, restrictions, sort_order, structured_query
+from infra.embedded.firestore.indexes.catalog import Catalog
+from infra.embedded.firestore.queries import restrictions, sort_order, structured_query
 from infra.embedded.firestore.queries.sort_order import Bound
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.storage import Storage
@@ -28,6 +29,22 @@ MAX_PAGE_BYTES = 2 * 1024 * 1024  # with one more document, a page has less than
 
 _order = re.compile(r"\s*((?:[^\s,`]|`(?:[^`\\]|\\.)*`)+)(?:\s+(asc|desc))?\s*(,|\Z)", re.DOTALL | re.IGNORECASE)
 """A field path, a direction and a comma or the end. Quotes in the path can contain spaces and commas."""
+
+_NEXT_PATH = """
+WITH live AS (
+    SELECT min(path) AS path FROM documents
+    WHERE collection_number = :collection_number AND path >= :low AND path < :high
+)
+SELECT coalesce(
+    (
+        SELECT min(path) FROM history
+        WHERE collection_number = :collection_number
+            AND path >= :low AND path < coalesce((SELECT path FROM live), :high) AND until > :read_time
+    ),
+    (SELECT path FROM live)
+)
+"""
+"""The history is searched only up to the next document, so that a list reads each row of the history at most once."""
 
 
 async def list_documents(storage: Storage, read: ConsistentRead, request: Any) -> Any:
@@ -121,9 +138,49 @@ async def _segments_beneath(
 
     def find(connection: sqlite3.Connection) -> list[str]:
         versions.check_retained(connection, read_time)
-        return collection_listing.child_segments(connection, storage.catalog, parent, after, limit, read_time)
+        return child_segments(connection, storage.catalog, parent, after, limit, read_time)
 
     return await storage.read(find)
+
+
+def child_segments(
+    connection: sqlite3.Connection,
+    catalog: Catalog,
+    parent: resource_names.ResourceName,
+    after: str | None,
+    limit: int,
+    read_time: int,
+) -> list[str]:
+    """Return the distinct child segments of `parent` that lead to documents: sorted, after `after`, at most `limit`.
+
+    These are the ids of collections below a document, or of documents in a collection. A missing document is included
+    if documents below it exist. The cost depends on the number of these segments, not of the documents below them.
+    """
+    segments: set[str] = set()
+    for collection_number, _ in catalog.collections_in(parent.database):
+        in_collection = _segments(connection, collection_number, parent.path, after, read_time)
+        segments.update(segment for segment, _ in zip(in_collection, range(limit), strict=False))
+    return sorted(segments, key=path_encoding.encode_segment)[:limit]
+
+
+def _segments(
+    connection: sqlite3.Connection, collection_number: int, prefix: bytes, after: str | None, read_time: int
+) -> Iterator[str]:
+    low = prefix + path_encoding.NUMERIC_TAG
+    if after is not None:
+        low = prefix + path_encoding.encode_segment(after) + path_encoding.AFTER_ALL
+    high = prefix + path_encoding.AFTER_ALL
+    while True:
+        parameters = {"collection_number": collection_number, "low": low, "high": high, "read_time": read_time}
+        (path,) = connection.execute(_NEXT_PATH, parameters).fetchone()
+        if path is None:
+            return
+        if not versions.existed(connection, collection_number, path, read_time):
+            low = path + b"\0"
+            continue
+        segment = path_encoding.decode_path(path[len(prefix) :])[0]
+        yield segment
+        low = prefix + path_encoding.encode_segment(segment) + path_encoding.AFTER_ALL
 
 
 def _page_size(request: Any) -> int:

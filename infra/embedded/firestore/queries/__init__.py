@@ -1,1 +1,1 @@
-"""Structured queries: filters, sort order, planning, scanning, aggregation, vector search, listing and partitions."""
+"""Structured queries: filters, sort order, planning, scanning, aggregation, vector search and later changes."""

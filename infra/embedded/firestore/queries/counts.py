@@ -130,7 +130,9 @@ class Counts:
             keys = number, prefix + key_range.low, prefix + key_range.high
             found = self._count_keys(connection, query, keys, read_time, limit, is_exact=is_exact)
         if found is None and is_exact:
-            return scanner.Scan(connection, catalog, self._storage.indexes, query, read_time).count(key_range, limit)
+            indexes, earlier_results = self._storage.indexes, self._storage.earlier_results
+            scan = scanner.Scan(connection, catalog, indexes, earlier_results, query, read_time)
+            return scan.count(key_range, limit)
         return found
 
     def _count_keys(

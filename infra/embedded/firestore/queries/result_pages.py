@@ -86,7 +86,16 @@ async def _read_page(
         indexes = storage.indexes
         key_ranges = planner.plan(query, collection_ids, indexes)
         versions.check_retained(connection, read_time)
-        scan = Scan(connection, storage.catalog, indexes, query, read_time, keys_only=keys_only, progress=progress)
+        scan = Scan(
+            connection,
+            storage.catalog,
+            indexes,
+            storage.earlier_results,
+            query,
+            read_time,
+            keys_only=keys_only,
+            progress=progress,
+        )
         page_limit = limit if scan.has_all_changes else min(limit, PAGE_DOCUMENTS)
         page: list[StoredResult] = []
         deadline = time.monotonic() + MAX_SEARCH_SECONDS

@@ -17,12 +17,14 @@ from operator import itemgetter
 from infra.embedded.firestore.encoding import path_encoding, resource_names
 from infra.embedded.firestore.indexes import entries
 from infra.embedded.firestore.indexes.catalog import Catalog
+from infra.embedded.firestore.indexes.earlier_results import EarlierResults, LocatedResult
 from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.indexes.index_registry import ReadableIndexes
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.queries import filters, planner, sort_order
 from infra.embedded.firestore.queries.filters import FieldFilter
 from infra.embedded.firestore.queries.index_keys import KeyFilter, intersected_paths, keys_in, search
+from infra.embedded.firestore.queries.later_changes import LaterChanges
 from infra.embedded.firestore.queries.planner import KeyRange
 from infra.embedded.firestore.queries.sort_order import SortKey
 from infra.embedded.firestore.queries.structured_query import Query
@@ -31,7 +33,6 @@ from infra.embedded.firestore.storage import versions
 PAGE_DOCUMENTS = 500
 DOCUMENTS_PER_PLACE = 100
 """After this number of documents that do not match, a search without a result yields its place."""
-MAX_CHANGES_READ_ONE_BY_ONE = 2_000
 MAX_CHANGED_PATHS = 10_000
 """Up to this number of changes after the read time, a scan of keys remembers them instead of reading each document."""
 
@@ -77,6 +78,7 @@ class Scan:
         connection: sqlite3.Connection,
         catalog: Catalog,
         indexes: ReadableIndexes,
+        earlier_results: EarlierResults,
         query: Query,
         read_time: int,
         *,
@@ -87,6 +89,7 @@ class Scan:
         self._connection = connection
         self._catalog = catalog
         self._indexes = indexes
+        self._earlier_results = earlier_results
         self._query = query
         self._read_time = read_time
         self._has_later_changes = versions.newest(connection)[1] > read_time
@@ -102,7 +105,7 @@ class Scan:
         """Yield all results, ignoring offset and limit. Also yield some keys that do not match, each with None."""
         streams: list[Iterator[_Found]] = [self._results_in(key_range) for key_range in key_ranges]
         if self._has_later_changes:
-            streams.append(iter(self._overlay))
+            streams.append(self._overlaid())
         previous = None
         for key, found in streams[0] if len(streams) == 1 else heapq.merge(*streams, key=itemgetter(0)):
             document = self._unchanged_document(*found) if isinstance(found, tuple) else found
@@ -274,17 +277,16 @@ class Scan:
         return not self._has_later_changes or len(self._overlay) <= PAGE_DOCUMENTS
 
     @cached_property
-    def _overlay(self) -> list[StoredResult]:
+    def _overlay(self) -> list[LocatedResult]:
         """The results that changed after the read time, in order: at most PAGE_DOCUMENTS + 1."""
         query, in_database = self._query, self._catalog.collections_in(self._query.parent.database)
         numbers = [number for number, collection_id in in_database if query.collection_id in (None, collection_id)]
-        changed = versions.superseded_since(
-            self._connection, numbers, query.path_prefix, self._read_time, MAX_CHANGES_READ_ONE_BY_ONE
-        )
-        results = (
-            result
-            for collection_number, path in changed
-            if (version := versions.at(self._connection, collection_number, path, self._read_time)) is not None
-            for result in self._matching(path, version)
-        )
-        return heapq.nsmallest(PAGE_DOCUMENTS + 1, results, key=lambda result: result[0])
+        changes = LaterChanges(self._connection, query, numbers, self._read_time)
+        return changes.results(self._earlier_results, PAGE_DOCUMENTS + 1)
+
+    def _overlaid(self) -> Iterator[StoredResult]:
+        """Yield the results of the overlay. A caller that does not need all of them does not read all documents."""
+        for _, collection_number, path in self._overlay:
+            version = versions.at(self._connection, collection_number, path, self._read_time)
+            if version is not None:
+                yield from self._matching(path, version)

@@ -23,6 +23,7 @@ from infra.embedded.firestore.data_file.upgrade_copy import copy_before_upgrade
 from infra.embedded.firestore.errors import ReadTimeTooOld, disk_failure, invalid_argument, unavailable
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import CompositeIndex, Definitions
+from infra.embedded.firestore.indexes.earlier_results import EarlierResults
 from infra.embedded.firestore.indexes.index_builds import add_index, apply_definitions
 from infra.embedded.firestore.indexes.index_registry import IndexRegistry, ReadableIndexes
 from infra.embedded.firestore.storage import versions
@@ -62,6 +63,7 @@ class Storage:
         self._max_log_bytes = max_log_bytes
         self.catalog = Catalog()
         self._registry = IndexRegistry(definitions or Definitions())
+        self.earlier_results = EarlierResults()
         self.group_commits = 0
         self.observers: list[Callable[[list[Change]], None]] = []
         """Called with the changes of each group commit, in commit order, before its requests continue."""
@@ -182,7 +184,8 @@ class Storage:
         return connection
 
     async def release_memory(self) -> None:
-        """Free SQLite's page caches. Later reads and writes fill the caches again."""
+        """Free SQLite's page caches and the earlier results. Later reads and writes fill the caches again."""
+        self.earlier_results.clear()
         await self._readers.release_memory()
         await self._writer.submit(lambda group: release_page_cache(group.connection))
 

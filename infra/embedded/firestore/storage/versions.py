@@ -42,7 +42,7 @@ FROM versions c LEFT JOIN versions p ON p.sequence = c.previous
 WHERE c.sequence > ? AND c.sequence <= ? AND c.collection_number = ? ORDER BY c.sequence
 """
 _CHANGED_NAMES = "SELECT sequence, collection_number, path FROM versions WHERE sequence > ? ORDER BY sequence LIMIT ?"
-_SUPERSEDED_SINCE_SEQUENCE = """
+_SUPERSEDED_AFTER_SEQUENCE = """
 SELECT DISTINCT collection_number, path FROM versions
 WHERE sequence > ? AND previous IS NOT NULL
     AND collection_number IN (SELECT value FROM json_each(?)) AND path >= ? AND path < ?
@@ -283,6 +283,14 @@ def superseded_since(
     numbers, high = json.dumps(list(collection_numbers)), path_prefix + path_encoding.AFTER_ALL
     after = sequence_at(connection, read_time)
     if newest(connection)[0] - after <= max_changes:
-        yield from connection.execute(_SUPERSEDED_SINCE_SEQUENCE, (after, numbers, path_prefix, high))
+        yield from superseded_after(connection, collection_numbers, path_prefix, after)
     else:
         yield from connection.execute(_SUPERSEDED_SINCE_TIME, (numbers, path_prefix, high, read_time))
+
+
+def superseded_after(
+    connection: sqlite3.Connection, collection_numbers: Sequence[int], path_prefix: bytes, after: int
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the same documents, but only those that changed after the sequence `after`."""
+    numbers, high = json.dumps(list(collection_numbers)), path_prefix + path_encoding.AFTER_ALL
+    yield from connection.execute(_SUPERSEDED_AFTER_SEQUENCE, (after, numbers, path_prefix, high))

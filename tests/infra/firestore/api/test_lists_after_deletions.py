@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.api.pagination import child_segments
 from infra.embedded.firestore.encoding.resource_names import ResourceName
-from infra.embedded.firestore.queries.collection_listing import child_segments
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes import commits, document_write
 from tests.infra.firestore.server_process import DATABASE, ROOT

@@ -2,13 +2,14 @@
 
 import sqlite3
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.queries import result_pages, scanner, structured_query
+from infra.embedded.firestore.queries import later_changes, result_pages, scanner, structured_query
 from infra.embedded.firestore.storage.storage import Storage
 from tests.infra.firestore.queries.cases import ROOT, commit
 
@@ -64,7 +65,7 @@ async def test_changes_below_another_parent_do_not_delay_a_query(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, max_changes: int
 ) -> None:
     """An export of one submitter reads many pages at one time, and the results of all others change meanwhile."""
-    monkeypatch.setattr(scanner, "MAX_CHANGES_READ_ONE_BY_ONE", max_changes)
+    monkeypatch.setattr(later_changes, "MAX_CHANGES_READ_ONE_BY_ONE", max_changes)
     paths = [f"s/A/t/{number:03}" for number in range(DOCUMENTS)]
     others = [f"s/B/t/{number:03}" for number in range(DOCUMENTS)]
     await commit(storage, {path: {"a": 1} for path in paths})
@@ -93,9 +94,47 @@ async def test_every_kind_of_query_finds_documents_that_were_changed_later(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, max_changes: int, searched: Any, expected: list[str]
 ) -> None:
     """The documents of other collections are not in the result."""
-    monkeypatch.setattr(scanner, "MAX_CHANGES_READ_ONE_BY_ONE", max_changes)
+    monkeypatch.setattr(later_changes, "MAX_CHANGES_READ_ONE_BY_ONE", max_changes)
     paths = ["t/1", "t/1/t/1", "t/1/u/1", "t/2/u/1", "u/1"]
     time = await commit(storage, {path: {"a": 1} for path in paths})
     await commit(storage, dict.fromkeys(paths))
 
     assert (await found(storage, searched, time))[0] == expected
+
+
+async def test_pages_after_the_first_read_only_new_changes(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An export reads each page in a call of its own. All its documents can be deleted meanwhile."""
+    monkeypatch.setattr(later_changes, "MIN_REMEMBERED_CHANGES", 1)
+    paths = [f"t/{number:03}" for number in range(DOCUMENTS)]
+    time = await commit(storage, {path: {"a": 1} for path in paths})
+    await commit(storage, dict.fromkeys(paths[:-10]))
+    page = replace(query(""), limit=10)
+    first, first_steps = await found(storage, page, time)
+    await commit(storage, dict.fromkeys(paths[-10:]))
+    position = [key async for key, _ in result_pages.stream(storage, page, time)][-1]
+
+    second, steps = await found(storage, page.starting_after(position), time)
+    last, _ = await found(storage, replace(query(""), offset=DOCUMENTS - 10), time)
+
+    assert (first, second, last) == (paths[:10], paths[10:20], paths[-10:])
+    assert steps < first_steps / 5
+
+
+@pytest.mark.parametrize("max_window", [3, 1_000], ids=["part of the results", "all results"])
+async def test_pages_contain_documents_that_change_between_them(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, max_window: int
+) -> None:
+    """The remembered results are completed with these documents, in the order of the query."""
+    for name, value in (("MIN_REMEMBERED_CHANGES", 1), ("MAX_WINDOW", max_window)):
+        monkeypatch.setattr(later_changes, name, value)
+    monkeypatch.setattr(scanner, "PAGE_DOCUMENTS", 2)
+    paths = [f"t/{number:03}" for number in range(40)]
+    time = await commit(storage, {path: {"a": 1} for path in paths})
+    await commit(storage, dict.fromkeys(paths[::2]))
+    searched, pages = replace(query(""), limit=1), list[str]()
+    while page := [each async for each in result_pages.stream(storage, searched, time)]:
+        pages += [document.name.removeprefix(f"{ROOT}/") for _, document in page]
+        searched = searched.starting_after(page[-1][0])
+        await commit(storage, {paths[-len(pages)]: {"a": 1 + len(pages) % 2}})  # from the end to the start
+
+    assert pages == paths

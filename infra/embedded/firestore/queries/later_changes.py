@@ -1,0 +1,116 @@
+"""The results of a query whose documents have changed since its read time, in the order of the query.
+
+The first page of a query searches all later changes of its collections. If these are many, it remembers the sort keys
+of the results. Each further page of the same query, also in another call, then reads only the changes since.
+"""
+
+import heapq
+import sqlite3
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from infra.embedded.firestore.encoding import resource_names
+from infra.embedded.firestore.indexes.earlier_results import EarlierResults, LocatedResult, Window
+from infra.embedded.firestore.messages import Document
+from infra.embedded.firestore.queries.sort_order import Bound
+from infra.embedded.firestore.queries.structured_query import Query
+from infra.embedded.firestore.storage import versions
+
+MAX_CHANGES_READ_ONE_BY_ONE = 2_000
+MIN_REMEMBERED_CHANGES = 500
+MAX_WINDOW = 25_000
+"""The results that are remembered for one query. A query with more results searches all later changes again."""
+
+
+class LaterChanges:
+    """The changes after the read time of one query, in one SQLite transaction.
+
+    `collection_numbers` are the collections that the query can search.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, query: Query, collection_numbers: Sequence[int], read_time: int
+    ) -> None:
+        self._connection = connection
+        self._query = query
+        self._numbers = collection_numbers
+        self._read_time = read_time
+
+    def results(self, remembered: EarlierResults, limit: int) -> list[LocatedResult]:
+        """Return the results after the lower bound of the query, at most `limit`."""
+        query = self._query
+        shape = replace(query, lower=None, offset=0, limit=None, projection=None, find_nearest=None), self._read_time
+        known = remembered.get(shape)
+        if known is None or known.sequence < versions.pruned_sequence(self._connection):
+            known = None
+        window = None if known is None else self._updated(known)
+        if window is None or not self._has_next(window, limit):
+            window, changes = self._searched()
+            if changes < MIN_REMEMBERED_CHANGES:
+                return window.results[:limit]
+        if window is not known:
+            remembered.put(shape, window)
+        first = self._first(window)
+        return window.results[first : first + limit]
+
+    def _first(self, window: Window) -> int:
+        """Return the index of the first result after the lower bound."""
+        lower = self._query.lower
+        return 0 if lower is None else bisect_left(window.results, True, key=lambda result: lower.precedes(result[0]))
+
+    def _has_next(self, window: Window, limit: int) -> bool:
+        """Return whether a window contains the next `limit` results, or all that exist."""
+        if not _is_within(window.start, self._query.lower):
+            return False
+        return window.is_complete or len(window.results) - self._first(window) >= limit
+
+    def _searched(self) -> tuple[Window, int]:
+        """Return a window that starts at the lower bound, and the number of changed documents."""
+        sequence, _ = versions.newest(self._connection)
+        changed = list(
+            versions.superseded_since(
+                self._connection,
+                self._numbers,
+                self._query.path_prefix,
+                self._read_time,
+                MAX_CHANGES_READ_ONE_BY_ONE,
+            )
+        )
+        results = heapq.nsmallest(MAX_WINDOW + 1, self._located(self._query, changed))
+        is_complete = len(results) <= MAX_WINDOW
+        return Window(self._query.lower, sequence, results[:MAX_WINDOW], is_complete), len(changed)
+
+    def _updated(self, window: Window) -> Window:
+        """Return a window with the changes that it does not include yet."""
+        newest, _ = versions.newest(self._connection)
+        if newest <= window.sequence:
+            return window
+        changed = versions.superseded_after(self._connection, self._numbers, self._query.path_prefix, window.sequence)
+        results = list(window.results)
+        for result in self._located(replace(self._query, lower=window.start), changed):
+            index = bisect_left(results, result)
+            is_after_window = index == len(results) and not window.is_complete
+            if not is_after_window and results[index : index + 1] != [result]:
+                results.insert(index, result)
+        is_complete = window.is_complete and len(results) <= MAX_WINDOW
+        return Window(window.start, newest, results[:MAX_WINDOW], is_complete)
+
+    def _located(self, query: Query, changed: Iterable[tuple[int, bytes]]) -> Iterator[LocatedResult]:
+        """Yield the documents that matched a query at the read time."""
+        for number, path in changed:
+            version = versions.at(self._connection, number, path, self._read_time)
+            if version is None:
+                continue
+            document = Document.FromString(version.document)
+            if query.covers(resource_names.parse(document.name)):
+                key = query.matching_key(path, document)
+                if key is not None:
+                    yield key, number, path
+
+
+def _is_within(start: Bound | None, lower: Bound | None) -> bool:
+    """Return whether all sort keys after `lower` are also after `start`."""
+    if start is None or start == lower:
+        return True
+    return lower is not None and len(lower.prefix) >= len(start.prefix) and start.precedes(lower.prefix)
