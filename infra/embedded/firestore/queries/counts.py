@@ -8,7 +8,8 @@ A query for several values of a field, as with `in`, is counted as one query per
 
 If some keys of the range do not match (see `planner.is_exact`), the matching keys are counted page by page, like the
 results of a query. Other reads therefore do not wait for a long count. If several ranges are intersected, or if the
-range can contain documents of nested collections, the scanner counts the keys one by one.
+range can contain documents of nested collections, the scanner counts the keys one by one. If these are many, the
+caller must count the results of the query.
 """
 
 import sqlite3

@@ -11,7 +11,6 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 from operator import itemgetter
 
 from infra.embedded.firestore.encoding import path_encoding, resource_names
@@ -23,7 +22,7 @@ from infra.embedded.firestore.indexes.index_registry import ReadableIndexes
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.queries import filters, planner, sort_order
 from infra.embedded.firestore.queries.filters import FieldFilter
-from infra.embedded.firestore.queries.index_keys import KeyFilter, intersected_paths, keys_in, search
+from infra.embedded.firestore.queries.index_keys import KEYS_PER_PLACE, KeyFilter, intersected_paths, keys_in, search
 from infra.embedded.firestore.queries.later_changes import LaterChanges
 from infra.embedded.firestore.queries.planner import KeyRange
 from infra.embedded.firestore.queries.sort_order import SortKey
@@ -33,6 +32,8 @@ from infra.embedded.firestore.storage import versions
 PAGE_DOCUMENTS = 500
 DOCUMENTS_PER_PLACE = 100
 """After this number of documents that do not match, a search without a result yields its place."""
+MAX_COUNTED_KEYS = 10_000
+"""The keys that are counted one by one in one read: about 0.2 s. During a longer read, the log cannot be reset."""
 MAX_CHANGED_PATHS = 10_000
 """Up to this number of changes after the read time, a scan of keys remembers them instead of reading each document."""
 
@@ -116,19 +117,26 @@ class Scan:
                 yield key, document
 
     def count(self, key_range: KeyRange, limit: int | None) -> int | None:
-        """Return the number of documents in an exact key range, up to `limit`, or None if the overlay is too large."""
+        """Return the number of documents in an exact key range, up to `limit`.
+
+        Return None if the overlay is too large, or if one read has too many keys.
+        """
         number = self._catalog.number(self._query.parent.database, key_range.collection_id)
         if number is None:
             return 0
-        found = self._paths(number, key_range)
-        paths = (path for path, is_in_range in found if is_in_range and self._is_in_collection(path))
-        changed = 0
-        if self._has_later_changes:
-            paths = (path for path in paths if self._unchanged_version(number, path) is not None)
-            changed = len(self._overlay)
-            if not self.has_all_changes:
+        changed = len(self._overlay) if self._has_later_changes else 0
+        if not self.has_all_changes:
+            return None
+        keys, unchanged = 0, 0
+        for path, is_in_range in self._paths(number, key_range):
+            if unchanged == limit:
+                break
+            keys += 1 if is_in_range else KEYS_PER_PLACE
+            if keys > MAX_COUNTED_KEYS:
                 return None
-        count = changed + sum(1 for _ in islice(paths, limit))
+            if is_in_range and self._is_in_collection(path):
+                unchanged += not self._has_later_changes or self._unchanged_version(number, path) is not None
+        count = changed + unchanged
         return count if limit is None else min(count, limit)
 
     def _is_in_collection(self, path: bytes) -> bool:

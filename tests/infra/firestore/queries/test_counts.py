@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.queries import counts as counting
-from infra.embedded.firestore.queries import result_pages, scanner
+from infra.embedded.firestore.queries import result_pages, scanner, structured_query
 from infra.embedded.firestore.queries.counts import Counts
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.storage import Storage
-from tests.infra.firestore.queries.cases import Case, commit, count_reads
+from tests.infra.firestore.queries.cases import ROOT, Case, commit, count_reads
 
 _paths = st.sampled_from([*(f"t/{number}" for number in range(5)), "t/1/t/0"])
 _documents = st.fixed_dictionaries({"a": st.integers(1, 2), "b": st.integers(1, 3), "c": st.integers(1, 2)})
@@ -192,3 +193,24 @@ async def test_a_count_of_many_changed_documents_is_complete(tmp_path: Path, mon
         assert await Counts(storage).count(query, time) == 10
     finally:
         await storage.close()
+
+
+@pytest.mark.parametrize(("max_keys", "counted"), [(10, None), (1_000, 20)])
+async def test_a_long_count_of_intersected_ranges_is_left_to_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_keys: int, counted: int | None
+) -> None:
+    """The caller counts the results page by page. One long read would hold up the reset of the log."""
+    monkeypatch.setattr(scanner, "MAX_COUNTED_KEYS", max_keys)
+    message = m.StructuredQuery()
+    message.from_.add(collection_id="t")
+    message.where.composite_filter.op = 1  # AND
+    for field in "ac":
+        condition = message.where.composite_filter.filters.add().field_filter
+        condition.field.field_path, condition.op, condition.value.integer_value = field, 5, 1  # ==
+    storage = Storage(tmp_path / "data")
+    time = await commit(storage, {f"t/{number:02}": {"a": 1, "c": 1 + number % 2} for number in range(40)})
+
+    found = await Counts(storage).count(structured_query.read(ROOT, message), time)
+    await storage.close()
+
+    assert found == counted
