@@ -96,14 +96,16 @@ class Scan:
         self._has_later_changes = versions.newest(connection)[1] > read_time
         self._keys_only = keys_only
         self._progress = progress or Progress()
+        self._merges_ranges = False
         self.read_bytes = 0
 
     @cached_property
     def _tables(self) -> EntryTables:
-        return EntryTables(self._connection)
+        return EntryTables(self._connection, reads_in_parts=self._merges_ranges)
 
     def run(self, key_ranges: list[KeyRange]) -> Iterator[tuple[SortKey, bytes | None]]:
         """Yield all results, ignoring offset and limit. Also yield some keys that do not match, each with None."""
+        self._merges_ranges = len(key_ranges) > 1
         streams: list[Iterator[_Found]] = [self._results_in(key_range) for key_range in key_ranges]
         if self._has_later_changes:
             streams.append(self._overlaid())

@@ -80,11 +80,12 @@ class _Entries:
         tables = EntryTables(self.connection)
         assert [(number, key) for number, key, _ in tables.rows()] == sorted(self.expected)
         for number in (1, 2):
-            found = [key for key, _ in tables.scan(number, b"\x05", b"\x15")]
             expected = sorted(key for each, key in self.expected if each == number and b"\x05" <= key < b"\x15")
-            assert found == expected
-            assert [key for key, _ in tables.scan(number, b"\x05", b"\x15", reverse=True)] == expected[::-1]
-            assert [key for key, _ in tables.scan(number, b"\x05", b"\x15", limit=2)] == expected[:2]
+            for each in (tables, EntryTables(self.connection, reads_in_parts=True)):
+                assert [key for key, _ in each.scan(number, b"\x05", b"\x15")] == expected
+                assert [key for key, _ in each.scan(number, b"\x05", b"\x15", reverse=True)] == expected[::-1]
+                assert [key for key, _ in each.scan(number, b"\x05", b"\x15", limit=2)] == expected[:2]
+                assert [key for key, _ in each.scan(number, b"\x05", b"\x15", limit=6)] == expected[:6]
             assert tables.count(number, b"\x05", b"\x15") == len(expected)
             assert tables.count_up_to(number, b"\x05", b"\x15", 3) == min(3, len(expected))
             assert tables.count_keys(number, [*expected, b"absent"]) == len(expected)
@@ -199,5 +200,28 @@ def _tables_of_transaction(connection: sqlite3.Connection, _: sqlite3.Connection
     return EntryTables(connection)
 
 
+def test_open_scans_in_parts_use_one_prepared_statement() -> None:
+    """Python prepares a statement again if it is in use. That takes longer than reading the first keys."""
+    entries = _Entries()
+    prepared: list[object] = []
+    with contextlib.closing(entries.connection):
+        entries.replace(1, set(), {bytes((number,)) for number in range(9)})
+        entries.connection.set_authorizer(partial(_allow, prepared))
+        tables = EntryTables(entries.connection, reads_in_parts=True)
+        assert len(list(tables.scan(1, b"", END))) == 9
+        prepared.clear()
+
+        scans = [tables.scan(1, bytes((number,)), END) for number in range(3)]
+
+        assert [next(scan)[0] for scan in scans] == [b"\x00", b"\x01", b"\x02"]
+        assert prepared == []
+
+
 def _refuse_updates(action: int, *_: str | None) -> int:
     return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_UPDATE else sqlite3.SQLITE_OK
+
+
+def _allow(actions: list[object], *action: object) -> int:
+    """Remember what a statement will do. SQLite asks this when it prepares the statement."""
+    actions.append(action)
+    return sqlite3.SQLITE_OK
