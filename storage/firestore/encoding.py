@@ -81,8 +81,8 @@ def from_document(document: Document) -> dict[str, object]:
 
 def from_value(value: Value) -> object:
     """Return a protocol `Value` as a Python value. Times are in UTC."""
-    if value.double_value:  # most values of a result are doubles, and only a double has this field
-        return value.double_value
+    if number := value.double_value:  # most values of a result are doubles, and only a double has this field
+        return number
     kind = value.WhichOneof("value_type")
     if kind == "timestamp_value":
         return to_datetime(value.timestamp_value)
