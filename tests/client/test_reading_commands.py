@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from io import StringIO
@@ -17,7 +18,7 @@ import pytest
 from dropzone import Client, Forbidden
 from dropzone.encoding import format_time
 from storage.documents import document_paths
-from tests.client.conftest import Start, output_of, read_terminal
+from tests.client.conftest import Start, output_of, read_terminal, run
 from tests.stack import Stack, eventually
 
 KeyAndIds = tuple[str, list[str]]
@@ -82,18 +83,19 @@ def test_csv_without_results_has_a_header(stack: Stack, submitted: KeyAndIds) ->
 
 
 @pytest.mark.parametrize("command", [["results"], ["summary"], ["latest", "--by", "site"], ["show", "x"], ["whoami"]])
-def test_a_wrong_address_is_reported_after_the_first_request(stack: Stack, start: Start, command: list[str]) -> None:
+def test_a_wrong_address_is_reported_after_the_first_request(stack: Stack, command: list[str]) -> None:
     """Only a server that has responded once is asked again."""
     connections = 0
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        running = start(stack, "dz_any", *command, "--url", f"http://127.0.0.1:{server.getsockname()[1]}")
-        server.settimeout(0.2)
-        while running.poll() is None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as threads:
+        server.settimeout(0.1)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        running = threads.submit(run, stack, "dz_any", *command, "--url", url)
+        while not running.done():
             with suppress(TimeoutError):
                 server.accept()[0].close()
                 connections += 1
 
-    assert running.returncode == 3
+    assert running.result().exit_code == 3
     assert connections == 1
 
 
