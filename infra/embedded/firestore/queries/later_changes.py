@@ -42,8 +42,10 @@ class LaterChanges:
         query = self._query
         shape = replace(query, lower=None, offset=0, limit=None, projection=None, find_nearest=None), self._read_time
         known = remembered.get(shape)
-        if known is None or known.sequence < versions.pruned_sequence(self._connection):
-            known = None
+        if known is not None:
+            newest, _ = versions.newest(self._connection)
+            if not versions.pruned_sequence(self._connection) <= known.sequence <= newest:
+                known = None  # a later transaction has added changes that this transaction does not see
         window = None if known is None else self._updated(known)
         if window is None or not self._has_next(window, limit):
             window, changes = self._searched()

@@ -1,5 +1,6 @@
 """Queries at a read time after which documents were changed or deleted."""
 
+import contextlib
 import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -138,3 +139,26 @@ async def test_pages_contain_documents_that_change_between_them(
         await commit(storage, {paths[-len(pages)]: {"a": 1 + len(pages) % 2}})  # from the end to the start
 
     assert pages == paths
+
+
+async def test_a_transaction_finds_no_changes_that_it_does_not_see(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another transaction that started later can have remembered them. A count would count these documents twice."""
+    monkeypatch.setattr(later_changes, "MIN_REMEMBERED_CHANGES", 1)
+    paths = [f"t/{number:03}" for number in range(20)]
+    time = await commit(storage, {path: {"a": 1} for path in paths})
+    await commit(storage, dict.fromkeys(paths[:5]))
+    numbers = [number for number, _ in storage.catalog.collections_in(query("").parent.database)]
+
+    def changed(connection: sqlite3.Connection) -> int:
+        changes = later_changes.LaterChanges(connection, query(""), numbers, time)
+        return len(changes.results(storage.earlier_results, 100))
+
+    with contextlib.closing(sqlite3.connect(storage.path, isolation_level=None)) as earlier:
+        earlier.execute("BEGIN")
+        assert changed(earlier) == 5
+        await commit(storage, dict.fromkeys(paths[5:15]))
+        assert await storage.read(changed) == 15
+
+        assert changed(earlier) == 5
