@@ -32,7 +32,7 @@ from infra.embedded.firestore.storage import versions
 PAGE_DOCUMENTS = 500
 DOCUMENTS_PER_PLACE = 100
 """After this number of documents that do not match, a search without a result yields its place."""
-MAX_COUNTED_KEYS = 10_000
+MAX_COUNTED_KEYS = 3_000
 """The keys that are counted one by one in one read: about 0.2 s. During a longer read, the log cannot be reset."""
 MAX_CHANGED_PATHS = 10_000
 """Up to this number of changes after the read time, a scan of keys remembers them instead of reading each document."""
