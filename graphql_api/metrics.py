@@ -27,7 +27,7 @@ HTTP_REQUEST_DURATION = Histogram(
 ERRORS = Counter("dropzone_errors", "Errors returned to clients over all protocols, by code.", ["code"])
 LIMIT_REFUSALS = Counter("dropzone_limit_refusals", "Requests refused because of a limit, by limit.", ["limit"])
 CLOSED_IDLE_CONNECTIONS = Counter(
-    "dropzone_closed_idle_connections", "Idle connections closed to admit other connections, by limit.", ["limit"]
+    "dropzone_closed_idle_connections", "Idle connections closed because a limit was reached, by limit.", ["limit"]
 )
 SUBMIT_DURATION = Histogram(
     "dropzone_submit_duration_seconds",

@@ -14,6 +14,7 @@ MIN_RESERVED_BYTES = 64 * 1024
 """Requests below this size reserve no memory."""
 
 _MEASUREMENT_SECONDS = 0.1
+_NEARLY_USED = 3 / 4
 
 
 class MemoryBudget:
@@ -53,6 +54,12 @@ class MemoryBudget:
         """Raise `Unavailable` if the process uses too much memory. Call this before work that needs memory."""
         if self._max_resident_bytes is not None and self._resident() > self._max_resident_bytes:
             raise _refusal("max_memory_mib", "the server uses too much memory")
+
+    @property
+    def is_nearly_used(self) -> bool:
+        """Whether the process uses so much memory that work could soon be refused."""
+        limit = self._max_resident_bytes
+        return limit is not None and self._resident() > limit * _NEARLY_USED
 
     def _resident(self) -> int:
         now = time.monotonic()

@@ -6,10 +6,10 @@ A connection is idle while the server waits for its client:
 - the client does not read its response;
 - the client of a WebSocket has not authenticated itself yet.
 
-If a limit is reached, the server looks at some connections that have been idle for the longest time, and closes one
-whose client has the most connections. A client that opens connections and does not use them can therefore block neither
-other clients nor itself. It also does not end the few connections that other clients keep open. A client is an address
-and, after a request with a valid credential, a submitter.
+If a limit is reached, or if many idle connections use much memory, the server looks at some connections that have been
+idle for the longest time, and closes one whose client has the most connections. A client that opens connections and
+does not use them can therefore block neither other clients nor itself. It also does not end the few connections that
+other clients keep open. A client is an address and, after a request with a valid credential, a submitter.
 
 The number of WebSockets whose clients have not authenticated themselves has a limit of its own, because they need more
 memory than other connections.
@@ -31,6 +31,13 @@ _MAX_COMPARED = 64
 """The idle connections of which one makes room, but at most a quarter of all. Finding it takes about 10 µs."""
 
 
+_MANY_IDLE_SHARE = 1 / 4
+"""The share of all connections that may be idle while the process uses much memory.
+
+With TLS, an idle connection can keep 240 KB. 4,000 of them would use 1 GiB, and the large requests of other clients
+would be refused.
+"""
+
 _RESERVED_SHARE = 1 / 20
 """The share of all connections that are kept free or idle, for new clients, as long as many requests only wait."""
 
@@ -42,6 +49,7 @@ class OpenConnections:
         self._budgets = budgets
         self._addresses: dict[str, _Address] = {}
         self._max_busy = budgets.connections.max_amount * (1 - _RESERVED_SHARE)
+        self._max_idle = budgets.connections.max_amount * _MANY_IDLE_SHARE
         self.idle: _Queue = {}
         self.counts = Counter[str]()
         """Open connections, by client."""
@@ -77,6 +85,11 @@ class OpenConnections:
         busy = self.count - len(self.idle)
         if busy > self._max_busy and self._budgets.request_turns.refuse(self._error()):
             metrics.limit_refusals(self._budgets.connections.limit).inc()
+
+    def save_memory(self) -> None:
+        """If many connections are idle and the process uses much memory, close an idle connection."""
+        if len(self.idle) > self._max_idle and self._budgets.memory.is_nearly_used:
+            _close_one(self.idle, "max_memory_mib")
 
     def remove(self, address: "_Address") -> None:
         """Count a connection of `address` no longer."""
@@ -145,6 +158,7 @@ class OpenConnection:
         if self._is_open:
             self._leave_queues()
             self._all.idle[self] = self._address.idle[self] = None
+            self._all.save_memory()
 
     def end(self) -> None:
         """Give the slot of this connection back."""
@@ -187,13 +201,17 @@ class _Address:
 
 
 def _make_room(budget: Budget, idle: _Queue) -> None:
-    if budget.used < budget.max_amount or not idle:
-        return
+    if budget.used >= budget.max_amount and idle:
+        _close_one(idle, budget.limit)
+
+
+def _close_one(idle: _Queue, limit: str) -> None:
+    """Close one of the idle connections, because a limit is reached."""
     longest_idle = islice(idle, min(_MAX_COMPARED, 1 + len(idle) // 4))
     connection = max(longest_idle, key=lambda each: each.connections_of_client)
     close = connection.close
     connection.end()
-    metrics.closed_idle_connections(budget.limit).inc()
+    metrics.closed_idle_connections(limit).inc()
     close()
 
 

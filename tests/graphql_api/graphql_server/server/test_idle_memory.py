@@ -1,0 +1,26 @@
+"""Idle connections that use much memory are closed before other requests have to be refused."""
+
+from graphql_api.budgets.budgets import Budgets
+from graphql_api.graphql_server.server.open_connections import OpenConnections
+from graphql_api.limits import Limits
+
+
+def test_idle_connections_of_the_largest_client_are_closed_while_memory_is_short() -> None:
+    """Connections of many addresses could otherwise use all memory. A quarter of all connections may stay idle."""
+    connections = OpenConnections(Budgets(Limits(max_connections=16, max_memory_mib=1)))  # the process uses more
+    closed: list[int] = []
+    for number, address in enumerate(["10.0.0.1", *["10.0.0.2"] * 8]):
+        connections.admit(address, lambda number=number: closed.append(number))  # type: ignore[misc]
+
+    assert closed == [1, 2, 3, 4, 5]
+    assert connections.count == len(connections.idle) == 4
+
+
+def test_idle_connections_stay_open_while_memory_is_free() -> None:
+    """Only the limit of connections applies."""
+    connections = OpenConnections(Budgets(Limits(max_connections=16, max_memory_mib=1_000_000)))
+    closed: list[int] = []
+    for number in range(16):
+        connections.admit("10.0.0.1", lambda number=number: closed.append(number))  # type: ignore[misc]
+
+    assert closed == []
