@@ -126,6 +126,11 @@ def request_of_health(target: Target) -> bytes:
     return target.head("/healthz", method="GET", key=False)
 
 
+def request_with_refused_body(target: Target) -> bytes:
+    """Return a request with a body of 200 KB, which the server discards after its response."""
+    return target.head("/session", "content-length: 200000", key=False) + bytes(200_000)
+
+
 _FULL_RECORD = _HANDSHAKE_RECORD + _MAX_RECORD_BYTES.to_bytes(2, "big")
 """The start of a record of the maximum length."""
 
@@ -148,3 +153,4 @@ add("tls_records_of_one_byte", partial(records_of_one_byte, 30, 10_000), has_tls
 add("tls_records_of_one_byte_of_1000_clients", partial(records_of_one_byte, 1_000, 500), has_tls=True)
 add("tls_files_of_1000_clients_unread", partial(requests_unread, 1_000, request_of_largest_file), has_tls=True)
 add("tls_idle_connections_after_health_check", partial(requests_unread, 4_100, request_of_health), has_tls=True)
+add("tls_idle_connections_after_refused_body", partial(requests_unread, 2_400, request_with_refused_body), has_tls=True)
