@@ -118,12 +118,13 @@ class OpenFiles:
         self.log_path = path.with_name(f"{path.name}-wal")
         self.descriptor = os.open(path, os.O_RDONLY)
         self._log_descriptor = os.open(self.log_path, os.O_RDONLY)
+        self._status, self._log_status = os.fstat(self.descriptor), os.fstat(self._log_descriptor)
 
     def check(self) -> None:
         """Raise `FileMoved` if one of the files is not at its path any more."""
-        if not _is_open(self._path, self.descriptor):
+        if not _is_same(self._path, self._status):
             raise FileMoved(f"{self._path} was moved or deleted")
-        if not _is_open(self.log_path, self._log_descriptor):
+        if not _is_same(self.log_path, self._log_status):
             raise LogMoved(f"{self.log_path} was moved or deleted")
 
     def unused_bytes(self) -> int:
@@ -136,9 +137,10 @@ class OpenFiles:
         os.close(self._log_descriptor)
 
 
-def _is_open(path: Path, descriptor: int) -> bool:
+def _is_same(path: Path, status: os.stat_result) -> bool:
+    """Return whether the file at a path is the open file with this status. No other file has its inode number."""
     try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
+        return os.path.samestat(path.stat(), status)
     except OSError:
         return False
 
