@@ -119,10 +119,7 @@ class Scan:
                 yield key, document
 
     def count(self, key_range: KeyRange, limit: int | None) -> int | None:
-        """Return the number of documents in an exact key range, up to `limit`.
-
-        Return None if the overlay is too large, or if one read has too many keys.
-        """
+        """Return the number of documents in an exact key range, up to `limit`, or None if one read is not enough."""
         number = self._catalog.number(self._query.parent.database, key_range.collection_id)
         if number is None:
             return 0
