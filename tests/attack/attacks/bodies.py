@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -11,6 +12,7 @@ from tests.attack.registry import add, attack
 from tests.attack.target import JSON, NDJSON, Harm, Target, post
 
 _MIB = 2**20
+_MILLION = 1_000_000
 _START = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": ['
 
 
@@ -52,29 +54,35 @@ for _name, (_pattern, _end) in _SAMPLES.items():
     add(f"sample_of_{_name}", partial(poison, _pattern, _end), is_short=_name == "overflowing_numbers")
 
 
-_KEYS = b",".join(b'"k%d":0' % number for number in range(1_000_000))
-_GRAPHQL = {
-    "distinct_keys": b'{"query":"{ __typename }",' + _KEYS + b"}",
-    "distinct_variables": b'{"query":"{ __typename }","variables":{' + _KEYS + b"}}",
-    "distinct_extensions": b'{"query":"{ __typename }","extensions":{' + _KEYS + b"}}",
-    "nested_variables": b'{"query":"{ __typename }","variables":{"a":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}}",
-    "escaped_query": b'{"query":"' + b"\\u007b" * 2_000_000 + b'"}',
-    "surrogates_in_query": b'{"query":"' + b"\\ud800" * 2_000_000 + b'"}',
-    "long_list_of_samples": b'{"query":"mutation($s:[RawSample!]!){submitMany(samples:$s){id}}","variables":{"s":['
-    + b"0," * 5_000_000
-    + b"0]}}",
+def _keys() -> bytes:
+    return b",".join(b'"k%d":0' % number for number in range(_MILLION))
+
+
+_GRAPHQL: dict[str, Callable[[], bytes]] = {  # created when the attack runs, because they take seconds and 100 MB
+    "distinct_keys": lambda: b'{"query":"{ __typename }",%b}' % _keys(),
+    "distinct_variables": lambda: b'{"query":"{ __typename }","variables":{%b}}' % _keys(),
+    "distinct_extensions": lambda: b'{"query":"{ __typename }","extensions":{%b}}' % _keys(),
+    "nested_variables": lambda: (
+        b'{"query":"{ __typename }","variables":{"a":%b%b}}' % (b"[" * _MILLION, b"]" * _MILLION)
+    ),
+    "escaped_query": lambda: b'{"query":"%b"}' % (b"\\u007b" * 2 * _MILLION),
+    "surrogates_in_query": lambda: b'{"query":"%b"}' % (b"\\ud800" * 2 * _MILLION),
+    "long_list_of_samples": lambda: (
+        b'{"query":"mutation($s:[RawSample!]!){submitMany(samples:$s){id}}","variables":{"s":[%b0]}}'
+        % (b"0," * 5 * _MILLION)
+    ),
 }
 
 
-async def graphql_body(body: bytes, target: Target) -> None:
+async def graphql_body(new_body: Callable[[], bytes], target: Target) -> None:
     """Send four large GraphQL requests, compressed."""
-    compressed = zstandard.compress(body)
+    compressed = zstandard.compress(new_body())
     header = f"content-type: {JSON}"
     await asyncio.gather(*(post(target, compressed, _ZSTD, header, path="/graphql") for _ in range(4)))
 
 
-for _name, _body in _GRAPHQL.items():
-    add(f"graphql_{_name}", partial(graphql_body, _body), is_short=_name == "distinct_keys")
+for _name, _new_body in _GRAPHQL.items():
+    add(f"graphql_{_name}", partial(graphql_body, _new_body), is_short=_name == "distinct_keys")
 
 
 async def graphql_surrogates(target: Target) -> None:
