@@ -72,8 +72,8 @@ def end_stalled_response(cycle: RequestResponseCycle, transport: asyncio.Transpo
         shorten(cycle.scope["path"]),
         stall_seconds,
     )
-    notice = notice_of(cycle.scope)
-    if notice is None or cycle.response_complete:
+    notice = None if cycle.response_complete else notice_of(cycle.scope)
+    if notice is None:
         transport.abort()
         return
     disconnect_application(cycle)

@@ -99,6 +99,24 @@ async def long_response(scope: Scope, receive: Receive, send: Send) -> None:
             await send({"type": "http.response.body", "body": bytes(PART_BYTES), "more_body": True})
 
 
+async def whole_response(scope: Scope, receive: Receive, send: Send) -> None:
+    """Send a response of 12 MB in one part."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(12_000_000)})
+
+
+def test_a_client_that_does_not_read_a_complete_response_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
+    """The application has already ended the response, so it cannot send an error."""
+    settings = ServerSettings(stall_seconds=STALLED_SECONDS)
+    server = Server(whole_response, Budgets(Limits()), settings=settings)
+    with serving(server) as (port, _), socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        wait_until_cut_off(caplog)
+
+        eventually(lambda: not _connections(server))
+
+
 def _connections(server: Server) -> list[HTTPConnection]:
     return [each for each in server.server_state.connections if isinstance(each, HTTPConnection)]
 
