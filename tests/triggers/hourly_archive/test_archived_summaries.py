@@ -124,7 +124,7 @@ async def test_a_day_of_the_archive_has_a_maximum_size_in_memory(
     for number in range(8):
         await database.compute(START + number * HOUR, [float(number)], SERIES[number % 2])
     assert await database.move() == 8
-    monkeypatch.setattr(archived_results, "MAX_BYTES", 80)
+    monkeypatch.setattr(archived_results, "MAX_BYTES", 4_000)
 
     with pytest.raises(TooComplex) as refused:
         await summarize_over_time(database.store, SUBMITTER, selection(), TimeBucket.HOUR, ["site"])
