@@ -5,8 +5,9 @@ token. Entries are never changed. Firestore deletes an entry after 400 days (tim
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 from cachetools import LRUCache, TTLCache
@@ -76,22 +77,21 @@ class AuditLog:
                 return
             self._operator_notes = today, count
         self._noted[noted] = today
-        adding = self.add(submitter, actor=actor, action=action, facts=facts)
-        task = asyncio.create_task(self._store(noted, adding, is_claimed=is_claimed))
+        add = partial(self.add, submitter, actor=actor, action=action, facts=facts)
+        task = asyncio.create_task(self._store(noted, add, is_claimed=is_claimed))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
 
     async def _store(
-        self, noted: tuple[str | None, str, str], adding: Coroutine[None, None, None], *, is_claimed: bool
+        self, noted: tuple[str | None, str, str], add: Callable[[], Awaitable[None]], *, is_claimed: bool
     ) -> None:
         submitter = noted[0]
         try:
             if is_claimed and submitter is not None and not await self._has_documents(submitter):
-                adding.close()
                 self._missing[submitter] = True
                 self._noted.pop(noted, None)
                 return
-            await adding
+            await add()
         except (DropzoneError, FirestoreError):  # the log of the process already reports the outage
             self._noted.pop(noted, None)
 
