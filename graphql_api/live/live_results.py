@@ -87,6 +87,8 @@ class ResultLog:
     def expect(self, sample_id: str) -> Iterator[asyncio.Future[None]]:
         """Return a future that is done when a result of this sample is appended. After `close`, it raises the error."""
         future = asyncio.get_running_loop().create_future()
+        if self._error is not None:
+            future.set_exception(self._error)
         waiting = self._waiting.setdefault(sample_id, set())
         waiting.add(future)
         try:

@@ -59,6 +59,8 @@ async def test_all_who_wait_receive_the_error_that_closes_the_log() -> None:
     with log.expect("b") as expected:
         log.close(Unavailable("closed by the test"))
         assert (await anext(reader)).position[1] == "a"
-        for waiting in (anext(reader), expected):
+        with log.expect("b") as expected_later:
+            pass
+        for waiting in (anext(reader), expected, expected_later):
             with pytest.raises(Unavailable, match="closed by the test"):
                 await asyncio.wait_for(waiting, PATIENCE_SECONDS)
