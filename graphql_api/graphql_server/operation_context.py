@@ -1,5 +1,6 @@
 """The interface of the context of an operation, for the GraphQL server. Resolvers get the same context."""
 
+from collections.abc import Collection
 from typing import Protocol
 
 from graphql_api.budgets.allowance import Allowance
@@ -25,4 +26,7 @@ class OperationContext(Protocol):
         """
 
     def check_response(self, byte_count: int) -> None:
-        """Raise `TooComplex` if a response with lists of `byte_count` bytes is too large."""
+        """Raise `TooComplex` if lists of `byte_count` bytes are too large for a response."""
+
+    def fields_with_documents(self) -> Collection[str]:
+        """Return the root fields of the response that contain large submitted documents."""

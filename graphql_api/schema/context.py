@@ -46,8 +46,8 @@ _MAX_LIST_BYTES = 24 * 2**20
 
 20,000 time buckets with all fields have 16 MB.
 """
-_MAX_EXPANSION = 5
-"""How many times longer a submitted number can be in a response: `1e15` is sent as `1000000000000000.0`."""
+_MAX_COPIED_BYTES = 2**20
+"""The size of submitted JSON that is encoded together with lists. Larger JSON would use too much memory."""
 
 
 class Services(Protocol):
@@ -126,15 +126,17 @@ class Context:
             self._response.resize(response_bytes)
 
     def check_response(self, byte_count: int) -> None:
-        """Raise `TooComplex` if lists of `byte_count` bytes are too large, apart from the submitted JSON in them."""
-        if byte_count <= _MAX_LIST_BYTES:
-            return
-        if byte_count > _MAX_LIST_BYTES + _MAX_EXPANSION * self.raw_documents.response_bytes:
+        """Raise `TooComplex` if lists of `byte_count` bytes are too large for a response."""
+        if byte_count > _MAX_LIST_BYTES:
             raise TooComplex(
                 f"the response has more than {_MAX_LIST_BYTES:,} bytes; select fewer fields or items, or use shorter "
                 "aliases",
                 limit="max_response_bytes",
             )
+
+    def fields_with_documents(self) -> Collection[str]:
+        """Return the root fields of the response that contain large submitted documents."""
+        return () if self._large_read is None else self.raw_documents.root_fields
 
     @cached_property
     def headers(self) -> DataLoader[str, Header | None]:
@@ -177,10 +179,15 @@ class RawDocuments:
         self._loader = DataLoader(load_fn=partial(_load_raw_documents, store, submitter))
         self._max_bytes = max_bytes
         self._large_read = large_read
-        self._bytes = self.response_bytes = 0
+        self._bytes = self._response_bytes = 0
         self._counted: set[str] = set()
         self._parts: dict[tuple[str | int, ...], int] = {}
         """The bytes of each part of the response, by its path."""
+
+    @property
+    def root_fields(self) -> set[str]:
+        """The root fields of the response with submitted JSON, or an empty set if this JSON is small."""
+        return {str(path[0]) for path in self._parts} if self._response_bytes > _MAX_COPIED_BYTES else set()
 
     async def load(self, header: Header) -> tuple[Header, bytes]:
         """Return the raw document of a sample, and its header: an expired sample may have been replaced since.
@@ -196,19 +203,19 @@ class RawDocuments:
             self._counted.add(header.id)
             self._bytes += header.byte_count
         # A resolver is called again if the plan of its operation has failed, so each call needs the reservation.
-        await self._large_read.reserve(self._bytes, self.response_bytes)
+        await self._large_read.reserve(self._bytes, self._response_bytes)
         return await self._loader.load(header.id)
 
     async def add_to_response(self, path: Path, byte_count: int) -> None:
         """Reserve memory for the part of the response at `path`. Raises the same errors as `load`."""
         key = tuple(path.as_list())
-        response_bytes = self.response_bytes + byte_count - self._parts.get(key, 0)
+        response_bytes = self._response_bytes + byte_count - self._parts.get(key, 0)
         if response_bytes > _MAX_RESPONSE_COPIES * self._max_bytes:
             raise TooLarge(
                 f"one response can contain up to {_MAX_RESPONSE_COPIES * self._max_bytes:,} bytes of submitted JSON; "
                 "select fewer fields"
             )
-        self._parts[key], self.response_bytes = byte_count, response_bytes
+        self._parts[key], self._response_bytes = byte_count, response_bytes
         await self._large_read.reserve(self._bytes, response_bytes)
 
 

@@ -118,7 +118,7 @@ class Executor:
         check = context.check_response if operation.type is OperationType.QUERY else None
         outcome = await operation.plan.execute(context, variables, turn) if operation.plan else None
         if isinstance(outcome, dict):
-            await responses.encode_lists(outcome, turn, check)
+            await responses.encode_lists(outcome, turn, check, context.fields_with_documents())
             return responses.from_payload({"data": outcome}, operation)
         middleware = MiddlewareManager(outcome) if isinstance(outcome, RootOutcome) else None
         executor = self._build(operation, variables, context, middleware=middleware, turn=turn)
@@ -130,7 +130,7 @@ class Executor:
         if operation.type is OperationType.MUTATION:
             for error in result.errors or ():
                 _mark_executed(error)
-        await responses.encode_lists(result.data, turn, check)
+        await responses.encode_lists(result.data, turn, check, context.fields_with_documents())
         return responses.from_result(result, operation)
 
     async def subscribe(

@@ -1,6 +1,6 @@
 """GraphQL responses as JSON bytes. All protocols send the same bytes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property
 from typing import Any, NamedTuple, cast
 
@@ -51,31 +51,38 @@ class SharedEvent:
         return {}
 
 
-async def encode_lists(data: dict[str, Any] | None, turn: LoopTurn | None, check: Callable[[int], None] | None) -> None:
+async def encode_lists(
+    data: dict[str, Any] | None,
+    turn: LoopTurn | None,
+    check: Callable[[int], None] | None,
+    with_documents: Collection[str] = (),
+) -> None:
     """Replace the items of lists in `data` by their JSON, in the steps of `turn`. Without `turn`, do nothing.
 
     `from_payload` then only copies the JSON. Encoding 20,000 time buckets at once takes up to half a second.
-    `check` gets the number of bytes after each item. It may raise an error.
+    `check` gets the number of bytes after each item. It may raise an error. The root fields `with_documents` stay
+    unchanged: they contain large JSON already, which would be copied once more.
     """
-    byte_count, objects = 0, [data or {}]
-    while objects and turn is not None:
-        parent = objects.pop()
-        for name, value in parent.items():
-            if isinstance(value, dict):
-                objects.append(value)
-            elif isinstance(value, list) and value:
-                has_objects = isinstance(value[0], dict)
-                container: Any = value if has_objects else parent
-                for place in range(len(value)) if has_objects else (name,):
-                    await turn.pause()
-                    try:
-                        encoded = orjson.dumps(container[place])
-                    except TypeError:
-                        return  # `from_payload` fails too, and logs the error
-                    container[place] = orjson.Fragment(encoded)
-                    byte_count += len(encoded)
-                    if check is not None:
-                        check(byte_count)
+    byte_count, fields = 0, data or {}
+    values = [(fields, name) for name in fields if name not in with_documents]
+    while values and turn is not None:
+        parent, name = values.pop()
+        value = parent[name]
+        if isinstance(value, dict):
+            values += [(value, each) for each in value]
+        elif isinstance(value, list) and value:
+            has_objects = isinstance(value[0], dict)
+            container: Any = value if has_objects else parent
+            for place in range(len(value)) if has_objects else (name,):
+                await turn.pause()
+                try:
+                    encoded = orjson.dumps(container[place])
+                except TypeError:
+                    return  # `from_payload` fails too, and logs the error
+                container[place] = orjson.Fragment(encoded)
+                byte_count += len(encoded)
+                if check is not None:
+                    check(byte_count)
 
 
 def from_payload(payload: dict[str, Any], operation: object) -> GraphQLResponse:

@@ -60,6 +60,10 @@ class ExampleContext(dict[str, object]):
     def check_response(self, byte_count: int) -> None:
         """Accept a response of any size."""
 
+    def fields_with_documents(self) -> tuple[str, ...]:
+        """Return no fields: the operations read no documents."""
+        return ()
+
     @classmethod
     def of_somebody(cls) -> "ExampleContext":
         """Return the context of an operation that uses nothing yet."""

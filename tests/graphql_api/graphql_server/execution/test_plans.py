@@ -40,6 +40,10 @@ class Changes:
     def check_response(self, byte_count: int) -> None:
         """Accept a response of any size."""
 
+    def fields_with_documents(self) -> tuple[str, ...]:
+        """Return no fields: the operations read no documents."""
+        return ()
+
 
 class Forbidden(BasePermission):
     """Denies access to every caller."""

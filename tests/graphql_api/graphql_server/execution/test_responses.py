@@ -53,6 +53,18 @@ async def test_the_encoding_can_pause_at_each_item() -> None:
     assert turn.pauses == 100
 
 
+async def test_fields_with_large_json_stay_unchanged() -> None:
+    """Their JSON would be copied once more, and a client can request 128 MiB of it."""
+    raw = orjson.Fragment(b'{"data":[1]}')
+    samples = {"edges": [{"node": {"raw": raw}}]}
+    data: dict[str, Any] = {"samples": samples, "others": [{"id": "a"}]}
+
+    await encode_lists(data, CountedTurn(), None, {"samples"})
+
+    assert samples["edges"][0]["node"]["raw"] is raw
+    assert isinstance(data["others"][0], orjson.Fragment)
+
+
 async def test_a_response_that_is_too_large_is_not_encoded_further() -> None:
     """The error of `check` ends the work, and the remaining items are not encoded."""
     items = [{"name": "a" * 98}] * 10

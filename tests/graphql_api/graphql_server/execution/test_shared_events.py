@@ -41,6 +41,10 @@ class Caller:
     def check_response(self, byte_count: int) -> None:
         """Accept a response of any size."""
 
+    def fields_with_documents(self) -> tuple[str, ...]:
+        """Return no fields: the operations read no documents."""
+        return ()
+
 
 class Reading(SharedEvent):
     """An event that counts how often its field is resolved."""
