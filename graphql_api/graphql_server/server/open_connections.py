@@ -156,9 +156,11 @@ class OpenConnection:
     def set_idle(self) -> None:
         """Note that the server waits for the client, from now on."""
         if self._is_open:
+            was_idle = self in self._all.idle
             self._leave_queues()
             self._all.idle[self] = self._address.idle[self] = None
-            self._all.save_memory()
+            if not was_idle:  # a streamed body notes that its connection is idle with each part
+                self._all.save_memory()
 
     def end(self) -> None:
         """Give the slot of this connection back."""

@@ -1,6 +1,11 @@
 """Idle connections that use much memory are closed before other requests have to be refused."""
 
+from functools import partial
+
+import pytest
+
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.graphql_server.server.open_connections import OpenConnections
 from graphql_api.limits import Limits
 
@@ -24,3 +29,18 @@ def test_idle_connections_stay_open_while_memory_is_free() -> None:
         connections.admit("10.0.0.1", lambda number=number: closed.append(number))  # type: ignore[misc]
 
     assert closed == []
+
+
+def test_a_connection_that_stays_idle_closes_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that sends a body waits for its client after each part."""
+    connections = OpenConnections(Budgets(Limits(max_connections=4, max_connections_per_address=4)))
+    closed: list[int] = []
+    monkeypatch.setattr(MemoryBudget, "is_nearly_used", False)
+    opened = [connections.admit("10.0.0.1", partial(closed.append, number)) for number in range(4)]
+    monkeypatch.setattr(MemoryBudget, "is_nearly_used", True)
+
+    opened[3].set_idle()
+    assert closed == []
+    opened[3].set_busy()
+    opened[3].set_idle()
+    assert closed == [0]

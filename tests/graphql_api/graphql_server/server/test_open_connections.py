@@ -26,7 +26,7 @@ from storage.documents.errors import Unavailable
 from tests.certificates import certificate
 from tests.graphql_api.graphql_server import clients
 from tests.graphql_api.graphql_server.server.raw_http import BODY, HEAD, WHOLE, connection, receive_all, status_of
-from tests.graphql_api.graphql_server.service import KEY, OTHER_KEY, running, serving
+from tests.graphql_api.graphql_server.service import KEY, OTHER_KEY, UNLIMITED_MIB, running, serving
 from tests.stack import PATIENCE_SECONDS, eventually
 
 
@@ -90,7 +90,7 @@ def test_the_credential_of_a_request_identifies_the_client_of_its_connection() -
 
 def test_addresses_are_different_clients() -> None:
     """Without a credential, the address is all that is known."""
-    connections = OpenConnections(Budgets(Limits(max_connections=20)))
+    connections = OpenConnections(Budgets(Limits(max_connections=20, max_memory_mib=UNLIMITED_MIB)))
     closed: list[str] = []
     for address in ["192.0.2.1", *["192.0.2.2"] * 19, "192.0.2.3"]:
         _admit(connections, address, closed)
@@ -101,7 +101,7 @@ def test_addresses_are_different_clients() -> None:
 async def test_requests_that_only_wait_do_not_use_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     """One twentieth of the connections stay free or idle. The submitter with the most waiting requests loses some."""
     monkeypatch.setattr(loop_turns, "MAX_START_SECONDS", 0)
-    budgets = Budgets(Limits(max_connections=200, max_connections_per_address=200))
+    budgets = Budgets(Limits(max_connections=200, max_connections_per_address=200, max_memory_mib=UNLIMITED_MIB))
     connections = OpenConnections(budgets)
     opened = [_admit(connections, "192.0.2.1", []) for _ in range(199)]
     requests = [
