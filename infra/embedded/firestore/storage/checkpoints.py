@@ -136,6 +136,18 @@ class AutomaticCheckpoints:
         self._logged_obstacles.clear()
         self._is_log_complete = True
 
+    def finish(self) -> None:
+        """Copy the log into the database file, before the connection of the writer is closed.
+
+        Usually, the last connection does this when it is closed. If the log was deleted, a connection that was opened
+        later cannot read it.
+        """
+        try:
+            if self.is_on:
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.Error as error:
+            logger.warning("Cannot copy the write-ahead log into the database file: %s", error)
+
     def _restart_log(self) -> None:
         try:
             if self._restart() is None:

@@ -89,7 +89,7 @@ class Storage:
         """Measures the ages of documents and versions."""
         self.pruned_sequence: int = settings.get("pruned", 0)
         """Changes up to this sequence may have been pruned."""
-        self._readers = Readers(partial(self._connect, "rw"), self._read_check.diagnose)
+        self._readers = Readers(self._connect_again, self._read_check.diagnose)
         checkpoints = AutomaticCheckpoints(self._connection, self.path, max_log_bytes)
         own_admission = None if admission is None else admission(self._registry)
         self._writer = Writer(
@@ -104,7 +104,7 @@ class Storage:
             on_commit=self._publish,
             on_rollback=self._load_catalog_and_indexes,
         )
-        self._checkpointer = Checkpointer(self._connect(), self.path, checkpoints.limit_log)
+        self._checkpointer = Checkpointer(self._connect_again(), self.path, checkpoints.limit_log)
         self._index_builder = IndexBuilder(
             self.catalog, self._registry, self.execute, self.read, lambda: self.group_commits
         )
@@ -176,11 +176,16 @@ class Storage:
             cached_statements=CACHED_STATEMENTS,
             timeout=30,
         )
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `AutomaticCheckpoints`
-        connection.execute(f"PRAGMA journal_size_limit = {self._max_log_bytes}")
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        connection.execute("PRAGMA mmap_size = 0")
+        limits = f"journal_size_limit = {self._max_log_bytes}", f"cache_size = -{CACHE_KIB}", "mmap_size = 0"
+        for setting in ("synchronous = FULL", "wal_autocheckpoint = 0", *limits):  # see `AutomaticCheckpoints`
+            connection.execute(f"PRAGMA {setting}")
+        return connection
+
+    def _connect_again(self) -> sqlite3.Connection:
+        """Open another connection to the file. Raise `FileMoved` if it would read other files than the writer."""
+        self._files.check()
+        connection = self._connect("rw")
+        connection.execute("PRAGMA schema_version")  # opens the log, so that its deletion does not matter later
         return connection
 
     async def release_memory(self) -> None:

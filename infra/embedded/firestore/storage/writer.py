@@ -120,7 +120,8 @@ class Writer:
             self._is_closed = True
             self._queue.put(None)
         await self._loop.run_in_executor(None, self._thread.join)
-        # Now all groups are published. Closing can take long, because SQLite then writes the log to the file.
+        # Now all groups are published. The next step can take long.
+        await self._loop.run_in_executor(None, self._checkpoints.finish)
         await self._loop.run_in_executor(None, self._connection.close)
 
     def _run(self) -> None:
