@@ -114,7 +114,7 @@ class Service:
         name = f"{parent}/{request.collection_id}/{document_id}"
         write = m.Write(update=m.Document(name=name, fields=request.document.fields))
         write.current_document.exists = False
-        return await self._commit_one(write, name, request)
+        return await self._commit_one(write, name, request, call)
 
     async def update_document(self, request: Any, call: Call) -> Any:
         """Handle UpdateDocument."""
@@ -123,11 +123,12 @@ class Service:
             write.update_mask.CopyFrom(request.update_mask)
         if request.HasField("current_document"):
             write.current_document.CopyFrom(request.current_document)
-        return await self._commit_one(write, request.document.name, request)
+        return await self._commit_one(write, request.document.name, request, call)
 
-    async def _commit_one(self, write: Any, full_name: str, request: Any) -> Any:
+    async def _commit_one(self, write: Any, full_name: str, request: Any, call: Call) -> Any:
         name, mask = _document(full_name), read_mask(request)
-        committed = await self._transactions.commit([document_write.prepare(write, name.database)], None)
+        prepared = await _prepared(document_write.prepare_all, [write], name.database, call.request_bytes)
+        committed = await self._transactions.commit(prepared, None)
         read = self._read(None, name.database)
         read.set_read_time(m.microseconds(committed.commit_time))
         (stored,) = await read.documents([name])
@@ -175,10 +176,10 @@ class Service:
     async def commit(self, request: Any, call: Call) -> Any:
         """Handle Commit."""
         database = resource_names.parse_database(request.database)
+        prepared = await _prepared(document_write.prepare_all, request.writes, database, call.request_bytes)
         transaction = None
         if request.transaction:
             transaction = self._transactions.get(request.transaction, database)
-        prepared = await _prepared(document_write.prepare_all, request, database, call.request_bytes)
         return await self._transactions.commit(prepared, transaction)
 
     async def batch_write(self, request: Any, call: Call) -> Any:
@@ -188,7 +189,7 @@ class Service:
             raise invalid_argument(f"maximum {limits.MAX_BATCH_WRITES} writes allowed per request")
         results, statuses = [m.WriteResult()] * len(request.writes), [m.Status()] * len(request.writes)
         valid: dict[int, PreparedWrite] = {}  # by index in the request
-        prepared = await _prepared(document_write.prepare_each, request, database, call.request_bytes)
+        prepared = await _prepared(document_write.prepare_each, request.writes, database, call.request_bytes)
         for index, each in enumerate(prepared):
             if isinstance(each, PreparedWrite):
                 valid[index] = each
@@ -213,7 +214,7 @@ class Service:
         await call.write(m.WriteResponse(stream_id=secrets.token_urlsafe(16), stream_token=bytes(8)))
         token = 0
         async for request in requests:
-            prepared = await _prepared(document_write.prepare_all, request, database, request.ByteSize())
+            prepared = await _prepared(document_write.prepare_all, request.writes, database, request.ByteSize())
             committed = await self._transactions.commit(prepared, None)
             token += 1
             response = m.WriteResponse(stream_token=token.to_bytes(8, "big"), commit_time=committed.commit_time)
@@ -236,11 +237,11 @@ class Service:
         return ConsistentRead(self._storage, self._transactions, request, database)
 
 
-async def _prepared(prepare: Callable[[Any, str], T], request: Any, database: str, request_bytes: int) -> T:
-    """Return `prepare(request.writes, database)`. Call it in a thread if the request is large."""
+async def _prepared(prepare: Callable[[Any, str], T], writes: Any, database: str, request_bytes: int) -> T:
+    """Return `prepare(writes, database)`. Call it in a thread if the request is large."""
     if request_bytes <= MAX_BYTES_ON_LOOP:
-        return prepare(request.writes, database)
-    return await asyncio.to_thread(prepare, request.writes, database)
+        return prepare(writes, database)
+    return await asyncio.to_thread(prepare, writes, database)
 
 
 def _document(name: str) -> resource_names.ResourceName:

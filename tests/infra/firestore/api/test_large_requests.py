@@ -55,6 +55,16 @@ async def refused_commit(service: Service, call: Call) -> str:
     return refused.value.message
 
 
+async def refused_update(service: Service, call: Call) -> str:
+    """Return the error of a large UpdateDocument."""
+    (write,) = large(m.CommitRequest).writes
+    with pytest.raises(StatusError) as refused:
+        await service.update_document(
+            m.UpdateDocumentRequest(document=write.update, update_mask=write.update_mask), call
+        )
+    return refused.value.message
+
+
 async def refused_batch(service: Service, call: Call) -> str:
     """Return the error of the only write of a large BatchWrite."""
     response = await service.batch_write(large(m.BatchWriteRequest), call)
@@ -73,7 +83,7 @@ async def refused_stream(service: Service, call: Call) -> str:
     return refused.value.message
 
 
-@pytest.mark.parametrize("send", [refused_commit, refused_batch, refused_stream])
+@pytest.mark.parametrize("send", [refused_commit, refused_update, refused_batch, refused_stream])
 async def test_other_calls_continue_while_a_large_request_is_prepared(
     service: Service, send: Callable[[Service, Call], Awaitable[str]]
 ) -> None:
