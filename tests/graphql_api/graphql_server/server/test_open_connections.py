@@ -66,7 +66,7 @@ def _admit(connections: OpenConnections, address: str, closed: list[str], submit
 @pytest.mark.parametrize("limit", ["max_connections", "max_connections_per_address"])
 def test_a_client_with_few_connections_keeps_them(limit: str) -> None:
     """Of the connections that are idle for the longest time, one of the client with the most connections makes room."""
-    connections = OpenConnections(Budgets(replace(Limits(), **{limit: 20})))
+    connections = OpenConnections(Budgets(replace(Limits(max_memory_mib=UNLIMITED_MIB), **{limit: 20})))
     closed: list[str] = []
     for submitter in ["few", "few", *["many"] * 18, *["many"] * 5, "new"]:
         _admit(connections, "192.0.2.1", closed, submitter)
