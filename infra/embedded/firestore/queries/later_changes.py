@@ -9,6 +9,7 @@ import sqlite3
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 
 from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.indexes.earlier_results import EarlierResults, LocatedResult, Window
@@ -19,6 +20,8 @@ from infra.embedded.firestore.storage import versions
 
 MAX_CHANGES_READ_ONE_BY_ONE = 2_000
 MIN_REMEMBERED_CHANGES = 500
+MAX_ADDED_CHANGES = 50_000
+"""The changes of all collections that are read to complete remembered results. A new search is faster after more."""
 MAX_WINDOW = 25_000
 """The results that are remembered for one query. A query with more results searches all later changes again."""
 
@@ -44,8 +47,9 @@ class LaterChanges:
         known = remembered.get(shape)
         if known is not None:
             newest, _ = versions.newest(self._connection)
-            if not versions.pruned_sequence(self._connection) <= known.sequence <= newest:
-                known = None  # a later transaction has added changes that this transaction does not see
+            earliest = max(versions.pruned_sequence(self._connection), newest - MAX_ADDED_CHANGES)
+            if not earliest <= known.sequence <= newest:
+                known = None  # above `newest`: a later transaction has added changes that this one does not see
         window = None if known is None else self._updated(known)
         if window is None or not self._has_next(window, limit):
             window, changes = self._searched()
@@ -70,18 +74,14 @@ class LaterChanges:
     def _searched(self) -> tuple[Window, int]:
         """Return a window that starts at the lower bound, and the number of changed documents."""
         sequence, _ = versions.newest(self._connection)
-        changed = list(
-            versions.superseded_since(
-                self._connection,
-                self._numbers,
-                self._query.path_prefix,
-                self._read_time,
-                MAX_CHANGES_READ_ONE_BY_ONE,
-            )
+        superseded = versions.superseded_since(
+            self._connection, self._numbers, self._query.path_prefix, self._read_time, MAX_CHANGES_READ_ONE_BY_ONE
         )
-        results = heapq.nsmallest(MAX_WINDOW + 1, self._located(self._query, changed))
+        counter = count()
+        counted = (changed for changed, _ in zip(superseded, counter, strict=False))  # not a list: these can be many
+        results = heapq.nsmallest(MAX_WINDOW + 1, self._located(self._query, counted))
         is_complete = len(results) <= MAX_WINDOW
-        return Window(self._query.lower, sequence, results[:MAX_WINDOW], is_complete), len(changed)
+        return Window(self._query.lower, sequence, results[:MAX_WINDOW], is_complete), next(counter)
 
     def _updated(self, window: Window) -> Window:
         """Return a window with the changes that it does not include yet."""

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.indexes.earlier_results import EarlierResults, Window
 from infra.embedded.firestore.queries import later_changes, result_pages, scanner, structured_query
+from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.storage import Storage
 from tests.infra.firestore.queries.cases import ROOT, commit
 
@@ -162,3 +164,39 @@ async def test_a_transaction_finds_no_changes_that_it_does_not_see(
         assert await storage.read(changed) == 15
 
         assert changed(earlier) == 5
+
+
+def test_queries_without_results_are_not_remembered_without_a_limit() -> None:
+    """A query can have 50 KB of operands, and each read time is another query."""
+    remembered = EarlierResults()
+    for number in range(300):
+        remembered.put(number, Window(None, 0, [], True))
+
+    known = [number for number in range(300) if remembered.get(number) is not None]
+    assert known == list(range(300 - len(known), 300))
+    assert 0 < len(known) <= 200
+
+
+async def test_a_query_after_many_other_changes_is_searched_again(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it would read the changes of all collections since its last page."""
+    for name, value in (("MIN_REMEMBERED_CHANGES", 1), ("MAX_CHANGES_READ_ONE_BY_ONE", 0), ("MAX_ADDED_CHANGES", 5)):
+        monkeypatch.setattr(later_changes, name, value)
+    reads = list[object]()
+
+    def superseded_after(*arguments: object) -> list[object]:
+        reads.append(arguments)
+        return []
+
+    monkeypatch.setattr(versions, "superseded_after", superseded_after)
+    paths = [f"t/{number:03}" for number in range(10)]
+    time = await commit(storage, {path: {"a": 1} for path in paths})
+    await commit(storage, dict.fromkeys(paths[:5]))
+    pages = [(await found(storage, query(""), time))[0]]
+    for changes in (4, 6):
+        await commit(storage, {f"others/{number}": {"a": changes} for number in range(changes)})
+        pages.append((await found(storage, query(""), time))[0])
+
+    assert pages == [paths] * 3
+    assert len(reads) == 1
