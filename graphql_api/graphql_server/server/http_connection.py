@@ -69,7 +69,6 @@ class HTTPConnection(HttpToolsProtocol):
 
     _bytes_without_content = 0  # since the last bytes of body content
     _upgrade: bytes | None = None  # `websocket`, or None if the current request is not the handshake of a WebSocket
-
     _is_whole = False  # whether the data that is being parsed contains the end of one request
     _header_timer: asyncio.TimerHandle | None = None
     _stall_timer: StallTimer | None = None
@@ -182,10 +181,11 @@ class HTTPConnection(HttpToolsProtocol):
             self.slot.set_idle()
             if (allowance := allowance_of(request)) is not None:
                 self.slot.set_submitter(allowance.submitter)
-        # An idle connection would otherwise keep the headers. They take up to 60 KiB of memory.
-        self.cycle.scope = cast(Any, {name: request[name] for name in ("method", "path")})
-        if not self._has_begun:
-            self.scope, self.headers = self.cycle.scope, []
+        if self.cycle.response_complete:  # if not, the parser got the next request too early, and it has just started
+            # An idle connection would otherwise keep the headers. They take up to 60 KiB of memory.
+            self.cycle.scope = cast(Any, {name: request[name] for name in ("method", "path")})
+            if not self._has_begun:
+                self.scope, self.headers = self.cycle.scope, []
         if not self.is_in_headers:
             self._close_later()
         elif self._has_begun:

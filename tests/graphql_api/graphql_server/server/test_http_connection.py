@@ -93,6 +93,20 @@ def test_an_idle_connection_keeps_no_headers(request_bytes: bytes) -> None:
         assert "headers" not in idle.scope
 
 
+def test_two_requests_that_the_parser_gets_at_once_are_both_executed() -> None:
+    """The end of the first headers arrives together with the second request."""
+    request = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"
+    with running() as service, connection(service) as client:
+        client.sendall(request[:-1])
+        (opened,) = eventually(lambda: list(service.server.server_state.connections))
+        assert isinstance(opened, HTTPConnection)
+        eventually(lambda: opened.header_bytes)
+        client.sendall(request[-1:] + request.replace(b"host: x", b"host: x\r\nconnection: close"))
+        first, second = receive_all(client).split(b"HTTP/1.1 ")[1:]
+
+    assert first[:3] == second[:3] < b"500"
+
+
 def test_pipelined_requests_are_all_executed(strict: Service) -> None:
     """Even if they are larger together than the limit of headers."""
     with connection(strict) as client:
