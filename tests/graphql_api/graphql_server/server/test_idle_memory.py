@@ -15,7 +15,7 @@ def test_idle_connections_of_the_largest_client_are_closed_while_memory_is_short
     connections = OpenConnections(Budgets(Limits(max_connections=16, max_memory_mib=1)))  # the process uses more
     closed: list[int] = []
     for number, address in enumerate(["10.0.0.1", *["10.0.0.2"] * 8]):
-        connections.admit(address, lambda number=number: closed.append(number))  # type: ignore[misc]
+        connections.admit(address, partial(closed.append, number))
 
     assert closed == [1, 2, 3, 4, 5]
     assert connections.count == len(connections.idle) == 4
@@ -26,7 +26,7 @@ def test_idle_connections_stay_open_while_memory_is_free() -> None:
     connections = OpenConnections(Budgets(Limits(max_connections=16, max_memory_mib=1_000_000)))
     closed: list[int] = []
     for number in range(16):
-        connections.admit("10.0.0.1", lambda number=number: closed.append(number))  # type: ignore[misc]
+        connections.admit("10.0.0.1", partial(closed.append, number))
 
     assert closed == []
 
