@@ -49,25 +49,23 @@ class Subscription:
         A write can concern an earlier sample with the same id, such as its deletion. The sample then stays pending.
         """
         context = info.context
-        sample: Sample | None = None
         async with context.live.watch(context.caller.submitter) as log:
+            header = await context.headers.load(sample_id)
+            if header is None:
+                raise NotFound("the sample does not exist - at `id`")
+            sample, was_pending = Sample.of(header), False
             while True:
                 with log.expect(sample_id) as result_written:
-                    was_pending = sample is not None
-                    if sample is None:
-                        header = await context.headers.load(sample_id)
-                        if header is None:
-                            raise NotFound("the sample does not exist - at `id`")
-                        sample = Sample.of(header)
-                    is_pending = await sample.current_state(info) is SampleState.PENDING
-                    if not is_pending and was_pending:
-                        metrics.DELIVERED.inc()
-                    if not (is_pending and was_pending):
+                    if await sample.current_state(info) is not SampleState.PENDING:
+                        break
+                    if not was_pending:
                         yield sample
-                    if not is_pending:
-                        return
+                    was_pending = True
                     await result_written
                 context.results.clear_all()
+            if was_pending:
+                metrics.DELIVERED.inc()
+            yield sample
 
     @strawberry.subscription(
         description=(

@@ -114,11 +114,9 @@ class Executor:
         if cost >= MIN_PACED_COST:
             turn = context.budget.turn()
             await turn.start()
-        # A mutation was executed, so its response is never refused. Its lists have a limited number of items.
-        check = context.check_response if operation.type is OperationType.QUERY else None
         outcome = await operation.plan.execute(context, variables, turn) if operation.plan else None
         if isinstance(outcome, dict):
-            await responses.encode_lists(outcome, turn, check, context.fields_with_documents())
+            await _encode_lists(outcome, operation, context, turn)
             return responses.from_payload({"data": outcome}, operation)
         middleware = MiddlewareManager(outcome) if isinstance(outcome, RootOutcome) else None
         executor = self._build(operation, variables, context, middleware=middleware, turn=turn)
@@ -130,7 +128,7 @@ class Executor:
         if operation.type is OperationType.MUTATION:
             for error in result.errors or ():
                 _mark_executed(error)
-        await responses.encode_lists(result.data, turn, check, context.fields_with_documents())
+        await _encode_lists(result.data, operation, context, turn)
         return responses.from_result(result, operation)
 
     async def subscribe(
@@ -270,6 +268,15 @@ def _reserve_response(operation: Operation, context: OperationContext, response_
         context.end_reads(response_bytes)
     except RetryLater as error:
         raise _executed(error) if operation.type is OperationType.MUTATION else error from None
+
+
+async def _encode_lists(
+    data: dict[str, Any] | None, operation: Operation, context: OperationContext, turn: LoopTurn | None
+) -> None:
+    """Encode the lists of a heavy operation in steps. Never refuse the response to a mutation: it was executed."""
+    if data and turn is not None:
+        check = context.check_response if operation.type is OperationType.QUERY else None
+        await responses.encode_lists(data, turn, check, context.fields_with_documents())
 
 
 def _mark_executed(error: GraphQLError) -> None:

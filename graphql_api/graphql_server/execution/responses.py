@@ -52,20 +52,17 @@ class SharedEvent:
 
 
 async def encode_lists(
-    data: dict[str, Any] | None,
-    turn: LoopTurn | None,
-    check: Callable[[int], None] | None,
-    with_documents: Collection[str] = (),
+    data: dict[str, Any], turn: LoopTurn, check: Callable[[int], None] | None, with_documents: Collection[str]
 ) -> None:
-    """Replace the items of lists in `data` by their JSON, in the steps of `turn`. Without `turn`, do nothing.
+    """Replace the items of lists in `data` by their JSON, in the steps of `turn`.
 
     `from_payload` then only copies the JSON. Encoding 20,000 time buckets at once takes up to half a second.
     `check` gets the number of bytes after each item. It may raise an error. The root fields `with_documents` stay
     unchanged: they contain large JSON already, which would be copied once more.
     """
-    byte_count, fields = 0, data or {}
-    values = [(fields, name) for name in fields if name not in with_documents]
-    while values and turn is not None:
+    byte_count = 0
+    values = [(data, name) for name in data if name not in with_documents]
+    while values:
         parent, name = values.pop()
         value = parent[name]
         if isinstance(value, dict):

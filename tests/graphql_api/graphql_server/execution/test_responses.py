@@ -39,7 +39,7 @@ async def test_a_response_in_steps_has_the_same_bytes(data: dict[str, Any]) -> N
     expected = from_payload({"data": data}, "a query").body
     copy = {name: _copy(value) for name, value in data.items()}
 
-    await encode_lists(copy, CountedTurn(), None)
+    await encode_lists(copy, CountedTurn(), None, ())
 
     assert from_payload({"data": copy}, "a query").body == expected
 
@@ -48,7 +48,7 @@ async def test_the_encoding_can_pause_at_each_item() -> None:
     """The items of one list can be most of a response."""
     turn = CountedTurn()
 
-    await encode_lists({"page": {"edges": [{"cursor": "a"}] * 100}}, turn, None)
+    await encode_lists({"page": {"edges": [{"cursor": "a"}] * 100}}, turn, None, ())
 
     assert turn.pauses == 100
 
@@ -75,7 +75,7 @@ async def test_a_response_that_is_too_large_is_not_encoded_further() -> None:
 
     turn = CountedTurn()
     with pytest.raises(DropzoneError):
-        await encode_lists({"items": items}, turn, check)
+        await encode_lists({"items": items}, turn, check, ())
 
     assert turn.pauses == 5
 
@@ -84,7 +84,7 @@ async def test_a_value_that_cannot_be_encoded_is_logged_once() -> None:
     """A lone surrogate is masked in the same way as in a response that is encoded at once."""
     data = {"items": [{"name": "\ud800"}]}
 
-    await encode_lists(data, CountedTurn(), None)
+    await encode_lists(data, CountedTurn(), None, ())
 
     response = orjson.loads(from_payload({"data": data}, "a query").body)
     assert response["data"] is None
