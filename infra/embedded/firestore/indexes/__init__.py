@@ -1,1 +1,1 @@
-"""Index definitions, index entries, and the registry and the builds of indexes."""
+"""Index definitions and entries, the registry and the builds of indexes, and results at earlier read times."""
