@@ -87,16 +87,15 @@ async function request(subject: Subject, min: Length, signal: AbortSignal): Prom
   if (length !== 'DAY') return of(length, last - first, buckets);
   // Far outliers can make the range longer than that of the other results.
   const range = typicalRange(buckets.map(({ start }) => Date.parse(start) / 1e3), buckets.map((bucket) => bucket.results));
-  const seconds = range && range.last - range.first + LENGTHS.DAY;
-  const better = seconds && shortest(subject, seconds, min);
-  if (!range || !better || better === 'DAY') return of('DAY', seconds ?? last - first, buckets);
-  const bounds = {
-    gte: iso(Math.max(range.first, first)),
-    lt: iso(Math.min(range.last + LENGTHS.DAY, last + 1)),
-  };
+  if (!range) return of('DAY', last - first, buckets);
+  // The first and the last result are known more exactly than their days.
+  const [start, end] = [Math.max(range.first, first), Math.min(range.last + LENGTHS.DAY, last + 1)];
+  const better = shortest(subject, end - start, min);
+  if (better === 'DAY') return of('DAY', end - start, buckets);
+  const bounds = { gte: iso(start), lt: iso(end) };
   const detailed = await readBuckets(subject, better, { ...current, timestamp: bounds }, signal);
   const isOutside = ({ start }: Bucket) => Date.parse(start) / 1e3 < range.first || Date.parse(start) / 1e3 > range.last;
-  return of(better, seconds, [...buckets.filter(isOutside), ...detailed]);
+  return of(better, end - start, [...buckets.filter(isOutside), ...detailed]);
 }
 
 async function readBuckets(
