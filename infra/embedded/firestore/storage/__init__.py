@@ -1,1 +1,1 @@
-"""The SQLite file: the writer with group commits, document versions, the change feed, the clock, and checkpoints."""
+"""The SQLite file: the writer with group commits, document versions, the change feed, the clocks, and checkpoints."""

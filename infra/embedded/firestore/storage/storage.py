@@ -28,12 +28,11 @@ from infra.embedded.firestore.indexes.index_builds import add_index, apply_defin
 from infra.embedded.firestore.indexes.index_registry import IndexRegistry, ReadableIndexes
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.checkpoints import MAX_LOG_BYTES, AutomaticCheckpoints, Checkpointer
-from infra.embedded.firestore.storage.clock import Clock, Snapshot
+from infra.embedded.firestore.storage.clock import Clock, Snapshot, SteadyClock
 from infra.embedded.firestore.storage.commit_group import Admission, CommitGroup
 from infra.embedded.firestore.storage.disk_health import DiskHealth
 from infra.embedded.firestore.storage.index_builder import BuildProgress, IndexBuilder
 from infra.embedded.firestore.storage.readers import Readers, release_page_cache
-from infra.embedded.firestore.storage.steady_clock import SteadyClock
 from infra.embedded.firestore.storage.versions import Change
 from infra.embedded.firestore.storage.writer import Writer
 

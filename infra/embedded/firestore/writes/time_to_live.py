@@ -2,7 +2,7 @@
 
 The index definitions name the expiration field of a collection group. An expired document is deleted by a normal
 commit, so triggers and listeners receive the change. If the machine's clock is set forward, documents do not expire
-early: see storage/steady_clock.py.
+early: see `SteadyClock`.
 """
 
 import contextlib

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.indexes.definitions import Definitions
 from infra.embedded.firestore.storage import clock
-from infra.embedded.firestore.storage.clock import Clock
-from infra.embedded.firestore.storage.steady_clock import CONFIRMATION_SECONDS, MAX_DRIFT_SECONDS, SteadyClock
+from infra.embedded.firestore.storage.clock import CONFIRMATION_SECONDS, MAX_DRIFT_SECONDS, Clock, SteadyClock
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes import commits, document_write, maintenance
 from infra.embedded.firestore.writes.pruning import OldChanges, prune
