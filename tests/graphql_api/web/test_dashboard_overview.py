@@ -92,10 +92,12 @@ def test_a_click_on_a_far_mean_filters_by_its_day(stack: Stack, dashboard: Dashb
 
 
 def test_the_length_of_the_buckets_does_not_depend_on_the_time_of_day(stack: Stack, dashboard: Dashboard) -> None:
-    """The results of 33 hours, in three days, have buckets of five minutes. Those of three whole days would be too many."""
+    """Results of 33 hours, on three days, have buckets of five minutes. Three whole days would have too many."""
     key = stack.new_key("three-days-on-page")
     start = datetime(2026, 11, 30, 15, tzinfo=UTC)
-    submit(stack, key, [datetime(2019, 5, 1, tzinfo=UTC), *(start + timedelta(minutes=5 * step) for step in range(400))])
+    submit(
+        stack, key, [datetime(2019, 5, 1, tzinfo=UTC), *(start + timedelta(minutes=5 * step) for step in range(400))]
+    )
     eventually(lambda: stack.graphql(COUNT, key=key)["results"]["totalCount"] == 401, lambda: stack.log)
 
     dashboard.open(stack, key=key)
