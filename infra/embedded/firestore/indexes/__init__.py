@@ -1,1 +1,1 @@
-"""Index definitions and entries, the registry and the builds of indexes, and results at earlier read times."""
+"""Index definitions and entries, the registry and the builds of indexes."""

@@ -12,11 +12,11 @@ from dataclasses import replace
 from itertools import count
 
 from infra.embedded.firestore.encoding import resource_names
-from infra.embedded.firestore.indexes.earlier_results import EarlierResults, LocatedResult, Window
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.queries.sort_order import Bound
 from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.storage import versions
+from infra.embedded.firestore.storage.earlier_results import EarlierResults, LocatedResult, Window
 
 MAX_CHANGES_READ_ONE_BY_ONE = 2_000
 MIN_REMEMBERED_CHANGES = 500

@@ -16,7 +16,6 @@ from operator import itemgetter
 from infra.embedded.firestore.encoding import path_encoding, resource_names
 from infra.embedded.firestore.indexes import entries
 from infra.embedded.firestore.indexes.catalog import Catalog
-from infra.embedded.firestore.indexes.earlier_results import EarlierResults, LocatedResult
 from infra.embedded.firestore.indexes.entry_tables import EntryTables
 from infra.embedded.firestore.indexes.index_registry import ReadableIndexes
 from infra.embedded.firestore.messages import Document
@@ -28,6 +27,7 @@ from infra.embedded.firestore.queries.planner import KeyRange
 from infra.embedded.firestore.queries.sort_order import SortKey
 from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.storage import versions
+from infra.embedded.firestore.storage.earlier_results import EarlierResults, LocatedResult
 
 PAGE_DOCUMENTS = 500
 DOCUMENTS_PER_PLACE = 100

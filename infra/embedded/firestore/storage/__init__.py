@@ -1,1 +1,1 @@
-"""The SQLite file: the writer with group commits, document versions, the change feed, the clocks, and checkpoints."""
+"""The SQLite file: writer, versions, change feed, clocks, checkpoints, and results of queries at earlier read times."""

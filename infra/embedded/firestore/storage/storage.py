@@ -23,7 +23,6 @@ from infra.embedded.firestore.data_file.upgrade_copy import copy_before_upgrade
 from infra.embedded.firestore.errors import ReadTimeTooOld, disk_failure, invalid_argument, unavailable
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.indexes.definitions import CompositeIndex, Definitions
-from infra.embedded.firestore.indexes.earlier_results import EarlierResults
 from infra.embedded.firestore.indexes.index_builds import add_index, apply_definitions
 from infra.embedded.firestore.indexes.index_registry import IndexRegistry, ReadableIndexes
 from infra.embedded.firestore.storage import versions
@@ -31,6 +30,7 @@ from infra.embedded.firestore.storage.checkpoints import MAX_LOG_BYTES, Automati
 from infra.embedded.firestore.storage.clock import Clock, Snapshot, SteadyClock
 from infra.embedded.firestore.storage.commit_group import Admission, CommitGroup
 from infra.embedded.firestore.storage.disk_health import DiskHealth
+from infra.embedded.firestore.storage.earlier_results import EarlierResults
 from infra.embedded.firestore.storage.index_builder import BuildProgress, IndexBuilder
 from infra.embedded.firestore.storage.readers import Readers, release_page_cache
 from infra.embedded.firestore.storage.versions import Change

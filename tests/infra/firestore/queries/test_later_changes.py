@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.indexes.earlier_results import EarlierResults, Window
 from infra.embedded.firestore.queries import later_changes, result_pages, scanner, structured_query
 from infra.embedded.firestore.storage import versions
+from infra.embedded.firestore.storage.earlier_results import EarlierResults, Window
 from infra.embedded.firestore.storage.storage import Storage
 from tests.infra.firestore.queries.cases import ROOT, commit
 
