@@ -10,8 +10,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.staticfiles import StaticFiles
 
-from graphql_api.web.pages import DASHBOARD_FOLDER, dashboard_page
-from graphql_api.web.web_page import WebPage
+from graphql_api.web.pages import DASHBOARD_FOLDER, WebPage, dashboard_page
 
 FIXTURE = Path("fixture/sample.json")
 MAX_GZIPPED_BYTES = 150 * 1024

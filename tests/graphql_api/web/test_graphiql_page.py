@@ -15,8 +15,7 @@ from graphql_api.credential_errors import FOR_KEYS
 from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
 from graphql_api.endpoints.middleware.request_recorder import RequestRecorder
 from graphql_api.limits import Limits
-from graphql_api.web.pages import GRAPHIQL_FOLDER, graphiql_page
-from graphql_api.web.web_page import WebPage
+from graphql_api.web.pages import GRAPHIQL_FOLDER, WebPage, graphiql_page
 
 FIXTURE = Path(__file__).parents[3] / "fixture" / "sample.json"
 
