@@ -40,8 +40,7 @@ from dropzone.samples import (
     SampleState,
     SettledSample,
 )
-from dropzone.sign_in.credentials import Token
-from dropzone.sign_in.identity import Identity
+from dropzone.sign_in.credentials import Identity, Token
 from dropzone.statistics import (
     Histogram,
     OrderField,

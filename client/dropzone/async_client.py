@@ -19,8 +19,7 @@ from dropzone.errors import (
     UnusableSample,
 )
 from dropzone.samples import Receipt, Retention, SampleFilter
-from dropzone.sign_in.credentials import Credentials, Token
-from dropzone.sign_in.identity import Identity
+from dropzone.sign_in.credentials import Credentials, Identity, Token
 from dropzone.submission.batches import Batch, in_batches, map_in_order, size
 from dropzone.submission.sample_bytes import SampleLike, check_header, check_labels, content_key, encode
 from dropzone.transport import operations

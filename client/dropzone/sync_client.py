@@ -12,8 +12,7 @@ from dropzone.encoding import texts
 from dropzone.errors import DropzoneError
 from dropzone.results import Bucket, Group, RemovalEdge, Result, ResultEdge, ResultQuery, TimeBucket
 from dropzone.samples import Receipt, Retention, Sample, SampleFilter, SettledSample
-from dropzone.sign_in.credentials import Token
-from dropzone.sign_in.identity import Identity
+from dropzone.sign_in.credentials import Identity, Token
 from dropzone.statistics import ResultFilter, ResultOrder, Summary
 from dropzone.submission import SampleLike
 from dropzone.submission.feed import SampleFeed

@@ -1,8 +1,15 @@
-"""The credentials of requests: an API key, or an access token of the server's identity provider."""
+"""Credentials of requests, and the identity that the server reports for them.
+
+A credential is an API key, or an access token of the server's identity provider.
+"""
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
 
+from dropzone.encoding import parse_time
 from dropzone.errors import Unauthenticated
 
 Token = str | Callable[[], str] | Callable[[], Awaitable[str]]
@@ -28,3 +35,18 @@ class Credentials:
         if not all(isinstance(value, str) and value.isprintable() for value in headers.values()):
             raise Unauthenticated("expected only printable characters in the API key, the token and the submitter")
         return headers
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The submitter that a key or token belongs to, its scopes, and when it expires."""
+
+    submitter: str
+    scopes: tuple[str, ...]
+    expires: datetime | None
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Return the identity in a response of the server."""
+        expires = values["expires"]
+        return cls(values["submitter"], tuple(values["scopes"]), None if expires is None else parse_time(expires))
