@@ -1,10 +1,11 @@
-"""The interface of the context of an operation, for the GraphQL server. Resolvers get the same context."""
+"""The interface of the context of an operation, for the GraphQL server, and of the function that creates it."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
 from graphql_api.budgets.allowance import Allowance
 from graphql_api.budgets.budgets import SubmitterBudget
+from graphql_api.graphql_server.request_headers import Credential
 
 
 class OperationContext(Protocol):
@@ -30,3 +31,7 @@ class OperationContext(Protocol):
 
     def fields_with_documents(self) -> Collection[str]:
         """Return the root fields of the response that contain large submitted documents."""
+
+
+Authenticate = Callable[[Credential], Awaitable[OperationContext]]
+"""Returns the context of one operation for a credential. Raises `Unauthenticated`."""

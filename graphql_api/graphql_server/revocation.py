@@ -3,12 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from graphql_api.graphql_server.operation_context import OperationContext
 from graphql_api.graphql_server.request_headers import Credential
 from storage.documents.errors import DropzoneError, RetryLater
-
-Authenticate = Callable[[Credential], Awaitable[OperationContext]]
-"""Returns the context of one operation for a credential. Raises `Unauthenticated`."""
 
 
 async def wait_until_refused(

@@ -6,9 +6,9 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from graphql_api.budgets.memory_budget import MemoryBudget
 from graphql_api.credential_errors import FOR_KEYS, Challenges
 from graphql_api.graphql_server.execution.executor import Executor
+from graphql_api.graphql_server.operation_context import Authenticate
 from graphql_api.graphql_server.protocols.http import HTTPEndpoint, Page
 from graphql_api.graphql_server.protocols.websocket import WebSocketEndpoint
-from graphql_api.graphql_server.revocation import Authenticate
 from graphql_api.graphql_server.settings import GraphQLSettings
 
 _PATH = "/graphql"

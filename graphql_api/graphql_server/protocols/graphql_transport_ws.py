@@ -22,7 +22,7 @@ from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, read_json
 from graphql_api.graphql_server.execution.operations import InvalidOperation
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, from_error
-from graphql_api.graphql_server.operation_context import OperationContext
+from graphql_api.graphql_server.operation_context import Authenticate, OperationContext
 from graphql_api.graphql_server.protocols.transport_ws_messages import (
     BAD_MESSAGE,
     GOING_AWAY,
@@ -43,7 +43,7 @@ from graphql_api.graphql_server.protocols.transport_ws_messages import (
 )
 from graphql_api.graphql_server.protocols.waiting_operations import WaitingOperations
 from graphql_api.graphql_server.request_headers import Credential
-from graphql_api.graphql_server.revocation import Authenticate, wait_until_refused
+from graphql_api.graphql_server.revocation import wait_until_refused
 from graphql_api.graphql_server.slow_reader_notice import set_notice
 from graphql_api.graphql_server.tcp_state import wait_until_sent
 from graphql_api.graphql_server.websocket_authentication import set_authenticated

@@ -29,11 +29,11 @@ from graphql_api.graphql_server.execution.operations import InvalidOperation
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, from_error
 from graphql_api.graphql_server.large_response import LargeResponse
 from graphql_api.graphql_server.media_types import JSON, Accepted, accepted, utf_8_type
-from graphql_api.graphql_server.operation_context import OperationContext
+from graphql_api.graphql_server.operation_context import Authenticate, OperationContext
 from graphql_api.graphql_server.protocols.server_sent_events import EventStreamResponse
 from graphql_api.graphql_server.request_body import read_body
 from graphql_api.graphql_server.request_headers import Credential, header
-from graphql_api.graphql_server.revocation import Authenticate, wait_until_refused
+from graphql_api.graphql_server.revocation import wait_until_refused
 from storage.documents.errors import DropzoneError
 
 _METHODS = "GET, POST"
