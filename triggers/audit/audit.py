@@ -26,7 +26,8 @@ from storage.documents import Status, timestamps
 from storage.firestore.errors import PreconditionFailed
 from triggers.audit import metrics
 from triggers.audit.audit_documents import MAX_IDS, AuditState, Finding
-from triggers.audit.audit_store import AuditStore, parts
+from triggers.audit.audit_reads import parts
+from triggers.audit.audit_store import AuditStore
 from triggers.audit.comparison import Counts, Partition, missing_results
 from triggers.audit.window import Window
 from triggers.result_store import ResultStore
@@ -100,8 +101,8 @@ class Audit:
         if self._running.locked():
             return None
         async with self._running:
-            reads = self._store.reads
-            self._store.failed_reads = 0
+            reads = self._store.reads.billed
+            self._store.reads.failed = 0
             now = await self._store.now()
             try:
                 if await self._acquire_lease(now):
@@ -136,7 +137,7 @@ class Audit:
             self._set_metric(self._state)
             await self._check(now, report)
         finally:
-            report.reads = self._store.reads - reads
+            report.reads = self._store.reads.billed - reads
             metrics.READS.inc(report.reads)
             await self._save(
                 leased_until=now, healed=self._state.healed + report.healed, reads=self._state.reads + report.reads

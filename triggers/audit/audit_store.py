@@ -1,17 +1,12 @@
-"""The audit's access to Firestore. It counts its reads by the rules by which Google Cloud bills them.
-
-A damaged document must not stop the audit of other documents. If a read contains one, the audit reads the other
-documents without it, and logs an error.
-"""
+"""The audit's access to Firestore: the samples, results, states and findings that it needs."""
 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
 
 from storage.documents import OUTCOMES, Arrival, Status, document_paths, is_of_sample
 from storage.firestore import encoding
@@ -22,20 +17,13 @@ from storage.firestore.reads.query_conditions import add_condition, add_name_con
 from storage.firestore.retriggering import trigger_again
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from triggers.audit.audit_documents import AuditState, Finding
+from triggers.audit.audit_reads import AuditReads, log_damage
 from triggers.audit.comparison import Counts, Partition
 from triggers.audit.window import Window
 
-T = TypeVar("T")
-
 _Operator = StructuredQuery.FieldFilter
 
-MAX_FAILED_READS = 1_000
-"""How many reads of one run can contain a damaged document. To read around one document, 20 to 60 reads fail."""
-
 _ALL_TIMES = Window(datetime.fromtimestamp(0, UTC), datetime.max.replace(tzinfo=UTC))
-_MAX_CONCURRENT_QUERIES = 16
-_ENTRIES_PER_READ = 1_000
-_BATCH_SIZE = 500
 _MAX_FINDINGS = 1_000
 _COMPUTED = (Status.COMPUTED.value, Status.SUPERSEDED.value)
 
@@ -49,21 +37,17 @@ class AuditStore:
         self._firestore = firestore
         self._writer = writer
         self._shards = range(shards)
-        self._slots = asyncio.Semaphore(_MAX_CONCURRENT_QUERIES)
-        self.reads = 0
-        """The number of reads since the process started."""
-        self.failed_reads = 0
-        """The number of reads of this run that contained a damaged document. A run starts with 0."""
+        self.reads = AuditReads(firestore)
 
     async def now(self) -> datetime:
         """Return the time of Firestore's clock."""
-        self.reads += 1
+        self.reads.billed += 1
         return await self._firestore.now()
 
     async def partitions(self) -> list[Partition]:
         """Return the partitions of all submitters that have documents."""
         submitters = await self._firestore.document_ids(document_paths.SUBMITTERS)
-        self.reads += max(1, len(submitters))
+        self.reads.billed += max(1, len(submitters))
         return [Partition(submitter, shard) for submitter in submitters for shard in self._shards]
 
     async def counts(self, partition: Partition, window: Window) -> Counts:
@@ -76,7 +60,7 @@ class AuditStore:
         try:
             documents = await self._samples(partition, None, limit=1)
         except DamagedDocument as error:
-            _log_damage("the first run starts at the epoch", error)
+            log_damage("the first run starts at the epoch", error)
             return _ALL_TIMES.start
         return min((encoding.field_time(each, "submitted_at") for each in documents), default=None)
 
@@ -85,7 +69,7 @@ class AuditStore:
 
         Firestore may have deleted the result of an expired sample first.
         """
-        documents = await self._undamaged(partial(self._samples, partition), window)
+        documents = await self.reads.undamaged(partial(self._samples, partition), window)
         now = await self._firestore.estimated_now()
         return [document_paths.id_of(document.name) for document in documents if not encoding.is_expired(document, now)]
 
@@ -96,7 +80,7 @@ class AuditStore:
         """
         found: dict[str, list[str]] = defaultdict(list)
         reads = [partial(self._superseded, shard, limit) for shard in self._shards]
-        for documents in await asyncio.gather(*(self._undamaged(read, window) for read in reads)):
+        for documents in await asyncio.gather(*(self.reads.undamaged(read, window) for read in reads)):
             for document in documents:
                 *_, submitter, _, sample_id = document.name.split("/")
                 found[submitter].append(sample_id)
@@ -116,13 +100,13 @@ class AuditStore:
         either if it does not name the correction.
         """
         paths = {document_paths.result(submitter, sample_id): sample_id for sample_id in sample_ids}
-        documents = await self._existing(paths, "status", "sample_update_time", "submitted_at", "superseded_by")
+        documents = await self.reads.existing(paths, "status", "sample_update_time", "submitted_at", "superseded_by")
         results = {
             paths[path]: {} if document is None else encoding.from_document(document)
             for path, document in documents.items()
         }
         samples = {document_paths.sample(submitter, sample_id): sample_id for sample_id in results}
-        for path, sample in (await self._existing(samples, "submitted_at", "superseded_by")).items():
+        for path, sample in (await self.reads.existing(samples, "submitted_at", "superseded_by")).items():
             if sample is None:
                 continue
             result = results[samples[path]]
@@ -135,7 +119,7 @@ class AuditStore:
     async def existing_samples(self, submitter: str, sample_ids: Sequence[str]) -> list[str]:
         """Return the samples that exist and have not expired. Samples with a damaged header are left out."""
         paths = {document_paths.sample(submitter, sample_id): sample_id for sample_id in sample_ids}
-        existing = await self._existing(paths, "state_on_arrival", "expire_at")
+        existing = await self.reads.existing(paths, "state_on_arrival", "expire_at")
         now = await self._firestore.estimated_now()
         return [
             paths[path]
@@ -145,13 +129,13 @@ class AuditStore:
 
     async def trigger(self, submitter: str, sample_ids: Sequence[str]) -> int:
         """Trigger the function for these samples again. Return the number of samples that were triggered."""
-        self.reads += len(sample_ids)
+        self.reads.billed += len(sample_ids)
         return len(await trigger_again(self._firestore, self._writer, submitter, sample_ids))
 
     async def read_state(self) -> AuditState | None:
         """Return the stored state, or None before the first run."""
         path = document_paths.audit()
-        self.reads += 1
+        self.reads.billed += 1
         document = (await self._firestore.batch_get([path])).get(path)
         if document is None:
             return None
@@ -168,7 +152,7 @@ class AuditStore:
 
     async def findings(self) -> list[Finding]:
         """Return the oldest findings, without damaged ones."""
-        documents = await self._undamaged(self._findings, _ALL_TIMES)
+        documents = await self.reads.undamaged(self._findings, _ALL_TIMES)
         return [
             Finding.from_fields(document_paths.id_of(document.name), encoding.from_document(document))
             for document in documents[:_MAX_FINDINGS]
@@ -182,10 +166,7 @@ class AuditStore:
 
     async def _count(self, partition: Partition, collection: str, window: Window) -> int:
         query = _query_of(collection, partition.shard, window)
-        async with self._slots:
-            count = await self._firestore.count(document_paths.submitter(partition.submitter), query)
-        self.reads += max(1, -(-count // _ENTRIES_PER_READ))
-        return count
+        return await self.reads.count(document_paths.submitter(partition.submitter), query)
 
     async def _findings(self, window: Window) -> list[Document]:
         """Return the oldest findings whose windows start in a window. Their ids start with this time."""
@@ -195,9 +176,7 @@ class AuditStore:
             path = document_paths.audit_finding(Finding.id_prefix(time))
             add_name_condition(query, operator, self._firestore.name(path))
         query.limit.value = _MAX_FINDINGS
-        documents = await self._firestore.documents("", query)
-        self.reads += max(1, len(documents))
-        return documents
+        return await self.reads.documents("", query)
 
     async def _samples(self, partition: Partition, window: Window | None, limit: int | None = None) -> list[Document]:
         """Return samples of a partition, the earliest first."""
@@ -221,54 +200,7 @@ class AuditStore:
         query.order_by.add(direction=StructuredQuery.ASCENDING).field.field_path = by
         if limit is not None:
             query.limit.value = limit
-        async with self._slots:
-            documents = await self._firestore.documents(parent, query)
-        self.reads += max(1, len(documents))
-        return documents
-
-    async def _undamaged(self, read: Callable[[Window], Awaitable[list[Document]]], window: Window) -> list[Document]:
-        """Return the documents that `read` returns for a window, without damaged documents."""
-        try:
-            return await read(window)
-        except DamagedDocument as error:
-            self._count_failure(error)
-            if not window.is_divisible:
-                _log_damage("the samples or findings of one time are not checked", error)
-                return []
-        first, second = window.halves()
-        return await self._undamaged(read, first) + await self._undamaged(read, second)
-
-    async def _existing(self, paths: Collection[str], *mask: str) -> dict[str, Document | None]:
-        """Return the existing documents, by path. A damaged document is None."""
-        self.reads += len(paths)
-        found: dict[str, Document | None] = {}
-        for part in parts(list(paths), _BATCH_SIZE):
-            found |= await self._read(part, mask)
-        return found
-
-    async def _read(self, paths: Sequence[str], mask: Collection[str]) -> Mapping[str, Document | None]:
-        try:
-            return await self._firestore.batch_get(paths, mask=mask)
-        except DamagedDocument as error:
-            self._count_failure(error)
-            if len(paths) == 1:
-                _log_damage(f"{paths[0]} cannot be checked", error)
-                return {paths[0]: None}
-        found: dict[str, Document | None] = {}
-        for half in parts(paths, (len(paths) + 1) // 2):
-            found |= await self._read(half, mask)
-        return found
-
-    def _count_failure(self, error: DamagedDocument) -> None:
-        """Count a read that contains a damaged document. Raise `error` if this run has had too many of them."""
-        self.failed_reads += 1
-        if self.failed_reads > MAX_FAILED_READS:
-            raise error
-
-
-def _log_damage(consequence: str, error: DamagedDocument) -> None:
-    """Log an error without a trace, because its message names the document."""
-    logger.error("audit: %s: %s", consequence, error)
+        return await self.reads.documents(parent, query)
 
 
 def _status(submitter: str, sample_id: str, fields: Mapping[str, object]) -> Status | None:
@@ -278,11 +210,6 @@ def _status(submitter: str, sample_id: str, fields: Mapping[str, object]) -> Sta
     if fields:  # otherwise the error is logged already
         logger.error("audit: the result of sample %s of %s has no known status", sample_id, submitter)
     return None
-
-
-def parts(items: Sequence[T], size: int) -> list[Sequence[T]]:
-    """Return the items in parts of up to `size`."""
-    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def _query_of(collection: str, shard: int, window: Window | None, by: str = "submitted_at") -> StructuredQuery:

@@ -16,7 +16,7 @@ from storage.firestore.client import Firestore
 from storage.firestore.errors import DamagedData, DamagedDocument, call_error
 from storage.firestore.messages import Document, StructuredQuery
 from tests.triggers.audit.conftest import Database
-from triggers.audit import audit_store
+from triggers.audit import audit_reads
 from triggers.audit.audit_store import AuditStore
 
 
@@ -129,10 +129,10 @@ async def test_a_run_ends_if_too_many_reads_contain_damaged_documents(
     audit = machine.database.audit(store=store)
 
     with monkeypatch.context() as patch:
-        patch.setattr(audit_store, "MAX_FAILED_READS", 3)
+        patch.setattr(audit_reads, "MAX_FAILED_READS", 3)
         with pytest.raises(DamagedDocument):
             await audit.run()
-    store.failed_reads = audit_store.MAX_FAILED_READS
+    store.reads.failed = audit_reads.MAX_FAILED_READS
     report = await audit.run()
 
     assert report is not None
