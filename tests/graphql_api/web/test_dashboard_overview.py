@@ -26,6 +26,14 @@ OPEN_FOR_HOURS = """
     const repeat = window.setInterval;
     window.setInterval = (action, milliseconds) => repeat(action, 100 * milliseconds);
 """
+KEEP_LABELS = """
+    window.labels = [];
+    const { fillText } = CanvasRenderingContext2D.prototype;
+    CanvasRenderingContext2D.prototype.fillText = function (text, ...position) {
+        labels.push(text);
+        return fillText.call(this, text, ...position);
+    };
+"""
 
 
 @pytest.fixture(scope="module")
@@ -246,3 +254,23 @@ def test_the_newest_results_are_inside_the_plot(stack: Stack, dashboard: Dashboa
     ActionChains(driver).move_to_element_with_offset(plot, plot.size["width"] // 2 - 2, 0).perform()
 
     dashboard.wait_for(lambda: dashboard.text(".tooltip code"))  # only results have an id
+
+
+def test_the_ticks_are_regular_although_the_clocks_of_the_user_change(stack: Stack, dashboard: Dashboard) -> None:
+    """The axis is in UTC. At 01:00 UTC of this day, the clocks of Zurich go forward."""
+    key = stack.new_key("clock-change-on-page")
+    midnight = datetime(2026, 3, 29, tzinfo=UTC)
+    submit(stack, key, [midnight + timedelta(hours=hour) for hour in range(13)])
+    eventually(lambda: stack.graphql(COUNT, key=key)["results"]["totalCount"] == 13, lambda: stack.log)
+    dashboard.command("Emulation.setTimezoneOverride", timezoneId="Europe/Zurich")
+    dashboard.command("Page.addScriptToEvaluateOnNewDocument", source=KEEP_LABELS)
+    dashboard.resize(1400)
+
+    dashboard.open(stack, key=key)
+
+    def ticks() -> list[str]:
+        drawn = dashboard.run("return labels.filter((text) => /^[0-9]{2}:[0-9]{2}$/.test(text))")
+        return drawn[-drawn[::-1].index("00:00") - 1 :] if "00:00" in drawn else []
+
+    dashboard.wait_for(lambda: len(ticks()) >= 7)
+    assert ticks() == [f"{hour:02}:00" for hour in range(0, 13, 2)]

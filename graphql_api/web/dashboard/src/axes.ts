@@ -1,6 +1,10 @@
 // The ticks and the range of the plot's axes.
 import type uPlot from 'uplot';
 
+const DAY = 86_400;
+const MONTH = 30 * DAY; // the lengths with which uPlot counts months and years
+const YEAR = 365 * DAY;
+
 /** Returns the displayed range of times: one minute if it is a single time. */
 export function withWidth(first: number, last: number): [number, number] {
   return first === last ? [first - 30, last + 30] : [first, last];
@@ -12,6 +16,23 @@ export function axisSize(plot: uPlot, labels: string[] | null): number {
   return Math.max(Math.ceil(longest / devicePixelRatio) + 18, 42);
 }
 
+/**
+ * Returns the ticks of a range of times: whole multiples of the step in UTC. Those of uPlot are irregular at a time at
+ * which the clocks of the user's time zone change.
+ */
+export function timeTicks(_: uPlot, __: number, first: number, last: number, step: number): number[] {
+  const months = step >= YEAR ? (12 * step) / YEAR : step / MONTH;
+  const start = new Date(first * 1e3);
+  const month = 12 * (start.getUTCFullYear() - 2000) + start.getUTCMonth();
+  const [from, timeOf] =
+    months >= 1
+      ? [Math.floor(month / months), (count: number) => Date.UTC(2000, count * months) / 1e3]
+      : [Math.floor(first / step), (count: number) => count * step];
+  const ticks: number[] = [];
+  for (let count = from; timeOf(count) <= last; count += 1) ticks.push(timeOf(count));
+  return ticks.filter((time) => time >= first);
+}
+
 /** Returns times of day in UTC, as precise as the ticks require, with the date where it changes. */
 export function timeLabels(_: uPlot, times: number[], __: number, ___: number, step: number): string[] {
   let day = '';
@@ -19,7 +40,7 @@ export function timeLabels(_: uPlot, times: number[], __: number, ___: number, s
     const [date = '', clock = ''] = new Date(seconds * 1e3).toISOString().split('T');
     const isNew = date !== day;
     day = date;
-    if (step >= 86_400) return date;
+    if (step >= DAY) return date;
     const shown = step >= 60 ? clock.slice(0, 5) : step >= 1 ? clock.slice(0, 8) : clock.slice(0, 12);
     return isNew ? `${shown}\n${date}` : shown;
   });

@@ -2,7 +2,7 @@
 // the page has loaded a part of the results, it connects the means of all results by time bucket instead. Bands are one
 // standard deviation wide. Lines are broken where results are missing.
 import uPlot from 'uplot';
-import { axisSize, timeLabels, withWidth } from './axes.ts';
+import { axisSize, timeLabels, timeTicks, withWidth } from './axes.ts';
 import { tick } from './format.ts';
 import { gaps, pointsOf, typicalValues, unit, type Axis, type Point, type ValueRange } from './points.ts';
 import type { Line } from './series.ts';
@@ -128,13 +128,12 @@ export class Plot {
       {
         width: container.clientWidth || 600,
         height: HEIGHT,
-        tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), 'Etc/UTC'),
         legend: { show: false },
         scales: { x: { range: () => this.#timeRange() }, y: { range: (_, min, max) => this.#valueRange(min, max) } },
         padding: [22, 42, 0, 4],
         cursor: { drag: { x: true, y: false, setScale: false, dist: MIN_DRAG }, points: { show: false }, y: false },
         axes: [
-          { ...ticks, values: timeLabels, space: 90 },
+          { ...ticks, splits: timeTicks, values: timeLabels, space: 90 },
           { ...ticks, size: axisSize, values: (_, values, __, ___, step) => values.map((value) => this.#label(value, step)), gap: 8 },
         ],
         series: [{}, ...series],
