@@ -127,6 +127,16 @@ class _Connection(asyncio.Protocol):
             self._response.set_exception(BrokenConnection(problem))
 
 
+def is_valid_url(url: str) -> bool:
+    """Return whether requests can be sent to a URL."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:  # for example, the port is too large
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and url.isascii()
+
+
 class HttpClient:
     """Sends POST requests to one URL."""
 

@@ -9,12 +9,11 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from infra.embedded.eventarc.fault_injection import Seconds
-from infra.embedded.eventarc.http_client import BrokenConnection, HttpClient, Unreachable
+from infra.embedded.eventarc.http_client import BrokenConnection, HttpClient, Unreachable, is_valid_url
 
 MAX_LOGGED_BYTES = 300
 
@@ -72,8 +71,7 @@ def read(tables: Iterable[Mapping[str, Any]]) -> list[Schedule]:
             schedule = msgspec.convert(table, Schedule)
         except msgspec.ValidationError as error:
             raise InvalidSchedule(f"schedule {table.get('name', '')!r}: {error}") from error
-        url = urlsplit(schedule.url)
-        if url.scheme not in ("http", "https") or not url.hostname or not schedule.url.isascii():
+        if not is_valid_url(schedule.url):
             raise InvalidSchedule(
                 f"schedule {schedule.name!r}: expected url to be an ASCII HTTP URL, got {schedule.url!r}"
             )

@@ -8,13 +8,13 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
 from infra.embedded.backoff import Backoff
 from infra.embedded.eventarc import cloudevent
 from infra.embedded.eventarc.fault_injection import FaultInjection, Seconds
+from infra.embedded.eventarc.http_client import is_valid_url
 from infra.embedded.eventarc.path_patterns import InvalidPattern, Pattern
 from infra.embedded.python_command import python_command
 
@@ -97,8 +97,7 @@ def read(tables: Iterable[Mapping[str, Any]]) -> list[Trigger]:
                 f"trigger {trigger.name!r}: expected event_type to be {cloudevent.EVENT_TYPE_PREFIX} "
                 f"followed by one of {', '.join(KINDS)}, got {trigger.event_type!r}"
             )
-        url = urlsplit(trigger.url)
-        if url.scheme not in ("http", "https") or not url.hostname or not trigger.url.isascii():
+        if not is_valid_url(trigger.url):
             raise InvalidTrigger(f"trigger {trigger.name!r}: expected url to be an ASCII HTTP URL, got {trigger.url!r}")
         if trigger.token_variable is not None and not _TOKEN.fullmatch(trigger.token or ""):
             raise InvalidTrigger(

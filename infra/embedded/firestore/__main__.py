@@ -163,7 +163,7 @@ def open_storage(arguments: argparse.Namespace) -> Storage:
 async def serve(
     arguments: argparse.Namespace, triggers: list[trigger.Trigger], schedules: list[schedule.Schedule]
 ) -> None:
-    """Serve until SIGINT or SIGTERM, or until event delivery or the writer fails."""
+    """Serve until SIGINT or SIGTERM, or until the writer or a task in the background fails."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -176,11 +176,10 @@ async def serve(
         server = FirestoreServer(storage, arguments.host, arguments.port, arguments.unix_socket, token)
         dispatcher = Dispatcher(storage, triggers)
         await dispatcher.open()
-        delivering = asyncio.create_task(dispatcher.run())
-        resources.push_async_callback(cancel, delivering)
-        resources.push_async_callback(cancel, asyncio.create_task(run_maintenance(storage)))
-        for each in schedules:
-            resources.push_async_callback(cancel, asyncio.create_task(each.run()))
+        work = dispatcher.run(), run_maintenance(storage), *(each.run() for each in schedules)
+        background = [asyncio.create_task(each) for each in work]
+        for task in background:
+            resources.push_async_callback(cancel, task)
         await server.start()
         resources.push_async_callback(server.stop)
         if arguments.sockets is not None:
@@ -196,11 +195,10 @@ async def serve(
             arguments.data,
         )
         memory_release.configure(NEW_OBJECTS)
-        resources.push_async_callback(
-            cancel, asyncio.create_task(memory_release.release_memory(storage.release_memory))
-        )
+        background.append(asyncio.create_task(memory_release.release_memory(storage.release_memory)))
+        resources.push_async_callback(cancel, background[-1])
         stopping = asyncio.create_task(stop.wait())
-        failures: list[asyncio.Future[Any]] = [delivering, storage.failed]
+        failures: list[asyncio.Future[Any]] = [*background, storage.failed]
         await asyncio.wait({stopping, *failures}, return_when=asyncio.FIRST_COMPLETED)
         for ended in failures:
             if ended.done():

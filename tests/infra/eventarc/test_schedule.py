@@ -1,12 +1,14 @@
 """Schedules call URLs at an interval."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra.embedded.eventarc import schedule
 from tests.infra.eventarc.machine import Event, Function, until
+from tests.infra.firestore.server_process import FirestoreProcess
 
 EVERY_MOMENT = {"name": "clean-up", "interval_seconds": 0.01}
 
@@ -65,12 +67,33 @@ async def test_a_call_without_a_response_does_not_end_the_schedule(
     assert "failed: no response within 0.05 s" in caplog.text
 
 
+def test_the_server_ends_if_a_schedule_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor then starts it again. Otherwise, the schedule would stop without a line in the log."""
+    monkeypatch.setenv("TOKEN", "ä")  # a header cannot contain it
+    file = tmp_path / "schedules.toml"
+    file.write_text(
+        '[[schedules]]\nname = "audit"\nurl = "http://127.0.0.1/"\ninterval_seconds = 0.01\ntoken_variable = "TOKEN"\n'
+    )
+    firestore = FirestoreProcess(tmp_path, f"--triggers={file}")
+    firestore.start()
+
+    code = firestore.wait()
+
+    assert code == 1
+    assert "UnicodeEncodeError" in firestore.log.read_text()
+    firestore.close()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"interval_seconds": 0}, "schedule 'clean-up': Expected `float` > 0"),
         ({"url": "/path"}, "schedule 'clean-up': expected url to be an ASCII HTTP URL, got '/path'"),
         ({"url": "http://a/ä"}, "schedule 'clean-up': expected url to be an ASCII HTTP URL, got 'http://a/ä'"),
+        (
+            {"url": "http://a:99999/"},
+            "schedule 'clean-up': expected url to be an ASCII HTTP URL, got 'http://a:99999/'",
+        ),
         ({"every": 5}, "schedule 'clean-up': Object contains unknown field `every`"),
     ],
 )

@@ -31,6 +31,7 @@ VALID = {
         ({"event_type": "google.cloud.firestore.document.v1.removed"}, "created, updated, deleted, written"),
         ({"document": "users"}, "collection"),
         ({"url": "ftp://somewhere/"}, "HTTP"),
+        ({"url": "http://somewhere:99999/"}, "HTTP"),
         ({"url": "http://zürich/"}, "ASCII"),
         ({"location": "zürich"}, "location"),
         ({"location": "zurich\n"}, "location"),
