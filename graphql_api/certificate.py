@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+from graphql_api.metrics import CERTIFICATE_EXPIRY
+
 _CHECK_SECONDS = 10.0
 _WARN_BEFORE = timedelta(days=14)  # programs such as certbot renew a certificate earlier
 _WARN_SECONDS = 86_400.0
@@ -36,8 +38,9 @@ class Certificate:
         self._warned_at = -math.inf
 
     async def watch(self) -> None:
-        """Read the files again when they change, and warn before the certificate expires, until cancelled."""
+        """Read the files again when they change, and report when the certificate expires, until cancelled."""
         while True:
+            CERTIFICATE_EXPIRY.set(self._expires_at.timestamp())
             self.warn_before_expiry(datetime.now(UTC))
             await asyncio.sleep(_CHECK_SECONDS)
             self.renew()

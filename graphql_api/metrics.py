@@ -65,6 +65,12 @@ EVENT_LOOP_LAG = Histogram(
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
 )
 
+CERTIFICATE_EXPIRY = Gauge(
+    "dropzone_certificate_expiry_timestamp_seconds",
+    "Unix time at which the certificate of new connections expires. 0 without a certificate.",
+    multiprocess_mode="livemin",
+)
+
 BUILD_INFO = Gauge(
     "dropzone_build_info",
     "The version of this software and of Python. The value is 1.",

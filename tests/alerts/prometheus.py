@@ -21,7 +21,8 @@ INTERVAL = "2500ms"  # the API waits for up to 2 s for the metrics of a process 
 class Prometheus(AbstractContextManager["Prometheus"]):
     """A running Prometheus. Raises `LookupError` if it is not installed."""
 
-    def __init__(self, folder: Path, target: str) -> None:
+    def __init__(self, folder: Path, target: str, ca_file: str | None = None) -> None:
+        """Scrape the API at `target`, over HTTPS if `ca_file` is the certificate that it has signed itself."""
         command = shutil.which("prometheus")
         if command is None:
             raise LookupError("prometheus is not installed")
@@ -37,7 +38,14 @@ class Prometheus(AbstractContextManager["Prometheus"]):
                         "evaluation_interval": INTERVAL,
                     },
                     "rule_files": ["alerts.yaml"],
-                    "scrape_configs": [{"job_name": "dropzone", "static_configs": [{"targets": [target]}]}],
+                    "scrape_configs": [
+                        {
+                            "job_name": "dropzone",
+                            "scheme": "https" if ca_file else "http",
+                            "tls_config": {"ca_file": ca_file},
+                            "static_configs": [{"targets": [target]}],
+                        }
+                    ],
                 }
             )
         )

@@ -20,7 +20,7 @@ def scaled(text: str) -> str:
         assert text.count(limit) == 1, limit
         start, _, seconds = limit.rpartition(" ")
         text = text.replace(limit, f"{start} {int(seconds) // SCALE}")
-    unknown = re.findall(r".*_seconds\b.*[<>].*", text)
+    unknown = re.findall(r".*(?<!_timestamp)_seconds\b.*[<>].*", text)
     assert len(unknown) == len(LIMITS), f"a limit in seconds is not listed in LIMITS: {unknown}"
     return re.sub(
         r"(?<!\w)(\d+)([mh])(?=\]|$)",

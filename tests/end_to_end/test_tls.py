@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 import httpx
 import pytest
+from cryptography.x509 import load_pem_x509_certificate
 from google.api_core.exceptions import Unauthenticated
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
@@ -92,6 +93,13 @@ def served(stack: Stack) -> str:
     return ssl.get_server_certificate(("127.0.0.1", stack.api_port))
 
 
+def reported_expiry(stack: Stack, certificate_file: Path) -> float:
+    """Return when the certificate expires, as `/metrics` says. The certificate in the file is trusted."""
+    context = ssl.create_default_context(cafile=certificate_file)
+    text = httpx.get(f"{stack.url}/metrics", verify=context).text
+    return float(text.split("\ndropzone_certificate_expiry_timestamp_seconds ")[1].split("\n")[0])
+
+
 def test_a_renewed_certificate_is_served_without_a_restart(tmp_path: Path) -> None:
     """Files that do not belong together are not used: a renewal replaces them one after the other."""
     settings = certificate(tmp_path)
@@ -100,7 +108,7 @@ def test_a_renewed_certificate_is_served_without_a_restart(tmp_path: Path) -> No
         before, process = file.read_text(), stack.api_pid()
         assert served(stack) == before
         (tmp_path / "renewed").mkdir()
-        certificate(tmp_path / "renewed")
+        certificate(tmp_path / "renewed", valid_days=90)
 
         (tmp_path / "renewed" / file.name).replace(file)
         eventually(lambda: "have changed and cannot be used" in stack.log, lambda: stack.log)
@@ -109,6 +117,8 @@ def test_a_renewed_certificate_is_served_without_a_restart(tmp_path: Path) -> No
         (tmp_path / "renewed" / key_file.name).replace(key_file)
         eventually(lambda: served(stack) == file.read_text(), lambda: stack.log)
         assert file.read_text() != before
+        expiry = load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc.timestamp()
+        eventually(lambda: reported_expiry(stack, file) == expiry, lambda: stack.log)
         assert stack.api_pid() == process
 
 
