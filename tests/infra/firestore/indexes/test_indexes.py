@@ -278,12 +278,14 @@ def test_documents_expire_by_their_time_to_live_field(own: FirestoreProcess, tmp
 
 def test_superseded_versions_are_pruned_after_the_retention_period(own: FirestoreProcess) -> None:
     """Then reads of the past are rejected, and current documents stay."""
-    own.options = ["--version-retention-seconds", "1"]
     own.start()
     document = own.client().document("versions/a")
     first = document.set({"n": 1}).update_time
     document.set({"n": 2})
     assert document.get(read_time=first).to_dict() == {"n": 1}
+    own.end()
+    own.options = ["--version-retention-seconds", "0"]
+    own.start()
 
     eventually(lambda: own.query("SELECT count(*) FROM versions") == [(1,)])
     with pytest.raises(exceptions.FailedPrecondition, match="too old"):
