@@ -1,5 +1,6 @@
 """The number of calls to Firestore depends on the form of a query, not on the number of rows."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from storage.documents import Result, Statistics, Status, document_paths
 from tests.infra.firestore.server_process import FirestoreProcess, call_count
 from tests.ports import free_port
 from tests.received import received_sample
+from tests.stack import eventually
 
 SUBMITTER = "station"
 RESULTS = 50
@@ -53,12 +55,14 @@ def _store(client: Client) -> str:
         ):
             batch.set(client.document(path), stored)
     key = new_key()
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    # The API stores the day of the first use of a key in the background. This key was used today.
-    created = ApiKey(SUBMITTER, frozenset({Scope.READ}), "reader", today, last_used=today)
+    created = ApiKey(SUBMITTER, frozenset({Scope.READ}), "reader", datetime.now(UTC))
     batch.set(client.document(document_paths.api_key(digest(key))), created.fields())
     batch.commit()
     return key
+
+
+def _is_used(client: Client, key: str) -> bool:
+    return client.document(document_paths.api_key(digest(key))).get().get("last_used") is not None
 
 
 @pytest.fixture
@@ -68,25 +72,28 @@ async def cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     firestore = FirestoreProcess(tmp_path, "--http-port", str(http_port))
     firestore.start()
     try:
-        key = _store(firestore.client())
+        client = firestore.client()
+        key = _store(client)
         monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", firestore.address)
         monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
-        app = create_app(Settings(limits=Limits(max_memory_mib=2**20)))  # this process runs other tests too
+        limits = Limits(max_memory_mib=2**20)  # this process runs other tests too
+        app = create_app(Settings(limits=limits, key_cache_seconds=3_600))
         transport = httpx.ASGITransport(app)
         async with (
             app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://api", headers={"x-api-key": key}) as client,
+            httpx.AsyncClient(transport=transport, base_url="http://api", headers={"x-api-key": key}) as api,
         ):
 
             async def run(query: str, first: int) -> int:
                 before = call_count(http_port)
-                response = (await client.post("/graphql", json={"query": query, "variables": {"first": first}})).json()
+                response = (await api.post("/graphql", json={"query": query, "variables": {"first": first}})).json()
                 assert "errors" not in response
                 (connection,) = response["data"].values()
                 assert len(connection["edges"]) == first
                 return call_count(http_port) - before
 
-            await run(RESULT_PAGE, 1)  # reads the API key, which is then cached
+            await run(RESULT_PAGE, 1)  # reads the API key, which is then cached, and stores its use in the background
+            await asyncio.to_thread(eventually, lambda: _is_used(client, key))
             yield run
     finally:
         firestore.close()
