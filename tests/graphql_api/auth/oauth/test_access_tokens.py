@@ -78,7 +78,11 @@ def _signed_with_public_key() -> str:
     return f"{content}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 
-NOW = int(time.time())
+def after(seconds: int) -> int:
+    """Return the time `seconds` after now, as claims contain it."""
+    return int(time.time()) + seconds
+
+
 ATTACKS: Mapping[str, Callable[[], str]] = {
     "no algorithm": lambda: _unsigned(claims(), alg="none"),
     "no algorithm in capitals": lambda: _unsigned(claims(), alg="NONE"),
@@ -102,14 +106,14 @@ ATTACKS: Mapping[str, Callable[[], str]] = {
     "another audience": lambda: sign(claims(aud="https://other.example")),
     "no audience": lambda: sign(claims(aud=None)),
     "an audience that contains ours": lambda: sign(claims(aud=f"{AUDIENCE}.evil.example")),
-    "expired": lambda: sign(claims(exp=NOW - 1)),
+    "expired": lambda: sign(claims(exp=after(-1))),
     "no expiry": lambda: sign(claims(exp=None)),
     "an expiry that is text": lambda: sign(claims(exp="9999999999")),
     "an expiry that is not a number": lambda: sign(json.dumps(claims(exp=float("nan"))).encode()),
     "an infinite expiry": lambda: sign(json.dumps(claims(exp=float("inf"))).encode()),
     "an enormous expiry": lambda: sign(claims(exp=10**400)),
-    "not valid yet": lambda: sign(claims(nbf=NOW + 3_600)),
-    "issued in the future": lambda: sign(claims(iat=NOW + 3_600)),
+    "not valid yet": lambda: sign(claims(nbf=after(3_600))),
+    "issued in the future": lambda: sign(claims(iat=after(3_600))),
     "no subject": lambda: sign(claims(sub=None)),
     "a submitter with a slash": lambda: sign(claims(sub="../other")),
     "an empty submitter": lambda: sign(claims(sub="")),
@@ -183,9 +187,9 @@ async def test_the_refusal_of_a_signed_token_is_in_the_log_of_its_submitter() ->
     """The entry names issuer and subject. A token that anyone can have made is in the log of the operator."""
     provider = Provider()
     tokens = provider.tokens()
-    forged = sign(claims(exp=NOW - 60), OTHER)
+    forged = sign(claims(exp=after(-60)), OTHER)
     assert await tokens.find(sign(claims())) is not None  # the keys are known now
-    for token in (sign(claims(exp=NOW - 60)), sign(claims(aud="https://other.example")), forged):
+    for token in (sign(claims(exp=after(-60))), sign(claims(aud="https://other.example")), forged):
         assert await tokens.find(token) is None
 
     await provider.audit_log.wait()
@@ -203,7 +207,7 @@ async def test_forged_tokens_do_not_flood_the_log_of_the_operator() -> None:
     assert await tokens.find(sign(claims())) is not None
     for number in range(MAX_OPERATOR_NOTES + 20):
         assert await tokens.find(f"a.b.{number}") is None
-    assert await tokens.find(sign(claims(exp=NOW - 60))) is None
+    assert await tokens.find(sign(claims(exp=after(-60)))) is None
 
     await provider.audit_log.wait()
     submitters = [entry.submitter for entry in provider.audit_log.entries]
