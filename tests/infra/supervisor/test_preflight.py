@@ -47,6 +47,23 @@ def test_the_data_folder_is_made_private_at_every_start(start: Start, two_server
     assert shared.stat().st_mode & 0o777 == 0o644
 
 
+def test_a_data_folder_on_a_disk_that_is_not_mounted_is_not_replaced_by_an_empty_one(
+    start: Start, two_servers: str, tmp_path: Path
+) -> None:
+    """The data folder is a link to a folder on the disk. The stack starts as soon as this folder exists."""
+    data, target = tmp_path / "data", tmp_path / "disk" / "folder"
+    data.symlink_to(target)
+
+    refused = start(two_servers)
+    code, is_created = refused.wait(), target.parent.exists()
+    target.mkdir(parents=True)
+    start(two_servers).until("everything is ready")
+
+    assert (code, is_created) == (1, False)
+    assert f"error: the data folder {data} is a link to {target}, which does not exist: mount its disk" in refused.text
+    assert (target / "supervisor.lock").exists()
+
+
 def test_processes_create_files_that_only_their_user_can_read(start: Start, tmp_path: Path) -> None:
     """That includes files outside the data folder, such as backups."""
     run = start(
