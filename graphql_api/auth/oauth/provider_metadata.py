@@ -44,10 +44,10 @@ class ProviderMetadata:
         self.issuer = issuer
         self.fetch = fetch or fetch_json
         self._clock = clock
-        self._lock = asyncio.Lock()
         self._values: Mapping[str, object] = {}
         self._read_at = float("-inf")
         self._next_read_at = float("-inf")
+        self._reading: asyncio.Task[None] | None = None
 
     async def endpoint(self, name: str, *, fresh_seconds: float = FRESH_SECONDS) -> str:
         """Return an address in metadata that is read again after `fresh_seconds`.
@@ -62,21 +62,28 @@ class ProviderMetadata:
         return url
 
     async def _read(self, fresh_seconds: float) -> Mapping[str, object]:
-        async with self._lock:
-            now = self._clock()
-            if now > self._read_at + fresh_seconds and now >= self._next_read_at:
-                self._next_read_at = now + COOLDOWN_SECONDS
-                try:
-                    self._values = await self._fetch_values()
-                    self._read_at = self._clock()
-                except ProviderError as error:
-                    logger.warning("the metadata of the issuer %s cannot be read: %s", self.issuer, error)
-            if self._clock() > self._read_at + MAX_AGE_SECONDS:
-                raise ProviderError(
-                    f"the metadata of {self.issuer} could not be read; the server tries again within "
-                    f"{COOLDOWN_SECONDS:g} s"
-                )
-            return self._values
+        now = self._clock()
+        is_old = now > self._read_at + fresh_seconds
+        if is_old and self._reading is None and now >= self._next_read_at:
+            self._next_read_at = now + COOLDOWN_SECONDS
+            self._reading = asyncio.create_task(self._read_values())
+        if is_old and self._reading is not None:
+            await asyncio.shield(self._reading)  # the client of one request can disconnect, and others still wait
+        if self._clock() > self._read_at + MAX_AGE_SECONDS:
+            raise ProviderError(
+                f"the metadata of {self.issuer} could not be read; the server tries again within {COOLDOWN_SECONDS:g} s"
+            )
+        return self._values
+
+    async def _read_values(self) -> None:
+        """Read the metadata. If this fails, log why and keep the previous metadata."""
+        try:
+            self._values = await self._fetch_values()
+            self._read_at = self._clock()
+        except ProviderError as error:
+            logger.warning("the metadata of the issuer %s cannot be read: %s", self.issuer, error)
+        finally:
+            self._reading = None
 
     async def _fetch_values(self) -> Mapping[str, object]:
         parts = urlsplit(self.issuer)

@@ -1,5 +1,6 @@
 """When the metadata of a provider is read again, and which addresses in it are used."""
 
+import asyncio
 import logging
 
 import pytest
@@ -71,6 +72,27 @@ async def test_known_addresses_are_used_while_the_provider_is_down(caplog: pytes
     provider.now += MAX_AGE_SECONDS
     with pytest.raises(ProviderError, match="could not be read"):
         await metadata.endpoint("authorization_endpoint")
+
+
+async def test_a_read_of_the_metadata_continues_without_the_request_that_started_it() -> None:
+    """Otherwise, a client that starts a sign-in and disconnects would prevent all sign-ins until the cooldown ends."""
+    asked, responds = asyncio.Event(), asyncio.Event()
+
+    async def fetch(url: str) -> dict[str, object]:
+        del url
+        asked.set()
+        await responds.wait()
+        return {"issuer": ISSUER, "authorization_endpoint": f"{ISSUER}/authorize"}
+
+    metadata = ProviderMetadata(ISSUER, fetch)
+    first = asyncio.create_task(metadata.endpoint("authorization_endpoint"))
+    await asked.wait()
+    second = asyncio.create_task(metadata.endpoint("authorization_endpoint"))
+    first.cancel()
+    await asyncio.wait([first])
+    responds.set()
+
+    assert await second == f"{ISSUER}/authorize"
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:8080/jwks", "http://localhost/jwks", "http://keys.example.org/"])
