@@ -200,13 +200,13 @@ class Authenticator:
         return await self._reads.run(key, partial(self._read_unknown, source, key, address))
 
     async def _read_unknown(self, source: CredentialSource, key: str, address: str) -> Caller | None:
-        budget = self._budgets.addresses.of(address)
-        async with (budget.key_reads if source.is_revocable else budget.token_checks).hold(1):
-            if budget.failed_authentications.delay_seconds and not await source.was_stored(key):
-                budget.failed_authentications.check()
+        attempts = self._budgets.addresses.attempts(address, source.kind)
+        async with attempts.running.hold(1):
+            if attempts.failed.delay_seconds and not await source.was_stored(key):
+                attempts.failed.check()
             caller = await self._read(source, key)
             if caller is None:
-                budget.failed_authentications.take(1)
+                attempts.failed.take(1)
         return caller
 
     async def _read(self, source: CredentialSource, key: str) -> Caller | None:

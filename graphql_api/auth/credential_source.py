@@ -16,6 +16,10 @@ class CredentialSource(Protocol):
     """Finds callers by one kind of credential."""
 
     @property
+    def kind(self) -> str:
+        """The name of this kind of credential. Each kind has its own limits on credentials that are not valid."""
+
+    @property
     def is_revocable(self) -> bool:
         """Whether a credential can become invalid before it expires. If so, it is read again every few seconds."""
 

@@ -38,6 +38,7 @@ logger = logging.getLogger("graphql_api")
 class KeyStore:
     """Reads and writes API keys by their digest: the SHA-256 of the key in hexadecimal."""
 
+    kind = "key"
     is_revocable = True
 
     def __init__(self, firestore: Firestore, writer: GroupCommitWriter, audit_log: AuditLog, turns: LoopTurns) -> None:

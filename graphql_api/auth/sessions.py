@@ -74,6 +74,7 @@ class Session:
 class SessionStore:
     """Creates, finds and ends sessions, and exchanges the tokens of sign-in links for sessions."""
 
+    kind = "session"
     is_revocable = True
 
     def __init__(

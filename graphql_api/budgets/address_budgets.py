@@ -1,5 +1,11 @@
-"""The budgets of one address: connections, and requests with keys that are not known to be valid."""
+"""The budgets of one address: connections, and attempts with credentials that are not known to be valid.
 
+Each kind of credential has its own budget of attempts. Devices that send a wrong API key therefore do not prevent
+sign-ins at the same address, and an identity provider that is slow does not delay API keys.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
@@ -8,8 +14,28 @@ from graphql_api.budgets.budget import Budget, BudgetsByName, RateBudget, Waitin
 from graphql_api.limits import Limits
 
 _FAILED = "max_failed_authentications_per_second"
-_MAX_KEY_READS = 10
-_MAX_WAITING_KEY_READS = 1_000
+_MAX_RUNNING_ATTEMPTS = 10
+_MAX_WAITING_ATTEMPTS = 1_000
+
+
+@dataclass(slots=True)
+class AttemptBudget:
+    """The attempts of one address with one kind of credential, such as reads of unknown API keys, or sign-ins."""
+
+    running: WaitingBudget
+    failed: RateBudget
+
+    @asynccontextmanager
+    async def hold(self) -> AsyncIterator[None]:
+        """Count an attempt as running. Raises `RateLimited` if too many attempts have failed, or if too many wait."""
+        async with self.running.hold(1):
+            self.failed.check()
+            yield
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether this budget is the same as a new one."""
+        return not (self.running.used or self.running.waiting) and self.failed.is_full
 
 
 @dataclass(slots=True)
@@ -21,20 +47,10 @@ class AddressBudget:
     unauthenticated_websockets: Budget
     """WebSockets whose clients have not authenticated themselves yet. They are also connections."""
 
-    key_reads: WaitingBudget
-    """Reads of keys that are not known to be valid."""
-
-    token_checks: WaitingBudget
-    """First checks of access tokens, and sign-ins. Separate from `key_reads`, because a provider can be slow."""
-
-    failed_authentications: RateBudget
-
     @property
     def is_unused(self) -> bool:
         """Whether this budget is the same as a new one."""
-        waits = self.key_reads, self.token_checks
-        in_use = self.connections.used or any(budget.used or budget.waiting for budget in waits)
-        return not in_use and self.failed_authentications.is_full
+        return not self.connections.used
 
 
 class AddressBudgets:
@@ -42,17 +58,23 @@ class AddressBudgets:
 
     def __init__(self, limits: Limits) -> None:
         self._by_network = BudgetsByName[str, AddressBudget](lambda _: _address_budget(limits))
+        self._attempts = BudgetsByName[tuple[str, str], AttemptBudget](lambda _: _attempt_budget(limits))
 
     def __len__(self) -> int:
-        return len(self._by_network)
+        return len(self._by_network) + len(self._attempts)
 
     def of(self, address: str) -> AddressBudget:
         """Return the budget of the IP address `address`. All texts that are not IP addresses share one budget."""
         return self._by_network.of(network(address))
 
+    def attempts(self, address: str, kind: str) -> AttemptBudget:
+        """Return the budget of the IP address `address` for attempts with one kind of credential."""
+        return self._attempts.of((network(address), kind))
+
     def remove_unused(self) -> None:
         """Free the memory of the budgets of which nothing is used."""
         self._by_network.remove_unused()
+        self._attempts.remove_unused()
 
 
 @lru_cache(maxsize=1_000)
@@ -68,15 +90,16 @@ def network(address: str) -> str:
 
 
 def _address_budget(limits: Limits) -> AddressBudget:
-    def waiting() -> WaitingBudget:
-        return WaitingBudget(_FAILED, _MAX_KEY_READS, waiting_limit=_FAILED, max_waiting=_MAX_WAITING_KEY_READS)
-
     return AddressBudget(
         connections=Budget("max_connections_per_address", limits.max_connections_per_address),
         unauthenticated_websockets=Budget(
             "max_unauthenticated_websockets_per_address", limits.max_unauthenticated_websockets_per_address
         ),
-        key_reads=waiting(),
-        token_checks=waiting(),
-        failed_authentications=RateBudget(_FAILED, limits.max_failed_authentications_per_second),
+    )
+
+
+def _attempt_budget(limits: Limits) -> AttemptBudget:
+    return AttemptBudget(
+        running=WaitingBudget(_FAILED, _MAX_RUNNING_ATTEMPTS, waiting_limit=_FAILED, max_waiting=_MAX_WAITING_ATTEMPTS),
+        failed=RateBudget(_FAILED, limits.max_failed_authentications_per_second),
     )

@@ -14,7 +14,8 @@ from graphql_api.client_text import shorten
 from graphql_api.credential_errors import InvalidCredential
 from graphql_api.endpoints.endpoint import Endpoint, public
 from graphql_api.endpoints.query_parameters import query_parameters
-from graphql_api.endpoints.sessions import StartServices, set_session, start_session
+from graphql_api.endpoints.sessions import SIGN_IN, StartServices, set_session, start_session
+from graphql_api.graphql_server.disconnection import while_connected
 from graphql_api.graphql_server.request_headers import Credential, cookie, session_cookie
 from storage.documents import NotFound, Unauthenticated
 
@@ -47,7 +48,8 @@ class ProviderSignInEndpoints:
         return [public(Route(path, handler, methods=["GET"])) for path, handler in handlers.items()]
 
     async def _start(self, request: Request) -> Response:
-        address, value = await self._flow().start(query_parameters(request).get("page", ""))
+        starting = self._flow().start(query_parameters(request).get("page", ""))
+        address, value = await while_connected(request.receive, starting)
         response = RedirectResponse(address, 303, {"cache-control": "no-store"})
         _set_cookie(response, request, value, _SECONDS)
         return response
@@ -56,14 +58,17 @@ class ProviderSignInEndpoints:
         """Start a session. If the sign-in failed, the page says so and the log says why."""
         flow = self._flow()
         address = request.client.host if request.client else ""
-        budget = self._services.budgets.addresses.of(address)
+        attempts = self._services.budgets.addresses.attempts(address, SIGN_IN)
+
+        async def finish() -> tuple[str, str]:
+            async with attempts.hold():
+                return await flow.finish(query_parameters(request), cookie(request.scope, _name(request)))
+
         try:
-            async with budget.token_checks.hold(1):
-                budget.failed_authentications.check()
-                token, page = await flow.finish(query_parameters(request), cookie(request.scope, _name(request)))
+            token, page = await while_connected(request.receive, finish())
             caller = await self._services.authenticator.authenticate(Credential(token, address))
         except Unauthenticated as error:
-            budget.failed_authentications.take(1)
+            attempts.failed.take(1)
             logger.info("a sign-in at the identity provider failed: %s", shorten(str(error)))
             self._note_refusal(error)
             response = RedirectResponse("/#sign-in-failed", 303, {"cache-control": "no-store"})

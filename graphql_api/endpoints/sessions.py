@@ -34,6 +34,9 @@ _MAX_BODY_BYTES = 4_096
 _START_COST = 20
 """Cost units of starting a session. The sessions of a key are started one after the other, so further requests wait."""
 
+SIGN_IN = "sign-in"
+"""The kind of attempt of a sign-in with a link or at the identity provider."""
+
 _HEADERS = {"cache-control": "no-store"}
 
 
@@ -122,12 +125,11 @@ class SessionEndpoints:
             token = None
         if not isinstance(token, str):
             raise BadRequest('expected a body such as {"token": "..."}, or an API key in the header x-api-key')
-        budget = self._services.budgets.addresses.of(address)
-        async with budget.key_reads.hold(1):
-            budget.failed_authentications.check()
+        attempts = self._services.budgets.addresses.attempts(address, SIGN_IN)
+        async with attempts.hold():
             started = await self._services.sessions.exchange(token)
             if started is None:
-                budget.failed_authentications.take(1)
+                attempts.failed.take(1)
                 raise Unauthenticated("this sign-in link was used or has expired; enter an API key, or get a new link")
         return started
 

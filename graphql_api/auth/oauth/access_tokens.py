@@ -60,6 +60,7 @@ _INVALID = (JoseError, _Refused, ValueError, TypeError, AttributeError, Recursio
 class AccessTokens:
     """Finds callers by their access tokens."""
 
+    kind = "token"
     is_revocable = False
     """A token is valid until it expires: the API does not ask the provider about a token."""
 

@@ -261,6 +261,7 @@ async def test_many_new_keys_of_one_address_are_all_accepted() -> None:
 class HangingProvider:
     """Access tokens whose identity provider does not respond until `release` is set."""
 
+    kind = "token"
     is_revocable = False
 
     def __init__(self) -> None:

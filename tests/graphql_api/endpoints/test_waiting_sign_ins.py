@@ -13,7 +13,7 @@ from graphql_api.budgets.budgets import Budgets
 from graphql_api.credential_errors import FOR_KEYS
 from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
 from graphql_api.endpoints.provider_sign_in import ProviderSignInEndpoints
-from graphql_api.endpoints.sessions import SessionEndpoints
+from graphql_api.endpoints.sessions import SIGN_IN, SessionEndpoints
 from graphql_api.limits import Limits
 from observability import request_context
 from observability.request_context import RequestContext
@@ -81,6 +81,48 @@ class SignIn:
 
     async def _send(self, message: Message) -> None:
         self.sent.append(message)
+
+
+class HangingProvider:
+    """An identity provider that does not respond."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.waiting = 0
+
+    async def start(self, page: str) -> tuple[str, str]:
+        """Wait until the request ends."""
+        return await self.finish({}, page)
+
+    async def finish(self, parameters: object, value: object) -> tuple[str, str]:
+        """Wait until the request ends."""
+        self.waiting += 1
+        self.asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.waiting -= 1
+        raise AssertionError
+
+
+@pytest.mark.parametrize("path", ["/session/sign-in", "/session/callback"])
+async def test_a_sign_in_at_a_provider_that_does_not_respond_ends_with_its_client(path: str) -> None:
+    """Otherwise, sign-ins of clients that are gone would delay those of the same address for minutes."""
+    provider, budgets = HangingProvider(), Budgets(Limits())
+    services: Any = SimpleNamespace(budgets=budgets, code_flow=provider)
+    endpoints = ProviderSignInEndpoints(services).endpoints
+    app = Starlette(routes=[each.route for each in endpoints], exception_handlers=ErrorResponder(FOR_KEYS).handlers)
+
+    sign_ins = [SignIn(app, "GET", path) for _ in range(50)]
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await provider.asked.wait()
+        for each in sign_ins:
+            each.disconnected.set()
+        await asyncio.gather(*(each.task for each in sign_ins))
+
+    assert provider.waiting == 0
+    assert not any(each.sent for each in sign_ins)
+    assert budgets.addresses.attempts("", SIGN_IN).is_unused
 
 
 async def finish(parameters: object, value: object) -> tuple[str, str]:
