@@ -31,6 +31,7 @@ from graphql_api.budgets.address_budgets import network
 from graphql_api.budgets.loop_turns import FairQueue, Rotation
 from graphql_api.certificate import Certificate
 from graphql_api.graphql_server.server.tls.connection import open_with_tls
+from graphql_api.graphql_server.server.tls.handshakes import Handshakes
 from graphql_api.graphql_server.server.tls.records import RecordTurns
 from graphql_api.graphql_server.server.waiting_connections import ClientOf, WaitingConnections
 from graphql_api.graphql_server.tcp_state import is_closed_by_client
@@ -74,10 +75,7 @@ _PAUSE_SECONDS = 1.0
 _HANDSHAKE_SECONDS = 10.0
 
 _MAX_HANDSHAKES = 2_000
-"""TLS handshakes in progress. If there are more, the oldest is ended, so that idle clients cannot block other clients.
-
-The limits on connections apply only after the handshake.
-"""
+"""TLS handshakes in progress."""
 
 _MAX_WAITING_HANDSHAKES = 1_000
 """Connections that have sent data, and wait for the turn of their address to start a handshake. If there are more, the
@@ -113,7 +111,7 @@ class Acceptor:
         self._max_opened = _MAX_CONNECTIONS_PER_TURN
         self._full_turn_at = math.inf
         """When the last turn started, if it opened as many connections as allowed. Otherwise infinity."""
-        self._opening: dict[asyncio.Task[None], None] = {}
+        self._opening = Handshakes(_MAX_HANDSHAKES)
         """The tasks that wait for their clients, and not for their turn."""
         self._waiting = WaitingConnections(client_of)
         self._handshakes = FairQueue(is_shared=True)
@@ -210,40 +208,36 @@ class Acceptor:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if _NOTSENT_LOWAT is not None:
             connection.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, MAX_UNSENT_BYTES)
-        task = self._loop.create_task(self._open(connection))
+        try:
+            address = network(connection.getpeername()[0])
+        except OSError:  # the client has disconnected
+            connection.close()
+            return
+        task = self._loop.create_task(self._open(connection, address))
         task.add_done_callback(partial(self._end_opening, connection))
-        self._add_opening(task)
+        self._opening.add(task, address)
 
-    def _add_opening(self, task: "asyncio.Task[None]") -> None:
-        """Add a task that waits for its client. If there are too many, end the oldest one."""
-        if len(self._opening) >= _MAX_HANDSHAKES:
-            oldest = next(iter(self._opening))
-            del self._opening[oldest]  # it ends later, and further tasks can be added before that
-            oldest.cancel()
-        self._opening[task] = None
-
-    async def _open(self, connection: socket.socket) -> None:
+    async def _open(self, connection: socket.socket, address: str) -> None:
         try:
             if self._certificate is None:
                 await self._loop.connect_accepted_socket(self._create_protocol, connection)
             else:
-                await self._open_with_tls(connection, self._certificate)
+                await self._open_with_tls(connection, address, self._certificate)
         except OSError:  # the client has disconnected, or the TLS handshake failed or took too long
             connection.close()
 
-    async def _open_with_tls(self, connection: socket.socket, certificate: Certificate) -> None:
+    async def _open_with_tls(self, connection: socket.socket, address: str, certificate: Certificate) -> None:
         async with asyncio.timeout(_HANDSHAKE_SECONDS):
             await self._wait_for_data(connection)
-        address = network(connection.getpeername()[0])
         if not self._are_handshakes_starting:
             self._are_handshakes_starting = True
             self._loop.call_soon(self._start_handshakes, time.monotonic())
         task = cast("asyncio.Task[None]", asyncio.current_task())
-        self._opening.pop(task, None)
+        self._opening.remove(task)
         await self._wait_for_turn(address)
         if is_closed_by_client(connection):
             raise ConnectionResetError("the client has disconnected")
-        self._add_opening(task)
+        self._opening.add(task, address)
         await open_with_tls(
             self._create_protocol,
             connection,
@@ -281,7 +275,7 @@ class Acceptor:
             self._loop.remove_reader(connection.fileno())
 
     def _end_opening(self, connection: socket.socket, task: "asyncio.Task[None]") -> None:
-        self._opening.pop(task, None)
+        self._opening.remove(task)
         if task.cancelled():
             connection.close()
 

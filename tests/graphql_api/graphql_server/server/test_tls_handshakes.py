@@ -59,6 +59,32 @@ def test_a_limited_number_of_connections_waits_for_a_handshake(
     assert 100 < len(closed) <= 201 - 70
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has several loopback addresses")
+def test_silent_clients_do_not_end_the_handshake_of_another_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client can need seconds for a handshake, on a slow network. It has the oldest connection."""
+    monkeypatch.setattr(acceptor, "_MAX_HANDSHAKES", 5)
+    monkeypatch.setattr(acceptor, "_HANDSHAKE_SECONDS", 60)
+    own = Certificate(*certificate(tmp_path).values())
+    listening = create_server(("127.0.0.1", 0), backlog=400)
+    address = listening.getsockname()
+    slow, *silent = [create_connection(address, source_address=(f"127.0.0.{2 - bool(n)}", 0)) for n in range(20)]
+
+    async def accept() -> None:
+        accepting = acceptor.Acceptor(listening, asyncio.Protocol, backlog=400, max_waiting=400, certificate=own)
+        async with asyncio.timeout(30):
+            for client in silent[:-4]:
+                assert await asyncio.to_thread(client.recv, 1) == b""
+            slow.sendall(_client_hello())
+            assert await asyncio.to_thread(slow.recv, 1) != b""
+        accepting.close()
+
+    uvloop.run(accept())
+    for client in (slow, *silent):
+        client.close()
+
+
 def handshakes(
     folder: Path, addresses: list[str], other_work_seconds: float = 0.0, closed: set[int] | None = None
 ) -> list[list[int]]:
