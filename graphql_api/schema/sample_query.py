@@ -213,7 +213,9 @@ class SampleQuery:
         return [Result.of(result) for result in results]
 
     @strawberry.field(
-        description="Returns all label names in alphabetical order, including names of deleted results.",
+        description=(
+            "Returns the names of all labels in alphabetical order, including labels that only deleted results have."
+        ),
         metadata=requires(Scope.READ) | costs(COUNT),
     )
     async def label_names(self, info: Info) -> list[str]:
@@ -223,7 +225,9 @@ class SampleQuery:
         return sorted({name for each in series for name in each})
 
     @strawberry.field(
-        description="Returns all values of a label in alphabetical order, including values of deleted results.",
+        description=(
+            "Returns all values of a label in alphabetical order, including values that only deleted results have."
+        ),
         metadata=requires(Scope.READ) | costs(COUNT),
     )
     async def label_values(self, info: Info, name: LabelName) -> list[str]:
