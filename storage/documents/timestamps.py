@@ -104,7 +104,7 @@ def _advice(match: re.Match[str]) -> str:
         days = monthrange(year, month)[1]
         if not 1 <= day <= days:
             return f"{match[1]}-{match[2]} has the days 01 to {days}"
-    return "months range from 01 to 12, and hours from 00 to 23"
+    return "months range from 01 to 12, hours from 00 to 23, and minutes and seconds from 00 to 59"
 
 
 def _invalid(message: str) -> TimeStampError:

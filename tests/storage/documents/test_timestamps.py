@@ -76,6 +76,7 @@ def test_an_offset_that_no_clock_has_is_rejected(offset: str) -> None:
         ("2019-04-00T06:00:00Z", "2019-04 has the days 01 to 30"),
         ("2019-13-30T06:00:00Z", "months range from 01 to 12"),
         ("2019-02-28T25:00:00Z", "hours from 00 to 23"),
+        ("2019-02-28T06:00:61Z", "minutes and seconds from 00 to 59"),
         ("", "such as 2019-05-01T06:00:00-04:00, got an empty string$"),
         ("2019-02-30T24:00:00Z", "write midnight as 00:00:00 of the next day"),
     ],
