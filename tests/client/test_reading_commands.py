@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -233,7 +234,7 @@ def test_a_closed_standard_output_is_an_error(stack: Stack, start: Start, submit
 def test_watch_resumes_after_the_stored_cursor(
     stack: Stack, start: Start, submitted: KeyAndIds, tmp_path: Path
 ) -> None:
-    """The file of --cursor-file holds the cursor. Ctrl-C prints it too."""
+    """The file of --cursor-file holds the cursor. Without a file, Ctrl-C prints it. The command cannot have both."""
     key, ids = submitted
     query = "{ results(orderBy: {field: COMPUTED_AT}) { edges { cursor } } }"
     first = stack.graphql(query, key=key)["results"]["edges"][0]
@@ -241,16 +242,23 @@ def test_watch_resumes_after_the_stored_cursor(
     state.write_text(first["cursor"])
 
     one = json.loads(output_of(stack, key, "watch", "--limit", "1", "--cursor-file", state))
-    watching = start(stack, key, "watch", "--cursor-file", state)
+    other, advice = interrupted(start(stack, key, "watch", "--cursor-file", state))
+    same, advice_without_file = interrupted(start(stack, key, "watch", "--after", one["cursor"]))
+
+    assert [one["id"], other["id"], same["id"]] == [*ids[1:], ids[2]]
+    assert advice == "stopped; to resume, run the same command again\n"
+    assert advice_without_file == f"stopped; to resume, run the command with --after {same['cursor']}\n"
+    assert state.read_text().strip() == other["cursor"]
+
+
+def interrupted(watching: subprocess.Popen[bytes]) -> tuple[dict[str, Any], str]:
+    """Send Ctrl-C after the first result. Return this result and the standard error."""
     assert watching.stdout is not None
-    other = json.loads(watching.stdout.readline())
+    result = json.loads(watching.stdout.readline())
     watching.send_signal(signal.SIGINT)
     _, errors = watching.communicate(timeout=100)
-
-    assert [one["id"], other["id"]] == ids[1:]
     assert watching.returncode == 130
-    assert errors.decode() == f"stopped; to resume, run the command with --after {other['cursor']}\n"
-    assert state.read_text().strip() == other["cursor"]
+    return result, errors.decode()
 
 
 def test_watch_resumes_although_its_first_run_had_no_result(stack: Stack, start: Start, tmp_path: Path) -> None:

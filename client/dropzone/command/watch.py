@@ -118,7 +118,9 @@ async def _watch(
                     if count == limit:
                         break
         except asyncio.CancelledError:
-            if cursor:
+            if cursor_file is not None:
+                typer.echo("stopped; to resume, run the same command again", err=True)
+            elif cursor:
                 typer.echo(f"stopped; to resume, run the command with --after {cursor}", err=True)
             raise
     return ExitCode.DONE
