@@ -66,10 +66,10 @@ class Dashboard(Browser):
         """Emulate a system with a light or a dark color scheme."""
         self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
-    def resize(self, width: int, height: int = 1000) -> None:
-        """Change the size of the window. Lines are as sharp as on a screen with two pixels per CSS pixel."""
+    def resize(self, width: int, height: int = 1000, *, ratio: int = 2) -> None:
+        """Change the size of the window. A CSS pixel is as wide as `ratio` pixels of the screen."""
         self.command(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2, mobile=False
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=ratio, mobile=False
         )
 
     def throttle(self, *, bytes_per_second: int) -> None:

@@ -119,3 +119,21 @@ def test_forced_colors_keep_the_colors_of_lines_and_show_what_is_selected(
     for selected in (".chip[aria-pressed=true]", ".results .displayed"):
         assert dashboard.run(outline, selected) == "solid"
     assert dashboard.run(outline, ".results tbody tr:not(.displayed)") == "none"
+
+
+def test_the_labels_of_an_axis_fit_when_the_ratio_of_pixels_changes(stack: Stack, dashboard: Dashboard) -> None:
+    """It changes with the zoom of the browser, and when the window moves to another screen."""
+    key = stack.new_key("pixels-on-page")
+    submit_lines(stack, key, [{"time_stamp": START.isoformat(), "data": [value]} for value in (1e6, 2e6)])
+    left = "return document.querySelector('.plot .u-over').offsetLeft"
+    dashboard.resize(1400, ratio=1)
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: len(dashboard.results()) == 2)
+    dashboard.wait_for(lambda: dashboard.run(left) > 60)
+    before = dashboard.run(left)
+
+    dashboard.resize(1400, ratio=3)
+    dashboard.command("Page.captureScreenshot")  # makes the browser evaluate its media queries
+
+    dashboard.wait_for(lambda: dashboard.run("return document.querySelector('.plot canvas').width > 1400"))
+    assert dashboard.run(left) == before

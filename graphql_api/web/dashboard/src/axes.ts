@@ -10,10 +10,16 @@ export function withWidth(first: number, last: number): [number, number] {
   return first === last ? [first - 30, last + 30] : [first, last];
 }
 
-/** Returns the width of the value axis. The longest label and half of the first date of the time axis must fit. */
-export function axisSize(plot: uPlot, labels: string[] | null): number {
-  const longest = Math.max(0, ...(labels ?? []).map((label) => plot.ctx.measureText(label).width));
-  return Math.max(Math.ceil(longest / devicePixelRatio) + 18, 42);
+/**
+ * Returns the width of the value axis with this font, in CSS pixels. The longest label and half of the first date of the
+ * time axis must fit. The font of uPlot's canvas has another size than this one if the ratio of pixels has just changed.
+ */
+export function axisSize({ ctx }: uPlot, labels: string[] | null, font: string): number {
+  ctx.save();
+  ctx.font = font;
+  const longest = Math.max(0, ...(labels ?? []).map((label) => ctx.measureText(label).width));
+  ctx.restore();
+  return Math.max(Math.ceil(longest) + 18, 42);
 }
 
 /**

@@ -134,7 +134,12 @@ export class Plot {
         cursor: { drag: { x: true, y: false, setScale: false, dist: MIN_DRAG }, points: { show: false }, y: false },
         axes: [
           { ...ticks, splits: timeTicks, values: timeLabels, space: 90 },
-          { ...ticks, size: axisSize, values: (_, values, __, ___, step) => values.map((value) => this.#label(value, step)), gap: 8 },
+          {
+            ...ticks,
+            size: (created, labels) => axisSize(created, labels, font),
+            values: (_, values, __, ___, step) => values.map((value) => this.#label(value, step)),
+            gap: 8,
+          },
         ],
         series: [{}, ...series],
         ...(this.#hasBands && { bands }),
