@@ -67,8 +67,8 @@ class TimelineEntry:
         assert header.submitted_at is not None
         if header.problems:
             yield cls(at=header.submitted_at, event=TimelineEvent.REJECTED, detail=str(header.problems[0].message))
-            return
-        yield cls(at=header.submitted_at, event=TimelineEvent.STORED, detail=None)
+        else:
+            yield cls(at=header.submitted_at, event=TimelineEvent.STORED, detail=None)
         if attempts is not None:
             detail = f"{attempts.count} failed attempts; the last problem: {attempts.problem}"
             yield cls(at=attempts.updated_at, event=TimelineEvent.ATTEMPTS_FAILED, detail=detail)

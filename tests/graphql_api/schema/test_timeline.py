@@ -133,3 +133,16 @@ def test_a_correction_of_an_earlier_release_has_the_time_of_its_result(stack: St
     firestore.document(document_paths.sample(submitter, sample_id)).update({"superseded_at": DELETE_FIELD})
 
     assert timeline(stack, key, sample_id) == [("STORED", None), ("COMPUTED", None), ("SUPERSEDED", correction)]
+
+
+def test_the_correction_of_a_rejected_sample_is_listed(stack: Stack) -> None:
+    """The sample stays REJECTED."""
+    key = stack.new_key("timeline-of-rejected")
+    rejected = stack.submit({"data": []}, key=key)["id"]
+    right = {"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}
+    correction = stack.graphql(CORRECT, {"sample": right, "id": rejected}, key=key)["submit"]["id"]
+
+    [(event, _), last] = timeline(stack, key, rejected)
+
+    assert (event, last) == ("REJECTED", ("SUPERSEDED", correction))
+    assert stack.sample(rejected, key=key)["state"] == "REJECTED"

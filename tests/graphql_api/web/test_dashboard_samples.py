@@ -178,6 +178,25 @@ def test_a_sample_is_corrected_after_confirmation(stack: Stack, dashboard: Dashb
     stack.wait_for(wrong, "SUPERSEDED", key=key)
 
 
+def test_a_rejected_sample_is_corrected_by_another_sample(stack: Stack, dashboard: Dashboard) -> None:
+    """The page opens the document as it was submitted. The timeline of the rejected sample names the new sample."""
+    key = stack.new_key("rejected-corrected-by-page")
+    wrong = stack.submit(BAD, key=key)["id"]
+    dashboard.open(stack, f"/?sample={wrong}", key=key)
+    dashboard.press(".sample .actions button", "Correct")
+    dashboard.wait_for(lambda: "true" in (dashboard.run("return document.querySelector('textarea').value") or ""))
+    assert "This sample stays rejected." in (dashboard.text("dialog") or "")
+
+    dashboard.write("textarea", f"{Keys.CONTROL}a{Keys.NULL}{json.dumps(GOOD)}")
+    dashboard.press("dialog button[type=submit]")
+
+    [right] = dashboard.wait_for(dashboard.results)
+    dashboard.wait_for(lambda: dashboard.attributes(".sample code.hint", "title") == [right])
+    dashboard.press(".problems button", wrong[:8])
+    dashboard.wait_for(lambda: dashboard.text(".timeline strong") == "Stored as rejected Superseded")
+    assert right[:8] in (dashboard.text(".timeline button") or "")
+
+
 def test_a_correction_keeps_the_labels_of_the_request(stack: Stack, dashboard: Dashboard) -> None:
     """The document does not contain them. A label that the user removes from the document leaves the sample."""
     key = stack.new_key("request-labels-on-page")

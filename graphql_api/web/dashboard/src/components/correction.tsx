@@ -5,15 +5,17 @@ import { bytes, shortId } from '../format.ts';
 import { selectedId } from '../selection.ts';
 import { ServerError } from '../server.ts';
 import { maySubmit } from '../session.ts';
-import type { Problem, Sample } from '../types.ts';
+import type { Problem, Sample, SampleState } from '../types.ts';
 import { DialogEnd, finish, isEscaped } from './dialog-end.tsx';
 
-/** Edits a sample and submits the new version in its place. Hidden if the sample has no result that could be replaced. */
+const CORRECTABLE: readonly SampleState[] = ['COMPUTED', 'REJECTED'];
+
+/** Edits a sample and submits the new version in its place. Hidden in other states. */
 export function CorrectButton({ sample }: { sample: Sample }) {
   const { id, state, bytes: size } = sample;
   const isEditing = useSignal(false);
   useLayoutEffect(() => () => void (isEditing.value = false), [id]); // the button Back can select another sample
-  if (!maySubmit.value || state !== 'COMPUTED') return null;
+  if (!maySubmit.value || !CORRECTABLE.includes(state)) return null;
   const edit = () => {
     selectedId.value = id; // otherwise the next result replaces the displayed sample
     isEditing.value = true;
@@ -31,7 +33,7 @@ export function CorrectButton({ sample }: { sample: Sample }) {
 }
 
 function Editor({ sample, onClose }: { sample: Sample; onClose(): void }) {
-  const { id } = sample;
+  const { id, state } = sample;
   const dialog = useRef<HTMLDialogElement>(null);
   const correction = useMemo(() => new Correction(sample), [id]);
   const original = useSignal<string | null>(null);
@@ -80,7 +82,11 @@ function Editor({ sample, onClose }: { sample: Sample; onClose(): void }) {
         }}
       >
         <h2 id="correct-title">Correct sample {shortId(id)}?</h2>
-        <p>The new version replaces this sample. Lists and summaries omit the earlier result. You can still read it by its id.</p>
+        <p>
+          {state === 'REJECTED'
+            ? 'The new version is another sample. This sample stays rejected.'
+            : 'The new version replaces this sample. Lists and summaries omit the earlier result. You can still read it by its id.'}
+        </p>
         <label>
           New version
           <textarea
