@@ -32,6 +32,12 @@ NO_OTHER_SUMMARY = """
         String(options?.body).includes('query Summary') ? new Promise(() => {}) : original(address, options);
 """
 
+NO_LONG_PAUSE = """
+    const [setTimer, now] = [window.setTimeout, performance.now.bind(performance)];
+    performance.now = () => now() / 1e3; // a response takes almost no time, even if the machine is busy
+    window.setTimeout = (action, delay) => (delay > 10_000 ? 0 : setTimer(action, delay));
+"""
+
 
 @pytest.fixture(scope="module")
 def key(stack: Stack) -> str:
@@ -156,8 +162,9 @@ def test_each_line_has_its_statistics_and_its_latest_result(stack: Stack, dashbo
 
 
 def test_the_statistics_follow_a_correction(stack: Stack, dashboard: Dashboard) -> None:
-    """It does not change the number of results."""
+    """It does not change the number of results. The page does not wait for as long as after new results."""
     key = stack.new_key("corrected-summary-on-page")
+    dashboard.command("Page.addScriptToEvaluateOnNewDocument", source=NO_LONG_PAUSE)
     ids = [submit(stack, key, minute, value) for minute, value in enumerate((10, 30))]
     for sample_id in ids:
         stack.wait_for(sample_id, key=key)

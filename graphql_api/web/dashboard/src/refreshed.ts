@@ -1,7 +1,8 @@
 // Values that the server computes from all matching results.
 //
 // The computation can take long. The page therefore waits before it repeats a request: at least for
-// `MIN_PAUSE_MILLISECONDS`, and several times as long as the last response took.
+// `MIN_PAUSE_MILLISECONDS`, and several times as long as the last response took. Shortly after a deletion or a correction,
+// it waits less: the user who made the change would take old statistics for the new ones.
 import { batch, computed, effect, signal, untracked, type Signal } from '@preact/signals';
 import { arrived, removed, total } from './results.ts';
 import { ServerError } from './server.ts';
@@ -14,6 +15,8 @@ import { session } from './session.ts';
 export const MAX_READ_RESULTS = 20_000;
 
 const MIN_PAUSE_MILLISECONDS = 15_000;
+const MIN_PAUSE_AFTER_REMOVAL_MILLISECONDS = 1_000;
+const REMOVAL_MILLISECONDS = 5_000; // the result of a correction arrives shortly after the removal of the earlier result
 const PAUSE_FACTOR = 5;
 
 /** Changes with the results. A recomputation or a correction does not change their number. */
@@ -41,7 +44,8 @@ export function refreshed<T>({ subject, isNeeded, read }: Source<T>): Refreshed<
   const fault = signal<string | null>(null);
   let timer: ReturnType<typeof setTimeout> | undefined;
   let reading: AbortController | null = null;
-  let mayReadAt = 0;
+  let [readAt, duration] = [-Infinity, 0];
+  let [removals, removedAt] = [removed.peek(), -Infinity];
 
   const set = (next: T | null, reason: string | null) =>
     batch(() => {
@@ -50,8 +54,10 @@ export function refreshed<T>({ subject, isNeeded, read }: Source<T>): Refreshed<
     });
 
   const schedule = () => {
+    const now = performance.now();
+    const min = now - removedAt < REMOVAL_MILLISECONDS ? MIN_PAUSE_AFTER_REMOVAL_MILLISECONDS : MIN_PAUSE_MILLISECONDS;
     clearTimeout(timer);
-    timer = setTimeout(() => void refresh(), Math.max(0, mayReadAt - performance.now()));
+    timer = setTimeout(() => void refresh(), Math.max(0, readAt + Math.max(min, PAUSE_FACTOR * duration) - now));
   };
 
   const refresh = async () => {
@@ -72,7 +78,8 @@ export function refreshed<T>({ subject, isNeeded, read }: Source<T>): Refreshed<
     } finally {
       if (reading === current) reading = null;
     }
-    mayReadAt = performance.now() + Math.max(MIN_PAUSE_MILLISECONDS, PAUSE_FACTOR * (performance.now() - start));
+    readAt = performance.now();
+    duration = readAt - start;
     if (isTemporary || version.peek() !== counted) schedule();
   };
 
@@ -83,13 +90,14 @@ export function refreshed<T>({ subject, isNeeded, read }: Source<T>): Refreshed<
       untracked(() => {
         reading?.abort();
         reading = null;
-        mayReadAt = 0;
+        readAt = -Infinity;
         set(null, null);
       });
     });
     effect(() => {
       subject();
       void version.value;
+      if (removed.value !== removals) [removals, removedAt] = [removed.value, performance.now()];
       if (isNeeded()) schedule();
       else untracked(() => set(null, null));
     });
