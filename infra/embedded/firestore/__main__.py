@@ -19,7 +19,7 @@ import uvloop
 from infra.embedded.eventarc import schedule, trigger
 from infra.embedded.eventarc.dispatcher import Dispatcher
 from infra.embedded.firestore.api.firestore_server import FirestoreServer, PortInUse
-from infra.embedded.firestore.api.rpc import BearerToken
+from infra.embedded.firestore.api.rpc import BearerToken, CallsEnded
 from infra.embedded.firestore.api.tcp_relay import TcpRelay
 from infra.embedded.firestore.data_file.file_format import UnusableFile
 from infra.embedded.firestore.data_file.lock_file import StorageInUse
@@ -163,7 +163,7 @@ def open_storage(arguments: argparse.Namespace) -> Storage:
 async def serve(
     arguments: argparse.Namespace, triggers: list[trigger.Trigger], schedules: list[schedule.Schedule]
 ) -> None:
-    """Serve until SIGINT or SIGTERM, or until the writer or a task in the background fails."""
+    """Serve until SIGINT or SIGTERM, or until the writer, the server or a task in the background fails."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -198,7 +198,7 @@ async def serve(
         background.append(asyncio.create_task(memory_release.release_memory(storage.release_memory)))
         resources.push_async_callback(cancel, background[-1])
         stopping = asyncio.create_task(stop.wait())
-        failures: list[asyncio.Future[Any]] = [*background, storage.failed]
+        failures: list[asyncio.Future[Any]] = [*background, storage.failed, server.failed]
         await asyncio.wait({stopping, *failures}, return_when=asyncio.FIRST_COMPLETED)
         for ended in failures:
             if ended.done():
@@ -244,6 +244,7 @@ def main() -> int:
             path = arguments.triggers
             runner.run(serve(arguments, read_triggers(path), read_schedules(path)))
     except (
+        CallsEnded,
         PortInUse,
         StorageInUse,
         UnusableFile,

@@ -1,5 +1,6 @@
 """The Firestore service on a gRPC port."""
 
+import asyncio
 import logging
 import socket
 from collections import Counter
@@ -67,6 +68,11 @@ class FirestoreServer:
     def open_transactions(self) -> int:
         """The number of active transactions."""
         return self._service.open_transactions
+
+    @property
+    def failed(self) -> asyncio.Future[None]:
+        """A future that raises `CallsEnded` when the server cannot receive calls any more."""
+        return self._rpc_server.failed
 
     async def start(self) -> None:
         """Start to accept calls."""

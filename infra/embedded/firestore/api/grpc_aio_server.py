@@ -40,6 +40,7 @@ class GrpcAioServer:
     ) -> None:
         self._token = token
         self._server = grpc.aio.server(options=tuple(options))
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # never done
         self._tasks: set[asyncio.Task[Any]] = set()
         handlers: dict[str, dict[str, Any]] = {}
         for full_name, method in methods.items():

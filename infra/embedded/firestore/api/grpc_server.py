@@ -36,7 +36,7 @@ from grpc._cython.cygrpc import (
     Server,
 )
 
-from infra.embedded.firestore.api.rpc import NO_TOKEN, BearerToken, RpcMethod
+from infra.embedded.firestore.api.rpc import NO_TOKEN, BearerToken, CallsEnded, RpcMethod
 
 MAX_UNSENT_BYTES = 256 * 1024
 
@@ -46,32 +46,17 @@ _NO_METADATA, _NO_FLAGS, _BUFFER_HINT = (), 0, cygrpc.WriteFlag.buffer_hint
 _CALL_ARRIVED, _SERVER_STOPPED = object(), object()
 
 _ATTRIBUTES = {
-    cygrpc.Call: ("start_server_batch",),
-    cygrpc.BatchOperationEvent: ("batch_operations", "tag"),
-    cygrpc.RequestCallEvent: ("call", "call_details", "invocation_metadata", "success", "tag"),
-    CompletionQueue: ("poll",),
-    ReceiveCloseOnServerOperation: ("cancelled",),
-    ReceiveMessageOperation: ("message",),
-    Server: (
-        "add_http2_port",
-        "cancel_all_calls",
-        "destroy",
-        "register_completion_queue",
-        "request_call",
-        "shutdown",
-        "start",
-    ),
+    cygrpc.Call: "start_server_batch",
+    cygrpc.BatchOperationEvent: "batch_operations tag",
+    cygrpc.RequestCallEvent: "call call_details invocation_metadata success tag",
+    CompletionQueue: "poll",
+    ReceiveCloseOnServerOperation: "cancelled",
+    ReceiveMessageOperation: "message",
+    Server: "add_http2_port cancel_all_calls destroy register_completion_queue request_call shutdown start",
 }
-
-
-def _check_private_interface() -> None:
-    """Raise AttributeError if a class of the core lacks an attribute that this module uses."""
-    for owner, names in _ATTRIBUTES.items():
-        for name in names:
-            getattr(owner, name)
-
-
-_check_private_interface()
+for _owner, _names in _ATTRIBUTES.items():
+    for _name in _names.split():
+        getattr(_owner, _name)  # raises AttributeError if grpcio has changed
 
 
 class ServerCall:
@@ -236,7 +221,8 @@ class GrpcServer:
         self._server.register_completion_queue(self._queue)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._thread = threading.Thread(target=self._poll, name="firestore-calls")
+        self.failed: asyncio.Future[None] = self._loop.create_future()
+        self._thread = threading.Thread(target=self._run, name="firestore-calls")
 
     def listen(self, address: str) -> int:
         """Bind `host:port` and return the port number."""
@@ -250,6 +236,13 @@ class GrpcServer:
 
     async def stop(self, grace_seconds: float) -> None:
         """Refuse new calls, wait up to `grace_seconds` for open calls, then cancel them."""
+        if not self.failed.done():  # the core needs the thread to shut down
+            await self._shut_down(grace_seconds)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _shut_down(self, grace_seconds: float) -> None:
         self._server.shutdown(self._queue, _SERVER_STOPPED)
         stopped = self._loop.run_in_executor(None, self._thread.join)
         await asyncio.wait([stopped], timeout=grace_seconds)
@@ -257,12 +250,17 @@ class GrpcServer:
             self._server.cancel_all_calls()
             await stopped
         self._server.destroy()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _run(self) -> None:
+        """Run `_poll` on its own thread. An error loses a completion, so a call would have no end."""
+        try:
+            self._poll()
+        except BaseException as error:
+            self._loop.call_soon_threadsafe(self.failed.set_exception, CallsEnded(error))
+            raise  # the thread logs it
 
     def _poll(self) -> None:
-        """Process the completions of the core until the server has stopped. Runs on its own thread."""
+        """Process the completions of the core until the server has stopped."""
         while True:
             event = self._queue.poll()
             if event.tag is _SERVER_STOPPED:

@@ -3,6 +3,7 @@
 `GrpcServer` and `GrpcAioServer` serve the same table of methods.
 """
 
+import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -61,8 +62,19 @@ NO_TOKEN = (
 """The status of a call without the token."""
 
 
+class CallsEnded(Exception):
+    """The server cannot receive calls any more. The process must exit, so that its supervisor restarts it."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(f"the server cannot receive calls any more: {error!r}")
+
+
 class RpcServer(Protocol):
     """A gRPC server on one port."""
+
+    @property
+    def failed(self) -> asyncio.Future[None]:
+        """A future that raises `CallsEnded` when the server cannot receive calls any more."""
 
     def listen(self, address: str) -> int:
         """Bind `host:port` and return the port number."""
