@@ -221,6 +221,8 @@ class Checkpointer:
                 self._limit_log(pages)
         except (sqlite3.Error, OSError) as error:
             return str(error)
+        except MemoryError:
+            return "too little memory"
         return None
 
     def _report(self, problem: str | None) -> None:

@@ -40,6 +40,26 @@ def add(writer: sqlite3.Connection, rows: int) -> int:
     return writer.total_changes
 
 
+def test_checkpoints_continue_after_one_that_lacked_memory(
+    tmp_path: Path, writer: sqlite3.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The thread tries again. Otherwise, each later checkpoint would run in a commit."""
+    file = tmp_path / "file"
+    attempts: list[int] = []
+
+    def lack_memory_once(pages: int) -> None:
+        attempts.append(pages)
+        if len(attempts) == 1:
+            raise MemoryError
+
+    with closing(Checkpointer(sqlite3.connect(file, check_same_thread=False), file, lack_memory_once)) as checkpointer:
+        checkpointer.report_changed_rows(add(writer, MIN_CHANGED_ROWS))
+
+        eventually(lambda: "Checkpoints succeed again" in caplog.text)
+
+    assert "Checkpoints fail and are retried until they succeed: too little memory" in caplog.text
+
+
 def test_a_checkpoint_runs_beside_a_transaction(tmp_path: Path, writer: sqlite3.Connection) -> None:
     """After enough changed rows, and then again, although a write transaction is open."""
     file = tmp_path / "file"
