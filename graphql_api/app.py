@@ -24,7 +24,7 @@ from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import public
 from graphql_api.endpoints.health import HealthEndpoints
 from graphql_api.endpoints.metrics import metrics_endpoint, update_process_metrics
-from graphql_api.endpoints.middleware.cross_origin import cross_origin_middleware
+from graphql_api.endpoints.middleware.cross_origin import allow_origins
 from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
 from graphql_api.endpoints.middleware.request_recorder import PROBE_ROUTES, RequestRecorder
 from graphql_api.endpoints.protected_resource import challenges, protected_resource_endpoint
@@ -112,8 +112,7 @@ def create_app(settings: Settings) -> Starlette:
     app = Starlette(
         routes=routes,
         middleware=[
-            Middleware(RequestRecorder, routes, services, errors),
-            *cross_origin_middleware(graphql_settings.allowed_origins),
+            Middleware(RequestRecorder, routes, services, errors, allow_origins(graphql_settings.allowed_origins)),
             Middleware(ServerErrorMiddleware, handler=errors.respond),  # inside, so its responses are recorded too
         ],
         exception_handlers=errors.handlers,

@@ -4,10 +4,14 @@ Their requests never have the session of a user: browsers get no permission to s
 cookie in a request of another origin.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+AllowOrigins = Callable[[ASGIApp], ASGIApp]
+"""Returns an application whose responses the pages of allowed origins may read."""
 
 EXPOSED_HEADERS = (
     "ETag",
@@ -22,15 +26,14 @@ EXPOSED_HEADERS = (
 """The headers of responses that scripts may read. Browsers show them a few others by default."""
 
 
-def cross_origin_middleware(origins: Collection[str]) -> list[Middleware]:
-    """Return the middleware that lets pages of `origins` read responses. Without origins, requests pass none."""
+def allow_origins(origins: Collection[str]) -> AllowOrigins:
+    """Return the function that lets pages of `origins` read responses. Without origins, it changes nothing."""
     if not origins:
-        return []
-    cors = Middleware(
+        return lambda app: app
+    return partial(
         CORSMiddleware,
         allow_origins=origins,
         allow_methods=("GET", "HEAD", "POST", "DELETE", "OPTIONS"),
         allow_headers=("*",),  # names of labels are part of the headers `x-label-NAME`
         expose_headers=EXPOSED_HEADERS,
     )
-    return [cors]

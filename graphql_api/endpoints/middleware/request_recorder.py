@@ -14,6 +14,7 @@ from starlette.types import Scope as ASGIScope
 from graphql_api import metrics
 from graphql_api.budgets.allowance import allowance_of
 from graphql_api.endpoints.endpoint import Services
+from graphql_api.endpoints.middleware.cross_origin import AllowOrigins
 from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
 from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.tcp_state import is_disconnected
@@ -53,8 +54,17 @@ class RequestRecorder:
     middleware adds headers that forbid this, and keeps the stricter headers of pages.
     """
 
-    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute], services: Services, errors: ErrorResponder) -> None:
-        self._app = app
+    def __init__(
+        self,
+        app: ASGIApp,
+        routes: Sequence[BaseRoute],
+        services: Services,
+        errors: ErrorResponder,
+        allow: AllowOrigins,
+    ) -> None:
+        """Record the responses of `app`. With `allow`, pages of other origins can read them, and refusals too."""
+        self._app = allow(app)
+        self._allow = allow
         self._services = services
         self._errors = errors
         self._access_log = AccessLog()
@@ -96,7 +106,7 @@ class RequestRecorder:
             sender = partial(self._sender, scope, exchange.route)
             await self._services.budgets.request_turns.start(sender, partial(is_disconnected, scope))
         except Unavailable as error:
-            app = self._errors.response(error)
+            app = self._allow(self._errors.response(error))
         await app(scope, exchange.receive, exchange.send)
 
     def _log(self, exchange: "_Exchange") -> None:

@@ -15,10 +15,13 @@ from starlette.routing import Route
 from graphql_api.budgets import loop_turns
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.credential_errors import FOR_KEYS
+from graphql_api.endpoints.middleware.cross_origin import allow_origins
 from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
 from graphql_api.endpoints.middleware.request_recorder import RequestRecorder
 from graphql_api.limits import Limits
 from storage.documents.errors import Unavailable
+
+_ORIGIN = "https://lab.example"
 
 
 def _client(budgets: Budgets, handle: Callable[[Request], Awaitable[Response]]) -> httpx.AsyncClient:
@@ -28,7 +31,8 @@ def _client(budgets: Budgets, handle: Callable[[Request], Awaitable[Response]]) 
     """
     services = SimpleNamespace(budgets=budgets, authenticator=SimpleNamespace(known_submitter=lambda key: key))
     routes = [Route(path, handle) for path in ("/", "/healthz")]
-    app = Starlette(routes=routes, middleware=[Middleware(RequestRecorder, routes, services, ErrorResponder(FOR_KEYS))])
+    recorder = Middleware(RequestRecorder, routes, services, ErrorResponder(FOR_KEYS), allow_origins([_ORIGIN]))
+    app = Starlette(routes=routes, middleware=[recorder])
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1")
 
 
@@ -68,7 +72,10 @@ async def test_a_health_check_does_not_wait_for_other_requests_without_a_key(mon
 
 
 async def test_a_refused_request_gets_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The submitter with the most waiting requests loses one of them. The handler does not see this request."""
+    """The submitter with the most waiting requests loses one of them. The handler does not see this request.
+
+    A page of another origin can read the reason.
+    """
     monkeypatch.setattr(loop_turns, "MAX_START_SECONDS", 0)
     budgets = Budgets(Limits())
     started = []
@@ -80,7 +87,7 @@ async def test_a_refused_request_gets_the_reason(monkeypatch: pytest.MonkeyPatch
     async with _client(budgets, handle) as client:
 
         async def get(key: str) -> httpx.Response:
-            return await client.get("/", headers={"x-api-key": key})
+            return await client.get("/", headers={"x-api-key": key, "origin": _ORIGIN})
 
         requests = [asyncio.create_task(get(key)) for key in ["one"] * 200 + ["another"] * 100]
         error = Unavailable("the reason", retry_after=1)
@@ -93,5 +100,6 @@ async def test_a_refused_request_gets_the_reason(monkeypatch: pytest.MonkeyPatch
     assert refused
     assert {response.request.headers["x-api-key"] for response in refused} == {"one"}
     assert refused[0].headers["retry-after"] == "1"
+    assert refused[0].headers["access-control-allow-origin"] == _ORIGIN
     assert refused[0].json()["error"]["message"] == "the reason"
     assert len(started) == len(responses) - len(refused)

@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.credential_errors import FOR_KEYS
+from graphql_api.endpoints.middleware.cross_origin import allow_origins
 from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
 from graphql_api.endpoints.middleware.request_recorder import RequestRecorder
 from graphql_api.limits import Limits
@@ -32,7 +33,8 @@ async def get(page: WebPage, path: str = "/graphql") -> httpx.Response:
     """Return the response to a browser."""
     routes = [page.route, page.assets]
     services = SimpleNamespace(budgets=Budgets(Limits()))
-    app = Starlette(routes=routes, middleware=[Middleware(RequestRecorder, routes, services, ErrorResponder(FOR_KEYS))])
+    recorder = Middleware(RequestRecorder, routes, services, ErrorResponder(FOR_KEYS), allow_origins(()))
+    app = Starlette(routes=routes, middleware=[recorder])
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
         return await client.get(path)
