@@ -77,7 +77,7 @@ def utf_8_type(content_type: bytes) -> bytes | None:
 
 def _check_length(header: bytes, name: str) -> None:
     if len(header) > _MAX_HEADER_BYTES:
-        raise BadRequest(f"the header {name} may have up to {_MAX_HEADER_BYTES:,} bytes")
+        raise BadRequest(f"expected at most {_MAX_HEADER_BYTES:,} bytes, got {len(header):,} - in the header `{name}`")
 
 
 def _ranges(header: bytes) -> Sequence[_Range]:

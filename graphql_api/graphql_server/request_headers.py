@@ -207,9 +207,8 @@ def violation(headers: Mapping[bytes, bytes], http_version: Callable[[], str], *
         if b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0":
             return "the handshake of a WebSocket must not have a body"
         if any(len(headers.get(name, b"")) > _MAX_HANDSHAKE_LIST_BYTES for name in _HANDSHAKE_LISTS):
-            return (
-                f"the headers Connection and Sec-WebSocket-Protocol may have up to {_MAX_HANDSHAKE_LIST_BYTES:,} bytes"
-            )
+            limit = f"{_MAX_HANDSHAKE_LIST_BYTES:,} bytes"
+            return f"expected at most {limit} in the headers Connection and Sec-WebSocket-Protocol"
     if b"te" in headers and b"chunked" in headers[b"te"].lower():
         return "the header TE must not contain chunked"
     return None

@@ -177,12 +177,14 @@ class VariableReader:
             if plain_bytes > self._settings.max_plain_variable_bytes:
                 limit = self._settings.max_plain_variable_bytes
                 raise TooLarge(
-                    f"variables may have up to {limit:,} bytes in total, not counting raw samples; send smaller values"
+                    f"expected variables of at most {limit:,} bytes in total, besides samples; send smaller values"
                 )
             commas += bytes(span).count(b",")
             if commas > self._settings.max_plain_variable_commas:
                 limit = self._settings.max_plain_variable_commas
-                raise TooLarge(f"variables may have up to {limit:,} items in total; send shorter lists")
+                raise TooLarge(
+                    f"expected at most {limit:,} items in all variables, besides samples; send shorter lists"
+                )
             values[name] = decode(_VALUE, span, what)
         check_unique(variables, spans)
         if placeholders is not None and not placeholders.are_all_in(*spans.values()):
@@ -209,7 +211,7 @@ def _request(
 ) -> GraphQLRequest:
     extended = decode(_EXTENSIONS, extensions, "`extensions`") if extensions else None
     if query and len(memoryview(query)) > MIB:
-        raise TooLarge("the text of the document may have up to 1 MiB; send values as variables - at `query`")
+        raise TooLarge("the document has more than 1 MiB; send values as variables - at `query`")
     text = decode(_TEXT, query, "`query`") if query else None
     if text is None:
         if extended and extended.persistedQuery:

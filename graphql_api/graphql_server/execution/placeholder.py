@@ -84,6 +84,6 @@ def _replaceable(text: bytes) -> Iterator[tuple[int, int]]:
         start = max(end + 1, start + _STEP_BYTES)
         if min(start, len(text)) - replaced > MAX_KEPT_BYTES:
             raise TooLarge(
-                f"a request may have up to {MAX_KEPT_BYTES // MIB} MiB besides long lists of numbers; "
+                f"expected a request of at most {MAX_KEPT_BYTES // MIB} MiB besides long lists of numbers; "
                 "send a sample with other values to `POST /samples`"
             )

@@ -219,7 +219,7 @@ class GraphQLWebSocket:
         await self._waiting.wait_for_room()
         limit = self._settings.max_operations_per_websocket
         if len(self._operations) >= limit:
-            refused = RateLimited(f"a WebSocket may have {limit} operations at a time; complete one first")
+            refused = RateLimited(f"expected at most {limit} operations at a time over a WebSocket; complete one first")
             await self._send("error", message.id, [errors.describe(refused)])
             return
         waiting = self._waiting.add(request.size, is_prepared=self._executor.is_prepared(request))

@@ -131,7 +131,7 @@ class HTTPConnection(HttpToolsProtocol):
                 return False
         super().data_received(part)
         if self.header_bytes >= self.settings.max_header_bytes and self._refusal is None:
-            self.refuse(431, TooLarge(f"the headers may have up to {self.settings.max_header_bytes:,} bytes"))
+            self.refuse(431, TooLarge(f"expected headers of at most {self.settings.max_header_bytes:,} bytes"))
         return self._refusal is None and not self.transport.is_closing()
 
     def on_message_begin(self) -> None:
@@ -146,7 +146,7 @@ class HTTPConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         if len(self.headers) > self.settings.max_headers:
-            self._refusal = (431, TooLarge(f"a request may have up to {self.settings.max_headers} headers"))
+            self._refusal = (431, TooLarge(f"expected at most {self.settings.max_headers} headers"))
             raise httptools.HttpParserError  # stops parsing; uvicorn then calls `send_400_response`
         headers = headers_by_name(cast(dict[str, Any], self.scope))
         if wrong := violation(headers, self.parser.get_http_version, has_no_body=self.parser.should_upgrade()):

@@ -73,8 +73,8 @@ def _sample_from_literal(node: ValueNode, variables: Mapping[str, Any] | None = 
         size += len(texts[name])
         if size > MAX_LITERAL_VARIABLES:
             raise GraphQLError(
-                f"the variables in the sample may have up to {MAX_LITERAL_VARIABLES:,} characters in total; pass the "
-                "whole sample as a variable",
+                f"expected at most {MAX_LITERAL_VARIABLES:,} characters in the variables of the sample; pass the whole "
+                "sample as a variable",
                 node,
             )
     return RawSample(_json_text(node, given, texts).encode())

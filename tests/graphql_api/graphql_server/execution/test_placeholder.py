@@ -94,7 +94,7 @@ def test_a_sample_with_text_among_its_numbers_is_split() -> None:
 @pytest.mark.parametrize("frame", [b'{"query": "{ a }", "k": [%b]}', b'{"query": "{ a }", "variables": {"s": [%b]}}'])
 def test_a_long_text_without_numbers_is_refused_before_it_is_split(frame: bytes, value: bytes) -> None:
     """Splitting it in one step would block the interpreter."""
-    with pytest.raises(TooLarge, match=r"up to 10 MiB besides long lists of numbers.*POST /samples"):
+    with pytest.raises(TooLarge, match=r"at most 10 MiB besides long lists of numbers.*POST /samples"):
         read_json(frame % b",".join([value] * (11 * MIB // len(value))))
 
 

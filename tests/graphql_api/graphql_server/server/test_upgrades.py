@@ -78,6 +78,6 @@ def test_a_handshake_with_a_long_list_is_refused() -> None:
     with running() as service:
         received = received_at_once(service, requests)
 
-    message = b"the headers Connection and Sec-WebSocket-Protocol may have up to 1,024 bytes"
+    message = b"expected at most 1,024 bytes in the headers Connection and Sec-WebSocket-Protocol"
     assert [name for name, response in received.items() if not response.startswith(b"HTTP/1.1 400 ")] == []
     assert [name for name, response in received.items() if message not in response] == []
