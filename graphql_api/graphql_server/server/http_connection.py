@@ -142,7 +142,7 @@ class HTTPConnection(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.is_in_headers:  # not a trailer, which a proxy can pass on without the checks of headers
-            super().on_header(name, value)
+            super().on_header(name, value.rstrip(b" \t"))  # httptools removes whitespace before the value only
 
     def on_headers_complete(self) -> None:
         if len(self.headers) > self.settings.max_headers:

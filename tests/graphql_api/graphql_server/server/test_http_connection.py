@@ -212,6 +212,13 @@ def test_usual_headers_are_accepted(strict: Service, headers: bytes) -> None:
         assert client.recv(65536).startswith(b"HTTP/1.1 401 ")
 
 
+def test_whitespace_after_a_header_is_not_part_of_its_value(strict: Service) -> None:
+    """RFC 9110, section 5.5. With the space, the key is another key, and the response would be 401."""
+    with connection(strict) as client:
+        client.sendall(WHOLE.replace(KEY.encode(), f" {KEY} \t".encode()))
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
 def test_http_1_0_needs_no_host(strict: Service) -> None:
     """Its connection is closed after the response."""
     with connection(strict) as client:
