@@ -32,6 +32,17 @@ def test_a_header_adds_a_label_to_each_sample_of_a_request(stack: Stack) -> None
     assert one.json()["labels"] == {"site": "zürich"}
 
 
+def test_a_request_with_the_same_key_and_another_label_is_refused(stack: Stack) -> None:
+    """Its sample would otherwise be lost: the response would be the receipt of the earlier sample."""
+    headers = [("idempotency-key", "labels of headers")]
+    zurich, bern = [*headers, ("x-label-site", "zurich")], [*headers, ("x-label-site", "bern")]
+
+    first, again, other = [post(stack, json.dumps(SAMPLE), "application/json", sent) for sent in (zurich, zurich, bern)]
+
+    assert again.json() == first.json()
+    assert (other.status_code, other.json()["error"]["extensions"]["code"]) == (409, "CONFLICT")
+
+
 @pytest.mark.parametrize(
     ("headers", "named"),
     [
