@@ -113,6 +113,26 @@ def test_the_length_of_the_buckets_does_not_depend_on_the_time_of_day(stack: Sta
     dashboard.wait_for(lambda: "mean and standard deviation per five minutes" in (dashboard.text(".shown") or ""))
 
 
+def test_the_last_second_of_the_year_9999_is_in_the_plot_and_in_ranges(
+    stack: Stack, dashboard: Dashboard, driver: Chrome
+) -> None:
+    """Unknown dates often have this time stamp. The API accepts no later time as the end of a range."""
+    key = stack.new_key("last-second-on-page")
+    last = datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
+    submit(stack, key, [last - timedelta(minutes=minute) for minute in range(301)])
+    eventually(lambda: stack.graphql(COUNT, key=key)["results"]["totalCount"] == 301, lambda: stack.log)
+    dashboard.open(stack, key=key)
+    dashboard.wait_for(lambda: "The line shows all 301" in (dashboard.text(".shown") or ""))
+    plot = driver.find_element(By.CSS_SELECTOR, ".plot .u-over")
+
+    to_right = ActionChains(driver).move_to_element(plot).click_and_hold()
+    to_right.move_by_offset(plot.size["width"] // 2, 0).release().perform()
+
+    dashboard.wait_for(lambda: "timestamp.lt=9999-12-31T23%3A59%3A59.999Z" in dashboard.address)
+    dashboard.wait_for(dashboard.results)
+    assert dashboard.run("return document.querySelector('.filter').checkValidity()")
+
+
 def test_the_axis_says_what_it_does_not_show(stack: Stack, dashboard: Dashboard, key: str) -> None:
     """The server has no means by the time of computation, and the filter has no such range."""
     dashboard.open(stack, key=key)

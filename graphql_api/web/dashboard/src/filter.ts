@@ -18,7 +18,7 @@ export const FIELDS: readonly Field[] = [
   ...inFilter.map(({ name, label }) => ({ name, label, kind: 'number', upper: 'lte' }) as const),
 ];
 export const STATES = ['PENDING', 'COMPUTED', 'FAILED', 'REJECTED', 'SUPERSEDED'] as const satisfies readonly SampleState[];
-export const TIME_LIMITS = { min: '0001-01-01T00:00', max: '9999-12-31T23:59' } as const; // in UTC
+export const TIME_LIMITS = { min: '0001-01-01T00:00', max: '9999-12-31T23:59:59.999' } as const; // in UTC
 export const MAX_LABELS = 4;
 export const MAX_COUNT = 2 ** 31 - 1; // the largest `Int` of GraphQL
 

@@ -1,6 +1,7 @@
 // Formats numbers and times for display. Times are in UTC.
 
 const MAX_DIGITS = 17; // a double has no more
+const [EARLIEST, LATEST] = [Date.parse('0001-01-01T00:00:00Z'), Date.parse('9999-12-31T23:59:59.999Z')] as const;
 const whole = new Intl.NumberFormat('en');
 const wholePart = { minimumFractionDigits: 0, maximumFractionDigits: 0, roundingPriority: 'morePrecision' } as const;
 const withDigits = (digits: number) => new Intl.NumberFormat('en', { maximumSignificantDigits: digits, ...wholePart });
@@ -40,6 +41,11 @@ export function plural(count: number, noun?: string): string {
 export function time(text: string): string {
   const [date = '', clock = ''] = new Date(text).toISOString().split('T');
   return `${date} ${clock.replace(/(\.000)?Z$/, '')}`;
+}
+
+/** Formats a time in milliseconds for filters. The API accepts times from the year 1 to the year 9999. */
+export function isoTime(milliseconds: number): string {
+  return new Date(Math.min(Math.max(milliseconds, EARLIEST), LATEST)).toISOString().replace('.000', '');
 }
 
 export const shortTime = (text: string): string => time(text).replace(/\.\d+$/, '');

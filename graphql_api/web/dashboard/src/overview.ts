@@ -1,6 +1,7 @@
 // The means over time of all matching results, for the plot. The page requests them if it has loaded a part of the results.
 import { computed } from '@preact/signals';
 import { filter, hasRollups, showsResults } from './filter.ts';
+import { isoTime } from './format.ts';
 import { knownLabels, labelName } from './labels.ts';
 import extremesQuery from './operations/extremes.graphql';
 import overTimeQuery from './operations/overtime.graphql';
@@ -92,7 +93,7 @@ async function request(subject: Subject, min: Length, signal: AbortSignal): Prom
   const [start, end] = [Math.max(range.first, first), Math.min(range.last + LENGTHS.DAY, last + 1)];
   const better = shortest(subject, end - start, min);
   if (better === 'DAY') return of('DAY', end - start, buckets);
-  const bounds = { gte: iso(start), lt: iso(end) };
+  const bounds = { gte: isoTime(start * 1e3), lt: isoTime(end * 1e3) };
   const detailed = await readBuckets(subject, better, { ...current, timestamp: bounds }, signal);
   const isOutside = ({ start }: Bucket) => Date.parse(start) / 1e3 < range.first || Date.parse(start) / 1e3 > range.last;
   return of(better, end - start, [...buckets.filter(isOutside), ...detailed]);
@@ -121,5 +122,3 @@ function shortest({ lines, results }: Subject, seconds: number, min: Length): Le
   const names = Object.keys(LENGTHS) as Length[];
   return names.find((name) => LENGTHS[name] >= LENGTHS[min] && fits(name)) ?? 'DAY';
 }
-
-const iso = (seconds: number): string => new Date(seconds * 1e3).toISOString();

@@ -3,7 +3,7 @@
 // standard deviation wide. Lines are broken where results are missing.
 import uPlot from 'uplot';
 import { axisSize, timeLabels, timeTicks, withWidth } from './axes.ts';
-import { tick } from './format.ts';
+import { isoTime, tick } from './format.ts';
 import { gaps, pointsOf, typicalValues, unit, type Axis, type Point, type ValueRange } from './points.ts';
 import type { Line } from './series.ts';
 import { resolveColor } from './theme.ts';
@@ -222,9 +222,8 @@ export class Plot {
     if (width < MIN_DRAG) return;
     const [from, to] = [left, left + width].map((at) => plot.posToVal(at, 'x')) as [number, number];
     const step = to - from < MIN_SECONDS ? 1 : 1e3; // milliseconds
-    const iso = (time: number) => new Date(time * step).toISOString().replace('.000', '');
     plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-    this.events.onRange(iso(Math.floor((from * 1e3) / step)), iso(Math.ceil((to * 1e3) / step)));
+    this.events.onRange(isoTime(Math.floor((from * 1e3) / step) * step), isoTime(Math.ceil((to * 1e3) / step) * step));
   }
 
   #mark(plot: uPlot, accent: string): void {

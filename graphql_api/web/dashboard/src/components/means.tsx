@@ -2,7 +2,7 @@ import { computed, signal, useSignal, type Signal } from '@preact/signals';
 import { Fragment } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { bounds, setBounds } from '../filter.ts';
-import { integer, number, plural, shortTime } from '../format.ts';
+import { integer, isoTime, number, plural, shortTime } from '../format.ts';
 import { labelName, UNIT } from '../labels.ts';
 import { isPart, overview, overviewFault } from '../overview.ts';
 import { Plot, type LeftOut } from '../plot.ts';
@@ -157,8 +157,8 @@ function partHint(): string {
 function select({ result, bucket }: Point): void {
   if (result) selectedId.value = result.id;
   if (!bucket) return;
-  const end = new Date(Date.parse(bucket.start) + bucket.seconds * 1e3).toISOString();
-  setBounds({ ...bounds.peek(), 'timestamp.gte': bucket.start, 'timestamp.lt': end.replace('.000', '') });
+  const end = isoTime(Date.parse(bucket.start) + bucket.seconds * 1e3);
+  setBounds({ ...bounds.peek(), 'timestamp.gte': bucket.start, 'timestamp.lt': end });
 }
 
 /** The plot as a text: its connected points, which are the buckets if it has buckets. */
