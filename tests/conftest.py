@@ -5,6 +5,7 @@ import functools
 import gc
 import importlib
 import inspect
+import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator
@@ -22,6 +23,10 @@ from tests.stack import PATIENCE_SECONDS, Stack
 # A background shell makes its processes ignore SIGINT, and `nohup` SIGHUP. Processes that tests start would inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# From 90 days before the end of life of a Python release, clients of Google warn about it. `pyproject.toml` ignores
+# this in tests. Processes that tests start must not print it either: tests compare what they print.
+os.environ["PYTHONWARNINGS"] = "ignore:You are using a:FutureWarning"
 
 collect_ignore = ["infra/check"]  # `make infra-check` runs these tests, in the environment that has their tools
 
