@@ -143,7 +143,9 @@ function toFieldText(name: string, value: string): string {
 
 /** Returns a time in milliseconds, or NaN. A time without an offset is in UTC, so that a link shows the same to all users. */
 function timeOf(text: string): number {
-  return Date.parse(/[T ][\d:.]+$/i.test(text) ? `${text}Z` : text);
+  const hasOffset = /[+-]\d\d:?\d\d$|[a-z]$/i.test(text);
+  const isIsoDate = /^\+?\d{4,6}(-\d\d){0,2}$/.test(text); // is in UTC; `Date` reads `2026-1-5` in the user's time zone
+  return Date.parse(hasOffset || isIsoDate ? text : `${text}Z`);
 }
 
 function isValid(name: string, value: string): boolean {
