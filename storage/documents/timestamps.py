@@ -36,8 +36,8 @@ class TimeStampError(ValueError):
 def parse(text: str, default_time_zone: tzinfo | None = None) -> datetime:
     """Return the instant of `text` in UTC.
 
-    `default_time_zone` applies to a text without a UTC offset. If the local time occurs twice, because the clocks go
-    back, the first occurrence is used. Raises `TimeStampError` with a code and a message for the publisher.
+    `default_time_zone` applies to a text without a UTC offset. A local time that occurs twice, or not at all, has the
+    UTC offset from before the clocks change. Raises `TimeStampError` with a code and a message for the publisher.
     """
     if len(text) > MAX_TIME_STAMP_CHARACTERS:
         raise _invalid(f"expected a time stamp {_EXAMPLE}, got {len(text):,} characters")

@@ -1,6 +1,7 @@
 """A time stamp is an instant, or an error that says what is wrong with it."""
 
 from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -43,6 +44,23 @@ def test_text_in_utc_round_trips(instant: datetime) -> None:
 def test_common_variants_are_accepted(text: str, utc: str) -> None:
     """These are RFC 3339 and the offsets of strftime. Digits beyond the microsecond are cut."""
     assert timestamps.to_text(timestamps.parse(text)) == utc
+
+
+@pytest.mark.parametrize(
+    ("zone", "local", "utc"),
+    [
+        ("Europe/Zurich", "2026-10-25T02:30:00", "2026-10-25T00:30:00Z"),
+        ("Europe/Zurich", "2026-10-25T03:00:00", "2026-10-25T02:00:00Z"),
+        ("Europe/Zurich", "2026-03-29T01:59:59", "2026-03-29T00:59:59Z"),
+        ("Europe/Zurich", "2026-03-29T02:30:00", "2026-03-29T01:30:00Z"),
+        ("Europe/Zurich", "2026-03-29T03:00:00", "2026-03-29T01:00:00Z"),
+        ("America/St_Johns", "2028-02-29T23:59:00", "2028-03-01T03:29:00Z"),
+        ("Pacific/Kiritimati", "2027-01-01T00:10:00", "2026-12-31T10:10:00Z"),
+    ],
+)
+def test_a_local_time_that_occurs_twice_or_not_at_all_has_the_earlier_offset(zone: str, local: str, utc: str) -> None:
+    """It has the UTC offset from before the clocks change."""
+    assert timestamps.to_text(timestamps.parse(local, ZoneInfo(zone))) == utc
 
 
 @given(st.text(min_size=1))
