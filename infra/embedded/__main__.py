@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import os
 import resource
 import sys
@@ -53,12 +54,25 @@ def main(name: str = "python -m infra.embedded") -> int:
     style: Style = JsonStyle()
     if stack.log_format == "text":
         style = TextStyle(names, is_colored=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+    _wait_without_threads()
     output = Output(sys.stdout.fileno(), notice=partial(style.line, "stack", is_error=True))
     logs = Logs(output, names, style)
     if warning:
         logs.write("stack", warning, is_error=True)
     with Watchdog(lock, stack.scratch_folder) as watchdog:
         return asyncio.run(Supervisor(stack, instances, logs, watchdog, lock).run(greet=arguments.greet))
+
+
+def _wait_without_threads() -> None:
+    """Let Python 3.11 wait for child processes without threads, if the kernel has pidfd, as later versions do.
+
+    If too little memory is left to run a new thread, the main thread waits for its start forever. Nothing would then
+    restart the processes.
+    """
+    if sys.version_info < (3, 12) and hasattr(os, "pidfd_open"):
+        with contextlib.suppress(OSError):
+            os.close(os.pidfd_open(os.getpid()))
+            asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
 
 
 def _raise_open_file_limit() -> None:

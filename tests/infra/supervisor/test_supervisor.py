@@ -283,3 +283,14 @@ def test_no_process_starts_with_another_folder_at_the_path_of_the_data_folder(
     run.until("first is ready again")
 
     assert (starts, kills) == (1, 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="without pidfd, a thread waits for each process")
+def test_no_thread_waits_for_a_process(start: Start, two_servers: str) -> None:
+    """With too little memory for a new thread, the supervisor would wait for its start forever."""
+    run = start(two_servers)
+    run.until("everything is ready")
+
+    threads = list(Path(f"/proc/{run.process.pid}/task").iterdir())
+
+    assert len(threads) == 2  # the event loop and the output
