@@ -69,6 +69,14 @@ class ReadCheck:
         self._executor.shutdown()
 
     def _run(self) -> None:
+        try:
+            self._check()
+        except Exception:  # for example, MemoryError
+            logger.exception("The check whether the disk can read the data file failed; the next damage repeats it")
+        finally:
+            self._is_running = False
+
+    def _check(self) -> None:
         began = self._clock()
         try:
             self._read(self._descriptor)
@@ -86,7 +94,6 @@ class ReadCheck:
             logger.error("The data file is damaged: SQLite reports damage, and the disk can read the whole file")
         self._checked_at = self._clock()
         self._valid_seconds = max(VALID_SECONDS, _PAUSE_PER_SECOND * (self._checked_at - began))
-        self._is_running = False
 
     def _read(self, descriptor: int) -> None:
         position = 0

@@ -125,6 +125,29 @@ def test_the_file_is_checked_again_after_some_time(tmp_path: Path) -> None:
     os.close(descriptor)
 
 
+def test_a_check_that_lacked_memory_is_repeated(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Otherwise, all calls that need a damaged page would wait for the end of this check forever."""
+    failures = iter([MemoryError()])
+
+    def clock() -> float:
+        if threading.current_thread().name.startswith("firestore-read-check"):
+            for failure in failures:
+                raise failure
+        return 1000.0
+
+    data = tmp_path / "data"
+    data.touch()
+    descriptor = os.open(data, os.O_RDONLY)
+    check = ReadCheck(descriptor, tmp_path / "no log", clock)
+    error = damage()
+
+    eventually(lambda: check.diagnose(error) is error)
+
+    assert "The check whether the disk can read the data file failed" in caplog.text
+    check.close()
+    os.close(descriptor)
+
+
 def test_a_result_that_is_out_of_date_does_not_say_that_the_disk_works(tmp_path: Path) -> None:
     """The disk can have failed since then."""
     clock = Clock()
