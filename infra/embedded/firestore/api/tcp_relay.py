@@ -11,12 +11,13 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 MAX_CONNECTIONS = 512
-"""Further connections are closed immediately, so that idle connections cannot use up the file descriptors of this
-process.
+"""A further connection closes the one whose client has sent nothing for the longest time. Idle connections can
+therefore neither use up the file descriptors of this process nor prevent new connections.
 """
 
 MAX_CHUNK_BYTES = 65_536
@@ -34,7 +35,9 @@ class TcpRelay:
         self._unix_socket = unix_socket
         self._sockets = sockets
         self._servers: list[asyncio.Server] = []
-        self._connections: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._clients: dict[asyncio.StreamWriter, None] = {}
+        """The open connections. The first one is the one whose client has sent nothing for the longest time."""
 
     async def start(self) -> None:
         """Start to accept connections."""
@@ -44,17 +47,31 @@ class TcpRelay:
         """Stop accepting connections, and close the open connections."""
         for server in self._servers:
             server.close()
-        for connection in self._connections:
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._connections) >= MAX_CONNECTIONS:
-            writer.transport.abort()
-            return
-        connection = asyncio.create_task(self._relay(reader, writer))
-        self._connections.add(connection)
-        connection.add_done_callback(self._connections.discard)
+        if len(self._clients) >= MAX_CONNECTIONS:
+            silent = next(iter(self._clients))
+            del self._clients[silent]
+            silent.transport.abort()
+        self._clients[writer] = None
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._relay(reader, writer)
+        finally:
+            self._clients.pop(writer, None)
+
+    def _note_data(self, writer: asyncio.StreamWriter) -> None:
+        """Note that a client has sent data, unless its connection is being closed."""
+        if writer in self._clients:
+            del self._clients[writer]
+            self._clients[writer] = None
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Copy bytes in both directions until one side closes its connection."""
@@ -64,7 +81,10 @@ class TcpRelay:
             logger.warning("cannot relay a connection to gRPC: %s", error)
             writer.transport.abort()
             return
-        copying = [asyncio.create_task(_copy(*way)) for way in ((reader, grpc_writer), (grpc_reader, writer))]
+        copying = [
+            asyncio.create_task(_copy(reader, grpc_writer, partial(self._note_data, writer))),
+            asyncio.create_task(_copy(grpc_reader, writer, _do_nothing)),
+        ]
         try:
             await asyncio.wait(copying, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -73,9 +93,10 @@ class TcpRelay:
             await asyncio.gather(*copying, _close(writer), _close(grpc_writer), return_exceptions=True)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, on_data: Callable[[], None]) -> None:
     with contextlib.suppress(OSError):  # the connection is lost
         while chunk := await reader.read(MAX_CHUNK_BYTES):
+            on_data()
             writer.write(chunk)
             await writer.drain()
 
@@ -89,3 +110,7 @@ async def _close(writer: asyncio.StreamWriter) -> None:
                 await writer.wait_closed()
     finally:
         writer.transport.abort()
+
+
+def _do_nothing() -> None:
+    pass

@@ -1,6 +1,7 @@
 """The TCP port of the stack's Firestore, which is relayed to the Unix socket of gRPC."""
 
 import asyncio
+import contextlib
 import os
 import queue
 import select
@@ -10,8 +11,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
 from google.api_core.retry import Retry
 
+from infra.embedded.firestore.api import tcp_relay
 from infra.embedded.firestore.api.tcp_relay import MAX_CONNECTIONS, TcpRelay
 from tests.stack import PATIENCE_SECONDS, Stack, eventually
 
@@ -73,7 +76,7 @@ def test_connections_wait_while_firestore_restarts(disturbed_stack: Stack) -> No
 
 
 def test_idle_connections_leave_the_stack_alone(disturbed_stack: Stack) -> None:
-    """The API and the function do not use the port, and the relay has a limit of its own."""
+    """The API and the function do not use the port. Operators do, and a new connection closes an idle one."""
     address, hangs = ("127.0.0.1", disturbed_stack.firestore_port), disturbed_stack.log.count("hangs")
     with ExitStack() as opened:
         idle = [
@@ -82,8 +85,55 @@ def test_idle_connections_leave_the_stack_alone(disturbed_stack: Stack) -> None:
         ]
         sample = disturbed_stack.submit_fixture()["id"]
         disturbed_stack.wait_for(sample)
-        refused = idle[-1].recv(1)
+        documents: Any = disturbed_stack.firestore()
+        stored = documents.document(f"submitters/local/samples/{sample}").get(timeout=PATIENCE_SECONDS)
+        assert is_closed(idle[0])
+        newest = idle[-1].recv(1)
 
-    assert refused == b""
-    eventually(lambda: disturbed_stack.firestore().document(f"submitters/local/samples/{sample}").get().exists)
+    assert stored.exists
+    assert newest
     assert disturbed_stack.log.count("hangs") == hangs
+
+
+async def test_a_client_that_sends_data_keeps_its_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new connection closes the one whose client has sent nothing for the longest time."""
+    monkeypatch.setattr(tcp_relay, "MAX_CONNECTIONS", 3)
+    path = tmp_path / "grpc"
+    server = await asyncio.start_unix_server(echo, path)
+    listening = socket.create_server(("127.0.0.1", 0))
+    relay = TcpRelay(path, [listening])
+    await relay.start()
+    active, *others = [await asyncio.open_connection(*listening.getsockname()) for _ in range(3)]
+    for _ in range(6):
+        reader, writer = active
+        writer.write(b"data")
+        assert await reader.readexactly(4) == b"data"
+        others.append(await asyncio.open_connection(*listening.getsockname()))
+        silent, closing = others.pop(0)
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                assert await silent.read() == b""
+        closing.transport.abort()
+
+    for _, writer in (active, *others):
+        writer.transport.abort()
+    await relay.stop()
+    server.close()
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Send back what arrives."""
+    while data := await reader.read(4_096):
+        writer.write(data)
+    writer.close()
+
+
+def is_closed(client: socket.socket) -> bool:
+    """Return whether the other side has closed a connection, after a few bytes."""
+    client.settimeout(PATIENCE_SECONDS)
+    try:
+        while client.recv(4_096):
+            pass
+    except ConnectionError:
+        pass
+    return True
