@@ -66,6 +66,7 @@ class ServerSettings:
     min_read_bytes_per_second: int = 1 * KIB
     max_unsent_bytes: int = 16 * KIB  # that the kernel does not take; until it does, the application waits
     unread_body_seconds: float = 2.0  # time after a response to receive the rest of the body before closing
+    unread_response_seconds: float = 150.0  # time to read the rest of a response, of which the kernel has 128 KiB
     max_unread_body_bytes: int = 1 * MIB
     max_message_bytes: int = 1 * MIB  # of a WebSocket
     max_unauthenticated_frames: int = 16  # of a WebSocket, until its client has authenticated itself

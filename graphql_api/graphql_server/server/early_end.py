@@ -27,7 +27,7 @@ class LingeringClose:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, settings: ServerSettings) -> None:
         self._bytes_left = settings.max_unread_body_bytes
-        self._timer = loop.call_later(settings.unread_body_seconds, transport.close)
+        self._timer = loop.call_later(settings.unread_body_seconds, close_when_read, loop, transport, settings)
 
     def admit_data(self, data: bytes) -> bool:
         """Count data that is received after the response. Return False if there is too much data."""
@@ -37,6 +37,16 @@ class LingeringClose:
     def cancel(self) -> None:
         """Leave the connection open, because the client has sent the rest of the body."""
         self._timer.cancel()
+
+
+def close_when_read(loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, settings: ServerSettings) -> None:
+    """Close a connection after its client has received all data, but wait only for a limited time.
+
+    The stall timer runs only while much data waits to be sent.
+    """
+    transport.close()
+    if transport.get_write_buffer_size():
+        loop.call_later(settings.unread_response_seconds, transport.abort)
 
 
 class CloseTransport:

@@ -21,13 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from graphql_api.budgets.allowance import allowance_of
 from graphql_api.errors import HTTP_STATUS, RequestTimeout
 from graphql_api.graphql_server.request_headers import headers_by_name, offers_websocket, violation, without_http2
-from graphql_api.graphql_server.server.early_end import (
-    CloseTransport,
-    LingeringClose,
-    disconnect_application,
-    end_stalled_response,
-    error_response,
-)
+from graphql_api.graphql_server.server import early_end
 from graphql_api.graphql_server.server.open_connections import OpenConnection, OpenConnections
 from graphql_api.graphql_server.server.stall_timer import StallTimer
 from graphql_api.graphql_server.settings import ServerSettings
@@ -61,7 +55,7 @@ class HTTPConnection(HttpToolsProtocol):
     content_end: int | None = 0
     """The value of `received_body_bytes` at the end of the current body, or None if the body is chunked."""
 
-    closing: LingeringClose | None = None
+    closing: early_end.LingeringClose | None = None
     """Set after a response whose request is not complete, or was refused."""
 
     _refusal: tuple[int, DropzoneError] | None = None
@@ -103,7 +97,7 @@ class HTTPConnection(HttpToolsProtocol):
         """Whether the response to a request is not complete."""
         return self.cycle is not None and not self.cycle.response_complete
 
-    def discards(self, data: bytes, closing: LingeringClose) -> bool:
+    def discards(self, data: bytes, closing: early_end.LingeringClose) -> bool:
         """Return whether to discard data that is received after the response. If there is too much, stop reading."""
         if not closing.admit_data(data):
             self.flow.pause_reading()
@@ -161,7 +155,8 @@ class HTTPConnection(HttpToolsProtocol):
         cast(dict[str, Any], self.scope)["state"][TRANSPORT] = self.transport
         super().on_headers_complete()
         if self.cycle is not None and not self.cycle.keep_alive:
-            self.cycle.transport = cast(asyncio.Transport, CloseTransport(self.transport, self._close_after_body))
+            closing = early_end.CloseTransport(self.transport, self._close_after_body)
+            self.cycle.transport = cast(asyncio.Transport, closing)
 
     def on_body(self, body: bytes) -> None:
         self._bytes_without_content = 0
@@ -209,7 +204,7 @@ class HTTPConnection(HttpToolsProtocol):
             self._stall_timer = StallTimer(
                 self.loop,
                 self.transport,
-                lambda: end_stalled_response(self.cycle, self.transport, self.settings.stall_seconds),
+                lambda: early_end.end_stalled_response(self.cycle, self.transport, self.settings.stall_seconds),
                 seconds=self.settings.stall_seconds,
                 min_bytes_per_second=self.settings.min_read_bytes_per_second,
                 received_bytes=lambda: self.received_body_bytes,
@@ -237,10 +232,16 @@ class HTTPConnection(HttpToolsProtocol):
         if self.is_responding:
             self.refuse(503, _STOPPING)
 
+    def _close(self) -> None:
+        early_end.close_when_read(self.loop, self.transport, self.settings)
+
+    def timeout_keep_alive_handler(self) -> None:
+        self._close()
+
     def _close_after_body(self) -> None:
         """Close the connection. If the body is not complete, receive the rest of the body first."""
         if self.is_in_headers:
-            self.transport.close()
+            self._close()
         else:
             self._close_later()
 
@@ -248,7 +249,7 @@ class HTTPConnection(HttpToolsProtocol):
         """Close the connection after a delay, so that the client can read the response."""
         if self.closing is None and not self.transport.is_closing():
             self._unset_keepalive_if_required()
-            self.closing = LingeringClose(self.loop, self.transport, self.settings)
+            self.closing = early_end.LingeringClose(self.loop, self.transport, self.settings)
 
     def refuse(self, status: int, error: DropzoneError) -> None:
         """Respond without calling the application, and read no further request on this connection."""
@@ -256,10 +257,10 @@ class HTTPConnection(HttpToolsProtocol):
         self._cancel_header_timer()
         if self.is_responding:
             if self.cycle.response_started:
-                self.transport.close()
+                self._close()
                 return
-            disconnect_application(self.cycle)
-        self.transport.write(error_response(status, error))
+            early_end.disconnect_application(self.cycle)
+        self.transport.write(early_end.error_response(status, error))
         self._close_later()
 
     def _end_late_headers(self) -> None:
@@ -269,7 +270,7 @@ class HTTPConnection(HttpToolsProtocol):
             seconds = self.settings.header_timeout_seconds
             self.refuse(408, RequestTimeout(f"the headers were not complete after {seconds:g} s"))
         else:
-            self.transport.close()
+            self._close()
 
     def _start_header_timer(self) -> None:
         if self._header_timer is None:
@@ -280,16 +281,15 @@ class HTTPConnection(HttpToolsProtocol):
             self._header_timer.cancel()
             self._header_timer = None
 
-    def _end_close(self, closing: LingeringClose) -> None:
+    def _end_close(self, closing: early_end.LingeringClose) -> None:
         """Wait for the next request, because the rest of the body has arrived. Close if the client wanted it."""
         closing.cancel()
         self.closing = None
         if self.cycle.keep_alive:
             self.flow.resume_reading()  # `discards` may have stopped it
-            seconds, close = self.timeout_keep_alive, self.timeout_keep_alive_handler
-            self.timeout_keep_alive_task = self.loop.call_later(seconds, close)
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self._close)
         else:
-            self.transport.close()
+            self._close()
 
     def _cancel_timers(self) -> None:
         self._cancel_header_timer()

@@ -17,6 +17,7 @@ from graphql_api.budgets.budgets import Budgets
 from graphql_api.certificate import Certificate
 from graphql_api.graphql_server import Server, ServerSettings
 from graphql_api.graphql_server.server.http_connection import HTTPConnection
+from graphql_api.graphql_server.tcp_state import TRANSPORT
 from graphql_api.limits import Limits
 from tests.certificates import certificate
 from tests.graphql_api.graphql_server import clients
@@ -113,6 +114,29 @@ def test_a_client_that_does_not_read_a_complete_response_is_cut_off(caplog: pyte
     with serving(server) as (port, _), socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
         wait_until_cut_off(caplog)
+
+        eventually(lambda: not _connections(server))
+
+
+async def almost_sent_response(scope: Scope, receive: Receive, send: Send) -> None:
+    """Send a response until the kernel does not take all of it."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while not scope["state"][TRANSPORT].get_write_buffer_size():
+            await send({"type": "http.response.body", "body": bytes(4_000), "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.mark.parametrize("header", [b"", b"connection: close\r\n"], ids=["keep-alive", "close"])
+def test_a_client_that_does_not_read_the_end_of_a_response_is_cut_off(header: bytes) -> None:
+    """The stall timer does not run, because little data waits to be sent. The connection stayed open forever."""
+    settings = ServerSettings(keep_alive_seconds=1, unread_response_seconds=0.1)
+    server = Server(almost_sent_response, Budgets(Limits()), settings=settings)
+    with serving(server) as (port, _), socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", port))
+        connection.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n%b\r\n" % header)
+        eventually(lambda: _connections(server))
 
         eventually(lambda: not _connections(server))
 
