@@ -13,7 +13,7 @@ PACKAGES := observability runtime storage graphql_api triggers infra dropzone te
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-run: setup ## start all processes, submit the fixture and serve until Ctrl-C
+run: setup ## start all processes, submit an example at the first start, and serve until Ctrl-C
 	@$(BIN)/python -m infra.embedded --greet
 
 test: setup .venv/developer ## run the tests on free ports, in three processes, except those of `make system` and `make browser`

@@ -80,7 +80,7 @@ async def release_memory(
             try:
                 await release_caches()
             except Exception:
-                logger.exception("cannot free the caches; trying again when the process has worked and is idle again")
+                logger.exception("cannot free the caches; retrying when the process is idle again")
         has_worked = work - collected_at_work > _MIN_WORK_SECONDS
         must_collect = memory > after_collection * _GROWTH or (is_idle and has_worked)
         if must_collect and time.monotonic() >= next_collection:

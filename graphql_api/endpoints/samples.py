@@ -3,7 +3,7 @@
 A JSON body is one sample. An NDJSON body has one sample per line (`ndjson_samples.py`). An error is
 `{"error": {"message", "extensions": {"code"}}}`, with the same codes as in GraphQL.
 
-Publishers that cannot change their JSON send labels in the request headers `x-label-NAME`. Such a header applies to
+Clients that cannot change their JSON send labels in the request headers `x-label-NAME`. Such a header applies to
 each sample of the request. A label in a sample itself takes precedence. Some proxies drop headers with an underscore
 in their name, so `-` in the name of a header stands for `_` in the name of a label.
 """

@@ -1,4 +1,4 @@
-"""The subscriptions to a sample, to results and to a recomputation.
+"""The subscriptions to a sample, to results, to removals and to a recomputation.
 
 A subscription to results first reads the results that are stored at one read time. It then receives all results that
 are written after this read time. The subscription therefore returns each result once. A recomputation writes a result

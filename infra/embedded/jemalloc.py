@@ -1,7 +1,7 @@
 """The allocator jemalloc, for all processes of the stack.
 
-Python's own allocator and the C library keep free memory beside single objects. jemalloc gives it back after two
-seconds, and needs no more CPU time (docs/measurements/attacks.md has the measurements).
+Python's own allocator and the C library return memory in large pieces, so a single object can keep a piece in use.
+jemalloc returns free memory after two seconds, and needs no more CPU time (measurements: docs/measurements/attacks.md).
 """
 
 import subprocess

@@ -1,4 +1,4 @@
-"""Conversion of time stamps: from the text that a publisher sends to an instant in UTC.
+"""Conversion of time stamps: from the text that a client sends to an instant in UTC.
 
 The format is RFC 3339 (https://www.rfc-editor.org/rfc/rfc3339#section-5.6). Lower-case letters, a space instead of `T`
 and the UTC offsets of ISO 8601 (`+0400`, `+04`) are also accepted. A time stamp without a UTC offset needs a default
@@ -37,7 +37,7 @@ def parse(text: str, default_time_zone: tzinfo | None = None) -> datetime:
     """Return the instant of `text` in UTC.
 
     `default_time_zone` applies to a text without a UTC offset. A local time that occurs twice, or not at all, has the
-    UTC offset from before the clocks change. Raises `TimeStampError` with a code and a message for the publisher.
+    UTC offset from before the clocks change. Raises `TimeStampError` with a code and a message for the client.
     """
     if len(text) > MAX_TIME_STAMP_CHARACTERS:
         raise _invalid(f"expected a time stamp {_EXAMPLE}, got {len(text):,} characters")

@@ -1,4 +1,4 @@
-"""The number of correct digits on NIST's Statistical Reference Datasets: ours, NumPy's and the textbook formula's.
+"""The number of correct digits on NIST's Statistical Reference Datasets: of Dropzone, NumPy and the textbook formula.
 
 `python -m tests.triggers.strd` prints the table of docs/statistics.md. NIST certifies 15 digits of mean and sample
 standard deviation.
@@ -124,7 +124,15 @@ def _digits_of_pi(count: int) -> str:
 
 def table() -> str:
     """Return the table of docs/statistics.md."""
-    titles = ("NIST set", "statistic", "ours", "NumPy", "one pass", "ours, of the doubles", "NumPy, of the doubles")
+    titles = (
+        "NIST set",
+        "statistic",
+        "Dropzone",
+        "NumPy",
+        "one pass",
+        "Dropzone, of the doubles",
+        "NumPy, of the doubles",
+    )
     lines = [f"| {' | '.join(titles)} |", "|---|---|" + "---:|" * 5]
     for data in sets():
         for statistic, digits in (("mean", means(data)), ("deviation", deviations(data))):

@@ -1,6 +1,7 @@
-"""Update the rollups once, as `POST /rollups` does, and print the report. For schedulers that run commands.
+"""Build the rollups and move expired results into the hourly archive, once, as `POST /rollups` does.
 
-The environment variables of the function configure the command.
+The command prints the report of the run. It is for schedulers that run commands. The environment variables of the
+function configure it.
 """
 
 from triggers.rollups.endpoint import RollupsEndpoint

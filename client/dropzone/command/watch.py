@@ -41,17 +41,14 @@ def watch(
         bool,
         typer.Option(
             "--removals",
-            help=(
-                "Instead of results, print samples that are deleted or superseded. Without --after, start after the "
-                "newest result."
-            ),
+            help=("Instead of results, print samples that are deleted or superseded."),
         ),
     ] = False,
     after: Annotated[
         str,
         typer.Option(
             metavar="CURSOR",
-            help="Start after the result or removal with this cursor. Default: start with the next one.",
+            help="Start after the result or removal with this cursor. Default: start after the newest result.",
             show_default=False,
         ),
     ] = "",

@@ -1,0 +1,1 @@
+"""Results as a file: its formats, its columns, and their values."""

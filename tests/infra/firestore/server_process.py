@@ -114,12 +114,12 @@ class FirestoreProcess:
         resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
     def query(self, statement: str) -> list[Any]:
-        """Run an SQL query on the database file."""
+        """Run an SQL query on the data file."""
         with contextlib.closing(sqlite3.connect(self.data)) as connection:
             return connection.execute(statement).fetchall()
 
     def entries(self) -> list[Entry]:
-        """Return the index entries in the database file, in order."""
+        """Return the index entries in the data file, in order."""
         with contextlib.closing(sqlite3.connect(self.data)) as connection:
             return list(EntryTables(connection).rows())
 

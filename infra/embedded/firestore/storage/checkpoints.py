@@ -1,4 +1,4 @@
-"""Checkpoints: a separate thread copies SQLite's write-ahead log into the database file.
+"""Checkpoints: a separate thread copies SQLite's write-ahead log into the data file.
 
 SQLite's automatic checkpoint runs inside a commit. Under load, this commit and all requests that waited for the commit
 took 40 to 58 ms longer. The writer and the readers do not wait for the checkpoint thread.
@@ -11,12 +11,12 @@ because it would need a gap between commits. Under full load, commits leave no g
 
 Note: a checkpoint that fails because the disk is full has used all free space, and the write-ahead log is as long as
 before. Therefore, no checkpoint starts if the disk has too little space to copy the whole write-ahead log into the
-database file. New commits can then use the remaining space, and space that an operator frees.
+data file. New commits can then use the remaining space, and space that an operator frees.
 
 Note: Linux reports once that it cannot write pages to the disk, and then treats these pages as written. After a failed
 flush, the write-ahead log on the disk can therefore lack a merge of index entries, which no flush of its own stores. A
 power failure would lose this merge and all later commits. Before the next commit, the writer therefore copies the
-write-ahead log, which is complete in the page cache, into the database file, and restarts it.
+write-ahead log, which is complete in the page cache, into the data file, and restarts it.
 """
 
 import logging
@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 
 
 def has_room(connection: sqlite3.Connection, path: Path) -> bool:
-    """Return whether the disk can hold all pages of the log in the database file `path`."""
+    """Return whether the disk can hold all pages of the log in the data file `path`."""
     free = free_bytes(path.parent)
     if free >= PLENTY_BYTES:
         return True
@@ -61,7 +61,7 @@ def has_room(connection: sqlite3.Connection, path: Path) -> bool:
 
 
 def _page_size(connection: sqlite3.Connection) -> int:
-    """Return the size of a page of the database file, in bytes."""
+    """Return the size of a page of the data file, in bytes."""
     return int(connection.execute("PRAGMA page_size").fetchone()[0])
 
 
@@ -137,7 +137,7 @@ class AutomaticCheckpoints:
         self._is_log_complete = True
 
     def finish(self) -> None:
-        """Copy the log into the database file, before the connection of the writer is closed.
+        """Copy the log into the data file, before the connection of the writer is closed.
 
         Usually, the last connection does this when it is closed. If the log was deleted, a connection that was opened
         later cannot read it.
@@ -146,7 +146,7 @@ class AutomaticCheckpoints:
             if self.is_on:
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.Error as error:
-            logger.warning("Cannot copy the write-ahead log into the database file: %s", error)
+            logger.warning("Cannot copy the write-ahead log into the data file: %s", error)
 
     def _restart_log(self) -> None:
         try:
@@ -160,7 +160,7 @@ class AutomaticCheckpoints:
             logger.warning("Cannot restart the write-ahead log, trying again later: %s", error)
 
     def _restart(self) -> str | None:
-        """Copy the whole log into the database file and restart the log. Return what prevents this, or None."""
+        """Copy the whole log into the data file and restart the log. Return what prevents this, or None."""
         (before,) = self._connection.execute("PRAGMA busy_timeout").fetchone()
         try:
             self._connection.execute(f"PRAGMA busy_timeout = {round(RESTART_SECONDS * 1000)}")
@@ -212,10 +212,10 @@ class Checkpointer:
         self._connection.close()
 
     def _checkpoint(self) -> str | None:
-        """Copy the log into the database file. Return the problem that prevents this, or None."""
+        """Copy the log into the data file. Return the problem that prevents this, or None."""
         try:
             if not has_room(self._connection, self._path):
-                return "the disk has no space to copy the write-ahead log into the database file"
+                return "the disk has no space to copy the write-ahead log into the data file"
             with metrics.CHECKPOINT_DURATION.time():
                 _, pages, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
                 self._limit_log(pages)

@@ -1,4 +1,4 @@
-"""Checkpoints copy the write-ahead log into the database file while writing continues."""
+"""Checkpoints copy the write-ahead log into the data file while writing continues."""
 
 import asyncio
 import logging

@@ -56,7 +56,7 @@ function Confirmation({ id, onClose }: { id: string; onClose(): void }) {
         }}
       >
         <h2 id="delete-title">Delete sample {shortId(id)}?</h2>
-        <p>Its raw document and its result are deleted. This cannot be undone.</p>
+        <p>The submitted JSON and the result are deleted. This cannot be undone.</p>
         <label>
           Reason (optional)
           <input
