@@ -25,7 +25,6 @@ from typing import Any, TextIO
 import orjson
 
 from observability import request_context
-from observability.request_context import RequestContext
 
 FORMATS = ("text", "json")
 LABELS = "logging.googleapis.com/labels"
@@ -93,7 +92,6 @@ class AccessLog:
 
     def write(
         self,
-        context: RequestContext,
         *,
         method: str,
         route: str,
@@ -103,7 +101,7 @@ class AccessLog:
         response_bytes: int,
         address: str,
     ) -> None:
-        """Write a line about a request that has ended, unless this second already has too many lines."""
+        """Write a line about the current request, which has ended, unless this second already has too many lines."""
         is_failure = status >= _SERVER_ERROR
         omitted = (self._failed if is_failure else self._succeeded).admit()
         if omitted is None:

@@ -5,13 +5,11 @@ import logging
 import pytest
 
 from observability.logs import MAX_ACCESS_LINES_PER_SECOND, AccessLog
-from observability.request_context import RequestContext
 
 
 def write(log: AccessLog, status: int) -> None:
     """Write about one request."""
     log.write(
-        RequestContext(),
         method="POST",
         route="/samples",
         status=status,

@@ -111,7 +111,6 @@ class RequestRecorder:
 
     def _log(self, exchange: "_Exchange") -> None:
         self._access_log.write(
-            exchange.context,
             method=exchange.method,
             route=exchange.route,
             status=exchange.status,
