@@ -1,17 +1,17 @@
 """Builds the rollups of a submitter: adds new results, and computes hours again if their results were changed.
 
-A run has these parts. Each part stores its progress:
+A run has these steps. Each step stores its progress:
 
 1. Add the results after the checkpoint to the hours of their time stamps, in parts in the order of their writes. After
    the last part, an hour with fewer results than expected becomes stale: a result was replaced or removed.
 2. Compute stale hours from their results.
-3. When rollups are built for the first time, extend them step by step to results with later time stamps.
+3. When rollups are built for the first time, extend them part by part to results with later time stamps.
 4. If results were removed, and once a day, compare all rollups with the number of results. If the numbers differ,
    divide the range of time into halves to find the hours that differ.
 
 A run may stop at any time, for example because the process is killed. Every write fails if the document was changed
 after it was read. A rollup is valid as soon as it is written, even if the checkpoint is not written. The next run can
-therefore repeat any part.
+therefore repeat any step.
 """
 
 import time
@@ -103,9 +103,9 @@ class RollupBuilder:
         if await self._must_wait():
             report.is_finished = False
             return
-        parts = (self._add_changes, self._compute_stale_hours, self._extend, self._compare, self._compute_stale_hours)
-        for part in parts:
-            while await part(report):
+        steps = (self._add_changes, self._compute_stale_hours, self._extend, self._compare, self._compute_stale_hours)
+        for step in steps:
+            while await step(report):
                 if time.monotonic() >= self._deadline:
                     report.is_finished = False
                     return
