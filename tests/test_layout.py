@@ -46,7 +46,7 @@ API_ROOMS: Mapping[str, set[str]] = {
 }
 FIRESTORE = "infra/embedded/firestore"
 FIRESTORE_ROOMS: Mapping[str, set[str]] = {
-    "": set(),  # errors, messages; __main__ and archive are listed below
+    "": set(),  # errors, messages, metrics, parameter_lists; __main__ and archive are listed below
     "encoding": {""},
     "indexes": {"", "encoding"},
     "data_file": {"", "encoding", "indexes"},

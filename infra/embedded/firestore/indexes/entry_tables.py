@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from infra.embedded.firestore.encoding.parameter_lists import padded
 from infra.embedded.firestore.encoding.path_encoding import AFTER_ALL
+from infra.embedded.firestore.parameter_lists import padded
 
 OPEN, CLOSED, TARGET, MOVED, FREE = "open", "closed", "target", "moved", "free"
 """The states of a table. All entries of a moved table are in another table. A free table is empty."""

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from infra.embedded.firestore.encoding import checksums
-from infra.embedded.firestore.encoding.parameter_lists import padded
 from infra.embedded.firestore.indexes.entry_tables import EntryTables
+from infra.embedded.firestore.parameter_lists import padded
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.versions import DocumentVersion
 

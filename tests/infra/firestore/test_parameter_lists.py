@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.embedded.firestore.encoding.parameter_lists import padded
+from infra.embedded.firestore.parameter_lists import padded
 
 
 @given(st.lists(st.integers(), min_size=1, max_size=600))
