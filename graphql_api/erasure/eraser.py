@@ -1,6 +1,6 @@
 """The eraser deletes all documents of a submitter: those in its collections, and those of the root that name it.
 
-The API and the function may run meanwhile. They can write documents of the submitter shortly after its keys are
+The API and the function may run at the same time. They can write documents of the submitter shortly after its keys are
 revoked, so an operator erases twice. A process that stops leaves documents, which the next run deletes: the keys are
 deleted last, because sign-in tokens name only a key.
 """

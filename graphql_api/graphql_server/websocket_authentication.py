@@ -33,7 +33,7 @@ class WebSocketAuthentication:
         self._on_complete()
 
     def admit_data(self, size: int, is_frame_complete: bool) -> bool:
-        """Count data of the client until it has authenticated itself. Return whether the client may send so much."""
+        """Count data of the client until it has authenticated itself. Return False if it exceeds a limit."""
         if self.reservation is not None:
             return True
         self._bytes += size

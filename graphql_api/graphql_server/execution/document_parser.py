@@ -1,7 +1,7 @@
 """Parses the text of a GraphQL document.
 
-graphql-core links the tokens of a document in both directions, which are reference cycles. The links are removed here,
-also if the document is not valid. Otherwise, invalid documents would stay in memory until the next garbage collection.
+graphql-core links the tokens of a document in both directions, which are reference cycles. This module removes the
+links, even if the document is not valid. Otherwise, invalid documents would stay in memory until the next collection.
 """
 
 from graphql import DocumentNode, GraphQLSyntaxError, Lexer, Source, Token

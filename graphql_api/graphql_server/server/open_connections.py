@@ -92,7 +92,7 @@ class OpenConnections:
             _close_one(self.idle, "max_memory_mib")
 
     def remove(self, address: "_Address") -> None:
-        """Count a connection of `address` no longer."""
+        """Stop counting a connection of `address`."""
         self._budgets.connections.give_back()
         address.budget.connections.give_back()
         if not address.budget.connections.used:

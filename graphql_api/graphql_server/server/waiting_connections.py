@@ -54,7 +54,7 @@ class WaitingConnections:
         return name, connection
 
     def identify(self) -> None:
-        """Find the clients of connections that have received data since then. Close connections that were reset."""
+        """Find the clients of connections that had received no data before. Close connections that were reset."""
         for connection, name in list(self._silent.items()):
             head = _received(connection)
             if head == b"":

@@ -54,7 +54,7 @@ def backup(source: Path, target: Path) -> None:
             live.execute("BEGIN")  # all pages are copied from this state, even if commits follow
             live.execute("SELECT 1 FROM documents").fetchone()
             live.backup(copy, pages=BACKUP_PAGES_PER_STEP)
-            # SQLite opens a file in WAL mode only if it can write beside the file.
+            # SQLite opens a file in WAL mode only if it can write into the folder of the file.
             copy.execute("PRAGMA journal_mode = DELETE")
         sync_folder(target.parent)
     except sqlite3.Error as error:

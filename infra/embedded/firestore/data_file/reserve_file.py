@@ -14,7 +14,7 @@ MIN_FREE_BYTES = 16 * 1024 * 1024
 
 
 class ReserveFile:
-    """The reserve beside the data file `path`."""
+    """The reserve in the folder of the data file `path`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path.with_name(path.name + ".reserve")

@@ -87,7 +87,7 @@ def accept_loss(path: Path) -> str:
 def _copy(backup: Path, target: Path) -> None:
     """Check a backup and copy it. SQLite's backup includes changes in the log of the backup.
 
-    Without a log, SQLite need not write beside the backup, which can be on a read-only disk.
+    Without a log, SQLite need not write into the folder of the backup, which can be on a read-only disk.
     """
     options = "mode=ro" if file_check.log_of(backup).exists() else "mode=ro&immutable=1"
     try:

@@ -4,7 +4,7 @@ A resume token holds the read time and the sequence of the last change that the 
 depend on the clock.
 
 Note: Google's clients keep the changes that they received after their last token, and apply them with the next
-consistent snapshot. The server must therefore remove each document that a client may have received meanwhile.
+consistent snapshot. The server must therefore remove each document that a client may have received after this token.
 """
 
 import struct
