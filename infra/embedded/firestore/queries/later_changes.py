@@ -1,7 +1,8 @@
 """The results of a query whose documents have changed since its read time, in the order of the query.
 
-The first page of a query searches all later changes of its collections. If these are many, it remembers the sort keys
-of the results. Each further page of the same query, also in another call, then reads only the changes since.
+The first page of a query searches all later changes of its collections. If these are many, or if it searches the
+history, it remembers the sort keys of the results. Each further page of the same query, also in another call, then
+reads only the changes since.
 """
 
 import heapq
@@ -52,8 +53,8 @@ class LaterChanges:
                 known = None  # above `newest`: a later transaction has added changes that this one does not see
         window = None if known is None else self._updated(known)
         if window is None or not self._has_next(window, limit):
-            window, changes = self._searched()
-            if changes < MIN_REMEMBERED_CHANGES:
+            window, is_worth_remembering = self._searched()
+            if not is_worth_remembering:
                 return window.results[:limit]
         if window is not known:
             remembered.put(shape, window)
@@ -71,17 +72,25 @@ class LaterChanges:
             return False
         return window.is_complete or len(window.results) - self._first(window) >= limit
 
-    def _searched(self) -> tuple[Window, int]:
-        """Return a window that starts at the lower bound, and the number of changed documents."""
+    def _searched(self) -> tuple[Window, bool]:
+        """Return a window that starts at the lower bound, and whether to remember it.
+
+        The history also has documents that changed before the read time only. With 100,000 of them, a search takes 11
+        to 20 ms of CPU time. If it is not repeated, later pages of 500 take 33 to 41 µs per result instead of 59 to 71.
+        """
         sequence, _ = versions.newest(self._connection)
-        superseded = versions.superseded_since(
-            self._connection, self._numbers, self._query.path_prefix, self._read_time, MAX_CHANGES_READ_ONE_BY_ONE
-        )
+        after = versions.sequence_at(self._connection, self._read_time)
+        searches_history = sequence - after > MAX_CHANGES_READ_ONE_BY_ONE
+        collections = self._connection, self._numbers, self._query.path_prefix
+        if searches_history:
+            superseded = versions.superseded_since(*collections, self._read_time)
+        else:
+            superseded = versions.superseded_after(*collections, after)
         counter = count()
         counted = (changed for changed, _ in zip(superseded, counter, strict=False))  # not a list: these can be many
         results = heapq.nsmallest(MAX_WINDOW + 1, self._located(self._query, counted))
-        is_complete = len(results) <= MAX_WINDOW
-        return Window(self._query.lower, sequence, results[:MAX_WINDOW], is_complete), next(counter)
+        window = Window(self._query.lower, sequence, results[:MAX_WINDOW], is_complete=len(results) <= MAX_WINDOW)
+        return window, searches_history or next(counter) >= MIN_REMEMBERED_CHANGES
 
     def _updated(self, window: Window) -> Window:
         """Return a window with the changes that it does not include yet."""

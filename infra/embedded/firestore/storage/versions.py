@@ -267,30 +267,23 @@ def sequence_at(connection: sqlite3.Connection, read_time: int) -> int:
 
 
 def superseded_since(
-    connection: sqlite3.Connection,
-    collection_numbers: Sequence[int],
-    path_prefix: bytes,
-    read_time: int,
-    max_changes: int,
+    connection: sqlite3.Connection, collection_numbers: Sequence[int], path_prefix: bytes, read_time: int
 ) -> Iterator[tuple[int, bytes]]:
     """Yield the collection number and path of each document whose version at `read_time` is no longer current.
 
-    Only documents of these collections are included, and only paths that start with `path_prefix`.
-
-    If at most `max_changes` changes are later than `read_time`, read these changes. The result may then include
-    documents that were created after `read_time`. Otherwise, search the history.
+    Only documents of these collections are included, and only paths that start with `path_prefix`. The search reads
+    the whole history of these documents.
     """
     numbers, high = json.dumps(list(collection_numbers)), path_prefix + path_encoding.AFTER_ALL
-    after = sequence_at(connection, read_time)
-    if newest(connection)[0] - after <= max_changes:
-        yield from superseded_after(connection, collection_numbers, path_prefix, after)
-    else:
-        yield from connection.execute(_SUPERSEDED_SINCE_TIME, (numbers, path_prefix, high, read_time))
+    yield from connection.execute(_SUPERSEDED_SINCE_TIME, (numbers, path_prefix, high, read_time))
 
 
 def superseded_after(
     connection: sqlite3.Connection, collection_numbers: Sequence[int], path_prefix: bytes, after: int
 ) -> Iterator[tuple[int, bytes]]:
-    """Yield the same documents, but only those that changed after the sequence `after`."""
+    """Yield the same documents for the time of the sequence `after`, from the changes after it.
+
+    The result can include documents that were created later.
+    """
     numbers, high = json.dumps(list(collection_numbers)), path_prefix + path_encoding.AFTER_ALL
     yield from connection.execute(_SUPERSEDED_AFTER_SEQUENCE, (after, numbers, path_prefix, high))

@@ -200,3 +200,20 @@ async def test_a_query_after_many_other_changes_is_searched_again(
 
     assert pages == [paths] * 3
     assert len(reads) == 1
+
+
+async def test_only_the_first_page_searches_the_history(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All documents were rewritten before an export, and other documents change meanwhile."""
+    monkeypatch.setattr(later_changes, "MAX_CHANGES_READ_ONE_BY_ONE", 5)
+    paths = [f"t/{number:03}" for number in range(DOCUMENTS)]
+    for value in (1, 2, 1):
+        time = await commit(storage, {path: {"a": value} for path in paths})
+    await commit(storage, {f"others/{number}": {"a": 1} for number in range(6)})
+    page = replace(query(""), limit=10)
+    first, first_steps = await found(storage, page, time)
+    position = [key async for key, _ in result_pages.stream(storage, page, time)][-1]
+
+    second, steps = await found(storage, page.starting_after(position), time)
+
+    assert (first, second) == (paths[:10], paths[10:20])
+    assert steps < first_steps / 2
