@@ -5,6 +5,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from selenium.webdriver import Chrome
+from selenium.webdriver.common.keys import Keys
 
 from tests.graphql_api.web.dashboard import Dashboard
 from tests.graphql_api.web.lines import make_failed, submit_lines
@@ -193,6 +194,18 @@ def test_an_incomplete_time_does_not_disable_the_filter(stack: Stack, dashboard:
     dashboard.wait_for(lambda: dashboard.address == f"{stack.url}/")
 
 
+def test_a_time_can_be_pasted(stack: Stack, dashboard: Dashboard, key: str) -> None:
+    """It has the form that the table displays. Other texts are ignored."""
+    dashboard.open(stack, key=key)
+    for text in ("2026-11-24 01:02:03", "5"):
+        dashboard.write(".find input", f"{text}{Keys.CONTROL}ax")
+
+        dashboard.write("[name='timestamp.gte']", f"{Keys.CONTROL}v")
+
+        dashboard.wait_for(lambda: dashboard.address.endswith("/?timestamp.gte=2026-11-24T01%3A02%3A03Z"))
+    dashboard.wait_for(dashboard.results)
+
+
 def test_a_link_in_another_notation_fills_the_fields(stack: Stack, dashboard: Dashboard, key: str) -> None:
     """A time without an offset is in UTC for users in all time zones. Bounds that no result can have are ignored."""
     dashboard.command("Emulation.setTimezoneOverride", timezoneId="Asia/Tokyo")
@@ -213,7 +226,7 @@ def test_a_link_in_another_notation_fills_the_fields(stack: Stack, dashboard: Da
     }
 
 
-@pytest.mark.parametrize("date", ["2026-01-05", "2026-1-5", "2026/01/05", "5 Jan 2026"])
+@pytest.mark.parametrize("date", ["2026-01-05", "2026-1-5", "2026/01/05"])
 def test_a_date_in_a_link_is_in_utc(stack: Stack, dashboard: Dashboard, key: str, date: str) -> None:
     """Users in all time zones see the same results."""
     dashboard.command("Emulation.setTimezoneOverride", timezoneId="Asia/Tokyo")

@@ -141,10 +141,19 @@ function toFieldText(name: string, value: string): string {
   return names.includes(name) ? String(Number(value)) : value;
 }
 
+/** Sets a bound to a time from the clipboard. Returns false if the text is not a time. */
+export function pasteTime(name: string, text: string): boolean {
+  const time = text.trim();
+  if (!isValid(name, time)) return false;
+  setBounds({ ...bounds.peek(), [name]: toFieldText(name, time) });
+  return true;
+}
+
 /** Returns a time in milliseconds, or NaN. A time without an offset is in UTC, so that a link shows the same to all users. */
 function timeOf(text: string): number {
+  if (!/^\d{4}[-/]/.test(text)) return NaN; // a browser reads a date into many other texts, such as `5`
   const hasOffset = /[+-]\d\d:?\d\d$|[a-z]$/i.test(text);
-  const isIsoDate = /^\+?\d{4,6}(-\d\d){0,2}$/.test(text); // is in UTC; `Date` reads `2026-1-5` in the user's time zone
+  const isIsoDate = /^\d{4}(-\d\d){0,2}$/.test(text); // is in UTC; `Date` reads `2026-1-5` in the user's time zone
   return Date.parse(hasOffset || isIsoDate ? text : `${text}Z`);
 }
 

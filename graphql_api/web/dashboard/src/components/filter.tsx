@@ -7,6 +7,7 @@ import {
   labelsOf,
   MAX_COUNT,
   MAX_LABELS,
+  pasteTime,
   preset,
   selectPreset,
   setBounds,
@@ -87,12 +88,17 @@ function RangeField({ field: { name, label, kind, upper } }: { field: Field }) {
         : ({ type: 'number', step: isCount ? 1 : 'any', ...(isCount && { min: 0, max: MAX_COUNT }) } as const);
     return { name: `${name}.${side}`, value, ...type };
   };
+  // Browsers do not paste texts into fields of times.
+  const paste = (event: ClipboardEvent) => {
+    const text = event.clipboardData?.getData('text') ?? '';
+    if (kind === 'time' && pasteTime((event.currentTarget as HTMLInputElement).name, text)) event.preventDefault();
+  };
   return (
     <fieldset class={kind}>
       <legend>{label}</legend>
-      <input aria-label={`${label}, from`} placeholder="from" {...input('gte')} />
+      <input aria-label={`${label}, from`} placeholder="from" onPaste={paste} {...input('gte')} />
       <span aria-hidden="true">–</span>
-      <input aria-label={`${label}, to`} placeholder="to" {...input(upper)} />
+      <input aria-label={`${label}, to`} placeholder="to" onPaste={paste} {...input(upper)} />
     </fieldset>
   );
 }
