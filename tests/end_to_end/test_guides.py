@@ -12,6 +12,7 @@ import pytest
 from starlette.routing import Route, WebSocketRoute
 
 from graphql_api.app import create_app
+from graphql_api.errors import HTTP_STATUS
 from graphql_api.limits import Limits
 from graphql_api.settings import CLIENT_SETTINGS, FUNCTION_SETTINGS, STACK_SETTINGS, Settings
 from tests.stack import Stack
@@ -87,6 +88,15 @@ def test_every_endpoint_is_listed() -> None:
     listed = set(re.findall(r"`(?:GET |POST )?(/[^` ]*)`", API))
 
     assert paths <= listed, f"docs/api.md does not list {paths - listed}"
+
+
+def test_every_error_code_is_listed_with_its_status() -> None:
+    """docs/api.md has a table of the codes. A code without a status is an error of GraphQL, and has the status 400."""
+    rows = re.findall(r"^\| (`[A-Z_`, ]+`) \| (\d*)", API, re.MULTILINE)
+    listed = {code: status for codes, status in rows for code in re.findall(r"[A-Z_]+", codes)}
+
+    assert listed == {code: str(HTTP_STATUS.get(code, 400)) for code in listed} | {"TOO_SLOW": ""}
+    assert listed.keys() >= HTTP_STATUS.keys() | {"OPERATION_TOO_COMPLEX", "TOO_SLOW"}
 
 
 @pytest.mark.parametrize("command", ["infra.embedded", "graphql_api"])
