@@ -1,7 +1,8 @@
-"""Links to a view of the dashboard: lines, order and sample, in a real browser."""
+"""Links to a view of the dashboard: lines, order, sample and dates, in a real browser."""
 
 from urllib.parse import parse_qsl, urlsplit
 
+import pytest
 from selenium.webdriver import Chrome
 
 from tests.graphql_api.web.dashboard import Dashboard
@@ -74,3 +75,14 @@ def test_a_link_with_a_wrong_view_displays_the_default(stack: Stack, dashboard: 
     assert dashboard.text("[role=alert]") is None
     dashboard.press(".sample .card-head button", "Show the newest")
     dashboard.wait_for(lambda: query(dashboard) == [])
+
+
+@pytest.mark.parametrize("date", ["2026-01-05", "2026-1-5", "2026/01/05"])
+def test_a_date_in_a_link_is_in_utc(stack: Stack, dashboard: Dashboard, date: str) -> None:
+    """Users in all time zones see the same results."""
+    dashboard.command("Emulation.setTimezoneOverride", timezoneId="Asia/Tokyo")
+
+    dashboard.open(stack, f"/?timestamp.gte={date}", key=stack.new_key("dates-on-page"))
+
+    script = "return document.querySelector(\"[name='timestamp.gte']\").value"
+    assert dashboard.run(script) == "2026-01-05T00:00"
