@@ -86,8 +86,9 @@ async function request(subject: Subject, min: Length, signal: AbortSignal): Prom
   const length = shortest(subject, last - first, min);
   const buckets = await readBuckets(subject, length, current, signal);
   if (length !== 'DAY') return of(length, last - first, buckets);
-  // Far outliers can make the range longer than that of the other results.
-  const range = typicalRange(buckets.map(({ start }) => Date.parse(start) / 1e3), buckets.map((bucket) => bucket.results));
+  // Far outliers can make the range longer than that of the other results. Results of the next day can be a minute later.
+  const days = buckets.map(({ start }) => Date.parse(start) / 1e3);
+  const range = typicalRange(days, buckets.map(({ results }) => results), LENGTHS.DAY);
   if (!range) return of('DAY', last - first, buckets);
   // The first and the last result are known more exactly than their days.
   const [start, end] = [Math.max(range.first, first), Math.min(range.last + LENGTHS.DAY, last + 1)];
