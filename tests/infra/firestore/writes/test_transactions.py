@@ -51,7 +51,7 @@ def test_a_write_waits_for_a_transaction_that_has_read_the_document(firestore: F
     transaction = begin(firestore)
     read(firestore, transaction, "waiting/a")
 
-    thread, results = start_blocked(lambda: commit(firestore, None, "waiting/a", 3))
+    thread, results = start_blocked(firestore, lambda: commit(firestore, None, "waiting/a", 3))
     first = commit(firestore, transaction, "waiting/a", 2)
     thread.join(JOIN_SECONDS)
 
@@ -63,7 +63,7 @@ def test_a_missing_document_is_locked(firestore: FirestoreProcess) -> None:
     transaction = begin(firestore)
     assert read(firestore, transaction, "absent/a") == [False]
 
-    thread, _ = start_blocked(lambda: commit(firestore, None, "absent/a", 1))
+    thread, _ = start_blocked(firestore, lambda: commit(firestore, None, "absent/a", 1))
     rollback(firestore, transaction)
     thread.join(JOIN_SECONDS)
 
@@ -85,7 +85,7 @@ def test_a_query_locks_its_range(firestore: FirestoreProcess) -> None:
     assert query(firestore, transaction, "ranges", minimum=5) == 1
 
     commit(firestore, None, "ranges/outside", 1)
-    thread, _ = start_blocked(lambda: commit(firestore, None, "ranges/inside", 7))
+    thread, _ = start_blocked(firestore, lambda: commit(firestore, None, "ranges/inside", 7))
     rollback(firestore, transaction)
     thread.join(JOIN_SECONDS)
 
@@ -100,7 +100,7 @@ def test_a_list_with_missing_documents_locks_the_collection_and_its_subcollectio
     assert len(firestore.call("ListDocuments", request, m.ListDocumentsResponse).documents) == 1
 
     commit(firestore, None, "listed-not/a", 1)
-    thread, _ = start_blocked(lambda: commit(firestore, None, "listed/c/beneath/d", 1))
+    thread, _ = start_blocked(firestore, lambda: commit(firestore, None, "listed/c/beneath/d", 1))
     rollback(firestore, transaction)
     thread.join(JOIN_SECONDS)
 
@@ -125,7 +125,7 @@ def test_a_deadlock_aborts_the_younger_transaction(firestore: FirestoreProcess) 
     for transaction in (older, younger):
         read(firestore, transaction, "deadlock/a")
 
-    thread, results = start_blocked(lambda: commit(firestore, older, "deadlock/a", 1))
+    thread, results = start_blocked(firestore, lambda: commit(firestore, older, "deadlock/a", 1))
     with pytest.raises(grpc.RpcError) as aborted:
         commit(firestore, younger, "deadlock/a", 2)
     thread.join(JOIN_SECONDS)
@@ -192,9 +192,11 @@ def test_a_queued_read_is_refused_when_its_transaction_is_rolled_back(
     """It leaves no lock, so the document can be written afterwards."""
     holder, queued = begin(firestore), begin(firestore)
     read(firestore, holder, "rolled-back/queued")
-    writing, written = start_blocked(lambda: commit(firestore, None, "rolled-back/queued", 1))
+    writing, written = start_blocked(firestore, lambda: commit(firestore, None, "rolled-back/queued", 1))
     refusals: list[grpc.StatusCode] = []
-    reading, _ = start_blocked(lambda: refused(refusals, lambda: read(firestore, queued, "rolled-back/queued")))
+    reading, _ = start_blocked(
+        firestore, lambda: refused(refusals, lambda: read(firestore, queued, "rolled-back/queued"))
+    )
 
     rollback(firestore, queued)
     reading.join(JOIN_SECONDS)
@@ -212,6 +214,7 @@ def test_a_waiting_commit_is_refused_when_its_transaction_is_rolled_back(firesto
     read(firestore, holder, "rolled-back/waiting")
     refusals: list[grpc.StatusCode] = []
     committing, _ = start_blocked(
+        firestore,
         lambda: refused(refusals, lambda: commit(firestore, waiting, "rolled-back/waiting", 1)),
     )
 

@@ -54,11 +54,16 @@ def rollback(firestore: FirestoreProcess, transaction: bytes) -> None:
     firestore.call("Rollback", m.RollbackRequest(database=DATABASE, transaction=transaction), m.Empty)
 
 
-def start_blocked(call: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
-    """Start a call that cannot complete yet. Return its thread and the list that will hold its result."""
+def start_blocked(firestore: FirestoreProcess, call: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
+    """Start a call that cannot complete yet. Return its thread and the list that will hold its result.
+
+    On a slow machine, the server may not have the call soon. It has the call when it has completed later commits.
+    """
     results: list[Any] = []
     thread = threading.Thread(target=lambda: results.append(call()))
     thread.start()
     thread.join(0.3)
+    for number in range(3):
+        commit(firestore, None, "later/a", number)
     assert thread.is_alive(), "the call did not wait"
     return thread, results
