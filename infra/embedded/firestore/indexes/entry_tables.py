@@ -108,7 +108,9 @@ class EntryTables:
         self._connection = connection
         self._reads_in_parts = reads_in_parts
         self.tables = [table for table in all_tables(connection) if table.state in (OPEN, CLOSED, TARGET)]
-        self._targets = {table.number: table for table in self.tables if table.state == TARGET}
+        targets = {table.number: table for table in self.tables if table.state == TARGET}
+        self._merges = [(table.name, None if table.target is None else targets[table.target]) for table in self.tables]
+        """The name of each table, and the target of the merge that moves its entries, if any."""
 
     @property
     def open_table(self) -> EntryTable:
@@ -214,12 +216,11 @@ class EntryTables:
 
     def _lows(self, collection_number: int, low: bytes) -> Iterator[tuple[str, bytes]]:
         """Yield the name of each table with visible keys at or after `low`, and a lower bound of these keys."""
-        for table in self.tables:
-            moved = None if table.target is None else self._targets[table.target]
-            if moved is None or collection_number > moved.collection_number:
-                yield table.name, low
-            elif collection_number == moved.collection_number:
-                yield table.name, max(low, moved.position + b"\0")
+        for name, target in self._merges:
+            if target is None or collection_number > target.collection_number:
+                yield name, low
+            elif collection_number == target.collection_number:
+                yield name, max(low, target.position + b"\0")
 
     def _number(self, sql: str, parameters: Sequence[Any]) -> int:
         return int(self._connection.execute(sql, parameters).fetchone()[0])

@@ -162,13 +162,13 @@ class _Planner:
             return KeyRange(self._collection_id, (), path, path + b"\0", False)
         if not self._equal and not self._contains and len(self._sorted) == 1:
             return self._range_of_documents()
-        for reverse in (False, True):
-            prefixes = self._prefixes(reverse)
-            if prefixes:
-                low, high = bounds(self._query, self._conditions, self._equal, self._sorted[0], reverse)
-                fields = tuple(order.field for order in self._sorted if order.field != DOCUMENT_ID)
-                return KeyRange(self._collection_id, tuple(prefixes), low, high, reverse, self._conditions, fields)
-        raise MissingIndex(self._required_index())
+        reverse = self._sorted[-1].descending  # the last order is that of the names, which ascend in all keys
+        prefixes = self._prefixes(reverse)
+        if not prefixes:
+            raise MissingIndex(self._required_index())
+        low, high = bounds(self._query, self._conditions, self._equal, self._sorted[0], reverse)
+        fields = tuple(order.field for order in self._sorted if order.field != DOCUMENT_ID)
+        return KeyRange(self._collection_id, tuple(prefixes), low, high, reverse, self._conditions, fields)
 
     def filtered_ranges(self) -> Iterator[KeyRange]:
         """Yield a range of each index with the same fields that starts with a filtered field after the fixed ones."""

@@ -8,7 +8,7 @@ limits and live results can therefore compare bytes.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from infra.embedded.firestore.encoding import field_paths, limits, resource_names, values
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID, FieldPath
@@ -23,8 +23,7 @@ KeyedDocument = tuple[SortKey, Any]
 """A sort key and a Document message."""
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """A field to sort by."""
 
     field: FieldPath
