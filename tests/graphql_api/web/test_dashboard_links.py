@@ -1,4 +1,4 @@
-"""Links to a view of the dashboard: lines, order, sample and dates, in a real browser."""
+"""Links to a view of the dashboard: lines, axis, order, sample and dates, in a real browser."""
 
 from urllib.parse import parse_qsl, urlsplit
 
@@ -38,19 +38,21 @@ def test_a_link_displays_the_same_lines_order_and_sample(stack: Stack, dashboard
     dashboard.write(".series-select select", "sensor")
     for sensor in ("t3", "t1"):
         dashboard.press(".chip", sensor)
+    dashboard.press("[role=radiogroup] label", "Computed at")
     for _ in range(2):
         dashboard.press(".order", "Mean")
     dashboard.wait_for(lambda: dashboard.results() == ids)
     dashboard.press(f"tr[data-id='{ids[1]}'] button")
 
-    view = [("lines", "sensor"), ("line", "t3"), ("line", "t1"), ("order_by", "mean"), ("direction", "asc")]
-    view.append(("sample", ids[1]))
+    view = [("lines", "sensor"), ("line", "t3"), ("line", "t1"), ("axis", "computed_at"), ("order_by", "mean")]
+    view += [("direction", "asc"), ("sample", ids[1])]
     dashboard.wait_for(lambda: query(dashboard) == view)
     link = dashboard.address
     dashboard.go_to("about:blank")
     dashboard.go_to(link)
     dashboard.wait_until_live()
     dashboard.wait_for(lambda: dashboard.attributes(".chip", "aria-pressed") == ["true", "false", "true"])
+    assert dashboard.text("[role=radiogroup] label:has(:checked)") == "Computed at"
     dashboard.wait_for(lambda: dashboard.results() == ids)
     dashboard.wait_for(lambda: dashboard.attributes(SELECTED, "title") == [ids[1]])
     dashboard.write("[name='mean.gte']", "1")
@@ -67,7 +69,7 @@ def test_a_link_with_a_wrong_view_displays_the_default(stack: Stack, dashboard: 
     key = stack.new_key("wrong-link-on-page")
     stack.wait_for(stack.submit({"time_stamp": "2026-11-24T01:02:03Z", "data": [1]}, key=key)["id"], key=key)
 
-    dashboard.open(stack, "/?lines=UPPER&order_by=kurtosis&direction=up&sample=unknown", key=key)
+    dashboard.open(stack, "/?lines=UPPER&axis=x&order_by=kurtosis&direction=up&sample=unknown", key=key)
 
     dashboard.wait_for(lambda: dashboard.text(".summary tbody th") == "all results")
     dashboard.wait_for(lambda: "No sample has this id." in (dashboard.text(".sample .empty") or ""))

@@ -1,4 +1,4 @@
-import { computed, signal, useSignal, type Signal } from '@preact/signals';
+import { computed, useSignal, type Signal } from '@preact/signals';
 import { Fragment } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { bounds, setBounds } from '../filter.ts';
@@ -6,7 +6,7 @@ import { integer, isoTime, number, plural, shortTime } from '../format.ts';
 import { labelName, UNIT } from '../labels.ts';
 import { isPart, overview, overviewFault } from '../overview.ts';
 import { Plot, type LeftOut } from '../plot.ts';
-import { pointsOf, type Axis, type Point } from '../points.ts';
+import { axis, pointsOf, type Axis, type Point } from '../points.ts';
 import { isLoaded, results, total } from '../results.ts';
 import { displayedId, selectedId } from '../selection.ts';
 import { lines, units } from '../series.ts';
@@ -15,7 +15,6 @@ import { SeriesChips, SeriesSelect } from './series.tsx';
 import { SummaryTable } from './summary.tsx';
 import { Tooltip, type Pointed } from './tooltip.tsx';
 
-const axis = signal<Axis>('timestamp');
 const AXES: readonly { name: Axis; label: string }[] = [
   { name: 'timestamp', label: 'Time stamp' },
   { name: 'computedAt', label: 'Computed at' },
