@@ -171,7 +171,7 @@ def _rows(lines: Iterable[str]) -> Iterator[_Row]:
             yield _Row(
                 number, cells, UnusableSample(f"expected CSV in UTF-8, got the bytes {raw[:_MAX_ECHO_CHARACTERS]!r}")
             )
-        elif any(cells):  # spreadsheets save a cleared row as commas
+        elif any(map(str.strip, cells)):  # spreadsheets save a cleared row as commas
             yield _Row(number, cells)
 
 

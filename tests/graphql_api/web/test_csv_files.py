@@ -35,7 +35,7 @@ TABLES = st.builds(
     lambda columns, rows, end, last: end.join([f"time_stamp,label.site,{columns}", *map(",".join, rows)]) + last,
     st.sampled_from(["inner,outer", "inner,", " ,outer"]),
     st.lists(ROWS, max_size=6),
-    st.sampled_from(["\n", "\r\n", "\n\n", "\n,,,\n"]),
+    st.sampled_from(["\n", "\r\n", "\n\n", "\n,,,\n", "\n \n", "\n , ,\n"]),
     st.sampled_from(["", "\n", "\n,", '\n"']),
 )
 
@@ -129,6 +129,13 @@ def test_the_index_of_pandas_is_not_measured_values(reader: Reader) -> None:
 def test_empty_cells_in_a_column_without_a_name_are_not_missing_values(reader: Reader) -> None:
     """Spreadsheets save a cleared column as commas at the ends of the lines."""
     read = reader.read("time_stamp,x,, \nt1,1,,\nt1,2,, \n")
+
+    assert read == {"ndjson": '\n{"time_stamp":"t1","data":[1,2]}', "badRows": []}
+
+
+def test_rows_of_spaces_are_empty(reader: Reader) -> None:
+    """They do not divide a sample, and do not make it invalid."""
+    read = reader.read("time_stamp,x\nt1,1\n  \n , \nt1,2\n")
 
     assert read == {"ndjson": '\n{"time_stamp":"t1","data":[1,2]}', "badRows": []}
 

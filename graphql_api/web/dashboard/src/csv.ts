@@ -120,7 +120,7 @@ function toValue(name: string, cell: string): string {
   return `${sign === '-' ? '-' : ''}${whole || '0'}${fraction && `.${fraction}`}${exponent}`;
 }
 
-/** Returns the rows that have a cell with a text. A cell in quotes can contain commas, line breaks, and two quotes for a quote. */
+/** Returns the rows that have a cell with more than spaces. A cell in quotes can contain commas, line breaks, and two quotes for a quote. */
 function rowsOf(text: string): Row[] {
   const token = /"([^"]*(?:""[^"]*)*)"|([^,\r\n]*)/y;
   const end = /\r\n|\r|\n|$/y;
@@ -142,7 +142,7 @@ function rowsOf(text: string): Row[] {
     const [lineEnd] = end.exec(text) ?? [];
     if (lineEnd === undefined) throw new CsvError(`expected a comma after the quote on line ${line}`);
     at += lineEnd.length;
-    if (row.cells.some((cell) => cell !== '')) rows.push(row);
+    if (row.cells.some((cell) => cell.trim() !== '')) rows.push(row);
     line += 1;
     row = { line, cells: [] };
   }
