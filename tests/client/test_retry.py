@@ -1,5 +1,7 @@
 """The client retries transient errors. These tests need no server."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -60,6 +62,34 @@ async def test_retry_after_is_honored(waits: list[float]) -> None:
     assert await retrying(60.0)(request.send) == "response"
     assert len(waits) == 1
     assert waits[0] >= 0.7
+
+
+async def test_a_retry_is_logged_with_its_error_and_without_the_sample(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The default hook of stamina logs the arguments of the call. A sample can have 64 MiB."""
+    request = Request(Unreachable("cannot connect to http://localhost"))
+    hooks = get_on_retry_hooks()
+    set_on_retry_hooks(None)
+
+    async def send(raw: bytes) -> str:
+        return await request.send()
+
+    await retrying(60.0)(send, b"the values of a sample")
+    set_on_retry_hooks(hooks)
+
+    own = [record.getMessage() for record in caplog.records if record.name == "dropzone"]
+    assert own == ["cannot connect to http://localhost; retrying for up to 60 s"]
+    assert "the values" not in str([vars(record) for record in caplog.records])
+
+
+def test_the_line_of_stamina_is_not_printed_if_logging_is_not_configured() -> None:
+    """It is `stamina.retry_scheduled`, without the error."""
+    script = "import logging, dropzone; logging.getLogger('stamina').warning('printed')"
+
+    ran = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+
+    assert ran.stderr == ""
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ It refuses to run if the name of an environment variable is misspelled, because 
 """
 
 import difflib
+import logging
 import os
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -74,6 +75,7 @@ def main() -> None:
     """Run the command line."""
     output.prepare()
     set_on_retry_hooks(())  # do not log retries: standard error is only for errors
+    logging.getLogger("dropzone").setLevel(logging.ERROR)
     try:
         app(prog_name="dropzone")
     except OSError as error:  # from the help, the version, or the check of an argument
