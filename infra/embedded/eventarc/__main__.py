@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import sqlite3
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -87,13 +87,27 @@ def _run(arguments: argparse.Namespace, connection: sqlite3.Connection) -> list[
         if not dead_letters.forget(connection, arguments.trigger):
             raise CommandError(f"{arguments.data} contains no trigger named {arguments.trigger}")
         return [f"deleted all events of {arguments.trigger}"]
+    if arguments.action == "list":
+        return _list(undelivered.read(connection, arguments.trigger, state=State.DEAD), with_state=False)
+    _check_sequences(connection, arguments.trigger, arguments.sequences)
     if arguments.action == "resend":
         number = dead_letters.resend(connection, arguments.trigger, arguments.sequences)
         return [f"dead letters to send again: {number}"]
-    if arguments.action == "discard":
-        number = dead_letters.discard(connection, arguments.trigger, arguments.sequences)
-        return [f"deleted dead letters: {number}"]
-    return _list(undelivered.read(connection, arguments.trigger, state=State.DEAD), with_state=False)
+    number = dead_letters.discard(connection, arguments.trigger, arguments.sequences)
+    return [f"deleted dead letters: {number}"]
+
+
+def _check_sequences(connection: sqlite3.Connection, trigger: str | None, sequences: Sequence[int]) -> None:
+    """Raise `CommandError` if one of the sequence numbers is not that of a dead letter."""
+    if not sequences:
+        return
+    known = {event.sequence for event in undelivered.read(connection, trigger, state=State.DEAD)}
+    unknown = [str(sequence) for sequence in sequences if sequence not in known]
+    if unknown:
+        raise CommandError(
+            f"expected sequence numbers of dead letters, got {', '.join(unknown)}; nothing was changed; "
+            "`dead-letters list` prints the numbers"
+        )
 
 
 def _list(events: Iterable[undelivered.UndeliveredEvent], *, with_state: bool) -> list[str]:

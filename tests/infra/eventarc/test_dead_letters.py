@@ -72,14 +72,20 @@ async def test_a_dead_letter_is_discarded(firestore: Firestore, function: Functi
 
     none = await command(firestore, "dead-letters", "discard")
     other = await command(firestore, "dead-letters", "discard", "1", "--trigger", "other")
-    one = await command(firestore, "dead-letters", "discard", "1", "3")
+    waiting = await command(firestore, "dead-letters", "discard", "1", "3")
+    one = await command(firestore, "dead-letters", "discard", "1")
+    unknown = await command(firestore, "dead-letters", "resend", "7")
     function.respond = function.acknowledge
     function.events.clear()
     again = await command(firestore, "dead-letters", "resend")
     await firestore.until_rows("eventarc_undelivered", "*", [])
 
     assert none[0] == 2
-    assert (other, one) == ((0, "deleted dead letters: 0\n"), (0, "deleted dead letters: 1\n"))
+    refusals = [(other, 1), (waiting, 3), (unknown, 7)]
+    assert [code for (code, _), _ in refusals] == [1, 1, 1]
+    for (_, text), sequence in refusals:
+        assert text.startswith(f"expected sequence numbers of dead letters, got {sequence}; nothing was changed")
+    assert one == (0, "deleted dead letters: 1\n")
     assert again == (0, "dead letters to send again: 1\n")
     assert sorted(function.documents) == ["samples/bad2", "waiting/bad3"]
 
