@@ -27,7 +27,7 @@ class LingeringClose:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, settings: ServerSettings) -> None:
         self._bytes_left = settings.max_unread_body_bytes
-        self._timer = loop.call_later(settings.unread_body_seconds, close_when_read, loop, transport, settings)
+        self._timer = loop.call_later(settings.unread_body_seconds, transport.close)
 
     def admit_data(self, data: bytes) -> bool:
         """Count data that is received after the response. Return False if there is too much data."""
@@ -50,7 +50,9 @@ def close_when_read(loop: asyncio.AbstractEventLoop, transport: asyncio.Transpor
 
 
 class CloseTransport:
-    """The transport for a request with `Connection: close`. `close` replaces the method of `transport`."""
+    """A transport whose method `close` is replaced, also for the calls of uvicorn."""
+
+    __slots__ = ("_transport", "close")
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
         self._transport = transport

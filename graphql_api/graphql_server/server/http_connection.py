@@ -13,6 +13,7 @@
 """
 
 import asyncio
+from functools import partial
 from typing import Any, cast
 
 import httptools
@@ -69,10 +70,12 @@ class HTTPConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
+        close = partial(early_end.close_when_read, self.loop, self.transport, self.settings)
+        self.transport = cast(asyncio.Transport, early_end.CloseTransport(self.transport, close))
         self.transport.set_write_buffer_limits(high=self.settings.max_unsent_bytes)
-        close = self.transport.abort  # with TLS, `close` would wait for the client for up to 30 s
+        abort = self.transport.abort  # with TLS, `close` would wait for the client for up to 30 s
         try:
-            self.slot = self.open_connections.admit(self.client[0] if self.client else "", close)
+            self.slot = self.open_connections.admit(self.client[0] if self.client else "", abort)
         except RetryLater as error:
             if len(self.connections) > self.open_connections.count + _MAX_REFUSED_CONNECTIONS:
                 self.transport.abort()
@@ -232,16 +235,10 @@ class HTTPConnection(HttpToolsProtocol):
         if self.is_responding:
             self.refuse(503, _STOPPING)
 
-    def _close(self) -> None:
-        early_end.close_when_read(self.loop, self.transport, self.settings)
-
-    def timeout_keep_alive_handler(self) -> None:
-        self._close()
-
     def _close_after_body(self) -> None:
         """Close the connection. If the body is not complete, receive the rest of the body first."""
         if self.is_in_headers:
-            self._close()
+            self.transport.close()
         else:
             self._close_later()
 
@@ -257,7 +254,7 @@ class HTTPConnection(HttpToolsProtocol):
         self._cancel_header_timer()
         if self.is_responding:
             if self.cycle.response_started:
-                self._close()
+                self.transport.close()
                 return
             early_end.disconnect_application(self.cycle)
         self.transport.write(early_end.error_response(status, error))
@@ -270,7 +267,7 @@ class HTTPConnection(HttpToolsProtocol):
             seconds = self.settings.header_timeout_seconds
             self.refuse(408, RequestTimeout(f"the headers were not complete after {seconds:g} s"))
         else:
-            self._close()
+            self.transport.close()
 
     def _start_header_timer(self) -> None:
         if self._header_timer is None:
@@ -287,9 +284,10 @@ class HTTPConnection(HttpToolsProtocol):
         self.closing = None
         if self.cycle.keep_alive:
             self.flow.resume_reading()  # `discards` may have stopped it
-            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self._close)
+            seconds, close = self.timeout_keep_alive, self.timeout_keep_alive_handler
+            self.timeout_keep_alive_task = self.loop.call_later(seconds, close)
         else:
-            self._close()
+            self.transport.close()
 
     def _cancel_timers(self) -> None:
         self._cancel_header_timer()

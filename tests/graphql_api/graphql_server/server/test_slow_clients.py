@@ -119,26 +119,38 @@ def test_a_client_that_does_not_read_a_complete_response_is_cut_off(caplog: pyte
 
 
 async def almost_sent_response(scope: Scope, receive: Receive, send: Send) -> None:
-    """Send a response until the kernel does not take all of it."""
+    """Send a response until the kernel does not take all of it. At `/fails`, fail before its end."""
     if scope["type"] == "http":
         await send({"type": "http.response.start", "status": 200, "headers": []})
         while not scope["state"][TRANSPORT].get_write_buffer_size():
             await send({"type": "http.response.body", "body": bytes(4_000), "more_body": True})
+        if scope["path"] == "/fails":
+            raise ValueError
         await send({"type": "http.response.body", "body": b""})
 
 
-@pytest.mark.parametrize("header", [b"", b"connection: close\r\n"], ids=["keep-alive", "close"])
-def test_a_client_that_does_not_read_the_end_of_a_response_is_cut_off(header: bytes) -> None:
+@pytest.mark.parametrize(
+    "requests",
+    {
+        "keep-alive": b"GET / HTTP/1.1\r\nhost: a\r\n\r\n",
+        "close": b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+        "failure": b"GET /fails HTTP/1.1\r\nhost: a\r\n\r\n",
+        "refused WebSocket": b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+        b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_a_client_that_does_not_read_the_end_of_a_response_is_cut_off(requests: tuple[str, bytes]) -> None:
     """The stall timer does not run, because little data waits to be sent. The connection stayed open forever."""
     settings = ServerSettings(keep_alive_seconds=1, unread_response_seconds=0.1)
     server = Server(almost_sent_response, Budgets(Limits()), settings=settings)
     with serving(server) as (port, _), socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(("127.0.0.1", port))
-        connection.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n%b\r\n" % header)
-        eventually(lambda: _connections(server))
+        connection.sendall(requests[1])
+        eventually(lambda: server.server_state.connections)
 
-        eventually(lambda: not _connections(server))
+        eventually(lambda: not server.server_state.connections)
 
 
 def _connections(server: Server) -> list[HTTPConnection]:
