@@ -1,5 +1,6 @@
 """`/session/sign-in` and `/session/callback`: a browser signs in at the identity provider and gets a session."""
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,13 +15,16 @@ from graphql_api.client_text import shorten
 from graphql_api.credential_errors import InvalidCredential
 from graphql_api.endpoints.endpoint import Endpoint, public
 from graphql_api.endpoints.query_parameters import query_parameters
-from graphql_api.endpoints.sessions import SIGN_IN, StartServices, set_session, start_session
+from graphql_api.endpoints.sessions import StartServices, set_session, start_session
 from graphql_api.graphql_server.disconnection import while_connected
 from graphql_api.graphql_server.request_headers import Credential, cookie, session_cookie
 from storage.documents import NotFound, Unauthenticated
 
 if TYPE_CHECKING:  # the application imports it only if an identity provider is configured
     from graphql_api.auth.oauth.code_flow import CodeFlow
+
+SIGN_IN = "sign-in"
+"""The kind of credential of an attempt to sign in at the identity provider."""
 
 _SECONDS = 600
 
@@ -62,7 +66,11 @@ class ProviderSignInEndpoints:
 
         async def finish() -> tuple[str, str]:
             async with attempts.hold():
-                return await flow.finish(query_parameters(request), cookie(request.scope, _name(request)))
+                try:
+                    return await flow.finish(query_parameters(request), cookie(request.scope, _name(request)))
+                except asyncio.CancelledError:  # its client has disconnected, and could start any number of requests
+                    attempts.failed.take(1)
+                    raise
 
         try:
             token, page = await while_connected(request.receive, finish())

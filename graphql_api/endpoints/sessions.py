@@ -34,8 +34,8 @@ _MAX_BODY_BYTES = 4_096
 _START_COST = 20
 """Cost units of starting a session. The sessions of a key are started one after the other, so further requests wait."""
 
-SIGN_IN = "sign-in"
-"""The kind of attempt of a sign-in with a link or at the identity provider."""
+_LINK = "sign-in link"
+"""The kind of credential in the body. Its attempts do not wait for a slow identity provider."""
 
 _HEADERS = {"cache-control": "no-store"}
 
@@ -125,7 +125,7 @@ class SessionEndpoints:
             token = None
         if not isinstance(token, str):
             raise BadRequest('expected a body such as {"token": "..."}, or an API key in the header x-api-key')
-        attempts = self._services.budgets.addresses.attempts(address, SIGN_IN)
+        attempts = self._services.budgets.addresses.attempts(address, _LINK)
         async with attempts.hold():
             started = await self._services.sessions.exchange(token)
             if started is None:

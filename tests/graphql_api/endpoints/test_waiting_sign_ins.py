@@ -1,6 +1,7 @@
 """Sign-ins of one submitter: they wait for each other, within the budget of the submitter."""
 
 import asyncio
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,8 +13,8 @@ from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.credential_errors import FOR_KEYS
 from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
-from graphql_api.endpoints.provider_sign_in import ProviderSignInEndpoints
-from graphql_api.endpoints.sessions import SIGN_IN, SessionEndpoints
+from graphql_api.endpoints.provider_sign_in import SIGN_IN, ProviderSignInEndpoints
+from graphql_api.endpoints.sessions import SessionEndpoints
 from graphql_api.limits import Limits
 from observability import request_context
 from observability.request_context import RequestContext
@@ -36,6 +37,9 @@ class BusySessions:
         """Return that a key is not a session."""
         return False
 
+    async def exchange(self, token: str) -> None:
+        """Find no link."""
+
     async def start(self, caller: Caller, key_digest: str | None) -> tuple[str, object]:
         """Wait until the request ends."""
         self.starting += 1
@@ -54,10 +58,11 @@ async def authenticate(credential: object) -> Caller:
 class SignIn:
     """A request for a session."""
 
-    def __init__(self, app: Starlette, method: str, path: str) -> None:
+    def __init__(self, app: Starlette, method: str, path: str, link: str = "") -> None:
         self.sent: list[Message] = []
         self.disconnected = asyncio.Event()
-        self._received: list[Message] = [{"type": "http.request", "body": b""}]
+        self._headers = [(b"content-type", b"application/json")] if link else [(b"x-api-key", b"a key")]
+        self._received: list[Message] = [{"type": "http.request", "body": json.dumps({"token": link}).encode()}]
         self.task = asyncio.create_task(self._run(app, method, path))
 
     async def _run(self, app: Starlette, method: str, path: str) -> None:
@@ -68,7 +73,7 @@ class SignIn:
             "scheme": "http",
             "path": path,
             "query_string": b"",
-            "headers": [(b"x-api-key", b"a key")],
+            "headers": self._headers,
             "state": {},
         }
         await app(scope, self._receive, self._send)
@@ -122,7 +127,47 @@ async def test_a_sign_in_at_a_provider_that_does_not_respond_ends_with_its_clien
 
     assert provider.waiting == 0
     assert not any(each.sent for each in sign_ins)
-    assert budgets.addresses.attempts("", SIGN_IN).is_unused
+    running = budgets.addresses.attempts("", SIGN_IN).running
+    assert (running.used, running.waiting) == (0, 0)
+
+
+async def test_sign_ins_that_end_with_their_clients_are_failed_attempts() -> None:
+    """Otherwise, clients that disconnect at once could start any number of requests to the provider."""
+    sign_ins: list[SignIn] = []
+
+    async def finish(parameters: object, value: object) -> tuple[str, str]:
+        sign_ins[-1].disconnected.set()
+        return await HangingProvider().finish(parameters, value)
+
+    budgets = Budgets(Limits(max_failed_authentications_per_second=1))
+    services: Any = SimpleNamespace(budgets=budgets, code_flow=SimpleNamespace(finish=finish))
+    endpoints = ProviderSignInEndpoints(services).endpoints
+    app = Starlette(routes=[each.route for each in endpoints], exception_handlers=ErrorResponder(FOR_KEYS).handlers)
+
+    for _ in range(50):
+        sign_ins.append(SignIn(app, "GET", "/session/callback"))
+        await sign_ins[-1].task
+
+    assert 429 in [each.sent[0]["status"] for each in sign_ins if each.sent]
+
+
+async def test_a_provider_that_does_not_respond_does_not_delay_sign_in_links() -> None:
+    """An operator can send links to users while the provider is down."""
+    provider = HangingProvider()
+    services: Any = SimpleNamespace(budgets=Budgets(Limits()), code_flow=provider, sessions=BusySessions())
+    endpoints = [*SessionEndpoints(services).endpoints, *ProviderSignInEndpoints(services).endpoints]
+    app = Starlette(routes=[each.route for each in endpoints], exception_handlers=ErrorResponder(FOR_KEYS).handlers)
+
+    sign_ins = [SignIn(app, "GET", "/session/callback") for _ in range(50)]
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await provider.asked.wait()
+        link = SignIn(app, "POST", "/session", "a link that was used")
+        await link.task
+        for each in sign_ins:
+            each.disconnected.set()
+        await asyncio.gather(*(each.task for each in sign_ins))
+
+    assert link.sent[0]["status"] == 401
 
 
 async def finish(parameters: object, value: object) -> tuple[str, str]:
