@@ -151,8 +151,8 @@ export function pasteTime(name: string, text: string): boolean {
 
 /** Returns a time in milliseconds, or NaN. A time without an offset is in UTC, so that a link shows the same to all users. */
 function timeOf(text: string): number {
-  if (!/^\d{4}[-/]/.test(text)) return NaN; // a browser reads a date into many other texts, such as `5`
-  const hasOffset = /[+-]\d\d:?\d\d$|[a-z]$/i.test(text);
+  if (!/^\d{4}([-/]|$)/.test(text)) return NaN; // a browser reads a date into many other texts, such as `5`
+  const hasOffset = /([+-]\d\d:?\d\d|Z|UTC|GMT|[ECMP][SD]T)$/i.test(text); // a text with `PM` has none
   const isIsoDate = /^\d{4}(-\d\d){0,2}$/.test(text); // is in UTC; `Date` reads `2026-1-5` in the user's time zone
   return Date.parse(hasOffset || isIsoDate ? text : `${text}Z`);
 }
