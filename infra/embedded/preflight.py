@@ -68,13 +68,13 @@ def _silent_failure(command: Sequence[str], code: int) -> str:
 
 
 def _lock_folder(stack: Stack, folder: Path) -> int:
-    if folder.is_symlink() and not folder.exists():
-        target = folder.resolve()
-        raise PreflightError(
-            f"the data folder {folder} is a link to {target}, which does not exist: mount its disk. For a new data "
-            f"folder, create it: mkdir {target}"
-        )
     try:
+        if folder.is_symlink() and not folder.exists():
+            target = folder.resolve()
+            raise PreflightError(
+                f"the data folder {folder} is a link to {target}, which does not exist: mount its disk. For a new data "
+                f"folder, create it: mkdir {target}"
+            )
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _make_private(folder)
         supervisor, watchdog = _open(folder / "supervisor.lock"), _open(folder / "watchdog.lock")

@@ -64,6 +64,16 @@ def test_a_data_folder_on_a_disk_that_is_not_mounted_is_not_replaced_by_an_empty
     assert (target / "supervisor.lock").exists()
 
 
+def test_a_data_folder_that_cannot_be_reached_is_refused(start: Start, two_servers: str, tmp_path: Path) -> None:
+    """The system can refuse to follow a link: a name is too long, or this user cannot search a folder."""
+    (tmp_path / "data").symlink_to("a" * 300)
+
+    run = start(two_servers)
+
+    assert run.wait() == 1
+    assert f"error: cannot use the data folder {tmp_path / 'data'}: " in run.text
+
+
 def test_processes_create_files_that_only_their_user_can_read(start: Start, tmp_path: Path) -> None:
     """That includes files outside the data folder, such as backups."""
     run = start(
