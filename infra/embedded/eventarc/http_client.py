@@ -131,10 +131,11 @@ def is_valid_url(url: str) -> bool:
     """Return whether requests can be sent to a URL."""
     try:
         parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna")
         _ = parts.port
-    except ValueError:  # for example, the port is too large
+    except ValueError:  # the port is too large, or a label of the host is empty or too long
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and url.isascii()
+    return parts.scheme in ("http", "https") and bool(host) and url.isascii()
 
 
 class HttpClient:

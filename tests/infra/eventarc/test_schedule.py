@@ -94,6 +94,7 @@ def test_the_server_ends_if_a_schedule_ends(tmp_path: Path, monkeypatch: pytest.
             {"url": "http://a:99999/"},
             "schedule 'clean-up': expected url to be an ASCII HTTP URL, got 'http://a:99999/'",
         ),
+        ({"url": "http://a..b/"}, "schedule 'clean-up': expected url to be an ASCII HTTP URL, got 'http://a..b/'"),
         ({"every": 5}, "schedule 'clean-up': Object contains unknown field `every`"),
     ],
 )

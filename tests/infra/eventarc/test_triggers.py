@@ -32,6 +32,7 @@ VALID = {
         ({"document": "users"}, "collection"),
         ({"url": "ftp://somewhere/"}, "HTTP"),
         ({"url": "http://somewhere:99999/"}, "HTTP"),
+        ({"url": f"http://{'a' * 64}.example/"}, "HTTP"),
         ({"url": "http://zürich/"}, "ASCII"),
         ({"location": "zürich"}, "location"),
         ({"location": "zurich\n"}, "location"),
