@@ -236,20 +236,17 @@ class GrpcServer:
 
     async def stop(self, grace_seconds: float) -> None:
         """Refuse new calls, wait up to `grace_seconds` for open calls, then cancel them."""
-        if not self.failed.done():  # the core needs the thread to shut down
-            await self._shut_down(grace_seconds)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _shut_down(self, grace_seconds: float) -> None:
         self._server.shutdown(self._queue, _SERVER_STOPPED)
         stopped = self._loop.run_in_executor(None, self._thread.join)
         await asyncio.wait([stopped], timeout=grace_seconds)
         if not stopped.done():
             self._server.cancel_all_calls()
             await stopped
-        self._server.destroy()
+        if not self.failed.done():  # without the thread, the core waits for the end of the shutdown forever
+            self._server.destroy()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _run(self) -> None:
         """Run `_poll` on its own thread. An error loses a completion, so a call would have no end."""
