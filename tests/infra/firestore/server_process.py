@@ -74,9 +74,12 @@ class FirestoreProcess:
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(command, stderr=log)
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while message not in self.log.read_text():
-            assert self._process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
+        while True:
+            code = self._process.poll()  # before the log is read: the process can end just after the message
+            if message in (text := self.log.read_text()):
+                return
+            assert code is None, text
+            assert time.monotonic() < deadline, text
             time.sleep(0.01)
 
     def end(self, number: int = signal.SIGTERM) -> int:
