@@ -56,7 +56,10 @@ class ReadCheck:
         is_known = self._checked_at > -math.inf
         if self._clock() - self._checked_at > self._valid_seconds and not self._is_running and not self._is_closed:
             self._is_running = True
-            self._executor.submit(self._run)
+            try:
+                self._executor.submit(self._run)
+            except (MemoryError, RuntimeError):  # too little memory for the thread; the next damage tries again
+                self._is_running = False
         if not is_known:
             return unavailable("The data file may be damaged. The server is checking whether the disk can read it.")
         if self._problem is not None:

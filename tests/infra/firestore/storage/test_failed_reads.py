@@ -148,6 +148,26 @@ def test_a_check_that_lacked_memory_is_repeated(tmp_path: Path, caplog: pytest.L
     os.close(descriptor)
 
 
+def test_a_check_without_memory_for_its_thread_is_repeated(tmp_path: Path) -> None:
+    """The damage is reported as soon as a thread can start."""
+    data = tmp_path / "data"
+    data.touch()
+    descriptor = os.open(data, os.O_RDONLY)
+    check = ReadCheck(descriptor, tmp_path / "no log")
+    error = damage()
+
+    stack_bytes = threading.stack_size(2**47)  # more than a process can address
+    try:
+        diagnosis = check.diagnose(error)
+    finally:
+        threading.stack_size(stack_bytes)
+
+    assert "The server is checking" in str(diagnosis)
+    eventually(lambda: check.diagnose(error) is error)
+    check.close()
+    os.close(descriptor)
+
+
 def test_a_result_that_is_out_of_date_does_not_say_that_the_disk_works(tmp_path: Path) -> None:
     """The disk can have failed since then."""
     clock = Clock()
