@@ -231,10 +231,8 @@ def test_a_closed_standard_output_is_an_error(stack: Stack, start: Start, submit
     assert ran.returncode == 1
 
 
-def test_watch_resumes_after_the_stored_cursor(
-    stack: Stack, start: Start, submitted: KeyAndIds, tmp_path: Path
-) -> None:
-    """The file of --cursor-file holds the cursor. Without a file, Ctrl-C prints it. The command cannot have both."""
+def test_watch_resumes_after_a_stored_cursor(stack: Stack, start: Start, submitted: KeyAndIds, tmp_path: Path) -> None:
+    """The file of --cursor-file holds the cursor. Without a file, Ctrl-C prints it. The advice must work."""
     key, ids = submitted
     query = "{ results(orderBy: {field: COMPUTED_AT}) { edges { cursor } } }"
     first = stack.graphql(query, key=key)["results"]["edges"][0]
@@ -244,9 +242,11 @@ def test_watch_resumes_after_the_stored_cursor(
     one = json.loads(output_of(stack, key, "watch", "--limit", "1", "--cursor-file", state))
     other, advice = interrupted(start(stack, key, "watch", "--cursor-file", state))
     same, advice_without_file = interrupted(start(stack, key, "watch", "--after", one["cursor"]))
+    both = interrupted(start(stack, key, "watch", "--after", one["cursor"], "--cursor-file", tmp_path / "new"))
 
     assert [one["id"], other["id"], same["id"]] == [*ids[1:], ids[2]]
     assert advice == "stopped; to resume, run the same command again\n"
+    assert both == (same, "stopped; to resume, run the same command again without --after\n")
     assert advice_without_file == f"stopped; to resume, run the command with --after {same['cursor']}\n"
     assert state.read_text().strip() == other["cursor"]
 

@@ -85,7 +85,7 @@ def watch(
     client, wanted = connect(url, key, submitter), parse_filter(where or [], label)
     follow = client.removals if removals else partial(client.watch, wanted)
     first = None if removals else ""  # a stream of removals has no cursor before its first item
-    run(_watch(client, follow, cursor, first, cursor_file, limit))
+    run(_watch(client, follow, cursor, first, cursor_file, limit, is_after_given=bool(after)))
 
 
 async def _watch(
@@ -95,6 +95,8 @@ async def _watch(
     first: str | None,
     cursor_file: Path | None,
     limit: int | None,
+    *,
+    is_after_given: bool,
 ) -> ExitCode:
     """Print what follows after `cursor`. Without a cursor, start after the newest result, or at the cursor `first`."""
     async with opened(client):
@@ -116,7 +118,8 @@ async def _watch(
                         break
         except asyncio.CancelledError:
             if cursor_file is not None:
-                typer.echo("stopped; to resume, run the same command again", err=True)
+                change = " without --after" if is_after_given and cursor_file.exists() else ""
+                typer.echo(f"stopped; to resume, run the same command again{change}", err=True)
             elif cursor:
                 typer.echo(f"stopped; to resume, run the command with --after {cursor}", err=True)
             raise
