@@ -96,5 +96,7 @@ def replace_if_expired(write: Write, stored: Document | None, now: datetime) -> 
 
 def _resolve(submitted: Header, stored: Header) -> Outcome:
     if (stored.sha256, stored.labels) != (submitted.sha256, submitted.labels):  # labels can be in headers
-        return Conflict("this idempotency key was used for another sample; use a new key for a new sample")
+        return Conflict(
+            "this idempotency key was used for a sample with other content or labels; use a new key for a new sample"
+        )
     return stored

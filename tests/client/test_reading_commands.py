@@ -245,8 +245,8 @@ def test_watch_resumes_after_a_stored_cursor(stack: Stack, start: Start, submitt
     both = interrupted(start(stack, key, "watch", "--after", one["cursor"], "--cursor-file", tmp_path / "new"))
 
     assert [one["id"], other["id"], same["id"]] == [*ids[1:], ids[2]]
-    assert advice == "stopped; to resume, run the same command again\n"
-    assert both == (same, "stopped; to resume, run the same command again without --after\n")
+    assert advice == f"stopped; to resume, run the command with --cursor-file {state}\n"
+    assert both == (same, f"stopped; to resume, run the command with --cursor-file {tmp_path / 'new'}\n")
     assert advice_without_file == f"stopped; to resume, run the command with --after {same['cursor']}\n"
     assert state.read_text().strip() == other["cursor"]
 

@@ -41,7 +41,7 @@ def watch(
         bool,
         typer.Option(
             "--removals",
-            help=("Instead of results, print samples that are deleted or superseded."),
+            help="Instead of results, print samples that are deleted or superseded.",
         ),
     ] = False,
     after: Annotated[
@@ -85,7 +85,7 @@ def watch(
     client, wanted = connect(url, key, submitter), parse_filter(where or [], label)
     follow = client.removals if removals else partial(client.watch, wanted)
     first = None if removals else ""  # a stream of removals has no cursor before its first item
-    run(_watch(client, follow, cursor, first, cursor_file, limit, is_after_given=bool(after)))
+    run(_watch(client, follow, cursor, first, cursor_file, limit))
 
 
 async def _watch(
@@ -95,8 +95,6 @@ async def _watch(
     first: str | None,
     cursor_file: Path | None,
     limit: int | None,
-    *,
-    is_after_given: bool,
 ) -> ExitCode:
     """Print what follows after `cursor`. Without a cursor, start after the newest result, or at the cursor `first`."""
     async with opened(client):
@@ -117,9 +115,8 @@ async def _watch(
                     if count == limit:
                         break
         except asyncio.CancelledError:
-            if cursor_file is not None:
-                change = " without --after" if is_after_given and cursor_file.exists() else ""
-                typer.echo(f"stopped; to resume, run the same command again{change}", err=True)
+            if cursor_file is not None and cursor_file.exists():
+                typer.echo(f"stopped; to resume, run the command with --cursor-file {cursor_file}", err=True)
             elif cursor:
                 typer.echo(f"stopped; to resume, run the command with --after {cursor}", err=True)
             raise
