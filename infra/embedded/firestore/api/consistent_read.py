@@ -34,8 +34,7 @@ class ConsistentRead:
         self._transaction: Transaction | None = None
         self._snapshot: Snapshot | None = None
         self._may_be_pruned = False  # whether the read time is older than this RPC
-        self.started_transaction = b""
-        """The id of the transaction that this RPC started. Empty as soon as the client has the id."""
+        self._started_transaction = b""
         selector = None if request is None else request.WhichOneof("consistency_selector")
         if request is None or selector is None:
             return
@@ -45,7 +44,15 @@ class ConsistentRead:
             self._transaction = transactions.get(request.transaction, database)
         else:
             self._transaction = transactions.begin(database, request.new_transaction)
-            self.started_transaction = self._transaction.id
+            self._started_transaction = self._transaction.id
+
+    def take_started_transaction(self) -> bytes:
+        """Return the id of the transaction that this RPC started, once, for the next response. Else return b"".
+
+        The transaction then continues after the RPC: the client may have the id before a write of the response returns.
+        """
+        started, self._started_transaction = self._started_transaction, b""
+        return started
 
     def set_read_time(self, read_time: int) -> None:
         """Set the read time, in microseconds since the epoch."""
@@ -87,14 +94,14 @@ class ConsistentRead:
     def _running_call(self) -> Iterator[None]:
         """Mark the transaction as in use during a call.
 
-        If the call started the transaction and ends before the client has its id, end the transaction.
+        If the call started the transaction and fails before it sends the id, end the transaction.
         """
         try:
             with self._transactions.running_call(self._transaction):
                 yield
         except BaseException:
-            if self._transaction is not None and self.started_transaction:
-                self._transactions.rollback(self.started_transaction, self._transaction.database)
+            if self._transaction is not None and self._started_transaction:
+                self._transactions.rollback(self._started_transaction, self._transaction.database)
             raise
 
     async def documents(

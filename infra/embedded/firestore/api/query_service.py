@@ -47,9 +47,8 @@ class QueryService:
 
     async def _send_started(self, read: ConsistentRead, call: Call) -> None:
         """Send the id of the transaction that the call has started, once."""
-        if read.started_transaction:
-            await call.write(m.RunQueryResponse(transaction=read.started_transaction))
-            read.started_transaction = b""
+        if started := read.take_started_transaction():
+            await call.write(m.RunQueryResponse(transaction=started))
 
     async def run_aggregation_query(self, request: Any, call: Call) -> None:
         """Handle RunAggregationQuery."""
@@ -71,7 +70,7 @@ class QueryService:
                 for figure in figures:
                     figure.add(document)
         response = m.RunAggregationQueryResponse(
-            transaction=read.started_transaction, read_time=m.timestamp(read.read_time)
+            transaction=read.take_started_transaction(), read_time=m.timestamp(read.read_time)
         )
         for figure in figures:
             response.result.aggregate_fields[figure.alias].CopyFrom(figure.result())

@@ -88,15 +88,14 @@ class Service:
                     missing.append(name)
                     continue
                 response.found = project(stored.document)
-                response.transaction = read.started_transaction
+                response.transaction = read.take_started_transaction()
                 await call.write(response)  # serialized before this returns
-                read.started_transaction = b""
         read_time = m.timestamp(read.read_time)
         for name in missing:
-            started, read.started_transaction = read.started_transaction, b""
+            started = read.take_started_transaction()
             await call.write(m.BatchGetDocumentsResponse(missing=name, transaction=started, read_time=read_time))
-        if read.started_transaction:
-            await call.write(m.BatchGetDocumentsResponse(transaction=read.started_transaction, read_time=read_time))
+        if started := read.take_started_transaction():
+            await call.write(m.BatchGetDocumentsResponse(transaction=started, read_time=read_time))
 
     async def list_documents(self, request: Any, call: Call) -> Any:
         """Handle ListDocuments."""
