@@ -51,6 +51,18 @@ def test_content_tells_one_sample_from_many(tmp_path: Path, content: bytes, expe
     assert samples(file) == expected
 
 
+@pytest.mark.parametrize("name", ["one.json", "some.ndjson"])
+def test_a_byte_order_mark_at_the_start_of_a_file_is_not_sent(tmp_path: Path, name: str) -> None:
+    """PowerShell and Notepad can write it, and the API refuses it. A mark elsewhere is content."""
+    mark = b"\xef\xbb\xbf"
+    file = tmp_path / name
+    file.write_bytes(mark + b'{"a": 1}\n' + mark + b'{"b": 2}\n')
+
+    assert samples(file) == [(":1", b'{"a": 1}'), (":2", mark + b'{"b": 2}')]
+    file.write_bytes(mark + b'{"a":\n1}')
+    assert samples(file, FileFormat.JSON) == [("", b'{"a":\n1}')]
+
+
 def test_name_takes_precedence_over_content(tmp_path: Path) -> None:
     """An NDJSON file can start with a line that is not an object, and can be empty."""
     file = tmp_path / "some.ndjson"

@@ -4,7 +4,8 @@ A file contains one sample, or one sample per line. The suffixes `.ndjson` and `
 with the suffix `.csv` is a table: see `csv_samples`. For any other name, the content determines the format. If the
 first line has the column `time_stamp` of a table, the file is a table. If more lines follow the first line, and it
 cannot be the start of a longer object, each line is a sample. The client sends the bytes of a sample unchanged, without
-the line end.
+the line end, and without a byte order mark at the start of the file. Some Windows programs write this mark, and the API
+refuses it.
 """
 
 import codecs
@@ -167,7 +168,7 @@ def _format_of_name(name: str) -> FileFormat | None:
 
 def _read_items(path: Path, reader: Reader, file_format: FileFormat | None) -> Iterator[list[Item]]:
     name = printable(path)
-    chunks = iter(lambda: reader.read1(READ_BYTES), b"")
+    chunks = _without_byte_order_mark(iter(lambda: reader.read1(READ_BYTES), b""))
     if file_format is FileFormat.NDJSON:
         yield from _read_lines(name, chunks)
         return
@@ -215,7 +216,7 @@ def _decoded_lines(chunks: Iterator[bytes]) -> Iterator[str]:
 def _is_csv_header(line: bytearray) -> bool:
     if line.startswith((b"{", b"[")):  # the cells of a large sample would need much memory
         return False
-    return any(cell.strip(b' "\r\xef\xbb\xbf') == b"time_stamp" for cell in line.split(b","))
+    return any(cell.strip(b' "\r') == b"time_stamp" for cell in line.split(b","))
 
 
 def _is_ndjson(line: bytearray) -> bool:
@@ -229,6 +230,14 @@ def _is_ndjson(line: bytearray) -> bool:
         return line.endswith(b"}")
     rest = _STRING.sub(b"", line)
     return b'"' in rest or rest.count(b"{") <= rest.count(b"}")
+
+
+def _without_byte_order_mark(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    start = b""
+    while codecs.BOM_UTF8.startswith(start) and (chunk := next(chunks, b"")):
+        start += chunk
+    yield start.removeprefix(codecs.BOM_UTF8)
+    yield from chunks
 
 
 def _prepend(head: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -17,6 +17,7 @@ const NDJSON_NAME = /\.(ndjson|jsonl|jsonlines)$/i;
 const CSV_NAME = /\.(csv|txt)$/i;
 const SPREADSHEET_MAGIC = [0x504b0304, 0xd0cf11e0]; // a ZIP archive (.xlsx, .ods) or a compound file (.xls)
 const COMPRESSED_MAGIC = [0x1f8b0800, 0x1f8b0808, 0x28b52ffd]; // gzip, without and with the name of the file, and zstd
+const BYTE_ORDER_MARK = 0xefbbbf; // some Windows programs start a file in UTF-8 with it, and the server refuses it
 const SNIFFED_BYTES = 1024 * 1024;
 
 export interface Upload {
@@ -154,13 +155,14 @@ function fault(error: unknown): ['broken' | 'refused', string] {
 
 /** Sends a file. Throws `CsvError` or `ServerError`, or the error of the browser if the file cannot be read. */
 async function sendFile(id: number, source: Source, tracker: Tracker, stop: AbortSignal): Promise<void> {
-  const { file } = source;
-  const start = await startOf(file);
+  const { name } = source.file;
+  const start = await startOf(source.file);
   if (SPREADSHEET_MAGIC.includes(start)) throw new CsvError('expected JSON, NDJSON or CSV; save a spreadsheet as CSV in UTF-8');
   if (COMPRESSED_MAGIC.includes(start)) throw new CsvError('expected a file that is not compressed; decompress it first');
-  if (CSV_NAME.test(file.name)) return sendTable(id, source, tracker, stop);
-  const hasLines = NDJSON_NAME.test(file.name) || (await isNdjson(file));
-  return hasLines ? sendLines(id, source, file, tracker, stop) : sendOne(id, source, tracker, stop);
+  if (CSV_NAME.test(name)) return sendTable(id, source, tracker, stop);
+  const content = start >>> 8 === BYTE_ORDER_MARK ? source.file.slice(3) : source.file;
+  const hasLines = NDJSON_NAME.test(name) || (await isNdjson(content));
+  return hasLines ? sendLines(id, source, content, tracker, stop) : sendOne(id, source.key, content, tracker, stop);
 }
 
 async function sendTable(id: number, source: Source, tracker: Tracker, stop: AbortSignal): Promise<void> {
@@ -203,7 +205,7 @@ async function sendLines(id: number, source: Source, file: Blob, tracker: Tracke
   }
 }
 
-async function sendOne(id: number, { file, key }: Source, tracker: Tracker, stop: AbortSignal): Promise<void> {
+async function sendOne(id: number, key: string, file: Blob, tracker: Tracker, stop: AbortSignal): Promise<void> {
   const hasKey = (await file.text()).includes('"idempotency_key"'); // the header would take precedence
   const headers = { 'content-type': 'application/json', ...(!hasKey && { 'idempotency-key': key }) };
   const response = await post(file, headers, (sent) => change(id, { sent }), stop);
@@ -232,7 +234,7 @@ async function startOf(file: File): Promise<number> {
 }
 
 /** Returns whether a file has one sample per line. Otherwise it has one sample, on one or more lines. */
-async function isNdjson(file: File): Promise<boolean> {
+async function isNdjson(file: Blob): Promise<boolean> {
   const text = (await file.slice(0, SNIFFED_BYTES).text()).trimStart();
   const lineEnd = text.indexOf('\n');
   if (lineEnd < 0 || (text.slice(lineEnd).trim() === '' && file.size <= SNIFFED_BYTES)) return false;
