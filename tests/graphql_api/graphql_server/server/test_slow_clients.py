@@ -148,7 +148,7 @@ def test_a_client_that_does_not_read_the_end_of_a_response_is_cut_off(requests: 
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(("127.0.0.1", port))
         connection.sendall(requests[1])
-        eventually(lambda: server.server_state.connections)
+        assert connection.recv(1), "the server should respond before it ends the connection"
 
         eventually(lambda: not server.server_state.connections)
 
