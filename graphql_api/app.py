@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -48,7 +49,7 @@ from graphql_api.results.recomputation.recomputer import Recomputer
 from graphql_api.results.store import Store
 from graphql_api.schema.context import Context
 from graphql_api.schema.executable_schema import executable_schema
-from graphql_api.settings import FIXTURE, Settings
+from graphql_api.settings import Settings
 from graphql_api.web.pages import dashboard_page, graphiql_page
 from observability.metrics import remove_dead_processes
 from runtime.memory_release import release_memory
@@ -61,6 +62,8 @@ from storage.firestore.writes.write_probe import WriteProbe
 if TYPE_CHECKING:  # importing joserfc, cryptography and aiohttp takes a quarter of the start; see `_access_tokens`
     from graphql_api.auth.oauth.access_tokens import AccessTokens
     from graphql_api.auth.oauth.code_flow import CodeFlow
+
+_FIXTURE = Path(__file__).parent.parent / "fixture" / "sample.json"
 
 MAX_WRITE_AGE_SECONDS = 30.0
 """How long a successful write proves that Firestore accepts writes. After this time, `/readyz` sends a test write."""
@@ -82,8 +85,8 @@ def create_app(settings: Settings) -> Starlette:
     budgets = Budgets(settings.limits)
     services = _Services(settings, budgets)
     provider = urlsplit(parse_issuers(settings.oidc_issuers)[0].url).netloc if settings.can_sign_in else None
-    dashboard = dashboard_page(FIXTURE, provider=provider)
-    graphiql = graphiql_page(FIXTURE, provider=provider)
+    dashboard = dashboard_page(_FIXTURE, provider=provider)
+    graphiql = graphiql_page(_FIXTURE, provider=provider)
     authentication = challenges(settings)
     errors = ErrorResponder(authentication)
     graphql = GraphQLEndpoint(

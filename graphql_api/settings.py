@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -20,35 +19,15 @@ from graphql_api.certificate import Certificate
 from graphql_api.limits import Limits
 from graphql_api.network_settings import check_proxies, check_url, parse_metrics_sources, parse_origins
 from graphql_api.retention_settings import parse_retention
+from graphql_api.setting_names import PREFIX, reject_unknown
 from observability import logs, tracing
 from storage.documents import Retention, document_paths
 from storage.firestore.environment import bearer_token
 
-PREFIX = "DROPZONE_"
-FIXTURE = Path(__file__).parent.parent / "fixture" / "sample.json"
 _OTHER_MINIMUMS = {"max_pending_writes_mib": f" ({PREFIX}MAX_SAMPLE_MIB)"}
 
 MAX_SECONDS = 3_600
 """The maximum of settings in seconds. With a value in milliseconds, a write would never fail, for example."""
-
-STACK_SETTINGS = (
-    "firestore_port",
-    "function_host",
-    "function_port",
-    "data_dir",
-    "api_processes",
-    "function_processes",
-    "firestore_max_wal_mib",
-    "firestore_rate_limits",
-    "firestore_token",
-)
-"""Settings that only `infra/embedded/stack.toml` reads."""
-
-FUNCTION_SETTINGS = ("event_secret", "event_audience", "event_service_account", "audit_delay_seconds")
-"""Settings that only the trigger function reads."""
-
-CLIENT_SETTINGS = ("url", "key", "login_secret")
-"""Settings that only the client reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +127,7 @@ class Settings:
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Return the settings of an environment. Raises `ValueError`, which names the unknown or invalid setting."""
-        _reject_unknown(environ)
+        reject_unknown(environ, cls.names())
         bearer_token(environ)  # raises an error if it cannot be sent
         tracing.check(environ)
         read = Config(environ=environ, env_prefix=PREFIX)
@@ -277,15 +256,6 @@ class Settings:
 
 def _value(read: Config, setting: "Field[Any]") -> Any:
     return read(setting.name.upper(), cast=type(setting.default), default=setting.default)
-
-
-def _reject_unknown(environ: Mapping[str, str]) -> None:
-    names = [*Settings.names(), *STACK_SETTINGS, *FUNCTION_SETTINGS, *CLIENT_SETTINGS]
-    known = {PREFIX + name.upper() for name in names}
-    for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in known:
-            [nearest] = get_close_matches(name, sorted(known), n=1, cutoff=0.0)
-            raise ValueError(f"{name} is not a setting; did you mean {nearest}? See docs/configuration.md.")
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from graphql_api.settings import CLIENT_SETTINGS, STACK_SETTINGS
+from graphql_api.setting_names import CLIENT_SETTINGS, STACK_SETTINGS
 from graphql_api.settings import Settings as ApiSettings
 from triggers.settings import Settings
 
