@@ -4,7 +4,9 @@ import asyncio
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,16 +83,33 @@ async def test_damage_is_reported_after_the_disk_has_read_the_file(storage: Stor
     assert codes[-1] is grpc.StatusCode.DATA_LOSS
 
 
+@contextmanager
+def checking(file: Path, clock: Callable[[], float] = time.monotonic) -> Iterator[ReadCheck]:
+    """Return the check of a file and of the file `log` next to it. Close the check at the end."""
+    descriptor = os.open(file, os.O_RDONLY)
+    check = ReadCheck(descriptor, file.with_name("log"), clock)
+    try:
+        yield check
+    finally:
+        check.close()
+        os.close(descriptor)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """An empty file that the disk can read."""
+    file = tmp_path / "data"
+    file.touch()
+    return file
+
+
 @pytest.fixture
 def unreadable() -> Iterator[ReadCheck]:
     """The check of a file that the disk cannot read."""
     if not MEMORY.exists():
         pytest.skip("only Linux has a file that cannot be read")
-    descriptor = os.open(MEMORY, os.O_RDONLY)
-    check = ReadCheck(descriptor, Path("no log"))
-    yield check
-    check.close()
-    os.close(descriptor)
+    with checking(MEMORY) as check:
+        yield check
 
 
 def test_a_disk_that_cannot_read_the_file_is_not_damage(unreadable: ReadCheck) -> None:
@@ -104,28 +123,22 @@ def test_a_disk_that_cannot_read_the_file_is_not_damage(unreadable: ReadCheck) -
     assert status().code is grpc.StatusCode.UNAVAILABLE
 
 
-def test_the_file_is_checked_again_after_some_time(tmp_path: Path) -> None:
+def test_the_file_is_checked_again_after_some_time(data: Path) -> None:
     """A disk can fail later."""
     clock = Clock()
-    log = tmp_path / "log"
-    log.touch()
-    descriptor = os.open(log, os.O_RDONLY)
-    check = ReadCheck(descriptor, log, clock)
-    error = damage()
-    eventually(lambda: check.diagnose(error) is error)
+    with checking(data, clock) as check:
+        error = damage()
+        eventually(lambda: check.diagnose(error) is error)
 
-    log.unlink()
-    log.symlink_to(MEMORY)
-    before = check.diagnose(error)
-    clock.now += VALID_SECONDS + 1
+        data.with_name("log").symlink_to(MEMORY)
+        before = check.diagnose(error)
+        clock.now += VALID_SECONDS + 1
 
-    assert before is error
-    eventually(lambda: check.diagnose(error) is not error)
-    check.close()
-    os.close(descriptor)
+        assert before is error
+        eventually(lambda: check.diagnose(error) is not error)
 
 
-def test_a_check_that_lacked_memory_is_repeated(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_check_that_lacked_memory_is_repeated(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Otherwise, all calls that need a damaged page would wait for the end of this check forever."""
     failures = iter([MemoryError()])
 
@@ -135,56 +148,40 @@ def test_a_check_that_lacked_memory_is_repeated(tmp_path: Path, caplog: pytest.L
                 raise failure
         return 1000.0
 
-    data = tmp_path / "data"
-    data.touch()
-    descriptor = os.open(data, os.O_RDONLY)
-    check = ReadCheck(descriptor, tmp_path / "no log", clock)
-    error = damage()
+    with checking(data, clock) as check:
+        error = damage()
 
-    eventually(lambda: check.diagnose(error) is error)
+        eventually(lambda: check.diagnose(error) is error)
 
     assert "The check whether the disk can read the data file failed" in caplog.text
-    check.close()
-    os.close(descriptor)
 
 
-def test_a_check_without_memory_for_its_thread_is_repeated(tmp_path: Path) -> None:
+def test_a_check_without_memory_for_its_thread_is_repeated(data: Path) -> None:
     """The damage is reported as soon as a thread can start."""
-    data = tmp_path / "data"
-    data.touch()
-    descriptor = os.open(data, os.O_RDONLY)
-    check = ReadCheck(descriptor, tmp_path / "no log")
-    error = damage()
+    with checking(data) as check:
+        error = damage()
 
-    stack_bytes = threading.stack_size(2**47)  # more than a process can address
-    try:
-        diagnosis = check.diagnose(error)
-    finally:
-        threading.stack_size(stack_bytes)
+        stack_bytes = threading.stack_size(2**47)  # more than a process can address
+        try:
+            diagnosis = check.diagnose(error)
+        finally:
+            threading.stack_size(stack_bytes)
 
-    assert "The server is checking" in str(diagnosis)
-    eventually(lambda: check.diagnose(error) is error)
-    check.close()
-    os.close(descriptor)
+        assert "The server is checking" in str(diagnosis)
+        eventually(lambda: check.diagnose(error) is error)
 
 
-def test_a_result_that_is_out_of_date_does_not_say_that_the_disk_works(tmp_path: Path) -> None:
+def test_a_result_that_is_out_of_date_does_not_say_that_the_disk_works(data: Path) -> None:
     """The disk can have failed since then."""
     clock = Clock()
-    data = tmp_path / "data"
-    data.touch()
-    descriptor = os.open(data, os.O_RDONLY)
-    check = ReadCheck(descriptor, tmp_path / "no log", clock)
+    with checking(data, clock) as check:
+        before = check.is_disk_intact
+        check.diagnose(damage())
+        eventually(lambda: check.is_disk_intact)
+        clock.now += VALID_SECONDS + 1
 
-    before = check.is_disk_intact
-    check.diagnose(damage())
-    eventually(lambda: check.is_disk_intact)
-    clock.now += VALID_SECONDS + 1
-
-    assert not before
-    assert not check.is_disk_intact
-    check.close()
-    os.close(descriptor)
+        assert not before
+        assert not check.is_disk_intact
 
 
 def test_a_disk_that_cannot_read_the_file_is_not_intact(unreadable: ReadCheck) -> None:
@@ -207,22 +204,17 @@ class ClockOfSlowDisk(Clock):
 
 
 @pytest.mark.parametrize(("seconds", "checks"), [(1_900, 1), (2_100, 2)])
-def test_a_check_that_takes_long_is_rarely_repeated(tmp_path: Path, seconds: float, checks: int) -> None:
+def test_a_check_that_takes_long_is_rarely_repeated(data: Path, seconds: float, checks: int) -> None:
     """Otherwise damaged pages that clients read again and again would keep the disk busy with a large file."""
     clock = ClockOfSlowDisk()
-    data = tmp_path / "data"
-    data.touch()
-    descriptor = os.open(data, os.O_RDONLY)
-    check = ReadCheck(descriptor, tmp_path / "no log", clock)
-    error = damage()
-    eventually(lambda: check.diagnose(error) is error)
+    with checking(data, clock) as check:
+        error = damage()
+        eventually(lambda: check.diagnose(error) is error)
 
-    clock.now += seconds
-    check.diagnose(error)
-    check.close()
+        clock.now += seconds
+        check.diagnose(error)
 
     assert clock.looks == 2 * checks
-    os.close(descriptor)
 
 
 def test_other_errors_stay_as_they_are(unreadable: ReadCheck) -> None:
