@@ -44,9 +44,9 @@ def key(stack: Stack) -> str:
     return key
 
 
-def submit(stack: Stack, key: str, times: list[datetime]) -> None:
+def submit(stack: Stack, key: str, times: list[datetime], **labels: str) -> None:
     """Submit a sample for each time."""
-    lines = [{"time_stamp": time.isoformat(), "data": [4, 6], "labels": {"unit": "V"}} for time in times]
+    lines = [{"time_stamp": time.isoformat(), "data": [4, 6], "labels": {"unit": "V"} | labels} for time in times]
     assert len(submit_lines(stack, key, lines)) == len(times)
 
 
@@ -69,6 +69,27 @@ def test_the_plot_shows_all_results_although_a_part_is_loaded(stack: Stack, dash
     assert dashboard.text(".left-out") == "1 result far from the others in time is left out. Show"
     dashboard.press(".left-out button")
     dashboard.wait_for(lambda: not [at for at in painted(dashboard) if 0.2 < at < 0.8])
+
+
+def test_the_plot_has_the_units_of_all_results_although_a_part_is_loaded(stack: Stack, dashboard: Dashboard) -> None:
+    """The values of two units share an axis. A line whose results are not loaded has its own unit."""
+    key = stack.new_key("all-units-on-page")
+    now = datetime.now(UTC) - timedelta(minutes=1)
+    times = [now - timedelta(minutes=5 * steps) for steps in NEW]
+    submit(stack, key, times[:50], unit="A", sensor="s1")
+    eventually(lambda: stack.graphql(COUNT, key=key)["results"]["totalCount"] == 50, lambda: stack.log)
+    submit(stack, key, times, unit="V", sensor="s2")
+    eventually(lambda: stack.graphql(COUNT, key=key)["results"]["totalCount"] == 350, lambda: stack.log)
+
+    dashboard.open(stack, "/?lines=sensor", key=key)
+
+    dashboard.wait_for(lambda: dashboard.text(".unit") == "A, V")
+    assert "different units. Show only A, V" in (dashboard.text(".shown") or "")
+    dashboard.press(".chip", "s1")
+    dashboard.wait_for(lambda: dashboard.text(".unit") == "A")
+    dashboard.press(".choice span", "Computed at")  # the plot then has the loaded results only
+    dashboard.press(".chips button", "Show all")
+    dashboard.wait_for(lambda: dashboard.text(".unit") == "V")
 
 
 def test_a_click_on_a_far_mean_filters_by_its_day(stack: Stack, dashboard: Dashboard, driver: Chrome, key: str) -> None:

@@ -39,6 +39,9 @@ export const hasUnits = computed(() => {
  */
 export const labelName = computed(() => selectedLabelName.value ?? (hasUnits.value ? UNIT : ''));
 
+/** Returns the value of a label, or an empty text. */
+export const labelValue = (labels: readonly Label[], name: string): string => labels.find((label) => label.name === name)?.value ?? '';
+
 /** Reads the labels for each session, and adds those of the displayed results. */
 export function start(): void {
   effect(() => {

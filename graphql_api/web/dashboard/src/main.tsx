@@ -13,6 +13,7 @@ import { open as openSession } from './session.ts';
 import { start as startStates } from './states.ts';
 import { start as startSummary } from './summary.ts';
 import { start as startTheme } from './theme.ts';
+import { start as startUnits } from './units.ts';
 import { start as startUploads } from './uploads.ts';
 import { start as startView } from './view.ts';
 
@@ -28,6 +29,7 @@ startLabels();
 startSamples();
 startOverview();
 startSummary();
+startUnits();
 startRows();
 startUploads();
 startAnnouncements();

@@ -1,6 +1,6 @@
 // The points of the plot: results, and the buckets of the overview, in the order of their times.
-import { signal } from '@preact/signals';
-import type { OverviewBucket } from './overview.ts';
+import { computed, signal } from '@preact/signals';
+import { overview, type OverviewBucket } from './overview.ts';
 import type { Line } from './series.ts';
 import { typicalRange } from './typical_range.ts';
 import type { Result } from './types.ts';
@@ -9,6 +9,8 @@ export type Axis = 'timestamp' | 'computedAt';
 
 /** The times at which the plot displays the results. */
 export const axis = signal<Axis>('timestamp');
+/** Whether the plot displays the overview. */
+export const hasBuckets = computed(() => axis.value === 'timestamp' && overview.value !== null);
 
 const GAP_STEPS = 4; // a step that is longer than this number of usual steps breaks a line
 

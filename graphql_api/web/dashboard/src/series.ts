@@ -1,6 +1,6 @@
 // The lines of the plot: one for all results, or one for each value of the selected label.
 import { computed, signal } from '@preact/signals';
-import { labelName, selectedLabelName, UNIT } from './labels.ts';
+import { labelName, labelValue, selectedLabelName } from './labels.ts';
 import { overview, type OverviewBucket } from './overview.ts';
 import { results } from './results.ts';
 import type { Label, Result } from './types.ts';
@@ -70,12 +70,6 @@ export const lines = computed<readonly Line[]>(() => {
   return chosen.value.size === 0 ? series.value : series.value.filter(({ value }) => chosen.value.has(value));
 });
 
-/** The units of the displayed results. */
-export const units = computed(() => {
-  const found = lines.value.flatMap((line) => line.results.map(({ labels }) => labelValue(labels, UNIT)));
-  return [...new Set(found.filter(Boolean))].sort();
-});
-
 /** Displays the line of a value in addition to the chosen ones, or no longer. */
 export function toggle(value: string): void {
   const next = new Set(chosen.value);
@@ -91,7 +85,3 @@ export function select(name: string): void {
 
 /** Returns the value of the label of the lines, or an empty text. */
 export const valueOf = ({ labels }: { labels: readonly Label[] }): string => labelValue(labels, labelName.value);
-
-function labelValue(labels: readonly Label[], name: string): string {
-  return labels.find((label) => label.name === name)?.value ?? '';
-}

@@ -6,11 +6,12 @@ import { integer, isoTime, number, plural, shortTime } from '../format.ts';
 import { labelName, UNIT } from '../labels.ts';
 import { isPart, overview, overviewFault } from '../overview.ts';
 import { Plot, type LeftOut } from '../plot.ts';
-import { axis, pointsOf, type Axis, type Point } from '../points.ts';
+import { axis, hasBuckets, pointsOf, type Axis, type Point } from '../points.ts';
 import { isLoaded, results, total } from '../results.ts';
 import { displayedId, selectedId } from '../selection.ts';
-import { lines, units } from '../series.ts';
+import { lines } from '../series.ts';
 import { colorVersion } from '../theme.ts';
+import { units } from '../units.ts';
 import { SeriesChips, SeriesSelect } from './series.tsx';
 import { SummaryTable } from './summary.tsx';
 import { Tooltip, type Pointed } from './tooltip.tsx';
@@ -19,7 +20,6 @@ const AXES: readonly { name: Axis; label: string }[] = [
   { name: 'timestamp', label: 'Time stamp' },
   { name: 'computedAt', label: 'Computed at' },
 ];
-const hasBuckets = computed(() => axis.value === 'timestamp' && overview.value !== null);
 const MAX_UNITS = 3;
 const NOTHING: LeftOut = { results: 0, means: 0 };
 
