@@ -13,8 +13,9 @@ sums of products of two parts stay below 2**53. Below this limit, sums of intege
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import reduce
 from math import frexp, isqrt, ldexp
-from operator import mul
+from operator import add, mul
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +26,15 @@ BLOCK = 16_384
 """Number of values per block. A block and its parts fit into the cache of a processor."""
 
 MAX_EXPONENT_RANGE = 32
-"""The range of binary exponents that are cut into parts together. Smaller values of a block are cut separately.
+"""The range of binary exponents that are cut into parts together. The values of each further range are cut separately.
 
 A value then has at most five parts. The matrix has at most sixteen rows: one row of ones, five rows of parts, and ten
 rows of parts of the squares. With more rows, OpenBLAS starts threads, and the product takes ten times as long on busy
 processors.
 """
+
+MAX_FEW = 200
+"""Up to this number of values, a loop over Python's integers is faster than NumPy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +66,9 @@ class Moments:
             magnitudes = list(map(abs, filter(None, values))) or [1.0]
             smallest, largest = min(magnitudes), max(magnitudes)
         lowest = frexp(smallest)[1]
-        # The integers would be too long, or the scale would exceed the largest double.
-        if frexp(largest)[1] - lowest > MAX_EXPONENT_RANGE or lowest < -900:
+        if frexp(largest)[1] - lowest > MAX_EXPONENT_RANGE:  # the integers would be too long
             return cls.of(np.array(values))
-        exponent = lowest - 53  # each value is an integer times 2**exponent
-        scale = ldexp(1.0, -exponent)
-        numbers = [int(value * scale) for value in values]
-        squares = [number * number for number in numbers]
-        cubes, fourths = map(mul, numbers, squares), map(mul, squares, squares)
-        return cls(len(values), exponent, (sum(numbers), sum(squares), sum(cubes), sum(fourths)))
+        return _of_few(values, lowest)
 
     def __add__(self, other: "Moments") -> "Moments":
         """Return the moments of the values of both operands."""
@@ -141,6 +139,32 @@ class Moments:
         return self.count * self.sums[1] - self.sums[0] ** 2
 
 
+def _of_few(values: list[float], lowest: int) -> Moments:
+    """Return the moments by a loop over integers. `lowest` is the exponent of the smallest value that is not zero."""
+    shift = 900 if lowest < -900 else 0  # otherwise, the scale would exceed the largest double
+    if shift:
+        values = [ldexp(value, shift) for value in values]
+    exponent = lowest - 53  # each value is an integer times 2**exponent
+    scale = ldexp(1.0, -exponent - shift)
+    numbers = [int(value * scale) for value in values]
+    squares = [number * number for number in numbers]
+    cubes, fourths = map(mul, numbers, squares), map(mul, squares, squares)
+    return Moments(len(values), exponent, (sum(numbers), sum(squares), sum(cubes), sum(fourths)))
+
+
+def _of_ranges(values: Vector, magnitudes: Vector, top: int) -> Moments:
+    """Return the moments of values that have many exponents, up to `top`. Each range of exponents is added by itself.
+
+    One array operation finds all ranges. Dividing the values again and again took 8 instead of 2 ms for 2,700 values.
+    """
+    ranges = (top - np.frexp(magnitudes)[1]) // (MAX_EXPONENT_RANGE + 1)
+    ranges[magnitudes == 0.0] = -1
+    order = np.argsort(ranges, kind="stable")
+    ends = np.flatnonzero(np.diff(ranges[order])) + 1
+    parts = np.split(values[order], ends)[::-1]  # the smallest values first, because their sums are the shortest
+    return reduce(add, map(_of_block, parts))
+
+
 def _of_block(values: Vector) -> Moments:
     magnitudes = np.abs(values)
     largest = float(magnitudes.max())
@@ -149,8 +173,9 @@ def _of_block(values: Vector) -> Moments:
     smallest = float(magnitudes.min(where=magnitudes > 0.0, initial=largest))
     top, lowest = frexp(largest)[1], frexp(smallest)[1]
     if top - lowest > MAX_EXPONENT_RANGE:
-        small = magnitudes < ldexp(1.0, top - MAX_EXPONENT_RANGE)
-        return _of_block(values[small]) + _of_block(values[~small])
+        return _of_ranges(values, magnitudes, top)
+    if values.size <= MAX_FEW:
+        return _of_few(values.tolist(), lowest)
 
     # The product of two parts is below 2**(2 * width), so the sum over all values, or over all parts, is exact.
     width = min(24, (53 - values.size.bit_length()) // 2)

@@ -5,6 +5,7 @@ from functools import reduce
 from math import nextafter
 from operator import add
 from random import Random
+from time import thread_time
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.triggers.exact import LARGEST, SMALLEST, array, central, mean, nearest_root
-from triggers.moments import BLOCK, Moments
+from triggers.moments import BLOCK, MAX_FEW, Moments
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 neighbours = st.tuples(finite, st.lists(st.integers(-3, 3), min_size=1, max_size=40)).map(
@@ -38,6 +39,16 @@ def _double_or_none(exact: Fraction) -> float | None:
 def _check(values: npt.NDArray[np.float64]) -> None:
     _compare(Moments.of(values), values)
     _compare(Moments.of_small_sample(values.tolist()), values)
+
+
+def _processor_seconds(values: list[float]) -> float:
+    """Return the CPU time of the moments of a small sample. The shortest of several runs has no interruptions."""
+    seconds = []
+    for _ in range(10):
+        started_at = thread_time()
+        Moments.of_small_sample(values)
+        seconds.append(thread_time() - started_at)
+    return min(seconds)
 
 
 def _compare(moments: Moments, values: npt.NDArray[np.float64]) -> None:
@@ -74,7 +85,7 @@ def test_each_statistic_is_the_double_nearest_to_the_exact_value(values: list[fl
     _check(array(*values))
 
 
-@pytest.mark.parametrize("repeated", [1, 50])
+@pytest.mark.parametrize("repeated", [1, 250])
 @given(adversarial)
 def test_small_and_large_samples_have_the_same_moments(repeated: int, values: list[float]) -> None:
     """Small samples are summed as integers, large ones in blocks."""
@@ -145,3 +156,12 @@ def test_values_of_very_different_size_all_count() -> None:
     assert many.count > BLOCK
     assert (many.mean, many.standard_deviation) == (moments.mean, moments.standard_deviation)
     assert (many.skewness, many.kurtosis) == (moments.skewness, moments.kurtosis)
+
+
+def test_few_values_of_very_different_size_take_little_time() -> None:
+    """The function computes such samples on its event loop. A matrix for each range of exponents took 60 times."""
+    random = Random(1)
+    similar = [random.random() + 1.0 for _ in range(MAX_FEW)]
+    different = [value * 2.0 ** random.randint(-1000, 1000) for value in similar]
+
+    assert _processor_seconds(different) < 30 * _processor_seconds(similar)
