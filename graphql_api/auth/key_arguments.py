@@ -13,11 +13,11 @@ _MAX_DAYS = 36_500
 _MAX_COUNT = 10**9
 
 LIMITS = {
-    "requests_per_second": "requests per second and API process",
-    "samples_per_second": "samples per second and API process",
-    "sample_mib_per_second": "size of samples in MiB per second and API process",
-    "samples_per_day": "samples per UTC day",
-    "sample_mib_per_day": "size of samples in MiB per UTC day",
+    "requests_per_second": "requests per second in each API process",
+    "samples_per_second": "samples per second in each API process",
+    "sample_mib_per_second": "size of the samples per second in each API process, in MiB",
+    "samples_per_day": "samples per UTC day in all API processes together",
+    "sample_mib_per_day": "size of the samples per UTC day in all API processes together, in MiB",
 }
 """The limits that a key can have, with their descriptions."""
 

@@ -15,7 +15,7 @@ from graphql_api.schema.context import Info
 from graphql_api.schema.costs import KEY_CHANGE, SETTING_CHANGE, costs
 from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.sample_mutation import SampleMutation
-from graphql_api.schema.types.api_key import ApiKeyType, CreatedApiKey
+from graphql_api.schema.types.api_key import LIMITS, ApiKeyType, CreatedApiKey
 from graphql_api.schema.types.deletion import DAYS, HourlyRetentionInput, RetentionType
 from storage.documents import BadRequest, HourlyRetention, Retention
 
@@ -185,26 +185,14 @@ class Mutation(SampleMutation):
         info: Info,
         digest: Digest,
         requests_per_second: Annotated[
-            int | None, strawberry.argument(description="Requests per second and API process.")
+            int | None, strawberry.argument(description=LIMITS["requests_per_second"])
         ] = None,
-        samples_per_second: Annotated[
-            int | None, strawberry.argument(description="Samples per second and API process.")
-        ] = None,
+        samples_per_second: Annotated[int | None, strawberry.argument(description=LIMITS["samples_per_second"])] = None,
         sample_mib_per_second: Annotated[
-            int | None,
-            strawberry.argument(
-                description="Size of the samples per second and API process, in MiB after decompression."
-            ),
+            int | None, strawberry.argument(description=LIMITS["sample_mib_per_second"])
         ] = None,
-        samples_per_day: Annotated[
-            int | None, strawberry.argument(description="Samples per UTC day, over all API processes.")
-        ] = None,
-        sample_mib_per_day: Annotated[
-            int | None,
-            strawberry.argument(
-                description="Size of the samples per UTC day, over all API processes, in MiB after decompression."
-            ),
-        ] = None,
+        samples_per_day: Annotated[int | None, strawberry.argument(description=LIMITS["samples_per_day"])] = None,
+        sample_mib_per_day: Annotated[int | None, strawberry.argument(description=LIMITS["sample_mib_per_day"])] = None,
     ) -> list[ApiKeyType]:
         """Lower the limits of a key of the submitter."""
         caller, keys = info.context.caller, info.context.key_manager

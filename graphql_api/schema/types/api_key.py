@@ -21,6 +21,20 @@ _SCOPES = {
 describe_enum(Scope, "What an API key allows.", _SCOPES, name="ApiScope")
 
 
+LIMITS = {
+    "requests_per_second": "The maximum number of requests per second in each API process.",
+    "samples_per_second": "The maximum number of samples per second in each API process.",
+    "sample_mib_per_second": (
+        "The maximum size of the samples per second in each API process, in MiB after decompression."
+    ),
+    "samples_per_day": "The maximum number of samples per UTC day, in all API processes together.",
+    "sample_mib_per_day": (
+        "The maximum size of the samples per UTC day in all API processes together, in MiB after decompression."
+    ),
+}
+"""The descriptions of the limits of a key, by their names."""
+
+
 @strawberry.type(
     description=(
         "The limits of an API key. If a limit is null, the limit of the submitter applies. The key, all keys that "
@@ -31,17 +45,11 @@ describe_enum(Scope, "What an API key allows.", _SCOPES, name="ApiScope")
 class ApiKeyLimits:
     """The limits of a key."""
 
-    requests_per_second: int | None = strawberry.field(default=None, description="Requests per second and API process.")
-    samples_per_second: int | None = strawberry.field(default=None, description="Samples per second and API process.")
-    sample_mib_per_second: int | None = strawberry.field(
-        default=None, description="Size of the samples per second and API process, in MiB after decompression."
-    )
-    samples_per_day: int | None = strawberry.field(
-        default=None, description="Samples per UTC day, over all API processes."
-    )
-    sample_mib_per_day: int | None = strawberry.field(
-        default=None, description="Size of the samples per UTC day, over all API processes, in MiB after decompression."
-    )
+    requests_per_second: int | None = strawberry.field(default=None, description=LIMITS["requests_per_second"])
+    samples_per_second: int | None = strawberry.field(default=None, description=LIMITS["samples_per_second"])
+    sample_mib_per_second: int | None = strawberry.field(default=None, description=LIMITS["sample_mib_per_second"])
+    samples_per_day: int | None = strawberry.field(default=None, description=LIMITS["samples_per_day"])
+    sample_mib_per_day: int | None = strawberry.field(default=None, description=LIMITS["sample_mib_per_day"])
 
 
 @strawberry.type(name="ApiKey", description="A stored API key. The server does not store the key itself.")
