@@ -139,7 +139,8 @@ class NdjsonSamples:
             yield json_line({"error": describe(Unavailable("the server has too little memory; retry later"))})
         finally:
             refusal.cancel()
-            admission = None  # the error of `refusal` refers to `authenticate`; the admission refers to `refusal`
+            # This ends a reference cycle: admission -> refusal -> its error -> `authenticate` -> admission.
+            admission = None
             await body.aclose()
 
     async def _receive_batch(

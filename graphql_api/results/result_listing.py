@@ -56,7 +56,7 @@ class ResultListing:
             query = results_with([Status.COMPUTED])
             return await ShardedQuery(self._firestore, submitter, self._shards, query).count()
         fields = sorted({bound.field for bound in selection.bounds}, key=lambda field: field in INDEXED_FIELDS)
-        counted = LABEL_ORDER if selection.labels else fields[0]  # Firestore counts one range of this index
+        counted = LABEL_ORDER if selection.labels else fields[0]  # then Firestore counts a single range of an index
         return await self._query(submitter, selection, Order(counted)).count()
 
     async def newest(self, submitter: str, selection: Selection) -> Result | None:

@@ -114,7 +114,10 @@ class StateCounts:
         return has_expired
 
     async def _count_existing(self, submitter: str, state: SampleState, selection: Selection) -> int | None:
-        """Return the number of samples in a state, although results of expired samples are found too."""
+        """Return the number of existing samples in a state, or None if counts of documents do not show it.
+
+        The counted results include those of samples that have expired.
+        """
         recent = await self._recent(selection)
         accepted, recent_accepted, recent_found = await self._count_all(
             submitter, _accepted(selection), _accepted(recent), results_by_submission(recent)

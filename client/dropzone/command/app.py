@@ -78,5 +78,5 @@ def main() -> None:
     logging.getLogger("dropzone").setLevel(logging.ERROR)
     try:
         app(prog_name="dropzone")
-    except OSError as error:  # from the help, the version, or the check of an argument
+    except OSError as error:  # while it prints the help or the version, or checks an argument
         raise SystemExit(print_os_error(error)) from None

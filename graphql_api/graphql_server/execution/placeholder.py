@@ -21,7 +21,7 @@ MAX_KEPT_BYTES = 10 * MIB
 
 _NOT_REPLACED = (b'"', b"[", b"]", b"{", b"}", b"\\")
 _MIN_REPLACED_BYTES = 4096
-_STEP_BYTES = 2048  # dense quotes and brackets are not searched one by one
+_STEP_BYTES = 2048  # the search skips this number of bytes, so that many quotes or brackets do not slow it down
 _INDEX_DIGITS = 6
 _MIN_MARKER = 10**30
 
@@ -51,7 +51,7 @@ class PlaceholderText:
         return self._marker in bytes(span)
 
     def are_all_in(self, *spans: msgspec.Raw) -> bool:
-        """Return whether these parts of the text have all placeholders."""
+        """Return whether these parts of the text together contain all placeholders."""
         return sum(bytes(span).count(self._marker) for span in spans) == len(self._parts)
 
     def restore(self, span: msgspec.Raw) -> bytes:
@@ -64,7 +64,7 @@ class PlaceholderText:
 
 
 def _replaceable(text: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the start and end of each long part that can be replaced. Before and after it is a comma.
+    """Yield the start and end of each long part that can be replaced. A comma precedes and follows each part.
 
     Raises `TooLarge` if the rest of the text is too long.
     """

@@ -130,7 +130,8 @@ class DeletionStore(JobRecords[Deletion]):
         Each Commit that deletes samples also stores `entry`, an entry of the audit log. `report` is awaited after each
         large sample, whose chunks can take seconds, and may raise.
 
-        Return the number of samples that were deleted, and the ids of samples that changed before each attempt.
+        Return the number of deleted samples, and the ids of samples that were not deleted. These changed during each
+        attempt.
         """
         remaining, deleted = set(filter(document_paths.is_uuid, ids)), 0
         entries = [] if entry is None else [entry]

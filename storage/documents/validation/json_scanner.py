@@ -23,7 +23,7 @@ _STEPS = bytes({0x5B: 1, 0x7B: 1, 0x5D: 0xFF, 0x7D: 0xFF}.get(byte, 0) for byte 
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
 _COMMA = re.compile(rb"[ \t\r\n]*+,[ \t\r\n]*+")
-_SHORT_STRING = re.compile(rb'"(?:[^"\\]|\\.){0,100}+"', re.DOTALL)  # matches most strings, faster than windows do
+_SHORT_STRING = re.compile(rb'"(?:[^"\\]|\\.){0,100}+"', re.DOTALL)  # most strings; faster than windows
 _SHORT_NESTED = re.compile(  # a short list or object, with at most one more level of lists and objects inside
     rb'[\[{](?:[^"\[\]{}]|"(?:[^"\\]|\\.){0,100}+"|[\[{][^"\[\]{}]{0,100}+[\]}]){0,100}+[\]}]', re.DOTALL
 )

@@ -28,7 +28,8 @@ class GroupedReader:
         done: asyncio.Future[dict[str, Document]] = asyncio.get_running_loop().create_future()
         self._queue.append((paths, done))
         if self._sending is None:
-            self._sending = asyncio.create_task(self._send_queue(), context=Context())  # it serves many requests
+            # The task serves many requests, so it has the context of none of them.
+            self._sending = asyncio.create_task(self._send_queue(), context=Context())
         return await done
 
     async def _send_queue(self) -> None:

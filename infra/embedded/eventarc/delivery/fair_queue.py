@@ -126,7 +126,7 @@ class FairQueue:
             self._forget_if_empty(group)
 
     def _may_load(self, group: Group) -> bool:
-        if self.is_full:  # a group with nothing in memory may exceed the limit, up to twice the limit
+        if self.is_full:  # a group without loaded events may still load, up to twice the limit
             return not group.window and self._loaded_bytes < 2 * MAX_LOADED_BYTES
         return len(group.window) < MAX_LOADED_EVENTS // 2 and group.window_bytes < MAX_LOADED_BYTES // 2
 

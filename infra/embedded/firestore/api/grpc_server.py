@@ -242,7 +242,7 @@ class GrpcServer:
         if not stopped.done():
             self._server.cancel_all_calls()
             await stopped
-        if not self.failed.done():  # without the thread, the core waits for the end of the shutdown forever
+        if not self.failed.done():  # if the thread has failed, `destroy` would wait forever
             self._server.destroy()
         for task in self._tasks:
             task.cancel()

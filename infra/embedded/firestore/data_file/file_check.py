@@ -23,7 +23,7 @@ _HEADER = struct.Struct(">16sH10xI4xI")  # magic, page size, ..., size in pages,
 _HEADER_BYTES = 100
 _MIN_PAGE_SIZE = 512
 _LOG_HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
-_FRAME = struct.Struct(">II8s")  # page number, size of the database in pages after a commit or 0, salts
+_FRAME = struct.Struct(">II8s")  # page number; at the end of a commit, number of pages, otherwise 0; salts
 
 
 def log_of(path: Path) -> Path:

@@ -22,7 +22,7 @@ VALID_SECONDS = 60.0
 """How long a result is used, so that repeated reads of a damaged page do not read the whole file again."""
 
 _PAUSE_PER_SECOND = 20.0
-"""A result is used at least this number of times longer than its check took. Reading a file of 100 GB takes minutes."""
+"""A result is used for at least this multiple of the time that its check took. A file of 100 GB takes minutes."""
 
 logger = logging.getLogger(__name__)
 

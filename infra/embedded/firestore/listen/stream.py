@@ -202,7 +202,7 @@ class ListenStream:
                 await self._write(response)
                 has_sent = True
         self._position = Snapshot(commit_time, sequence)
-        if has_sent or self._loop.time() >= self._heartbeat_at:  # the changes may be in the result of no target
+        if has_sent or self._loop.time() >= self._heartbeat_at:  # nothing was sent if no target has the changes
             await self._send_consistent(self._position)
 
     async def _send_heartbeat(self) -> None:

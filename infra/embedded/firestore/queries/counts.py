@@ -61,7 +61,7 @@ class _Counted:
 
 @dataclass(frozen=True, slots=True)
 class _Move:
-    """A known count that is updated to the state after the change `wanted`."""
+    """Updates a known count to the state after the change with the sequence `wanted`."""
 
     keys: _Keys
     counted: _Counted
@@ -70,7 +70,7 @@ class _Move:
 
 @dataclass(frozen=True, slots=True)
 class _Scan:
-    """A count of the keys that match a query, at the state after the change `wanted`."""
+    """Counts the matching keys in the state after the change with the sequence `wanted`."""
 
     keys: _Keys
     wanted: int

@@ -67,7 +67,7 @@ class DiskHealth:
             self._is_failure_logged = False
 
     def _count(self) -> int:
-        """Return the number of failed writes since the last line, and start to count for the next line."""
+        """Return the number of failed writes since the last log line, and reset it to 0."""
         self._logged_at = self._clock()
         count, self._unlogged_writes = self._unlogged_writes, 0
         return count

@@ -58,7 +58,7 @@ class Readers:
             try:
                 return work(connection)
             except BaseException as error:
-                # A SELECT that is not read to its end would keep its state of the file, and the next read would see it.
+                # An unfinished SELECT would keep its snapshot of the file, and the next read would use this snapshot.
                 traceback.clear_frames(error.__traceback__)
                 raise
             finally:

@@ -36,7 +36,7 @@ def check_all(field_transforms: Sequence[FieldTransform]) -> int | None:
     """
     checked = [_check(transform) for transform in field_transforms]
     sizes = dict(checked)
-    for path, following in pairwise(sorted(sizes)):  # a path that is nested in `path` would be the following path
+    for path, following in pairwise(sorted(sizes)):  # paths that are nested in `path` follow it directly
         if following[: len(path)] == path:
             name = field_paths.to_text(path)
             raise invalid_argument(f"Cannot transform property {name} and its nested property at the same time.")
