@@ -83,6 +83,7 @@ class Machine:
         """Run the commands of sections of the runbook in one shell, after the general ones. Return their output."""
         blocks = [runbook_commands(section) for section in ("Runbook", *sections)]
         script = "".join(blocks).replace(".venv/bin/python", sys.executable)
+        script = re.sub(r"^(?=.* discard 2041 )", "! ", script, flags=re.MULTILINE)  # the number of no dead letter here
         script = script.replace(".dropzone/firestore.sqlite", str(self.stack.data_file))
         script = script.replace(":8000", f":{self.stack.api_port}")
         environment = os.environ | {"DROPZONE_URL": self.stack.url, "DROPZONE_KEY": self.stack.key}
