@@ -152,6 +152,25 @@ def test_interrupted_submission_is_completed_by_the_same_command(stack: Stack, s
     assert ids == sorted(stored_ids(stack, key))
 
 
+def test_command_that_is_interrupted_while_it_waits_has_no_samples_to_submit(
+    stack: Stack, start: Start, tmp_path: Path
+) -> None:
+    """All samples are stored, so only results are missing. The lines of all results do not fit into the pipe."""
+    file = tmp_path / "many.ndjson"
+    file.write_bytes(ndjson(range(1_000)))
+    waiting = start(stack, stack.new_key("interrupted-wait"), "submit", "--wait", file)
+    assert waiting.stdout is not None
+    waiting.stdout.readline()  # of the first result: the command waits after it has submitted all samples
+    waiting.send_signal(signal.SIGINT)
+    _, errors = waiting.communicate(timeout=100)
+
+    assert waiting.returncode == 130
+    assert errors.decode().splitlines() == [
+        "stopped after 1,000 acknowledged samples; run the same command again to wait for the other results; the "
+        "server stores each sample once"
+    ]
+
+
 def test_a_corrected_sample_counts_as_computed(stack: Stack, start: Start, tmp_path: Path) -> None:
     """A repeated command gets the state that the sample has then."""
     key = stack.new_key("corrected-file")

@@ -132,6 +132,7 @@ class Submission:
         is_waiting: bool,
     ) -> None:
         self.has_started = False
+        self._has_sent_all = False
         self._client = client
         self._progress = _progress()
         self._labels = labels
@@ -167,13 +168,15 @@ class Submission:
                 self._progress.update(task, note=f"{self.summary.samples:,} samples")
                 if len(self._pending) >= _MAX_PENDING_SAMPLES:  # limits the memory for ids and sources
                     await self._wait()
+        self._has_sent_all = True
         await self._wait()
 
     def print_interruption(self) -> None:
         """Print the number of samples that were stored before the interruption, and how to resume."""
+        rest = "wait for the other results" if self._has_sent_all else "submit the other samples"
         typer.echo(
-            f"stopped after {self.summary.acknowledged:,} acknowledged samples; run the same command again to submit "
-            "the other samples; the server stores each sample once",
+            f"stopped after {self.summary.acknowledged:,} acknowledged samples; run the same command again to {rest}; "
+            "the server stores each sample once",
             err=True,
         )
 
