@@ -1,1 +1,1 @@
-"""What the processes need: elapsed time, inherited sockets, little memory, and results that requests share."""
+"""What all processes need: elapsed time, inherited sockets, little memory, shared tasks, and Ctrl-C in commands."""

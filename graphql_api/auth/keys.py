@@ -26,6 +26,7 @@ from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
 from graphql_api.auth.sessions import SessionStore
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.limits import KeyLimits
+from runtime import interruption
 from storage.documents import BadRequest, DropzoneError, NotFound, Unavailable, timestamps
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] | None = None, name: str = "python -m graphql_
     """
     options = parser(name, __doc__).parse_args(arguments)
     try:
-        asyncio.run(_run(options))
+        with interruption.ends_command():
+            asyncio.run(_run(options))
     except (DropzoneError, FirestoreError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from graphql_api.erasure.eraser import Eraser
+from runtime import interruption
 from storage.documents import DropzoneError, document_paths
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not document_paths.is_submitter(options.submitter):
         parser.error(f"expected the name of a submitter, got {options.submitter!r}")
     try:
-        erased = asyncio.run(_run(options.submitter))
+        with interruption.ends_command():
+            erased = asyncio.run(_run(options.submitter))
     except (DropzoneError, FirestoreError, ValueError) as error:
         sys.exit(f"error: {error}")
     sys.stdout.write(f"{json.dumps(erased, sort_keys=True)}\n")

@@ -10,6 +10,7 @@ from typing import Protocol
 from starlette.exceptions import HTTPException
 
 from observability import logs
+from runtime import interruption
 from triggers.settings import Settings
 
 
@@ -30,7 +31,8 @@ def main(name: str, description: str | None, create_endpoint: Callable[[Settings
     try:
         settings = Settings.from_environ()
         logs.configure(settings.log_format)
-        report = asyncio.run(create_endpoint(settings).run(b""))
+        with interruption.ends_command():
+            report = asyncio.run(create_endpoint(settings).run(b""))
     except ValueError as error:
         sys.exit(f"error: {error}")
     except HTTPException as error:

@@ -13,6 +13,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
+from runtime import interruption
 from storage.documents import DropzoneError
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
@@ -49,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.recompute_every < 1:
         parser.error(f"expected --recompute-every to be at least 1, got {options.recompute_every}")
     try:
-        totals = asyncio.run(_run(options))
+        with interruption.ends_command():
+            totals = asyncio.run(_run(options))
     except (DropzoneError, FirestoreError, ValueError) as error:
         sys.exit(f"error: {error}")
     sys.stderr.write(f"{totals}\n")

@@ -31,6 +31,7 @@ from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.definitions import Definitions, InvalidDefinitions
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes.document_import import ImportRefused, check_is_empty, import_documents
+from runtime import interruption
 
 BACKUP_PAGES_PER_STEP = 1_000
 
@@ -212,7 +213,8 @@ def main() -> int:
     """Run the command and return its exit code."""
     arguments = parse_arguments()
     try:
-        return _run(arguments)
+        with interruption.ends_command():
+            return _run(arguments)
     except (
         ArchiveError,
         ImportRefused,

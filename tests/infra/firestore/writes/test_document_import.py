@@ -20,6 +20,7 @@ from infra.embedded.firestore.storage import change_consumers
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes.document_import import ImportRefused, import_documents
 from tests.infra.firestore.server_process import ROOT
+from tests.stack import PATIENCE_SECONDS, eventually
 
 KILLED_IMPORT = """
 import os, signal, sys
@@ -217,3 +218,18 @@ async def test_consumers_that_register_after_an_import_start_before_it(storage: 
     await storage.execute(change_consumers.end_import)
 
     assert (first, await register("first"), await register("second")) == (0, 0, 2)
+
+
+def test_an_import_ends_at_the_first_ctrl_c(tmp_path: Path) -> None:
+    """It ignored Ctrl-C while it read its input, and the second Ctrl-C printed a traceback. It leaves no documents."""
+    path = tmp_path / "firestore.sqlite"
+    command = [sys.executable, "-m", "infra.embedded.firestore.archive", "import", "--data", str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        eventually(lambda: list(tmp_path.glob("*/*/documents")), str)  # created immediately before the input is read
+
+        running.send_signal(signal.SIGINT)
+
+        code = running.wait(PATIENCE_SECONDS)
+        assert running.stderr is not None
+        assert (code, running.stderr.read()) == (130, "interrupted\n")
+    assert {each.name for each in tmp_path.iterdir()} == {f"{path.name}.lock"}
