@@ -5,13 +5,17 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from graphql_api.settings import Settings
+from infra.embedded.supervisor import STOP_SECONDS
 from tests.ports import free_port
 from tests.stack import FIXTURE
 from tests.triggers.machine import PROJECT, Machine, Process, event_body, event_headers
@@ -184,3 +188,11 @@ async def test_the_function_completes_an_event_in_progress(machine: Machine) -> 
     assert response.startswith(b"HTTP/1.1 200 ")
     assert (await machine.result(sample)).get("mean") == 1.0
     assert await exit_code(function) == 0
+
+
+def test_the_supervisor_waits_for_requests_in_progress() -> None:
+    """It stops one process after the other. The function and Firestore stopped while the API still used them."""
+    stack = tomllib.loads(Path("infra/embedded/stack.toml").read_text())
+    servers = [process for process in stack["processes"] if not process.get("once")]
+
+    assert STOP_SECONDS / len(servers) > 2 * Settings().shutdown_seconds

@@ -71,7 +71,7 @@ def test_a_signal_stops_everything_in_reverse_order(start: Start, two_servers: s
 
 
 def test_a_process_that_ignores_sigterm_is_killed(start: Start, two_servers: str) -> None:
-    """The other processes still get SIGTERM. Stopping takes two seconds at most."""
+    """The other processes still get SIGTERM. Stopping takes less than the ten seconds that Docker waits."""
     run = start(two_servers, TEST_SLOW="30")
     run.until("everything is ready")
     second = run.pid("second")
@@ -79,7 +79,7 @@ def test_a_process_that_ignores_sigterm_is_killed(start: Start, two_servers: str
     code = run.stop()
 
     assert code == 0
-    assert STOP_SECONDS + KILL_SECONDS < 2
+    assert STOP_SECONDS + KILL_SECONDS < 9
     assert "second did not stop in time and is killed" in run.text
     assert "first got SIGTERM" in run.text
     assert not is_running(second)
