@@ -2,6 +2,8 @@
 
 The server reads the metadata by OpenID discovery or RFC 8414 when it first needs an address, and again when the
 metadata is ten minutes old. If the provider does not respond, the server uses the metadata for up to a day.
+
+After a failed read, a request waits at most `RETRY_WAIT_SECONDS` for the next read. The read continues without it.
 """
 
 import asyncio
@@ -19,6 +21,7 @@ from graphql_api.identity_providers import is_secure
 COOLDOWN_SECONDS = 30.0
 FRESH_SECONDS = 600.0
 MAX_AGE_SECONDS = 86_400.0
+RETRY_WAIT_SECONDS = 1.0
 _TIMEOUT_SECONDS = 5.0
 _MAX_BYTES = 256 * 1024
 _REFUSALS = (400, 401)
@@ -47,6 +50,7 @@ class ProviderMetadata:
         self._values: Mapping[str, object] = {}
         self._read_at = float("-inf")
         self._next_read_at = float("-inf")
+        self._has_read_failed = False
         self._reading: asyncio.Task[None] | None = None
 
     async def endpoint(self, name: str, *, fresh_seconds: float = FRESH_SECONDS) -> str:
@@ -68,7 +72,8 @@ class ProviderMetadata:
             self._next_read_at = now + COOLDOWN_SECONDS
             self._reading = asyncio.create_task(self._read_values())
         if is_old and self._reading is not None:
-            await asyncio.shield(self._reading)  # the client of one request can disconnect, and others still wait
+            # If the client of one request disconnects, the read continues, because other requests wait for it.
+            await asyncio.wait([self._reading], timeout=RETRY_WAIT_SECONDS if self._has_read_failed else None)
         if self._clock() > self._read_at + MAX_AGE_SECONDS:
             raise ProviderError(
                 f"the metadata of {self.issuer} could not be read; the server tries again within {COOLDOWN_SECONDS:g} s"
@@ -80,7 +85,9 @@ class ProviderMetadata:
         try:
             self._values = await self._fetch_values()
             self._read_at = self._clock()
+            self._has_read_failed = False
         except ProviderError as error:
+            self._has_read_failed = True
             logger.warning("the metadata of the issuer %s cannot be read: %s", self.issuer, error)
         finally:
             self._reading = None

@@ -1,7 +1,9 @@
 """When the metadata of a provider is read again, and which addresses in it are used."""
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Mapping
 
 import pytest
 from joserfc.jwk import ECKey
@@ -14,6 +16,7 @@ from graphql_api.auth.oauth.provider_metadata import (
     ProviderMetadata,
 )
 from tests.graphql_api.auth.oauth.provider import ISSUER, Provider, claims, sign
+from tests.stack import PATIENCE_SECONDS
 
 MOVED = "https://keys.example.org"
 
@@ -93,6 +96,36 @@ async def test_a_read_of_the_metadata_continues_without_the_request_that_started
     responds.set()
 
     assert await second == f"{ISSUER}/authorize"
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_sign_in_does_not_wait_for_a_provider_that_hangs(*, is_known: bool) -> None:
+    """After a failed read, it uses the known metadata or fails. The read continues, so a later sign-in succeeds."""
+    provider, responds = Provider(), asyncio.Event()
+    metadata = provider.keys(ISSUER).metadata
+    fetch = metadata.fetch
+
+    async def fetch_slowly(url: str) -> Mapping[str, object]:
+        await responds.wait()
+        return await fetch(url)
+
+    if is_known:
+        await metadata.endpoint("authorization_endpoint")
+    provider.is_down = True
+    provider.now += FRESH_SECONDS + 1
+    with contextlib.nullcontext() if is_known else pytest.raises(ProviderError):
+        await metadata.endpoint("authorization_endpoint")
+    provider.now += COOLDOWN_SECONDS
+    provider.is_down, provider.endpoints, metadata.fetch = False, MOVED, fetch_slowly
+
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        if is_known:
+            assert await metadata.endpoint("authorization_endpoint") != f"{MOVED}/authorize"
+        else:
+            with pytest.raises(ProviderError, match="could not be read"):
+                await metadata.endpoint("authorization_endpoint")
+        responds.set()
+        assert await metadata.endpoint("authorization_endpoint") == f"{MOVED}/authorize"
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:8080/jwks", "http://localhost/jwks", "http://keys.example.org/"])
