@@ -90,7 +90,11 @@ class Stack(AbstractContextManager["Stack"]):
         with self._log.open("ab") as log:
             command = [sys.executable, "-m", module, *options]
             self._process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
-        eventually(self.is_ready, lambda: self.log)
+        try:
+            eventually(self.is_ready, lambda: self.log)
+        except BaseException:
+            self.kill_supervisor()  # a process that is left would fail a later test with a `ResourceWarning`
+            raise
 
     def stop(self) -> None:
         """Stop the stack with SIGINT, like Ctrl-C."""

@@ -73,9 +73,16 @@ class FirestoreProcess:
         command += ["--data", str(self.data), *self.options]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(command, stderr=log)
+        try:
+            self._wait_for(message, self._process)
+        except BaseException:
+            self.end(signal.SIGKILL)  # a process that is left would fail a later test with a `ResourceWarning`
+            raise
+
+    def _wait_for(self, message: str, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
-            code = self._process.poll()  # before the log is read: the process can end just after the message
+            code = process.poll()  # before the log is read: the process can end just after the message
             if message in (text := self.log.read_text()):
                 return
             assert code is None, text
