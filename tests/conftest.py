@@ -62,7 +62,7 @@ SYSTEM = (
     "tests/infra/smoke",
     "tests/infra/eventarc/test_dead_letters.py",
     "tests/graphql_api/schema/test_resumed_subscription.py",
-    "tests/infra/firestore/api/test_tcp_relay.py",
+    "tests/infra/firestore/transport/test_tcp_relay.py",
     "tests/infra/firestore/api/test_large_results.py",
     "tests/graphql_api/results/test_recomputation.py",
     "tests/runtime/test_memory_release.py",

@@ -54,7 +54,8 @@ FIRESTORE_ROOMS: Mapping[str, set[str]] = {
     "queries": {"", "encoding", "indexes", "storage"},
     "writes": {"", "encoding", "indexes", "queries", "storage"},
     "listen": {"", "encoding", "queries", "storage"},
-    "api": {"", "data_file", "encoding", "indexes", "listen", "queries", "storage", "writes"},
+    "transport": {""},
+    "api": {"", "data_file", "encoding", "indexes", "listen", "queries", "storage", "transport", "writes"},
 }
 WIRING = {
     "graphql_api/app.py",

@@ -19,8 +19,6 @@ import uvloop
 from infra.embedded.eventarc import schedule, trigger
 from infra.embedded.eventarc.dispatcher import Dispatcher
 from infra.embedded.firestore.api.firestore_server import FirestoreServer, PortInUse
-from infra.embedded.firestore.api.rpc import BearerToken, CallsEnded
-from infra.embedded.firestore.api.tcp_relay import TcpRelay
 from infra.embedded.firestore.data_file.file_format import UnusableFile
 from infra.embedded.firestore.data_file.lock_file import StorageInUse
 from infra.embedded.firestore.errors import StatusError
@@ -28,6 +26,8 @@ from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.storage.checkpoints import MAX_LOG_BYTES
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.writer import WriterEnded
+from infra.embedded.firestore.transport.rpc import BearerToken, CallsEnded
+from infra.embedded.firestore.transport.tcp_relay import TcpRelay
 from infra.embedded.firestore.writes import rate_limits
 from infra.embedded.firestore.writes.maintenance import run_maintenance
 from infra.embedded.stack_file import reader

@@ -24,11 +24,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.api.firestore_server import FirestoreServer, PortInUse
-from infra.embedded.firestore.api.rpc import NO_TOKEN, BearerToken
 from infra.embedded.firestore.data_file import file_check
 from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.queries import result_pages, structured_query
 from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.transport.rpc import NO_TOKEN, BearerToken
 from infra.embedded.firestore.writes import commits, document_write
 from observability.metrics import CONTENT_TYPE, exposition
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from infra.embedded.firestore.api.rpc import Call
 from infra.embedded.firestore.encoding import field_paths
 from infra.embedded.firestore.encoding.field_paths import DOCUMENT_ID
 from infra.embedded.firestore.indexes import entries
@@ -20,6 +19,7 @@ from infra.embedded.firestore.queries.planner import KeyRange
 from infra.embedded.firestore.queries.scanner import Progress
 from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.transport.rpc import Call
 
 ENTRIES_PER_READ_OPERATION = 1_000
 

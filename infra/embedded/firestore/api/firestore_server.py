@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from infra.embedded.firestore.api import handlers
-from infra.embedded.firestore.api.grpc_aio_server import GrpcAioServer
-from infra.embedded.firestore.api.rpc import BearerToken, RpcMethod, RpcServer
 from infra.embedded.firestore.api.service import Service
 from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.transport.grpc_aio_server import GrpcAioServer
+from infra.embedded.firestore.transport.rpc import BearerToken, RpcMethod, RpcServer
 
 # More than production's limit of 10 MiB per request, so that the service can return production's error message.
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
@@ -90,7 +90,7 @@ def _rpc_server(
 ) -> RpcServer:
     """Return a `GrpcServer`, or a slower `GrpcAioServer` if grpcio lacks the private interface of `GrpcServer`."""
     try:
-        from infra.embedded.firestore.api.grpc_server import GrpcServer
+        from infra.embedded.firestore.transport.grpc_server import GrpcServer
     except (ImportError, AttributeError) as error:
         logger.warning("grpcio lacks a private interface (%s); using grpc.aio instead, which is slower", error)
         return GrpcAioServer(methods, options, token)

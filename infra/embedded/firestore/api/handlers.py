@@ -10,9 +10,9 @@ import grpc
 
 from infra.embedded.firestore import errors
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.api.rpc import Call, Handler, RpcMethod
 from infra.embedded.firestore.api.service import Service
 from infra.embedded.firestore.encoding import limits
+from infra.embedded.firestore.transport.rpc import Call, Handler, RpcMethod
 
 SERVICE_NAME = "google.firestore.v1.Firestore"
 

@@ -6,11 +6,11 @@ from typing import Any
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.api.consistent_read import ConsistentRead
 from infra.embedded.firestore.api.explanation import Explanation
-from infra.embedded.firestore.api.rpc import Call
 from infra.embedded.firestore.encoding.field_paths import projector
 from infra.embedded.firestore.queries import aggregations, structured_query
 from infra.embedded.firestore.queries.counts import Counts
 from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.transport.rpc import Call
 
 
 class QueryService:

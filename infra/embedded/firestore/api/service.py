@@ -12,7 +12,6 @@ from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.api import pagination
 from infra.embedded.firestore.api.consistent_read import ConsistentRead
 from infra.embedded.firestore.api.query_service import QueryService
-from infra.embedded.firestore.api.rpc import Call
 from infra.embedded.firestore.encoding import limits, resource_names
 from infra.embedded.firestore.encoding.field_paths import apply_mask, projector, read_mask
 from infra.embedded.firestore.errors import invalid_argument, not_found, unimplemented
@@ -20,6 +19,7 @@ from infra.embedded.firestore.listen.stream import ListenStream
 from infra.embedded.firestore.listen.turns import Turns
 from infra.embedded.firestore.storage.change_feed import ChangeFeed
 from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.transport.rpc import Call
 from infra.embedded.firestore.writes import document_write
 from infra.embedded.firestore.writes.document_write import PreparedWrite
 from infra.embedded.firestore.writes.transactions import Transactions

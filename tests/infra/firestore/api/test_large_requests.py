@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.api.rpc import Call
 from infra.embedded.firestore.api.service import Service
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.transport.rpc import Call
 from tests.infra.firestore.server_process import DATABASE, ROOT
 
 MASK_PATHS = [f"a{number}" for number in range(150_000)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from infra.embedded.firestore.api.rpc import NO_TOKEN, BearerToken, RpcMethod
+from infra.embedded.firestore.transport.rpc import NO_TOKEN, BearerToken, RpcMethod
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from google.api_core.retry import Retry
 
-from infra.embedded.firestore.api import tcp_relay
-from infra.embedded.firestore.api.tcp_relay import MAX_CONNECTIONS, TcpRelay
+from infra.embedded.firestore.transport import tcp_relay
+from infra.embedded.firestore.transport.tcp_relay import MAX_CONNECTIONS, TcpRelay
 from tests.stack import PATIENCE_SECONDS, Stack, eventually
 
 

@@ -11,9 +11,9 @@ import grpc
 import pytest
 
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.api.grpc_aio_server import GrpcAioServer
-from infra.embedded.firestore.api.grpc_server import GrpcServer
-from infra.embedded.firestore.api.rpc import BearerToken, Call, Handler, RpcMethod, RpcServer
+from infra.embedded.firestore.transport.grpc_aio_server import GrpcAioServer
+from infra.embedded.firestore.transport.grpc_server import GrpcServer
+from infra.embedded.firestore.transport.rpc import BearerToken, Call, Handler, RpcMethod, RpcServer
 from tests.infra.firestore.server_process import FirestoreProcess
 
 DEADLINE_SECONDS = 30

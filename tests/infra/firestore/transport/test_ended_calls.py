@@ -8,8 +8,8 @@ import grpc
 import pytest
 from google.api_core.exceptions import GoogleAPICallError
 
-from infra.embedded.firestore.api.grpc_server import GrpcServer
-from infra.embedded.firestore.api.rpc import BearerToken, CallsEnded
+from infra.embedded.firestore.transport.grpc_server import GrpcServer
+from infra.embedded.firestore.transport.rpc import BearerToken, CallsEnded
 from tests.infra.firestore.server_process import FirestoreProcess
 from tests.stack import PATIENCE_SECONDS
 
@@ -28,7 +28,7 @@ def test_the_process_ends_if_it_cannot_receive_calls_any_more(own: FirestoreProc
     program.write_text(
         "import sys\n"
         "from infra.embedded.firestore import __main__ as server\n"
-        "from tests.infra.firestore.api.test_ended_calls import ExhaustedToken\n"
+        "from tests.infra.firestore.transport.test_ended_calls import ExhaustedToken\n"
         "server.read_token = lambda: ExhaustedToken('token')\n"
         "sys.exit(server.main())\n"
     )
