@@ -19,9 +19,10 @@ import numpy as np
 from storage.documents import Header, InvalidSample, NotJson, Problem, ProblemCode, Result, Statistics, Status
 from storage.documents.validation import payload
 from storage.documents.validation.payload import Payload
-from triggers import chunked_sample, rounded_moments
-from triggers.distribution import AnyMoments, SortedValues, sketch, statistics_of
-from triggers.moments import Moments, Vector
+from triggers import chunked_sample
+from triggers.statistics import rounded_moments
+from triggers.statistics.distribution import AnyMoments, SortedValues, sketch, statistics_of
+from triggers.statistics.moments import Moments, Vector
 
 MAX_PROCESSOR_SECONDS = 20.0
 """A valid sample of 64 MiB takes up to 3 s, in any shape."""

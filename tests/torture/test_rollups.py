@@ -38,7 +38,7 @@ from tests.stack import Stack, eventually
 from tests.stack_files import stack_file
 from tests.triggers.rollups.conftest import figures, no_pause
 from triggers.computation import summarize
-from triggers.distribution import sketch
+from triggers.statistics.distribution import sketch
 
 SAMPLES = int(os.environ.get("TORTURE_SAMPLES", "1000"))
 SEED = int(os.environ.get("TORTURE_SEED", random.SystemRandom().randrange(1 << 32)))

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from storage.documents import Status
 from tests.received import received_sample
-from tests.triggers.exact import array
+from tests.triggers.statistics.exact import array
 from triggers.computation import compute, summarize
 
 FIXTURE = Path(__file__).parents[2] / "fixture"

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from storage.documents import Header, Status
 from tests.received import received_sample
-from triggers import rounded_moments
 from triggers.computation import SmallSamples, compute
+from triggers.statistics import rounded_moments
 
 NOW = datetime.now(UTC)
 

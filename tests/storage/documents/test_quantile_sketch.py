@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.documents.quantile_sketch import MAX_BINS, RELATIVE_ERROR, MergedSketch, QuantileSketch, encode_values
-from triggers.distribution import sketch
+from triggers.statistics.distribution import sketch
 
 PERCENTS = (0, 1, 5, 25, 50, 75, 95, 99, 100)
 normal = st.floats(1e-300, 1e300) | st.floats(-1e300, -1e-300) | st.just(0.0)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from storage.rollups.merged_statistics import MergedStatistics, ResultStatistics
 from tests.storage.rollups.quantile_check import assert_close
 from triggers.computation import summarize
-from triggers.distribution import sketch
+from triggers.statistics.distribution import sketch
 
 LARGEST = sys.float_info.max
 finite = st.floats(allow_nan=False, allow_infinity=False)

@@ -21,11 +21,11 @@ from storage.hourly_archive.archive_store import ArchiveStore
 from storage.rollups.merged_statistics import FIELDS, MergedStatistics, ResultStatistics
 from storage.rollups.rollup import EARLIEST, LATEST
 from triggers.computation import summarize as statistics_of
-from triggers.distribution import sketch
 from triggers.hourly_archive.archiver import Archiver
 from triggers.hourly_archive.due_results import SETTLED
 from triggers.rollups.report import Report
 from triggers.rollups.rollup_builder import RollupBuilder
+from triggers.statistics.distribution import sketch
 
 SUBMITTER = "one"
 NO_LABELS: Labels = {}

@@ -25,9 +25,9 @@ from storage.rollups.merged_statistics import FIELDS, MergedStatistics, ResultSt
 from storage.rollups.rollup_store import RollupStore
 from storage.rollups.series import BY_SERIES, TOTAL
 from triggers.computation import summarize as statistics_of
-from triggers.distribution import sketch
 from triggers.rollups.report import Report
 from triggers.rollups.rollup_builder import RollupBuilder
+from triggers.statistics.distribution import sketch
 
 SUBMITTER = "one"
 

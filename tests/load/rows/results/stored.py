@@ -18,7 +18,7 @@ from tests.load.firestore_client import Firestore
 from tests.load.stack_processes import SUBMITTER
 from tests.received import received_sample
 from triggers.computation import summarize
-from triggers.distribution import sketch
+from triggers.statistics.distribution import sketch
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 INTERVAL = timedelta(seconds=31)

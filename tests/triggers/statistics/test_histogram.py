@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from storage.documents import Histogram
-from tests.triggers.exact import LARGEST, SMALLEST, array
-from triggers.distribution import MAX_BINS, histogram, quantile
+from tests.triggers.statistics.exact import LARGEST, SMALLEST, array
+from triggers.statistics.distribution import MAX_BINS, histogram, quantile
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.triggers.exact import LARGEST, SMALLEST
-from triggers.distribution import quantile
+from tests.triggers.statistics.exact import LARGEST, SMALLEST
+from triggers.statistics.distribution import quantile
 
 PERCENTS = (1, 5, 25, 50, 75, 95, 99)
 

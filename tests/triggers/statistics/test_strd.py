@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.triggers import strd
+from tests.triggers.statistics import strd
 
-PAGE = Path(__file__).parents[2] / "docs" / "statistics.md"
+PAGE = Path("docs/statistics.md")
 
 
 @pytest.mark.parametrize("data", list(strd.sets()), ids=lambda data: data.name)
@@ -19,5 +19,5 @@ def test_all_digits_of_the_doubles_are_correct(data: strd.Set) -> None:
 
 
 def test_the_documentation_contains_the_current_table() -> None:
-    """`python -m tests.triggers.strd` prints the table."""
+    """`python -m tests.triggers.statistics.strd` prints the table."""
     assert strd.table() in PAGE.read_text()

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.triggers.exact import LARGEST, SMALLEST, array, central, mean, nearest_root
-from triggers import rounded_moments
+from tests.triggers.statistics.exact import LARGEST, SMALLEST, array, central, mean, nearest_root
 from triggers.computation import MAX_SMALL_SAMPLE
-from triggers.moments import Moments
-from triggers.rounded_moments import MAX_VALUES, MIN_VALUES
+from triggers.statistics import rounded_moments
+from triggers.statistics.moments import Moments
+from triggers.statistics.rounded_moments import MAX_VALUES, MIN_VALUES
 
 NAMES = ("count", "mean", "sum", "standard_deviation", "sample_standard_deviation", "skewness", "kurtosis")
 sizes = st.integers(MIN_VALUES, MAX_VALUES)

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.triggers.exact import LARGEST, SMALLEST, array, central, mean, nearest_root
-from triggers.moments import BLOCK, MAX_FEW, Moments
+from tests.triggers.statistics.exact import LARGEST, SMALLEST, array, central, mean, nearest_root
+from triggers.statistics.moments import BLOCK, MAX_FEW, Moments
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 neighbours = st.tuples(finite, st.lists(st.integers(-3, 3), min_size=1, max_size=40)).map(

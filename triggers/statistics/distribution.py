@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from storage.documents import Histogram, Statistics, quantile_sketch
 from storage.documents.quantile_sketch import QuantileSketch
-from triggers.moments import BLOCK, Moments
-from triggers.rounded_moments import RoundedMoments
+from triggers.statistics.moments import BLOCK, Moments
+from triggers.statistics.rounded_moments import RoundedMoments
 
 SortedValues = list[float] | npt.NDArray[np.float64]
 """Values in ascending order."""

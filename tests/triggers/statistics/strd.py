@@ -1,7 +1,7 @@
 """The number of correct digits on NIST's Statistical Reference Datasets: of Dropzone, NumPy and the textbook formula.
 
-`python -m tests.triggers.strd` prints the table of docs/statistics.md. NIST certifies 15 digits of mean and sample
-standard deviation.
+`python -m tests.triggers.statistics.strd` prints the table of docs/statistics.md. NIST certifies 15 digits of mean and
+sample standard deviation.
 
 Note: the datasets contain decimal numbers, and their conversion to doubles changes them. The last columns of the table
 therefore compare with the exact statistics of the doubles.
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tests.triggers.exact import central, nearest_root
+from tests.triggers.statistics.exact import central, nearest_root
 from triggers.computation import summarize
 
 CERTIFIED_DIGITS = 15

@@ -1,0 +1,1 @@
+"""The statistics of a sample, computed from its values. Opens no connection."""
