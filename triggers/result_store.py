@@ -12,9 +12,7 @@ may have a result, or may not exist any more. For an older event, `is_needed` th
 a read for each new sample would reduce the rate of the function by 11 %.
 """
 
-import contextlib
 import logging
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -42,8 +40,8 @@ from storage.firestore.messages import Document, Write
 from storage.firestore.reads.grouped_reader import GroupedReader
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from triggers.sample_event import SampleEvent
+from triggers.series_registry import SeriesRegistry
 
-MAX_REMEMBERED_SERIES = 100_000
 MAX_SUSPENSION = timedelta(hours=1)
 """A process may be suspended for this time before it writes a result that was moved into the hourly archive since."""
 _STATE_FIELDS = ("status", "sample_update_time", "problem.code", "submitted_at")
@@ -64,7 +62,7 @@ class ResultStore:
         self._firestore = firestore
         self._writer = writer
         self._states = GroupedReader(firestore, _STATE_FIELDS)
-        self._series = _SeriesRegistry(firestore, writer)
+        self._series = SeriesRegistry(firestore, writer)
 
     async def read_header(self, event: SampleEvent) -> Document | None:
         """Return the header of a sample as a protocol `Document`, or None if the sample does not exist.
@@ -163,7 +161,8 @@ class ResultStore:
         too many results of the submitter wait for Firestore.
         """
         try:
-            await self._series.register(result)
+            if result.labels:
+                await self._series.register(result.submitter, result.labels)
             now = None if result.archiving is None else await self._firestore.estimated_now()
         except FirestoreError as error:
             raise Unavailable(str(error)) from error
@@ -241,34 +240,6 @@ class ResultStore:
             return await self._firestore.batch_get(paths, mask=mask)
         except FirestoreError as error:
             raise Unavailable(str(error)) from error
-
-
-class _SeriesRegistry:
-    """Registers each combination of labels once, so that readers can list groups of results without reading results.
-
-    A process remembers the series that it has registered, so a sample of a known series costs no write.
-    """
-
-    def __init__(self, firestore: Firestore, writer: GroupCommitWriter) -> None:
-        self._firestore = firestore
-        self._writer = writer
-        self._registered: OrderedDict[str, None] = OrderedDict()  # paths
-
-    async def register(self, result: Result) -> None:
-        """Store the series of a result unless it is stored. Raises `FirestoreError` if Firestore rejects the write."""
-        if not result.labels:
-            return
-        path = document_paths.series(result.submitter, labels.term(result.labels))
-        if path in self._registered:
-            self._registered.move_to_end(path)
-            return
-        write = encoding.to_write(self._firestore.name(path), {"labels": dict(result.labels)})
-        write.current_document.exists = False
-        with contextlib.suppress(PreconditionFailed):  # another sample of the series was first
-            await self._writer.write(write, result.submitter)
-        self._registered[path] = None
-        if len(self._registered) > MAX_REMEMBERED_SERIES:
-            self._registered.popitem(last=False)
 
 
 def _is_final(fields: Mapping[str, object], update_time: datetime) -> bool:
