@@ -11,8 +11,6 @@ import asyncio
 import logging
 import time
 import traceback
-from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import cache, partial
 
@@ -31,7 +29,8 @@ from storage.firestore.client import Firestore
 from storage.firestore.messages import Document
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from triggers import computation, sample_event
-from triggers.concurrency_limiter import MAX_RUNNING, ConcurrencyLimiter
+from triggers.concurrency_limiter import ConcurrencyLimiter
+from triggers.large_samples import OUT_OF_MEMORY, LargeSamples
 from triggers.result_store import ResultStore
 from triggers.sample_event import Notice, SampleEvent
 
@@ -46,10 +45,7 @@ WRITE_TIMEOUT_SECONDS = 8.0
 MAX_NEW_SECONDS = 60.0
 """An event is new if its write is not older than this. A new event shows the current version of the sample."""
 
-MAX_MEMORY_ERRORS = 3
-"""After this number of attempts without enough memory, a large sample fails. Small samples do not need much memory."""
 MEMORY_RETRY_SECONDS = 5
-MAX_REMEMBERED_SAMPLES = 1_000
 
 _NEW_OBJECTS = 20_000
 """New objects between two garbage collections, as in `graphql_api/__main__.py`."""
@@ -65,21 +61,13 @@ of the work in this process.
 """
 
 _small_samples = computation.SmallSamples()
-_large_sample_limiter = ConcurrencyLimiter()
 _medium_sample_limiter = ConcurrencyLimiter(max_running=1, max_waiting_per_submitter=1_000)
-_threads = ThreadPoolExecutor(MAX_RUNNING, "large-samples")
-_memory_errors: OrderedDict[str, int] = OrderedDict()  # the number of attempts by sample
+_large_samples = LargeSamples()
 
 _NOT_COMPUTABLE = Problem(
     "$",
     "the statistics of this sample cannot be computed because of an internal error; see the log of the function",
     ProblemCode.NOT_COMPUTABLE,
-)
-_OUT_OF_MEMORY = Problem(
-    "$",
-    f"the function ran out of memory {MAX_MEMORY_ERRORS} times while it computed this sample; give the function more "
-    "memory and recompute the sample, or split the sample",
-    ProblemCode.OVER_BUDGET,
 )
 
 IGNORED = "IGNORED"
@@ -187,9 +175,9 @@ async def _write_result(store: ResultStore, event: SampleEvent) -> str:
         raise
     except MemoryError as error:
         traceback.clear_frames(error.__traceback__)  # the frames hold the numbers of the sample in memory
-        if "chunks" not in document.fields or not _has_no_more_attempts(f"{event.submitter}/{event.sample_id}"):
+        if "chunks" not in document.fields or not _large_samples.has_no_more_attempts(event.submitter, event.sample_id):
             raise Unavailable("too little memory", retry_after=MEMORY_RETRY_SECONDS) from None
-        result = failed(_OUT_OF_MEMORY)
+        result = failed(OUT_OF_MEMORY)
         is_written = await store.write(result)
     except Exception:  # no retry can fix this
         logger.exception("sample %s/%s: cannot compute the statistics", event.submitter, event.sample_id)
@@ -243,7 +231,7 @@ def _failed(event: SampleEvent, document: Document, update_time: datetime, probl
 
 async def _compute(store: ResultStore, header: Header, update_time: datetime) -> Result:
     if header.chunks:
-        return await _compute_large(store, header, update_time)
+        return await _large_samples.compute(store, header, update_time)
     if header.byte_count > MAX_SMALL_BYTES:
         return await _compute_medium(header, update_time)
     return await _small_samples.compute(header, update_time)
@@ -258,31 +246,6 @@ async def _compute_medium(header: Header, update_time: datetime) -> Result:
         # All results of an interval wait until the same moment, and share a BatchWrite.
         await asyncio.sleep(MEDIUM_WRITE_SECONDS - asyncio.get_running_loop().time() % MEDIUM_WRITE_SECONDS)
     return result
-
-
-async def _compute_large(store: ResultStore, header: Header, update_time: datetime) -> Result:
-    """Return the result of a large sample. It waits for its turn, and is computed in a thread."""
-    numbers_and_text = 8 * header.count + header.byte_count
-    async with _large_sample_limiter.turn(header.submitter, f"{header.submitter}/{header.id}", numbers_and_text):
-        chunks = await store.read_chunks(header)
-        try:
-            computing = asyncio.get_running_loop().run_in_executor(
-                _threads, computation.compute, header, update_time, chunks
-            )
-        except RuntimeError as error:
-            raise Unavailable(f"no thread can start: {error}") from error
-        return await computing
-
-
-def _has_no_more_attempts(sample: str) -> bool:
-    """Count an attempt that lacked memory. Return whether the sample has no more attempts."""
-    attempts = _memory_errors.pop(sample, 0) + 1
-    if attempts >= MAX_MEMORY_ERRORS:
-        return True
-    _memory_errors[sample] = attempts
-    if len(_memory_errors) > MAX_REMEMBERED_SAMPLES:
-        _memory_errors.popitem(last=False)
-    return False
 
 
 def _log(result: Result) -> None:
