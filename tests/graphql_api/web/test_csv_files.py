@@ -1,6 +1,7 @@
 """CSV files as the dashboard reads them, in Node.js without a browser."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,11 @@ RUN = """
     import { createInterface } from 'node:readline';
     for await (const line of createInterface({ input: process.stdin })) {
         let outcome;
-        try { outcome = toNdjson(JSON.parse(line)); } catch (error) { outcome = { error: error.message }; }
+        try {
+            const file = new Blob([JSON.parse(line)]);
+            const { ndjson, badRows } = await toNdjson(file, () => {}, new AbortController().signal);
+            outcome = { ndjson: await ndjson.text(), badRows };
+        } catch (error) { outcome = { error: error.message }; }
         console.log(JSON.stringify(outcome));
     }
 """
@@ -29,7 +34,7 @@ WRONG = ["six", "1_0", "0x1", ".", "1e999", "inf", 'a"b', '"1"2', "1,2"]
 QUOTED = ['"6"', '"7\n"', '"8""9"', '""']
 CELLS = st.sampled_from([*NUMBERS, *MISSING, *WRONG, *QUOTED])
 ROWS = st.tuples(
-    st.sampled_from(["t1", "t2", '"t\n3"', '"t ""4"""']), st.sampled_from(["", "zurich", '"a, b"']), CELLS, CELLS
+    st.sampled_from(["t1", "t2", '"t\n3"', '"t ""4"""']), st.sampled_from(["", "zürich", '"a, b"']), CELLS, CELLS
 )
 TABLES = st.builds(
     lambda columns, rows, end, last: end.join([f"time_stamp,label.site,{columns}", *map(",".join, rows)]) + last,
@@ -43,8 +48,13 @@ TABLES = st.builds(
 class Reader:
     """The page's reader of CSV files, in a process of Node.js."""
 
-    def __init__(self, folder: Path) -> None:
-        source = DASHBOARD_FOLDER / "src" / "csv.ts"
+    def __init__(self, folder: Path, piece_bytes: int) -> None:
+        text, count = re.subn(
+            r"PIECE_BYTES = .*;", f"PIECE_BYTES = {piece_bytes};", (DASHBOARD_FOLDER / "src" / "csv.ts").read_text()
+        )
+        assert count == 1
+        source = folder / "csv.ts"
+        source.write_text(text)
         subprocess.run([ESBUILD, source, "--format=esm", f"--outfile={folder / 'csv.mjs'}"], check=True)
         script = folder / "run.mjs"
         script.write_text(RUN)
@@ -59,12 +69,12 @@ class Reader:
         return json.loads(self.process.stdout.readline())
 
 
-@pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Yield a reader, if npm has installed the packages of the page."""
+@pytest.fixture(scope="module", params=[1, 7, 128 * 1024])
+def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Yield a reader of pieces of this size, if npm has installed the packages of the page."""
     if not ESBUILD.exists():
         pytest.skip("needs the packages of the page, which npm installs")
-    started = Reader(tmp_path_factory.mktemp("csv"))
+    started = Reader(tmp_path_factory.mktemp("csv"), request.param)
     yield started
     started.process.communicate()
 

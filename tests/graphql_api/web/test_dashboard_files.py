@@ -8,6 +8,17 @@ from tests.stack import Stack
 
 SAMPLE = {"time_stamp": "2026-11-24T01:02:03Z", "data": [1]}
 
+STOP_WHEN_READ_IN_PART = """
+    window.read = [];
+    const look = () => {
+        const progress = document.querySelector("progress[aria-label='large.csv, read']");
+        if (progress && read.at(-1) !== progress.value) read.push(progress.value);
+        if (read.length === 3) document.querySelector("[aria-label='Stop large.csv']").click();
+        else requestAnimationFrame(look);
+    };
+    look();
+"""
+
 
 def test_a_byte_order_mark_at_the_start_of_a_file_is_not_sent(
     stack: Stack, dashboard: Dashboard, tmp_path: Path
@@ -22,3 +33,21 @@ def test_a_byte_order_mark_at_the_start_of_a_file_is_not_sent(
     dashboard.drop(some)
 
     dashboard.wait_for(lambda: dashboard.text(".outcome") == "2 computed 1 computed")
+
+
+def test_the_page_responds_while_it_reads_a_table(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
+    """It shows how much it has read. No sample of a file that is stopped meanwhile is sent."""
+    key = stack.new_key("large-table-on-page")
+    file = tmp_path / "large.csv"
+    row = "2026-11-24T01:02:03Z,0.123456789\n"
+    file.write_text("time_stamp,value\n" + row * 400_000)
+    dashboard.open(stack, key=key)
+    dashboard.run(STOP_WHEN_READ_IN_PART)
+
+    dashboard.drop(file)
+
+    dashboard.wait_for(lambda: "stopped" in (dashboard.text(".outcome") or ""))
+    [first, *_, last] = dashboard.run("return read")
+    assert 0 <= first < last < file.stat().st_size
+    assert stack.graphql("{ samples(first: 0) { totalCount } }", key=key)["samples"]["totalCount"] == 0
+    assert dashboard.text(".retry") == "Resume"

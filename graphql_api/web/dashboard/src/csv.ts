@@ -4,11 +4,15 @@
 // and the cells of all other columns with a name are values. An empty cell or NaN is a missing value. The page sends the
 // digits of each number unchanged. A sample with an invalid row is not sent: after the user has corrected the row, the
 // sample would be another one, and both would be stored. `csv_samples` of the Python client reads files in the same way.
+//
+// A file is read in pieces. The page responds to the user between two pieces.
 
 const NUMBER = /^([+-]?)(?=\.?\d)0*(\d*)(?:\.(\d*))?(e[+-]?\d+)?$/i;
+const CELL = /"([^"]*(?:""[^"]*)*)"|([^,\r\n]*)/y;
 const NAN = /^[+-]?nan$/i;
 const TIME = 'time_stamp';
 const LABEL = 'label.';
+const PIECE_BYTES = 128 * 1024;
 
 export class CsvError extends Error {}
 
@@ -30,38 +34,99 @@ interface Sample {
   invalidLine: number; // of its first invalid row, or 0 if it has none
 }
 
-/** Returns NDJSON, in which a sample has the number of the first line of its first row, and the bad rows. Throws `CsvError`. */
-export function toNdjson(text: string): { ndjson: string; badRows: BadRow[] } {
-  const [first, ...rows] = rowsOf(text.replace(/^\uFEFF/, ''));
-  const names = first?.cells.map((name) => name.trim()) ?? [];
-  if (!names.includes(TIME)) throw new CsvError(`expected columns separated by commas, one of them with the name ${TIME}`);
+/**
+ * Returns NDJSON, in which a sample has the number of the first line of its first row, and the bad rows.
+ * Calls `onRead` with the number of bytes that are read. Throws `CsvError`, or the reason of `stop` if it is aborted.
+ */
+export async function toNdjson(
+  file: Blob,
+  onRead: (bytes: number) => void,
+  stop: AbortSignal,
+): Promise<{ ndjson: Blob; badRows: BadRow[] }> {
+  const decoder = new TextDecoder('utf-8', { fatal: true }); // `Blob.text` would replace bytes that are not UTF-8
+  const [rows, samples] = [new Rows(), new Samples()];
+  const lines: Blob[] = []; // the browser can keep blobs outside of the memory of the page
+  for (let start = 0; start < file.size; start += PIECE_BYTES) {
+    stop.throwIfAborted();
+    const isLast = start + PIECE_BYTES >= file.size;
+    const piece = await file.slice(start, start + PIECE_BYTES).arrayBuffer();
+    lines.push(new Blob([samples.add(rows.read(decode(decoder, piece, !isLast), isLast))]));
+    onRead(Math.min(start + PIECE_BYTES, file.size));
+  }
+  lines.push(new Blob([samples.end()]));
+  return { ndjson: new Blob(lines), badRows: samples.badRows.sort((one, other) => one.line - other.line) };
+}
+
+function decode(decoder: TextDecoder, bytes: ArrayBuffer, stream: boolean): string {
+  try {
+    return decoder.decode(bytes, { stream });
+  } catch {
+    throw new CsvError('expected text in UTF-8');
+  }
+}
+
+/** The samples of consecutive rows, as NDJSON. */
+class Samples {
+  readonly badRows: BadRow[] = [];
+  #names: readonly string[] | null = null;
+  #last: Sample | null = null; // the next rows can belong to it
+  #line = 1; // at the end of the NDJSON
+
+  /** Returns the samples that no further row can belong to. */
+  add(rows: readonly Row[]): string {
+    let ndjson = '';
+    for (const row of rows) {
+      if (!this.#names) {
+        this.#names = namesOf(row);
+        continue;
+      }
+      const sample = toSample(this.#names, row, this.badRows);
+      const last = this.#last;
+      if (last && sample.head === null) last.invalidLine ||= row.line;
+      if (last && (last.head ?? sample.head) === sample.head) {
+        join(sample, last);
+      } else {
+        ndjson += this.#finish();
+        this.#last = sample;
+      }
+    }
+    return ndjson;
+  }
+
+  /** Returns the last sample. */
+  end(): string {
+    if (!this.#names) throw noTimeStamp();
+    return this.#finish();
+  }
+
+  #finish(): string {
+    if (!this.#last) return '';
+    const { line, head, data, invalidLine } = this.#last;
+    if (invalidLine > 0) {
+      if (data.length > 0) this.badRows.push({ line, message: `this sample may lack values, because line ${invalidLine} is invalid` });
+      return '';
+    }
+    const lineEnds = '\n'.repeat(line - this.#line);
+    this.#line = line;
+    return `${lineEnds}{${head},"data":[${data.join(',')}]${data.includes('null') ? ',"missing":"skip"' : ''}}`;
+  }
+}
+
+const noTimeStamp = () => new CsvError(`expected columns separated by commas, one of them with the name ${TIME}`);
+
+/** Returns the names of the columns. */
+function namesOf({ cells }: Row): string[] {
+  const names = cells.map((name) => name.trim());
+  if (!names.includes(TIME)) throw noTimeStamp();
   for (const name of names.filter((name) => name === TIME || name.startsWith(LABEL))) {
     const count = names.filter((other) => other === name).length;
     if (count > 1) throw new CsvError(`expected the column ${name} once, got it ${count} times`);
   }
-  const samples: Sample[] = [];
-  const badRows: BadRow[] = [];
-  for (const row of rows) {
-    const sample = toSample(names, row, badRows);
-    const last = samples.at(-1);
-    if (last && sample.head === null) last.invalidLine ||= row.line;
-    if (last && (last.head ?? sample.head) === sample.head) add(sample, last);
-    else samples.push(sample);
-  }
-  const lines: string[] = [];
-  for (const { line, head, data, invalidLine } of samples) {
-    if (invalidLine > 0) {
-      if (data.length > 0) badRows.push({ line, message: `this sample may lack values, because line ${invalidLine} is invalid` });
-      continue;
-    }
-    while (lines.length < line - 1) lines.push('');
-    lines.push(`{${head},"data":[${data.join(',')}]${data.includes('null') ? ',"missing":"skip"' : ''}}`);
-  }
-  return { ndjson: lines.join('\n'), badRows: badRows.sort((one, other) => one.line - other.line) };
+  return names;
 }
 
 /** Adds a row to the rows before. */
-function add(row: Sample, before: Sample): void {
+function join(row: Sample, before: Sample): void {
   before.head = row.head;
   before.line ||= row.line;
   before.invalidLine ||= row.invalidLine;
@@ -120,31 +185,40 @@ function toValue(name: string, cell: string): string {
   return `${sign === '-' ? '-' : ''}${whole || '0'}${fraction && `.${fraction}`}${exponent}`;
 }
 
-/** Returns the rows that have a cell with more than spaces. A cell in quotes can contain commas, line breaks, and two quotes for a quote. */
-function rowsOf(text: string): Row[] {
-  const token = /"([^"]*(?:""[^"]*)*)"|([^,\r\n]*)/y;
-  const end = /\r\n|\r|\n|$/y;
-  const rows: Row[] = [];
-  let [line, at] = [1, 0];
-  let row: Row = { line, cells: [] };
-  while (at < text.length || row.cells.length > 0) {
-    token.lastIndex = at;
-    const [raw, quoted, plain = ''] = token.exec(text) as RegExpExecArray;
-    if (quoted === undefined && plain.startsWith('"')) throw new CsvError(`expected a quote at the end of the cell on line ${line}`);
-    row.cells.push(quoted?.replaceAll('""', '"') ?? plain);
-    line += (raw.match(/\r\n|\r|\n/g) ?? []).length;
-    at += raw.length;
-    if (text[at] === ',') {
-      at += 1;
-      continue;
+/** Splits text into rows. A cell in quotes can contain commas, line breaks, and two quotes for a quote. */
+class Rows {
+  #rest = ''; // the start of a cell
+  #minLength = 0; // of the rest before it is read again: a cell can be as long as the file
+  #line = 1; // at the start of the rest
+  #row: Row = { line: 1, cells: [] };
+
+  /** Returns the rows that end in the next piece of a text and have a cell with more than spaces. */
+  read(piece: string, isLast: boolean): Row[] {
+    const text = this.#rest + piece;
+    const rows: Row[] = [];
+    this.#rest = text;
+    if (text.length < this.#minLength && !isLast) return rows;
+    let at = 0;
+    while (at < text.length || (isLast && this.#row.cells.length > 0)) {
+      CELL.lastIndex = at;
+      const [raw, quoted, plain = ''] = CELL.exec(text) as RegExpExecArray;
+      const end = at + raw.length;
+      const isUnclosed = quoted === undefined ? plain.startsWith('"') : text[end] === '"';
+      // The next piece can continue the cell or the line end: a carriage return and a line feed are one line end.
+      if (!isLast && (isUnclosed || end + 1 >= text.length)) break;
+      if (isUnclosed && quoted === undefined) throw new CsvError(`expected a quote at the end of the cell on line ${this.#line}`);
+      this.#row.cells.push(quoted?.replaceAll('""', '"') ?? plain);
+      if (quoted !== undefined) this.#line += (raw.match(/\r\n|\r|\n/g) ?? []).length;
+      at = end + 1;
+      if (text[end] === ',') continue;
+      if (end < text.length && text[end] !== '\r' && text[end] !== '\n') throw new CsvError(`expected a comma after the quote on line ${this.#line}`);
+      if (text[end] === '\r' && text[at] === '\n') at += 1;
+      if (this.#row.cells.some((cell) => cell.trim() !== '')) rows.push(this.#row);
+      this.#line += 1;
+      this.#row = { line: this.#line, cells: [] };
     }
-    end.lastIndex = at;
-    const [lineEnd] = end.exec(text) ?? [];
-    if (lineEnd === undefined) throw new CsvError(`expected a comma after the quote on line ${line}`);
-    at += lineEnd.length;
-    if (row.cells.some((cell) => cell.trim() !== '')) rows.push(row);
-    line += 1;
-    row = { line, cells: [] };
+    this.#rest = text.slice(at);
+    this.#minLength = 2 * this.#rest.length;
+    return rows;
   }
-  return rows;
 }

@@ -24,8 +24,8 @@ export interface Upload {
   id: number;
   name: string;
   size: number;
-  sent: number;
-  phase: 'waiting' | 'sending' | 'done' | 'broken' | 'refused' | 'stopped'; // a retry can help a broken one
+  processed: number; // the bytes that are sent, or read before they are sent
+  phase: 'waiting' | 'reading' | 'sending' | 'done' | 'broken' | 'refused' | 'stopped'; // a retry can help a broken one
   error: string | null;
   lines: readonly Line[];
   counts: Counts;
@@ -70,7 +70,7 @@ export function submit(files: Iterable<File>): void {
   for (const file of files) {
     const id = ++lastId;
     const counts = { PENDING: 0, COMPUTED: 0, SUPERSEDED: 0, FAILED: 0, REJECTED: 0, DELETED: 0, NOT_STORED: 0 };
-    const upload: Upload = { id, name: file.name, size: file.size, sent: 0, phase: 'waiting', error: null, lines: [], counts };
+    const upload: Upload = { id, name: file.name, size: file.size, processed: 0, phase: 'waiting', error: null, lines: [], counts };
     uploads.value = [upload, ...uploads.value];
     enqueue(id, { file, key: randomKey(), stop: new AbortController(), acknowledged: 0, nextLine: 1 });
   }
@@ -94,7 +94,7 @@ export function dismiss(id: number): void {
   uploads.value = uploads.value.filter((each) => each.id !== id);
 }
 
-export const isActive = ({ phase }: Upload): boolean => phase === 'waiting' || phase === 'sending';
+export const isActive = ({ phase }: Upload): boolean => ['waiting', 'reading', 'sending'].includes(phase);
 
 export function summary({ counts, phase, error }: Upload): string {
   const texts = [
@@ -166,21 +166,11 @@ async function sendFile(id: number, source: Source, tracker: Tracker, stop: Abor
 }
 
 async function sendTable(id: number, source: Source, tracker: Tracker, stop: AbortSignal): Promise<void> {
-  const { ndjson, badRows } = toNdjson(await textOf(source.file));
-  const lines = new Blob([ndjson]);
-  change(id, { size: lines.size });
-  await sendLines(id, source, lines, tracker, stop);
+  change(id, { phase: 'reading', processed: 0, size: source.file.size });
+  const { ndjson, badRows } = await toNdjson(source.file, (processed) => change(id, { processed }), stop);
+  change(id, { phase: 'sending', processed: source.acknowledged, size: ndjson.size });
+  await sendLines(id, source, ndjson, tracker, stop);
   if (!stop.aborted) tracker.add(badRows.map(({ line, message }) => toLine({ error: { message } }, line)));
-}
-
-/** Returns the text of a file. `File.text` would replace bytes that are not UTF-8. Throws `CsvError`. */
-async function textOf(file: File): Promise<string> {
-  const bytes = await file.arrayBuffer();
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
-    throw new CsvError('expected text in UTF-8');
-  }
 }
 
 /** Sends the parts without a response. */
@@ -193,7 +183,7 @@ async function sendLines(id: number, source: Source, file: Blob, tracker: Tracke
     const end = start + body.size;
     if (end <= source.acknowledged) continue;
     source.nextLine = first;
-    const response = await post(body, headers, (sent) => change(id, { sent: start + sent }), stop);
+    const response = await post(body, headers, (sent) => change(id, { processed: start + sent }), stop);
     if (response?.status !== 200) throw reason(response);
     const receipts = response.text.split('\n').filter(Boolean).map((line) => JSON.parse(line) as Receipt);
     tracker.add(receipts.flatMap((receipt) => (receipt.line ? toLine(receipt, receipt.line + first - 1) : [])));
@@ -201,14 +191,14 @@ async function sendLines(id: number, source: Source, file: Blob, tracker: Tracke
     if (failure?.error) throw ServerError.of([failure.error]);
     source.acknowledged = end;
     source.nextLine = Infinity; // until the next part is known
-    change(id, { sent: end });
+    change(id, { processed: end });
   }
 }
 
 async function sendOne(id: number, key: string, file: Blob, tracker: Tracker, stop: AbortSignal): Promise<void> {
   const hasKey = (await file.text()).includes('"idempotency_key"'); // the header would take precedence
   const headers = { 'content-type': 'application/json', ...(!hasKey && { 'idempotency-key': key }) };
-  const response = await post(file, headers, (sent) => change(id, { sent }), stop);
+  const response = await post(file, headers, (processed) => change(id, { processed }), stop);
   if (response?.status !== 201 && response?.status !== 422) throw reason(response);
   tracker.add([toLine(JSON.parse(response.text) as Receipt, 1)]);
 }

@@ -76,13 +76,14 @@ function currentExample(): File {
 
 function FileItem({ upload }: { upload: Upload }) {
   const isOpen = useSignal(true);
-  const { id, name, size, sent, phase, lines } = upload;
+  const { id, name, size, processed, phase, lines } = upload;
+  const isMoving = phase === 'reading' || phase === 'sending';
   const withProblems = lines.filter(({ problems }) => problems.length > 0);
   return (
     <li class={`file ${phase}`}>
       <div class="file-head">
         <strong title={name}>{name}</strong>
-        <span class="hint">{phase === 'sending' ? `${bytes(sent)} of ${bytes(size)}` : bytes(size)}</span>
+        <span class="hint">{isMoving ? `${bytes(processed)} of ${bytes(size)}` : bytes(size)}</span>
         <button
           type="button"
           class="quiet square small"
@@ -93,7 +94,7 @@ function FileItem({ upload }: { upload: Upload }) {
         </button>
       </div>
       {isActive(upload) ? (
-        <progress aria-label={`${name}, sent`} max={Math.max(size, 1)} value={sent} />
+        <progress aria-label={`${name}, ${phase === 'reading' ? 'read' : 'sent'}`} max={Math.max(size, 1)} value={processed} />
       ) : (
         <Bar upload={upload} />
       )}
