@@ -6,7 +6,7 @@ As in production, a query costs one read operation for each document, and an agg
 import math
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from infra.embedded.firestore.encoding import field_paths
@@ -27,28 +27,40 @@ _MODES = {ASCENDING: "ASC", DESCENDING: "DESC", CONTAINS: "CONTAINS"}
 
 
 class Explanation:
-    """The explanation of one RunQuery or RunAggregationQuery."""
+    """The explanation of one RunQuery or RunAggregationQuery, in its last response."""
 
-    def __init__(self, storage: Storage, request: Any, query: Query) -> None:
+    def __init__(self, storage: Storage, request: Any, query: Query, call: Call, last_response: Any) -> None:
         self._storage = storage
         self._query = query
+        self._call = call
+        self._last_response = last_response
         self._started_at = time.perf_counter()
         self._is_requested = request.HasField("explain_options")
         self.wants_results = not self._is_requested or request.explain_options.analyze
         """Whether the client wants the results too. Otherwise, the query is only planned."""
+        self.write: Callable[[Any], Awaitable[None]] = self._write_previous if self._is_requested else call.write
+        """Sends a response with a result. If the client wants an explanation, the latest response waits for `send`."""
+        self._has_waiting_response = False
         self.progress = Progress()
         """What the pages of the query have read."""
         self.index_entries = 0
         """The index entries that were read without reading documents."""
 
-    async def send(self, call: Call, response: Any, results: int = 0, documents: int = 0) -> None:
-        """Send the explanation as `response` if the client has requested it.
+    async def _write_previous(self, response: Any) -> None:
+        if self._has_waiting_response:
+            await self._call.write(self._last_response)
+        # The caller reuses its message, whose class has encoded documents and no explanation.
+        self._last_response.ParseFromString(response.SerializeToString())
+        self._has_waiting_response = True
+
+    async def send(self, results: int = 0, documents: int = 0) -> None:
+        """Send the last response, with the explanation, if the client has requested it.
 
         `results` is the number of results, and `documents` is the number of documents among them.
         """
         if not self._is_requested:
             return
-        metrics = response.explain_metrics
+        metrics = self._last_response.explain_metrics
         for properties in await result_pages.read_with_indexes(self._storage, self._indexes):
             scope = "Collection group" if self._query.all_descendants else "Collection"
             metrics.plan_summary.indexes_used.add().update({"query_scope": scope, "properties": properties})
@@ -70,7 +82,7 @@ class Explanation:
                     "index_entries_scanned": str(index_entries),
                 }
             )
-        await call.write(response)
+        await self._call.write(self._last_response)
 
     def _indexes(self, connection: sqlite3.Connection) -> Sequence[str]:
         """Return the fields of each index that the query uses, such as `(a ASC, __name__ ASC)`."""

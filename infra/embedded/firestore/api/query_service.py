@@ -24,9 +24,9 @@ class QueryService:
     async def run_query(self, request: Any, call: Call) -> None:
         """Handle RunQuery."""
         query = structured_query.read(request.parent, request.structured_query)
-        explanation = Explanation(self._storage, request, query)
+        explanation = Explanation(self._storage, request, query, call, m.RunQueryResponse())
         if not explanation.wants_results:
-            await explanation.send(call, m.RunQueryResponse())
+            await explanation.send()
             return
         read = self._read(request, query.parent.database)
         results = 0
@@ -38,12 +38,12 @@ class QueryService:
             for _, document in page:
                 await self._send_started(read, call)
                 response.document = project(document)
-                await call.write(response)  # serialized before this returns
+                await explanation.write(response)  # serialized before this returns
                 response.skipped_results, results = 0, results + 1
         await self._send_started(read, call)
         if not results:
-            await call.write(m.RunQueryResponse(read_time=m.timestamp(read.read_time)))
-        await explanation.send(call, m.RunQueryResponse(), results, results)
+            await explanation.write(m.RunQueryResponse(read_time=m.timestamp(read.read_time)))
+        await explanation.send(results, results)
 
     async def _send_started(self, read: ConsistentRead, call: Call) -> None:
         """Send the id of the transaction that the call has started, once."""
@@ -55,9 +55,9 @@ class QueryService:
         message = request.structured_aggregation_query
         figures = aggregations.read(message)
         query = structured_query.read(request.parent, message.structured_query, aggregations.required_fields(figures))
-        explanation = Explanation(self._storage, request, query)
+        explanation = Explanation(self._storage, request, query, call, m.RunAggregationQueryResponse())
         if not explanation.wants_results:
-            await explanation.send(call, m.RunAggregationQueryResponse())
+            await explanation.send()
             return
         read = self._read(request, query.parent.database)
         if all(figure.field is None for figure in figures):
@@ -74,5 +74,5 @@ class QueryService:
         )
         for figure in figures:
             response.result.aggregate_fields[figure.alias].CopyFrom(figure.result())
-        await call.write(response)
-        await explanation.send(call, m.RunAggregationQueryResponse(), 1)
+        await explanation.write(response)
+        await explanation.send(1)

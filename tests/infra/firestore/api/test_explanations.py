@@ -51,6 +51,18 @@ QUERIES: dict[str, tuple[Any, list[str]]] = {
 }
 
 
+def explained(query: Any) -> list[Any]:
+    """Return all responses to a query that is executed and explained."""
+    client = query._client
+    request, *_ = query._prep_stream(explain_options=ExplainOptions(analyze=True))
+    run = (
+        client._firestore_api.run_query
+        if "structured_query" in request
+        else client._firestore_api.run_aggregation_query
+    )
+    return list(run(request=request, metadata=client._rpc_metadata))
+
+
 @pytest.mark.parametrize("name", QUERIES)
 def test_an_explanation_names_the_indexes_of_a_query(documents: CollectionReference, name: str) -> None:
     """Without `analyze`, the query is not executed."""
@@ -82,6 +94,27 @@ def test_an_executed_query_returns_its_results_and_what_it_has_read(documents: C
     assert (stats.results_returned, stats.read_operations) == (2, 2)
     assert stats.execution_duration.total_seconds() > 0
     assert stats.debug_stats["documents_scanned"] == stats.debug_stats["index_entries_scanned"] == "2"
+
+
+def test_the_response_with_the_last_result_contains_the_explanation(documents: CollectionReference) -> None:
+    """The Node client streams one element for each response, and Google's test of it counts them."""
+    query: Any = documents.where(filter=FieldFilter("m", "==", 1))
+    without_results = documents.where(filter=FieldFilter("m", "==", 3))
+    count: Any = query.count()
+
+    responses = explained(query)
+
+    assert [(bool(each.document.name), "explain_metrics" in each) for each in responses] == [
+        (True, False),
+        (True, False),
+        (True, True),
+    ]
+    (response,) = explained(without_results)
+    assert response.read_time
+    assert response.explain_metrics.execution_stats.results_returned == 0
+    (response,) = explained(count)
+    assert response.result
+    assert response.explain_metrics.execution_stats.results_returned == 1
 
 
 def test_an_executed_count_reads_index_entries_only(documents: CollectionReference) -> None:
