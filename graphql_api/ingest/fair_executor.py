@@ -41,7 +41,10 @@ class FairExecutor:
 
         running = asyncio.get_running_loop().run_in_executor(self._threads, function)
         running.add_done_callback(end)
-        return await asyncio.shield(running)
+        try:
+            return await asyncio.shield(running)
+        finally:
+            del running  # the error of the future refers to this frame
 
     def close(self) -> None:
         """Start no more functions."""

@@ -80,26 +80,30 @@ class LargeSampleWriter:
             self._hashers, SampleIdentity.before_parsing, raw, submitter, idempotency_key
         )
         validation = asyncio.create_task(self._validators.run(submitter, partial(validate, identity)))
-        if identity is None:  # the sample may contain its idempotency key
-            identity = (await validation).identity
-        if check is not None:
-            try:
-                await check(identity)
-            except BaseException:
-                await asyncio.gather(validation, return_exceptions=True)  # its thread uses `raw`
-                raise
-        upload = Upload(submitter, identity.id, chunk_count(raw))
-        chunks = asyncio.create_task(self._write_chunks(raw, upload, first_chunks, expire_at))
+        chunks: asyncio.Task[None] | None = None
         try:
-            sample = await validation
-            sample.header.upload_id = upload.id
-            await chunks
-            yield sample
-        except BaseException:
-            chunks.cancel()
-            self._start(self._remove_chunks(upload, self._removal_delay_seconds))
-            await asyncio.gather(chunks, return_exceptions=True)
-            raise
+            if identity is None:  # the sample may contain its idempotency key
+                identity = (await validation).identity
+            if check is not None:
+                try:
+                    await check(identity)
+                except BaseException:
+                    await asyncio.gather(validation, return_exceptions=True)  # its thread uses `raw`
+                    raise
+            upload = Upload(submitter, identity.id, chunk_count(raw))
+            chunks = asyncio.create_task(self._write_chunks(raw, upload, first_chunks, expire_at))
+            try:
+                sample = await validation
+                sample.header.upload_id = upload.id
+                await chunks
+                yield sample
+            except BaseException:
+                chunks.cancel()
+                self._start(self._remove_chunks(upload, self._removal_delay_seconds))
+                await asyncio.gather(chunks, return_exceptions=True)
+                raise
+        finally:
+            del validation, chunks  # the errors of the tasks refer to this frame, which holds `raw`
         if identity.has_idempotency_key:  # a sample of an earlier request can be stored, which has other chunks
             self._start(self._remove_chunks(upload))
 

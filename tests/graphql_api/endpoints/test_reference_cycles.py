@@ -10,9 +10,13 @@ from tests.stack import Stack
 
 REQUESTS = 20
 SAMPLE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}'
+LARGE = b"1.5, " * 60_000
+LARGE_SAMPLE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [%b 1]}' % LARGE
 LINES = (SAMPLE + b"\n") * 5
 SUBSCRIPTION = b'{"query": "subscription { results { cursor } }"}'
 JSON = (b"content-type", b"application/json")
+KEY = (b"idempotency-key", b"a")
+CORRECTION = (b"x-supersedes", b"00000000-0000-4000-8000-000000000000")
 NDJSON = (b"content-type", b"application/x-ndjson")
 EVENTS = (b"accept", b"text/event-stream")
 
@@ -20,6 +24,11 @@ EVENTS = (b"accept", b"text/event-stream")
 EXCHANGES = {
     "a sample": Exchange("/samples", 201, SAMPLE, (JSON,)),
     "a refused sample": Exchange("/samples", 400, b"[", (JSON,)),
+    "a refused sample of medium size": Exchange("/samples", 400, b'{"data": [%b' % LARGE[:50_000], (JSON,)),
+    "a refused large sample": Exchange("/samples", 400, b'{"data": [%b' % LARGE, (JSON,)),
+    "a refused large sample with a key": Exchange("/samples", 400, b'{"data": [%b' % LARGE, (JSON, KEY)),
+    "a large sample that corrects an unknown one": Exchange("/samples", 404, LARGE_SAMPLE, (JSON, CORRECTION)),
+    "a refused large line": Exchange("/samples", 200, b'{"data": [%b\n' % LARGE, (NDJSON,)),
     "lines": Exchange("/samples", 200, LINES, (NDJSON,)),
     "refused lines": Exchange("/samples", 200, b"[\n[\n", (NDJSON,)),
     "abandoned lines": Exchange("/samples", 200, LINES, (NDJSON,), is_abandoned=True, is_complete=False),
