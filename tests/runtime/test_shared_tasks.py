@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 
 from runtime.shared_tasks import SharedTasks
+from tests.reported_errors import reported_errors
 from tests.stack import PATIENCE_SECONDS
 
 
@@ -138,10 +139,7 @@ async def test_a_task_that_needs_callers_ends_with_its_last_caller() -> None:
 async def test_an_error_that_no_caller_waits_for_is_not_reported() -> None:
     """All callers were cancelled before the task failed."""
     gc.collect()  # the event loop also reports tasks that earlier tests have left
-    reported: list[object] = []
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: reported.append(context))
-    try:
+    with reported_errors() as reported:
         tasks, work = SharedTasks[str, str](), Work()
         caller = await begin(tasks, work.do)
         caller.cancel()
@@ -152,8 +150,6 @@ async def test_an_error_that_no_caller_waits_for_is_not_reported() -> None:
             await asyncio.sleep(0)
         del work
         gc.collect()
-    finally:
-        loop.set_exception_handler(None)
 
     assert reported == []
 

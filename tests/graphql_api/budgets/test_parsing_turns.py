@@ -7,6 +7,7 @@ from unittest.mock import Mock
 import pytest
 
 from graphql_api.budgets.parsing_turns import ParsingTurns
+from tests.reported_errors import reported_errors
 
 NEW, LONG = 0.0, 1.0
 """The seconds that a request has already used."""
@@ -79,16 +80,15 @@ async def test_an_error_of_one_connection_does_not_stop_the_others(seconds: floa
     """The event loop reports the error."""
     turns = ParsingTurns()
     connections = Connections(turns)
-    errors: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context["exception"]))
     error = MemoryError()
     turns.wait(Mock(side_effect=error), seconds)
     turns.wait(connections.parse("other"), seconds)
 
-    for _ in range(2):
-        await asyncio.sleep(0)
+    with reported_errors() as reported:
+        for _ in range(2):
+            await asyncio.sleep(0)
 
-    assert errors == [error]
+    assert [each["exception"] for each in reported] == [error]
     assert connections.parsed == ["other"]
 
 

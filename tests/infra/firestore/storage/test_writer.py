@@ -18,6 +18,7 @@ from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.writer import WriterEnded
 from infra.embedded.firestore.writes import commits, document_write
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess
+from tests.reported_errors import reported_errors
 
 
 class ThreadEnd(BaseException):
@@ -47,8 +48,6 @@ async def test_writes_are_refused_after_the_writer_has_ended(tmp_path: Path) -> 
 
 async def test_the_last_group_is_published_before_the_file_is_closed(tmp_path: Path) -> None:
     """Otherwise the log had a traceback about a closed database when a server or an import ended under load."""
-    problems: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
     storage, is_closing = Storage(tmp_path / "firestore.sqlite"), threading.Event()
     write = asyncio.create_task(storage.write(lambda _: is_closing.wait()))
     await asyncio.sleep(0)
@@ -59,9 +58,10 @@ async def test_the_last_group_is_published_before_the_file_is_closed(tmp_path: P
     is_closing.set()
     [writer] = [thread for thread in threading.enumerate() if thread.name == "firestore-writer"]
     writer.join()  # meanwhile, the event loop cannot publish the group
-    await asyncio.gather(write, closing)
+    with reported_errors() as reported:
+        await asyncio.gather(write, closing)
 
-    assert problems == []
+    assert reported == []
 
 
 def test_a_server_whose_writer_has_ended_exits(own: FirestoreProcess, tmp_path: Path) -> None:
