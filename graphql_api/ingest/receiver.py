@@ -164,23 +164,23 @@ class Receiver:
         self.validators.close()
 
     async def _receive_many(
-        self,
-        raws: Sequence[bytes],
-        submission: _Submission,
-        receive_large: Callable[[bytes, _Submission], Awaitable[Header]],
+        self, raws: Sequence[bytes], submission: _Submission, receive: Callable[[bytes, _Submission], Awaitable[Header]]
     ) -> list[Outcome]:
         large = [index for index, raw in enumerate(raws) if len(raw) > MAX_INLINE_BYTES]
-        large_outcomes = asyncio.gather(
-            *(receive_large(raws[index], submission) for index in large), return_exceptions=True
-        )
-        samples, outcomes = await self._validated_small(raws, submission)
+        receiving = asyncio.gather(*(receive(raws[index], submission) for index in large), return_exceptions=True)
         try:
-            stored = await self._store([*samples.values()], submission)
-        except (DropzoneError, FirestoreError) as error:  # large samples and those of earlier calls may be stored
-            stored = [error.with_traceback(None)] * len(samples)
-        outcomes.update(zip(samples, stored, strict=True))
-        for index, outcome in zip(large, await large_outcomes, strict=True):
-            outcomes[index] = outcome.with_traceback(None) if isinstance(outcome, DropzoneError) else outcome
+            samples, outcomes = await self._validated_small(raws, submission)
+            try:
+                stored = await self._store([*samples.values()], submission)
+            except (DropzoneError, FirestoreError) as error:  # large samples and those of earlier calls may be stored
+                stored = [error.with_traceback(None)] * len(samples)
+            outcomes.update(zip(samples, stored, strict=True))
+            for index, outcome in zip(large, await receiving, strict=True):
+                outcomes[index] = outcome.with_traceback(None) if isinstance(outcome, DropzoneError) else outcome
+        except BaseException:  # the client has disconnected, for example
+            receiving.cancel()
+            await asyncio.gather(receiving, return_exceptions=True)
+            raise
         for failure in (outcome for outcome in outcomes.values() if isinstance(outcome, Exception)):
             count_failed_samples(failure)
         return [outcomes[index] for index in range(len(raws))]

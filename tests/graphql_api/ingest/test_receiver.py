@@ -2,10 +2,14 @@
 
 import asyncio
 from contextlib import AbstractContextManager
+from typing import Any
 
 import httpx
+import pytest
 
 from tests.another_api import AnotherApi
+from tests.graphql_api.budgets.sender import Sender
+from tests.graphql_api.ingest.conftest import LARGE, SMALL, SUBMITTER, Api
 from tests.stack import Stack, eventually, suspended
 
 SAMPLE = b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1, 2]}'
@@ -55,3 +59,21 @@ def test_a_sample_with_a_damaged_header_has_a_state(stack: Stack) -> None:
 
     stack.wait_for(sample_id, "FAILED")
     assert stack.sample(sample_id)["problems"][0]["code"] == "NOT_COMPUTABLE"
+
+
+async def test_the_large_samples_of_a_request_end_with_it(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request keeps memory reserved for them. Here, the client disconnects while a small sample is written."""
+    is_writing = asyncio.Event()
+
+    async def wait(*_: Any) -> None:
+        is_writing.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(api.writer, "write_all", wait)
+    receiving = asyncio.create_task(api.receiver.receive_all([SMALL, LARGE], sender=Sender(SUBMITTER)))
+    await is_writing.wait()
+    receiving.cancel()
+    await asyncio.wait([receiving])
+
+    tasks: set[Any] = asyncio.all_tasks()  # `get_coro` has no exact type
+    assert not {"_receive_large", "_write_chunks"} & {task.get_coro().__name__ for task in tasks}
