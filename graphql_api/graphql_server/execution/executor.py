@@ -28,7 +28,7 @@ from graphql_api.graphql_server.execution.plans import RootOutcome
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, SelectionKey, SharedEvent
 from graphql_api.graphql_server.operation_context import OperationContext
 from graphql_api.graphql_server.settings import MIB, GraphQLSettings
-from storage.documents.errors import DropzoneError, RateLimited, RetryLater, Unavailable
+from storage.documents.errors import DropzoneError, RetryLater, Unavailable
 
 _LARGE_VARIABLE_BYTES = 1 * MIB
 _MAX_SHARED_RESPONSES = 10  # per event, because an event may stay in the result log for a long time
@@ -127,7 +127,7 @@ class Executor:
             result = await result
         if operation.type is OperationType.MUTATION:
             for error in result.errors or ():
-                _mark_executed(error)
+                responses.mark_executed(error)
         await _encode_lists(result.data, operation, context, turn)
         return responses.from_result(result, operation)
 
@@ -267,7 +267,7 @@ def _reserve_response(operation: Operation, context: OperationContext, response_
     try:
         context.end_reads(response_bytes)
     except RetryLater as error:
-        raise _executed(error) if operation.type is OperationType.MUTATION else error from None
+        raise responses.executed(error) if operation.type is OperationType.MUTATION else error from None
 
 
 async def _encode_lists(
@@ -277,21 +277,6 @@ async def _encode_lists(
     if data and turn is not None:
         check = context.check_response if operation.type is OperationType.QUERY else None
         await responses.encode_lists(data, turn, check, context.fields_with_documents())
-
-
-def _mark_executed(error: GraphQLError) -> None:
-    """Replace RATE_LIMITED in a field below a root field of a mutation, because this root field was executed.
-
-    The path of an item of a list ends with a number. Such an error says that this item was refused.
-    """
-    is_below_root = error.path is not None and len(error.path) > 1 and isinstance(error.path[-1], str)
-    if is_below_root and isinstance(error.original_error, RateLimited):
-        error.original_error = _executed(error.original_error)
-
-
-def _executed(error: RetryLater) -> Unavailable:
-    message = f"the mutation was executed, and its changes may be stored, but its response was refused: {error}"
-    return Unavailable(message, retry_after=error.retry_after, limit=error.limit)
 
 
 def _copy(value: Any) -> Any:

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, cast
 
 import orjson
-from graphql import ExecutionResult
+from graphql import ExecutionResult, GraphQLError
 
 from graphql_api import errors
 from graphql_api.budgets.loop_turns import LoopTurn
@@ -115,6 +115,22 @@ def from_error(error: DropzoneError) -> GraphQLResponse:
     wait = error.retry_after if isinstance(error, RetryLater) else None
     body = orjson.dumps({"errors": [errors.describe(error)]})
     return GraphQLResponse(body, is_executed=False, retry_after=wait, retry_status=_retry_status({error.code}))
+
+
+def mark_executed(error: GraphQLError) -> None:
+    """Replace RATE_LIMITED in a field below a root field of a mutation, because this root field was executed.
+
+    The path of an item of a list ends with a number. Such an error says that this item was refused.
+    """
+    is_below_root = error.path is not None and len(error.path) > 1 and isinstance(error.path[-1], str)
+    if is_below_root and isinstance(error.original_error, RateLimited):
+        error.original_error = executed(error.original_error)
+
+
+def executed(error: RetryLater) -> Unavailable:
+    """Return the error for a mutation that was executed, but whose response was refused with `error`."""
+    message = f"the mutation was executed, and its changes may be stored, but its response was refused: {error}"
+    return Unavailable(message, retry_after=error.retry_after, limit=error.limit)
 
 
 def _retry_status(codes: set[str]) -> int:
