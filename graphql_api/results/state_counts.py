@@ -47,8 +47,8 @@ class StateCounts:
     async def count(self, submitter: str, state: SampleState, selection: Selection) -> int | None:
         """Return the number of accepted samples in `state`, which is PENDING or an outcome.
 
-        Return None if some results cannot be counted because they lack the time of submission, as results of earlier
-        releases do, or if a read of the samples is faster.
+        Return None if a read of the samples is faster, or if some results cannot be counted. Results of earlier
+        releases lack the time of submission.
         """
         since = await self._since_earliest(submitter, selection)
         if since is None:

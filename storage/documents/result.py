@@ -48,8 +48,8 @@ class SampleState(StrEnum):
 
     A COMPUTED sample becomes SUPERSEDED if another sample corrects it.
 
-    A sample is DELETED for a short time: in a response that was created during its deletion, or if it has expired and
-    has no result, until Firestore deletes it. After that, the sample does not exist.
+    A sample is DELETED only for a short time. A response that was created during its deletion has this state. So does a
+    sample that has expired and has no result, until Firestore deletes it. After that, the sample does not exist.
 
     PENDING is not stored: it is the state of an accepted sample without a result. Therefore no write can leave a sample
     in two states, and a crash between two writes cannot leave a sample without a state.

@@ -6,10 +6,11 @@ A connection is idle while the server waits for its client:
 - the client does not read its response;
 - the client of a WebSocket has not authenticated itself yet.
 
-If a limit is reached, or if many idle connections use much memory, the server looks at some connections that have been
-idle for the longest time, and closes one whose client has the most connections. A client that opens connections and
-does not use them can therefore block neither other clients nor itself. It also does not end the few connections that
-other clients keep open. A client is an address and, after a request with a valid credential, a submitter.
+If a limit is reached, or if many idle connections use much memory, the server closes an idle connection. It compares
+some that have been idle for the longest time, and selects one whose client has the most connections. A client that
+opens connections and does not use them can therefore block neither other clients nor itself. It also does not end the
+few connections that other clients keep open. A client is an address and, after a request with a valid credential, a
+submitter.
 
 The number of WebSockets whose clients have not authenticated themselves has a limit of its own, because they need more
 memory than other connections.

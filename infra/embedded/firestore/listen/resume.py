@@ -36,8 +36,11 @@ def encode_token(position: Snapshot) -> bytes:
 async def resume_position(storage: Storage, message: Any, latest: Snapshot) -> Snapshot | None:
     """Return the position after which the target resumes, or None if the target must start again.
 
-    A target starts again in three cases: the Target message `message` has no resume token and no read time, the changes
-    after the position are pruned, or the token is not valid or from another data file.
+    A target starts again in these cases:
+
+    - The Target message `message` has neither a resume token nor a read time.
+    - The changes after the position are pruned.
+    - The token is not valid, or it is from another data file.
     """
     resume_type = message.WhichOneof("resume_type")
     if resume_type == "resume_token":
