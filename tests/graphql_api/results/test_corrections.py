@@ -15,6 +15,19 @@ SUBMIT = """mutation ($sample: RawSample!, $id: ID, $key: String) {
     submit(sample: $sample, supersedes: $id, idempotencyKey: $key) { id state result { mean } } }"""
 
 
+def correct(operator: Operator, earlier_id: str, value: float) -> str:
+    """Correct a sample. Return the id of the correction when the correction is computed."""
+    correction = operator.query(SUBMIT, sample={**SAMPLE, "data": [value]}, id=earlier_id)["submit"]["id"]
+    operator.stack.wait_for(correction, key=operator.key)
+    return str(correction)
+
+
+def listed(operator: Operator) -> list[str]:
+    """Return the ids of the listed results."""
+    edges = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
+    return [edge["node"]["id"] for edge in edges]
+
+
 def test_a_corrected_sample_leaves_lists_and_stays_reachable(stack: Stack) -> None:
     """A rejected correction changes nothing. Subscribers of results receive the new result."""
     operator = Operator(stack, "corrected", [SAMPLE, SAMPLE])
@@ -33,8 +46,7 @@ def test_a_corrected_sample_leaves_lists_and_stays_reachable(stack: Stack) -> No
 
     assert (rejected["state"], unchanged["sample"]["state"]) == ("REJECTED", "COMPUTED")
     assert operator.query(read, id=wrong)["result"] == {"mean": 1.5, "supersededBy": corrected["id"]}
-    listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
-    assert {edge["node"]["id"] for edge in listed} == {right, corrected["id"]}
+    assert set(listed(operator)) == {right, corrected["id"]}
     summary = operator.query("{ resultsSummary { mean median } }")["resultsSummary"]
     assert summary == {"mean": (1 + 2 + 5) / 3, "median": pytest.approx(2, rel=0.010001)}
     assert repeated["id"] == corrected["id"]
@@ -60,8 +72,7 @@ def test_a_key_of_another_sample_is_refused_for_a_correction(stack: Stack) -> No
     assert refused["extensions"]["code"] == "CONFLICT"
     assert f"used for the sample {first}, which does not correct the earlier sample" in refused["message"]
     assert itself["extensions"]["code"] == "BAD_REQUEST"
-    listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
-    assert [edge["node"]["id"] for edge in listed] == [back]
+    assert listed(operator) == [back]
 
 
 @pytest.mark.parametrize("is_member", [False, True])
@@ -103,13 +114,11 @@ def test_a_sample_is_superseded_by_one_sample_only(stack: Stack) -> None:
 
     refused = operator.error(SUBMIT, sample={**SAMPLE, "data": [6]}, id=wrong)
     operator.delete(ids=[first])
-    second = operator.query(SUBMIT, sample={**SAMPLE, "data": [6]}, id=wrong)["submit"]["id"]
-    stack.wait_for(second, key=operator.key)
+    second = correct(operator, wrong, 6)
 
     assert refused["extensions"]["code"] == "CONFLICT"
     assert f"the sample {first} has already corrected the earlier sample" in refused["message"]
-    listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
-    assert [edge["node"]["id"] for edge in listed] == [second]
+    assert listed(operator) == [second]
     superseded_by = "query ($id: ID!) { result(id: $id) { supersededBy } }"
     marked = {"result": {"supersededBy": second}}  # the function writes the mark after the API has responded
     eventually(lambda: operator.query(superseded_by, id=wrong) == marked, lambda: stack.log)
@@ -121,8 +130,7 @@ def test_the_correction_of_a_deleted_correction_counts(stack: Stack, firestore: 
     submitter = f"corrected-chain-{is_expired}"
     operator = Operator(stack, submitter, [SAMPLE])
     (wrong,) = operator.ids
-    first = operator.query(SUBMIT, sample={**SAMPLE, "data": [5]}, id=wrong)["submit"]["id"]
-    stack.wait_for(first, key=operator.key)
+    first = correct(operator, wrong, 5)
     second = operator.query(SUBMIT, sample={**SAMPLE, "data": [6]}, id=first)["submit"]["id"]
     stack.wait_for(first, "SUPERSEDED", key=operator.key)
     if is_expired:
@@ -131,40 +139,34 @@ def test_the_correction_of_a_deleted_correction_counts(stack: Stack, firestore: 
 
     refused = operator.error(SUBMIT, sample={**SAMPLE, "data": [7]}, id=wrong)
     operator.delete(ids=[second])
-    third = operator.query(SUBMIT, sample={**SAMPLE, "data": [7]}, id=wrong)["submit"]["id"]
-    stack.wait_for(third, key=operator.key)
+    third = correct(operator, wrong, 7)
 
     assert refused["extensions"]["code"] == "CONFLICT"
     assert f"the sample {second} has already corrected the earlier sample" in refused["message"]
-    listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
-    assert [edge["node"]["id"] for edge in listed] == [third]
+    assert listed(operator) == [third]
 
 
 def test_an_expired_correction_counts_because_its_result_is_kept(stack: Stack, firestore: Client) -> None:
     """A second correction would add a second result of the same measurement to lists and summaries."""
     operator = Operator(stack, "expired-correction", [SAMPLE])
     (wrong,) = operator.ids
-    first = operator.query(SUBMIT, sample={**SAMPLE, "data": [5]}, id=wrong)["submit"]["id"]
-    stack.wait_for(first, key=operator.key)
+    first = correct(operator, wrong, 5)
     firestore.document(document_paths.sample("expired-correction", first)).delete()  # as when it expires
 
     refused = operator.error(SUBMIT, sample={**SAMPLE, "data": [6]}, id=wrong)
     operator.delete(ids=[first])
-    second = operator.query(SUBMIT, sample={**SAMPLE, "data": [6]}, id=wrong)["submit"]["id"]
-    stack.wait_for(second, key=operator.key)
+    second = correct(operator, wrong, 6)
 
     assert refused["extensions"]["code"] == "CONFLICT"
     assert f"the sample {first} has already corrected the earlier sample and has expired" in refused["message"]
-    listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
-    assert [edge["node"]["id"] for edge in listed] == [second]
+    assert listed(operator) == [second]
 
 
 def test_an_expired_correction_counts_although_its_result_has_expired(stack: Stack, firestore: Client) -> None:
     """Its values can be in the hourly archive. The earlier sample stays superseded, because its values are wrong."""
     operator = Operator(stack, "expired-without-result", [SAMPLE])
     (wrong,) = operator.ids
-    first = operator.query(SUBMIT, sample={**SAMPLE, "data": [5]}, id=wrong)["submit"]["id"]
-    stack.wait_for(first, key=operator.key)
+    first = correct(operator, wrong, 5)
     stack.wait_for(wrong, "SUPERSEDED", key=operator.key)
     for path in (document_paths.sample, document_paths.result):
         firestore.document(path(operator.submitter, first)).delete()  # as when it expires
@@ -175,8 +177,7 @@ def test_an_expired_correction_counts_although_its_result_has_expired(stack: Sta
 
     assert refused["extensions"]["code"] == "CONFLICT"
     assert "submit the new sample without `supersedes`" in refused["message"]
-    listed = operator.query("{ results { edges { node { id } } } }")["results"]["edges"]
-    assert [edge["node"]["id"] for edge in listed] == [second]
+    assert listed(operator) == [second]
 
 
 def test_a_corrected_sample_is_kept_until_the_function_has_written_its_result(stack: Stack, firestore: Client) -> None:
@@ -217,9 +218,9 @@ def test_one_of_many_corrections_at_the_same_time_remains(stack: Stack) -> None:
     (accepted,) = (response["data"]["submit"]["id"] for response in responses if "errors" not in response)
     refused = [response["errors"][0]["extensions"]["code"] for response in responses if "errors" in response]
     assert refused == ["CONFLICT"] * 15
-    listed = "{ results { edges { node { id } } } samples { totalCount } }"
+    lists = "{ results { edges { node { id } } } samples { totalCount } }"
     only = {"results": {"edges": [{"node": {"id": accepted}}]}, "samples": {"totalCount": 2}}
-    eventually(lambda: operator.query(listed) == only, lambda: stack.log)
+    eventually(lambda: operator.query(lists) == only, lambda: stack.log)
 
 
 @pytest.mark.parametrize("numbers", [1, 200_000])
