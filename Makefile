@@ -90,10 +90,10 @@ infra-check: .venv/infra ## check the image, the manifests, the workflows and th
 	@.venv-infra/bin/python -m infra.check
 	@.venv-infra/bin/python -m pytest --quiet --noconftest --override-ini filterwarnings=default tests/infra/check
 
-schema: setup ## write schema.graphql from the code
+schema: .venv/product ## write schema.graphql from the code
 	@$(BIN)/python -m graphql_api.schema > schema.graphql
 
-dashboard: setup ## write infra/prometheus/dashboard.json from infra/gcp/signals.json
+dashboard: .venv/product ## write infra/prometheus/dashboard.json from infra/gcp/signals.json
 	@$(BIN)/python -m infra.prometheus > infra/prometheus/dashboard.json
 
 lock: .venv/developer ## update the lock files from pyproject.toml, for all platforms
