@@ -31,12 +31,12 @@ def restore(backup: Path, path: Path) -> Path | None:
     lock = LockFile(path)
     try:
         marker = DataMarker(path)
-        restored = path.with_name(path.name + ".restored")
+        restored = _restored(path)
         try:
-            restored.unlink(missing_ok=True)
+            delete_unfinished_copy(path)
             _copy(backup, restored)
         except BaseException:
-            restored.unlink(missing_ok=True)
+            delete_unfinished_copy(path)
             raise
         mark = marker.read()
         if mark is None or mark.database_id != _RESTORING:
@@ -51,6 +51,12 @@ def restore(backup: Path, path: Path) -> Path | None:
         return former if former.exists() else None
     finally:
         lock.close()
+
+
+def delete_unfinished_copy(path: Path) -> None:
+    """Delete what a killed restore has copied. Call this with the lock of the data file."""
+    for file in _files(_restored(path)):
+        file.unlink(missing_ok=True)
 
 
 def install_new(complete: Path, path: Path, marker: DataMarker) -> None:
@@ -111,6 +117,11 @@ def _copy(backup: Path, target: Path) -> None:
     with target.open("rb") as file:
         os.fchmod(file.fileno(), 0o600)
         os.fsync(file.fileno())
+
+
+def _restored(path: Path) -> Path:
+    """Return the path of the copy of a backup that becomes the data file."""
+    return path.with_name(path.name + ".restored")
 
 
 def _former(path: Path, started_at: int) -> Path:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from infra.embedded.firestore.data_file import file_check, file_format
+from infra.embedded.firestore.data_file import file_check, file_format, restore
 from infra.embedded.firestore.data_file.data_marker import DataMarker
 from infra.embedded.firestore.data_file.lock_file import LockFile
 from infra.embedded.firestore.data_file.read_check import ReadCheck
@@ -129,6 +129,7 @@ class Storage:
 
     def _open_file(self) -> sqlite3.Connection:
         version = file_check.check(self.path, self._marker)
+        restore.delete_unfinished_copy(self.path)
         if 0 < version < file_format.FORMAT_VERSION:
             with contextlib.closing(self._connect()) as connection:  # the copy releases its lock: see `OpenFiles`
                 file_format.create_log(connection, self.path)

@@ -142,6 +142,18 @@ def test_after_a_restore_that_was_interrupted_the_present_content_can_be_accepte
     assert len(list(own.client().collection("t").stream())) == documents
 
 
+def test_a_start_deletes_the_copy_of_a_restore_that_was_killed(own: FirestoreProcess, ended: Path) -> None:
+    """It stayed on the disk until the next restore, with the size of the backup."""
+    use(own, ended)
+    for name in ("firestore.sqlite.restored", "firestore.sqlite.restored-journal"):
+        own.data.with_name(name).write_bytes(b"unfinished")
+
+    own.start()
+
+    assert not list(own.data.parent.glob("*.restored*"))
+    assert len(list(own.client().collection("t").stream())) == 60
+
+
 def test_two_restores_within_a_second_keep_both_former_files(own: FirestoreProcess, ended: Path) -> None:
     """The second one does not replace the file that the first one has moved aside."""
     use(own, ended)
