@@ -69,6 +69,8 @@ def _silent_failure(command: Sequence[str], code: int) -> str:
 
 def _lock_folder(stack: Stack, folder: Path) -> int:
     try:
+        with contextlib.suppress(FileNotFoundError):
+            folder.stat()  # raises an OSError for a loop of links
         if folder.is_symlink() and not folder.exists():
             target = folder.resolve()
             raise PreflightError(

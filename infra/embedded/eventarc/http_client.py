@@ -10,6 +10,7 @@ request again, because the request may also have crashed the server.
 """
 
 import asyncio
+import re
 import ssl
 import time
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from httptools import HttpParserError, HttpResponseParser
 MAX_IDLE_SECONDS = 1.0  # common servers keep idle connections for longer than this
 CONNECT_TIMEOUT_SECONDS = 5.0
 MAX_BODY_BYTES = 65_536
+
+_TOKEN = re.compile(r"[!-~]+")
 
 
 class Unreachable(Exception):
@@ -136,6 +139,11 @@ def is_valid_url(url: str) -> bool:
     except ValueError:  # the port is too large, or a label of the host is empty or too long
         return False
     return parts.scheme in ("http", "https") and bool(host) and url.isascii()
+
+
+def is_valid_token(token: str) -> bool:
+    """Return whether a token can be sent in the header `Authorization`."""
+    return _TOKEN.fullmatch(token) is not None
 
 
 class HttpClient:

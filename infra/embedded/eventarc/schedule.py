@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import msgspec
 
 from infra.embedded.eventarc.fault_injection import Seconds
-from infra.embedded.eventarc.http_client import BrokenConnection, HttpClient, Unreachable, is_valid_url
+from infra.embedded.eventarc.http_client import BrokenConnection, HttpClient, Unreachable, is_valid_token, is_valid_url
 
 MAX_LOGGED_BYTES = 300
 
@@ -35,6 +35,11 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token_variable: str | None = None
     """The environment variable with the bearer token of every call, or None if calls carry no token."""
 
+    @property
+    def token(self) -> str:
+        """The bearer token of every call, or an empty text."""
+        return "" if self.token_variable is None else os.environ.get(self.token_variable, "")
+
     async def run(self) -> None:
         """Call the URL until cancelled. The first call is after one interval."""
         client = HttpClient(self.url)
@@ -51,7 +56,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Call the URL once. Return the problem, or None."""
         headers = {"user-agent": "Google-Cloud-Scheduler", "x-cloudscheduler-jobname": self.name}
         if self.token_variable is not None:
-            headers["authorization"] = f"Bearer {os.environ.get(self.token_variable, '')}"
+            headers["authorization"] = f"Bearer {self.token}"
         try:
             response = await client.post(headers, b"", self.deadline_seconds)
         except TimeoutError:
@@ -74,6 +79,11 @@ def read(tables: Iterable[Mapping[str, Any]]) -> list[Schedule]:
         if not is_valid_url(schedule.url):
             raise InvalidSchedule(
                 f"schedule {schedule.name!r}: expected url to be an ASCII HTTP URL, got {schedule.url!r}"
+            )
+        if schedule.token_variable is not None and not is_valid_token(schedule.token):
+            raise InvalidSchedule(
+                f"schedule {schedule.name!r}: expected a token of printable ASCII characters without spaces in the "
+                f"environment variable {schedule.token_variable}"
             )
         schedules.append(schedule)
     return schedules

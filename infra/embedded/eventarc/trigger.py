@@ -5,7 +5,6 @@ documented values of Eventarc instead.
 """
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -14,7 +13,7 @@ import msgspec
 from infra.embedded.backoff import Backoff
 from infra.embedded.eventarc import cloudevent
 from infra.embedded.eventarc.fault_injection import FaultInjection, Seconds
-from infra.embedded.eventarc.http_client import is_valid_url
+from infra.embedded.eventarc.http_client import is_valid_token, is_valid_url
 from infra.embedded.eventarc.path_patterns import InvalidPattern, Pattern
 from infra.embedded.python_command import python_command
 
@@ -24,7 +23,6 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 HeaderText = Annotated[str, msgspec.Meta(pattern=r"^[!-~]+\Z")]
 
 BACKOFFS = {"laptop": Backoff(0.1, 30.0), "eventarc": Backoff(10.0, 600.0)}
-_TOKEN = re.compile(r"[!-~]+")
 DEADLINE_SECONDS = {"laptop": 60.0, "eventarc": 10.0}
 
 
@@ -99,7 +97,7 @@ def read(tables: Iterable[Mapping[str, Any]]) -> list[Trigger]:
             )
         if not is_valid_url(trigger.url):
             raise InvalidTrigger(f"trigger {trigger.name!r}: expected url to be an ASCII HTTP URL, got {trigger.url!r}")
-        if trigger.token_variable is not None and not _TOKEN.fullmatch(trigger.token or ""):
+        if trigger.token_variable is not None and not is_valid_token(trigger.token or ""):
             raise InvalidTrigger(
                 f"trigger {trigger.name!r}: expected a token of printable ASCII characters without spaces in the "
                 f"environment variable {trigger.token_variable}; start this process with "

@@ -120,7 +120,8 @@ class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         if self.data_folder is None:
             return None
-        digest = hashlib.sha256(str(self.data_folder.resolve()).encode()).hexdigest()
+        folder = os.path.realpath(self.data_folder)  # `resolve` raises a RuntimeError for a loop of links
+        digest = hashlib.sha256(folder.encode()).hexdigest()
         parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
         return parent / f"stack-{os.getuid()}-{digest[:16]}"
 

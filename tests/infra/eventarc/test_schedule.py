@@ -10,6 +10,16 @@ from infra.embedded.eventarc import schedule
 from tests.infra.eventarc.machine import Event, Function, until
 from tests.infra.firestore.server_process import FirestoreProcess
 
+WITHOUT_CLIENT = """
+import sys
+from infra.embedded.eventarc import schedule
+from infra.embedded.firestore.__main__ import main
+
+schedule.HttpClient = None
+sys.exit(main())
+"""
+"""A server whose schedules end with a TypeError."""
+
 EVERY_MOMENT = {"name": "clean-up", "interval_seconds": 0.01}
 
 
@@ -67,20 +77,18 @@ async def test_a_call_without_a_response_does_not_end_the_schedule(
     assert "failed: no response within 0.05 s" in caplog.text
 
 
-def test_the_server_ends_if_a_schedule_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_ends_if_a_schedule_ends(tmp_path: Path) -> None:
     """The supervisor then starts it again. Otherwise, the schedule would stop without a line in the log."""
-    monkeypatch.setenv("TOKEN", "ä")  # a header cannot contain it
     file = tmp_path / "schedules.toml"
-    file.write_text(
-        '[[schedules]]\nname = "audit"\nurl = "http://127.0.0.1/"\ninterval_seconds = 0.01\ntoken_variable = "TOKEN"\n'
-    )
+    file.write_text('[[schedules]]\nname = "audit"\nurl = "http://127.0.0.1/"\ninterval_seconds = 0.01\n')
     firestore = FirestoreProcess(tmp_path, f"--triggers={file}")
+    firestore.program = ("-c", WITHOUT_CLIENT)
     firestore.start()
 
     code = firestore.wait()
 
     assert code == 1
-    assert "UnicodeEncodeError" in firestore.log.read_text()
+    assert "TypeError" in firestore.log.read_text()
     firestore.close()
 
 
@@ -95,10 +103,13 @@ def test_the_server_ends_if_a_schedule_ends(tmp_path: Path, monkeypatch: pytest.
             "schedule 'clean-up': expected url to be an ASCII HTTP URL, got 'http://a:99999/'",
         ),
         ({"url": "http://a..b/"}, "schedule 'clean-up': expected url to be an ASCII HTTP URL, got 'http://a..b/'"),
+        ({"token_variable": "UNSET"}, "schedule 'clean-up': expected a token .* environment variable UNSET"),
+        ({"token_variable": "NOT_ASCII"}, "schedule 'clean-up': expected a token .* environment variable NOT_ASCII"),
         ({"every": 5}, "schedule 'clean-up': Object contains unknown field `every`"),
     ],
 )
-def test_an_invalid_schedule_is_refused(changes: dict[str, Any], message: str) -> None:
+def test_an_invalid_schedule_is_refused(monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], message: str) -> None:
     """The message names the schedule and the option."""
+    monkeypatch.setenv("NOT_ASCII", "ä")
     with pytest.raises(schedule.InvalidSchedule, match=f"^{message}"):
         schedule.read([EVERY_MOMENT | {"url": "http://127.0.0.1/"} | changes])

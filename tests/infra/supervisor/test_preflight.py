@@ -1,5 +1,6 @@
 """What the supervisor checks and prepares before it starts anything."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,19 @@ def test_the_data_folder_is_made_private_at_every_start(start: Start, two_server
     modes = {file.name: file.stat().st_mode & 0o777 for file in (data, data / "database", data / "supervisor.lock")}
     assert modes == {"data": 0o700, "database": 0o600, "supervisor.lock": 0o600}
     assert shared.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_data_folder_that_is_a_link_to_itself_is_refused(start: Start, two_servers: str, tmp_path: Path) -> None:
+    """The message names the folder, the cause and the setting. It was a traceback."""
+    data = tmp_path / "data"
+    data.symlink_to(data)
+
+    refused = start(two_servers)
+
+    assert refused.wait() == 1
+    (line,) = refused.lines
+    assert line.startswith(f"error: cannot use the data folder {data}: [Errno {errno.ELOOP}]")
+    assert line.endswith("set TEST_DATA to a folder that this user can write to")
 
 
 def test_a_data_folder_on_a_disk_that_is_not_mounted_is_not_replaced_by_an_empty_one(

@@ -44,7 +44,7 @@ class DataMarker:
     @classmethod
     def of(cls, path: Path) -> "DataMarker":
         """Return the marker of the file that `path` names. An earlier release wrote it next to the link."""
-        marker, earlier = cls(path.resolve()), cls(path)
+        marker, earlier = cls(Path(os.path.realpath(path))), cls(path)
         if path.is_symlink() and not marker.exists() and (mark := earlier.read()) is not None:
             marker.write(mark)
             earlier.remove()

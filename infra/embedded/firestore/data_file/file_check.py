@@ -38,7 +38,7 @@ def journal_of(path: Path) -> Path:
 
 def resolve(path: Path) -> Path:
     """Return the file that a link names. Raise `UnusableFile` if it does not exist: its disk may not be mounted."""
-    target = path.resolve()
+    target = Path(os.path.realpath(path))  # `resolve` raises a RuntimeError for a loop of links
     if path.is_symlink() and not target.exists():
         raise UnusableFile(
             f"{path} is a link to {target}, which does not exist: mount its disk. For a new database, create an empty "

@@ -25,7 +25,7 @@ def restore(backup: Path, path: Path) -> Path | None:
 
     Raise `UnusableFile` if the backup is damaged, and `StorageInUse` if a server runs.
     """
-    path = path.resolve()
+    path = Path(os.path.realpath(path))
     if not backup.is_file() or (path.exists() and path.samefile(backup)):
         raise UnusableFile(f"the backup {backup} does not exist" if not backup.is_file() else f"{path} is the backup")
     lock = LockFile(path)
@@ -73,7 +73,7 @@ def accept_loss(path: Path) -> str:
 
     If a restore was interrupted before it has installed the backup, this is the content before the restore.
     """
-    marker, path = DataMarker.of(path), path.resolve()
+    marker, path = DataMarker.of(path), Path(os.path.realpath(path))
     lock = LockFile(path)
     try:
         _undo_restore(path, marker)

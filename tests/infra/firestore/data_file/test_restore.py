@@ -216,6 +216,10 @@ async def test_a_link_to_a_file_that_does_not_exist_is_refused(tmp_path: Path) -
 
     link.readlink().touch()
     await Storage(link).close()
+    link.unlink()
+    link.symlink_to(link)
+    with pytest.raises(UnusableFile, match="which does not exist"):
+        Storage(link)
 
 
 def test_the_marker_of_an_earlier_release_beside_a_link_counts(
