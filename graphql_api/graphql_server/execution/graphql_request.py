@@ -68,7 +68,7 @@ _POSITION = re.compile(r" \(byte \d+\)")
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 _EXTENSIONS = msgspec.json.Decoder(_Extensions | None)
 _TEXT = msgspec.json.Decoder(str | None)
-_OBJECT = msgspec.json.Decoder(_Object)
+_OBJECT = msgspec.json.Decoder(_Object | None)
 _VALUE: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
@@ -124,7 +124,8 @@ def read_query_string(query_string: bytes) -> GraphQLRequest:
         raise BadRequest("the query string has the same parameter twice; send each parameter once")
     query, name = parameters.get("query"), parameters.get("operationName")
     variables, extensions = (
-        msgspec.Raw(parameters[key].encode()) if parameters.get(key) else None for key in ("variables", "extensions")
+        msgspec.Raw(text.encode()) if (text := parameters.get(key, "").strip(" \t\r\n")) else None
+        for key in ("variables", "extensions")
     )
     if variables:
         decode(_OBJECT, variables, "`variables`")

@@ -166,6 +166,14 @@ def test_a_url_can_hold_a_query(service: Service) -> None:
     assert service.client.get("/graphql", params=parameters).json() == {"data": {"hello": "hello é"}}
 
 
+@pytest.mark.parametrize(("variables", "name"), [("null", "world"), ('\n {"n": "you"}\n', "you")])
+def test_variables_in_a_url_are_read_as_in_a_body(service: Service, variables: str, name: str) -> None:
+    """They can be null, or have whitespace around them."""
+    parameters = {"query": 'query($n: String = "world") { hello(name: $n) }', "variables": variables}
+
+    assert service.client.get("/graphql", params=parameters).json() == {"data": {"hello": f"hello {name}"}}
+
+
 @pytest.mark.parametrize(
     "query_string",
     [
