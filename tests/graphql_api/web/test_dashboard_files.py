@@ -1,6 +1,7 @@
 """How the dashboard reads the files that are submitted on it, in a real browser."""
 
 import json
+import re
 from pathlib import Path
 
 from tests.graphql_api.web.dashboard import Dashboard
@@ -51,3 +52,27 @@ def test_the_page_responds_while_it_reads_a_table(stack: Stack, dashboard: Dashb
     assert 0 <= first < last < file.stat().st_size
     assert stack.graphql("{ samples(first: 0) { totalCount } }", key=key)["samples"]["totalCount"] == 0
     assert dashboard.text(".retry") == "Resume"
+
+
+def test_a_table_that_is_stopped_while_it_is_read_again_keeps_its_outcomes(
+    stack: Stack, dashboard: Dashboard, tmp_path: Path
+) -> None:
+    """A resumed table is read again before the rest of its samples is sent."""
+    file = tmp_path / "large.csv"
+    times = [f"2026-11-24T{number // 60:02d}:{number % 60:02d}:00Z" for number in range(150)]
+    file.write_text("time_stamp,value\n" + "".join(f"{time},0.123456789\n" * 2_000 for time in times))
+    dashboard.open(stack, key=stack.new_key("resumed-table-on-page"))
+    dashboard.throttle(bytes_per_second=300_000)
+    dashboard.drop(file)
+    dashboard.wait_for(lambda: re.fullmatch(r"\d+ computed", dashboard.text(".outcome") or ""))
+    dashboard.press("[aria-label='Stop large.csv']")
+    stopped = dashboard.wait_for(lambda: dashboard.text(".file.stopped .outcome"))
+
+    dashboard.run(STOP_WHEN_READ_IN_PART)
+    dashboard.press(".retry", "Resume")
+
+    dashboard.wait_for(lambda: dashboard.run("return read.length") == 3)
+    dashboard.wait_for(lambda: dashboard.text(".file.stopped .outcome") == stopped)
+    dashboard.throttle(bytes_per_second=-1)
+    dashboard.press(".retry", "Resume")
+    dashboard.wait_for(lambda: dashboard.text(".outcome") == "150 computed")

@@ -135,13 +135,15 @@ async function send(id: number, source: Source): Promise<void> {
   trackers.get(id)?.stop(); // the new one also tracks the lines of the attempt before
   trackers.set(id, tracker);
   await tracker.ready;
+  const earlier = uploads.peek().find((each) => each.id === id)?.lines ?? [];
+  tracker.add(earlier.filter(({ number }) => number < source.nextLine));
   try {
     await sendFile(id, source, tracker, stop);
     if (!stop.aborted) end(id, 'done', null);
   } catch (error) {
     if (!stop.aborted) end(id, ...fault(error));
   }
-  if (stop.aborted) end(id, 'stopped', 'stopped; the samples listed here are stored');
+  if (stop.aborted) end(id, 'stopped', tracker.lines.length > 0 ? 'stopped; the samples listed here are stored' : null);
   tracker.complete();
   refreshSoon();
 }
@@ -175,8 +177,6 @@ async function sendTable(id: number, source: Source, tracker: Tracker, stop: Abo
 
 /** Sends the parts without a response. */
 async function sendLines(id: number, source: Source, file: Blob, tracker: Tracker, stop: AbortSignal): Promise<void> {
-  const earlier = uploads.peek().find((each) => each.id === id)?.lines ?? [];
-  tracker.add(earlier.filter(({ number }) => number < source.nextLine));
   const headers = { 'content-type': 'application/x-ndjson', 'idempotency-key': 'content' };
   for await (const { body, start, firstLine: first } of parts(file)) {
     if (stop.aborted) return;
