@@ -78,6 +78,18 @@ async def long_labels(target: Target) -> None:
 
 
 @attack(is_valid_work=True)
+async def values_of_all_sizes(target: Target) -> None:
+    """Stream samples of 600 values between 1e-300 and 1e300, whose exact sums take long, over 8 connections."""
+    random = np.random.default_rng(1)
+    values = (random.normal(size=(200, 600)) * 10.0 ** random.integers(-300, 300, size=(200, 600))).tolist()
+    lines = b"".join(orjson.dumps({"time_stamp": "2019-05-01T06:00:00Z", "data": data}) + b"\n" for data in values)
+    headers = {"content-type": NDJSON, "content-encoding": "zstd"}
+    body = zstandard.compress(lines)
+    async with target.client(8) as client:
+        await repeat(target, 8, lambda: client.post("/samples", content=body, headers=headers))
+
+
+@attack(is_valid_work=True)
 async def one_idempotency_key(target: Target) -> None:
     """Submit one sample with the same idempotency key over 64 connections."""
     headers = {"idempotency-key": os.urandom(8).hex()}
