@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from infra.embedded.python_command import python_command
 from runtime.elapsed_time import elapsed
 
 MAX_AHEAD_SECONDS = 1.0
@@ -16,6 +17,7 @@ MAX_DRIFT_SECONDS = 1.0
 """A larger difference from the elapsed time is a step. A smaller difference is a normal correction of the clock."""
 CONFIRMATION_SECONDS = 3600.0
 
+_ARCHIVE = python_command("infra.embedded.firestore.archive")
 _SECOND = 1_000_000
 
 logger = logging.getLogger(__name__)
@@ -68,8 +70,11 @@ class Clock:
         if self._is_ahead:
             logger.warning(
                 "Commit times run %.1f s ahead of the machine's clock: the clock was set back, or it was ahead when "
-                "the last commits were made. New documents get times in the future until the clock has caught up.",
+                "the last commits were made. New documents get times in the future until the clock has caught up. If "
+                "this takes too long, stop the server, and move the documents to a new file with `export` and `import` "
+                "of %s",
                 seconds,
+                _ARCHIVE,
             )
         else:
             logger.warning("Commit times agree with the machine's clock again")

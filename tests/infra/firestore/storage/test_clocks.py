@@ -18,6 +18,7 @@ from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes import commits, document_write, maintenance
 from infra.embedded.firestore.writes.pruning import OldChanges, prune
 from infra.embedded.firestore.writes.time_to_live import delete_expired
+from infra.embedded.python_command import python_command
 from tests.infra.firestore.server_process import DATABASE, ROOT
 from tests.stack import PATIENCE_SECONDS
 
@@ -287,3 +288,4 @@ def test_commit_times_increase_if_the_clock_is_set_back(machine: Machine, caplog
         ["Commit", "times", "run", "3600.0"],
         ["Commit", "times", "agree", "with"],
     ]
+    assert caplog.messages[0].endswith("`export` and `import` of " + python_command("infra.embedded.firestore.archive"))

@@ -7,19 +7,21 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.archive import ArchiveError, import_lines
+from infra.embedded.firestore.archive import ArchiveError, export_documents, import_lines
 from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.definitions import Definitions
-from infra.embedded.firestore.storage import change_consumers
+from infra.embedded.firestore.storage import change_consumers, clock
 from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.writes import commits, document_write
 from infra.embedded.firestore.writes.document_import import ImportRefused, import_documents
-from tests.infra.firestore.server_process import ROOT
+from tests.infra.firestore.server_process import DATABASE, ROOT
 from tests.stack import PATIENCE_SECONDS, eventually
 
 KILLED_IMPORT = """
@@ -233,3 +235,29 @@ def test_an_import_ends_at_the_first_ctrl_c(tmp_path: Path) -> None:
         assert running.stderr is not None
         assert (code, running.stderr.read()) == (130, "interrupted\n")
     assert {each.name for each in tmp_path.iterdir()} == {f"{path.name}.lock"}
+
+
+async def test_an_import_repairs_the_commit_times_of_a_wrong_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would be ahead of the clock for years."""
+    wrong = clock.now() + 10 * 365 * 86_400 * 1_000_000
+    with monkeypatch.context() as patch:
+        patch.setattr(clock, "now", lambda: wrong)
+        ahead = Storage(tmp_path / "ahead.sqlite")
+        write = document_write.prepare(m.Write(update=m.Document(name=f"{ROOT}/a/b")), DATABASE)
+        await ahead.write(partial(commits.commit, writes=[write], check_conflicts=commits.no_conflicts))
+        await ahead.close()
+    exported = io.StringIO()
+    export_documents(tmp_path / "ahead.sqlite", exported)
+    exported.seek(0)
+
+    await import_lines(exported, tmp_path / "new.sqlite", Definitions())
+
+    seconds = []
+    for name in ("ahead.sqlite", "new.sqlite"):
+        storage = Storage(tmp_path / name)
+        seconds.append(storage.clock.seconds_ahead)
+        await storage.close()
+    assert seconds[0] > 9 * 365 * 86_400
+    assert seconds[1] == 0
