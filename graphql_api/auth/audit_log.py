@@ -37,7 +37,14 @@ _MISSING_SECONDS = 5.0
 class AuditLog:
     """Adds entries to the log of a submitter, and reads them."""
 
-    def __init__(self, firestore: Firestore, writer: GroupCommitWriter, turns: LoopTurns) -> None:
+    def __init__(
+        self,
+        firestore: Firestore,
+        writer: GroupCommitWriter,
+        turns: LoopTurns,
+        today: Callable[[], date] = lambda: datetime.now(UTC).date(),
+    ) -> None:
+        self._today = today
         self._firestore = firestore
         self._writer = writer
         self._turns = turns
@@ -66,7 +73,7 @@ class AuditLog:
         With `is_claimed`, a client has chosen the name of the submitter. If this submitter has no documents, no entry
         is added: the entry would be its first document, and rollups and audits would then read it every minute.
         """
-        today = datetime.now(UTC).date()
+        today = self._today()
         noted = submitter, action, subject
         if self._noted.get(noted) == today or (is_claimed and submitter in self._missing):
             return

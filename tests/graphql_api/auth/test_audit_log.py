@@ -1,7 +1,7 @@
 """What an entry of the audit log says: its fields, and the sentence that is derived from them."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -164,7 +164,7 @@ async def test_a_name_that_a_client_has_chosen_gets_no_log_without_documents(
     """The entry would be its first document. Rollups and audits would read this submitter every minute for 400 days."""
     monkeypatch.setattr(audit_log, "_MISSING_SECONDS", 0.0)
     writer = GroupCommitWriter(own_firestore, timeout_seconds=30)
-    log, name = AuditLog(own_firestore, writer, LoopTurns()), str(uuid4())
+    log, name = AuditLog(own_firestore, writer, LoopTurns(), lambda: date(2026, 1, 1)), str(uuid4())
 
     async def noted() -> int:
         log.add_once_per_day(name, "a key", actor="a key", action="submitter.read", facts=AuditFacts(), is_claimed=True)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
+from datetime import date
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
@@ -47,10 +48,12 @@ class Entry(NamedTuple):
 
 
 class MemoryAuditLog(AuditLog):
-    """Keeps entries in a list instead of Firestore."""
+    """Keeps entries in a list instead of Firestore. `today` changes only if a test sets it."""
 
     def __init__(self) -> None:
-        super().__init__(cast(Firestore, SimpleNamespace()), cast(GroupCommitWriter, SimpleNamespace()), LoopTurns())
+        firestore, writer = cast(Firestore, SimpleNamespace()), cast(GroupCommitWriter, SimpleNamespace())
+        super().__init__(firestore, writer, LoopTurns(), lambda: self.today)
+        self.today = date(2026, 1, 1)
         self.entries: list[Entry] = []
 
     async def add(self, submitter: str | None, *, actor: str, action: str, facts: AuditFacts) -> None:
