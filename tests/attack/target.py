@@ -5,7 +5,7 @@ import base64
 import json
 import os
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -126,12 +126,18 @@ async def send(streams: Streams, data: bytes, seconds: float) -> None:
 
     A server that closes the connection, or that stops reading, has defended itself.
     """
+    pieces = (data[start : start + _PIECE_BYTES] for start in range(0, len(data), _PIECE_BYTES))
+    await send_each(streams, pieces, seconds)
+
+
+async def send_each(streams: Streams, pieces: Iterable[bytes], seconds: float) -> None:
+    """Send pieces of data, as `send` does."""
     reader, writer = streams
     discarding = asyncio.create_task(_discard(reader))
     try:
         async with asyncio.timeout(seconds):
-            for start in range(0, len(data), _PIECE_BYTES):
-                writer.write(data[start : start + _PIECE_BYTES])
+            for piece in pieces:
+                writer.write(piece)
                 await writer.drain()
     except (TimeoutError, ConnectionError):
         pass

@@ -11,11 +11,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from google.api_core.retry import Retry
 
+from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.transport import tcp_relay
-from infra.embedded.firestore.transport.tcp_relay import MAX_CONNECTIONS, TcpRelay
+from infra.embedded.firestore.transport.tcp_relay import MAX_CONNECTIONS, MAX_STREAMS, TcpRelay
+from tests.infra.firestore.server_process import DATABASE, ROOT, SERVICE
 from tests.stack import PATIENCE_SECONDS, Stack, eventually
 
 
@@ -35,6 +38,38 @@ def test_googles_client_uses_the_port(stack: Stack) -> None:
     watching.unsubscribe()
 
     assert stored == documents
+
+
+async def test_a_further_call_waits_if_a_client_has_as_many_streams_as_production_allows(stack: Stack) -> None:
+    """The limit of all open streams would end the connection with its calls. A client of production expects to wait."""
+    own = [("grpc.use_local_subchannel_pool", 1)]  # other tests of this process have open streams too
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{stack.firestore_port}", own) as channel:
+        listen: Any = channel.stream_stream(
+            f"{SERVICE}Listen", m.ListenRequest.SerializeToString, m.ListenResponse.FromString
+        )
+        calls = [listen() for _ in range(MAX_STREAMS + 1)]
+        reads = [asyncio.create_task(add_target(call, 1)) for call in calls]
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while sum(read.done() for read in reads) < MAX_STREAMS:
+                await asyncio.wait([read for read in reads if not read.done()], return_when=asyncio.FIRST_COMPLETED)
+            open_call = next(call for call, read in zip(calls, reads, strict=True) if read.done())
+            await add_target(open_call, 2)
+            waiting = [read for read in reads if not read.done()]
+
+            open_call.cancel()
+            await asyncio.gather(*waiting)
+
+    assert len(waiting) == 1
+
+
+async def add_target(call: Any, target_id: int) -> None:
+    """Add a target to a Listen stream, and wait until the server has added it."""
+    request = m.ListenRequest(database=DATABASE)
+    request.add_target.target_id = target_id
+    request.add_target.documents.documents.append(f"{ROOT}/relayed/watched")
+    await call.write(request)
+    while target_id not in (await call.read()).target_change.target_ids:
+        pass
 
 
 async def test_a_client_that_does_not_read_is_closed(tmp_path: Path) -> None:
