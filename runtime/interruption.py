@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from types import FrameType
 
@@ -17,7 +18,9 @@ def ends_command() -> Iterator[None]:
     effect while the task does not await.
     """
     handler = signal.getsignal(signal.SIGINT)
-    if handler is signal.default_int_handler:  # a background shell ignores SIGINT
+    # A background shell ignores SIGINT. Threads cannot set handlers, and Ctrl-C does not interrupt them.
+    is_replaced = handler is signal.default_int_handler and threading.current_thread() is threading.main_thread()
+    if is_replaced:
         signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
@@ -25,7 +28,8 @@ def ends_command() -> Iterator[None]:
         sys.stderr.write("interrupted\n")
         sys.exit(EXIT_CODE)
     finally:
-        signal.signal(signal.SIGINT, handler)
+        if is_replaced:
+            signal.signal(signal.SIGINT, handler)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
