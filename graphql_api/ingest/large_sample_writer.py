@@ -7,6 +7,7 @@ therefore removes the chunks. `uploads.py` later removes the chunks of a process
 import asyncio
 import logging
 import os
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -98,9 +99,8 @@ class LargeSampleWriter:
                 await chunks
                 yield sample
             except BaseException:
-                chunks.cancel()
                 self._start(self._remove_chunks(upload, self._removal_delay_seconds))
-                await asyncio.gather(chunks, return_exceptions=True)
+                await _cancel(chunks)
                 raise
         finally:
             del validation, chunks  # the errors of the tasks refer to this frame, which holds `raw`
@@ -157,3 +157,17 @@ class LargeSampleWriter:
             await self._uploads.remove_chunks(upload)
         except (RetryLater, FirestoreError) as error:
             logger.warning("could not remove unused chunks of %s/%s: %s", upload.submitter, upload.sample_id, error)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    """Cancel a task, and wait until it has ended. Free what the frames of its error hold.
+
+    The frame of a `TaskGroup` refers to the group, the group to the task, the task to the error, and the error to the
+    frame.
+    """
+    task.cancel()
+    await asyncio.wait([task])
+    try:
+        task.result()
+    except BaseException as error:  # noqa: BLE001 - the caller raises the error that made it cancel the task
+        traceback.clear_frames(error.__traceback__)
