@@ -29,6 +29,7 @@ FIRST_LOAD: dict[str, list[dict[str, Any]]] = {
     "samples": [{"filter": {"state": state}, "first": 20, "after": None} for state in ("FAILED", "REJECTED")],
     "extremes": [{"filter": {}}],
     "overtime": [{"bucket": "DAY", "filter": {}, "groupBy": []}],
+    "units": [{"filter": {}, "groupBy": ["unit"]}],
     "summary": [{"filter": {}, "groupBy": [], "isGrouped": False}],
     "sample": [{"id": ""}],
 }
