@@ -33,12 +33,16 @@ HOLD_WATCHED_RESULTS = """
     Object.defineProperty(WebSocket.prototype, 'onmessage', {
         set(handle) {
             set.call(this, (event) => {
-                if (window.held && event.data.includes('"results"')) held.push(() => handle(event));
+                const text = event.data;
+                if (window.held && text.includes('"results"')) held.push({ text, deliver: () => handle(event) });
                 else handle(event);
             });
         },
     });
 """
+
+IS_HELD = "return held.some(({ text }) => text.includes(arguments[0]))"
+"""Whether a message about a sample is held. Others can be held too, for example if the page subscribes again."""
 
 END_SUBSCRIPTION = """
     window.ends = true;
@@ -137,13 +141,13 @@ def test_a_deleted_result_does_not_appear_although_its_removal_arrives_first(
     dashboard.open(stack, key=key)
     dashboard.wait_for(lambda: dashboard.results() == [first])
     deleted = stack.submit(sample("bern", 2), key=key)["id"]
-    dashboard.wait_for(lambda: dashboard.run("return held.length === 1"))
+    dashboard.wait_for(lambda: dashboard.run(IS_HELD, deleted))
 
     stack.graphql('mutation ($ids: [ID!]) { deleteSamples(ids: $ids, reason: "") { id } }', {"ids": [deleted]}, key=key)
     dashboard.wait_for(lambda: any("removals" in json.dumps(message) for message in dashboard.received()))
     kept = stack.submit(sample("bern", 3), key=key)["id"]
-    dashboard.wait_for(lambda: dashboard.run("return held.length === 2"))
-    dashboard.run("const all = held; window.held = null; all.forEach((deliver) => deliver())")
+    dashboard.wait_for(lambda: dashboard.run(IS_HELD, kept))
+    dashboard.run("const all = held; window.held = null; all.forEach(({ deliver }) => deliver())")
 
     dashboard.wait_for(lambda: kept in dashboard.results())
     assert dashboard.results() == [kept, first]
@@ -184,12 +188,12 @@ def test_results_that_are_arriving_are_not_missing_in_the_plot(stack: Stack, das
     dashboard.open(stack, key=key)
     dashboard.wait_for(lambda: len(dashboard.results()) == 5)
     hint = dashboard.text(".shown")
-    submit_lines(stack, key, [sample("bern", value) for value in range(5, 8)])
-    dashboard.wait_for(lambda: dashboard.run("return held.length === 3"))
+    arriving = submit_lines(stack, key, [sample("bern", value) for value in range(5, 8)])
+    dashboard.wait_for(lambda: all(dashboard.run(IS_HELD, sample_id) for sample_id in arriving))
 
     stack.graphql('mutation ($ids: [ID!]) { deleteSamples(ids: $ids, reason: "") { id } }', {"ids": [deleted]}, key=key)
 
     dashboard.wait_for(lambda: " of 7" in (dashboard.text("[data-arrived]") or ""))
     assert dashboard.text(".shown") == hint
-    dashboard.run("const all = held; window.held = null; all.forEach((deliver) => deliver())")
+    dashboard.run("const all = held; window.held = null; all.forEach(({ deliver }) => deliver())")
     dashboard.wait_for(lambda: len(dashboard.results()) == 7)
