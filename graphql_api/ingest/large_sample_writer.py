@@ -86,22 +86,20 @@ class LargeSampleWriter:
             if identity is None:  # the sample may contain its idempotency key
                 identity = (await validation).identity
             if check is not None:
-                try:
-                    await check(identity)
-                except BaseException:
-                    await asyncio.gather(validation, return_exceptions=True)  # its thread uses `raw`
-                    raise
+                await check(identity)
             upload = Upload(submitter, identity.id, chunk_count(raw))
             chunks = asyncio.create_task(self._write_chunks(raw, upload, first_chunks, expire_at))
-            try:
-                sample = await validation
-                sample.header.upload_id = upload.id
-                await chunks
-                yield sample
-            except BaseException:
+            sample = await validation
+            sample.header.upload_id = upload.id
+            await chunks
+            yield sample
+        except BaseException:
+            if chunks is None:
+                await asyncio.gather(validation, return_exceptions=True)  # its thread uses `raw`
+            else:
                 self._start(self._remove_chunks(upload, self._removal_delay_seconds))
                 await _cancel(chunks)
-                raise
+            raise
         finally:
             del validation, chunks  # the errors of the tasks refer to this frame, which holds `raw`
         if identity.has_idempotency_key:  # a sample of an earlier request can be stored, which has other chunks
