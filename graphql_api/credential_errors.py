@@ -5,9 +5,8 @@ command at each start.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from graphql_api.identity_providers import SCOPES
 from storage.documents.errors import DropzoneError, Forbidden, Unauthenticated
 
 
@@ -34,8 +33,11 @@ class MissingScope(Forbidden):
 class Challenges:
     """The header `WWW-Authenticate` of responses to requests that need another credential (RFC 6750)."""
 
-    scope_names: Mapping[str, str] = field(default_factory=lambda: {scope: scope for scope in SCOPES})
-    """The names that clients request, by scope. A scope without a name cannot be requested, so it is left out."""
+    scope_names: Mapping[str, str] | None = None
+    """The identity provider's name of each scope. A scope that is not listed cannot be requested, so it is left out.
+
+    None means that each scope has its own name.
+    """
     metadata_url: str | None = None
     """The address of the OAuth2 metadata (RFC 9728), or None if the API accepts no access tokens."""
 
@@ -49,8 +51,10 @@ class Challenges:
         elif not isinstance(error, Unauthenticated):
             return None
         scope = error.scope if isinstance(error, MissingScope | NoCredential) else None
-        if scope is not None and scope in self.scope_names:
-            parameters["scope"] = self.scope_names[scope]
+        if scope is not None and self.scope_names is not None:
+            scope = self.scope_names.get(scope)
+        if scope is not None:
+            parameters["scope"] = scope
         if self.metadata_url is not None:
             parameters["resource_metadata"] = self.metadata_url
         return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in parameters.items())
