@@ -15,9 +15,9 @@ from ipaddress import ip_address
 from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOL_SOCKET, socket
 
 from graphql_api.app import create_app
+from graphql_api.configuration.settings import Settings
 from graphql_api.graphql_server import ServerSettings
 from graphql_api.graphql_server.server.uvicorn_server import Server
-from graphql_api.settings import Settings
 from observability import logs, tracing
 from runtime import memory_release
 from runtime.inherited_sockets import parse_sockets

@@ -22,6 +22,9 @@ from graphql_api.auth.key_manager import KeyManager
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.sessions import SessionStore
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.configuration.identity_providers import parse_issuers, parse_scopes
+from graphql_api.configuration.network_settings import parse_origins
+from graphql_api.configuration.settings import Settings
 from graphql_api.endpoints.endpoint import public
 from graphql_api.endpoints.health import HealthEndpoints
 from graphql_api.endpoints.metrics import metrics_endpoint, update_process_metrics
@@ -36,12 +39,10 @@ from graphql_api.endpoints.samples import SampleEndpoints
 from graphql_api.endpoints.sessions import SessionEndpoints
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings
 from graphql_api.graphql_server.request_headers import key_in, path_in
-from graphql_api.identity_providers import parse_issuers, parse_scopes
 from graphql_api.ingest.daily_usage import DailyUsage
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.ingest.submitter_settings import SubmitterSettings
 from graphql_api.live.live_results import LiveResults
-from graphql_api.network_settings import parse_origins
 from graphql_api.results.deletion.deleter import Deleter
 from graphql_api.results.deletion.deletion_store import DeletionStore
 from graphql_api.results.recomputation.recomputation_store import RecomputationStore
@@ -49,7 +50,6 @@ from graphql_api.results.recomputation.recomputer import Recomputer
 from graphql_api.results.store import Store
 from graphql_api.schema.context import Context
 from graphql_api.schema.executable_schema import executable_schema
-from graphql_api.settings import Settings
 from graphql_api.web.pages import dashboard_page, graphiql_page
 from observability.metrics import remove_dead_processes
 from runtime.memory_release import release_memory

@@ -32,15 +32,16 @@ PACKAGES: Mapping[str, set[str]] = {
 
 API = "graphql_api"
 API_ROOMS: Mapping[str, set[str]] = {
-    "": set(),  # errors, credential_errors, limits, metrics, settings; app and __main__ are listed below
-    "budgets": {""},
-    "graphql_server": {"", "budgets"},
-    "auth": {"", "budgets", "graphql_server"},
+    "": set(),  # errors, credential_errors, client_text, metrics; app and __main__ are listed below
+    "configuration": {""},
+    "budgets": {"", "configuration"},
+    "graphql_server": {"", "budgets", "configuration"},
+    "auth": {"", "budgets", "configuration", "graphql_server"},
     "ingest": {"", "budgets", "graphql_server"},
     "results": {"", "budgets"},
     "live": {"", "budgets", "results"},
-    "schema": {"", "auth", "budgets", "graphql_server", "ingest", "live", "results"},
-    "endpoints": {"", "auth", "budgets", "graphql_server", "ingest", "results"},
+    "schema": {"", "auth", "budgets", "configuration", "graphql_server", "ingest", "live", "results"},
+    "endpoints": {"", "auth", "budgets", "configuration", "graphql_server", "ingest", "results"},
     "erasure": {"", "auth"},
     "web": {"", "graphql_server"},
 }

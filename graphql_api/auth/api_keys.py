@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import is_secret, new_secret
-from graphql_api.limits import KeyLimits
+from graphql_api.configuration.limits import KeyLimits
 from storage.documents.stored_fields import read_optional_time
 
 KEY_PREFIX = "dz_"

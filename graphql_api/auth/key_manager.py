@@ -15,7 +15,7 @@ from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
 from graphql_api.budgets.budget import RETRY_SECONDS, refusal
-from graphql_api.limits import KeyLimits
+from graphql_api.configuration.limits import KeyLimits
 from storage.documents import BadRequest, NotFound
 from storage.firestore.messages import Write
 

@@ -25,7 +25,7 @@ from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
 from graphql_api.auth.sessions import SessionStore
 from graphql_api.budgets.loop_turns import LoopTurns
-from graphql_api.limits import KeyLimits
+from graphql_api.configuration.limits import KeyLimits
 from runtime import interruption
 from storage.documents import BadRequest, DropzoneError, NotFound, Unavailable, timestamps
 from storage.firestore.client import Firestore

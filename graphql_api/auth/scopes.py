@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from graphql_api.configuration.limits import KeyLimits
 from graphql_api.credential_errors import MissingScope
-from graphql_api.limits import KeyLimits
 
 
 class Scope(StrEnum):

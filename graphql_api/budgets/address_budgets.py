@@ -11,7 +11,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 from graphql_api.budgets.budget import Budget, BudgetsByName, RateBudget, WaitingBudget
-from graphql_api.limits import Limits
+from graphql_api.configuration.limits import Limits
 
 _FAILED = "max_failed_authentications_per_second"
 _MAX_RUNNING_ATTEMPTS = 10

@@ -10,7 +10,7 @@ from typing import Any
 
 from graphql_api.budgets.budget import RateBudget
 from graphql_api.budgets.daily_quota import ChangedQuotas, DailyQuota
-from graphql_api.limits import KeyLimits, Limits, effective_limits
+from graphql_api.configuration.limits import KeyLimits, Limits, effective_limits
 
 _MIB = 2**20
 _SCOPE_KEY = "allowance"

@@ -13,7 +13,7 @@ from graphql_api.budgets.budget import Budget, BudgetsByName, WaitingBudget, ref
 from graphql_api.budgets.daily_quota import ChangedQuotas
 from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns, RequestTurns
 from graphql_api.budgets.memory_budget import MemoryBudget
-from graphql_api.limits import KeyLimits, Limits
+from graphql_api.configuration.limits import KeyLimits, Limits
 
 HEAVY_COST = 10
 """An operation with this cost or more is heavy. Half of the cost of a submitter is for heavy operations."""

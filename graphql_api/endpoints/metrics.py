@@ -8,8 +8,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from graphql_api import metrics
+from graphql_api.configuration.network_settings import parse_metrics_sources
 from graphql_api.endpoints.endpoint import Endpoint, Services, public
-from graphql_api.network_settings import parse_metrics_sources
 from observability.metrics import CONTENT_TYPE, exposition
 from runtime.shared_tasks import SharedTasks
 

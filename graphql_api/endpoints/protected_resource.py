@@ -4,10 +4,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from graphql_api.configuration.identity_providers import parse_issuers, parse_scopes
+from graphql_api.configuration.settings import Settings
 from graphql_api.credential_errors import FOR_KEYS, Challenges
 from graphql_api.endpoints.endpoint import Endpoint, public
-from graphql_api.identity_providers import parse_issuers, parse_scopes
-from graphql_api.settings import Settings
 from storage.documents import NotFound
 
 PATH = "/.well-known/oauth-protected-resource"

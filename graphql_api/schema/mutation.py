@@ -9,8 +9,8 @@ from strawberry.utils.str_converters import to_camel_case
 
 from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.scopes import Scope
+from graphql_api.configuration.limits import KeyLimits, Limits, effective_limits
 from graphql_api.ingest.submitter_settings import CACHE_SECONDS
-from graphql_api.limits import KeyLimits, Limits, effective_limits
 from graphql_api.schema.context import Info
 from graphql_api.schema.costs import KEY_CHANGE, SETTING_CHANGE, costs
 from graphql_api.schema.required_scopes import requires

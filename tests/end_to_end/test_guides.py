@@ -12,10 +12,10 @@ import pytest
 from starlette.routing import Route, WebSocketRoute
 
 from graphql_api.app import create_app
+from graphql_api.configuration.limits import Limits
+from graphql_api.configuration.setting_names import CLIENT_SETTINGS, FUNCTION_SETTINGS, STACK_SETTINGS
+from graphql_api.configuration.settings import Settings
 from graphql_api.errors import HTTP_STATUS
-from graphql_api.limits import Limits
-from graphql_api.setting_names import CLIENT_SETTINGS, FUNCTION_SETTINGS, STACK_SETTINGS
-from graphql_api.settings import Settings
 from tests.stack import Stack
 from triggers.settings import Settings as FunctionSettings
 

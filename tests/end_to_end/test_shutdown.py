@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from graphql_api.settings import Settings
+from graphql_api.configuration.settings import Settings
 from infra.embedded.supervisor import STOP_SECONDS
 from tests.ports import free_port
 from tests.stack import FIXTURE

@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
 from graphql_api.__main__ import warn_of_other_machines
-from graphql_api.settings import Settings
+from graphql_api.configuration.settings import Settings
 from tests.certificates import certificate
 from tests.stack import FIXTURE, Stack, eventually
 

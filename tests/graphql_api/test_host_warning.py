@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from graphql_api.__main__ import warn_of_other_machines
-from graphql_api.settings import Settings
+from graphql_api.configuration.settings import Settings
 
 
 @pytest.mark.parametrize(

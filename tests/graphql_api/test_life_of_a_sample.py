@@ -12,9 +12,9 @@ from types import FrameType
 import pytest
 
 from graphql_api.app import create_app
+from graphql_api.configuration.limits import Limits
+from graphql_api.configuration.settings import Settings
 from graphql_api.graphql_server import Server
-from graphql_api.limits import Limits
-from graphql_api.settings import Settings
 from observability import request_context
 from storage.firestore.database import Database
 from tests.graphql_api.graphql_server.service import UNLIMITED_MIB, serving

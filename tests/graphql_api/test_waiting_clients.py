@@ -7,9 +7,9 @@ import pytest
 
 from graphql_api.app import create_app
 from graphql_api.auth.api_keys import new_key
+from graphql_api.configuration.limits import Limits
+from graphql_api.configuration.settings import Settings
 from graphql_api.graphql_server import Server
-from graphql_api.limits import Limits
-from graphql_api.settings import Settings
 from tests.graphql_api.graphql_server.service import UNLIMITED_MIB, serving
 from tests.stack import Stack
 

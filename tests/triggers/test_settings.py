@@ -4,8 +4,8 @@ from dataclasses import fields
 
 import pytest
 
-from graphql_api.setting_names import CLIENT_SETTINGS, STACK_SETTINGS
-from graphql_api.settings import Settings as ApiSettings
+from graphql_api.configuration.setting_names import CLIENT_SETTINGS, STACK_SETTINGS
+from graphql_api.configuration.settings import Settings as ApiSettings
 from triggers.settings import Settings
 
 

@@ -23,7 +23,7 @@ from graphql_api.auth.oauth.provider_metadata import ProviderMetadata
 from graphql_api.auth.scopes import MAX_LABEL_BYTES, Caller, Scope
 from graphql_api.auth.secret_text import digest
 from graphql_api.client_text import shorten
-from graphql_api.identity_providers import IssuerSettings
+from graphql_api.configuration.identity_providers import IssuerSettings
 from storage.documents import document_paths
 
 MAX_TOKEN_BYTES = 8_192

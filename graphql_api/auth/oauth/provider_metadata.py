@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from graphql_api.client_text import shorten
-from graphql_api.identity_providers import is_secure
+from graphql_api.configuration.identity_providers import is_secure
 
 COOLDOWN_SECONDS = 30.0
 FRESH_SECONDS = 600.0

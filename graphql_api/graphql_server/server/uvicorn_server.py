@@ -9,7 +9,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from graphql_api.budgets.budgets import Budgets
-from graphql_api.certificate import Certificate
+from graphql_api.configuration.certificate import Certificate
 from graphql_api.graphql_server.server.acceptor import Acceptor
 from graphql_api.graphql_server.server.http_connection import HTTPConnection
 from graphql_api.graphql_server.server.open_connections import OpenConnections

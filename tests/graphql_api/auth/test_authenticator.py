@@ -17,11 +17,11 @@ from graphql_api.auth.secret_text import digest
 from graphql_api.budgets import loop_turns
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.loop_turns import MAX_STARTS
+from graphql_api.configuration.limits import Limits
 from graphql_api.credential_errors import MissingScope
 from graphql_api.errors import QuotaExceeded
 from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.graphql_server.revocation import wait_until_refused
-from graphql_api.limits import Limits
 from storage.documents import RateLimited, Unauthenticated, Unavailable
 from tests.graphql_api.auth.oauth.provider import ED, MemoryAuditLog, Provider, claims, sign
 from tests.stack import PATIENCE_SECONDS

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from graphql_api.configuration.identity_providers import parse_scopes
 from graphql_api.credential_errors import FOR_KEYS, Challenges, InvalidCredential, MissingScope, NoCredential
-from graphql_api.identity_providers import parse_scopes
 from storage.documents import BadRequest, Unauthenticated
 from tests.another_api import AnotherApi
 from tests.stack import Stack

@@ -16,8 +16,8 @@ from graphql_api.auth.key_manager import KeyManager
 from graphql_api.auth.key_store import KeyStore
 from graphql_api.auth.scopes import Scope
 from graphql_api.budgets.loop_turns import LoopTurns
+from graphql_api.configuration.limits import KeyLimits
 from graphql_api.ingest.submitter_settings import SubmitterSettings
-from graphql_api.limits import KeyLimits
 from graphql_api.results.deletion.deleter import Deleter
 from graphql_api.results.deletion.deletion_store import DeletionStore
 from graphql_api.results.filters import EVERYTHING

@@ -6,8 +6,8 @@ from graphql_api.auth.api_keys import new_key
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.scopes import Caller
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.configuration.limits import Limits
 from graphql_api.graphql_server.request_headers import Credential
-from graphql_api.limits import Limits
 from storage.documents import RateLimited
 from tests.graphql_api.auth.oauth.provider import MemoryAuditLog
 from tests.graphql_api.auth.test_authenticator import SCOPES, VALID, MemoryKeyStore

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from graphql_api.limits import KeyLimits
+from graphql_api.configuration.limits import KeyLimits
 
 
 @dataclass(frozen=True)

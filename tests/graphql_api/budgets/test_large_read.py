@@ -6,7 +6,7 @@ import pytest
 
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.large_read import LargeRead
-from graphql_api.limits import Limits
+from graphql_api.configuration.limits import Limits
 from storage.documents import RateLimited
 from tests.graphql_api.budgets.sender import Sender
 

@@ -11,8 +11,8 @@ from starlette.applications import Starlette
 from starlette.types import Message, Scope
 
 from graphql_api.app import create_app
-from graphql_api.limits import Limits
-from graphql_api.settings import Settings
+from graphql_api.configuration.limits import Limits
+from graphql_api.configuration.settings import Settings
 from tests.graphql_api.graphql_server.service import UNLIMITED_MIB
 from tests.stack import Stack
 

@@ -10,8 +10,8 @@ from starlette.types import Message
 
 from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.configuration.limits import Limits
 from graphql_api.endpoints.samples import SampleEndpoints, Services
-from graphql_api.limits import Limits
 from observability import request_context
 from observability.request_context import RequestContext
 

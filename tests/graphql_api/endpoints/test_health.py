@@ -15,8 +15,8 @@ import pytest
 from starlette.applications import Starlette
 
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.configuration.limits import Limits
 from graphql_api.endpoints.health import HealthEndpoints
-from graphql_api.limits import Limits
 from storage.firestore.errors import FirestoreUnavailable
 from tests.stack import Stack, eventually
 

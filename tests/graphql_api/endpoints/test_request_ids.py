@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from websockets.asyncio.client import connect
 
 from graphql_api.app import create_app
-from graphql_api.settings import Settings
+from graphql_api.configuration.settings import Settings
 from tests.stack import Stack, eventually
 
 MADE = re.compile(r"[0-9a-f]{32}")

@@ -14,11 +14,11 @@ from starlette.routing import Route
 
 from graphql_api.budgets import loop_turns
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.configuration.limits import Limits
 from graphql_api.credential_errors import FOR_KEYS
 from graphql_api.endpoints.middleware.cross_origin import allow_origins
 from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
 from graphql_api.endpoints.middleware.request_recorder import RequestRecorder
-from graphql_api.limits import Limits
 from storage.documents.errors import Unavailable
 
 _ORIGIN = "https://lab.example"

@@ -11,8 +11,8 @@ import pytest
 from starlette.applications import Starlette
 
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.configuration.limits import Limits
 from graphql_api.endpoints import metrics
-from graphql_api.limits import Limits
 
 
 async def test_requests_at_the_same_time_share_one_reading(monkeypatch: pytest.MonkeyPatch) -> None:

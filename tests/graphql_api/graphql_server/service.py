@@ -16,11 +16,11 @@ from starlette.types import Receive, Scope, Send
 
 from graphql_api.budgets.allowance import Allowance
 from graphql_api.budgets.budgets import Budgets, SubmitterBudget
+from graphql_api.configuration.limits import Limits
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings, Server, ServerSettings
 from graphql_api.graphql_server.protocols.http import refusal
 from graphql_api.graphql_server.request_body import read_body
 from graphql_api.graphql_server.request_headers import Credential
-from graphql_api.limits import Limits
 from storage.documents.errors import DropzoneError, Unauthenticated
 from tests.graphql_api.budgets.sender import Sender
 from tests.graphql_api.graphql_server.example import State, make_schema, state_key

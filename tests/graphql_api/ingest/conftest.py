@@ -14,10 +14,10 @@ import grpc.aio
 import pytest
 
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.configuration.limits import Limits
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.ingest.submitter_settings import SubmitterSettings
 from graphql_api.ingest.uploads import Uploads
-from graphql_api.limits import Limits
 from graphql_api.results.deletion.deletion_store import DeletionStore
 from graphql_api.results.store import Store
 from storage.documents import Header, Retention, document_paths

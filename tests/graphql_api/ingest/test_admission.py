@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.configuration.limits import Limits
 from graphql_api.ingest import admission as admission_module
 from graphql_api.ingest.admission import Admission
-from graphql_api.limits import Limits
 from storage.documents import RateLimited
 from tests.graphql_api.budgets.sender import Sender
 from tests.stack import PATIENCE_SECONDS

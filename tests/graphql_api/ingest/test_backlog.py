@@ -8,9 +8,9 @@ import grpc
 import pytest
 
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.configuration.limits import Limits
 from graphql_api.ingest import backlog as backlog_module
 from graphql_api.ingest.backlog import Backlog
-from graphql_api.limits import Limits
 from storage.documents import document_paths
 from storage.firestore.client import Firestore
 from storage.firestore.errors import DamagedData

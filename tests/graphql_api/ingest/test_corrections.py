@@ -7,9 +7,9 @@ from typing import Any, cast
 import pytest
 
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.configuration.limits import Limits
 from graphql_api.ingest.corrections import Corrections
 from graphql_api.ingest.repeated_samples import RepeatedSamples
-from graphql_api.limits import Limits
 from storage.documents import Conflict, Sample, SampleIdentity, Status, Unavailable, document_paths
 from storage.documents.validation.payload import validate
 from storage.firestore import encoding

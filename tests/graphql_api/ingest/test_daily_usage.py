@@ -9,8 +9,8 @@ import pytest
 
 from graphql_api.auth.scopes import Caller
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.configuration.limits import Limits
 from graphql_api.ingest.daily_usage import DailyUsage
-from graphql_api.limits import Limits
 from storage.firestore.client import Firestore
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 

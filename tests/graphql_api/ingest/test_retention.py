@@ -8,7 +8,7 @@ from google.cloud.firestore import Client, CollectionReference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphql_api.settings import Settings
+from graphql_api.configuration.settings import Settings
 from storage.documents import BadRequest, HourlyRetention, Retention, document_paths
 from storage.documents.chunks import MAX_INLINE_BYTES
 from tests.stack import Stack, eventually, needs_embedded_firestore

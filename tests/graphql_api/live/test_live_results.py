@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from graphql_api.budgets.budgets import Budgets
-from graphql_api.limits import Limits
+from graphql_api.configuration.limits import Limits
 from graphql_api.live.live_results import LiveResults
 from tests.stack import PATIENCE_SECONDS
 

@@ -10,7 +10,7 @@ import pytest
 
 from graphql_api.budgets import loop_turns
 from graphql_api.budgets.budgets import Budgets
-from graphql_api.limits import Limits
+from graphql_api.configuration.limits import Limits
 from graphql_api.live import live_results
 from graphql_api.live.listener import Position
 from graphql_api.live.live_results import LiveResults

@@ -9,8 +9,8 @@ from graphql.pyutils import Path
 
 from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.configuration.limits import Limits
 from graphql_api.errors import TooComplex
-from graphql_api.limits import Limits
 from graphql_api.schema.context import Context
 
 MIB = 2**20

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from graphql import OperationDefinitionNode, parse
 
+from graphql_api.configuration.limits import Limits
 from graphql_api.graphql_server.execution.operation_cost import OperationCost
-from graphql_api.limits import Limits
 from graphql_api.schema.executable_schema import executable_schema
 from tests.another_api import AnotherApi
 from tests.graphql_api.schema.subscriber import WATCH, watching

@@ -11,11 +11,11 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.configuration.limits import Limits
 from graphql_api.credential_errors import FOR_KEYS
 from graphql_api.endpoints.middleware.cross_origin import allow_origins
 from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
 from graphql_api.endpoints.middleware.request_recorder import RequestRecorder
-from graphql_api.limits import Limits
 from graphql_api.web.pages import GRAPHIQL_FOLDER, WebPage, graphiql_page
 
 FIXTURE = Path(__file__).parents[3] / "fixture" / "sample.json"

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from graphql_api.settings import Settings as ApiSettings
+from graphql_api.configuration.settings import Settings as ApiSettings
 from triggers.settings import Settings as FunctionSettings
 
 RUN = Path("infra/gcp/run.tf").read_text()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from graphql_api.settings import Settings
+from graphql_api.configuration.settings import Settings
 from infra.embedded.eventarc import schedule, trigger
 from infra.embedded.firestore.__main__ import parse_arguments
 from infra.embedded.stack_file import reader

@@ -18,7 +18,7 @@ from graphql_api.auth.oauth.access_tokens import AccessTokens, TokenRules
 from graphql_api.auth.oauth.issuer_keys import IssuerKeys
 from graphql_api.auth.oauth.provider_metadata import ProviderError, ProviderMetadata
 from graphql_api.budgets.loop_turns import LoopTurns
-from graphql_api.identity_providers import IssuerSettings
+from graphql_api.configuration.identity_providers import IssuerSettings
 from storage.firestore.client import Firestore
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 

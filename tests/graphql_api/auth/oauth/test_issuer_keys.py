@@ -9,7 +9,7 @@ from joserfc.jwk import ECKey
 
 from graphql_api.auth.oauth.issuer_keys import IssuerKeys
 from graphql_api.auth.oauth.provider_metadata import COOLDOWN_SECONDS, FRESH_SECONDS, MAX_AGE_SECONDS, ProviderMetadata
-from graphql_api.identity_providers import IssuerSettings
+from graphql_api.configuration.identity_providers import IssuerSettings
 from storage.documents import Unavailable
 from tests.graphql_api.auth.oauth.provider import ISSUER, OTHER, RSA, Provider, claims, sign
 

@@ -17,11 +17,11 @@ from strawberry.permission import BasePermission
 from graphql_api.budgets.allowance import Allowance
 from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.budgets.memory_budget import MemoryBudget
+from graphql_api.configuration.limits import Limits
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
 from graphql_api.graphql_server.execution.plans import RootOutcome
 from graphql_api.graphql_server.settings import MIB, GraphQLSettings
-from graphql_api.limits import Limits
 from graphql_api.schema.direct_resolvers import use_direct_resolvers
 from storage.documents.errors import Conflict
 

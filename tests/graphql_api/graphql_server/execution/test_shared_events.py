@@ -19,12 +19,12 @@ from graphql import (
 from graphql_api.budgets.allowance import Allowance
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.memory_budget import MemoryBudget
+from graphql_api.configuration.limits import Limits
 from graphql_api.graphql_server import GraphQLSettings, SharedEvent
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, read_json
 from graphql_api.graphql_server.execution.operation_cost import FieldCost, declare
 from graphql_api.graphql_server.settings import MIB
-from graphql_api.limits import Limits
 
 
 class Caller:

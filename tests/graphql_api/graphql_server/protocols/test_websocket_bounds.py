@@ -11,8 +11,8 @@ from socket import create_connection
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from graphql_api.configuration.limits import Limits
 from graphql_api.graphql_server import GraphQLSettings, ServerSettings
-from graphql_api.limits import Limits
 from tests.graphql_api.graphql_server.clients import (
     ACK,
     INIT,

@@ -14,7 +14,7 @@ from unittest.mock import Mock, patch
 import pytest
 import uvloop
 
-from graphql_api.certificate import Certificate
+from graphql_api.configuration.certificate import Certificate
 from graphql_api.graphql_server.server.acceptor import Acceptor
 from tests.certificates import certificate
 from tests.stack import PATIENCE_SECONDS

@@ -6,8 +6,8 @@ import pytest
 
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.memory_budget import MemoryBudget
+from graphql_api.configuration.limits import Limits
 from graphql_api.graphql_server.server.open_connections import OpenConnections
-from graphql_api.limits import Limits
 
 
 def test_idle_connections_of_the_largest_client_are_closed_while_memory_is_short() -> None:

@@ -18,10 +18,10 @@ from starlette.types import Receive, Scope, Send
 
 from graphql_api.budgets import loop_turns
 from graphql_api.budgets.budgets import Budgets
-from graphql_api.certificate import Certificate
+from graphql_api.configuration.certificate import Certificate
+from graphql_api.configuration.limits import Limits
 from graphql_api.graphql_server import Server
 from graphql_api.graphql_server.server.open_connections import OpenConnection, OpenConnections
-from graphql_api.limits import Limits
 from storage.documents.errors import Unavailable
 from tests.certificates import certificate
 from tests.graphql_api.graphql_server import clients

@@ -14,11 +14,11 @@ from starlette.types import Receive, Scope, Send
 from websockets.exceptions import ConnectionClosed
 
 from graphql_api.budgets.budgets import Budgets
-from graphql_api.certificate import Certificate
+from graphql_api.configuration.certificate import Certificate
+from graphql_api.configuration.limits import Limits
 from graphql_api.graphql_server import Server, ServerSettings
 from graphql_api.graphql_server.server.http_connection import HTTPConnection
 from graphql_api.graphql_server.tcp_state import TRANSPORT
-from graphql_api.limits import Limits
 from tests.certificates import certificate
 from tests.graphql_api.graphql_server import clients
 from tests.graphql_api.graphql_server.service import KEY, Service, running, serving

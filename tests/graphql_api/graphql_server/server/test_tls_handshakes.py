@@ -13,7 +13,7 @@ from socket import create_connection, create_server, socket
 import pytest
 import uvloop
 
-from graphql_api.certificate import Certificate
+from graphql_api.configuration.certificate import Certificate
 from graphql_api.graphql_server.server import acceptor
 from tests.certificates import certificate
 

@@ -13,7 +13,7 @@ from typing import cast
 import pytest
 import uvloop
 
-from graphql_api.certificate import Certificate
+from graphql_api.configuration.certificate import Certificate
 from graphql_api.graphql_server.server.acceptor import Acceptor
 from graphql_api.graphql_server.server.tls.records import (
     MAX_RECORDS_PER_ITERATION,

@@ -16,9 +16,9 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from graphql_api.budgets import parsing_turns
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.configuration.limits import Limits
 from graphql_api.graphql_server import Server, ServerSettings
 from graphql_api.graphql_server.server import unparsed_data
-from graphql_api.limits import Limits
 from tests.graphql_api.graphql_server.service import UNLIMITED_MIB, serving
 
 BODY = b"x" * 150_000

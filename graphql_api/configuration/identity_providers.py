@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from graphql_api.network_settings import check_url
+from graphql_api.configuration.network_settings import check_url
 
 SCOPES = ("submit", "read", "admin", "read-all")
 _SCOPE = re.compile(r"[!#-\[\]-~]+")

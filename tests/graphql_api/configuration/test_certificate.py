@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from graphql_api.certificate import Certificate
+from graphql_api.configuration.certificate import Certificate
 from tests.certificates import certificate
 
 

@@ -1,11 +1,7 @@
-"""Settings of the API, read from environment variables. The defaults are made for a single machine.
-
-`python -m graphql_api.settings` validates the environment and exits with 1 if a setting is unknown or invalid.
-"""
+"""Settings of the API, read from environment variables. The defaults are made for a single machine."""
 
 import math
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -14,12 +10,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from starlette.config import Config
 
-from graphql_api import identity_providers
-from graphql_api.certificate import Certificate
-from graphql_api.limits import Limits
-from graphql_api.network_settings import check_proxies, check_url, parse_metrics_sources, parse_origins
-from graphql_api.retention_settings import parse_retention
-from graphql_api.setting_names import PREFIX, reject_unknown
+from graphql_api.configuration import identity_providers
+from graphql_api.configuration.certificate import Certificate
+from graphql_api.configuration.limits import Limits
+from graphql_api.configuration.network_settings import check_proxies, check_url, parse_metrics_sources, parse_origins
+from graphql_api.configuration.retention_settings import parse_retention
+from graphql_api.configuration.setting_names import PREFIX, reject_unknown
 from observability import logs, tracing
 from storage.documents import Retention, document_paths
 from storage.firestore.environment import bearer_token
@@ -256,15 +252,3 @@ class Settings:
 
 def _value(read: Config, setting: "Field[Any]") -> Any:
     return read(setting.name.upper(), cast=type(setting.default), default=setting.default)
-
-
-def main() -> None:
-    """Validate the environment variables."""
-    try:
-        Settings.from_environ()
-    except ValueError as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from graphql_api.network_settings import parse_metrics_sources
-from graphql_api.settings import Settings
+from graphql_api.configuration.network_settings import parse_metrics_sources
+from graphql_api.configuration.settings import Settings
 
 
 def test_a_setting_is_read_from_its_environment_variable() -> None:

@@ -1,0 +1,1 @@
+"""The settings and limits of the API, read from environment variables. docs/configuration.md lists them."""
