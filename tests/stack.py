@@ -23,8 +23,8 @@ from google.cloud.firestore import AsyncClient, Client
 
 from graphql_api.auth import keys
 from graphql_api.auth.api_keys import ApiKey, new_key
-from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import digest
+from graphql_api.scopes import Scope
 from storage.documents import document_paths
 from tests.ports import free_port
 

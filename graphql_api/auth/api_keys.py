@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
-from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import is_secret, new_secret
 from graphql_api.configuration.limits import KeyLimits
+from graphql_api.scopes import Scope
 from storage.documents.stored_fields import read_optional_time
 
 KEY_PREFIX = "dz_"

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Protocol
 
-from graphql_api.auth.scopes import Caller
+from graphql_api.auth.caller import Caller
 
 
 class FoundCaller(NamedTuple):

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from graphql_api.auth.key_manager import MIN_DIGITS
-from graphql_api.auth.scopes import Scope
+from graphql_api.scopes import Scope
 from storage.documents import document_paths
 
 _MAX_DAYS = 36_500

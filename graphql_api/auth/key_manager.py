@@ -12,10 +12,10 @@ from graphql_api.auth.api_keys import ApiKey, limits_fields, new_key
 from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.key_store import KeyStore
-from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
 from graphql_api.budgets.budget import RETRY_SECONDS, refusal
 from graphql_api.configuration.limits import KeyLimits
+from graphql_api.scopes import Scope
 from storage.documents import BadRequest, NotFound
 from storage.firestore.messages import Write
 

@@ -11,8 +11,8 @@ from cachetools import LRUCache
 from graphql_api.auth.api_keys import ApiKey, is_key
 from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
+from graphql_api.auth.caller import MAX_LABEL_BYTES, Caller
 from graphql_api.auth.credential_source import FoundCaller
-from graphql_api.auth.scopes import MAX_LABEL_BYTES, Caller
 from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.client_text import shorten

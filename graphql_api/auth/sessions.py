@@ -15,10 +15,11 @@ from weakref import WeakValueDictionary
 
 from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
+from graphql_api.auth.caller import Caller
 from graphql_api.auth.credential_source import FoundCaller
 from graphql_api.auth.key_store import KeyStore
-from graphql_api.auth.scopes import Caller, Scope
 from graphql_api.auth.secret_text import digest, is_secret, new_secret
+from graphql_api.scopes import Scope
 from storage.documents import document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore

@@ -7,8 +7,8 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from graphql_api.configuration.network_settings import check_url
+from graphql_api.scopes import Scope
 
-SCOPES = ("submit", "read", "admin", "read-all")
 _SCOPE = re.compile(r"[!#-\[\]-~]+")
 
 
@@ -44,8 +44,8 @@ def parse_scopes(text: str) -> Mapping[str, str]:
     """
     parts = [part.partition("=") for part in text.split(",")]
     pairs = {ours.strip(): theirs.strip() for ours, _, theirs in parts}
-    if unknown := sorted(set(pairs) - set(SCOPES)):
-        raise ValueError(f"expected one of {', '.join(SCOPES)} before =, got {unknown[0] or 'nothing'}")
+    if unknown := sorted(set(pairs) - set(Scope)):
+        raise ValueError(f"expected one of {', '.join(Scope)} before =, got {unknown[0] or 'nothing'}")
     if len(pairs) < len(parts):
         raise ValueError("a scope appears twice; list each scope once")
     if missing := [ours for ours, theirs in pairs.items() if not theirs]:

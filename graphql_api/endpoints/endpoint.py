@@ -15,11 +15,12 @@ from starlette.types import Receive, Send
 from starlette.types import Scope as ASGIScope
 
 from graphql_api.auth.authenticator import Authenticator
-from graphql_api.auth.scopes import Caller, Scope, missing_scope
+from graphql_api.auth.caller import Caller, missing_scope
 from graphql_api.budgets.allowance import set_allowance
 from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.credential_errors import NoCredential
 from graphql_api.graphql_server import request_headers
+from graphql_api.scopes import Scope
 from observability import request_context
 
 Handler = Callable[[Request, Caller], Awaitable[Response]]

@@ -16,7 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from graphql_api.auth.authenticator import Authenticator
-from graphql_api.auth.scopes import Caller
+from graphql_api.auth.caller import Caller
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.errors import count_failed_samples, describe, describe_unexpected

@@ -26,7 +26,7 @@ from starlette.types import Receive, Send
 from starlette.types import Scope as ASGIScope
 
 from graphql_api.auth.authenticator import Authenticator
-from graphql_api.auth.scopes import Caller, Scope
+from graphql_api.auth.caller import Caller
 from graphql_api.budgets.budget import RETRY_SECONDS, refusal
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.client_text import shorten
@@ -41,6 +41,7 @@ from graphql_api.results.exports.columns import COLUMNS, FLAT_COLUMNS, batch_of
 from graphql_api.results.exports.formats import HAS_PARQUET, Arrow, Csv, Format, Ndjson, Parquet
 from graphql_api.results.filters import FILTER_FIELDS, OPERATORS, ORDER_FIELDS, Bound, Direction, Order, Selection
 from graphql_api.results.store import Store
+from graphql_api.scopes import Scope
 from storage.documents import STATISTICS, BadRequest, labels, timestamps
 
 _PAGE_SIZE = 500

@@ -11,11 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from graphql_api.auth.authenticator import Authenticator
-from graphql_api.auth.scopes import Caller, Scope
+from graphql_api.auth.caller import Caller
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import Endpoint, endpoint
 from graphql_api.results.exports.columns import row_of
 from graphql_api.results.store import Store
+from graphql_api.scopes import Scope
 from storage.documents import Arrival, Header, NotFound, Result, Status, state_of
 
 

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from graphql_api.auth.audit_entry import facts_of_samples
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.authenticator import Authenticator
-from graphql_api.auth.scopes import Caller, Scope
+from graphql_api.auth.caller import Caller
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.large_read import LargeRead
 from graphql_api.endpoints.endpoint import Endpoint, endpoint, public
@@ -35,6 +35,7 @@ from graphql_api.graphql_server.request_headers import contains_tag, header
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.results.deletion.deleter import Deleter
 from graphql_api.results.store import Store
+from graphql_api.scopes import Scope
 from storage.documents import (
     Arrival,
     BadRequest,

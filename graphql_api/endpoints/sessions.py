@@ -15,8 +15,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from graphql_api.auth.authenticator import Authenticator
+from graphql_api.auth.caller import Caller
 from graphql_api.auth.key_store import KeyStore
-from graphql_api.auth.scopes import Caller
 from graphql_api.auth.secret_text import digest
 from graphql_api.auth.sessions import Session, SessionStore
 from graphql_api.budgets.allowance import set_allowance

@@ -19,8 +19,8 @@ from strawberry.dataloader import DataLoader
 from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.authenticator import Authenticator
+from graphql_api.auth.caller import Caller
 from graphql_api.auth.key_manager import KeyManager
-from graphql_api.auth.scopes import Caller
 from graphql_api.budgets.allowance import Allowance
 from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.budgets.large_read import LargeRead

@@ -8,7 +8,6 @@ import strawberry
 from strawberry.utils.str_converters import to_camel_case
 
 from graphql_api.auth.audit_entry import AuditFacts
-from graphql_api.auth.scopes import Scope
 from graphql_api.configuration.limits import KeyLimits, Limits, effective_limits
 from graphql_api.ingest.submitter_settings import CACHE_SECONDS
 from graphql_api.schema.context import Info
@@ -17,6 +16,7 @@ from graphql_api.schema.required_scopes import requires
 from graphql_api.schema.sample_mutation import SampleMutation
 from graphql_api.schema.types.api_key import LIMITS, ApiKeyType, CreatedApiKey
 from graphql_api.schema.types.deletion import DAYS, HourlyRetentionInput, RetentionType
+from graphql_api.scopes import Scope
 from storage.documents import BadRequest, HourlyRetention, Retention
 
 MAX_LABEL_CHARACTERS = 100

@@ -6,7 +6,6 @@ from typing import Annotated
 import strawberry
 
 from graphql_api.auth.audit_log import MAX_ENTRIES
-from graphql_api.auth.scopes import Scope
 from graphql_api.schema.arguments import DeletionId, RecomputationId
 from graphql_api.schema.context import Info
 from graphql_api.schema.costs import API_KEYS, AUDIT_LOG, SINGLE_READ, costs
@@ -15,6 +14,7 @@ from graphql_api.schema.sample_query import SampleQuery
 from graphql_api.schema.types.api_key import ApiKeyType, AuditEntryType
 from graphql_api.schema.types.deletion import DeletionType, RetentionType
 from graphql_api.schema.types.recomputation import RecomputationType
+from graphql_api.scopes import Scope
 from storage.documents import BadRequest
 
 

@@ -14,8 +14,9 @@ from typing import Any
 from graphql import GraphQLField, GraphQLResolveInfo, GraphQLSchema, default_field_resolver, is_object_type
 from strawberry.types import get_object_definition
 
-from graphql_api.auth.scopes import Scope, missing_scope
+from graphql_api.auth.caller import missing_scope
 from graphql_api.schema.declarations import metadata_of
+from graphql_api.scopes import Scope
 from storage.documents import Forbidden
 
 _METADATA_KEY = "required_scope"

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 import strawberry
 
 from graphql_api.auth.audit_entry import AuditFacts, facts_of_samples
-from graphql_api.auth.scopes import Scope
 from graphql_api.graphql_server.execution.operation_cost import FieldCost
 from graphql_api.results.deletion.deleter import MAX_IDS as MAX_DELETED_IDS
 from graphql_api.results.recomputation.recomputer import MAX_IDS
@@ -17,6 +16,7 @@ from graphql_api.schema.types.inputs import ResultFilter, SampleFilter, filter_t
 from graphql_api.schema.types.recomputation import RecomputationType
 from graphql_api.schema.types.sample import Sample
 from graphql_api.schema.types.scalars import RawSample
+from graphql_api.scopes import Scope
 from storage.documents import BadRequest
 from storage.firestore.messages import Write
 

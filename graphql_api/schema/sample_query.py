@@ -6,7 +6,6 @@ from typing import Annotated
 
 import strawberry
 
-from graphql_api.auth.scopes import Scope
 from graphql_api.results.archived_results import Summary
 from graphql_api.results.filters import Order
 from graphql_api.results.pagination import PageRequest
@@ -42,6 +41,7 @@ from graphql_api.schema.types.label import LabelName
 from graphql_api.schema.types.result import Result
 from graphql_api.schema.types.sample import Sample
 from graphql_api.schema.types.summary import ResultsBucket, ResultsGroup, ResultsSummary, group_labels
+from graphql_api.scopes import Scope
 from storage.documents import BadRequest, labels
 from storage.rollups.series import MAX_SERIES
 

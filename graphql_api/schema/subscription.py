@@ -12,7 +12,6 @@ from typing import Annotated
 import strawberry
 
 from graphql_api import metrics
-from graphql_api.auth.scopes import Scope
 from graphql_api.graphql_server import SharedEvent
 from graphql_api.live.listener import Position, WrittenResult
 from graphql_api.results.filters import EVERYTHING
@@ -26,6 +25,7 @@ from graphql_api.schema.types.inputs import selection_of
 from graphql_api.schema.types.recomputation import RecomputationType
 from graphql_api.schema.types.result import Result
 from graphql_api.schema.types.sample import Sample
+from graphql_api.scopes import Scope
 from storage.documents import NotFound, SampleState, Status
 from storage.documents import Result as StoredResult
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from graphql_api.auth.scopes import Scope
+from graphql_api.scopes import Scope
 from tests.identity_provider.identity_provider import IdentityProvider, require_npm_packages
 from tests.stack import Stack
 

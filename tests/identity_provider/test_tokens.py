@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from graphql_api.auth.oauth import provider_metadata
-from graphql_api.auth.scopes import Scope
+from graphql_api.scopes import Scope
 from tests.graphql_api.auth.test_credential_kinds import SCOPE_SETS, opened_and_expected
 from tests.identity_provider.identity_provider import IdentityProvider
 from tests.stack import SUBMIT, Stack, eventually

@@ -17,13 +17,14 @@ from joserfc.jwt import JWTClaimsRegistry
 
 from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
+from graphql_api.auth.caller import MAX_LABEL_BYTES, Caller
 from graphql_api.auth.credential_source import FoundCaller
 from graphql_api.auth.oauth.issuer_keys import IssuerKeys
 from graphql_api.auth.oauth.provider_metadata import ProviderMetadata
-from graphql_api.auth.scopes import MAX_LABEL_BYTES, Caller, Scope
 from graphql_api.auth.secret_text import digest
 from graphql_api.client_text import shorten
 from graphql_api.configuration.identity_providers import IssuerSettings
+from graphql_api.scopes import Scope
 from storage.documents import document_paths
 
 MAX_TOKEN_BYTES = 8_192

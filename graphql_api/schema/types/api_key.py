@@ -7,9 +7,9 @@ import strawberry
 
 from graphql_api.auth.audit_entry import MAX_SAMPLE_IDS, AuditEntry
 from graphql_api.auth.key_manager import StoredKey
-from graphql_api.auth.scopes import Scope
 from graphql_api.schema.costs import AUDITED_IDS, costs
 from graphql_api.schema.types.enums import describe_enum
+from graphql_api.scopes import Scope
 
 _SCOPES = {
     Scope.SUBMIT: "Submit samples.",

@@ -2,7 +2,6 @@
 
 import asyncio
 import tracemalloc
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -10,10 +9,9 @@ import pytest
 
 from graphql_api.auth.api_keys import ApiKey, new_key
 from graphql_api.auth.authenticator import Authenticator
+from graphql_api.auth.caller import Caller
 from graphql_api.auth.credential_source import FoundCaller
 from graphql_api.auth.key_store import KeyStore
-from graphql_api.auth.scopes import Caller, Scope
-from graphql_api.auth.secret_text import digest
 from graphql_api.budgets import loop_turns
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.loop_turns import MAX_STARTS
@@ -23,41 +21,11 @@ from graphql_api.errors import QuotaExceeded
 from graphql_api.graphql_server.request_headers import Credential
 from graphql_api.graphql_server.revocation import wait_until_refused
 from storage.documents import RateLimited, Unauthenticated, Unavailable
+from tests.graphql_api.auth.memory_key_store import SCOPES, VALID, MemoryKeyStore
 from tests.graphql_api.auth.oauth.provider import ED, MemoryAuditLog, Provider, claims, sign
 from tests.stack import PATIENCE_SECONDS
 
 NOW = datetime.now(UTC)
-SCOPES = frozenset({Scope.READ})
-VALID = ApiKey("one", SCOPES, "", NOW)
-
-
-class MemoryKeyStore(KeyStore):
-    """API keys in a dictionary. It counts reads, and each read waits until `release` is set."""
-
-    def __init__(self, api_keys: Mapping[str, ApiKey]) -> None:
-        self.reads = 0
-        self.release = asyncio.Event()
-        self.release.set()
-        self.error: Exception | None = None
-        self._api_keys = {digest(key): api_key for key, api_key in api_keys.items()}
-
-    def note_use(self, key_digest: str, api_key: ApiKey) -> None:
-        """Store nothing."""
-
-    def note_refusal(self, key_digest: str, api_key: ApiKey) -> None:
-        """Store nothing."""
-
-    async def was_stored(self, text: str) -> bool:
-        """Return whether a key exists, without a read."""
-        return digest(text) in self._api_keys
-
-    async def read(self, key_digest: str) -> ApiKey | None:
-        """Return an API key, or raise `error` if it is set."""
-        self.reads += 1
-        await self.release.wait()
-        if self.error is not None:
-            raise self.error
-        return self._api_keys.get(key_digest)
 
 
 def _authenticator(store: KeyStore, *, cache_seconds: float = 60, limits: Limits = Limits()) -> Authenticator:  # noqa: B008

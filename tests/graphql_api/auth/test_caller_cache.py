@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from graphql_api.auth import authenticator
 from graphql_api.auth.authenticator import CacheEntry, CallerCache
-from graphql_api.auth.scopes import Caller
+from graphql_api.auth.caller import Caller
 
 
 def entry(submitter: str) -> CacheEntry:

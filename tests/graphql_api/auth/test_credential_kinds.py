@@ -18,10 +18,10 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from graphql_api.auth.api_keys import ApiKey, new_key
-from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import digest, new_secret
 from graphql_api.auth.sessions import SESSION_PREFIX
 from graphql_api.schema.required_scopes import required_scope
+from graphql_api.scopes import Scope
 from storage.documents import document_paths
 from tests.graphql_api.auth.test_required_scopes import (
     ENDPOINTS,

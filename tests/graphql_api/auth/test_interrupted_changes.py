@@ -14,7 +14,6 @@ from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.key_manager import KeyManager
 from graphql_api.auth.key_store import KeyStore
-from graphql_api.auth.scopes import Scope
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.configuration.limits import KeyLimits
 from graphql_api.ingest.submitter_settings import SubmitterSettings
@@ -24,6 +23,7 @@ from graphql_api.results.filters import EVERYTHING
 from graphql_api.results.recomputation.recomputation_store import RecomputationStore
 from graphql_api.results.recomputation.recomputer import Recomputer
 from graphql_api.results.store import Store
+from graphql_api.scopes import Scope
 from storage.documents import Retention
 from storage.firestore.client import Firestore
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter

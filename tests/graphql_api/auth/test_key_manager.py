@@ -11,10 +11,10 @@ from graphql_api.auth.api_keys import new_key
 from graphql_api.auth.audit_log import AuditLog
 from graphql_api.auth.key_manager import KeyManager
 from graphql_api.auth.key_store import KeyStore
-from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.configuration.limits import KeyLimits
+from graphql_api.scopes import Scope
 from storage.documents import RateLimited, Unavailable
 from storage.firestore import encoding
 from storage.firestore.client import Firestore

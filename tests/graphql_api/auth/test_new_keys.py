@@ -4,13 +4,13 @@ import asyncio
 
 from graphql_api.auth.api_keys import new_key
 from graphql_api.auth.authenticator import Authenticator
-from graphql_api.auth.scopes import Caller
+from graphql_api.auth.caller import Caller
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.configuration.limits import Limits
 from graphql_api.graphql_server.request_headers import Credential
 from storage.documents import RateLimited
+from tests.graphql_api.auth.memory_key_store import SCOPES, VALID, MemoryKeyStore
 from tests.graphql_api.auth.oauth.provider import MemoryAuditLog
-from tests.graphql_api.auth.test_authenticator import SCOPES, VALID, MemoryKeyStore
 
 
 async def test_a_new_key_is_accepted_even_if_its_address_is_at_the_limit() -> None:

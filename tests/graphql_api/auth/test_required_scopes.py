@@ -23,13 +23,14 @@ from starlette.routing import Mount, Route, WebSocketRoute
 
 from graphql_api.app import create_app
 from graphql_api.auth.api_keys import ApiKey, new_key
-from graphql_api.auth.scopes import Caller, Scope
+from graphql_api.auth.caller import Caller
 from graphql_api.auth.secret_text import digest
 from graphql_api.configuration.settings import Settings
 from graphql_api.credential_errors import MissingScope
 from graphql_api.endpoints.endpoint import Endpoint
 from graphql_api.schema.executable_schema import executable_schema
 from graphql_api.schema.required_scopes import enforce, required_scope, requires
+from graphql_api.scopes import Scope
 from storage.documents import document_paths
 from tests.stack import Stack
 

@@ -8,10 +8,11 @@ import pytest
 from starlette.applications import Starlette
 from starlette.types import Message
 
-from graphql_api.auth.scopes import Caller, Scope
+from graphql_api.auth.caller import Caller
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.configuration.limits import Limits
 from graphql_api.endpoints.samples import SampleEndpoints, Services
+from graphql_api.scopes import Scope
 from observability import request_context
 from observability.request_context import RequestContext
 

@@ -12,11 +12,12 @@ import pytest
 from starlette.applications import Starlette
 from starlette.types import Message
 
-from graphql_api.auth.scopes import Caller, Scope
+from graphql_api.auth.caller import Caller
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.configuration.limits import Limits
 from graphql_api.endpoints import results
 from graphql_api.endpoints.results import ResultEndpoints, Services
+from graphql_api.scopes import Scope
 from observability import request_context
 from observability.request_context import RequestContext
 from tests.graphql_api.graphql_server.service import UNLIMITED_MIB

@@ -11,9 +11,9 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from graphql_api.auth.api_keys import ApiKey, new_key
-from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
 from graphql_api.configuration.limits import KeyLimits
+from graphql_api.scopes import Scope
 from storage.documents import document_paths
 from tests.graphql_api.budgets.test_allowance import items
 from tests.stack import SUBMIT, Stack, eventually

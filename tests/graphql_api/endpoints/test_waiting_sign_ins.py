@@ -9,13 +9,14 @@ import pytest
 from starlette.applications import Starlette
 from starlette.types import Message
 
-from graphql_api.auth.scopes import Caller, Scope
+from graphql_api.auth.caller import Caller
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.configuration.limits import Limits
 from graphql_api.credential_errors import FOR_KEYS
 from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
 from graphql_api.endpoints.provider_sign_in import SIGN_IN, ProviderSignInEndpoints
 from graphql_api.endpoints.sessions import SessionEndpoints
+from graphql_api.scopes import Scope
 from observability import request_context
 from observability.request_context import RequestContext
 from tests.stack import PATIENCE_SECONDS

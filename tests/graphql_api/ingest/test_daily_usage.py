@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from graphql_api.auth.scopes import Caller
+from graphql_api.auth.caller import Caller
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.configuration.limits import Limits
 from graphql_api.ingest.daily_usage import DailyUsage

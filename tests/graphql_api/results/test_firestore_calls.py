@@ -11,10 +11,10 @@ from google.cloud.firestore import Client
 
 from graphql_api.app import create_app
 from graphql_api.auth.api_keys import ApiKey, new_key
-from graphql_api.auth.scopes import Scope
 from graphql_api.auth.secret_text import digest
 from graphql_api.configuration.limits import Limits
 from graphql_api.configuration.settings import Settings
+from graphql_api.scopes import Scope
 from storage.documents import Result, Statistics, Status, document_paths
 from tests.infra.firestore.server_process import FirestoreProcess, call_count
 from tests.ports import free_port

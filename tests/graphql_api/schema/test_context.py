@@ -7,11 +7,12 @@ from uuid import uuid4
 import pytest
 from graphql.pyutils import Path
 
-from graphql_api.auth.scopes import Caller, Scope
+from graphql_api.auth.caller import Caller
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.configuration.limits import Limits
 from graphql_api.errors import TooComplex
 from graphql_api.schema.context import Context
+from graphql_api.scopes import Scope
 
 MIB = 2**20
 

@@ -13,8 +13,8 @@ from joserfc.jwk import OctKey
 
 from graphql_api.auth.audit_log import MAX_OPERATOR_NOTES
 from graphql_api.auth.oauth.access_tokens import MAX_TOKEN_BYTES, AccessTokens
-from graphql_api.auth.scopes import Scope
 from graphql_api.configuration.identity_providers import IssuerSettings
+from graphql_api.scopes import Scope
 from tests.graphql_api.auth.oauth.provider import (
     AUDIENCE,
     EC,

@@ -1,26 +1,11 @@
-"""Scopes: what an API key allows its caller to do.
-
-Every root field of the schema (`schema/required_scopes.py`) and every HTTP endpoint (`endpoints/endpoint.py`)
-declares a scope. A request without this scope fails with FORBIDDEN. No field and no endpoint declares `read-all`. This
-scope lets an operator name another submitter in a request. The request then reads the documents of that submitter.
-"""
+"""The caller of a request: the submitter whose documents the request uses, and what the credential allows."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
 
 from graphql_api.configuration.limits import KeyLimits
 from graphql_api.credential_errors import MissingScope
-
-
-class Scope(StrEnum):
-    """A permission of an API key."""
-
-    SUBMIT = "submit"
-    READ = "read"
-    ADMIN = "admin"
-    READ_ALL = "read-all"
-
+from graphql_api.scopes import Scope
 
 MAX_LABEL_BYTES = 100
 """The maximum length of a label in a stored sample. Longer labels are truncated."""
