@@ -38,7 +38,7 @@ from graphql_api.endpoints.sample_result import sample_result_endpoint
 from graphql_api.endpoints.samples import SampleEndpoints
 from graphql_api.endpoints.sessions import SessionEndpoints
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings
-from graphql_api.graphql_server.request_headers import key_in, path_in
+from graphql_api.graphql_server.requests.request_headers import key_in, path_in
 from graphql_api.ingest.daily_usage import DailyUsage
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.ingest.submitter_settings import SubmitterSettings

@@ -27,7 +27,7 @@ from graphql_api.auth.caller import Caller, missing_scope
 from graphql_api.auth.credential_source import CredentialSource
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.credential_errors import InvalidCredential, NoCredential
-from graphql_api.graphql_server.request_headers import Credential
+from graphql_api.graphql_server.requests.request_headers import Credential
 from graphql_api.scopes import Scope
 from runtime.shared_tasks import SharedTasks
 from storage.documents import BadRequest, DropzoneError, document_paths

@@ -19,7 +19,7 @@ from graphql_api.auth.caller import Caller, missing_scope
 from graphql_api.budgets.allowance import set_allowance
 from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.credential_errors import NoCredential
-from graphql_api.graphql_server import request_headers
+from graphql_api.graphql_server.requests import request_headers
 from graphql_api.scopes import Scope
 from observability import request_context
 

@@ -20,9 +20,9 @@ from graphql_api.auth.caller import Caller
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.errors import count_failed_samples, describe, describe_unexpected
-from graphql_api.graphql_server import request_headers
-from graphql_api.graphql_server.request_body import BodyStream
-from graphql_api.graphql_server.request_headers import Credential
+from graphql_api.graphql_server.requests import request_headers
+from graphql_api.graphql_server.requests.request_body import BodyStream
+from graphql_api.graphql_server.requests.request_headers import Credential
 from graphql_api.graphql_server.revocation import wait_until_refused
 from graphql_api.ingest import ndjson
 from graphql_api.ingest.admission import StreamAdmission

@@ -17,7 +17,7 @@ from graphql_api.endpoints.endpoint import Endpoint, public
 from graphql_api.endpoints.query_parameters import query_parameters
 from graphql_api.endpoints.sessions import StartServices, set_session, start_session
 from graphql_api.graphql_server.disconnection import while_connected
-from graphql_api.graphql_server.request_headers import Credential, cookie, session_cookie
+from graphql_api.graphql_server.requests.request_headers import Credential, cookie, session_cookie
 from storage.documents import NotFound, Unauthenticated
 
 if TYPE_CHECKING:  # the application imports it only if an identity provider is configured

@@ -33,10 +33,10 @@ from graphql_api.client_text import shorten
 from graphql_api.endpoints.endpoint import Endpoint, endpoint
 from graphql_api.endpoints.query_parameters import query_parameters
 from graphql_api.errors import NotAcceptable
-from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.disconnection import while_connected
-from graphql_api.graphql_server.media_types import preferred
-from graphql_api.graphql_server.request_headers import Credential
+from graphql_api.graphql_server.requests import request_headers
+from graphql_api.graphql_server.requests.media_types import preferred
+from graphql_api.graphql_server.requests.request_headers import Credential
 from graphql_api.results.exports.columns import COLUMNS, FLAT_COLUMNS, batch_of
 from graphql_api.results.exports.formats import HAS_PARQUET, Arrow, Csv, Format, Ndjson, Parquet
 from graphql_api.results.filters import FILTER_FIELDS, OPERATORS, ORDER_FIELDS, Bound, Direction, Order, Selection

@@ -26,12 +26,12 @@ from graphql_api.endpoints.endpoint import Endpoint, endpoint, public
 from graphql_api.endpoints.ndjson_samples import CONTENT, NDJSON, NDJSON_TYPES, NdjsonSamples
 from graphql_api.endpoints.query_parameters import query_parameters
 from graphql_api.errors import UnsupportedMediaType, describe_unexpected
-from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.disconnection import while_connected
 from graphql_api.graphql_server.large_response import LargeResponse
-from graphql_api.graphql_server.media_types import JSON, utf_8_type
-from graphql_api.graphql_server.request_body import read_body
-from graphql_api.graphql_server.request_headers import contains_tag, header
+from graphql_api.graphql_server.requests import request_headers
+from graphql_api.graphql_server.requests.media_types import JSON, utf_8_type
+from graphql_api.graphql_server.requests.request_body import read_body
+from graphql_api.graphql_server.requests.request_headers import contains_tag, header
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.results.deletion.deleter import Deleter
 from graphql_api.results.store import Store

@@ -23,11 +23,11 @@ from graphql_api.budgets.allowance import set_allowance
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.endpoints.endpoint import Endpoint, public
 from graphql_api.errors import UnsupportedMediaType
-from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.disconnection import while_connected
-from graphql_api.graphql_server.media_types import JSON, utf_8_type
-from graphql_api.graphql_server.request_body import read_body
-from graphql_api.graphql_server.request_headers import Credential, header, is_same_origin, session_cookie
+from graphql_api.graphql_server.requests import request_headers
+from graphql_api.graphql_server.requests.media_types import JSON, utf_8_type
+from graphql_api.graphql_server.requests.request_body import read_body
+from graphql_api.graphql_server.requests.request_headers import Credential, header, is_same_origin, session_cookie
 from storage.documents import BadRequest, Forbidden, Unauthenticated
 
 _MAX_BODY_BYTES = 4_096

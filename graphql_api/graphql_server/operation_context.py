@@ -5,7 +5,7 @@ from typing import Protocol
 
 from graphql_api.budgets.allowance import Allowance
 from graphql_api.budgets.budgets import SubmitterBudget
-from graphql_api.graphql_server.request_headers import Credential
+from graphql_api.graphql_server.requests.request_headers import Credential
 
 
 class OperationContext(Protocol):

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from graphql_api.graphql_server.request_headers import Credential
+from graphql_api.graphql_server.requests.request_headers import Credential
 from storage.documents.errors import DropzoneError, RetryLater
 
 

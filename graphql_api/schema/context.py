@@ -26,7 +26,7 @@ from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.budgets.large_read import LargeRead
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, Reservation
 from graphql_api.errors import TooComplex
-from graphql_api.graphql_server.request_headers import Credential
+from graphql_api.graphql_server.requests.request_headers import Credential
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.ingest.submitter_settings import SubmitterSettings
 from graphql_api.live.live_results import LiveResults

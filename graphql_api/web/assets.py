@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from graphql_api.graphql_server.request_headers import contains_tag
+from graphql_api.graphql_server.requests.request_headers import contains_tag
 from graphql_api.graphql_server.tcp_state import is_disconnected
 
 _METHODS = ("GET", "HEAD")

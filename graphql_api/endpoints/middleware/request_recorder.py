@@ -16,7 +16,7 @@ from graphql_api.budgets.allowance import allowance_of
 from graphql_api.endpoints.endpoint import Services
 from graphql_api.endpoints.middleware.cross_origin import AllowOrigins
 from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
-from graphql_api.graphql_server import request_headers
+from graphql_api.graphql_server.requests import request_headers
 from graphql_api.graphql_server.tcp_state import is_disconnected
 from observability import request_context, tracing
 from observability.logs import AccessLog

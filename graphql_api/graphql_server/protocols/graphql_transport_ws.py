@@ -42,7 +42,7 @@ from graphql_api.graphql_server.protocols.transport_ws_messages import (
     too_slow,
 )
 from graphql_api.graphql_server.protocols.waiting_operations import WaitingOperations
-from graphql_api.graphql_server.request_headers import Credential
+from graphql_api.graphql_server.requests.request_headers import Credential
 from graphql_api.graphql_server.revocation import wait_until_refused
 from graphql_api.graphql_server.slow_reader_notice import set_notice
 from graphql_api.graphql_server.tcp_state import wait_until_sent

@@ -21,18 +21,18 @@ from graphql_api.budgets.allowance import set_allowance
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, Reservation
 from graphql_api.credential_errors import FOR_KEYS, Challenges
 from graphql_api.errors import MethodNotAllowed, NotAcceptable, UnsupportedMediaType
-from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.disconnection import while_connected
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, read_json, read_query_string
 from graphql_api.graphql_server.execution.operations import InvalidOperation
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, from_error
 from graphql_api.graphql_server.large_response import LargeResponse
-from graphql_api.graphql_server.media_types import JSON, Accepted, accepted, utf_8_type
 from graphql_api.graphql_server.operation_context import Authenticate, OperationContext
 from graphql_api.graphql_server.protocols.server_sent_events import EventStreamResponse
-from graphql_api.graphql_server.request_body import read_body
-from graphql_api.graphql_server.request_headers import Credential, header
+from graphql_api.graphql_server.requests import request_headers
+from graphql_api.graphql_server.requests.media_types import JSON, Accepted, accepted, utf_8_type
+from graphql_api.graphql_server.requests.request_body import read_body
+from graphql_api.graphql_server.requests.request_headers import Credential, header
 from graphql_api.graphql_server.revocation import wait_until_refused
 from storage.documents.errors import DropzoneError
 

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from graphql_api.errors import TooSlow
 from graphql_api.graphql_server.disconnection import wait_until_disconnected
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, from_error
-from graphql_api.graphql_server.media_types import EVENT_STREAM
+from graphql_api.graphql_server.requests.media_types import EVENT_STREAM
 from graphql_api.graphql_server.settings import KIB
 from graphql_api.graphql_server.slow_reader_notice import set_notice
 from storage.documents.errors import DropzoneError

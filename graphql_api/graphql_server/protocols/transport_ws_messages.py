@@ -9,7 +9,7 @@ import orjson
 from graphql_api import errors
 from graphql_api.client_text import shorten
 from graphql_api.errors import TooSlow
-from graphql_api.graphql_server.request_headers import Credential, bearer_token, single_key, single_submitter
+from graphql_api.graphql_server.requests.request_headers import Credential, bearer_token, single_key, single_submitter
 from storage.documents.errors import BadRequest, DropzoneError, Forbidden, RetryLater, Unauthenticated
 
 GOING_AWAY = 1001

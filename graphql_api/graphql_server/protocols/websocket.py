@@ -5,11 +5,11 @@ import contextlib
 from starlette.types import Receive, Scope, Send
 
 from graphql_api.errors import HTTP_STATUS
-from graphql_api.graphql_server import request_headers
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.responses import from_error
 from graphql_api.graphql_server.operation_context import Authenticate
 from graphql_api.graphql_server.protocols.graphql_transport_ws import GraphQLWebSocket
+from graphql_api.graphql_server.requests import request_headers
 from storage.documents.errors import DropzoneError, Forbidden, RetryLater
 
 

@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from graphql_api.budgets.allowance import allowance_of
 from graphql_api.errors import HTTP_STATUS, RequestTimeout
-from graphql_api.graphql_server.request_headers import headers_by_name, offers_websocket, violation, without_http2
+from graphql_api.graphql_server.requests import request_headers
 from graphql_api.graphql_server.server import early_end
 from graphql_api.graphql_server.server.open_connections import OpenConnection, OpenConnections
 from graphql_api.graphql_server.server.stall_timer import StallTimer
@@ -120,7 +120,7 @@ class HTTPConnection(HttpToolsProtocol):
         if self.is_in_headers:
             self._start_header_timer()
             self.header_bytes += len(part)
-            part = without_http2(part)
+            part = request_headers.without_http2(part)
         else:
             self._bytes_without_content += len(part)
             if self._bytes_without_content > self.settings.max_header_bytes + len(part):
@@ -145,15 +145,17 @@ class HTTPConnection(HttpToolsProtocol):
         if len(self.headers) > self.settings.max_headers:
             self._refusal = (431, TooLarge(f"expected at most {self.settings.max_headers} headers"))
             raise httptools.HttpParserError  # stops parsing; uvicorn then calls `send_400_response`
-        headers = headers_by_name(cast(dict[str, Any], self.scope))
-        if wrong := violation(headers, self.parser.get_http_version, has_no_body=self.parser.should_upgrade()):
+        headers = request_headers.headers_by_name(cast(dict[str, Any], self.scope))
+        if wrong := request_headers.violation(
+            headers, self.parser.get_http_version, has_no_body=self.parser.should_upgrade()
+        ):
             self._refusal = (400, BadRequest(wrong))
             raise httptools.HttpParserError
         is_chunked = b"transfer-encoding" in headers
         self.content_end = None if is_chunked else self.received_body_bytes + int(headers.get(b"content-length", 0))
         self.is_in_headers = self._has_begun = False
         self.header_bytes = self._bytes_without_content = 0
-        self._upgrade = b"websocket" if offers_websocket(headers) else None
+        self._upgrade = b"websocket" if request_headers.offers_websocket(headers) else None
         self._cancel_header_timer()
         cast(dict[str, Any], self.scope)["state"][TRANSPORT] = self.transport
         super().on_headers_complete()

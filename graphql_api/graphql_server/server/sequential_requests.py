@@ -19,7 +19,7 @@ from typing import cast
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from graphql_api.budgets.parsing_turns import MAX_LIGHT_SECONDS, ParsingTurns
-from graphql_api.graphql_server.request_headers import HTTP2_TOKEN
+from graphql_api.graphql_server.requests.request_headers import HTTP2_TOKEN
 from graphql_api.graphql_server.server.http_connection import HTTPConnection
 from graphql_api.graphql_server.server.open_connections import OpenConnections
 from graphql_api.graphql_server.server.unparsed_data import UnparsedData, UnparsedTotal

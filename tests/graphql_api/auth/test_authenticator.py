@@ -18,7 +18,7 @@ from graphql_api.budgets.loop_turns import MAX_STARTS
 from graphql_api.configuration.limits import Limits
 from graphql_api.credential_errors import MissingScope
 from graphql_api.errors import QuotaExceeded
-from graphql_api.graphql_server.request_headers import Credential
+from graphql_api.graphql_server.requests.request_headers import Credential
 from graphql_api.graphql_server.revocation import wait_until_refused
 from storage.documents import RateLimited, Unauthenticated, Unavailable
 from tests.graphql_api.auth.memory_key_store import SCOPES, VALID, MemoryKeyStore

@@ -10,7 +10,7 @@ from graphql_api.auth.caller import Caller
 from graphql_api.auth.credential_source import FoundCaller
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.configuration.limits import Limits
-from graphql_api.graphql_server.request_headers import Credential
+from graphql_api.graphql_server.requests.request_headers import Credential
 from graphql_api.scopes import Scope
 from storage.documents import RateLimited
 from tests.graphql_api.auth.oauth.provider import MemoryAuditLog

@@ -7,7 +7,7 @@ from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.caller import Caller
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.configuration.limits import Limits
-from graphql_api.graphql_server.request_headers import Credential
+from graphql_api.graphql_server.requests.request_headers import Credential
 from storage.documents import RateLimited
 from tests.graphql_api.auth.memory_key_store import SCOPES, VALID, MemoryKeyStore
 from tests.graphql_api.auth.oauth.provider import MemoryAuditLog

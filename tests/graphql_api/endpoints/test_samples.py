@@ -16,7 +16,7 @@ import httpx
 import pytest
 import zstandard
 
-from graphql_api.graphql_server.request_headers import contains_tag
+from graphql_api.graphql_server.requests.request_headers import contains_tag
 from tests.graphql_api.endpoints.test_rate_limits import limited_key
 from tests.stack import PATIENCE_SECONDS, Stack, eventually
 

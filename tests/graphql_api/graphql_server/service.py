@@ -19,8 +19,8 @@ from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.configuration.limits import Limits
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings, Server, ServerSettings
 from graphql_api.graphql_server.protocols.http import refusal
-from graphql_api.graphql_server.request_body import read_body
-from graphql_api.graphql_server.request_headers import Credential
+from graphql_api.graphql_server.requests.request_body import read_body
+from graphql_api.graphql_server.requests.request_headers import Credential
 from storage.documents.errors import DropzoneError, Unauthenticated
 from tests.graphql_api.budgets.sender import Sender
 from tests.graphql_api.graphql_server.example import State, make_schema, state_key

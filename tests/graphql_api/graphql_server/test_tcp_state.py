@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from graphql_api.budgets.memory_budget import MemoryBudget
-from graphql_api.graphql_server.request_body import BodyStream, any_turn, read_body
+from graphql_api.graphql_server.requests.request_body import BodyStream, any_turn, read_body
 from graphql_api.graphql_server.tcp_state import TRANSPORT, has_unread_end
 
 

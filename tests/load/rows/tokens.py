@@ -11,7 +11,7 @@ from typing import NamedTuple
 from graphql_api.auth.authenticator import Authenticator
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.configuration.limits import Limits
-from graphql_api.graphql_server import request_headers
+from graphql_api.graphql_server.requests import request_headers
 from tests.graphql_api.auth.oauth.provider import Provider, claims, sign
 from tests.load.contest import DROPZONE, Measured, contest
 from tests.load.plan import Plan, repeat

@@ -12,7 +12,7 @@ from starlette.types import Message
 
 from graphql_api.graphql_server import GraphQLSettings
 from graphql_api.graphql_server.execution.graphql_request import VariableReader, read_json
-from graphql_api.graphql_server.request_body import read_body
+from graphql_api.graphql_server.requests.request_body import read_body
 from graphql_api.graphql_server.settings import MIB
 
 T = TypeVar("T")

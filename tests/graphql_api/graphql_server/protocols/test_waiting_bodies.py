@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from graphql_api.budgets.budgets import Budgets, SubmitterBudget
 from graphql_api.configuration.limits import Limits
 from graphql_api.graphql_server import GraphQLEndpoint, GraphQLSettings
-from graphql_api.graphql_server.request_headers import Credential
+from graphql_api.graphql_server.requests.request_headers import Credential
 from tests.graphql_api.graphql_server.example import State, make_schema, state_key
 from tests.graphql_api.graphql_server.service import UNLIMITED_MIB, ExampleContext
 from tests.stack import eventually

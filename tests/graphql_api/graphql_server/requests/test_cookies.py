@@ -2,7 +2,7 @@
 
 import pytest
 
-from graphql_api.graphql_server.request_headers import cookie
+from graphql_api.graphql_server.requests.request_headers import cookie
 
 
 @pytest.mark.parametrize(

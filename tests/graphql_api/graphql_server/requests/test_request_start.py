@@ -2,7 +2,7 @@
 
 import pytest
 
-from graphql_api.graphql_server.request_headers import key_in
+from graphql_api.graphql_server.requests.request_headers import key_in
 
 MANY = 100_000
 

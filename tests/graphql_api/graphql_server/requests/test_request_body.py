@@ -17,8 +17,8 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from graphql_api.graphql_server import GraphQLSettings
-from graphql_api.graphql_server.body_decoder import decoder_of
-from graphql_api.graphql_server.request_body import read_body
+from graphql_api.graphql_server.requests.body_decoder import decoder_of
+from graphql_api.graphql_server.requests.request_body import read_body
 from storage.documents.errors import TooLarge
 from tests.graphql_api.graphql_server.service import KEY, Service, error_of, running
 from tests.graphql_api.turns import counted_turns

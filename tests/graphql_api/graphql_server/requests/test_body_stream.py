@@ -6,10 +6,10 @@ import pytest
 import zstandard
 
 from graphql_api.budgets.memory_budget import MemoryBudget
-from graphql_api.graphql_server import request_body
-from graphql_api.graphql_server.request_body import BodyStream, any_turn
+from graphql_api.graphql_server.requests import request_body
+from graphql_api.graphql_server.requests.request_body import BodyStream, any_turn
 from storage.documents.errors import TooLarge, Unavailable
-from tests.graphql_api.graphql_server.test_request_body import request_of
+from tests.graphql_api.graphql_server.requests.test_request_body import request_of
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])

@@ -22,8 +22,8 @@ from graphql_api.budgets.budgets import SubmitterBudget
 from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, Reservation
 from graphql_api.errors import RequestTimeout, UnsupportedMediaType
-from graphql_api.graphql_server.body_decoder import decoded_pieces, decoder_of
-from graphql_api.graphql_server.request_headers import header
+from graphql_api.graphql_server.requests.body_decoder import decoded_pieces, decoder_of
+from graphql_api.graphql_server.requests.request_headers import header
 from graphql_api.graphql_server.settings import MIB, GraphQLSettings
 from graphql_api.graphql_server.tcp_state import has_lost_client
 from storage.documents.errors import BadRequest, TooLarge, Unavailable

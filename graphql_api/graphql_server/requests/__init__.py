@@ -1,0 +1,1 @@
+"""HTTP requests: their headers, media types and bodies."""
