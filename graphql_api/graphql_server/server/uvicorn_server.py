@@ -16,7 +16,7 @@ from graphql_api.graphql_server.server.open_connections import OpenConnections
 from graphql_api.graphql_server.server.sequential_requests import http_connection_class
 from graphql_api.graphql_server.server.unparsed_data import UnparsedTotal
 from graphql_api.graphql_server.server.waiting_connections import ClientOf
-from graphql_api.graphql_server.server.websocket_connection import websocket_connection_class
+from graphql_api.graphql_server.server.websocket.paced_frames import websocket_connection_class
 from graphql_api.graphql_server.settings import ServerSettings
 
 _POLL_SECONDS = 0.02

@@ -24,7 +24,7 @@ from tests.graphql_api.graphql_server.clients import (
     subscribe,
 )
 from tests.graphql_api.graphql_server.server.frame import frame
-from tests.graphql_api.graphql_server.server.test_frames import CONTINUATION, TEXT
+from tests.graphql_api.graphql_server.server.websocket.test_frames import CONTINUATION, TEXT
 from tests.graphql_api.graphql_server.service import KEY, OTHER_KEY, running
 from tests.stack import PATIENCE_SECONDS, eventually
 

@@ -12,7 +12,7 @@ import pytest
 from websockets.sync.client import ClientConnection
 
 from graphql_api.graphql_server import GraphQLSettings, ServerSettings
-from graphql_api.graphql_server.server.frame_scheduler import FrameScheduler
+from graphql_api.graphql_server.server.websocket.frame_scheduler import FrameScheduler
 from tests.graphql_api.graphql_server.clients import ACK, INIT, closed, initialized, receive, send, socket, subscribe
 from tests.graphql_api.graphql_server.server.frame import frame
 from tests.graphql_api.graphql_server.service import KEY, Service, running

@@ -9,7 +9,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphql_api.graphql_server.server.frame_scanner import FrameScanner
+from graphql_api.graphql_server.server.websocket.frame_scanner import FrameScanner
 from tests.graphql_api.graphql_server.server.frame import frame
 
 BINARY = 2

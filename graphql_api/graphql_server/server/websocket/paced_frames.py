@@ -1,60 +1,47 @@
-"""WebSocket connections with limits that uvicorn has no setting for.
+"""WebSocket connections that parse a few frames in each iteration of the event loop.
 
-- A client can send very many frames at once. This module parses a few in each iteration of the event loop. It admits
-  only a few of a client that has not authenticated itself, and limits those without data (pings, pongs and so on).
-- uvicorn keeps each fragment of a message as an object. This module joins the fragments. It reserves memory for a large
-  message until the application has handled the message.
+- A client can send very many frames at once. Only a few are admitted from a client that has not authenticated itself,
+  and the number of frames without data (pings, pongs and so on) is limited.
+- Memory for a large message is reserved until the application has handled the message.
 - While frames wait, the connection is not read, so its end would be noticed only after all of them. This module asks
   the kernel whether the client has closed the connection.
-- If a client stops reading, uvicorn holds the unsent data without a time limit. This module closes the WebSocket.
-- If the `websockets` library refuses a handshake, uvicorn leaves the connection open. This module closes it.
-- If a client sends text that is not UTF-8, or its origin is denied, uvicorn logs an error. This module does not.
-
-`WebSocketsSansIOProtocol` is a private interface of uvicorn; see docs/architecture.md.
 """
 
 import asyncio
-import logging
 from typing import Any, cast
 
-from uvicorn.protocols.utils import ClientDisconnected
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 from websockets.http11 import Request
-from websockets.protocol import OPEN
 
 from graphql_api.budgets.budget import RateBudget
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES
-from graphql_api.client_text import is_utf_8
-from graphql_api.graphql_server.server.frame_scanner import FrameScanner
-from graphql_api.graphql_server.server.frame_scheduler import MAX_FRAMES_PER_WEBSOCKET, FrameScheduler, frames_in
 from graphql_api.graphql_server.server.http_connection import HTTPConnection
-from graphql_api.graphql_server.server.stall_timer import StallTimer
 from graphql_api.graphql_server.server.unparsed_data import UnparsedData, UnparsedTotal
+from graphql_api.graphql_server.server.websocket.connection import WebSocketConnection
+from graphql_api.graphql_server.server.websocket.frame_scanner import FrameScanner
+from graphql_api.graphql_server.server.websocket.frame_scheduler import (
+    MAX_FRAMES_PER_WEBSOCKET,
+    FrameScheduler,
+    frames_in,
+)
 from graphql_api.graphql_server.settings import ServerSettings
-from graphql_api.graphql_server.slow_reader_notice import notice_of
 from graphql_api.graphql_server.tcp_state import WRITABLE, has_unread_end
 from graphql_api.graphql_server.websocket_authentication import WebSocketAuthentication
 from storage.documents.errors import RateLimited, RetryLater
 
-_INVALID_TEXT = 1007
 _POLICY_VIOLATION = 1008
 _TRY_AGAIN_LATER = 1013
-_TOO_SLOW = 4490
-
-logger = logging.getLogger("graphql_api")
 
 
-def websocket_connection_class(
-    settings: ServerSettings, unparsed_total: UnparsedTotal
-) -> type[WebSocketsSansIOProtocol]:
+def websocket_connection_class(settings: ServerSettings, unparsed_total: UnparsedTotal) -> type[WebSocketConnection]:
     """Return a class of WebSocket connections with these limits. uvicorn creates one instance per connection."""
     members = {"settings": settings, "unparsed_total": unparsed_total, "scheduler": FrameScheduler()}
-    return type("ConfiguredWebSocketConnection", (_WebSocketConnection,), members)
+    return type("ConfiguredWebSocketConnection", (PacedWebSocketConnection,), members)
 
 
-class _WebSocketConnection(WebSocketsSansIOProtocol):
-    settings: ServerSettings
+class PacedWebSocketConnection(WebSocketConnection):
+    """A WebSocket connection that takes turns with other WebSockets to parse its frames."""
+
     unparsed_total: UnparsedTotal
     scheduler: FrameScheduler
 
@@ -73,28 +60,15 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         self._frames_without_data = RateBudget("max_frames_without_data_per_second", max_frames)
         self._frame_bytes = 0  # of the frame that is incomplete
         self._reserved_bytes = 0
-        self._stall_timer = StallTimer(
-            self.loop,
-            self.transport,
-            self._close_stalled,
-            seconds=self.settings.stall_seconds,
-            min_bytes_per_second=self.settings.min_read_bytes_per_second,
-        )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stall_timer.close()
         self._slot.end()
         self._discard_message()
         super().connection_lost(exc)
-        self.conn.parser.close()  # it refers to `conn`: without this, each WebSocket is a reference cycle
 
     def data_received(self, data: bytes) -> None:
         if not self.handshake_initiated:
             super().data_received(data)
-            if self.conn.handshake_exc is not None and not self.handshake_initiated:
-                # The library has refused the handshake. uvicorn would wait for a second handshake.
-                self.transport.write(b"".join(self.conn.data_to_send()))
-                self.transport.close()
         elif not self._is_discarding:
             self._unparsed.append(data)
             if self._unparsed.is_too_much:
@@ -108,13 +82,6 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
             scope["state"][WRITABLE] = self.writable
             self._authentication = WebSocketAuthentication(scope, self._slot.set_authenticated, self.settings)
 
-    def handle_events(self) -> None:
-        events = self.conn.events
-        super().handle_events()
-        for event in events:
-            if isinstance(event, Frame):
-                event.data = b""  # the parser of the library refers to the last frame until the next one
-
     def handle_ping(self) -> None:
         super().handle_ping()
         self._count_frame_without_data()
@@ -126,21 +93,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
     def handle_cont(self, event: Frame) -> None:
         if not event.data:
             self._count_frame_without_data()
-        if self.frames:
-            frames = cast(list[Any], self.frames)
-            if not isinstance(frames[0], bytearray):
-                frames[0] = bytearray(frames[0])
-            frames[0] += event.data
-            if event.fin:
-                self.send_receive_event_to_app()
-
-    def send_receive_event_to_app(self) -> None:
-        if self.curr_msg_data_type == "text" and not self.close_sent and not is_utf_8(self.frames[0]):
-            self.frames = []
-            self.conn.send_close(_INVALID_TEXT)
-            self.handle_parser_exception()
-        else:
-            super().send_receive_event_to_app()
+        super().handle_cont(event)
 
     async def receive(self) -> Any:
         if self.queue.empty():
@@ -150,12 +103,7 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         return await self.queue.get()
 
     async def send(self, message: Any) -> None:
-        await self.writable.wait()
-        if self.close_sent:
-            raise ClientDisconnected  # uvicorn would raise an error that reports a bug of the application
         await super().send(message)
-        if self.initial_response is not None and self.close_sent:
-            self.handshake_complete = True  # the application denied it; uvicorn would report a missing response
         if self._unparsed and message["type"] != "websocket.send":
             self._parse_now()  # the handshake is complete, or no more messages will be received
 
@@ -255,19 +203,11 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
         """Close the WebSocket, and discard data that its client still sends, so that it can read the close frame."""
         self._is_discarding = True
         self._discard_message()
-        self._send_close(code, reason)
+        self.send_close(code, reason)
         if self.close_timer is not None:
             self.close_timer.cancel()
         self.close_timer = self.loop.call_later(self.settings.unread_body_seconds, self.transport.abort)
         self._set_reading(True)
-
-    def _send_close(self, code: int, reason: str) -> None:
-        self.stop_keepalive()
-        if not self.close_sent and self.conn.state is OPEN:
-            self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
-            self.conn.send_close(code, reason)
-            self.transport.write(b"".join(self.conn.data_to_send()))
-            self.close_sent = True
 
     def _close_idle(self) -> None:
         """Close this WebSocket, because another connection needs its slot."""
@@ -279,22 +219,9 @@ class _WebSocketConnection(WebSocketsSansIOProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stall_timer.start()
         # The server would respond to each ping with a pong, but the write buffer is full.
         self._set_reading(False)
 
     def resume_writing(self) -> None:
-        self._stall_timer.stop()
         super().resume_writing()
         self._parse_now()
-
-    def _close_stalled(self) -> None:
-        if self.close_sent or not self.handshake_complete:
-            self.transport.abort()
-            return
-        logger.warning("closed a WebSocket: the client read almost no data for %g s", self.settings.stall_seconds)
-        notice = notice_of(self.scope)
-        for message in [] if notice is None else notice():
-            self.conn.send_text(message)
-        self._send_close(_TOO_SLOW, "TOO_SLOW: subscribe again with the last cursor as `after`")
-        self.close_timer = self.loop.call_later(self.settings.stall_seconds, self.transport.abort)

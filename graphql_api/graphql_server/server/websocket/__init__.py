@@ -1,0 +1,1 @@
+"""WebSocket connections. They take turns to parse their frames."""
