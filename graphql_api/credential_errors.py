@@ -1,8 +1,4 @@
-"""Errors about the credential of a request, and the header `WWW-Authenticate` for them.
-
-This module does not import graphql-core, so that the keys command starts faster. `make run` runs this
-command at each start.
-"""
+"""Errors about the credential of a request, and the header `WWW-Authenticate` for them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

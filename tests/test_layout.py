@@ -32,7 +32,7 @@ PACKAGES: Mapping[str, set[str]] = {
 
 API = "graphql_api"
 API_ROOMS: Mapping[str, set[str]] = {
-    "": set(),  # errors, credential_errors, scopes, client_text, metrics; app and __main__ are listed below
+    "": set(),  # errors, error_entries, credential_errors, scopes, client_text, metrics; WIRING lists app and __main__
     "configuration": {""},
     "budgets": {"", "configuration"},
     "graphql_server": {"", "budgets", "configuration"},

@@ -19,7 +19,8 @@ from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.caller import Caller
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.budgets.loop_turns import LoopTurn
-from graphql_api.errors import count_failed_samples, describe, describe_unexpected
+from graphql_api.error_entries import describe, describe_unexpected
+from graphql_api.errors import count_failed_samples
 from graphql_api.graphql_server.requests import request_headers
 from graphql_api.graphql_server.requests.request_body import BodyStream
 from graphql_api.graphql_server.requests.request_headers import Credential

@@ -25,7 +25,8 @@ from graphql_api.budgets.large_read import LargeRead
 from graphql_api.endpoints.endpoint import Endpoint, endpoint, public
 from graphql_api.endpoints.ndjson_samples import CONTENT, NDJSON, NDJSON_TYPES, NdjsonSamples
 from graphql_api.endpoints.query_parameters import query_parameters
-from graphql_api.errors import UnsupportedMediaType, describe_unexpected
+from graphql_api.error_entries import describe_unexpected
+from graphql_api.errors import UnsupportedMediaType
 from graphql_api.graphql_server.disconnection import while_connected
 from graphql_api.graphql_server.large_response import LargeResponse
 from graphql_api.graphql_server.requests import request_headers

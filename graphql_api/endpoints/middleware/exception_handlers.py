@@ -12,7 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from graphql_api.client_text import shorten
 from graphql_api.credential_errors import Challenges
-from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, describe, describe_unexpected, error_headers
+from graphql_api.error_entries import describe, describe_unexpected
+from graphql_api.errors import HTTP_STATUS, MethodNotAllowed, error_headers
 from storage.documents import DropzoneError, NotFound, Unavailable
 
 

@@ -16,10 +16,10 @@ from graphql.execution import Executor as GraphQLExecutor
 from graphql.execution import create_source_event_stream, execute_subscription_event
 from graphql.pyutils import is_awaitable
 
-from graphql_api import errors
 from graphql_api.budgets.budgets import HEAVY_COST, SubmitterBudget
 from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, MemoryBudget, Reservation
+from graphql_api.error_entries import describe_unexpected
 from graphql_api.graphql_server.execution import responses
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
 from graphql_api.graphql_server.execution.operations import MAX_ERRORS, MIN_PACED_COST, Operation, Operations
@@ -105,7 +105,7 @@ class Executor:
                 Unavailable(f"the operation did not finish within {seconds:g} s; its changes may still be stored")
             )
         except Exception as error:  # noqa: BLE001 (any error is logged and masked)
-            return responses.from_payload({"errors": [errors.describe_unexpected(error, str(operation))]}, operation)
+            return responses.from_payload({"errors": [describe_unexpected(error, str(operation))]}, operation)
 
     async def _execute(
         self, operation: Operation, variables: dict[str, Any], context: OperationContext, cost: int
@@ -166,7 +166,7 @@ class Executor:
         except DropzoneError as error:
             yield responses.from_error(error)
         except Exception as error:  # noqa: BLE001 (any error is logged and masked)
-            yield responses.from_payload({"errors": [errors.describe_unexpected(error, str(operation))]}, operation)
+            yield responses.from_payload({"errors": [describe_unexpected(error, str(operation))]}, operation)
         finally:
             context.end_reads()
             await resources.aclose()  # gives the budget back even if closing `events` fails or is cancelled

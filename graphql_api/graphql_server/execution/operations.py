@@ -30,11 +30,11 @@ from graphql import (
 )
 from graphql.validation import ASTValidationRule, ValidationContext, ValuesOfCorrectTypeRule, specified_rules
 
-from graphql_api import errors
 from graphql_api.budgets.budgets import SubmitterBudget
 from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.client_text import shorten
-from graphql_api.errors import TooComplex
+from graphql_api.error_entries import describe, describe_request_errors
+from graphql_api.errors import PARSE_FAILED, VALIDATION_FAILED, TooComplex
 from graphql_api.graphql_server.execution import operation_limits
 from graphql_api.graphql_server.execution.document_parser import parse
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, VariableReader
@@ -192,7 +192,7 @@ class Operations:
             await turn.start()
             problems = _validate(self._schema, document, rules, max_errors)
             if problems:
-                raise InvalidOperation(partial(errors.describe_request_errors, problems, errors.VALIDATION_FAILED))
+                raise InvalidOperation(partial(describe_request_errors, problems, VALIDATION_FAILED))
         await turn.start()
         operations = await self._compile(document, turn)
         self._remember(text, operations)
@@ -202,7 +202,7 @@ class Operations:
         try:
             document = parse(text, self._settings.max_tokens)
         except GraphQLError as error:
-            raise InvalidOperation(partial(errors.describe_request_errors, [error], errors.PARSE_FAILED)) from None
+            raise InvalidOperation(partial(describe_request_errors, [error], PARSE_FAILED)) from None
         try:
             operation_limits.check(document, self._settings)
         except DropzoneError as error:
@@ -259,7 +259,7 @@ def _validate(
 
 
 def _invalid(error: DropzoneError) -> InvalidOperation:
-    return InvalidOperation(lambda: [errors.describe(error)])
+    return InvalidOperation(lambda: [describe(error)])
 
 
 def _uses_variables_below_root(operation: OperationDefinitionNode) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, cast
 import orjson
 from graphql import ExecutionResult, GraphQLError
 
-from graphql_api import errors
+from graphql_api import error_entries, errors
 from graphql_api.budgets.loop_turns import LoopTurn
 from storage.documents.errors import DropzoneError, RateLimited, RetryLater, Unavailable
 
@@ -88,7 +88,7 @@ def from_payload(payload: dict[str, Any], operation: object) -> GraphQLResponse:
         return GraphQLResponse(orjson.dumps(payload), is_executed=True)
     except TypeError as error:
         # The payload has a lone surrogate, an integer of more than 64 bits, or a type that orjson does not support.
-        described = errors.describe_unexpected(error, str(operation))
+        described = error_entries.describe_unexpected(error, str(operation))
         return GraphQLResponse(orjson.dumps({"data": None, "errors": [described]}), is_executed=True)
 
 
@@ -97,9 +97,9 @@ def from_result(result: ExecutionResult, operation: object) -> GraphQLResponse:
     if not result.errors:
         return from_payload({"data": result.data}, operation)
     if result.data is None and all(error.path is None for error in result.errors):
-        described = errors.describe_request_errors(result.errors, errors.BAD_USER_INPUT)
+        described = error_entries.describe_request_errors(result.errors, errors.BAD_USER_INPUT)
         return GraphQLResponse(orjson.dumps({"errors": described}), is_executed=False)
-    described = errors.describe_field_errors(result.errors, str(operation))
+    described = error_entries.describe_field_errors(result.errors, str(operation))
     response = from_payload({"data": result.data, "errors": described}, operation)
     if any(value is not None for value in (result.data or {}).values()):
         return response
@@ -113,7 +113,7 @@ def from_result(result: ExecutionResult, operation: object) -> GraphQLResponse:
 def from_error(error: DropzoneError) -> GraphQLResponse:
     """Encode the error of an operation that was not executed, or that ended with this error."""
     wait = error.retry_after if isinstance(error, RetryLater) else None
-    body = orjson.dumps({"errors": [errors.describe(error)]})
+    body = orjson.dumps({"errors": [error_entries.describe(error)]})
     return GraphQLResponse(body, is_executed=False, retry_after=wait, retry_status=_retry_status({error.code}))
 
 

@@ -15,7 +15,7 @@ import msgspec
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from graphql_api import errors
+from graphql_api import error_entries
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES
 from graphql_api.errors import TooSlow
 from graphql_api.graphql_server.execution.executor import Executor
@@ -220,7 +220,7 @@ class GraphQLWebSocket:
         limit = self._settings.max_operations_per_websocket
         if len(self._operations) >= limit:
             refused = RateLimited(f"expected at most {limit} operations at a time over a WebSocket; complete one first")
-            await self._send("error", message.id, [errors.describe(refused)])
+            await self._send("error", message.id, [error_entries.describe(refused)])
             return
         waiting = self._waiting.add(request.size, is_prepared=self._executor.is_prepared(request))
         task = asyncio.create_task(self._run(message.id, request, waiting))
@@ -247,7 +247,7 @@ class GraphQLWebSocket:
         except Disconnected:
             return  # the task that reads messages also ends
         except Exception as error:  # noqa: BLE001 (any other error is logged and masked)
-            described = errors.describe_unexpected(error, "an operation over a WebSocket")
+            described = error_entries.describe_unexpected(error, "an operation over a WebSocket")
             failure = GraphQLResponse(orjson.dumps({"errors": [described]}), is_executed=False)
         # A client may reuse the id as soon as it has received the last message of the operation.
         if self._operations.get(operation_id) is asyncio.current_task():

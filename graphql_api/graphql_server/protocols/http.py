@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from graphql_api import errors
+from graphql_api import error_entries, errors
 from graphql_api.budgets.allowance import set_allowance
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, Reservation
 from graphql_api.credential_errors import FOR_KEYS, Challenges
@@ -65,7 +65,7 @@ class HTTPEndpoint:
             except DropzoneError as error:
                 response = refusal(error, self._challenges)
             except Exception as error:  # noqa: BLE001 (any other error is logged and masked)
-                body = orjson.dumps({"errors": [errors.describe_unexpected(error, "an HTTP request")]})
+                body = orjson.dumps({"errors": [error_entries.describe_unexpected(error, "an HTTP request")]})
                 response = _response(500, JSON, body)
             await response(scope, receive, send)
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from graphql_api import errors
+from graphql_api import error_entries
 from graphql_api.client_text import shorten
 from graphql_api.errors import TooSlow
 from graphql_api.graphql_server.requests.request_headers import Credential, bearer_token, single_key, single_submitter
@@ -99,13 +99,13 @@ def refusal(credential: Credential, error: BaseException) -> Close:
         return Close(TRY_AGAIN_LATER, reason)
     if isinstance(error, DropzoneError):
         return Close(TRY_AGAIN_LATER, f"{error.code}: {error}")
-    described = errors.describe_unexpected(error, "the credential of a WebSocket")
+    described = error_entries.describe_unexpected(error, "the credential of a WebSocket")
     return Close(INTERNAL_ERROR, f"INTERNAL: {described['extensions']['id']}")
 
 
 def too_slow(operation_id: str, error: TooSlow) -> bytes:
     """Return the last message of an operation whose client reads too slowly."""
-    return encode("error", operation_id, [errors.describe(error)])
+    return encode("error", operation_id, [error_entries.describe(error)])
 
 
 def encode(kind: str, operation_id: str | None, payload: object) -> bytes:

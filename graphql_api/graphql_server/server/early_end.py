@@ -14,7 +14,7 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from graphql_api.client_text import shorten
-from graphql_api.errors import describe
+from graphql_api.error_entries import describe
 from graphql_api.graphql_server.settings import ServerSettings
 from graphql_api.graphql_server.slow_reader_notice import notice_of
 from storage.documents.errors import DropzoneError, RetryLater

@@ -7,7 +7,8 @@ import pytest
 from graphql_api.budgets.allowance import Allowance, allowance_of, set_allowance
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.configuration.limits import KeyLimits, Limits
-from graphql_api.errors import QuotaExceeded, describe
+from graphql_api.error_entries import describe
+from graphql_api.errors import QuotaExceeded
 from storage.documents import RateLimited
 from tests.graphql_api.budgets.sender import Sender
 
