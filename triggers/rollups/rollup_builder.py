@@ -33,28 +33,14 @@ from storage.rollups.result_queries import ResultQueries, add_result, timestamp_
 from storage.rollups.rollup import EARLIEST, HOUR, LATEST, Resolution, Snapshot, end_of, midnight_of
 from storage.rollups.rollup_store import RollupStore
 from storage.rollups.series import BY_SERIES, MAX_SERIES, TOTAL
+from triggers.rollups import workload
 from triggers.rollups.day_updates import DayUpdates
 from triggers.rollups.report import Report
+from triggers.rollups.workload import Workload
 from triggers.schedules.event_pause import EventPause
 
 MIN_RESULTS = 2_000
 """A submitter with fewer results has no rollups. Reading 2,000 results takes less than a second."""
-BUSY_SECONDS = timedelta(seconds=10)
-MAX_BUSY_RESULTS = 1_000
-"""With more results in `BUSY_SECONDS`, the rollups of the submitter wait, because they slow down the function."""
-MAX_BUSY_TIME = timedelta(minutes=1)
-"""Rollups wait for up to this time. Meanwhile, summaries read the results that are in no rollup yet."""
-MAX_STEP_RESULTS = 5_000
-"""The approximate number of results that are read before the progress is stored.
-
-If each result has 1,900 values in bins of their own, they use about 100 MiB.
-"""
-MAX_PART_CHANGES = 20_000
-"""If more results were written after the checkpoint, they are added in parts. A part takes about 2.5 s."""
-MIN_PART_TIME = READ_MARGIN
-"""The minimum time that a part covers. Each part also reads the results of the `READ_MARGIN` before it again."""
-MAX_CHANGES = 500_000
-"""If more results, and half of all results, were written after the checkpoint, all rollups are built again."""
 COMPARISON_INTERVAL = timedelta(days=1)
 """The time between two comparisons. Only a comparison detects that Firestore has deleted expired results."""
 _MAX_DAYS = 50
@@ -81,6 +67,7 @@ class RollupBuilder:
         self._firestore = firestore
         self._writer = writer
         self._queries = ResultQueries(firestore, submitter, shards=shards)
+        self._workload = Workload(self._queries)
         self._checkpoints = CheckpointStore(firestore, submitter)
         self._total = RollupStore(firestore, submitter, TOTAL)
         self._by_series = RollupStore(firestore, submitter, BY_SERIES)
@@ -100,7 +87,7 @@ class RollupBuilder:
             checkpoint = Checkpoint(await self._firestore.now())
         self._checkpoint = checkpoint
         await self._choose_kinds()
-        if await self._must_wait():
+        if await self._workload.must_wait(self._checkpoint.as_of, await self._firestore.now()):
             report.is_finished = False
             return
         steps = (self._add_changes, self._compute_stale_hours, self._extend, self._compare, self._compute_stale_hours)
@@ -123,13 +110,6 @@ class RollupBuilder:
         max_days = max(1, min(_MAX_DAYS, _MAX_SNAPSHOTS // (24 * (series + 1)))) if has_series else _MAX_DAYS
         self._days = DayUpdates(self._writer, self._queries, self._stores, self._pause, max_days=max_days)
 
-    async def _must_wait(self) -> bool:
-        """Return whether the function is computing many samples of this submitter."""
-        now = await self._firestore.now()
-        if now - self._checkpoint.as_of > MAX_BUSY_TIME:
-            return False
-        return await self._queries.count_changes(now - BUSY_SECONDS, now, is_computed=False) > MAX_BUSY_RESULTS
-
     async def _save(self, **changes: Any) -> None:
         self._checkpoint = await self._checkpoints.write(self._writer, replace(self._checkpoint, **changes))
 
@@ -139,11 +119,11 @@ class RollupBuilder:
         since = first.as_of - READ_MARGIN
         if not await self._queries.count_changes(since, now, is_computed=False):
             return False  # do not write the checkpoint, so that a submitter without new results costs no write
-        if await self._needs_rebuild(since, now):
+        if await self._workload.needs_rebuild(since, now):
             await self._save(as_of=now, covered_until=EARLIEST, stale_from=None, compared_at=None)
             return False
         while True:
-            until = await self._end_of_changes(now)
+            until = await self._workload.end_of_changes(self._checkpoint.as_of, now)
             results, hours, stale = await self._days.add_changes(self._checkpoint, until, now)
             report.results += results
             report.hours += hours
@@ -155,29 +135,9 @@ class RollupBuilder:
             if time.monotonic() >= self._deadline:
                 return True
             now = await self._firestore.now()
-        compared_at = None if await self._has_removed(since, now) else first.compared_at
+        compared_at = None if await self._workload.has_removed(since, now) else first.compared_at
         await self._save(**progress, compared_at=compared_at)
         return False
-
-    async def _needs_rebuild(self, since: datetime, now: datetime) -> bool:
-        """Return whether building all rollups again takes less time than adding the results since the checkpoint."""
-        computed = await self._queries.count_changes(since, now)
-        return computed > MAX_CHANGES and 2 * computed > await self._queries.count(EARLIEST, LATEST, now)
-
-    async def _end_of_changes(self, now: datetime) -> datetime:
-        """Return the time until which a limited number of results was written after the checkpoint, up to `now`."""
-        as_of, until = self._checkpoint.as_of, now
-        while until - as_of > MIN_PART_TIME:
-            if await self._queries.count_changes(as_of, now, until=until) <= MAX_PART_CHANGES:
-                break
-            until = as_of + (until - as_of) / 2
-        return until
-
-    async def _has_removed(self, since: datetime, now: datetime) -> bool:
-        """Return whether results were removed, or replaced by results that are not computed."""
-        computed = await self._queries.count_changes(since, now)
-        removed = await self._queries.count_changes(since, now, is_computed=False) - computed
-        return removed > 0 and removed > await self._queries.count_new_failed(since, now)
 
     async def _compute_stale_hours(self, report: Report) -> bool:
         """Compute the stale hours of some days. Return whether more stale hours can follow."""
@@ -212,7 +172,7 @@ class RollupBuilder:
             for store, rollups in zip(self._stores, stored, strict=True):
                 await store.write(self._writer, [rollups], self._pause)
             start = end_of(day)
-            if report.results - read >= MAX_STEP_RESULTS or time.monotonic() >= self._deadline:
+            if report.results - read >= workload.MAX_STEP_RESULTS or time.monotonic() >= self._deadline:
                 break
         await self._save(stale_from=start)
         return True
@@ -228,7 +188,7 @@ class RollupBuilder:
             await self._save(covered_until=LATEST)
             return False
         start = Resolution.HOUR.start_of(earliest)
-        end = await self._end_of_part(start, now)
+        end = await self._workload.end_of_part(start, now)
         found = await self._read_hours(start, end, now, report)
         report.hours += len({hour for hour, _ in found[0]})
         for store, statistics in zip(self._stores, found, strict=True):
@@ -261,16 +221,6 @@ class RollupBuilder:
             if first <= hour < last:
                 await self._pause()
                 rollups.put(hour, series, Snapshot.of(now, merged))
-
-    async def _end_of_part(self, start: datetime, now: datetime) -> datetime:
-        """Return the end of a part from `start` that has a limited number of results, and at least one hour."""
-        hours, end = 1, Resolution.HOUR.end_of(start)
-        while hours * HOUR < LATEST - HOUR - end:
-            longer = end + hours * HOUR
-            if await self._queries.count(start, longer, now) > MAX_STEP_RESULTS:
-                break
-            hours, end = 2 * hours, longer
-        return end
 
     async def _compare(self, report: Report) -> bool:
         """Compare the rollups with the number of results, if a comparison is due. Hours that differ become stale."""

@@ -10,14 +10,14 @@ from storage.rollups.rollup import EARLIEST, LATEST
 from storage.rollups.series import ALL_RESULTS
 from tests.triggers.rollups.conftest import Database, no_pause
 from tests.triggers.rollups.summary_check import HOUR, START, check
-from triggers.rollups import day_updates, rollup_builder
+from triggers.rollups import day_updates, rollup_builder, workload
 
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a part have few results, and read none of them again."""
-    monkeypatch.setattr(rollup_builder, "MAX_PART_CHANGES", 2)
-    monkeypatch.setattr(rollup_builder, "MIN_PART_TIME", timedelta(0))
+    monkeypatch.setattr(workload, "MAX_PART_CHANGES", 2)
+    monkeypatch.setattr(workload, "MIN_PART_TIME", timedelta(0))
     monkeypatch.setattr(rollup_builder, "READ_MARGIN", timedelta(0))
     monkeypatch.setattr(day_updates, "READ_MARGIN", timedelta(0))
 
@@ -78,8 +78,8 @@ async def test_results_that_arrive_fast_do_not_stop_the_build_of_the_rollups(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rollups are built again only if half of all results are new, so each run makes progress."""
-    monkeypatch.setattr(rollup_builder, "MAX_CHANGES", 1)
-    monkeypatch.setattr(rollup_builder, "MAX_STEP_RESULTS", 0)
+    monkeypatch.setattr(workload, "MAX_CHANGES", 1)
+    monkeypatch.setattr(workload, "MAX_STEP_RESULTS", 0)
     for number in range(8):
         await database.compute(START + number * HOUR, [1.0])
 

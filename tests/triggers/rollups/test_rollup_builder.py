@@ -17,7 +17,7 @@ from storage.rollups import day_rollups
 from storage.rollups.rollup import EARLIEST, LATEST
 from tests.triggers.rollups.conftest import SUBMITTER, Database, Killed, no_pause
 from tests.triggers.rollups.summary_check import HOUR, START, by_key, check
-from triggers.rollups import rollup_builder
+from triggers.rollups import rollup_builder, workload
 
 
 async def test_series_move_to_a_new_document_before_one_gets_too_large(
@@ -124,11 +124,11 @@ async def test_a_submitter_with_few_results_has_no_rollups(database: Database) -
 async def test_rollups_wait_while_many_results_arrive(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """They do not wait forever."""
     await database.compute(START, [1.0])
-    monkeypatch.setattr(rollup_builder, "MAX_BUSY_RESULTS", 0)
+    monkeypatch.setattr(workload, "MAX_BUSY_RESULTS", 0)
     waiting = await database.build()
     assert (waiting.results, waiting.is_finished) == (0, False)
 
-    monkeypatch.setattr(rollup_builder, "MAX_BUSY_TIME", -timedelta(1))
+    monkeypatch.setattr(workload, "MAX_BUSY_TIME", -timedelta(1))
     built = await database.build()
 
     assert (built.results, built.is_finished) == (1, True)
@@ -154,7 +154,7 @@ async def test_rollups_are_built_again_after_too_many_results(
     await database.compute(START, [1.0])
     await database.build()
     await database.compute(START, [2.0])
-    monkeypatch.setattr(rollup_builder, "MAX_CHANGES", 0)
+    monkeypatch.setattr(workload, "MAX_CHANGES", 0)
 
     await database.build()
     monkeypatch.undo()
@@ -172,8 +172,8 @@ async def test_a_summary_that_starts_when_all_rollups_are_built_again_is_right(
     await database.compute(START, [1.0])
     await database.compute(START + HOUR, [2.0])
     await database.build()
-    monkeypatch.setattr(rollup_builder, "MAX_CHANGES", 0)
-    monkeypatch.setattr(rollup_builder, "MAX_STEP_RESULTS", 1)
+    monkeypatch.setattr(workload, "MAX_CHANGES", 0)
+    monkeypatch.setattr(workload, "MAX_STEP_RESULTS", 1)
     now = Firestore.now
 
     async def now_after_first_step(firestore: Firestore) -> datetime:

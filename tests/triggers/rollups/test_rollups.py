@@ -23,7 +23,7 @@ from storage.rollups.series import ALL_RESULTS, BY_SERIES
 from tests.infra.firestore.server_process import FirestoreProcess
 from tests.triggers.rollups.conftest import SUBMITTER, Database, Killed, no_pause
 from tests.triggers.rollups.summary_check import HOUR, START, by_key, check
-from triggers.rollups import day_updates, rollup_builder
+from triggers.rollups import day_updates, rollup_builder, workload
 
 moments = st.integers(0, 5 * 4).map(lambda quarter: START + quarter * HOUR / 4)
 values = st.lists(st.floats(-1e6, 1e6) | st.sampled_from([0.0, 1e300, -1e-300, 5e-324]), min_size=1, max_size=3)
@@ -78,10 +78,10 @@ def test_summaries_equal_those_of_all_results(
         await check(database, start, end)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rollup_builder, "MAX_STEP_RESULTS", 3)
+        patch.setattr(workload, "MAX_STEP_RESULTS", 3)
         patch.setattr(day_updates, "MAX_RESULTS", 3)
-        patch.setattr(rollup_builder, "MAX_PART_CHANGES", 2)
-        patch.setattr(rollup_builder, "MIN_PART_TIME", timedelta(0))
+        patch.setattr(workload, "MAX_PART_CHANGES", 2)
+        patch.setattr(workload, "MIN_PART_TIME", timedelta(0))
         patch.setattr(rollup_builder, "_MAX_DAYS", 1)
         patch.setattr(difference_search, "MAX_READ", 1)
         patch.setattr(rollup_store, "MAX_BYTES", 2_000)
