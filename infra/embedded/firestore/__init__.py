@@ -1,0 +1,1 @@
+"""A durable Firestore in one SQLite file, with the google.firestore.v1 API."""
