@@ -2,53 +2,36 @@
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc.aio
-import numpy as np
 import pytest
+from msgspec.structs import replace
 
-from graphql_api.budgets.loop_turns import LoopTurns
-from graphql_api.results.filters import Bound, Selection
-from graphql_api.results.store import Store
-from storage.documents import Archiving, Labels, Result, Status, document_paths
-from storage.firestore import encoding
+from storage.documents import Archiving, Labels, document_paths
 from storage.firestore.client import Firestore
-from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from storage.hourly_archive.archive_store import ArchiveStore
-from storage.rollups.merged_statistics import FIELDS, MergedStatistics, ResultStatistics
+from storage.rollups.merged_statistics import MergedStatistics
 from storage.rollups.rollup import EARLIEST, LATEST
-from triggers.computation import summarize as statistics_of
+from tests.triggers.result_database import NO_LABELS, SUBMITTER, Killed, ResultDatabase, add
 from triggers.hourly_archive.archiver import Archiver
 from triggers.hourly_archive.due_results import SETTLED
 from triggers.rollups.report import Report
 from triggers.rollups.rollup_builder import RollupBuilder
-from triggers.statistics.distribution import sketch
 
-SUBMITTER = "one"
-NO_LABELS: Labels = {}
 FOR_EVER = Archiving()
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 TOMORROW = datetime.now(UTC) + timedelta(days=1)
 
 
-class Killed(Exception):
-    """The process of an archiver was killed."""
-
-
-class Database:
-    """An empty database, with results of one submitter that a test stores as the function does."""
+class Database(ResultDatabase):
+    """A database whose results end in the hourly archive. `results` also has those in the archive."""
 
     def __init__(self, channel: grpc.aio.Channel, shards: int = 2) -> None:
-        self.firestore = Firestore(channel, f"projects/{uuid.uuid4()}/databases/(default)", timeout_seconds=30)
-        self.writer = GroupCommitWriter(self.firestore, timeout_seconds=30)
-        self.shards = shards
-        self.store = Store(self.firestore, LoopTurns(), shards=shards)
+        super().__init__(channel, shards)
         self.archive = ArchiveStore(self.firestore, SUBMITTER)
-        self.results: dict[str, Result] = {}
-        """The results that count, in `results` or in the archive."""
 
     async def compute(
         self,
@@ -62,11 +45,7 @@ class Database:
     ) -> str:
         """Store the result of a sample that does not exist any more. Return the id of the sample."""
         sample_id = sample_id or str(uuid.uuid4())
-        result = Result(
-            SUBMITTER, sample_id, timestamp, document_paths.shard(sample_id, self.shards), Status.COMPUTED,
-            timestamp=timestamp, statistics=statistics_of(np.array(data)), sketch=sketch(sorted(data)), labels=given,
-            expire_at=expire_at, archiving=archiving,
-        )  # fmt: skip
+        result = replace(self.computed(sample_id, timestamp, data, given), expire_at=expire_at, archiving=archiving)
         await self.put(document_paths.result(SUBMITTER, sample_id), result.fields())
         self.results[sample_id] = result
         return sample_id
@@ -82,12 +61,7 @@ class Database:
 
     async def delete_sample(self, sample_id: str) -> None:
         """Delete the sample, as Firestore does after its time to live."""
-        path = document_paths.sample(SUBMITTER, sample_id)
-        await self.writer.write(encoding.to_delete(self.firestore.name(path)))
-
-    async def put(self, path: str, fields: Mapping[str, object]) -> None:
-        """Store a document."""
-        await self.writer.write(encoding.to_write(self.firestore.name(path), fields))
+        await self.remove(document_paths.sample(SUBMITTER, sample_id))
 
     async def stored(self) -> set[str]:
         """Return the ids of the results that are not in the archive."""
@@ -126,11 +100,8 @@ class Database:
     ) -> MergedStatistics:
         """Return the statistics of all results with a time stamp from `start` up to `end` and the given labels."""
         merged = MergedStatistics()
-        for result in self.results.values():
-            assert result.timestamp is not None
-            if start <= result.timestamp < end and having.items() <= result.labels.items():
-                values = (getattr(result.statistics, name) for name in FIELDS)
-                merged.add(ResultStatistics(*values), result.sketch)
+        for result in self.selected(start, end, having):
+            add(result, merged)
         merged.finish()
         return merged
 
@@ -174,11 +145,6 @@ class _KilledFirestore(FirestoreProxy):
         if self._is_applied:
             await self.firestore.commit(writes)
         raise Killed
-
-
-def selection(start: datetime = EARLIEST, end: datetime = LATEST, having: Labels = NO_LABELS) -> Selection:
-    """Select the results with a time stamp from `start` up to `end` and the given labels."""
-    return Selection([Bound("timestamp", ">=", start), Bound("timestamp", "<", end)], having)
 
 
 @pytest.fixture

@@ -4,12 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from graphql_api.results.summaries import TimeBucket, summarize, summarize_over_time
 from storage.documents import Labels
-from tests.triggers.hourly_archive.conftest import (
-    NO_LABELS,
-    SUBMITTER,
-    Database,
-    selection,
-)
+from tests.triggers.hourly_archive.conftest import Database
+from tests.triggers.result_database import NO_LABELS, SUBMITTER, selection
 from tests.triggers.rollups.conftest import figures
 
 START = datetime(2026, 3, 28, 22, tzinfo=UTC)

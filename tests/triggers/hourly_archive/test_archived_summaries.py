@@ -9,14 +9,9 @@ from graphql_api.results import archived_results, summaries
 from graphql_api.results.filters import Bound, Selection
 from graphql_api.results.rolled_up_results import View
 from graphql_api.results.summaries import TimeBucket, summarize, summarize_over_time
-from tests.triggers.hourly_archive.conftest import (
-    SUBMITTER,
-    TOMORROW,
-    YESTERDAY,
-    Database,
-    selection,
-)
+from tests.triggers.hourly_archive.conftest import TOMORROW, YESTERDAY, Database
 from tests.triggers.hourly_archive.summary_check import HOUR, SERIES, START, check
+from tests.triggers.result_database import SUBMITTER, selection
 
 
 @pytest.mark.parametrize("names", [[], ["site"]])

@@ -18,16 +18,9 @@ from graphql_api.results.summaries import summarize
 from storage.documents import Archiving, Arrival, Status, document_paths
 from tests.infra.firestore.server_process import FirestoreProcess
 from tests.stack import PATIENCE_SECONDS
-from tests.triggers.hourly_archive.conftest import (
-    SUBMITTER,
-    TOMORROW,
-    YESTERDAY,
-    Database,
-    FirestoreProxy,
-    Killed,
-    selection,
-)
+from tests.triggers.hourly_archive.conftest import TOMORROW, YESTERDAY, Database, FirestoreProxy
 from tests.triggers.hourly_archive.summary_check import HOUR, SERIES, START, check
+from tests.triggers.result_database import SUBMITTER, Killed, selection
 from tests.triggers.rollups.conftest import figures
 from triggers.hourly_archive import archiver, due_results
 from triggers.result_store import ResultStore

@@ -1,4 +1,4 @@
-"""An empty database for each test, with results of one submitter."""
+"""An empty database for each test, whose results are added to rollups."""
 
 import time
 import uuid
@@ -11,39 +11,28 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from graphql_api.budgets.loop_turns import LoopTurns
-from graphql_api.results.filters import Bound, Selection
 from graphql_api.results.rolled_up_results import Group
-from graphql_api.results.store import Store
 from graphql_api.results.summaries import TimeBucket, summarize, summarize_over_time
 from storage.documents import Labels, Problem, ProblemCode, Result, Status, Tombstone, document_paths, labels
 from storage.firestore import encoding
-from storage.firestore.client import Firestore
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from storage.rollups.checkpoint_store import CheckpointStore
-from storage.rollups.merged_statistics import FIELDS, MergedStatistics, ResultStatistics
+from storage.rollups.merged_statistics import MergedStatistics
 from storage.rollups.rollup_store import RollupStore
 from storage.rollups.series import BY_SERIES, TOTAL
-from triggers.computation import summarize as statistics_of
+from tests.triggers.result_database import SUBMITTER, Killed, ResultDatabase, add, selection
 from triggers.rollups.report import Report
 from triggers.rollups.rollup_builder import RollupBuilder
-from triggers.statistics.distribution import sketch
-
-SUBMITTER = "one"
 
 
-class Database:
-    """An empty database, with results of one submitter that a test stores as the function does."""
+class Database(ResultDatabase):
+    """A database whose results a test adds to rollups."""
 
     def __init__(self, channel: grpc.aio.Channel, shards: int = 2) -> None:
-        self.firestore = Firestore(channel, f"projects/{uuid.uuid4()}/databases/(default)", timeout_seconds=30)
-        self.writer = GroupCommitWriter(self.firestore, timeout_seconds=30)
-        self.shards = shards
-        self.store = Store(self.firestore, LoopTurns(), shards=shards)
+        super().__init__(channel, shards)
         self.checkpoints = CheckpointStore(self.firestore, SUBMITTER)
         self.rollups = RollupStore(self.firestore, SUBMITTER, TOTAL)
         self.series_rollups = RollupStore(self.firestore, SUBMITTER, BY_SERIES)
-        self.results: dict[str, Result] = {}
         self.data: dict[str, Sequence[float]] = {}
         """The data of each sample, also of those without a result."""
 
@@ -63,33 +52,27 @@ class Database:
     ) -> str:
         """Store the result of a sample, or replace it. Return the id of the sample."""
         sample_id = sample_id or str(uuid.uuid4())
-        result = Result(
-            SUBMITTER, sample_id, timestamp, document_paths.shard(sample_id, self.shards), Status.COMPUTED,
-            timestamp=timestamp, statistics=statistics_of(np.array(data)), sketch=sketch(sorted(data)),
-            labels=having or {},
-        )  # fmt: skip
         if having:
-            name = self.firestore.name(document_paths.series(SUBMITTER, labels.term(having)))
-            await self.writer.write(encoding.to_write(name, {"labels": dict(having)}))
-        await self.write({sample_id: result})
+            await self.put(document_paths.series(SUBMITTER, labels.term(having)), {"labels": dict(having)})
+        await self.write({sample_id: self.computed(sample_id, timestamp, data, having or {})})
         self.data[sample_id] = data
         return sample_id
 
     async def write(self, results: dict[str, Result]) -> None:
         """Store results."""
-        await self._put({sample_id: result.fields() for sample_id, result in results.items()})
+        await self._put_results({sample_id: result.fields() for sample_id, result in results.items()})
         self.results |= results
 
     async def supersede(self, sample_id: str) -> None:
         """Store that another sample corrects this one."""
         result = replace(self.results.pop(sample_id), status=Status.SUPERSEDED, superseded_by=str(uuid.uuid4()))
-        await self._put({sample_id: result.fields()})
+        await self._put_results({sample_id: result.fields()})
 
     async def delete(self, sample_id: str) -> None:
         """Replace a result with a tombstone."""
         result = self.results.pop(sample_id)
         tombstone = Tombstone(SUBMITTER, sample_id, "", result.shard, datetime.now().astimezone(), "")
-        await self._put({sample_id: tombstone.fields()})
+        await self._put_results({sample_id: tombstone.fields()})
 
     async def fail(self, sample_id: str = "") -> None:
         """Store a FAILED result, of a new sample or instead of another result."""
@@ -98,15 +81,14 @@ class Database:
         problem = Problem("$", "not a sample", ProblemCode.NOT_COMPUTABLE)
         shard = document_paths.shard(sample_id, self.shards)
         failed = Result(SUBMITTER, sample_id, datetime.now().astimezone(), shard, Status.FAILED, problem=problem)
-        await self._put({sample_id: failed.fields()})
+        await self._put_results({sample_id: failed.fields()})
 
     async def expire(self, sample_id: str) -> None:
         """Delete the document of a result, as Firestore does after its time to live."""
         del self.results[sample_id]
-        name = self.firestore.name(document_paths.result(SUBMITTER, sample_id))
-        await self.writer.write(encoding.to_delete(name))
+        await self.remove(document_paths.result(SUBMITTER, sample_id))
 
-    async def _put(self, documents: dict[str, dict[str, object]]) -> None:
+    async def _put_results(self, documents: dict[str, dict[str, object]]) -> None:
         writes = [
             encoding.to_write(self.firestore.name(document_paths.result(SUBMITTER, sample_id)), fields)
             for sample_id, fields in documents.items()
@@ -122,12 +104,9 @@ class Database:
         Without `names`, all results are one group, which can be empty.
         """
         groups: dict[Group, MergedStatistics] = {} if names else {(): MergedStatistics()}
-        for result in self.results.values():
-            assert result.timestamp is not None
-            if start <= result.timestamp < end and (having or {}).items() <= result.labels.items():
-                values = (getattr(result.statistics, name) for name in FIELDS)
-                group = tuple(result.labels.get(name) for name in names)
-                groups.setdefault(group, MergedStatistics()).add(ResultStatistics(*values), result.sketch)
+        for result in self.selected(start, end, having or {}):
+            group = tuple(result.labels.get(name) for name in names)
+            add(result, groups.setdefault(group, MergedStatistics()))
         for merged in groups.values():
             merged.finish()
         return groups
@@ -135,12 +114,9 @@ class Database:
     def values(self, start: datetime, end: datetime, having: Labels, group: Mapping[str, str | None]) -> Any:
         """Return the concatenated data of the samples of a group."""
         selected = [
-            self.data[sample_id]
-            for sample_id, result in self.results.items()
-            if result.timestamp is not None
-            and start <= result.timestamp < end
-            and having.items() <= result.labels.items()
-            and all(result.labels.get(name) == value for name, value in group.items())
+            self.data[result.sample_id]
+            for result in self.selected(start, end, having)
+            if all(result.labels.get(name) == value for name, value in group.items())
         ]
         return np.concatenate([[], *selected])
 
@@ -148,7 +124,7 @@ class Database:
         self, start: datetime, end: datetime, having: Labels | None = None, names: Sequence[str] = ()
     ) -> Mapping[Group, MergedStatistics]:
         """Return the summary of the results with a time stamp from `start` up to `end`, and with labels, by group."""
-        total, groups = await summarize(self.store, SUBMITTER, selection(start, end, having), names)
+        total, groups = await summarize(self.store, SUBMITTER, selection(start, end, having or {}), names)
         return groups if names else {(): total}
 
     async def buckets(
@@ -160,15 +136,11 @@ class Database:
         names: Sequence[str] = (),
     ) -> Mapping[tuple[datetime, Group], MergedStatistics]:
         """Return the summaries of the time buckets of these results."""
-        return await summarize_over_time(self.store, SUBMITTER, selection(start, end, having), bucket, names)
+        return await summarize_over_time(self.store, SUBMITTER, selection(start, end, having or {}), bucket, names)
 
 
 async def no_pause() -> None:
     """Let no other work run."""
-
-
-class Killed(Exception):
-    """The process of a builder was killed."""
 
 
 class _KilledWriter:
@@ -192,11 +164,6 @@ class _KilledWriter:
             await self._writer.write_all(writes[: len(writes) // 2], submitter)
             raise Killed
         return await self._writer.write_all(writes, submitter)
-
-
-def selection(start: datetime, end: datetime, having: Labels | None = None) -> Selection:
-    """Select the results with a time stamp from `start` up to `end`, and with labels."""
-    return Selection([Bound("timestamp", ">=", start), Bound("timestamp", "<", end)], having or {})
 
 
 def figures(merged: MergedStatistics) -> tuple[Any, ...]:

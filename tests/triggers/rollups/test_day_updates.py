@@ -5,7 +5,8 @@ import pytest
 from storage.rollups import difference_search
 from storage.rollups.result_queries import ResultQueries
 from storage.rollups.rollup import EARLIEST, LATEST
-from tests.triggers.rollups.conftest import SUBMITTER, Database
+from tests.triggers.result_database import SUBMITTER
+from tests.triggers.rollups.conftest import Database
 from tests.triggers.rollups.summary_check import HOUR, START, check
 from triggers.rollups.day_updates import DayUpdates
 from triggers.schedules.event_pause import EventPause

@@ -15,7 +15,8 @@ from storage.firestore.errors import PreconditionFailed
 from storage.rollups import checkpoint as checkpoint_module
 from storage.rollups import day_rollups
 from storage.rollups.rollup import EARLIEST, LATEST
-from tests.triggers.rollups.conftest import SUBMITTER, Database, Killed, no_pause
+from tests.triggers.result_database import SUBMITTER, Killed
+from tests.triggers.rollups.conftest import Database, no_pause
 from tests.triggers.rollups.summary_check import HOUR, START, by_key, check
 from triggers.rollups import rollup_builder, workload
 

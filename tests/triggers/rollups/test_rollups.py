@@ -21,7 +21,8 @@ from storage.rollups import day_rollups, difference_search, rollup_store
 from storage.rollups.rollup import EARLIEST, LATEST, Snapshot
 from storage.rollups.series import ALL_RESULTS, BY_SERIES
 from tests.infra.firestore.server_process import FirestoreProcess
-from tests.triggers.rollups.conftest import SUBMITTER, Database, Killed, no_pause
+from tests.triggers.result_database import SUBMITTER, Killed
+from tests.triggers.rollups.conftest import Database, no_pause
 from tests.triggers.rollups.summary_check import HOUR, START, by_key, check
 from triggers.rollups import day_updates, rollup_builder, workload
 

@@ -8,7 +8,8 @@ from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
 from graphql_api.results.filters import Selection
 from graphql_api.results.store import Store
 from graphql_api.results.summaries import TimeBucket, summarize, summarize_over_time
-from tests.triggers.rollups.conftest import SUBMITTER, Database
+from tests.triggers.result_database import SUBMITTER
+from tests.triggers.rollups.conftest import Database
 from tests.triggers.rollups.summary_check import HOUR, START
 
 
