@@ -39,7 +39,7 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
             default="submit,read",
             help=f"comma-separated scopes: {', '.join(Scope)}; default: %(default)s",
         )
-        command.add_argument("--label", default="", help="a name of the key for people, which `list` shows")
+        command.add_argument("--label", default="", help="a human-readable name of the key, which `list` shows")
         command.add_argument("--expires-in-days", type=_days, help="the lifetime of the key; default: unlimited")
     limits = commands.add_parser(
         "limits", help="replace the limits of a key and of all keys that share its limits, and print these keys"

@@ -84,11 +84,10 @@ class Mutation(SampleMutation):
 
     @strawberry.mutation(
         description=(
-            'Changes whether the server treats each sample as if it had the member `missing: "skip"`. If this setting '
-            "is on, the statistics leave out nulls in `data`. If it is off, the server rejects a sample with a null in "
-            "`data`, unless the sample has this member. The change takes effect within "
-            f"{CACHE_SECONDS:g} seconds. It applies only to samples that are submitted after that. Returns the new "
-            "setting."
+            "Sets what the server does with a null in `data`. If the setting is on, the statistics leave out nulls. If "
+            'it is off, the server rejects the sample, unless the sample has the member `missing: "skip"`. The change '
+            f"takes effect within {CACHE_SECONDS:g} seconds. It applies only to samples that are submitted after that. "
+            "Returns the new setting."
         ),
         metadata=requires(Scope.ADMIN) | costs(SETTING_CHANGE),
     )
@@ -117,7 +116,7 @@ class Mutation(SampleMutation):
         info: Info,
         scopes: Annotated[list[Scope], strawberry.argument(description="What the key allows.")],
         label: Annotated[
-            str, strawberry.argument(description="A name of the key for people, at most 100 characters.")
+            str, strawberry.argument(description="A human-readable name of the key, at most 100 characters.")
         ] = "",
         expires_in_days: Annotated[
             int | None,

@@ -52,7 +52,7 @@ class Query(SampleQuery):
         return RetentionType.of(retention, is_default=is_default)
 
     @strawberry.field(
-        description='Returns whether the server treats each sample as if it had the member `missing: "skip"`.',
+        description="Returns the setting of `skipMissingValues`: whether the statistics leave out nulls in `data`.",
         metadata=requires(Scope.READ) | costs(SINGLE_READ),
     )
     async def skips_missing_values(self, info: Info) -> bool:

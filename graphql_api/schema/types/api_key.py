@@ -57,7 +57,7 @@ class ApiKeyType:
     """A stored key."""
 
     digest: str = strawberry.field(description="The SHA-256 of the key in hexadecimal.")
-    label: str = strawberry.field(description="The name of the key for people.")
+    label: str = strawberry.field(description="The human-readable name of the key.")
     scopes: list[Scope] = strawberry.field(description="What the key allows.")
     created_at: datetime = strawberry.field(description="The time when the key was created.")
     expires_at: datetime | None = strawberry.field(

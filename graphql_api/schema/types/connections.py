@@ -146,8 +146,8 @@ class SampleConnection:
     @strawberry.field(
         description=(
             f"The number of samples on all pages. {_COUNT_COST} If the filter has the state DELETED, the server reads "
-            "every selected sample instead. If samples have expired before earlier samples, it can also read every "
-            "selected sample to count those that are COMPUTED, SUPERSEDED or FAILED."
+            "every selected sample instead. A filter with the state COMPUTED, SUPERSEDED or FAILED can have the same "
+            "effect if newer samples have expired before older samples."
         ),
         metadata=costs(COUNT_SAMPLES),
     )

@@ -12,8 +12,8 @@ _STATES = {
     RecomputationState.RUNNING: "The API is sending the samples to the function again and waiting for the new results.",
     RecomputationState.FINISHED: "Every sample that was sent to the function again has a new result.",
     RecomputationState.INCOMPLETE: (
-        "Some samples got no new result in time. The function may still write it, unless it cannot compute the sample. "
-        "To continue the recomputation, request it again."
+        "Some samples got no new result in time. The function may still write these results, unless it cannot compute "
+        "the samples. To continue the recomputation, request it again."
     ),
     RecomputationState.INTERRUPTED: (
         "The API process that ran the recomputation stopped, or Firestore was unavailable. To continue the "
