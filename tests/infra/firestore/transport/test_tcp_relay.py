@@ -40,14 +40,18 @@ def test_googles_client_uses_the_port(stack: Stack) -> None:
     assert stored == documents
 
 
-async def test_a_further_call_waits_if_a_client_has_as_many_streams_as_production_allows(stack: Stack) -> None:
+async def test_a_client_has_more_listeners_than_a_connection_of_production(stack: Stack) -> None:
+    """Google's client for Node then opens another connection in production, but never one without TLS."""
+    async with connected(stack) as channel, asyncio.timeout(PATIENCE_SECONDS):
+        calls = [listen(channel) for _ in range(250)]
+
+        await asyncio.gather(*(add_target(call, 1) for call in calls))
+
+
+async def test_a_further_call_waits_if_a_client_has_too_many_streams(stack: Stack) -> None:
     """The limit of all open streams would end the connection with its calls. A client of production expects to wait."""
-    own = [("grpc.use_local_subchannel_pool", 1)]  # other tests of this process have open streams too
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{stack.firestore_port}", own) as channel:
-        listen: Any = channel.stream_stream(
-            f"{SERVICE}Listen", m.ListenRequest.SerializeToString, m.ListenResponse.FromString
-        )
-        calls = [listen() for _ in range(MAX_STREAMS + 1)]
+    async with connected(stack) as channel:
+        calls = [listen(channel) for _ in range(MAX_STREAMS + 1)]
         reads = [asyncio.create_task(add_target(call, 1)) for call in calls]
         async with asyncio.timeout(PATIENCE_SECONDS):
             while sum(read.done() for read in reads) < MAX_STREAMS:
@@ -60,6 +64,16 @@ async def test_a_further_call_waits_if_a_client_has_as_many_streams_as_productio
             await asyncio.gather(*waiting)
 
     assert len(waiting) == 1
+
+
+def connected(stack: Stack) -> grpc.aio.Channel:
+    """Return a channel with a connection of its own. Other tests of this process have open streams too."""
+    return grpc.aio.insecure_channel(f"127.0.0.1:{stack.firestore_port}", [("grpc.use_local_subchannel_pool", 1)])
+
+
+def listen(channel: grpc.aio.Channel) -> Any:
+    """Open a Listen stream."""
+    return channel.stream_stream(f"{SERVICE}Listen", m.ListenRequest.SerializeToString, m.ListenResponse.FromString)()
 
 
 async def add_target(call: Any, target_id: int) -> None:
