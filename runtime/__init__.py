@@ -1,1 +1,1 @@
-"""What all processes need: elapsed time, inherited sockets, little memory, shared tasks, and Ctrl-C in commands."""
+"""What all processes need: elapsed time, listening sockets, little memory, shared tasks, and Ctrl-C in commands."""

@@ -8,11 +8,12 @@ import os
 import signal
 import sys
 from pathlib import Path
+from socket import socket
 
 import uvicorn
 
 from observability import tracing
-from runtime.inherited_sockets import parse_sockets
+from runtime.listening_sockets import bind, parse_sockets
 from triggers.connections import connection_class
 from triggers.settings import Settings
 
@@ -30,6 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         settings = Settings.from_environ()
+        sockets = arguments.sockets or _bound_sockets(settings)
     except ValueError as error:
         sys.exit(f"error: {error}")
     if _SHARED_METRICS in os.environ:  # prometheus_client expects that the folder exists
@@ -41,8 +43,6 @@ def main() -> None:
     config = uvicorn.Config(
         "triggers.app:create_app",
         factory=True,
-        host=settings.host,
-        port=settings.function_port,
         http=connection_class(),
         ws="none",
         log_config=None,  # the application configures the log
@@ -52,7 +52,18 @@ def main() -> None:
         server_header=False,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
-    uvicorn.Server(config).run(arguments.sockets)
+    uvicorn.Server(config).run(sockets)
+
+
+def _bound_sockets(settings: Settings) -> list[socket]:
+    """Return the sockets of the address of the function. Raises `ValueError` if one of them cannot be bound."""
+    try:
+        return bind(settings.host, settings.function_port)
+    except OSError as error:
+        raise ValueError(
+            f"cannot listen on {settings.host}, port {settings.function_port} (DROPZONE_HOST, DROPZONE_FUNCTION_PORT): "
+            f"{error.strerror}"
+        ) from None
 
 
 def _exit(*_: object) -> None:

@@ -21,6 +21,7 @@ import msgspec
 
 from infra.embedded.preflight import PreflightError
 from infra.embedded.stack_file.stack import Liveness, Process, Stack
+from runtime.listening_sockets import bind
 
 BACKLOG = 2048
 
@@ -79,10 +80,7 @@ def _instance(process: Process, name: str, shared: Sequence[socket.socket]) -> I
 
 
 def _listen(host: str, port: int, reuse_port: bool) -> list[socket.socket]:
-    """Listen on every address of `host`. A host name may have several addresses."""
-    resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = dict.fromkeys((family, address[:2]) for family, _, _, _, address in resolved)
-    return [
-        socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=reuse_port)
-        for family, address in addresses
-    ]
+    sockets = bind(host, port, reuse_port=reuse_port)
+    for each in sockets:
+        each.listen(BACKLOG)
+    return sockets

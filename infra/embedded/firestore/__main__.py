@@ -34,7 +34,7 @@ from infra.embedded.stack_file import reader
 from infra.embedded.stack_file.stack import StackError
 from observability import logs, tracing
 from runtime import memory_release
-from runtime.inherited_sockets import parse_sockets
+from runtime.listening_sockets import parse_sockets
 
 MIB = 1024 * 1024
 MIN_WAL_MIB, MAX_WAL_MIB = 32, 1024

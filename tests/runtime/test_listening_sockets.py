@@ -1,0 +1,30 @@
+"""The sockets of a host on which a process listens."""
+
+import contextlib
+import socket
+
+import pytest
+
+from runtime.listening_sockets import bind
+from tests.ports import free_port
+
+
+def test_all_ipv6_addresses_include_those_of_ipv4() -> None:
+    """The supervisor listened on IPv6 only. Addresses of IPv4 clients have the form of IPv4, as in settings."""
+    port = free_port()
+    try:
+        bound = bind("::", port)
+    except OSError:
+        pytest.skip("needs IPv6")
+    with contextlib.ExitStack() as opened:
+        clients = {}
+        for each in bound:
+            opened.enter_context(each).listen()
+        for host in ("127.0.0.1", "::1"):
+            opened.enter_context(socket.create_connection((host, port)))
+        for each in bound:
+            connection, address = each.accept()
+            opened.enter_context(connection)
+            clients[each.family] = address[0]
+
+    assert clients == {socket.AF_INET6: "::1", socket.AF_INET: "127.0.0.1"}
