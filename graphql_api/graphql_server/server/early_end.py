@@ -7,17 +7,22 @@ receives and discards the rest of the body for a short time.
 
 import asyncio
 import logging
+import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import orjson
+from httptools import HttpParserInvalidMethodError
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from graphql_api.client_text import shorten
 from graphql_api.error_entries import describe
 from graphql_api.graphql_server.settings import ServerSettings
 from graphql_api.graphql_server.slow_reader_notice import notice_of
-from storage.documents.errors import DropzoneError, RetryLater
+from storage.documents.errors import BadRequest, DropzoneError, RetryLater
+
+_METHOD = re.compile(rb"(?:\r\n)*([\w!#$%&'*+.^`|~-]+) ", re.ASCII)
 
 logger = logging.getLogger("graphql_api")
 
@@ -68,6 +73,18 @@ def error_response(status: int, error: DropzoneError) -> bytes:
     retry_after = b"retry-after: %d\r\n" % error.retry_after if isinstance(error, RetryLater) else b""
     head = b"content-type: application/json; charset=utf-8\r\nconnection: close\r\n%bcontent-length: %d\r\n\r\n"
     return STATUS_LINE[status] + head % (retry_after, len(body)) + body
+
+
+def malformed(message: str, data: bytes) -> tuple[int, DropzoneError]:
+    """Return the status and the error for data that the parser refuses with `message`.
+
+    Call this while the error of the parser is handled.
+    """
+    method = _METHOD.match(data) if isinstance(sys.exception(), HttpParserInvalidMethodError) else None
+    if method is None:
+        return 400, BadRequest(f"{message} In a URL, use %XX for characters other than ASCII.")
+    name = shorten(method[1].decode(), 40)
+    return 501, BadRequest(f"the method {name} is unknown; methods are in upper case, such as GET and POST")
 
 
 def disconnect_application(cycle: RequestResponseCycle) -> None:

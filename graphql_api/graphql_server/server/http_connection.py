@@ -42,9 +42,7 @@ class HTTPConnection(HttpToolsProtocol):
     slot: OpenConnection | None = None
     is_upgraded = False
 
-    is_in_headers = True
-    """Whether the next data belongs to headers, and not to the body of the current request."""
-
+    is_in_headers = True  # whether the next data belongs to headers, and not to the body of the current request
     _has_begun = False  # whether the headers of a request are parsed in part
 
     header_bytes = 0
@@ -65,6 +63,7 @@ class HTTPConnection(HttpToolsProtocol):
     _bytes_without_content = 0  # since the last bytes of body content
     _upgrade: bytes | None = None  # `websocket`, or None if the current request is not the handshake of a WebSocket
     _is_whole = False  # whether the data that is being parsed contains the end of one request
+    _parsed = b""  # the data that is being parsed
     _header_timer: asyncio.TimerHandle | None = None
     _stall_timer: StallTimer | None = None
 
@@ -108,9 +107,7 @@ class HTTPConnection(HttpToolsProtocol):
 
     def parse_whole(self, data: bytes) -> None:
         """Parse data that contains the end of the headers of exactly one request. These headers need no timer."""
-        self._is_whole = True
-        super().data_received(data)
-        self._is_whole = False
+        self._feed(data, is_whole=True)
         if (self.cycle is None or self.cycle.response_complete) and not self.is_upgraded and self._refusal is None:
             self.header_bytes += len(data)  # blank lines, or a part of the headers
             self._start_header_timer()
@@ -126,10 +123,15 @@ class HTTPConnection(HttpToolsProtocol):
             if self._bytes_without_content > self.settings.max_header_bytes + len(part):
                 self.refuse(400, BadRequest("the body has too many bytes in chunk extensions or trailers"))
                 return False
-        super().data_received(part)
+        self._feed(part, is_whole=False)
         if self.header_bytes >= self.settings.max_header_bytes and self._refusal is None:
             self.refuse(431, TooLarge(f"expected headers of at most {self.settings.max_header_bytes:,} bytes"))
         return self._refusal is None and not self.transport.is_closing()
+
+    def _feed(self, data: bytes, *, is_whole: bool) -> None:
+        self._parsed, self._is_whole = data, is_whole
+        super().data_received(data)
+        self._parsed, self._is_whole = b"", False
 
     def on_message_begin(self) -> None:
         self._has_begun = True
@@ -195,7 +197,7 @@ class HTTPConnection(HttpToolsProtocol):
         return self._upgrade  # uvicorn would split the header `Connection`, several times
 
     def send_400_response(self, msg: str) -> None:
-        self.refuse(*(self._refusal or (400, BadRequest(f"{msg} In a URL, use %XX for characters other than ASCII."))))
+        self.refuse(*(self._refusal or early_end.malformed(msg, self._parsed)))
 
     def handle_websocket_upgrade(self) -> None:
         self._cancel_timers()

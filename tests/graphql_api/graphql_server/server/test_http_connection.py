@@ -234,6 +234,19 @@ def test_data_that_is_not_http_is_a_bad_request(strict: Service, data: bytes) ->
         assert receive_all(client).startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.parametrize("before", [b"", WHOLE])
+@pytest.mark.parametrize("method", [b"FETCH", b"get", b"POSTS"])
+def test_an_unknown_method_is_not_implemented(strict: Service, method: bytes, before: bytes) -> None:
+    """RFC 9110 asks for this status. The response says which method was unknown. It was 400 without a reason."""
+    with connection(strict) as client:
+        client.sendall(before + method + b" /graphql HTTP/1.1\r\nhost: x\r\n\r\n")
+        responses = receive_all(client)
+
+    response = responses[responses.rindex(b"HTTP/1.1") :]
+    assert response.startswith(b"HTTP/1.1 501 Not Implemented\r\n")
+    assert b"the method %b is unknown; methods are in upper case" % method in response
+
+
 def test_the_stream_of_a_client_that_does_not_read_is_ended(strict: Service, caplog: pytest.LogCaptureFixture) -> None:
     """Its subscription ends too, and the log says so."""
     body = b'{"query":"subscription { text(length: 100000) }"}'
