@@ -22,6 +22,12 @@ _KEY = re.compile(rb"[\s,{]*(" + _STRING + rb")\s*:\s*", re.DOTALL)
 _END = re.compile(rb"[\s{]*\}\s*\Z")
 _BRACKET = re.compile(_STRING + rb"|[\[\]{}]", re.DOTALL)
 _PRIMITIVE = re.compile(_STRING + rb"|[^\s,\]}]+", re.DOTALL)
+_OF_SURROGATE = re.compile("truncated|surrogate|hex escape")
+_FIRST_LONE_SURROGATE = re.compile(
+    rb"(?:[^\\]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u(?![dD][89a-fA-F])|\\[^u])*+"
+    rb"(\\u[dD][89a-fA-F][0-9a-fA-F]{2})",
+    re.DOTALL,
+)
 _UTF8_CHUNK = 256 * 1024
 _MIN_DUPLICATE_BYTES = len(b',"k":1')
 _MAX_UNUSED_KEYS = 200
@@ -41,8 +47,21 @@ def decode(decoder: msgspec.json.Decoder[_T], text: bytes | msgspec.Raw, what: s
     except RecursionError:
         raise BadRequest(f"{what} is nested too deeply") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        reason = shorten(str(error), 120)
-        raise BadRequest(f"{what} is not valid: {reason}") from None
+        raise BadRequest(f"{what} is not valid: {_lone_surrogate(text, error) or shorten(str(error), 120)}") from None
+
+
+def _lone_surrogate(text: bytes | msgspec.Raw, error: Exception) -> str | None:
+    """Return which escape in a text is half of a character, if this can be why msgspec refuses the text.
+
+    The message of msgspec can say that the text was truncated.
+    """
+    if not _OF_SURROGATE.search(str(error)):
+        return None
+    found = _FIRST_LONE_SURROGATE.match(memoryview(text), 0, MIB)  # a longer search would take milliseconds
+    if found is None:
+        return None
+    escape = found[1].decode()
+    return f"{escape} is half of a character (byte {found.start(1)}); send both halves, or the character in UTF-8"
 
 
 def check_utf8(text: bytes | msgspec.Raw) -> None:

@@ -53,6 +53,18 @@ def test_documents_with_many_variables_keep_little_memory() -> None:
     assert kept_bytes < 1_300_000
 
 
+@pytest.mark.parametrize("end", [b"", b"d", b" d", b"\\n", b"\\u0041", b"\\ud800", b" and more text"])
+@pytest.mark.parametrize("half", [b"\\ud83d", b"\\uDE00"])
+def test_half_of_a_character_is_named_with_its_place(half: bytes, end: bytes) -> None:
+    """The message said that the text was truncated."""
+    start = b'"a\\\\ \\u00fc \\ud83d\\ude00 '
+    message = rf"the request is not valid: \\{half[1:].decode()} is half of a character \(byte %d\); send both halves"
+
+    for before, after in ((b'{"query": ', b"}"), (b'{"query": "", "variables": {"x": ', b"}}")):
+        with pytest.raises(BadRequest, match=message % len(before + start)):
+            read_json(before + start + half + end + b'"' + after)
+
+
 @pytest.mark.parametrize(
     "body",
     [
