@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import sys
@@ -152,7 +151,7 @@ async def import_lines(lines: TextIO, target: Path, index_definitions: Definitio
         if file_check.check(path, marker):
             with contextlib.closing(_open(path)) as existing:
                 check_is_empty(existing, path)
-        with _unfinished_import(path) as unfinished:
+        with restore.unfinished_import(path) as unfinished:
             storage = Storage(unfinished, definitions=index_definitions)
             try:
                 count = await import_documents(lines, storage)
@@ -164,19 +163,6 @@ async def import_lines(lines: TextIO, target: Path, index_definitions: Definitio
         return count
     finally:
         lock.close()
-
-
-@contextlib.contextmanager
-def _unfinished_import(path: Path) -> Iterator[Path]:
-    """Return the path of an unfinished file in a folder of its own. Delete the folder, also that of a killed import."""
-    folder = path.with_name(path.name + ".unfinished-import")
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir()
-    try:
-        yield folder / path.name
-    finally:
-        shutil.rmtree(folder)
 
 
 def _open(path: Path) -> sqlite3.Connection:

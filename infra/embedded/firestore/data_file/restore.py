@@ -5,9 +5,12 @@ marker prevents the server from starting. A restore that repeats an interrupted 
 """
 
 import contextlib
+import logging
 import os
+import shutil
 import sqlite3
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from infra.embedded.firestore.data_file import consistency, file_check
 from infra.embedded.firestore.data_file.data_marker import DataMarker, Mark, sync_folder
 from infra.embedded.firestore.data_file.file_format import FORMAT_VERSION, UnusableFile, format_version
 from infra.embedded.firestore.data_file.lock_file import LockFile
+
+logger = logging.getLogger(__name__)
 
 _RESTORING = "0" * 32
 """The identity in the marker while a restore is running. No database has it. The sequence is the time of the start."""
@@ -57,6 +62,35 @@ def delete_unfinished_copy(path: Path) -> None:
     """Delete what a killed restore has copied. Call this with the lock of the data file."""
     for file in _files(_restored(path)):
         file.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def unfinished_import(path: Path) -> Iterator[Path]:
+    """Return the path of an unfinished file in a folder of its own, which is deleted at the end.
+
+    Call this with the lock of the data file.
+    """
+    folder = _imported(path)
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir()
+    try:
+        yield folder / path.name
+    finally:
+        shutil.rmtree(folder)
+
+
+def delete_unfinished(path: Path) -> None:
+    """Delete what a killed restore or import has written. Call this with the lock of the data file."""
+    delete_unfinished_copy(path)
+    folder = _imported(path)
+    if folder.exists():
+        shutil.rmtree(folder)
+        logger.warning(
+            "An import into %s was killed, and has imported nothing. Its unfinished files are deleted. To import the "
+            "documents, stop Firestore, move the data file and its marker away, and run the import again",
+            path,
+        )
 
 
 def install_new(complete: Path, path: Path, marker: DataMarker) -> None:
@@ -122,6 +156,11 @@ def _copy(backup: Path, target: Path) -> None:
 def _restored(path: Path) -> Path:
     """Return the path of the copy of a backup that becomes the data file."""
     return path.with_name(path.name + ".restored")
+
+
+def _imported(path: Path) -> Path:
+    """Return the path of the folder with the file that an import writes."""
+    return path.with_name(path.name + ".unfinished-import")
 
 
 def _former(path: Path, started_at: int) -> Path:

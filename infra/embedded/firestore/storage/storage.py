@@ -129,7 +129,7 @@ class Storage:
 
     def _open_file(self) -> sqlite3.Connection:
         version = file_check.check(self.path, self._marker)
-        restore.delete_unfinished_copy(self.path)
+        restore.delete_unfinished(self.path)
         if 0 < version < file_format.FORMAT_VERSION:
             with contextlib.closing(self._connect()) as connection:  # the copy releases its lock: see `OpenFiles`
                 file_format.create_log(connection, self.path)

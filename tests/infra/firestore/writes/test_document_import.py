@@ -148,6 +148,23 @@ async def test_an_import_that_was_killed_is_repeated(tmp_path: Path) -> None:
     await storage.close()
 
 
+async def test_a_start_after_a_killed_import_says_that_nothing_was_imported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The files of the import used the disk forever, and nothing said what to do."""
+    path = tmp_path / "firestore.sqlite"
+    command = [sys.executable, "-c", KILLED_IMPORT, "import", "--data", str(path)]
+    await asyncio.to_thread(subprocess.run, command, input=lines(line("one")).read(), text=True, check=False)
+    left = [each.name for each in tmp_path.iterdir() if each.is_dir()]
+
+    storage = Storage(path)
+    await storage.close()
+
+    assert left == ["firestore.sqlite.unfinished-import"]
+    assert not [each for each in tmp_path.iterdir() if each.is_dir()]
+    assert f"An import into {path} was killed, and has imported nothing" in caplog.text
+
+
 async def test_an_import_deletes_no_file_with_a_similar_name(tmp_path: Path) -> None:
     """It deleted its own input, because the name began like those of its unfinished files."""
     source = tmp_path / "firestore.sqlite.imported.jsonl"
