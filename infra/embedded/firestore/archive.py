@@ -69,6 +69,11 @@ def _new_file(target: Path) -> Iterator[Path]:
     """
     if target.exists():
         raise ArchiveError(f"{target} already exists; choose another file")
+    if target.is_symlink():
+        raise ArchiveError(
+            f"{target} is a link to {os.path.realpath(target)}, which does not exist: mount its disk or choose another "
+            "file"
+        )
     path = target.with_name(target.name + ".partial")
     with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "wb") as file:
         try:

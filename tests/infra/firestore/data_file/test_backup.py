@@ -83,6 +83,17 @@ def test_a_backup_that_was_killed_is_made_again(own: FirestoreProcess, copy: Pat
     assert archive("check", "--data", copy) == "no problems found\n"
 
 
+def test_a_backup_does_not_replace_a_link_to_a_disk_that_is_not_mounted(own: FirestoreProcess, copy: Path) -> None:
+    """The backup of every night would then fill the disk of the data file."""
+    target = copy.with_name("disk") / "copy.sqlite"
+    copy.symlink_to(target)
+
+    message = archive("backup", "--data", own.data, "--output", copy, code=1)
+
+    assert f"{copy} is a link to {target}, which does not exist: mount its disk" in message
+    assert copy.is_symlink()
+
+
 def test_two_backups_do_not_write_the_same_file(own: FirestoreProcess, copy: Path) -> None:
     """The second backup is refused, and does not delete the file of the first."""
     unfinished = copy.with_name("copy.sqlite.partial")
