@@ -109,7 +109,11 @@ class Logs:
         self._repetitions = {name: Repetitions() for name in names}
 
     def write(self, name: str, text: str, *, is_error: bool = False) -> None:
-        """Write a line of a process, unless it is one of many equal lines."""
+        """Write a line of a process, unless it is one of many equal lines.
+
+        With a line that starts with `error: `, a command says why it ends.
+        """
+        is_error = is_error or text.startswith("error: ")
         if self._repetitions[name].admit(text, time.monotonic(), is_error=is_error):
             self.output.write(self._style.line(name, text, is_error=is_error))
 

@@ -46,6 +46,21 @@ def test_a_loop_that_continues_is_only_summarized() -> None:
     assert repetitions.admit(FAILURE.format(11), 3 * SUMMARY_SECONDS)
 
 
+def test_the_line_with_which_a_command_ends_is_an_error() -> None:
+    """A command that cannot read the file with the API key said so with the severity INFO."""
+    reader, writer = os.pipe()
+    output = Output(writer, notice=str)
+    logs = Logs(output, ["key"], JsonStyle())
+
+    logs.write("key", "error: cannot read the file")
+    logs.write("key", "0 errors: all is well")
+    output.close()
+    os.close(writer)
+
+    with os.fdopen(reader) as stream:
+        assert [json.loads(line)["severity"] for line in stream] == ["ERROR", "INFO"]
+
+
 def test_lines_with_different_texts_are_written() -> None:
     """That includes those that alternate with a line in a loop."""
     repetitions = Repetitions()
