@@ -13,6 +13,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import pwd
 import shlex
 import shutil
 import socket
@@ -82,7 +83,7 @@ def _lock_folder(stack: Stack, folder: Path) -> int:
         supervisor, watchdog = _open(folder / "supervisor.lock"), _open(folder / "watchdog.lock")
     except OSError as error:
         raise PreflightError(
-            f"cannot use the data folder {folder}: {error}; "
+            f"cannot use the data folder {folder}: {error}; {_owner_advice(folder, error)}"
             f"set {stack.variable(stack.data_setting or '')} to a folder that this user can write to"
         ) from error
     if not _lock(supervisor):
@@ -102,6 +103,24 @@ def _lock_folder(stack: Stack, folder: Path) -> int:
         os.truncate(supervisor, 0)
         os.pwrite(supervisor, str(os.getpid()).encode(), 0)
     return watchdog
+
+
+def _owner_advice(folder: Path, error: OSError) -> str:
+    """Return how to give this user the folder if another user owns it, or the file in it that `error` names."""
+    user = os.geteuid()
+    for path in (folder, error.filename) if isinstance(error, PermissionError) else ():
+        with contextlib.suppress(OSError):
+            if (owner := Path(path).stat().st_uid) != user:
+                command = f"sudo chown -R {user} {shlex.quote(str(folder))}"
+                return f"{path} belongs to {_user(owner)}, and this process runs as {_user(user)}: {command}, or "
+    return ""
+
+
+def _user(number: int) -> str:
+    try:
+        return f"the user {pwd.getpwuid(number).pw_name}"
+    except KeyError:  # in a container
+        return f"the user {number}"
 
 
 def _make_private(folder: Path) -> None:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from infra.embedded import preflight
+from infra.embedded.preflight import PreflightError
 from infra.embedded.stack_file import reader
+from infra.embedded.stack_file.stack import Stack
 from tests.infra.supervisor.run import Run, until
 
 Start = Callable[..., Run]
@@ -86,6 +89,29 @@ def test_a_data_folder_that_cannot_be_reached_is_refused(start: Start, two_serve
 
     assert run.wait() == 1
     assert f"error: cannot use the data folder {tmp_path / 'data'}: " in run.text
+
+
+def test_a_data_folder_of_another_user_is_refused_with_both_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For example after `sudo make run`. The message said only that the permission was denied."""
+    lock = tmp_path / "data" / "supervisor.lock"
+
+    def open_lock(file: Path) -> int:
+        file.touch()
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+
+    owner = os.getuid()
+    monkeypatch.setattr(preflight, "_open", open_lock)
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 61_000)
+    stack = Stack(environment_prefix="TEST_", data_setting="data", settings={"data": str(lock.parent)})
+
+    with pytest.raises(PreflightError) as refused:
+        preflight.prepare(stack)
+
+    assert f"{os.strerror(errno.EACCES)}: '{lock}'; {lock.parent} belongs to the user " in str(refused.value)
+    assert f"this process runs as the user {owner + 61_000}: sudo chown -R {owner + 61_000} " in str(refused.value)
+    assert str(refused.value).endswith(", or set TEST_DATA to a folder that this user can write to")
 
 
 def test_processes_create_files_that_only_their_user_can_read(start: Start, tmp_path: Path) -> None:
