@@ -26,7 +26,7 @@ PACKAGES: Mapping[str, set[str]] = {
     "infra/embedded": {"observability", "runtime"},
     "infra/check": set(),
     "infra/prometheus": set(),
-    "infra/smoke": {"client/dropzone"},
+    "infra/smoke": {"client/dropzone", "runtime"},
 }
 """Each package, and those of ours that it may import."""
 

@@ -11,6 +11,7 @@ import sys
 
 from dropzone import DEFAULT_URL, DropzoneError
 from infra.smoke.checks import Failure, SmokeTest
+from runtime import interruption
 
 
 def main() -> None:
@@ -23,7 +24,8 @@ def main() -> None:
     if not key:
         sys.exit("error: set DROPZONE_KEY to an API key with the scopes submit and read")
     try:
-        asyncio.run(SmokeTest(options.url, key, timeout_seconds=options.timeout).run())
+        with interruption.ends_command():
+            asyncio.run(SmokeTest(options.url, key, timeout_seconds=options.timeout).run())
     except (Failure, DropzoneError) as error:
         sys.exit(f"failed: {error}")
 

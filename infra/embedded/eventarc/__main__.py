@@ -12,6 +12,7 @@ from infra.embedded.eventarc import dead_letters, undelivered
 from infra.embedded.eventarc.delivery.delivery import State
 from infra.embedded.firestore.data_file.file_format import UnusableFile
 from infra.embedded.firestore.data_file.lock_file import LockFile, StorageInUse
+from runtime import interruption
 
 BUSY_TIMEOUT_SECONDS = 30
 
@@ -132,8 +133,9 @@ def main() -> int:
     """Run the command and return its exit code."""
     arguments = parse_arguments()
     try:
-        lines = run(arguments)
-    except (CommandError, StorageInUse, UnusableFile, sqlite3.Error) as problem:
+        with interruption.ends_command():
+            lines = run(arguments)
+    except (CommandError, StorageInUse, UnusableFile, sqlite3.Error, OSError) as problem:
         sys.stderr.write(f"{problem}\n")
         return 1
     sys.stdout.writelines(f"{line}\n" for line in lines)
