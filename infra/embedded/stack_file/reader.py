@@ -39,6 +39,10 @@ def _setting(stack: Stack, name: str, environ: Mapping[str, str]) -> str | int:
     if not text:
         return default
     if isinstance(default, str):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise StackError(f"{stack.variable(name)} must be text in UTF-8, got {text!r}") from None
         return text
     try:
         number = int(text)

@@ -121,7 +121,7 @@ class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.data_folder is None:
             return None
         folder = os.path.realpath(self.data_folder)  # `resolve` raises a RuntimeError for a loop of links
-        digest = hashlib.sha256(folder.encode()).hexdigest()
+        digest = hashlib.sha256(os.fsencode(folder)).hexdigest()
         parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
         return parent / f"stack-{os.getuid()}-{digest[:16]}"
 

@@ -143,6 +143,7 @@ liveness = {{ address = "http://{{own_address}}/alive" }}
     ("stack", "variables", "message"),
     [
         ("[settings]\nport = 1", {"TEST_PORT": "x"}, "TEST_PORT must be a whole number, got 'x'"),
+        ('[settings]\nfolder = ""', {"TEST_FOLDER": "x\udcff"}, r"TEST_FOLDER must be text in UTF-8, got 'x\udcff'"),
         ("[settings\n", {}, "stack.toml: "),
         ("[[process]]\n", {}, "unknown field `process`"),
         ('[[processes]]\nname = "a"\ncommand = ["{nothing}"]', {}, "unknown setting in a placeholder: 'nothing'"),
