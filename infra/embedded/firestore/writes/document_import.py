@@ -40,8 +40,8 @@ class ImportRefused(Exception):
 async def import_documents(lines: TextIO, storage: Storage) -> int:
     """Store the documents in JSON lines, and return the number of lines.
 
-    Raise ImportRefused if a line is not a valid document, if two lines have the same document, or if the file has
-    documents already.
+    Raise ImportRefused if a line is not a valid document, if two lines have the same document, if the input is empty,
+    or if the file has documents already.
     """
     await storage.read(partial(check_is_empty, path=storage.path))
     count = 0
@@ -56,6 +56,8 @@ async def import_documents(lines: TextIO, storage: Storage) -> int:
                 sorter.execute(_INSERT, document)
             except sqlite3.IntegrityError as error:
                 raise ImportRefused(f"line {number}: an earlier line has the document {document[1]} too") from error
+        if sorter.execute("SELECT 1 FROM documents").fetchone() is None:  # for example, the export has failed
+            raise ImportRefused("the input has no documents, so nothing was imported")
         await storage.execute(change_consumers.begin_import)
         for batch in _batches(sorter):
             await storage.write(partial(commits.restore, documents=batch))

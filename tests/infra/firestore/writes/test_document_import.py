@@ -116,6 +116,14 @@ async def test_nothing_is_imported_if_a_line_is_invalid(storage: Storage) -> Non
     assert await stored(storage) == []
 
 
+async def test_an_input_without_documents_is_refused(tmp_path: Path) -> None:
+    """An export that fails leaves an empty file. The command said that it had imported 0 documents."""
+    with pytest.raises(ImportRefused, match="the input has no documents"):
+        await import_lines(lines(), tmp_path / "firestore.sqlite", Definitions())
+
+    assert not (tmp_path / "firestore.sqlite").exists()
+
+
 async def test_a_document_in_two_lines_is_refused(storage: Storage) -> None:
     """The later line won, or the import failed without the number of a line."""
     with pytest.raises(ImportRefused, match=r"line 3: an earlier line has the document .*/a/one too"):
