@@ -1,1 +1,1 @@
-"""What all processes need: elapsed time, listening sockets, little memory, shared tasks, and Ctrl-C in commands."""
+"""What all processes need: elapsed time, sockets, little memory, shared tasks, Ctrl-C and standard streams."""

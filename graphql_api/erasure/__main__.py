@@ -45,9 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with interruption.ends_command():
             erased = asyncio.run(_run(options.submitter))
-    except (DropzoneError, FirestoreError, ValueError) as error:
+            sys.stdout.write(f"{json.dumps(erased, sort_keys=True)}\n")
+    except (DropzoneError, FirestoreError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
-    sys.stdout.write(f"{json.dumps(erased, sort_keys=True)}\n")
 
 
 if __name__ == "__main__":

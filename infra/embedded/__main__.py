@@ -18,6 +18,7 @@ from infra.embedded.stack_file import reader
 from infra.embedded.stack_file.stack import StackError
 from infra.embedded.supervisor import Supervisor
 from infra.embedded.watchdog import Watchdog
+from runtime import standard_streams
 
 MAX_OPEN_FILES = 10_240
 
@@ -34,7 +35,7 @@ def main(name: str = "python -m infra.embedded") -> int:
     parser.add_argument(
         "--greet", action="store_true", help="run the greeting command of the stack file when all processes are ready"
     )
-    _open_closed_streams()
+    standard_streams.open_closed()
     arguments = parser.parse_args()
     os.umask(0o077)  # only this user can read the files of the processes
     _raise_open_file_limit()
@@ -62,17 +63,6 @@ def main(name: str = "python -m infra.embedded") -> int:
         logs.write("stack", warning, is_error=True)
     with Watchdog(lock, stack.scratch_folder) as watchdog:
         return asyncio.run(Supervisor(stack, instances, logs, watchdog, lock).run(greet=arguments.greet))
-
-
-def _open_closed_streams() -> None:
-    """Open `/dev/null` as each standard stream that is closed, for example after `>&-`.
-
-    Otherwise, a lock of the data folder could get the number of a stream. The watchdog would then not inherit this
-    lock, because it has a stream of its own with this number.
-    """
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - open until the process exits
 
 
 def _wait_without_threads() -> None:

@@ -33,8 +33,8 @@ def main(name: str, description: str | None, create_endpoint: Callable[[Settings
         logs.configure(settings.log_format)
         with interruption.ends_command():
             report = asyncio.run(create_endpoint(settings).run(b""))
-    except ValueError as error:
+            sys.stdout.write(json.dumps(report) + "\n")
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     except HTTPException as error:
         sys.exit(f"error: {error.detail}")
-    sys.stdout.write(json.dumps(report) + "\n")

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with interruption.ends_command():
             totals = asyncio.run(_run(options))
-    except (DropzoneError, FirestoreError, ValueError) as error:
+    except (DropzoneError, FirestoreError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     sys.stderr.write(f"{totals}\n")
     return int(totals.problems > 0)

@@ -134,11 +134,10 @@ def main() -> int:
     arguments = parse_arguments()
     try:
         with interruption.ends_command():
-            lines = run(arguments)
+            sys.stdout.writelines(f"{line}\n" for line in run(arguments))
     except (CommandError, StorageInUse, UnusableFile, sqlite3.Error, OSError) as problem:
         sys.stderr.write(f"{problem}\n")
         return 1
-    sys.stdout.writelines(f"{line}\n" for line in lines)
     return 0
 
 

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import json
 import os
-import signal
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -242,5 +241,4 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end without a traceback if the output has no reader any more
     sys.exit(main())

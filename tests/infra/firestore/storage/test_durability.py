@@ -15,6 +15,7 @@ from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.encoding import path_encoding
 from infra.embedded.firestore.indexes.definitions import Definitions
 from infra.embedded.firestore.indexes.entries import DocumentIndexer
+from runtime import interruption
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess, archive, call_count
 from tests.ports import free_port
 from tests.stack import PATIENCE_SECONDS
@@ -161,7 +162,7 @@ def test_an_export_ends_silently_if_nothing_reads_its_output(own: FirestoreProce
     export.stdout.close()
 
     assert export.stderr.read() == b""
-    assert export.wait(PATIENCE_SECONDS) == -signal.SIGPIPE
+    assert export.wait(PATIENCE_SECONDS) == interruption.BROKEN_PIPE_EXIT_CODE
     export.stderr.close()
 
 

@@ -1,0 +1,21 @@
+"""The standard streams of a process: they can be closed at its start, and the reader of its output can exit."""
+
+import os
+import sys
+from pathlib import Path
+
+
+def open_closed() -> None:
+    """Open `/dev/null` as each standard stream that is closed, for example after `>&-`.
+
+    Python has None instead of such a stream. Otherwise, a lock of the data folder could get the number of a stream. The
+    watchdog would then not inherit this lock, because it has a stream of its own with this number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - open until the process exits
+
+
+def discard_output() -> None:
+    """Let standard output be `/dev/null`. Python could otherwise not write the rest of its buffer, and would say so."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
