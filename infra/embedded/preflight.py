@@ -111,8 +111,8 @@ def _owner_advice(folder: Path, error: OSError) -> str:
     for path in (folder, error.filename) if isinstance(error, PermissionError) else ():
         with contextlib.suppress(OSError):
             if (owner := Path(path).stat().st_uid) != user:
-                command = f"sudo chown -R {user} {shlex.quote(str(folder))}"
-                return f"{path} belongs to {_user(owner)}, and this process runs as {_user(user)}: {command}, or "
+                users = f"{path} belongs to {_user(owner)}, and this process runs as {_user(user)}"
+                return f"{users}: make {_user(user)} the owner of the folder and its files, or "
     return ""
 
 

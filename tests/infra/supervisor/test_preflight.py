@@ -110,8 +110,11 @@ def test_a_data_folder_of_another_user_is_refused_with_both_users(
         preflight.prepare(stack)
 
     assert f"{os.strerror(errno.EACCES)}: '{lock}'; {lock.parent} belongs to the user " in str(refused.value)
-    assert f"this process runs as the user {owner + 61_000}: sudo chown -R {owner + 61_000} " in str(refused.value)
-    assert str(refused.value).endswith(", or set TEST_DATA to a folder that this user can write to")
+    other = f"the user {owner + 61_000}"
+    assert str(refused.value).endswith(
+        f"this process runs as {other}: make {other} the owner of the folder and its files, or set TEST_DATA to a "
+        "folder that this user can write to"
+    )
 
 
 def test_processes_create_files_that_only_their_user_can_read(start: Start, tmp_path: Path) -> None:
