@@ -18,14 +18,26 @@ ESBUILD = DASHBOARD_FOLDER / "node_modules" / ".bin" / "esbuild"
 RUN = """
     import { toNdjson } from './csv.mjs';
     import { createInterface } from 'node:readline';
+    let matches = 0;
+    let most = 0; // between two pauses
+    const { exec } = RegExp.prototype;
+    RegExp.prototype.exec = function (text) {
+        matches += 1;
+        return exec.call(this, text);
+    };
+    const onRead = () => {
+        most = Math.max(most, matches);
+        matches = 0;
+    };
     for await (const line of createInterface({ input: process.stdin })) {
         let outcome;
+        most = matches = 0;
         try {
             const file = new Blob([JSON.parse(line)]);
-            const { ndjson, badRows } = await toNdjson(file, () => {}, new AbortController().signal);
+            const { ndjson, badRows } = await toNdjson(file, onRead, new AbortController().signal);
             outcome = { ndjson: await ndjson.text(), badRows };
         } catch (error) { outcome = { error: error.message }; }
-        console.log(JSON.stringify(outcome));
+        console.log(JSON.stringify([outcome, most]));
     }
 """
 NUMBERS = ["1", "-2.50", ".5", "+5.", "007", "1e3", "2E-05", "-.5e1", " 4 ", "0", "00.10"]
@@ -49,6 +61,9 @@ class Reader:
     """The page's reader of CSV files, in a process of Node.js."""
 
     def __init__(self, folder: Path, piece_bytes: int) -> None:
+        self.piece_bytes = piece_bytes
+        self.most_matches = 0
+        """The largest number of matches of regular expressions between two pauses, in the last table."""
         text, count = re.subn(
             r"PIECE_BYTES = .*;", f"PIECE_BYTES = {piece_bytes};", (DASHBOARD_FOLDER / "src" / "csv.ts").read_text()
         )
@@ -66,7 +81,8 @@ class Reader:
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(text) + "\n")
         self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        outcome, self.most_matches = json.loads(self.process.stdout.readline())
+        return outcome
 
 
 @pytest.fixture(scope="module", params=[1, 7, 128 * 1024])
@@ -88,6 +104,16 @@ def test_consecutive_rows_with_the_same_time_and_labels_are_one_sample(reader: R
         '{"time_stamp":"t1","labels":{"site":"basel"},"data":[null,2],"missing":"skip"}',
         "badRows": [{"line": 8, "message": 'expected a number, got "six" in column x\n1'}],
     }
+
+
+def test_a_long_row_is_converted_while_it_is_read(reader: Reader) -> None:
+    """The page responds to the user between two pieces. Three expressions match each cell."""
+    cells = 20 + 2 * reader.piece_bytes
+
+    read = reader.read(f"time_stamp{',x' * cells}\nt1{',1' * cells}\n")
+
+    assert read == {"ndjson": f'\n{{"time_stamp":"t1","data":[{",".join("1" * cells)}]}}', "badRows": []}
+    assert reader.most_matches <= 3 * (reader.piece_bytes // 2 + 2)
 
 
 @pytest.mark.parametrize(

@@ -22,16 +22,17 @@ export interface BadRow {
   message: string;
 }
 
-interface Row {
-  line: number; // the number of its first line
-  cells: string[];
-}
-
 interface Sample {
   line: number; // of its first valid row, or 0 if it has none
   head: string | null; // the members `time_stamp` and `labels` as JSON; null while its rows can belong to any sample
-  data: string[];
+  data: string[]; // the values of each row as JSON, without the brackets
+  hasMissing: boolean;
   invalidLine: number; // of its first invalid row, or 0 if it has none
+}
+
+interface Column {
+  name: string;
+  isIdentity: boolean; // whether it has the time stamp or a label
 }
 
 /**
@@ -44,13 +45,15 @@ export async function toNdjson(
   stop: AbortSignal,
 ): Promise<{ ndjson: Blob; badRows: BadRow[] }> {
   const decoder = new TextDecoder('utf-8', { fatal: true }); // `Blob.text` would replace bytes that are not UTF-8
-  const [rows, samples] = [new Rows(), new Samples()];
+  const samples = new Samples();
+  const cells = new Cells(samples);
   const lines: Blob[] = []; // the browser can keep blobs outside of the memory of the page
   for (let start = 0; start < file.size; start += PIECE_BYTES) {
     stop.throwIfAborted();
     const isLast = start + PIECE_BYTES >= file.size;
     const piece = await file.slice(start, start + PIECE_BYTES).arrayBuffer();
-    lines.push(new Blob([samples.add(rows.read(decode(decoder, piece, !isLast), isLast))]));
+    cells.read(decode(decoder, piece, !isLast), isLast);
+    lines.push(new Blob([samples.take()]));
     onRead(Math.min(start + PIECE_BYTES, file.size));
   }
   lines.push(new Blob([samples.end()]));
@@ -68,61 +71,80 @@ function decode(decoder: TextDecoder, bytes: ArrayBuffer, stream: boolean): stri
 /** The samples of consecutive rows, as NDJSON. */
 class Samples {
   readonly badRows: BadRow[] = [];
-  #names: readonly string[] | null = null;
+  #header: string[] = [];
+  #columns: readonly Column[] | null = null;
+  #row: Row | null = null; // null at the start of a row
   #last: Sample | null = null; // the next rows can belong to it
+  #ndjson = '';
   #line = 1; // at the end of the NDJSON
 
-  /** Returns the samples that no further row can belong to. */
-  add(rows: readonly Row[]): string {
-    let ndjson = '';
-    for (const row of rows) {
-      if (!this.#names) {
-        this.#names = namesOf(row);
-        continue;
-      }
-      const sample = toSample(this.#names, row, this.badRows);
-      const last = this.#last;
-      if (last && sample.head === null) last.invalidLine ||= row.line;
-      if (last && (last.head ?? sample.head) === sample.head) {
-        join(sample, last);
-      } else {
-        ndjson += this.#finish();
-        this.#last = sample;
-      }
+  /** Adds a cell of a row that ends later. */
+  addCell(cell: string): void {
+    if (this.#columns) (this.#row ??= new Row(this.#columns)).add(cell);
+    else this.#header.push(cell);
+  }
+
+  /** Ends a row, of which `line` is the number of its first line. Ignores a row whose cells have only spaces. */
+  endRow(line: number): void {
+    if (!this.#columns) {
+      if (this.#header.some((cell) => cell.trim() !== '')) this.#columns = columnsOf(this.#header);
+      this.#header = [];
     }
+    if (this.#row && !this.#row.isBlank) this.#add(this.#row.end(line, this.badRows), line);
+    this.#row = null;
+  }
+
+  /** Returns the samples since the last call that no further row can belong to. */
+  take(): string {
+    const ndjson = this.#ndjson;
+    this.#ndjson = '';
     return ndjson;
   }
 
   /** Returns the last sample. */
   end(): string {
-    if (!this.#names) throw noTimeStamp();
-    return this.#finish();
+    if (!this.#columns) throw noTimeStamp();
+    this.#finish();
+    return this.take();
   }
 
-  #finish(): string {
-    if (!this.#last) return '';
-    const { line, head, data, invalidLine } = this.#last;
+  #add(sample: Sample, line: number): void {
+    const last = this.#last;
+    if (last && sample.head === null) last.invalidLine ||= line;
+    if (last && (last.head ?? sample.head) === sample.head) {
+      join(sample, last);
+    } else {
+      this.#finish();
+      this.#last = sample;
+    }
+  }
+
+  #finish(): void {
+    if (!this.#last) return;
+    const { line, head, data, hasMissing, invalidLine } = this.#last;
     if (invalidLine > 0) {
       if (data.length > 0) this.badRows.push({ line, message: `this sample may lack values, because line ${invalidLine} is invalid` });
-      return '';
+      return;
     }
     const lineEnds = '\n'.repeat(line - this.#line);
     this.#line = line;
-    return `${lineEnds}{${head},"data":[${data.join(',')}]${data.includes('null') ? ',"missing":"skip"' : ''}}`;
+    this.#ndjson += `${lineEnds}{${head},"data":[${data.join(',')}]${hasMissing ? ',"missing":"skip"' : ''}}`;
   }
 }
 
 const noTimeStamp = () => new CsvError(`expected columns separated by commas, one of them with the name ${TIME}`);
 
-/** Returns the names of the columns. */
-function namesOf({ cells }: Row): string[] {
-  const names = cells.map((name) => name.trim());
-  if (!names.includes(TIME)) throw noTimeStamp();
-  for (const name of names.filter((name) => name === TIME || name.startsWith(LABEL))) {
-    const count = names.filter((other) => other === name).length;
-    if (count > 1) throw new CsvError(`expected the column ${name} once, got it ${count} times`);
-  }
-  return names;
+/** Returns the columns for the cells of the first row. */
+function columnsOf(cells: readonly string[]): Column[] {
+  const columns = cells.map((cell): Column => {
+    const name = cell.trim();
+    return { name, isIdentity: name === TIME || name.startsWith(LABEL) };
+  });
+  const counts = new Map<string, number>();
+  for (const { name, isIdentity } of columns) if (isIdentity) counts.set(name, (counts.get(name) ?? 0) + 1);
+  if (!counts.has(TIME)) throw noTimeStamp();
+  for (const [name, count] of counts) if (count > 1) throw new CsvError(`expected the column ${name} once, got it ${count} times`);
+  return columns;
 }
 
 /** Adds a row to the rows before. */
@@ -130,76 +152,97 @@ function join(row: Sample, before: Sample): void {
   before.head = row.head;
   before.line ||= row.line;
   before.invalidLine ||= row.invalidLine;
-  for (const value of row.data) before.data.push(value);
+  before.hasMissing ||= row.hasMissing;
+  before.data.push(...row.data);
 }
 
-/** Returns the row as a sample. Adds it to `badRows` if it is invalid. */
-function toSample(names: readonly string[], { line, cells }: Row, badRows: BadRow[]): Sample {
-  const head = headOf(names, cells);
-  try {
-    return { line, head, data: valuesOf(names, cells), invalidLine: 0 };
-  } catch (error) {
-    if (!(error instanceof CsvError)) throw error;
-    badRows.push({ line, message: error.message });
-    return { line: 0, head, data: [], invalidLine: line };
+/** A row. It can be as long as the file, so each cell is converted as soon as it is read. */
+class Row {
+  isBlank = true;
+  #size = 0;
+  #identity = new Map<string, string>(); // the cells of the time stamp and the labels, by the names of their columns
+  #values: string[] = [];
+  #hasMissing = false;
+  #fault: string | null = null; // of the first invalid cell
+
+  constructor(private readonly columns: readonly Column[]) {}
+
+  add(cell: string): void {
+    this.isBlank &&= cell.trim() === '';
+    const column = this.columns[this.#size];
+    this.#size += 1;
+    if (column?.isIdentity) this.#identity.set(column.name, cell);
+    else if (column && this.#fault === null) this.#addValue(column.name, cell);
+  }
+
+  /** Returns the row as a sample. Adds it to `badRows` if it is invalid. */
+  end(line: number, badRows: BadRow[]): Sample {
+    const size = this.columns.length;
+    const isWhole = this.#size === size; // otherwise it is not known which column has which cell
+    const message = isWhole ? this.#fault : `expected ${size} cells, got ${this.#size}`;
+    const head = isWhole ? this.#head() : null;
+    if (message !== null) {
+      badRows.push({ line, message });
+      return { line: 0, head, data: [], hasMissing: false, invalidLine: line };
+    }
+    const data = this.#values.length > 0 ? [this.#values.join(',')] : [];
+    return { line, head, data, hasMissing: this.#hasMissing, invalidLine: 0 };
+  }
+
+  #addValue(name: string, cell: string): void {
+    if (name === '') {
+      if (cell.trim() === '') return;
+      this.#fault =
+        `expected an empty cell, got ${JSON.stringify(cell)} in a column without a name; ` +
+        'pandas writes its index into a column without a name; write the file with index=False';
+      return;
+    }
+    const value = toValue(cell);
+    if (value === undefined) {
+      this.#fault = `expected a number, got ${JSON.stringify(cell)} in column ${name}`;
+      return;
+    }
+    this.#hasMissing ||= value === 'null';
+    this.#values.push(value);
+  }
+
+  #head(): string {
+    const labels = [...this.#identity].filter(([name, cell]) => name !== TIME && cell !== '');
+    const sorted = labels
+      .map(([name, cell]) => [name.slice(LABEL.length), cell] as const)
+      .sort(([one], [other]) => (one < other ? -1 : 1));
+    const members = sorted.length ? `,"labels":${JSON.stringify(Object.fromEntries(sorted))}` : '';
+    return `"time_stamp":${JSON.stringify(this.#identity.get(TIME))}${members}`;
   }
 }
 
-/** Returns null if the row has too many or too few cells, because it is not known which column has which cell. */
-function headOf(names: readonly string[], cells: readonly string[]): string | null {
-  if (cells.length !== names.length) return null;
-  const labels = new Map<string, string>();
-  names.forEach((name, index) => {
-    const cell = cells[index] as string;
-    if (name.startsWith(LABEL) && cell !== '') labels.set(name.slice(LABEL.length), cell);
-  });
-  const sorted = [...labels].sort(([one], [other]) => (one < other ? -1 : 1));
-  const members = labels.size ? `,"labels":${JSON.stringify(Object.fromEntries(sorted))}` : '';
-  return `"time_stamp":${JSON.stringify(cells[names.indexOf(TIME)])}${members}`;
-}
-
-/** Throws `CsvError` if the row is invalid. */
-function valuesOf(names: readonly string[], cells: readonly string[]): string[] {
-  if (cells.length !== names.length) throw new CsvError(`expected ${names.length} cells, got ${cells.length}`);
-  return names.flatMap((name, index) => {
-    const cell = cells[index] as string;
-    if (name === '' && cell.trim() !== '') {
-      throw new CsvError(
-        `expected an empty cell, got ${JSON.stringify(cell)} in a column without a name; ` +
-          'pandas writes its index into a column without a name; write the file with index=False',
-      );
-    }
-    return name === '' || name === TIME || name.startsWith(LABEL) ? [] : [toValue(name, cell)];
-  });
-}
-
-/** Returns a number in the notation of JSON. */
-function toValue(name: string, cell: string): string {
+/** Returns a cell in the notation of JSON, or undefined if it is neither a number nor a missing value. */
+function toValue(cell: string): string | undefined {
   const text = cell.trim();
   if (text === '' || NAN.test(text)) return 'null';
   const match = NUMBER.exec(text);
-  if (!match || !Number.isFinite(Number(text))) {
-    throw new CsvError(`expected a number, got ${JSON.stringify(cell)} in column ${name}`);
-  }
+  if (!match || !Number.isFinite(Number(text))) return undefined;
   const [, sign, whole, fraction = '', exponent = ''] = match;
   return `${sign === '-' ? '-' : ''}${whole || '0'}${fraction && `.${fraction}`}${exponent}`;
 }
 
-/** Splits text into rows. A cell in quotes can contain commas, line breaks, and two quotes for a quote. */
-class Rows {
+/** Splits text into cells and rows. A cell in quotes can contain commas, line breaks, and two quotes for a quote. */
+class Cells {
   #rest = ''; // the start of a cell
   #minLength = 0; // of the rest before it is read again: a cell can be as long as the file
   #line = 1; // at the start of the rest
-  #row: Row = { line: 1, cells: [] };
+  #rowLine = 1; // at the start of the row
+  #isInRow = false;
 
-  /** Returns the rows that end in the next piece of a text and have a cell with more than spaces. */
-  read(piece: string, isLast: boolean): Row[] {
+  constructor(private readonly samples: Samples) {}
+
+  /** Adds the cells and ends the rows that end in the next piece of a text. */
+  read(piece: string, isLast: boolean): void {
     const text = this.#rest + piece;
-    const rows: Row[] = [];
     this.#rest = text;
-    if (text.length < this.#minLength && !isLast) return rows;
+    if (text.length < this.#minLength && !isLast) return;
     let at = 0;
-    while (at < text.length || (isLast && this.#row.cells.length > 0)) {
+    while (at < text.length || (isLast && this.#isInRow)) {
       CELL.lastIndex = at;
       const [raw, quoted, plain = ''] = CELL.exec(text) as RegExpExecArray;
       const end = at + raw.length;
@@ -207,18 +250,18 @@ class Rows {
       // The next piece can continue the cell or the line end: a carriage return and a line feed are one line end.
       if (!isLast && (isUnclosed || end + 1 >= text.length)) break;
       if (isUnclosed && quoted === undefined) throw new CsvError(`expected a quote at the end of the cell on line ${this.#line}`);
-      this.#row.cells.push(quoted?.replaceAll('""', '"') ?? plain);
+      this.samples.addCell(quoted?.replaceAll('""', '"') ?? plain);
       if (quoted !== undefined) this.#line += (raw.match(/\r\n|\r|\n/g) ?? []).length;
       at = end + 1;
-      if (text[end] === ',') continue;
+      this.#isInRow = text[end] === ',';
+      if (this.#isInRow) continue;
       if (end < text.length && text[end] !== '\r' && text[end] !== '\n') throw new CsvError(`expected a comma after the quote on line ${this.#line}`);
       if (text[end] === '\r' && text[at] === '\n') at += 1;
-      if (this.#row.cells.some((cell) => cell.trim() !== '')) rows.push(this.#row);
+      this.samples.endRow(this.#rowLine);
       this.#line += 1;
-      this.#row = { line: this.#line, cells: [] };
+      this.#rowLine = this.#line;
     }
     this.#rest = text.slice(at);
     this.#minLength = 2 * this.#rest.length;
-    return rows;
   }
 }
