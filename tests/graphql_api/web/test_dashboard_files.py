@@ -20,6 +20,15 @@ STOP_WHEN_READ_IN_PART = """
     look();
 """
 
+RECORD_SIZES = """
+    window.sizes = [];
+    const { send } = XMLHttpRequest.prototype;
+    XMLHttpRequest.prototype.send = function (body) {
+        sizes.push(body.size);
+        send.call(this, body);
+    };
+"""
+
 
 def test_a_byte_order_mark_at_the_start_of_a_file_is_not_sent(
     stack: Stack, dashboard: Dashboard, tmp_path: Path
@@ -82,3 +91,19 @@ def test_a_table_that_is_stopped_while_it_is_read_again_keeps_its_outcomes(
     dashboard.throttle(bytes_per_second=-1)
     dashboard.press(".retry", "Resume")
     dashboard.wait_for(lambda: dashboard.text(".outcome") == "150 computed")
+
+
+def test_the_first_lines_of_a_file_are_sent_first(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
+    """The page shows their outcomes while it sends the rest, also over a slow connection. No line is sent twice."""
+    file = tmp_path / "samples.ndjson"
+    file.write_text("".join(json.dumps(SAMPLE | {"data": [line], "note": "x" * 9_000}) + "\n" for line in range(300)))
+    dashboard.open(stack, key=stack.new_key("first-lines-on-page"))
+    dashboard.run(RECORD_SIZES)
+
+    dashboard.drop(file)
+
+    dashboard.wait_for(lambda: dashboard.text(".outcome") == "300 computed")
+    [first, *others] = dashboard.run("return sizes")
+    assert first <= 64 * 1024
+    assert max(others) <= 1024 * 1024
+    assert sum([first, *others]) == file.stat().st_size

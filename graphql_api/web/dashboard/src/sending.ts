@@ -1,10 +1,12 @@
 // Sends a file with progress. It uses XMLHttpRequest, because fetch does not report how much of a body was sent.
 //
 // A browser reads the response only after it has sent the whole body. The server stops reading lines while too many
-// responses wait. NDJSON files are therefore sent in parts. This also shows the outcomes of the first lines early.
+// responses wait. NDJSON files are therefore sent in parts. The first parts are short, so that the page shows the outcomes
+// of the first lines early.
 import { headers } from './server.ts';
 
-const PART_BYTES = 1024 * 1024;
+const FIRST_PART_BYTES = 64 * 1024;
+const MAX_PART_BYTES = 1024 * 1024;
 const NEWLINE = 10;
 
 export interface Part {
@@ -13,16 +15,20 @@ export interface Part {
   firstLine: number;
 }
 
-/** Splits a file at line ends. A line that is longer than the size of a part becomes a separate part. */
+/**
+ * Splits a file at line ends. A part is twice as long as the one before, up to `MAX_PART_BYTES`. A line that is longer than
+ * the size of a part becomes a separate part.
+ */
 export async function* parts(file: Blob): AsyncGenerator<Part> {
   let start = 0;
   let firstLine = 1;
+  let size = FIRST_PART_BYTES;
   while (start < file.size) {
     let end = start;
     let cut = -1;
     let lines = 0;
     while (cut < 0 && end < file.size) {
-      const read = new Uint8Array(await file.slice(end, end + PART_BYTES).arrayBuffer());
+      const read = new Uint8Array(await file.slice(end, end + size).arrayBuffer());
       const last = read.lastIndexOf(NEWLINE);
       if (last >= 0) cut = end + last + 1;
       for (let at = read.indexOf(NEWLINE); at >= 0; at = read.indexOf(NEWLINE, at + 1)) lines += 1;
@@ -32,6 +38,7 @@ export async function* parts(file: Blob): AsyncGenerator<Part> {
     yield { body: file.slice(start, cut), start, firstLine };
     start = cut;
     firstLine += lines;
+    size = Math.min(2 * size, MAX_PART_BYTES);
   }
 }
 
