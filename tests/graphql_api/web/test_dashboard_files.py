@@ -107,3 +107,19 @@ def test_the_first_lines_of_a_file_are_sent_first(stack: Stack, dashboard: Dashb
     assert first <= 64 * 1024
     assert max(others) <= 1024 * 1024
     assert sum([first, *others]) == file.stat().st_size
+
+
+def test_a_file_that_is_dropped_again_is_stored_once(stack: Stack, dashboard: Dashboard, tmp_path: Path) -> None:
+    """Like the same file of lines, and like the command. A user drops a folder again if some of its files failed."""
+    key = stack.new_key("dropped-again")
+    pretty, keyed = tmp_path / "pretty.json", tmp_path / "keyed.json"
+    pretty.write_text(json.dumps(SAMPLE, indent=2))
+    keyed.write_text(json.dumps(SAMPLE | {"idempotency_key": "own"}))
+    stack.post_sample(keyed.read_bytes(), x_api_key=key)
+    dashboard.open(stack, key=key)
+
+    for file in (pretty, keyed, pretty):
+        dashboard.drop(file)
+
+    dashboard.wait_for(lambda: dashboard.text(".outcome") == "1 computed 1 computed 1 computed")
+    assert stack.graphql("{ samples(first: 0) { totalCount } }", key=key)["samples"]["totalCount"] == 2

@@ -1,12 +1,12 @@
 // Submitted files, with the outcomes of their samples. The page sends one file after another.
 //
-// Each sample has an idempotency key: a line's key derives from its bytes, and a file with one sample has a key of its own.
-// If the connection breaks, a retry therefore stores each sample once. It sends only the parts without a response.
+// The server derives an idempotency key from the bytes of each sample. If a file is submitted again, each sample is therefore
+// stored once. If the connection breaks, a retry sends only the parts without a response.
 import { effect, signal, untracked } from '@preact/signals';
 import { announce } from './announcements.ts';
 import { CsvError, toNdjson } from './csv.ts';
 import { integer } from './format.ts';
-import { parts, post, randomKey, type PostResponse } from './sending.ts';
+import { parts, post, type PostResponse } from './sending.ts';
 import { ServerError, type GraphQLError } from './server.ts';
 import { session } from './session.ts';
 import { refreshSoon } from './states.ts';
@@ -19,6 +19,7 @@ const SPREADSHEET_MAGIC = [0x504b0304, 0xd0cf11e0]; // a ZIP archive (.xlsx, .od
 const COMPRESSED_MAGIC = [0x1f8b0800, 0x1f8b0808, 0x28b52ffd]; // gzip, without and with the name of the file, and zstd
 const BYTE_ORDER_MARK = 0xefbbbf; // some Windows programs start a file in UTF-8 with it, and the server refuses it
 const SNIFFED_BYTES = 1024 * 1024;
+const BY_CONTENT = { 'idempotency-key': 'content' }; // does not replace the keys that samples contain
 
 export interface Upload {
   id: number;
@@ -34,7 +35,6 @@ export interface Upload {
 /** What a retry needs. */
 interface Source {
   file: File;
-  key: string;
   stop: AbortController; // a retry has another one
   acknowledged: number; // the bytes of the parts that have a complete response
   nextLine: number; // the first line of the other parts
@@ -72,7 +72,7 @@ export function submit(files: Iterable<File>): void {
     const counts = { PENDING: 0, COMPUTED: 0, SUPERSEDED: 0, FAILED: 0, REJECTED: 0, DELETED: 0, NOT_STORED: 0 };
     const upload: Upload = { id, name: file.name, size: file.size, processed: 0, phase: 'waiting', error: null, lines: [], counts };
     uploads.value = [upload, ...uploads.value];
-    enqueue(id, { file, key: randomKey(), stop: new AbortController(), acknowledged: 0, nextLine: 1 });
+    enqueue(id, { file, stop: new AbortController(), acknowledged: 0, nextLine: 1 });
   }
 }
 
@@ -164,7 +164,7 @@ async function sendFile(id: number, source: Source, tracker: Tracker, stop: Abor
   if (CSV_NAME.test(name)) return sendTable(id, source, tracker, stop);
   const content = start >>> 8 === BYTE_ORDER_MARK ? source.file.slice(3) : source.file;
   const hasLines = NDJSON_NAME.test(name) || (await isNdjson(content));
-  return hasLines ? sendLines(id, source, content, tracker, stop) : sendOne(id, source.key, content, tracker, stop);
+  return hasLines ? sendLines(id, source, content, tracker, stop) : sendOne(id, content, tracker, stop);
 }
 
 async function sendTable(id: number, source: Source, tracker: Tracker, stop: AbortSignal): Promise<void> {
@@ -177,7 +177,7 @@ async function sendTable(id: number, source: Source, tracker: Tracker, stop: Abo
 
 /** Sends the parts without a response. */
 async function sendLines(id: number, source: Source, file: Blob, tracker: Tracker, stop: AbortSignal): Promise<void> {
-  const headers = { 'content-type': 'application/x-ndjson', 'idempotency-key': 'content' };
+  const headers = { 'content-type': 'application/x-ndjson', ...BY_CONTENT };
   for await (const { body, start, firstLine: first } of parts(file)) {
     if (stop.aborted) return;
     const end = start + body.size;
@@ -195,9 +195,8 @@ async function sendLines(id: number, source: Source, file: Blob, tracker: Tracke
   }
 }
 
-async function sendOne(id: number, key: string, file: Blob, tracker: Tracker, stop: AbortSignal): Promise<void> {
-  const hasKey = (await file.text()).includes('"idempotency_key"'); // the header would take precedence
-  const headers = { 'content-type': 'application/json', ...(!hasKey && { 'idempotency-key': key }) };
+async function sendOne(id: number, file: Blob, tracker: Tracker, stop: AbortSignal): Promise<void> {
+  const headers = { 'content-type': 'application/json', ...BY_CONTENT };
   const response = await post(file, headers, (processed) => change(id, { processed }), stop);
   if (response?.status !== 201 && response?.status !== 422) throw reason(response);
   tracker.add([toLine(JSON.parse(response.text) as Receipt, 1)]);
