@@ -40,3 +40,30 @@ def test_labels_of_results_that_are_not_displayed_any_more_are_offered(stack: St
 
     dashboard.wait_for(lambda: (dashboard.text(".results .empty") or "").startswith("No result matches"))
     assert dashboard.text("select[name='label.site']") == "any zurich"
+
+
+def test_a_value_from_right_to_left_does_not_change_the_order_of_other_text(stack: Stack, dashboard: Dashboard) -> None:
+    """The room 5 is written with its number first, and read from right to left. The number of results stays last."""
+    key = stack.new_key("right-to-left-on-page")
+    room = "5 \N{HEBREW LETTER HET}\N{HEBREW LETTER DALET}\N{HEBREW LETTER RESH}"
+    stack.wait_for(stack.submit(sample(0, room=room, unit="V"), key=key)["id"], key=key)
+    dashboard.resize(1400)
+
+    dashboard.open(stack, "/?lines=room", key=key)
+
+    dashboard.wait_for(lambda: dashboard.text(".results td.text") == f"room {room}, unit V")
+    assert dashboard.attributes(".chip", "title") == [f"\u2068{room}\u2069: 1 result"]
+    assert dashboard.attributes(".results td.text", "title") == [f"room \u2068{room}\u2069, unit \u2068V\u2069"]
+    left = """
+        const nodes = document.createTreeWalker(document.querySelector('.results td.text'), NodeFilter.SHOW_TEXT);
+        for (let node = nodes.nextNode(); node; node = nodes.nextNode()) {
+            const at = node.data.indexOf(arguments[0]);
+            if (at < 0) continue;
+            const range = document.createRange();
+            range.setStart(node, at);
+            range.setEnd(node, at + 1);
+            return range.getBoundingClientRect().left;
+        }
+    """
+    number, letter, after = (dashboard.run(left, character) for character in ("5", room[2], "V"))
+    assert letter < number < after

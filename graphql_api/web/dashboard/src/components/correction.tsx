@@ -7,6 +7,7 @@ import { ServerError } from '../server.ts';
 import { maySubmit } from '../session.ts';
 import type { Problem, Sample, SampleState } from '../types.ts';
 import { DialogEnd, finish, isEscaped } from './dialog-end.tsx';
+import { Labels } from './labels.tsx';
 
 const CORRECTABLE: readonly SampleState[] = ['COMPUTED', 'REJECTED'];
 
@@ -99,7 +100,7 @@ function Editor({ sample, onClose }: { sample: Sample; onClose(): void }) {
         </label>
         {original.value !== null && correction.labels.length > 0 && (
           <p class="hint">
-            Labels that are not in the text, and stay: {correction.labels.map(({ name, value }) => `${name} ${value}`).join(', ')}
+            Labels that are not in the text, and stay: <Labels labels={correction.labels} />
           </p>
         )}
         {problems.value.length > 0 && (

@@ -77,7 +77,12 @@ export function MeansPlot() {
         <div ref={container} role="img" aria-label={description.value} />
         {units.value.length > 0 && results.value.length > 0 && (
           <p class="unit" title="The label unit of the results">
-            {units.value.slice(0, MAX_UNITS).join(', ')}
+            {units.value.slice(0, MAX_UNITS).map((unit, index) => (
+              <Fragment key={unit}>
+                {index > 0 && ', '}
+                <bdi>{unit}</bdi>
+              </Fragment>
+            ))}
             {units.value.length > MAX_UNITS && ', …'}
           </p>
         )}

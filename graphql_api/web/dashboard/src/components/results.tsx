@@ -11,6 +11,7 @@ import { displayedId, selectedId } from '../selection.ts';
 import { ServerError } from '../server.ts';
 import type { Result } from '../types.ts';
 import { ColumnsMenu } from './columns.tsx';
+import { labelText, Labels } from './labels.tsx';
 import { useFocusOfRows } from './row-focus.ts';
 
 export function ResultsTable() {
@@ -128,10 +129,12 @@ function Cell({ column, result }: { column: Column; result: Result }) {
   switch (column.name) {
     case 'timestamp':
       return null;
-    case 'labels': {
-      const text = result.labels.map(({ name, value }) => `${name} ${value}`).join(', ');
-      return <td {...common(text)}>{text}</td>;
-    }
+    case 'labels':
+      return (
+        <td {...common(labelText(result.labels))}>
+          <Labels labels={result.labels} />
+        </td>
+      );
     case 'id':
       return (
         <td {...common(result.id)}>

@@ -6,6 +6,7 @@ import { hasOlder, loadOlder, samples } from '../samples.ts';
 import { displayedId, selectedId } from '../selection.ts';
 import { counts, type Counts } from '../states.ts';
 import type { ListedSample } from '../types.ts';
+import { Labels } from './labels.tsx';
 import { useFocusOfRows } from './row-focus.ts';
 import { LABELS } from './state.tsx';
 
@@ -91,7 +92,9 @@ function Row({ sample: { id, submittedAt, count, labels, problems } }: { sample:
         <code title={id}>{shortId(id)}</code>
       </td>
       <td title={plural(count, 'value')}>{integer(count)}</td>
-      <td class="text">{labels.map(({ name, value }) => `${name} ${value}`).join(', ')}</td>
+      <td class="text">
+        <Labels labels={labels} />
+      </td>
       <td class="text roomy" title={first && `${first.path} ${first.message}`}>
         {first && `${first.path} ${first.message}`}
       </td>

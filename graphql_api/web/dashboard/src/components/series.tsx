@@ -1,6 +1,7 @@
 import { integer, plural } from '../format.ts';
 import { knownLabels, labelName } from '../labels.ts';
 import { chosen, otherValues, select, series, toggle } from '../series.ts';
+import { isolated } from './labels.tsx';
 
 /** Selects the label whose values are the lines of the plot. Hidden if no displayed result has a label. */
 export function SeriesSelect() {
@@ -31,7 +32,7 @@ export function SeriesChips() {
           type="button"
           class="chip"
           aria-pressed={chosen.value.has(value)}
-          title={`${value || `no ${labelName.value}`}: ${plural(count, 'result')}`}
+          title={`${value ? isolated(value) : `no ${labelName.value}`}: ${plural(count, 'result')}`}
           onClick={() => toggle(value)}
         >
           <span class="dot" style={{ color: `var(${color})` }} aria-hidden="true" />

@@ -2,6 +2,7 @@ import { number, plural, shortId, shortTime } from '../format.ts';
 import { labelName } from '../labels.ts';
 import type { Point } from '../points.ts';
 import type { Label } from '../types.ts';
+import { Labels } from './labels.tsx';
 
 export interface Pointed {
   point: Point;
@@ -30,13 +31,15 @@ export function Tooltip({ point, left, top, width }: TooltipProps) {
         </strong>{' '}
         {result ? plural(result.count, 'value') : plural(weight, 'result')}
       </p>
-      {result && <code>{shortId(result.id)}</code>} <Labels labels={(result ?? bucket)?.labels ?? []} />
+      {result && <code>{shortId(result.id)}</code>}{' '}
+      <span>
+        <Labels labels={ordered((result ?? bucket)?.labels ?? [])} />
+      </span>
     </div>
   );
 }
 
 /** The label of the lines first. */
-function Labels({ labels }: { labels: readonly Label[] }) {
-  const sorted = [...labels].sort((one, other) => Number(other.name === labelName.value) - Number(one.name === labelName.value));
-  return <span>{sorted.map(({ name, value }) => `${name} ${value}`).join(', ')}</span>;
+function ordered(labels: readonly Label[]): Label[] {
+  return [...labels].sort((one, other) => Number(other.name === labelName.value) - Number(one.name === labelName.value));
 }
