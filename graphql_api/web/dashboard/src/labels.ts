@@ -27,11 +27,8 @@ export const knownLabels = computed(() => {
     .map(([name, values]) => ({ name, values: [...values].sort(compare) }));
 });
 
-/** Whether the results have different units, as far as the page knows. */
-export const hasUnits = computed(() => {
-  const isFiltered = labelsOf(bounds.value).some(({ name }) => name === UNIT);
-  return !isFiltered && knownLabels.value.some(({ name, values }) => name === UNIT && values.length > 1);
-});
+/** Whether the matching results have different units. `units.ts` finds it out. */
+export const hasUnits = signal(false);
 
 /**
  * The name of the label whose values are the lines of the plot, or an empty text. By default, a line does not connect
