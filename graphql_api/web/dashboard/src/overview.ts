@@ -1,4 +1,5 @@
 // The means over time of all matching results, for the plot. The page requests them if it has loaded a part of the results.
+// It never loads expired results, of which the server keeps the statistics of hours.
 import { computed } from '@preact/signals';
 import { filter, hasRollups, showsResults } from './filter.ts';
 import { isoTime } from './format.ts';
@@ -6,7 +7,7 @@ import { knownLabels, labelName } from './labels.ts';
 import extremesQuery from './operations/extremes.graphql';
 import overTimeQuery from './operations/overtime.graphql';
 import { MAX_READ_RESULTS, refreshed } from './refreshed.ts';
-import { hasOlder, isLoaded, results, total } from './results.ts';
+import { archived, hasOlder, isLoaded, results, total } from './results.ts';
 import { runQuery, ServerError } from './server.ts';
 import { typicalRange } from './typical_range.ts';
 import type { Bucket, ResultFilter } from './types.ts';
@@ -38,15 +39,19 @@ interface Subject {
   labelName: string;
   lines: number;
   results: number;
-  first: number; // the earliest time stamp in seconds
+  first: number; // the earliest time stamp in seconds, or if it is not known, the start of the selected range
   last: number;
+  min: Length; // of the buckets that the server can compute from all results
   requested?: Length; // the length of the last requested buckets
 }
 
 type Extremes = Record<'earliest' | 'latest', { edges: { node: { timestamp: string } }[] }>;
 
 /** Whether the page has loaded a part of the matching results. Results that are still arriving do not count as missing. */
-export const isPart = computed(() => isLoaded.value && showsResults.value && hasOlder.value && total.value > results.value.length);
+export const isPart = computed(() => {
+  const lacksOlder = hasOlder.value && total.value > results.value.length;
+  return isLoaded.value && showsResults.value && (lacksOlder || archived.value > 0);
+});
 
 export const {
   value: overview,
@@ -56,12 +61,24 @@ export const {
 
 async function read(signal: AbortSignal): Promise<Overview | null> {
   const [current, label] = [filter.peek(), labelName.peek()];
-  const { earliest, latest } = await runQuery<Extremes>(extremesQuery, { filter: current }, { signal });
-  const [first, last] = [earliest, latest].map(({ edges }) => edges[0] && Date.parse(edges[0].node.timestamp) / 1e3);
+  const [first, last] = archived.peek() > 0 ? selectedTimes(current) : await readExtremes(current, signal);
   if (first === undefined || last === undefined) return null;
   const lines = 1 + (knownLabels.peek().find(({ name }) => name === label)?.values.length ?? 0);
-  const subject = { filter: current, labelName: label, lines, results: total.peek(), first, last };
-  return readFrom(subject, total.peek() >= MAX_READ_RESULTS ? 'HOUR' : 'MINUTE', signal);
+  const min: Length = archived.peek() > 0 ? 'HOUR' : 'MINUTE';
+  const subject = { filter: current, labelName: label, lines, results: total.peek(), first, last, min };
+  return readFrom(subject, total.peek() >= MAX_READ_RESULTS ? 'HOUR' : min, signal);
+}
+
+/** Returns the times of the first and the last result in seconds. */
+async function readExtremes(filter: ResultFilter, signal: AbortSignal): Promise<(number | undefined)[]> {
+  const { earliest, latest } = await runQuery<Extremes>(extremesQuery, { filter }, { signal });
+  return [earliest, latest].map(({ edges }) => edges[0] && Date.parse(edges[0].node.timestamp) / 1e3);
+}
+
+/** Returns the times that the filter selects in seconds. No query returns the time of a single expired result. */
+function selectedTimes({ timestamp }: ResultFilter): number[] {
+  const seconds = (time: string | number) => Date.parse(String(time)) / 1e3;
+  return [timestamp?.gte ? seconds(timestamp.gte) : -Infinity, timestamp?.lt ? seconds(timestamp.lt) - 1 : Infinity];
 }
 
 /** Requests buckets of at least the length `min`, and longer ones if the server refuses the shortest ones. */
@@ -80,7 +97,7 @@ async function readFrom(subject: Subject, min: Length, signal: AbortSignal): Pro
 async function request(subject: Subject, min: Length, signal: AbortSignal): Promise<Overview> {
   const { filter: current, labelName: label, first, last } = subject;
   const of = (length: Length, seconds: number, buckets: OverviewBucket[]): Overview => {
-    const isLong = length !== shortest(subject, seconds, 'MINUTE');
+    const isLong = length !== shortest(subject, seconds, subject.min);
     return { seconds: LENGTHS[length], name: NAMES[length], isLong, labelName: label, buckets };
   };
   const length = shortest(subject, last - first, min);

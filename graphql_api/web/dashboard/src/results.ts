@@ -29,6 +29,11 @@ export const hasOlder = signal(false);
 export const canLoadOlder = computed(() => olderCursor.value !== null);
 /** The number of all results that match the filter, including results that are not displayed. */
 export const total = computed(() => Math.max(counted.value, results.value.length));
+/**
+ * The number of expired results that match the filter and that the server has in the hourly archive. `summary.ts` finds it
+ * out. `total` does not contain them, because no list does.
+ */
+export const archived = signal(0);
 export const isLoaded = signal(false);
 /** The number of results that arrived since the page was opened, including replayed results. */
 export const arrived = signal(0);

@@ -1,10 +1,10 @@
 // The statistics of all values of the matching results, in total and per line of the plot, with the latest result of each line.
-import { computed, signal } from '@preact/signals';
+import { computed, effect, signal } from '@preact/signals';
 import { filter, hasRollups, showsResults } from './filter.ts';
 import { hasUnits, knownLabels, labelName } from './labels.ts';
 import summaryQuery from './operations/summary.graphql';
 import { MAX_READ_RESULTS, refreshed } from './refreshed.ts';
-import { isLoaded, total } from './results.ts';
+import { archived, isLoaded, total } from './results.ts';
 import { lines, valueOf } from './series.ts';
 import { runQuery } from './server.ts';
 import type { LatestResult, ResultFilter, Summary, SummaryStatistics } from './types.ts';
@@ -34,13 +34,20 @@ export const isOnRequest = computed(() => {
 const {
   value: response,
   fault: summaryFault,
-  start,
+  start: startReading,
 } = refreshed({
   subject: () => [filter.value, labelName.value],
-  isNeeded: () => isLoaded.value && showsResults.value && total.value > 0 && !isOnRequest.value,
+  isNeeded: () => isLoaded.value && showsResults.value && (total.value > 0 || hasRollups.value) && !isOnRequest.value,
   read,
 });
-export { start, summaryFault };
+export { summaryFault };
+
+export function start(): void {
+  startReading();
+  effect(() => {
+    archived.value = summary.value?.archivedResults ?? 0;
+  });
+}
 
 export const summary = computed<Summary | null>(() => response.value?.resultsSummary ?? null);
 

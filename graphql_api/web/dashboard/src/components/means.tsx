@@ -7,7 +7,7 @@ import { labelName, UNIT } from '../labels.ts';
 import { isPart, overview, overviewFault } from '../overview.ts';
 import { Plot, type LeftOut } from '../plot.ts';
 import { axis, hasBuckets, pointsOf, type Axis, type Point } from '../points.ts';
-import { isLoaded, results, total } from '../results.ts';
+import { archived, isLoaded, results, total } from '../results.ts';
 import { displayedId, selectedId } from '../selection.ts';
 import { lines } from '../series.ts';
 import { colorVersion } from '../theme.ts';
@@ -86,16 +86,16 @@ export function MeansPlot() {
             {units.value.length > MAX_UNITS && ', …'}
           </p>
         )}
-        {results.value.length === 0 && <p class="empty">{isLoaded.value && 'Each result appears here as a point.'}</p>}
+        {results.value.length === 0 && !isPart.value && <p class="empty">{isLoaded.value && 'Each result appears here as a point.'}</p>}
         {pointed.value && <Tooltip {...pointed.value} width={container.current?.clientWidth ?? 0} />}
       </div>
       <div class="shown hint">
-        {results.value.length > 0 && <Shown />}
+        {(results.value.length > 0 || isPart.value) && <Shown />}
         <UnitChoice />
         <Outliers count={leftOut.value.results} noun="result" where=" in time" isShown={showsOutliers} />
         <Outliers count={leftOut.value.means} noun="mean" where="" isShown={showsFarMeans} />
       </div>
-      {results.value.length > 0 && <SummaryTable />}
+      {(results.value.length > 0 || isPart.value) && <SummaryTable />}
     </section>
   );
 }
@@ -115,12 +115,15 @@ function Outliers({ count, noun, where, isShown }: { count: number; noun: string
 
 /** Which part of the results the plot shows. */
 function Shown() {
-  const points = `${integer(results.value.length)} of ${plural(total.value, 'result')} shown as points`;
+  const loaded = results.value.length;
+  const all = total.value + archived.value;
+  const points = loaded > 0 && `${integer(loaded)} of ${plural(all, 'result')} shown as points: the newest results. `;
   if (!isPart.value) return <p>Click a result to select it.{axis.value === 'timestamp' && ' Drag to filter by time.'}</p>;
   if (hasBuckets.value) {
     return (
       <p>
-        {points}: the newest results. The line shows all {integer(total.value)} results: mean and standard deviation per {overview.value?.name}.
+        {points}The line shows all {plural(all, 'result')}
+        {archived.value > 0 && `, ${integer(archived.value)} of them expired`}: mean and standard deviation per {overview.value?.name}.
         {overview.value?.isLong && ' Shorter buckets would take too long to compute.'}
         {overview.value?.name !== 'minute' && ' To see more detail, drag over a range of time, or click a mean.'}
       </p>
@@ -128,7 +131,8 @@ function Shown() {
   }
   return (
     <p>
-      {points}: the newest results. {partHint()}
+      {points}
+      {partHint(all)}
     </p>
   );
 }
@@ -152,9 +156,9 @@ function UnitChoice() {
 }
 
 /** Why the plot shows a part of the results only. */
-function partHint(): string {
+function partHint(all: number): string {
   if (axis.value === 'computedAt') return 'To see the means of all results, select the axis Time stamp.';
-  return overviewFault.value ?? `Loading the means of all ${integer(total.value)}…`;
+  return overviewFault.value ?? `Loading the means of all ${integer(all)}…`;
 }
 
 /** Selects a result, or filters by the time of a bucket. */

@@ -5,7 +5,7 @@ import { columns, isAvailable, order, selection, shownOrder, toggleOrder, type C
 import { downloadResults, type Format } from '../downloads.ts';
 import { isFiltered } from '../filter.ts';
 import { clockTime, columnNumber, integer, shortId, shortTime, time } from '../format.ts';
-import { arrived, fault, fresh, isLoaded, total } from '../results.ts';
+import { archived, arrived, fault, fresh, isLoaded, total } from '../results.ts';
 import { isMore, rows, showMore } from '../rows.ts';
 import { displayedId, selectedId } from '../selection.ts';
 import { ServerError } from '../server.ts';
@@ -159,6 +159,7 @@ function Cell({ column, result }: { column: Column; result: Result }) {
 function Empty() {
   if (!isLoaded.value && fault.value) return <p class="empty">The results are not loaded.</p>;
   if (!isLoaded.value || total.value > 0) return <p class="empty">Loading results…</p>;
+  if (archived.value > 0) return <p class="empty">The results have expired. The plot shows their hourly statistics.</p>;
   if (isFiltered.value) return <p class="empty">No result matches the filter. New results that match appear here.</p>;
   return <p class="empty">No results yet. Submit a sample and its result appears here.</p>;
 }
