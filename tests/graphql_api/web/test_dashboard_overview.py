@@ -147,6 +147,20 @@ def test_longer_buckets_are_plotted_if_the_server_refuses_short_ones(
     dashboard.wait_for(lambda: note in (dashboard.text(".shown") or ""))
 
 
+def test_a_plot_with_too_many_means_says_what_to_select(stack: Stack, dashboard: Dashboard, key: str) -> None:
+    """Fifty sensors have more than 20,000 days in 401 days. The message of the server names arguments of GraphQL."""
+    refusal = {"message": "choose a longer `bucket`, fewer groups", "extensions": {"code": "OPERATION_TOO_COMPLEX"}}
+    dashboard.replace_responses("query OverTime", {"errors": [refusal]})
+
+    dashboard.open(stack, key=key)
+
+    hint = (
+        "The server cannot compute all means of this range; select a shorter range, or the value of a label in the "
+        "filter."
+    )
+    dashboard.wait_for(lambda: hint in (dashboard.text(".shown") or ""))
+
+
 def test_fifty_sensors_have_a_mean_per_hour_of_a_week(stack: Stack, dashboard: Dashboard) -> None:
     """The results of a day have shorter buckets, because not every bucket of every sensor has a result."""
     key = stack.new_key("fifty-sensors-on-page")

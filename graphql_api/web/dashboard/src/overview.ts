@@ -14,6 +14,7 @@ import type { Bucket, ResultFilter } from './types.ts';
 
 const MAX_BUCKETS = 10_000; // of all lines, so that the response has at most 2 MB; 50 sensors then have hours of eight days
 const MAX_LINE_BUCKETS = 800; // more would be closer than pixels
+const TOO_MANY_MEANS = 'the server cannot compute all means of this range; select a shorter range, or the value of a label in the filter';
 const LENGTHS = { MINUTE: 60, FIVE_MINUTES: 300, HOUR: 3_600, DAY: 86_400 } as const;
 const NAMES = { MINUTE: 'minute', FIVE_MINUTES: 'five minutes', HOUR: 'hour', DAY: 'day' } as const;
 
@@ -89,7 +90,8 @@ async function readFrom(subject: Subject, min: Length, signal: AbortSignal): Pro
     const { requested } = subject;
     // Without rollups, longer buckets read the same results, and are refused too.
     const helpsIfLonger = error instanceof ServerError && error.code === 'OPERATION_TOO_COMPLEX' && hasRollups.peek();
-    if (!helpsIfLonger || requested === 'DAY') throw error;
+    if (!helpsIfLonger) throw error;
+    if (requested === 'DAY') throw new ServerError(TOO_MANY_MEANS, error.code);
     return readFrom(subject, requested === 'HOUR' ? 'DAY' : 'HOUR', signal);
   }
 }
