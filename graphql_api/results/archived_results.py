@@ -5,9 +5,11 @@ whole hour lies in the selected range. Each result is either in `results` or in 
 at the same read time therefore counts each result once.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from operator import itemgetter
 
 from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.errors import TooComplex
@@ -73,57 +75,75 @@ class ArchivedResults:
         if latest == LATEST:
             end = LATEST
         having = selection.labels if names or selection.labels else None
-        for part_start, part_end, part_resolution in resolution.parts(start, end):
-            pieces = self._part(submitter, part_start, part_end, names, having, part_resolution, read_time, turn)
-            async with aclosing(pieces):
+        reader = _Reader(ArchiveStore(self._firestore, submitter), names, having, read_time, turn)
+        for part in resolution.parts(start, end):
+            async with aclosing(reader.pieces(*part)) as pieces:
                 async for piece in pieces:
                     yield piece
 
-    async def _part(
-        self,
-        submitter: str,
-        start: datetime,
-        end: datetime,
-        names: Sequence[str],
-        having: Labels | None,
-        resolution: Resolution,
-        read_time: datetime,
-        turn: LoopTurn,
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads the archived results that have the labels `having`, at `read_time`, in the steps of `turn`."""
+
+    archive: ArchiveStore
+    names: Sequence[str]
+    having: Labels | None
+    read_time: datetime
+    turn: LoopTurn
+
+    async def pieces(
+        self, start: datetime, end: datetime, resolution: Resolution
     ) -> AsyncGenerator[ArchivedPiece, None]:
         """Yield the hours or days between two times. A day has one piece for each span and group."""
         last = (end - timedelta(microseconds=1)).date()
-        documents = ArchiveStore(self._firestore, submitter).between(start.date(), last, read_time, having, resolution)
-        day: date | None = None
-        pieces: dict[tuple[datetime, Group], MergedStatistics] = {}
-        byte_count = 0
+        pieces = _DayPieces(start.date())
+        documents = self.archive.between(start.date(), last, self.read_time, self.having, resolution)
         async with aclosing(documents) as days:
             async for each in days:
-                await turn.pause()
-                if each.day != day:
-                    for piece in _in_order_of_time(pieces):
+                await self.turn.pause()
+                if each.day != pieces.day:
+                    for piece in pieces.in_order_of_time():
                         yield piece
-                    day, pieces, byte_count = each.day, {}, 0
-                group = group_with(each.labels or {}, names)
+                    pieces = _DayPieces(each.day)
+                group = group_with(each.labels or {}, self.names)
                 for span_start, merged in each.spans(resolution).items():
                     if start <= span_start < end:
-                        await turn.pause()
-                        earlier = pieces.get((span_start, group))
-                        if earlier is None:
-                            pieces[span_start, group] = earlier = merged
-                            byte_count += _PIECE_BYTES
-                        else:
-                            byte_count -= earlier.sketch_bytes
-                            earlier.merge(merged)
-                        byte_count += earlier.sketch_bytes
-                if byte_count > MAX_BYTES:
-                    raise TooComplex(
-                        f"the hourly archive of {day} has more than {MAX_BYTES // 2**20} MiB of statistics of these "
-                        "groups; use a narrower filter, for example some hours of the day, or a longer `bucket`",
-                        limit="max_archive_bytes",
-                    )
-        for piece in _in_order_of_time(pieces):
+                        await self.turn.pause()
+                        pieces.add(span_start, group, merged)
+                pieces.check_size()
+        for piece in pieces.in_order_of_time():
             yield piece
 
 
-def _in_order_of_time(pieces: Mapping[tuple[datetime, Group], MergedStatistics]) -> list[ArchivedPiece]:
-    return [(start, group, merged) for (start, group), merged in sorted(pieces.items(), key=lambda item: item[0][0])]
+class _DayPieces:
+    """The pieces of one day. They have a limited size."""
+
+    def __init__(self, day: date) -> None:
+        self.day = day
+        self._merged: dict[tuple[datetime, Group], MergedStatistics] = {}
+        self._byte_count = 0
+
+    def add(self, start: datetime, group: Group, merged: MergedStatistics) -> None:
+        """Add statistics to the piece of a span and a group."""
+        piece = self._merged.get((start, group))
+        if piece is None:
+            self._merged[start, group] = piece = merged
+            self._byte_count += _PIECE_BYTES
+        else:
+            self._byte_count -= piece.sketch_bytes
+            piece.merge(merged)
+        self._byte_count += piece.sketch_bytes
+
+    def check_size(self) -> None:
+        """Raise `TooComplex` if the pieces use more than `MAX_BYTES`."""
+        if self._byte_count > MAX_BYTES:
+            raise TooComplex(
+                f"the hourly archive of {self.day} has more than {MAX_BYTES // 2**20} MiB of statistics of these "
+                "groups; use a narrower filter, for example some hours of the day, or a longer `bucket`",
+                limit="max_archive_bytes",
+            )
+
+    def in_order_of_time(self) -> list[ArchivedPiece]:
+        """Return the pieces in the order of time."""
+        return [(start, group, self._merged[start, group]) for start, group in sorted(self._merged, key=itemgetter(0))]
