@@ -1,4 +1,4 @@
-"""The results of a query whose documents have changed since its read time, in the order of the query.
+"""The documents that have changed since the read time of a query, and the results among them in the order of the query.
 
 The first page of a query searches all later changes of its collections. If these are many, or if it searches the
 history, it remembers the sort keys of the results. Each further page of the same query, also in another call, then
@@ -10,9 +10,11 @@ import sqlite3
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import count
 
 from infra.embedded.firestore.encoding import resource_names
+from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.queries.sort_order import Bound
 from infra.embedded.firestore.queries.structured_query import Query
@@ -25,6 +27,53 @@ MAX_ADDED_CHANGES = 50_000
 """The changes of all collections that are read to complete remembered results. A new search is faster after more."""
 MAX_WINDOW = 25_000
 """The results that are remembered for one query. A query with more results searches all later changes again."""
+MAX_CHANGED_PATHS = 10_000
+"""Up to this number of changes after the read time, a scan of keys remembers them instead of reading each document."""
+
+
+class Overlay:
+    """The changes after the read time of a scan, in one SQLite transaction."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        catalog: Catalog,
+        query: Query,
+        read_time: int,
+        remembered: EarlierResults,
+        *,
+        max_results: int,
+    ) -> None:
+        self._connection = connection
+        self._catalog = catalog
+        self._query = query
+        self._read_time = read_time
+        self._remembered = remembered
+        self._max_results = max_results
+        self.has_changes = versions.newest(connection)[1] > read_time
+
+    @cached_property
+    def paths(self) -> set[tuple[int, bytes]] | None:
+        """Collection number and path of each changed document. None if there are many."""
+        if not self.has_changes:
+            return set()
+        last = versions.sequence_at(self._connection, self._read_time)
+        return versions.changed_paths(self._connection, last, MAX_CHANGED_PATHS)
+
+    @cached_property
+    def results(self) -> list[LocatedResult]:
+        """The changed results as they were at the read time, in order: at most `max_results` and one more."""
+        if not self.has_changes:
+            return []
+        query, in_database = self._query, self._catalog.collections_in(self._query.parent.database)
+        numbers = [number for number, collection_id in in_database if query.collection_id in (None, collection_id)]
+        changes = LaterChanges(self._connection, query, numbers, self._read_time)
+        return changes.results(self._remembered, self._max_results + 1)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether `results` has all changed results."""
+        return len(self.results) <= self._max_results
 
 
 class LaterChanges:

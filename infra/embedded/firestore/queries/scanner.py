@@ -22,20 +22,18 @@ from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.queries import filters, planner, sort_order
 from infra.embedded.firestore.queries.filters import FieldFilter
 from infra.embedded.firestore.queries.index_keys import KEYS_PER_PLACE, KeyFilter, intersected_paths, keys_in, search
-from infra.embedded.firestore.queries.later_changes import LaterChanges
+from infra.embedded.firestore.queries.later_changes import Overlay
 from infra.embedded.firestore.queries.planner import KeyRange
 from infra.embedded.firestore.queries.sort_order import SortKey
 from infra.embedded.firestore.queries.structured_query import Query
 from infra.embedded.firestore.storage import versions
-from infra.embedded.firestore.storage.earlier_results import EarlierResults, LocatedResult
+from infra.embedded.firestore.storage.earlier_results import EarlierResults
 
 PAGE_DOCUMENTS = 500
 DOCUMENTS_PER_PLACE = 100
 """After this number of documents that do not match, a search without a result yields its place."""
 MAX_COUNTED_KEYS = 3_000
 """The keys that are counted one by one in one read: about 0.2 s. During a longer read, the log cannot be reset."""
-MAX_CHANGED_PATHS = 10_000
-"""Up to this number of changes after the read time, a scan of keys remembers them instead of reading each document."""
 
 MAX_OTHER_KEYS, MAX_SORTED_RESULTS = 100_000, 4_000
 """Up to these numbers, the keys of another range are searched, and its results are sorted."""
@@ -90,10 +88,9 @@ class Scan:
         self._connection = connection
         self._catalog = catalog
         self._indexes = indexes
-        self._earlier_results = earlier_results
         self._query = query
         self._read_time = read_time
-        self._has_later_changes = versions.newest(connection)[1] > read_time
+        self._overlay = Overlay(connection, catalog, query, read_time, earlier_results, max_results=PAGE_DOCUMENTS)
         self._keys_only = keys_only
         self._progress = progress or Progress()
         self._merges_ranges = False
@@ -107,7 +104,7 @@ class Scan:
         """Yield all results, ignoring offset and limit. Also yield some keys that do not match, each with None."""
         self._merges_ranges = len(key_ranges) > 1
         streams: list[Iterator[_Found]] = [self._results_in(key_range) for key_range in key_ranges]
-        if self._has_later_changes:
+        if self._overlay.has_changes:
             streams.append(self._overlaid())
         previous = None
         for key, found in streams[0] if len(streams) == 1 else heapq.merge(*streams, key=itemgetter(0)):
@@ -123,8 +120,8 @@ class Scan:
         number = self._catalog.number(self._query.parent.database, key_range.collection_id)
         if number is None:
             return 0
-        changed = len(self._overlay) if self._has_later_changes else 0
-        if not self.has_all_changes:
+        changed = len(self._overlay.results)
+        if not self._overlay.is_complete:
             return None
         keys, unchanged = 0, 0
         for path, is_in_range in self._paths(number, key_range):
@@ -134,7 +131,7 @@ class Scan:
             if keys > MAX_COUNTED_KEYS:
                 return None
             if is_in_range and self._is_in_collection(path):
-                unchanged += not self._has_later_changes or self._unchanged_version(number, path) is not None
+                unchanged += not self._overlay.has_changes or self._unchanged_version(number, path) is not None
         count = changed + unchanged
         return count if limit is None else min(count, limit)
 
@@ -202,8 +199,8 @@ class Scan:
                 continue
             progress.matched += 1
             path = entries.path_of(key, size)
-            if sort_key is not None and self._keys_only and self._changed_paths is not None:
-                if (collection_number, path) not in self._changed_paths:
+            if sort_key is not None and self._keys_only and self._overlay.paths is not None:
+                if (collection_number, path) not in self._overlay.paths:
                     yield sort_key, b""
                 continue
             if sort_key is not None:
@@ -270,30 +267,14 @@ class Scan:
 
     # Documents that changed after the read time
 
-    @cached_property
-    def _changed_paths(self) -> set[tuple[int, bytes]] | None:
-        """Collection number and path of each document that changed after the read time. None if there are many."""
-        if not self._has_later_changes:
-            return set()
-        last = versions.sequence_at(self._connection, self._read_time)
-        return versions.changed_paths(self._connection, last, MAX_CHANGED_PATHS)
-
     @property
     def has_all_changes(self) -> bool:
         """Whether the overlay has all results that changed after the read time."""
-        return not self._has_later_changes or len(self._overlay) <= PAGE_DOCUMENTS
-
-    @cached_property
-    def _overlay(self) -> list[LocatedResult]:
-        """The results that changed after the read time, in order: at most PAGE_DOCUMENTS + 1."""
-        query, in_database = self._query, self._catalog.collections_in(self._query.parent.database)
-        numbers = [number for number, collection_id in in_database if query.collection_id in (None, collection_id)]
-        changes = LaterChanges(self._connection, query, numbers, self._read_time)
-        return changes.results(self._earlier_results, PAGE_DOCUMENTS + 1)
+        return self._overlay.is_complete
 
     def _overlaid(self) -> Iterator[StoredResult]:
         """Yield the results of the overlay. A caller that does not need all of them does not read all documents."""
-        for _, collection_number, path in self._overlay:
+        for _, collection_number, path in self._overlay.results:
             version = versions.at(self._connection, collection_number, path, self._read_time)
             if version is not None:
                 yield from self._matching(path, version)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.queries import counts as counting
-from infra.embedded.firestore.queries import result_pages, scanner, structured_query
+from infra.embedded.firestore.queries import later_changes, result_pages, scanner, structured_query
 from infra.embedded.firestore.queries.counts import Counts
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.storage import Storage
@@ -152,13 +152,13 @@ async def test_a_count_of_a_later_state_is_not_used_for_an_earlier_one(
         await storage.close()
 
 
-@pytest.mark.parametrize("max_changed_paths", [scanner.MAX_CHANGED_PATHS, 1])
+@pytest.mark.parametrize("max_changed_paths", [later_changes.MAX_CHANGED_PATHS, 1])
 async def test_a_count_of_many_matching_keys_uses_several_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_changed_paths: int
 ) -> None:
     """Other reads need not wait until it has ended. Changes during the count do not count, even if many."""
     monkeypatch.setattr(counting, "MAX_PAGE_KEYS", 3)
-    monkeypatch.setattr(scanner, "MAX_CHANGED_PATHS", max_changed_paths)
+    monkeypatch.setattr(later_changes, "MAX_CHANGED_PATHS", max_changed_paths)
     storage, query, document = Storage(tmp_path / "data"), TWO_RANGES.query(), {"a": 1, "b": 2, "c": 1}
     counts = Counts(storage)
     try:
