@@ -41,15 +41,11 @@ class HTTPConnection(HttpToolsProtocol):
     open_connections: OpenConnections
     slot: OpenConnection | None = None
     is_upgraded = False
-
     is_in_headers = True  # whether the next data belongs to headers, and not to the body of the current request
     _has_begun = False  # whether the headers of a request are parsed in part
 
-    header_bytes = 0
-    """The bytes of the current request that are parsed, until its headers are complete."""
-
-    received_body_bytes = 0
-    """The bytes of all bodies on this connection."""
+    header_bytes = 0  # the bytes of the current request that are parsed, until its headers are complete
+    received_body_bytes = 0  # the bytes of all bodies on this connection
 
     content_end: int | None = 0
     """The value of `received_body_bytes` at the end of the current body, or None if the body is chunked."""
