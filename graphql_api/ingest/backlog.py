@@ -6,15 +6,17 @@ samples. All samples before the newest sample with a result therefore count as c
 
 A sample that expires or is erased without a result never gets one. It counts as computed too.
 
-The backlog covers the samples that this process has stored since it started.
+The backlog covers the samples that this process has stored since it started. A sample also counts if its client
+disconnects, or if the write times out, before the write is confirmed.
 """
 
 import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from itertools import islice
+from typing import Any
 
 from graphql_api.budgets.budget import Budget
 from graphql_api.budgets.budgets import Budgets
@@ -23,6 +25,8 @@ from storage.documents import Arrival, Header, Unavailable, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import DamagedData, FirestoreError
+from storage.firestore.messages import Write, WriteResult
+from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
 _MARKS_PER_LIMIT = 200
 _MAX_MARKS_READ = 20
@@ -41,6 +45,39 @@ class Backlog:
         self._budgets = budgets
         self._submitters: dict[str, _SubmitterMarks] = {}
         self._checks = asyncio.create_task(self._check_all())
+        self._commits: set[asyncio.Task[WriteResult]] = set()
+
+    async def write_all(
+        self, writer: GroupCommitWriter, headers: Sequence[Header], writes: Sequence[Write]
+    ) -> list[Any]:
+        """Write headers of one submitter with `writer`. Count those that are stored. Return the outcome of each."""
+        if not headers:
+            return []
+        submitter = headers[0].submitter
+        results = await writer.write_all(
+            writes, submitter, note_late=lambda index: self.add(submitter, [headers[index]])
+        )
+        written = zip(headers, results, strict=True)
+        self.add(submitter, [header for header, result in written if isinstance(result, WriteResult)])
+        return results
+
+    async def commit(self, header: Header, commit: Coroutine[Any, Any, WriteResult]) -> WriteResult:
+        """Return the result of `commit`, which stores `header`, and count it. A cancellation does not stop `commit`."""
+        task = asyncio.create_task(self._count(header, commit))
+        self._commits.add(task)
+        task.add_done_callback(self._end_commit)
+        await asyncio.wait([task])
+        return task.result()
+
+    async def _count(self, header: Header, commit: Coroutine[Any, Any, WriteResult]) -> WriteResult:
+        result = await commit
+        self.add(header.submitter, [header])
+        return result
+
+    def _end_commit(self, task: asyncio.Task[WriteResult]) -> None:
+        self._commits.discard(task)
+        if not task.cancelled():
+            task.exception()  # otherwise, asyncio logs the error if the request was cancelled
 
     def add(self, submitter: str, headers: Iterable[Header]) -> None:
         """Count the accepted samples among `headers`, the headers of samples that were stored just now."""
@@ -52,9 +89,9 @@ class Backlog:
             own.add(ids)
 
     async def close(self) -> None:
-        """Stop the checks."""
+        """Stop the checks, and wait for the commits in flight."""
         self._checks.cancel()
-        await asyncio.gather(self._checks, return_exceptions=True)
+        await asyncio.gather(self._checks, *self._commits, return_exceptions=True)
 
     async def _check_all(self) -> None:
         while True:

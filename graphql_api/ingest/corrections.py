@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from graphql_api.budgets.budgets import Budgets
+from graphql_api.ingest.backlog import Backlog
 from graphql_api.ingest.repeated_samples import RepeatedSamples, replace_if_expired
 from graphql_api.ingest.uploads import commit_header
 from storage.documents import (
@@ -64,11 +65,17 @@ class Corrections:
     """Stores the corrections of all submitters."""
 
     def __init__(
-        self, firestore: Firestore, writer: GroupCommitWriter, repeated: RepeatedSamples, budgets: Budgets
+        self,
+        firestore: Firestore,
+        writer: GroupCommitWriter,
+        repeated: RepeatedSamples,
+        backlog: Backlog,
+        budgets: Budgets,
     ) -> None:
         self._firestore = firestore
         self._writer = writer
         self._repeated = repeated
+        self._backlog = backlog
         self._budgets = budgets
 
     async def correct(self, sample: Sample, write: Any, earlier_id: str) -> Any:
@@ -108,7 +115,7 @@ class Corrections:
             marks = _marks(header, earlier, now)
             await self._keep_chunks(header.submitter, earlier_id, earlier, marks)
             try:
-                return await commit_header(self._firestore, sample, write, marks)
+                return await self._backlog.commit(header, commit_header(self._firestore, sample, write, marks))
             except PreconditionFailed:  # one of the samples has changed, or the response of an attempt was lost
                 await asyncio.sleep(pause)
         raise Unavailable(

@@ -97,8 +97,8 @@ class Receiver:
         self._thorough = ThoroughValidator(self.validators, settings, budgets, self._time_zone)
         self._large_samples = LargeSampleWriter(firestore, writer, read_headers, self.validators)
         self._repeated = RepeatedSamples(firestore, read_headers)
-        self._corrections = Corrections(firestore, writer, self._repeated, budgets)
         self._backlog = Backlog(firestore, budgets)
+        self._corrections = Corrections(firestore, writer, self._repeated, self._backlog, budgets)
 
     async def receive(
         self,
@@ -253,17 +253,14 @@ class Receiver:
             sample.header.submitted_by, sample.header.supersedes = sender.label, submission.supersedes
             sample.header.expire_at, sample.header.result_expire_at, sample.header.archiving = expiry
         outcomes: list[Outcome] = []
-        new: list[Header] = []
         for sample, outcome in zip(samples, await self._write(samples, submission.supersedes), strict=True):
             if isinstance(outcome, WriteResult):
                 sample.header.submitted_at = encoding.to_datetime(outcome.transform_results[0].timestamp_value)
-                new.append(sample.header)
                 outcome = sample.header
             if isinstance(outcome, Header):
                 metrics.submit_duration(state_of(outcome.arrival)).observe(time.perf_counter() - submission.arrived_at)
                 metrics.SUBMITTED_BYTES.inc(outcome.byte_count)
             outcomes.append(outcome)
-        self._backlog.add(sender.submitter, new)
         return outcomes
 
     async def _write(self, samples: Sequence[Sample], earlier_id: str | None) -> list[Any]:
@@ -279,9 +276,10 @@ class Receiver:
     async def _commit(self, samples: Sequence[Sample], writes: Sequence[Write]) -> list[Any]:
         """Commit headers of small samples, or of one large sample. Return the `WriteResult` or the error of each."""
         if not any(sample.header.chunks for sample in samples):
-            return await self._writer.write_all(writes, samples[0].header.submitter) if samples else []
+            return await self._backlog.write_all(self._writer, [sample.header for sample in samples], writes)
         try:
-            return [await commit_header(self._firestore, samples[0], writes[0])]
+            header, commit = samples[0].header, commit_header(self._firestore, samples[0], writes[0])
+            return [await self._backlog.commit(header, commit)]
         except PreconditionFailed as error:
             return [error]
 

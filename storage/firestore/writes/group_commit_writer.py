@@ -17,7 +17,7 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
@@ -80,8 +80,14 @@ class GroupCommitWriter:
         result: WriteResult = outcome
         return result
 
-    async def write_all(self, writes: Sequence[Write], submitter: str = "") -> list[Any]:
-        """Return one outcome per `Write`: the value that `write` returns, or the exception that `write` raises."""
+    async def write_all(
+        self, writes: Sequence[Write], submitter: str = "", *, note_late: Callable[[int], None] | None = None
+    ) -> list[Any]:
+        """Return one outcome per `Write`: the value that `write` returns, or the exception that `write` raises.
+
+        If the caller is cancelled, writes in flight are still applied, and the others are not sent. `note_late` gets
+        the index of each write that was applied, but whose result the caller did not get.
+        """
         if not writes:
             return []
         sizes = [write.ByteSize() for write in writes]
@@ -92,9 +98,13 @@ class GroupCommitWriter:
         if own is None:
             own = self._submitters[submitter] = SubmitterWrites(submitter)
         self._count(own, len(writes), size)
-        group = self._enqueue(own, writes, sizes)
+        group = self._enqueue(own, writes, sizes, note_late)
         try:
             return await group.done
+        except asyncio.CancelledError:
+            for index in range(len(writes)):
+                group.report(index)
+            raise
         finally:
             if group.span is not None:
                 spans.end_commit(group.span, group.outcomes)
@@ -119,12 +129,18 @@ class GroupCommitWriter:
         own.writes += writes
         own.bytes += size
 
-    def _enqueue(self, own: SubmitterWrites, writes: Sequence[Write], sizes: Sequence[int]) -> WriteGroup:
+    def _enqueue(
+        self,
+        own: SubmitterWrites,
+        writes: Sequence[Write],
+        sizes: Sequence[int],
+        note_late: Callable[[int], None] | None,
+    ) -> WriteGroup:
         """Add writes to the queue, and start a call that sends them."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         self._share.note(own.name, now)
-        group = WriteGroup(len(writes), now + self.timeout_seconds, loop.create_future())
+        group = WriteGroup(len(writes), now + self.timeout_seconds, loop.create_future(), note_late)
         if tracing.is_on:
             group.span = spans.start_commit()
         self._queue.add(own, writes, sizes, group)

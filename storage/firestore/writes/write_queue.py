@@ -10,7 +10,7 @@ can write the same document at the same time. The second write then waits for th
 import asyncio
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from storage.documents import Unavailable
@@ -46,11 +46,18 @@ class SubmitterWrites:
 class WriteGroup:
     """The writes of one `write_all` call: their outcomes, and a future that is done when all writes have an outcome."""
 
-    __slots__ = ("deadline", "done", "last_problem", "outcomes", "span", "unresolved")
+    __slots__ = ("deadline", "done", "last_problem", "note_late", "outcomes", "span", "unresolved")
 
-    def __init__(self, count: int, deadline: float, done: "asyncio.Future[list[WriteResult | Exception]]") -> None:
+    def __init__(
+        self,
+        count: int,
+        deadline: float,
+        done: "asyncio.Future[list[WriteResult | Exception]]",
+        note_late: Callable[[int], None] | None = None,
+    ) -> None:
         self.deadline = deadline
         self.done = done
+        self.note_late = note_late
         self.outcomes: list[Any] = [None] * count
         self.unresolved = count
         self.last_problem = ""
@@ -66,7 +73,12 @@ class WriteGroup:
             "retry with the same idempotency key or document id"
         )
         self.outcomes = [late if outcome is None else outcome for outcome in self.outcomes]
-        self.done.set_result(self.outcomes)
+        self.done.set_result([*self.outcomes])  # later outcomes do not change the outcomes of the caller
+
+    def report(self, index: int) -> None:
+        """Report a write to `note_late` if Firestore has applied it. The caller did not get its outcome."""
+        if self.note_late is not None and isinstance(self.outcomes[index], WriteResult):
+            self.note_late(index)
 
 
 class PendingWrite:
@@ -88,7 +100,9 @@ class PendingWrite:
         group = self.group
         group.outcomes[self.index] = outcome
         group.unresolved -= 1
-        if not group.unresolved and not group.done.done():
+        if group.done.done():
+            group.report(self.index)
+        elif not group.unresolved:
             group.done.set_result(group.outcomes)
 
 

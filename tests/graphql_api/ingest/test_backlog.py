@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Iterator
-from typing import cast
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -14,7 +14,7 @@ from graphql_api.ingest.backlog import Backlog
 from storage.documents import document_paths
 from storage.firestore.client import Firestore
 from storage.firestore.errors import DamagedData
-from tests.graphql_api.ingest.conftest import SUBMITTER, Api
+from tests.graphql_api.ingest.conftest import LARGE, SUBMITTER, Api
 from tests.received import received_sample
 from tests.stack import Stack, eventually, suspended
 
@@ -67,6 +67,38 @@ async def test_samples_that_never_get_a_result_leave_the_backlog(api: Api) -> No
 
     assert used == [4, 3, 2, 0]
     await backlog.close()
+
+
+@pytest.mark.parametrize("kind", ["small", "large", "correction"])
+async def test_a_sample_counts_if_its_client_disconnects_before_the_response(
+    api: Api, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Otherwise, a client that always disconnects could store samples without a limit."""
+    pending = api.receiver._budgets.submitter(SUBMITTER).pending_samples
+    earlier = await api.submit(SAMPLE, key="earlier") if kind == "correction" else None
+    used = pending.used
+    sending = asyncio.Event()
+    method = "batch_write" if kind == "small" else "commit"
+    send = getattr(Firestore, method)
+
+    async def reported(self: Firestore, writes: Any, *arguments: Any) -> Any:
+        response = asyncio.ensure_future(send(self, writes, *arguments))
+        if any("state_on_arrival" in write.update.fields for write in writes):
+            sending.set()
+        return await response
+
+    monkeypatch.setattr(Firestore, method, reported)
+    supersedes = None if earlier is None else earlier.id
+    client = asyncio.create_task(api.submit(LARGE if kind == "large" else SAMPLE, supersedes=supersedes))
+    await sending.wait()
+
+    client.cancel()
+    await asyncio.wait([client])
+    await asyncio.gather(*api.writer._calls, *api.receiver._backlog._commits)
+
+    assert client.cancelled()
+    assert await api.headers()
+    assert pending.used == used + 1
 
 
 @pytest.mark.parametrize(

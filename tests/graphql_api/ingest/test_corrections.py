@@ -8,6 +8,7 @@ import pytest
 
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.configuration.limits import Limits
+from graphql_api.ingest.backlog import Backlog
 from graphql_api.ingest.corrections import Corrections
 from graphql_api.ingest.repeated_samples import RepeatedSamples
 from storage.documents import Conflict, Sample, SampleIdentity, Status, Unavailable, document_paths
@@ -59,7 +60,8 @@ def correct(firestore: BusyFirestore, number: int) -> list["asyncio.Task[Any]"]:
 
 def _corrections(double: object) -> Corrections:
     firestore, writer = cast(Firestore, double), cast(GroupCommitWriter, double)
-    return Corrections(firestore, writer, RepeatedSamples(firestore, cast(Any, None)), Budgets(Limits()))
+    budgets, repeated = Budgets(Limits()), RepeatedSamples(firestore, cast(Any, None))
+    return Corrections(firestore, writer, repeated, Backlog(firestore, budgets), budgets)
 
 
 def _sample() -> Sample:

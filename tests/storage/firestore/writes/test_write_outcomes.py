@@ -13,6 +13,7 @@ from storage.firestore.errors import (
     InvalidWrite,
     PreconditionFailed,
 )
+from storage.firestore.messages import WriteResult
 from storage.firestore.writes.group_commit_writer import MAX_CALLS, GroupCommitWriter
 from tests.storage.firestore.scripted_firestore import ScriptedFirestore
 from tests.storage.firestore.writes.numbered_writes import fill_calls, new_write, seconds, start
@@ -130,6 +131,44 @@ async def test_a_cancelled_caller_does_not_affect_others(server: ScriptedFiresto
 
     assert seconds(await other) == [2]
     assert server.batches == [["1", "2"]]
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False], ids=["cancelled", "timed out"])
+async def test_writes_whose_results_the_caller_does_not_get_are_reported(
+    server: ScriptedFirestore, firestore: Firestore, is_cancelled: bool
+) -> None:
+    """A client can disconnect while its writes are in flight. Rejected and waiting writes are not reported."""
+    writer = GroupCommitWriter(firestore, timeout_seconds=30 if is_cancelled else 0.2)
+    server.set_statuses({"1": [Code.ALREADY_EXISTS], "2": [Code.UNAVAILABLE]})
+    applied: list[int] = []
+    group = [new_write(path) for path in ("0", "1", "2", "3")]
+    caller = asyncio.create_task(writer.write_all(group, note_late=applied.append))
+    await server.wait_for(lambda batches: len(batches) == 1)
+
+    if is_cancelled:
+        caller.cancel()
+    await asyncio.wait([caller])
+    assert not applied
+    server.respond()
+    await asyncio.wait(writer._calls)
+
+    assert applied == [0, 3]
+    assert caller.cancelled() or not any(isinstance(outcome, WriteResult) for outcome in caller.result())
+
+
+async def test_results_before_a_cancellation_are_reported(server: ScriptedFirestore, writer: GroupCommitWriter) -> None:
+    """The caller gets no results, because another write of its group has no outcome."""
+    server.set_statuses({"2": [Code.UNAVAILABLE]})
+    server.respond()
+    applied: list[int] = []
+    caller = asyncio.create_task(writer.write_all([new_write("1"), new_write("2")], note_late=applied.append))
+    await server.wait_for(lambda batches: batches == [["1", "2"], ["2"]])
+
+    caller.cancel()
+    await asyncio.wait([caller])
+
+    assert applied == [0]
+    server.respond()
 
 
 async def test_close_waits_for_every_outcome(server: ScriptedFirestore, writer: GroupCommitWriter) -> None:
