@@ -25,8 +25,7 @@ from storage.documents import Arrival, Header, Unavailable, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import DamagedData, FirestoreError
-from storage.firestore.messages import Write, WriteResult
-from storage.firestore.writes.group_commit_writer import GroupCommitWriter
+from storage.firestore.messages import WriteResult
 
 _MARKS_PER_LIMIT = 200
 _MAX_MARKS_READ = 20
@@ -46,20 +45,6 @@ class Backlog:
         self._submitters: dict[str, _SubmitterMarks] = {}
         self._checks = asyncio.create_task(self._check_all())
         self._commits: set[asyncio.Task[WriteResult]] = set()
-
-    async def write_all(
-        self, writer: GroupCommitWriter, headers: Sequence[Header], writes: Sequence[Write]
-    ) -> list[Any]:
-        """Write headers of one submitter with `writer`. Count those that are stored. Return the outcome of each."""
-        if not headers:
-            return []
-        submitter = headers[0].submitter
-        results = await writer.write_all(
-            writes, submitter, note_late=lambda index: self.add(submitter, [headers[index]])
-        )
-        written = zip(headers, results, strict=True)
-        self.add(submitter, [header for header, result in written if isinstance(result, WriteResult)])
-        return results
 
     async def commit(self, header: Header, commit: Coroutine[Any, Any, WriteResult]) -> WriteResult:
         """Return the result of `commit`, which stores `header`, and count it. A cancellation does not stop `commit`."""

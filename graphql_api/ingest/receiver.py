@@ -48,9 +48,7 @@ from storage.firestore.errors import FirestoreError, PreconditionFailed
 from storage.firestore.messages import Write, WriteResult
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
-_MIN_TURN_BYTES = 16 * 1024
-"""Larger requests wait for their turn before they are validated on the event loop."""
-
+_MIN_TURN_BYTES = 16 * 1024  # larger requests wait for their turn before they are validated on the event loop
 _MAX_VALIDATION_THREADS = 2
 _TOO_LITTLE_MEMORY = "the server has too little memory for this sample; retry later"
 
@@ -274,14 +272,18 @@ class Receiver:
         return results
 
     async def _commit(self, samples: Sequence[Sample], writes: Sequence[Write]) -> list[Any]:
-        """Commit headers of small samples, or of one large sample. Return the `WriteResult` or the error of each."""
-        if not any(sample.header.chunks for sample in samples):
-            return await self._backlog.write_all(self._writer, [sample.header for sample in samples], writes)
-        try:
-            header, commit = samples[0].header, commit_header(self._firestore, samples[0], writes[0])
-            return [await self._backlog.commit(header, commit)]
-        except PreconditionFailed as error:
-            return [error]
+        """Commit and count headers of small samples, or of one large sample. Return the result or the error of each."""
+        headers = [sample.header for sample in samples]
+        if any(header.chunks for header in headers):
+            try:
+                return [await self._backlog.commit(headers[0], commit_header(self._firestore, samples[0], writes[0]))]
+            except PreconditionFailed as error:
+                return [error]
+        submitter = headers[0].submitter if headers else ""
+        count = partial(self._backlog.add, submitter)
+        results = await self._writer.write_all(writes, submitter, note_late=lambda index: count([headers[index]]))
+        count(header for header, result in zip(headers, results, strict=True) if isinstance(result, WriteResult))
+        return results
 
     def _to_write(self, sample: Sample) -> Any:
         path, header = sample.document()
