@@ -9,6 +9,7 @@ not use it up.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from math import isfinite
@@ -29,6 +30,16 @@ MAX_PROCESSOR_SECONDS = 20.0
 
 MAX_SMALL_SAMPLE = 200
 """Up to this number of values, Python's lists and integers are faster than NumPy."""
+
+_MAX_STARTED_BYTES = 128 * 1024
+"""The small samples that start in one iteration of the event loop. Their steps take about 10 ms together.
+
+Without this limit, 500 samples of 13 KB, which arrive together, take 0.3 s of CPU time in one iteration. With a limit
+of 64 KiB, a sample of 100 values takes 10 % more CPU time.
+"""
+
+_BYTES_PER_SAMPLE = 1024
+"""Added to the size of each sample, because each takes some time even without values."""
 
 _MAX_ITERATIONS = 6
 """More iterations of the event loop than a small sample needs. Small samples that always arrive do not stop others."""
@@ -58,18 +69,21 @@ class SmallSamples:
 
     Each step runs for all samples of an iteration of the event loop, so its code stays in the caches of the processor.
     An event of 100 values then takes a quarter less CPU time. One step computes the moments of all samples
-    together (see `rounded_moments`).
+    together (see `rounded_moments`). If many samples arrive together, some of them start in each iteration, and
+    submitters take turns.
     """
 
     def __init__(self) -> None:
         self._running = 0
+        self._new: dict[str, deque[tuple[int, asyncio.Future[None]]]] = {}
+        """The samples of each submitter that have not started, with their size. The first submitter is next."""
         self._waiting: list[tuple[list[float], asyncio.Future[AnyMoments]]] = []
 
     async def compute(self, header: Header, update_time: datetime) -> Result:
         """Return the result of a sample without chunks, as the function `compute` does."""
         self._running += 1
         try:
-            await asyncio.sleep(0)  # receive other events
+            await self._start(header.submitter, _BYTES_PER_SAMPLE + header.byte_count)  # receive other events first
             sample, values = _read(header)
             moments = Moments.of(values) if isinstance(values, np.ndarray) else await self._moments(values)
             result = _computed(header, update_time, sample, values, moments)
@@ -90,6 +104,28 @@ class SmallSamples:
             await asyncio.sleep(0)
             if not self._running:
                 return
+
+    def _start(self, submitter: str, size: int) -> "asyncio.Future[None]":
+        loop = asyncio.get_running_loop()
+        if not self._new:
+            loop.call_soon(self._start_some)
+        start = loop.create_future()
+        self._new.setdefault(submitter, deque()).append((size, start))
+        return start
+
+    def _start_some(self) -> None:
+        remaining = _MAX_STARTED_BYTES
+        while self._new and remaining > 0:
+            submitter = next(iter(self._new))
+            queue = self._new.pop(submitter)
+            size, start = queue.popleft()
+            if queue:
+                self._new[submitter] = queue  # after all other submitters
+            if not start.done():  # a sample can be cancelled
+                remaining -= size
+                start.set_result(None)
+        if self._new:
+            asyncio.get_running_loop().call_soon(self._start_some)
 
     def _moments(self, values: list[float]) -> "asyncio.Future[AnyMoments]":
         loop = asyncio.get_running_loop()

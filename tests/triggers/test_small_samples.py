@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import UTC, datetime
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -16,12 +17,12 @@ from triggers.statistics import rounded_moments
 NOW = datetime.now(UTC)
 
 
-def new_header(count: int) -> Header:
+def new_header(count: int, submitter: str = "tenant") -> Header:
     """Return the header of a new sample of `count` values."""
     random = Random(count)
     data = [random.gauss(1.0, 1.0) for _ in range(count)]
     raw = json.dumps({"time_stamp": "2019-05-01T06:00:00Z", "data": data}).encode()
-    return received_sample(raw, submitter="tenant", idempotency_key=str(count)).header
+    return received_sample(raw, submitter=submitter, idempotency_key=str(count)).header
 
 
 async def test_samples_computed_together_have_the_results_of_samples_computed_alone() -> None:
@@ -55,11 +56,27 @@ async def test_an_error_affects_only_the_sample_that_causes_it(monkeypatch: pyte
     assert [first, third] == [compute(new_header(count), NOW) for count in (99, 100)]
 
 
+async def test_samples_that_arrive_together_share_many_iterations_of_the_event_loop() -> None:
+    """The sample of another submitter, which arrives last, is among the first ones."""
+    header, samples = new_header(500), SmallSamples()
+    tasks = [asyncio.create_task(samples.compute(header, NOW)) for _ in range(200)]
+    tasks.append(asyncio.create_task(samples.compute(new_header(500, "another tenant"), NOW)))
+
+    done, done_before_other = [0], 0
+    while done[-1] < len(tasks):
+        await asyncio.sleep(0)
+        done.append(sum(task.done() for task in tasks))
+        done_before_other = done_before_other if tasks[-1].done() else done[-1]
+
+    assert max(later - earlier for earlier, later in pairwise(done)) <= 20
+    assert done_before_other == 0
+
+
 async def test_a_cancelled_sample_does_not_affect_the_others() -> None:
     """Its client has closed the connection, or the process ends."""
     samples = SmallSamples()
     cancelled, other = (asyncio.create_task(samples.compute(new_header(count), NOW)) for count in (40, 41))
-    for _ in range(2):  # until both wait for their moments
+    for _ in range(3):  # until both wait for their moments
         await asyncio.sleep(0)
 
     cancelled.cancel()
