@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from infra.embedded.firestore.data_file import file_check, file_format, restore
+from infra.embedded.firestore.data_file.connection import connect
 from infra.embedded.firestore.data_file.data_marker import DataMarker
 from infra.embedded.firestore.data_file.lock_file import LockFile
 from infra.embedded.firestore.data_file.read_check import ReadCheck
@@ -37,9 +38,6 @@ from infra.embedded.firestore.storage.versions import Change
 from infra.embedded.firestore.storage.writer import Writer
 
 T = TypeVar("T")
-CACHE_KIB = 16 * 1024
-CACHED_STATEMENTS = 128
-"""The prepared statements that a connection caches. Merges of entry tables add new statements all the time."""
 
 logger = logging.getLogger(__name__)
 
@@ -131,10 +129,11 @@ class Storage:
         version = file_check.check(self.path, self._marker)
         restore.delete_unfinished(self.path)
         if 0 < version < file_format.FORMAT_VERSION:
-            with contextlib.closing(self._connect()) as connection:  # the copy releases its lock: see `OpenFiles`
+            # The copy releases the lock of this connection: see `OpenFiles`.
+            with contextlib.closing(connect(self.path, self._max_log_bytes)) as connection:
                 file_format.create_log(connection, self.path)
                 copy_before_upgrade(connection, self.path, version)
-        connection = self._connect()
+        connection = connect(self.path, self._max_log_bytes)
         try:
             self._prepare(connection, version)
         except BaseException:
@@ -166,25 +165,10 @@ class Storage:
         """Return the bytes of the file that were unused at the last checkpoint. New data fills them before it grows."""
         return self._files.unused_bytes()
 
-    def _connect(self, mode: str = "rwc") -> sqlite3.Connection:
-        """Open the file. With the mode `rw`, do not create it if it was moved."""
-        connection = sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?mode={mode}",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=CACHED_STATEMENTS,
-            timeout=30,
-        )
-        limits = f"journal_size_limit = {self._max_log_bytes}", f"cache_size = -{CACHE_KIB}", "mmap_size = 0"
-        for setting in ("synchronous = FULL", "wal_autocheckpoint = 0", *limits):  # see `AutomaticCheckpoints`
-            connection.execute(f"PRAGMA {setting}")
-        return connection
-
     def _connect_again(self) -> sqlite3.Connection:
         """Open another connection to the file. Raise `FileMoved` if it would read other files than the writer."""
         self._files.check()
-        connection = self._connect("rw")
+        connection = connect(self.path, self._max_log_bytes, mode="rw")
         connection.execute("PRAGMA schema_version")  # opens the log, so that its deletion does not matter later
         return connection
 

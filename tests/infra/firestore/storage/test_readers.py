@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from infra.embedded.firestore.data_file.connection import CACHE_KIB
 from infra.embedded.firestore.storage.readers import READER_CACHE_KIB, READER_THREADS, Readers
-from infra.embedded.firestore.storage.storage import CACHE_KIB, Storage
+from infra.embedded.firestore.storage.storage import Storage
 
 MIB = 2**20
 
