@@ -18,6 +18,7 @@ from infra.embedded.firestore.data_file import consistency, file_check
 from infra.embedded.firestore.data_file.data_marker import DataMarker, Mark, sync_folder
 from infra.embedded.firestore.data_file.file_format import FORMAT_VERSION, UnusableFile, format_version
 from infra.embedded.firestore.data_file.lock_file import LockFile
+from infra.embedded.firestore.errors import is_damage
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +148,9 @@ def _copy(backup: Path, target: Path) -> None:
             if problem is not None:
                 raise UnusableFile(f"the backup {backup} is damaged: {problem}. Use another backup")
     except sqlite3.DatabaseError as error:
-        raise UnusableFile(f"the backup {backup} cannot be read: {error}. Use another backup") from error
+        if is_damage(error):
+            raise UnusableFile(f"the backup {backup} cannot be read: {error}. Use another backup") from error
+        raise UnusableFile(f"the backup {backup} cannot be copied to {target}: {error}") from error
     with target.open("rb") as file:
         os.fchmod(file.fileno(), 0o600)
         os.fsync(file.fileno())

@@ -1,5 +1,6 @@
 """`archive restore` replaces a data file by a backup, also after it was interrupted, and never a file in use."""
 
+import resource
 import shutil
 import signal
 import subprocess
@@ -152,6 +153,25 @@ def test_a_start_deletes_the_copy_of_a_restore_that_was_killed(own: FirestorePro
 
     assert not list(own.data.parent.glob("*.restored*"))
     assert len(list(own.client().collection("t").stream())) == 60
+
+
+def test_a_disk_without_space_for_the_copy_is_not_a_fault_of_the_backup(own: FirestoreProcess, ended: Path) -> None:
+    """The message was to use another backup. Nothing changes, so the server can start."""
+    backup = own.data.with_name("backup.sqlite")
+    use(own, ended)
+    archive("backup", "--data", own.data, "--output", backup)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, limit[1]))
+        message = archive("restore", backup, "--data", own.data, code=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+
+    assert message.startswith(f"the backup {backup} cannot be copied to {own.data}.restored: ")
+    assert "another backup" not in message
+    own.start()
 
 
 def test_two_restores_within_a_second_keep_both_former_files(own: FirestoreProcess, ended: Path) -> None:
