@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from storage.documents import Archiving, document_paths
+from storage.documents import Archiving, document_paths, labels
 from storage.documents.quantile_sketch import encode_values
 from storage.hourly_archive.archived_day import ArchivedDay
 from storage.rollups.merged_statistics import MergedStatistics, ResultStatistics
@@ -13,6 +13,7 @@ from tests.graphql_api.web.dashboard import Dashboard
 from tests.stack import Stack
 
 SUBMITTER = "archived-on-page"
+UNIT = {"unit": "°C"}
 DAYS = [datetime(2026, 3, day, tzinfo=UTC) for day in (1, 2)]
 HOURS = [day + timedelta(hours=hour) for day in DAYS for hour in (5, 6)]
 
@@ -22,12 +23,16 @@ def key(stack: Stack) -> str:
     """Return a key whose submitter has three expired results in each of some hours, and a result of a later day."""
     firestore: Any = stack.firestore()  # `close` has no type
     for day in DAYS:
-        archived = ArchivedDay(day.date(), None)
-        archived.add({hour: hour_statistics() for hour in HOURS if hour.date() == day.date()}, Archiving())
-        firestore.document(document_paths.archived_day(SUBMITTER, day.date())).set(archived.fields())
+        for series, path in (
+            (None, document_paths.archived_day(SUBMITTER, day.date())),
+            (UNIT, document_paths.archived_series_day(SUBMITTER, day.date(), labels.term(UNIT))),
+        ):
+            archived = ArchivedDay(day.date(), series)
+            archived.add({hour: hour_statistics() for hour in HOURS if hour.date() == day.date()}, Archiving())
+            firestore.document(path).set(archived.fields())
     firestore.close()
     key = stack.new_key(SUBMITTER)
-    sample = {"time_stamp": "2026-03-04T05:00:00Z", "data": [4]}
+    sample = {"time_stamp": "2026-03-04T05:00:00Z", "data": [4], "labels": UNIT}
     stack.wait_for(stack.submit(sample, key=key)["id"], key=key)
     return key
 
@@ -57,10 +62,12 @@ def test_a_range_of_expired_results_is_not_empty(stack: Stack, dashboard: Dashbo
     """The page shows their means and their statistics, and says why the table lists none of them."""
     dashboard.open(stack, "/?timestamp.gte=2026-03-01T05:00Z&timestamp.lt=2026-03-01T06:00Z", key=key)
 
-    dashboard.wait_for(lambda: "all 3 results, 3 of them expired: mean and" in (dashboard.text(".shown") or ""))
+    shown = "The line shows all 3 results, 3 of them expired: mean and standard deviation per hour."
+    dashboard.wait_for(lambda: dashboard.text(".shown") == shown)
     hint = "3 results (3 of them expired) with 6 values."
     dashboard.wait_for(lambda: hint in (dashboard.text(".summary > .hint") or ""))
     assert dashboard.text(".results .empty") == "The results have expired. The plot shows their hourly statistics."
+    dashboard.wait_for(lambda: dashboard.text(".unit") == "°C")
     assert dashboard.painted(".plot canvas", like=".key-point")
     dashboard.go_to(f"{stack.url}/?timestamp.gte=2026-03-01T05:00Z&timestamp.lt=2026-03-01T05:30Z")
     dashboard.wait_for(lambda: (dashboard.text(".results .empty") or "").startswith("No result matches the filter."))

@@ -75,7 +75,7 @@ export function MeansPlot() {
       <SeriesChips />
       <div class="plot">
         <div ref={container} role="img" aria-label={description.value} />
-        {units.value.length > 0 && results.value.length > 0 && (
+        {units.value.length > 0 && (
           <p class="unit" title="The label unit of the results">
             {units.value.slice(0, MAX_UNITS).map((unit, index) => (
               <Fragment key={unit}>
@@ -120,12 +120,13 @@ function Shown() {
   const points = loaded > 0 && `${integer(loaded)} of ${plural(all, 'result')} shown as points: the newest results. `;
   if (!isPart.value) return <p>Click a result to select it.{axis.value === 'timestamp' && ' Drag to filter by time.'}</p>;
   if (hasBuckets.value) {
+    const isShortest = overview.value?.name === (total.value > 0 ? 'minute' : 'hour'); // of expired results
     return (
       <p>
         {points}The line shows all {plural(all, 'result')}
         {archived.value > 0 && `, ${integer(archived.value)} of them expired`}: mean and standard deviation per {overview.value?.name}.
         {overview.value?.isLong && ' Shorter buckets would take too long to compute.'}
-        {overview.value?.name !== 'minute' && ' To see more detail, drag over a range of time, or click a mean.'}
+        {!isShortest && ' To see more detail, drag over a range of time, or click a mean.'}
       </p>
     );
   }
