@@ -49,7 +49,7 @@ def test_a_sample_is_deleted_after_confirmation(stack: Stack, dashboard: Dashboa
 
     dashboard.press(".sample .actions button", "Delete")
     dashboard.press("dialog button", "Cancel")
-    assert dashboard.text("dialog") is None
+    dashboard.wait_for(lambda: dashboard.text("dialog") is None)
     assert stack.sample(wrong, key=key)["state"] == "COMPUTED"
 
     dashboard.press(".sample .actions button", "Delete")
