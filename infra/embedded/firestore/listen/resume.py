@@ -76,7 +76,8 @@ async def missed_changes(
         size += parsed.size
         if len(net) > MAX_MISSED_DOCUMENTS or size > MAX_MISSED_BYTES:
             return None
-    if resumed.sequence < storage.pruned_sequence:
+    # This read is the last one, so it sees each pruning that the others have seen. `storage.pruned_sequence` may not.
+    if resumed.sequence < await storage.read(versions.pruned_sequence):
         return None
     return list(net.values())
 

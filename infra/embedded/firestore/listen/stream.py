@@ -15,6 +15,7 @@ from infra.embedded.firestore.listen.targets import DocumentsTarget, QueryTarget
 from infra.embedded.firestore.listen.turns import Turns
 from infra.embedded.firestore.messages import ListenResponse, Status, timestamp
 from infra.embedded.firestore.queries import structured_query
+from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.change_feed import ChangeFeed, ChangeQueue, ParsedChange, Subscriptions
 from infra.embedded.firestore.storage.clock import Snapshot
 
@@ -174,7 +175,7 @@ class ListenStream:
         commit: list[ParsedChange] = []  # may continue on the next page
         while after < self._feed.position.sequence or commit:
             page = await self._storage.changes(after, PAGE_SIZE)
-            if after < self._storage.pruned_sequence:  # also during the read
+            if after < await self._storage.read(versions.pruned_sequence):  # also during the read
                 raise unavailable(TOO_SLOW)
             for change in page:
                 if commit and change.commit_time != commit[0].commit_time:

@@ -12,6 +12,7 @@ import pytest
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.errors import StatusError
+from infra.embedded.firestore.listen.resume import missed_changes
 from infra.embedded.firestore.listen.stream import MAX_WAITING_REQUESTS, ListenStream
 from infra.embedded.firestore.listen.targets import DocumentsTarget
 from infra.embedded.firestore.listen.turns import Turns
@@ -78,10 +79,14 @@ def test_a_slow_client_receives_every_commit_as_a_whole(own: FirestoreProcess) -
     stream.close()
 
 
+@pytest.mark.parametrize("is_known", [True, False])
 async def test_a_slow_stream_ends_if_changes_are_pruned_while_it_reads_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_known: bool
 ) -> None:
-    """It would otherwise not learn that a document was deleted. The client listens again."""
+    """It would otherwise not learn that a document was deleted. The client listens again.
+
+    A read can see the pruning before the event loop knows that it is committed.
+    """
     monkeypatch.setattr(change_feed, "MAX_QUEUE_LENGTH", 0)
     storage = Storage(tmp_path / "firestore.sqlite", version_retention_seconds=0)
     changes = storage.changes
@@ -92,7 +97,10 @@ async def test_a_slow_stream_ends_if_changes_are_pruned_while_it_reads_them(
         await storage.write(lambda group: commits.commit(group, prepared, commits.no_conflicts))
 
     async def prune_first(after: int, limit: int) -> list[Change]:
+        known = storage.pruned_sequence
         await prune(storage)
+        if not is_known:
+            storage.pruned_sequence = known
         return await changes(after, limit)
 
     async def requests() -> AsyncIterator[Any]:
@@ -115,6 +123,31 @@ async def test_a_slow_stream_ends_if_changes_are_pruned_while_it_reads_them(
         async with asyncio.timeout(60):
             await listening
     await storage.close()
+
+
+async def test_a_target_starts_again_if_changes_that_it_has_missed_are_pruned(tmp_path: Path) -> None:
+    """A read of the changes can see the pruning before the event loop knows that it is committed."""
+    storage = Storage(tmp_path / "firestore.sqlite", version_retention_seconds=0)
+    positions = []
+    for message in (
+        m.Write(update=m.Document(name=f"{ROOT}/pruned/a")),
+        m.Write(delete=f"{ROOT}/pruned/a"),
+        m.Write(update=m.Document(name=f"{ROOT}/pruned/b")),
+    ):
+        write = document_write.prepare(message, DATABASE)
+        await storage.write(partial(commits.commit, writes=[write], check_conflicts=commits.no_conflicts))
+        positions.append(storage.snapshot())
+    target = DocumentsTarget(1, DATABASE, [f"{ROOT}/pruned/a"])
+
+    before = await missed_changes(storage, target, positions[0], positions[-1])
+    await prune(storage)
+    storage.pruned_sequence = 0
+    after = await missed_changes(storage, target, positions[0], positions[-1])
+    await storage.close()
+
+    assert before is not None
+    assert [change.new for change in before] == [None]
+    assert after is None
 
 
 async def test_a_stream_reads_few_requests_in_advance(tmp_path: Path) -> None:
