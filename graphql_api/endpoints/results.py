@@ -127,8 +127,8 @@ class ResultEndpoints:
             return head
         self._services.budgets.memory.check_resident()
         credential = request_headers.credential(request.scope)
-        results = self._services.store.result_listing.scan(
-            caller.submitter, selection, order, export.columns[1:], max(1, min(_PAGE_SIZE, limit)), encoded=True
+        results = self._services.store.result_listing.scan_encoded(
+            caller.submitter, selection, order, export.columns[1:], max(1, min(_PAGE_SIZE, limit))
         )
         body = self._body(export, caller, credential, _batches(results, limit))
         exports = self._services.budgets.charged(caller).exports

@@ -24,6 +24,7 @@ from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.messages import Document
 
+_SCANNED_BATCH_SIZE = 2_000
 _LATEST_FIRST = Order("timestamp", descending=True)
 _COMPLETE_ORDERS = frozenset({"computed_at", *INDEXED_FIELDS})
 """The fields that every computed result has."""
@@ -74,22 +75,19 @@ class ResultListing:
         return all(bound.field in INDEXED_FIELDS for bound in selection.bounds)
 
     def scan(
-        self,
-        submitter: str,
-        selection: Selection,
-        order: Order,
-        select: Sequence[str],
-        batch_size: int = 2_000,
-        read_time: datetime | None = None,
-        *,
-        encoded: bool = False,
-    ) -> AsyncGenerator[list[Any], None]:
-        """Yield all computed results that `selection` selects as protocol `Document`s, in order, with one read time.
+        self, submitter: str, selection: Selection, order: Order, select: Sequence[str], read_time: datetime
+    ) -> AsyncGenerator[list[Document], None]:
+        """Yield all computed results that `selection` selects as protocol `Document`s, in order, at `read_time`.
 
-        Each batch has about `batch_size` documents, with the fields in `select` and the fields of the order. If
-        `encoded` is true, their values are encoded.
+        The documents have the fields in `select` and the fields of the order.
         """
-        return self._query(submitter, selection, order, select).scan(batch_size, read_time, encoded=encoded)
+        return self._query(submitter, selection, order, select).scan(_SCANNED_BATCH_SIZE, read_time)
+
+    def scan_encoded(
+        self, submitter: str, selection: Selection, order: Order, select: Sequence[str], batch_size: int
+    ) -> AsyncGenerator[list[Any], None]:
+        """Yield the same documents as `scan`, with one read time and encoded values, about `batch_size` at a time."""
+        return self._query(submitter, selection, order, select).scan_encoded(batch_size)
 
     async def outdated_ids(
         self, submitter: str, version: int, selection: Selection, batch_size: int

@@ -98,17 +98,25 @@ class ShardedQuery:
         """Return the first `size` documents. Not for queries with a document filter."""
         return await self._read(PageRequest(size), None, size)
 
-    async def scan(
-        self, batch_size: int = _FILTERED_BATCH_SIZE, read_time: datetime | None = None, *, encoded: bool = False
-    ) -> AsyncGenerator[list[Any], None]:
+    def scan(
+        self, batch_size: int = _FILTERED_BATCH_SIZE, read_time: datetime | None = None
+    ) -> AsyncGenerator[list[Document], None]:
         """Yield all matching documents in order, about `batch_size` at a time, at `read_time` or now.
 
-        If `encoded` is true, their values are encoded. Firestore reads a batch while the caller processes the previous
-        batch.
+        Firestore reads a batch while the caller processes the previous batch.
         """
+        return self._scan(batch_size, read_time, is_encoded=False)
+
+    def scan_encoded(self, batch_size: int) -> AsyncGenerator[list[Any], None]:
+        """Yield the same documents as `scan`, with encoded values, as `Firestore.encoded_page` returns them."""
+        return self._scan(batch_size, None, is_encoded=True)
+
+    async def _scan(
+        self, batch_size: int, read_time: datetime | None, *, is_encoded: bool
+    ) -> AsyncGenerator[list[Any], None]:
         read_time = read_time or await self._firestore.now()
         limit = max(batch_size // self._shards, _MIN_SHARD_BATCH_SIZE)
-        read = partial(self._read_shards, PageRequest(0), limit=limit, read_time=read_time, encoded=encoded)
+        read = partial(self._read_shards, PageRequest(0), limit=limit, read_time=read_time, is_encoded=is_encoded)
         batches, following = await read(None), None
         try:
             while True:
@@ -171,7 +179,7 @@ class ShardedQuery:
         limit: int,
         read_time: datetime | None,
         *,
-        encoded: bool = False,
+        is_encoded: bool = False,
     ) -> list[list[Any]]:
         """Return the next `limit` documents of each shard between `position` and the end of `request`."""
         includes_start = request.includes_start and position == request.start
@@ -188,7 +196,7 @@ class ShardedQuery:
             for shard in range(self._shards)
         ]
         read: Callable[..., Awaitable[list[Any]]] = self._firestore.documents
-        if encoded:
+        if is_encoded:
             read = self._firestore.encoded_page
         elif limit >= MIN_DOCUMENTS:
             read = self._firestore.page
