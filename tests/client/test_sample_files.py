@@ -79,11 +79,11 @@ def test_a_format_takes_precedence_over_the_name_and_the_content(tmp_path: Path)
     lines = tmp_path / "torn.json"
     lines.write_bytes(b'{"a": 1,\n{"b": 2}\n')
     table = tmp_path / "table.txt"
-    table.write_bytes(b"time_stamp,x\nt1,1\n")
+    table.write_bytes(b"time_stamp,x\n2026-05-01T00:00:01Z,1\n")
 
     assert samples(lines) == [("", lines.read_bytes())]
     assert samples(lines, FileFormat.NDJSON) == [(":1", b'{"a": 1,'), (":2", b'{"b": 2}')]
-    assert samples(table, FileFormat.CSV) == [(":2", b'{"data":[1.0],"time_stamp":"t1"}')]
+    assert samples(table, FileFormat.CSV) == [(":2", b'{"data":[1.0],"time_stamp":"2026-05-01T00:00:01Z"}')]
     assert samples(tmp_path / "table.txt", FileFormat.JSON) == [("", table.read_bytes())]
 
 
@@ -122,8 +122,8 @@ def test_a_line_end_between_two_reads_is_one_line_end(tmp_path: Path) -> None:
     """The number of a line would be wrong if a carriage return and a line feed were two."""
     file = tmp_path / "long.csv"
     start = b"time_stamp,x\r\n"
-    row = b"t1," + b"1" * (READ_BYTES - len(start) - 4)
-    file.write_bytes(start + row + b"\r\nt2,2\r\n")
+    row = b"2026-05-01T00:00:01Z," + b"1" * (READ_BYTES - len(start) - 22)
+    file.write_bytes(start + row + b"\r\n2026-05-01T00:00:02Z,2\r\n")
 
     assert [source for source, _ in samples(file)] == [":2", ":3"]
 
@@ -142,15 +142,17 @@ def test_the_first_line_of_a_table_tells_it_from_other_files(tmp_path: Path, hea
 def test_rows_of_empty_cells_are_ignored(tmp_path: Path) -> None:
     """Spreadsheets save cleared rows, also before the table and after it."""
     file = tmp_path / "cleared.csv"
-    file.write_text(",,\ntime_stamp,label.a,x\nt1,b,1\n,,\nt1,b,2\n,,\n")
+    file.write_text(",,\ntime_stamp,label.a,x\n2026-05-01T00:00:01Z,b,1\n,,\n2026-05-01T00:00:01Z,b,2\n,,\n")
 
-    assert samples(file) == [(":3", b'{"data":[1.0,2.0],"time_stamp":"t1","labels":{"a":"b"}}')]
+    assert samples(file) == [(":3", b'{"data":[1.0,2.0],"time_stamp":"2026-05-01T00:00:01Z","labels":{"a":"b"}}')]
 
 
 def test_the_index_of_pandas_is_not_measured_values(tmp_path: Path) -> None:
     """By default, `to_csv` writes the numbers of the rows into a column without a name."""
     pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame({"time_stamp": ["t1", "t1", "t2"], "x": [1.5, 2.5, 3.5]})
+    frame = pandas.DataFrame(
+        {"time_stamp": ["2026-05-01T00:00:01Z", "2026-05-01T00:00:01Z", "2026-05-01T00:00:02Z"], "x": [1.5, 2.5, 3.5]}
+    )
     indexed, plain = tmp_path / "indexed.csv", tmp_path / "plain.csv"
     frame.to_csv(indexed)
     frame.to_csv(plain, index=False)
@@ -168,9 +170,9 @@ def test_the_index_of_pandas_is_not_measured_values(tmp_path: Path) -> None:
 def test_empty_cells_in_a_column_without_a_name_are_not_missing_values(tmp_path: Path) -> None:
     """Spreadsheets save a cleared column as commas at the ends of the lines."""
     file = tmp_path / "commas.csv"
-    file.write_text("time_stamp,x,, \nt1,1,,\nt1,2,, \n")
+    file.write_text("time_stamp,x,, \n2026-05-01T00:00:01Z,1,,\n2026-05-01T00:00:01Z,2,, \n")
 
-    assert samples(file) == [(":2", b'{"data":[1.0,2.0],"time_stamp":"t1"}')]
+    assert samples(file) == [(":2", b'{"data":[1.0,2.0],"time_stamp":"2026-05-01T00:00:01Z"}')]
 
 
 def test_a_table_without_time_stamps_is_an_error(tmp_path: Path) -> None:
@@ -207,7 +209,7 @@ def test_a_spreadsheet_is_refused_with_advice(tmp_path: Path, name: str, start: 
 def test_an_error_repeats_the_start_of_a_long_cell(tmp_path: Path, cell: bytes) -> None:
     """A line of a binary file can have many kilobytes."""
     file = tmp_path / "long.csv"
-    file.write_bytes(b"time_stamp,x\nt1," + cell * 9_999)
+    file.write_bytes(b"time_stamp,x\n2026-05-01T00:00:01Z," + cell * 9_999)
 
     [(_, error)] = samples(file)
 
@@ -226,17 +228,18 @@ def test_a_time_stamp_or_label_with_two_columns_is_an_error(tmp_path: Path, name
 @pytest.mark.parametrize(
     ("row", "whole", "refused"),
     [
-        (b"t2,b,\xff4", [2, 6], [3, 4]),
-        (b't2,b,"4"x', [2, 6], [3, 4]),
-        (b"t2,b,4O", [2, 6], [3, 4]),
-        (b"t9,b,4O", [2, 3, 5, 6], [4]),
-        (b't2,"b ""c""",4O', [2, 3, 5, 6], [4]),
-        (b"t2,b,4,5", [2, 6], [3, 4, 5]),
-        (b"t2,b", [2, 6], [3, 4, 5]),
-        (b't2,b,"4', [2, 6], [3, 4]),
-        (b"t9,b,\xff4", [2, 3, 5, 6], [4]),
+        (b"2026-05-01T00:00:02Z,b,\xff4", [2, 6], [3, 4]),
+        (b'2026-05-01T00:00:02Z,b,"4"x', [2, 6], [3, 4]),
+        (b"2026-05-01T00:00:02Z,b,4O", [2, 6], [3, 4]),
+        (b"2026-05-01T00:00:09Z,b,4O", [2, 3, 5, 6], [4]),
+        (b'2026-05-01T00:00:02Z,"b ""c""",4O', [2, 3, 5, 6], [4]),
+        (b"2026-05-01T00:00:02Z,b,4,5", [2, 6], [3, 4, 5]),
+        (b"2026-05-01T00:00:2Z,b,4", [2, 6], [3, 4, 5]),
+        (b"2026-05-01T00:00:02Z,b", [2, 6], [3, 4, 5]),
+        (b'2026-05-01T00:00:02Z,b,"4', [2, 6], [3, 4]),
+        (b"2026-05-01T00:00:09Z,b,\xff4", [2, 3, 5, 6], [4]),
         (b"t\xff,b,4", [2, 6], [3, 4, 5]),
-        (b'"t2,b,4', [2, 6], [3, 4, 5]),
+        (b'"2026-05-01T00:00:02Z,b,4', [2, 6], [3, 4, 5]),
     ],
 )
 def test_an_invalid_row_does_not_shorten_a_sample(
@@ -247,7 +250,9 @@ def test_an_invalid_row_does_not_shorten_a_sample(
     A shortened sample would be stored twice: before the row is corrected, and as a whole afterwards.
     """
     file = tmp_path / "table.csv"
-    file.write_bytes(b"\n".join([b"time_stamp,label.a,x", b"t1,,1", b"t2,b,3", row, b"t2,b,5", b"t3,b,6", b"t3,b,7"]))
+    before = b"time_stamp,label.a,x\n2026-05-01T00:00:01Z,,1\n2026-05-01T00:00:02Z,b,3\n"
+    after = b"\n2026-05-01T00:00:02Z,b,5\n2026-05-01T00:00:03Z,b,6\n2026-05-01T00:00:03Z,b,7"
+    file.write_bytes(before + row + after)
 
     read = {int(source[1:]): content for source, content in samples(file)}
 
@@ -257,7 +262,7 @@ def test_an_invalid_row_does_not_shorten_a_sample(
     assert {read[number] for number in refused if number != 4} <= {
         "this sample may lack values, because line 4 is invalid"
     }
-    assert json.loads(read[6]) == {"time_stamp": "t3", "labels": {"a": "b"}, "data": [6, 7]}
+    assert json.loads(read[6]) == {"time_stamp": "2026-05-01T00:00:03Z", "labels": {"a": "b"}, "data": [6, 7]}
     with pytest.raises(UnusableSample, match="on line 4"):
         list(read_csv(file))
 
@@ -265,7 +270,7 @@ def test_an_invalid_row_does_not_shorten_a_sample(
 def test_a_refused_sample_has_another_line_than_its_invalid_row(tmp_path: Path) -> None:
     """It has the number of its first valid row, so that no line has two errors."""
     file = tmp_path / "table.csv"
-    file.write_text("time_stamp,x\nt1,one\nt1,two\nt1,3\n")
+    file.write_text("time_stamp,x\n2026-05-01T00:00:01Z,one\n2026-05-01T00:00:01Z,two\n2026-05-01T00:00:01Z,3\n")
 
     read = samples(file)
 

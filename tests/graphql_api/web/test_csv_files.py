@@ -46,7 +46,10 @@ WRONG = ["six", "1_0", "0x1", ".", "1e999", "inf", 'a"b', '"1"2', "1,2"]
 QUOTED = ['"6"', '"7\n"', '"8""9"', '""']
 CELLS = st.sampled_from([*NUMBERS, *MISSING, *WRONG, *QUOTED])
 ROWS = st.tuples(
-    st.sampled_from(["t1", "t2", '"t\n3"', '"t ""4"""']), st.sampled_from(["", "zürich", '"a, b"']), CELLS, CELLS
+    st.sampled_from(["2026-05-01T00:00:01Z", "2026-05-01T00:00:02Z", '"t\n3"', '"t ""4"""']),
+    st.sampled_from(["", "zürich", '"a, b"']),
+    CELLS,
+    CELLS,
 )
 TABLES = st.builds(
     lambda columns, rows, end, last: end.join([f"time_stamp,label.site,{columns}", *map(",".join, rows)]) + last,
@@ -97,32 +100,42 @@ def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def test_consecutive_rows_with_the_same_time_and_labels_are_one_sample(reader: Reader) -> None:
     """Digits are kept. A sample has the line of its first row, and a line break in quotes ends no row."""
-    table = 'time_stamp,label.site,"x\n1"\nt1,bern,0.10\nt1,bern,.5\n\nt1,basel,NaN\nt1,basel,"2"\nt2,,six\n'
+    table = (
+        'time_stamp,label.site,"x\n1"\n2026-05-01T00:00:01Z,bern,0.10\n2026-05-01T00:00:01Z,bern,.5\n\n'
+        '2026-05-01T00:00:01Z,basel,NaN\n2026-05-01T00:00:01Z,basel,"2"\n2026-05-01T00:00:02Z,,six\n'
+    )
 
     assert reader.read(table) == {
-        "ndjson": '\n\n{"time_stamp":"t1","labels":{"site":"bern"},"data":[0.10,0.5]}\n\n\n'
-        '{"time_stamp":"t1","labels":{"site":"basel"},"data":[null,2],"missing":"skip"}',
+        "ndjson": '\n\n{"time_stamp":"2026-05-01T00:00:01Z","labels":{"site":"bern"},"data":[0.10,0.5]}\n\n\n'
+        '{"time_stamp":"2026-05-01T00:00:01Z","labels":{"site":"basel"},"data":[null,2],"missing":"skip"}',
         "badRows": [{"line": 8, "message": 'expected a number, got "six" in column x\n1'}],
     }
 
 
 def test_a_long_row_is_converted_while_it_is_read(reader: Reader) -> None:
-    """The page responds to the user between two pieces. Three expressions match each cell."""
-    cells = 20 + 2 * reader.piece_bytes
+    """The page responds to the user between two pieces. Three expressions match each cell.
 
-    read = reader.read(f"time_stamp{',x' * cells}\nt1{',1' * cells}\n")
+    The page reads the start of a long cell again when it has twice as much text.
+    """
+    cells = 100 + 2 * reader.piece_bytes
 
-    assert read == {"ndjson": f'\n{{"time_stamp":"t1","data":[{",".join("1" * cells)}]}}', "badRows": []}
-    assert reader.most_matches <= 3 * (reader.piece_bytes // 2 + 2)
+    read = reader.read(f"time_stamp{',x' * cells}\n2026-05-01T00:00:01Z{',1' * cells}\n")
+
+    assert read == {
+        "ndjson": f'\n{{"time_stamp":"2026-05-01T00:00:01Z","data":[{",".join("1" * cells)}]}}',
+        "badRows": [],
+    }
+    assert reader.most_matches <= 3 * (reader.piece_bytes // 2 + 20)
 
 
 @pytest.mark.parametrize(
     ("row", "sent", "refused"),
     [
-        ("t2,4O", [2, 6], [3, 4]),
-        ("t9,4O", [2, 3, 5, 6], [4]),
-        ("t2,4,5", [2, 6], [3, 4, 5]),
-        ("t2", [2, 6], [3, 4, 5]),
+        ("2026-05-01T00:00:02Z,4O", [2, 6], [3, 4]),
+        ("2026-05-01T00:00:09Z,4O", [2, 3, 5, 6], [4]),
+        ("2026-05-01T00:00:02Z,4,5", [2, 6], [3, 4, 5]),
+        ("2026-05-01T00:00:2Z,4", [2, 6], [3, 4, 5]),
+        ("2026-05-01T00:00:02Z", [2, 6], [3, 4, 5]),
     ],
 )
 def test_an_invalid_row_does_not_shorten_a_sample(
@@ -132,7 +145,9 @@ def test_an_invalid_row_does_not_shorten_a_sample(
 
     A shortened sample would be stored twice: before the row is corrected, and as a whole afterwards.
     """
-    read = reader.read(f"time_stamp,x\nt1,1\nt2,3\n{row}\nt2,5\nt3,6\n")
+    read = reader.read(
+        f"time_stamp,x\n2026-05-01T00:00:01Z,1\n2026-05-01T00:00:02Z,3\n{row}\n2026-05-01T00:00:02Z,5\n2026-05-01T00:00:03Z,6\n"
+    )
 
     assert [number for number, line in enumerate(read["ndjson"].split("\n"), start=1) if line] == sent
     assert [bad["line"] for bad in read["badRows"]] == refused
@@ -143,7 +158,7 @@ def test_an_invalid_row_does_not_shorten_a_sample(
 
 def test_a_refused_sample_has_another_line_than_its_invalid_row(reader: Reader) -> None:
     """The page lists each line once. A sample has the number of its first valid row."""
-    read = reader.read("time_stamp,x\nt1,one\nt1,two\nt1,3\n")
+    read = reader.read("time_stamp,x\n2026-05-01T00:00:01Z,one\n2026-05-01T00:00:01Z,two\n2026-05-01T00:00:01Z,3\n")
 
     assert read["ndjson"] == ""
     assert [bad["line"] for bad in read["badRows"]] == [2, 3, 4]
@@ -152,7 +167,7 @@ def test_a_refused_sample_has_another_line_than_its_invalid_row(reader: Reader) 
 
 def test_the_index_of_pandas_is_not_measured_values(reader: Reader) -> None:
     """By default, `to_csv` writes the numbers of the rows into a column without a name."""
-    read = reader.read(",time_stamp,value\n0,t1,20.5\n1,t2,20.6\n")
+    read = reader.read(",time_stamp,value\n0,2026-05-01T00:00:01Z,20.5\n1,2026-05-01T00:00:02Z,20.6\n")
 
     message = (
         'expected an empty cell, got "0" in a column without a name; pandas writes its index into a column without a '
@@ -164,16 +179,16 @@ def test_the_index_of_pandas_is_not_measured_values(reader: Reader) -> None:
 
 def test_empty_cells_in_a_column_without_a_name_are_not_missing_values(reader: Reader) -> None:
     """Spreadsheets save a cleared column as commas at the ends of the lines."""
-    read = reader.read("time_stamp,x,, \nt1,1,,\nt1,2,, \n")
+    read = reader.read("time_stamp,x,, \n2026-05-01T00:00:01Z,1,,\n2026-05-01T00:00:01Z,2,, \n")
 
-    assert read == {"ndjson": '\n{"time_stamp":"t1","data":[1,2]}', "badRows": []}
+    assert read == {"ndjson": '\n{"time_stamp":"2026-05-01T00:00:01Z","data":[1,2]}', "badRows": []}
 
 
 def test_rows_of_spaces_are_empty(reader: Reader) -> None:
     """They do not divide a sample, and do not make it invalid."""
-    read = reader.read("time_stamp,x\nt1,1\n  \n , \nt1,2\n")
+    read = reader.read("time_stamp,x\n2026-05-01T00:00:01Z,1\n  \n , \n2026-05-01T00:00:01Z,2\n")
 
-    assert read == {"ndjson": '\n{"time_stamp":"t1","data":[1,2]}', "badRows": []}
+    assert read == {"ndjson": '\n{"time_stamp":"2026-05-01T00:00:01Z","data":[1,2]}', "badRows": []}
 
 
 @settings(deadline=None)
@@ -197,6 +212,6 @@ def test_the_page_reads_the_samples_that_the_client_reads(reader: Reader, table:
 @pytest.mark.parametrize("name", ["time_stamp", "label.site"])
 def test_a_time_stamp_or_label_in_two_columns_is_refused(reader: Reader, name: str) -> None:
     """The sample would have the value of one column, and the value of the other one would be lost."""
-    table = f"time_stamp,label.site,x, {name} \nt1,bern,1,t2\n"
+    table = f"time_stamp,label.site,x, {name} \n2026-05-01T00:00:01Z,bern,1,2026-05-01T00:00:02Z\n"
 
     assert reader.read(table) == {"error": f"expected the column {name} once, got it 2 times"}

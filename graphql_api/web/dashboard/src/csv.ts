@@ -11,6 +11,7 @@ const NUMBER = /^([+-]?)(?=\.?\d)0*(\d*)(?:\.(\d*))?(e[+-]?\d+)?$/i;
 const CELL = /"([^"]*(?:""[^"]*)*)"|([^,\r\n]*)/y;
 const NAN = /^[+-]?nan$/i;
 const TIME = 'time_stamp';
+const TIME_STAMP = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)?$/i; // the server checks the date
 const LABEL = 'label.';
 const PIECE_BYTES = 128 * 1024;
 
@@ -163,6 +164,7 @@ class Row {
   #identity = new Map<string, string>(); // the cells of the time stamp and the labels, by the names of their columns
   #values: string[] = [];
   #hasMissing = false;
+  #hasTime = false; // a time stamp that is not valid does not show which sample the row belongs to
   #fault: string | null = null; // of the first invalid cell
 
   constructor(private readonly columns: readonly Column[]) {}
@@ -171,7 +173,7 @@ class Row {
     this.isBlank &&= cell.trim() === '';
     const column = this.columns[this.#size];
     this.#size += 1;
-    if (column?.isIdentity) this.#identity.set(column.name, cell);
+    if (column?.isIdentity) this.#addIdentity(column.name, cell);
     else if (column && this.#fault === null) this.#addValue(column.name, cell);
   }
 
@@ -180,13 +182,20 @@ class Row {
     const size = this.columns.length;
     const isWhole = this.#size === size; // otherwise it is not known which column has which cell
     const message = isWhole ? this.#fault : `expected ${size} cells, got ${this.#size}`;
-    const head = isWhole ? this.#head() : null;
+    const head = isWhole && this.#hasTime ? this.#head() : null;
     if (message !== null) {
       badRows.push({ line, message });
       return { line: 0, head, data: [], hasMissing: false, invalidLine: line };
     }
     const data = this.#values.length > 0 ? [this.#values.join(',')] : [];
     return { line, head, data, hasMissing: this.#hasMissing, invalidLine: 0 };
+  }
+
+  #addIdentity(name: string, cell: string): void {
+    this.#identity.set(name, cell);
+    if (name !== TIME) return;
+    this.#hasTime = TIME_STAMP.test(cell);
+    if (!this.#hasTime) this.#fault ??= `expected a time stamp such as 2019-05-01T06:00:00-04:00, got ${JSON.stringify(cell)}`;
   }
 
   #addValue(name: string, cell: string): void {
