@@ -48,7 +48,7 @@ async def authenticate(credential: object) -> Caller:
     return Caller("local", frozenset({Scope.READ}), "key 12345678", None)
 
 
-async def scan(*arguments: object, **named: object) -> AsyncIterator[list[Any]]:
+async def scan_encoded(*arguments: object) -> AsyncIterator[list[Any]]:
     """Yield one page of results."""
     yield [RESULT]
 
@@ -80,7 +80,7 @@ async def test_the_row_groups_of_parquet_are_written_in_a_thread(
     services: Any = SimpleNamespace(
         authenticator=SimpleNamespace(authenticate=authenticate),
         budgets=Budgets(Limits(max_memory_mib=UNLIMITED_MIB)),
-        store=SimpleNamespace(result_listing=SimpleNamespace(scan=scan)),
+        store=SimpleNamespace(result_listing=SimpleNamespace(scan_encoded=scan_encoded)),
     )
     endpoints = ResultEndpoints(cast(Services, services)).endpoints
 
