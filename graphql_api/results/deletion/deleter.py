@@ -124,8 +124,8 @@ class _Run(RecordedRun[Deletion, DeletionState]):
         if self._kept_results is None:
             await self._delete(self._samples, delete)
         else:
-            await self._delete(self._samples, partial(delete, kept_results=False))
-            await self._delete(self._kept_results(until=started_at), partial(delete, samples=False))
+            await self._delete(self._samples, partial(delete, deletes_kept_results=False))
+            await self._delete(self._kept_results(until=started_at), partial(delete, deletes_samples=False))
         return DeletionState.FINISHED if self._are_all_deleted else DeletionState.INTERRUPTED
 
     async def _delete(self, batches: Batches, delete: Callable[..., Awaitable[tuple[int, Collection[str]]]]) -> None:

@@ -71,7 +71,7 @@ class _Attempt:
     reason: str
     id: str
     submitted_until: datetime | None
-    kept_results: bool
+    deletes_kept_results: bool
     """Whether results are deleted that are kept longer than their samples."""
 
     def removes(self, header: Document) -> bool:
@@ -117,14 +117,14 @@ class DeletionStore(JobRecords[Deletion]):
         entry: Write | None = None,
         *,
         submitted_until: datetime | None = None,
-        samples: bool = True,
-        kept_results: bool = True,
+        deletes_samples: bool = True,
+        deletes_kept_results: bool = True,
         report: Report | None = None,
     ) -> tuple[int, Collection[str]]:
         """Delete the samples with these ids, and the results with these ids that are kept longer than their samples.
 
-        If `samples` is false, delete only such results. If `kept_results` is false, delete only samples. A kept result
-        with the id of a deleted sample then gets a new id.
+        Without `deletes_samples`, delete only such results. Without `deletes_kept_results`, delete only samples. A kept
+        result with the id of a deleted sample then gets a new id.
 
         A sample that was submitted after `submitted_until` is kept. By default, this is the time of the first attempt.
         Each Commit that deletes samples also stores `entry`, an entry of the audit log. `report` is awaited after each
@@ -140,7 +140,8 @@ class DeletionStore(JobRecords[Deletion]):
                 break
             now = await self._firestore.now()
             submitted_until = submitted_until or now
-            attempt = _Attempt(submitter, now, reason, str(uuid4()), submitted_until if samples else None, kept_results)
+            samples_until = submitted_until if deletes_samples else None
+            attempt = _Attempt(submitter, now, reason, str(uuid4()), samples_until, deletes_kept_results)
             removals = await self._removals(attempt, remaining)
             remaining = set()
             for start in range(0, len(removals), _COMMIT_SIZE):
@@ -159,7 +160,7 @@ class DeletionStore(JobRecords[Deletion]):
             kept = result if result is not None and not _is_tombstone(result) and is_kept(result, header) else None
             if header is not None and attempt.removes(header):
                 removals.append(await self._removal(attempt, header, result, kept))
-            elif kept is not None and attempt.kept_results:
+            elif kept is not None and attempt.deletes_kept_results:
                 tombstone = attempt.tombstone_of_kept(sample_id, kept, header)
                 removals.append(_Removal(tombstone, [self._tombstone_write(tombstone, kept)]))
         return removals
@@ -181,7 +182,11 @@ class DeletionStore(JobRecords[Deletion]):
         deletion = encoding.to_delete(document.name)
         deletion.current_document.update_time.CopyFrom(document.update_time)
         writes = [self._tombstone_write(tombstone, result), deletion]
-        if kept is not None and not attempt.kept_results and kept.fields["status"].string_value == Status.COMPUTED:
+        if (
+            kept is not None
+            and not attempt.deletes_kept_results
+            and kept.fields["status"].string_value == Status.COMPUTED
+        ):
             path = document_paths.result(attempt.submitter, header.id)
             whole = await self._firestore.batch_get([path], read_time=attempt.now)
             path, fields = kept_document(attempt.submitter, header.id, encoding.from_document(whole[path]))
