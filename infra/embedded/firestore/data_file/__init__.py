@@ -1,1 +1,1 @@
-"""The data file: its format, upgrades, checks at a start, the marker, the reserve, and restoring a backup."""
+"""The data file: its connections and format, upgrades, checks at a start, the marker, the reserve, and restoring."""
