@@ -1,8 +1,8 @@
 """How many HTTP/2 frames the clients of a relay may send, and how many streams they may have open.
 
 A frame costs CPU time even if no call comes of it: a client can open a stream and reset it, or send pings. All clients
-together therefore have a budget for frames, and take turns if it is used up. A frame of a response pays for the frames
-of further calls, so that calls which are answered are not limited.
+together therefore have a budget for frames, and take turns if it is used up. A frame of a response that has data pays
+for the frames of further calls, so that calls which succeed are not limited.
 """
 
 import asyncio
