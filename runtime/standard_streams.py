@@ -2,7 +2,9 @@
 
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
+from typing import TextIO
 
 
 def open_closed() -> None:
@@ -14,6 +16,15 @@ def open_closed() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - open until the process exits
+
+
+def use_utf_8(stream: TextIO) -> None:
+    """Let a standard stream contain UTF-8, also if the locale has another encoding.
+
+    Input that is not UTF-8 is read as lone surrogates, so that its reader can say where it is.
+    """
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape" if stream.readable() else "strict")
 
 
 def discard_output() -> None:

@@ -29,7 +29,7 @@ from infra.embedded.firestore.indexes import definitions
 from infra.embedded.firestore.indexes.definitions import Definitions, InvalidDefinitions
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.writes.document_import import ImportRefused, check_is_empty, import_documents
-from runtime import interruption
+from runtime import interruption, standard_streams
 
 BACKUP_PAGES_PER_STEP = 1_000
 
@@ -223,8 +223,10 @@ def _run(arguments: argparse.Namespace) -> int:
         case "backup":
             backup(arguments.data, arguments.output)
         case "export":
+            standard_streams.use_utf_8(sys.stdout)
             sys.stderr.write(f"exported {export_documents(arguments.data, sys.stdout)} documents\n")
         case "import":
+            standard_streams.use_utf_8(sys.stdin)
             index_definitions = definitions.read(arguments.indexes) if arguments.indexes else Definitions()
             count = asyncio.run(import_lines(sys.stdin, arguments.data, index_definitions))
             sys.stderr.write(

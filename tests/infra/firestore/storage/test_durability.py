@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import grpc
+import pytest
 from google.cloud.firestore import FieldFilter
 
 from infra.embedded.firestore import messages as m
@@ -146,6 +147,24 @@ def test_a_file_is_archived_while_in_use_and_imported_again(own: FirestoreProces
         query = own.client().collection("archived").where(filter=FieldFilter("n", ">=", 0))
         assert {found.id: found.to_dict() for found in query.stream()} == documents
         own.end()
+
+
+def test_documents_are_archived_as_utf_8_in_every_locale(
+    own: FirestoreProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An export had the encoding of the locale. It could not be imported on another machine."""
+    own.start()
+    own.client().document("archived/utf-8").set({"place": "Zürich"})
+    command = [sys.executable, "-m", "infra.embedded.firestore.archive"]
+
+    for encoding in ("ascii", "iso-8859-1", "utf-8"):
+        monkeypatch.setenv("PYTHONIOENCODING", encoding)
+        exported = subprocess.run([*command, "export", "--data", str(own.data)], capture_output=True, check=True).stdout
+        imported = [*command, "import", "--data", str(tmp_path / encoding)]
+        subprocess.run(imported, input=exported, capture_output=True, check=True)
+
+        assert "Zürich".encode() in exported
+        assert "Zürich".encode() in (tmp_path / encoding).read_bytes()
 
 
 def test_an_export_ends_silently_if_nothing_reads_its_output(own: FirestoreProcess) -> None:
