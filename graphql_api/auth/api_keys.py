@@ -10,6 +10,7 @@ from graphql_api.scopes import Scope
 from storage.documents.stored_fields import read_optional_time
 
 KEY_PREFIX = "dz_"
+MAX_LABEL_CHARACTERS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,11 @@ def limits_fields(limits: KeyLimits | None) -> dict[str, object] | None:
 def new_key() -> str:
     """Return a new random key. It is shown once, and never stored."""
     return new_secret(KEY_PREFIX)
+
+
+def is_label(text: str) -> bool:
+    """Return whether a new key can have this label. Each line of a list of keys contains a label."""
+    return len(text) <= MAX_LABEL_CHARACTERS and text.isprintable()
 
 
 def is_key(text: str) -> bool:

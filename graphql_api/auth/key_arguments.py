@@ -5,6 +5,7 @@ import math
 import re
 from pathlib import Path
 
+from graphql_api.auth.api_keys import MAX_LABEL_CHARACTERS, is_label
 from graphql_api.auth.key_manager import MIN_DIGITS
 from graphql_api.scopes import Scope
 from storage.documents import document_paths
@@ -39,7 +40,9 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
             default="submit,read",
             help=f"comma-separated scopes: {', '.join(Scope)}; default: %(default)s",
         )
-        command.add_argument("--label", default="", help="a human-readable name of the key, which `list` shows")
+        command.add_argument(
+            "--label", type=_label, default="", help="a human-readable name of the key, which `list` shows"
+        )
         command.add_argument("--expires-in-days", type=_days, help="the lifetime of the key; default: unlimited")
     limits = commands.add_parser(
         "limits", help="replace the limits of a key and of all keys that share its limits, and print these keys"
@@ -83,6 +86,12 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
 def _submitter(text: str) -> str:
     if not document_paths.is_submitter(text):
         raise argparse.ArgumentTypeError(f"expected 1 to 100 letters, digits, _, ., @, | and -, got {text!r}")
+    return text
+
+
+def _label(text: str) -> str:
+    if not is_label(text):
+        raise argparse.ArgumentTypeError(f"expected up to {MAX_LABEL_CHARACTERS} printable characters, got {text!r}")
     return text
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import strawberry
 from strawberry.utils.str_converters import to_camel_case
 
+from graphql_api.auth.api_keys import MAX_LABEL_CHARACTERS, is_label
 from graphql_api.auth.audit_entry import AuditFacts
 from graphql_api.configuration.limits import KeyLimits, Limits, effective_limits
 from graphql_api.ingest.submitter_settings import CACHE_SECONDS
@@ -19,7 +20,6 @@ from graphql_api.schema.types.deletion import DAYS, HourlyRetentionInput, Retent
 from graphql_api.scopes import Scope
 from storage.documents import BadRequest, HourlyRetention, Retention
 
-MAX_LABEL_CHARACTERS = 100
 MAX_DAYS = 36_500
 MAX_OVERLAP_DAYS = 365
 
@@ -127,7 +127,7 @@ class Mutation(SampleMutation):
         caller = info.context.caller
         if not scopes or not set(scopes) <= caller.scopes:
             raise BadRequest(f"expected one or more of the scopes {', '.join(sorted(caller.scopes))} - at `scopes`")
-        if len(label) > MAX_LABEL_CHARACTERS or not label.isprintable():
+        if not is_label(label):
             raise BadRequest(f"expected up to {MAX_LABEL_CHARACTERS} printable characters - at `label`")
         if expires_in_days is not None and not 1 <= expires_in_days <= MAX_DAYS:
             raise BadRequest(f"expected a number of days from 1 to {MAX_DAYS:,} - at `expiresInDays`")

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from runtime import interruption
-from storage.documents import DropzoneError
+from storage.documents import DropzoneError, document_paths
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
 from triggers.verify.verifier import Totals, Verifier
@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="compute every Nth result again; 1 computes all (default: %(default)s)",
     )
     options = parser.parse_args(arguments)
+    if options.submitter is not None and not document_paths.is_submitter(options.submitter):
+        parser.error(f"expected the name of a submitter, got {options.submitter!r}")
     if options.recompute_every < 1:
         parser.error(f"expected --recompute-every to be at least 1, got {options.recompute_every}")
     try:

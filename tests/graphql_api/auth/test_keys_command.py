@@ -165,6 +165,14 @@ def test_an_impossible_lifetime_is_refused(capsys: pytest.CaptureFixture[str], d
     assert f"expected a number of days from 0 to 36,500, got '{days}'" in message
 
 
+@pytest.mark.parametrize("label", ["two\nlines", "half of a character \udcff", "x" * 101])
+def test_a_label_that_cannot_be_listed_is_refused(capsys: pytest.CaptureFixture[str], label: str) -> None:
+    """The API refused it already. The command stored two lines, or failed without the name of the option."""
+    message = refusal(capsys, "create", "--submitter", "a", "--label", label)
+
+    assert "argument --label: expected up to 100 printable characters, got " in message
+
+
 def ensure(stack: Stack, file: Path) -> tuple[str, str]:
     """Run `keys ensure`; return the key in the file and the output."""
     output = stack.keys("ensure", "--file", str(file), "--submitter", "ensured", "--scopes", "submit,read")
