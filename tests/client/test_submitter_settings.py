@@ -1,9 +1,11 @@
 """`dropzone retention` and `dropzone missing-values`, and the methods of the client."""
 
 import json
+import os
 import signal
 import subprocess
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -30,6 +32,19 @@ def test_a_change_is_confirmed_and_changes_only_what_is_given(stack: Stack, star
         assert sample.expires_at is not None
         assert abs(sample.expires_at - sample.submitted_at - timedelta(days=9)) < timedelta(hours=1)
         assert client.set_retention(None) == Retention(is_default=True)
+
+
+def test_a_question_without_an_input_is_declined(stack: Stack, start: Start) -> None:
+    """The standard input is closed, as after `<&-`. The command printed a traceback."""
+    key = stack.new_key("closed-question", "submit,read,admin")
+
+    asking = start(stack, key, "retention", "--samples", "9", stdin=None, preexec_fn=partial(os.close, 0))
+    _, errors = asking.communicate(timeout=100)
+
+    assert asking.returncode == 1
+    assert b"Traceback" not in errors
+    with Client(stack.url, key) as client:
+        assert client.retention().is_default
 
 
 @pytest.mark.parametrize("command", [["retention", "--samples", "7"], ["delete", "--state", "REJECTED"]])

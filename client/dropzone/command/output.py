@@ -62,10 +62,12 @@ def console(stream: TextIO | None = None) -> Console:
 
 
 def prepare() -> None:
-    """Make the output streams escape characters that their encoding cannot represent.
+    """Make the output streams escape characters that their encoding cannot represent. A closed input is empty.
 
     Exits if standard output is closed: a file or a connection that is opened later would get its number.
     """
+    if sys.stdin is None:
+        sys.stdin = Path(os.devnull).open()  # noqa: SIM115 - open until the process exits
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - open until the process exits
     if sys.stdout is None:
