@@ -65,16 +65,17 @@ def test_a_process_with_an_invalid_variable_names_it(name: str, variable: str, v
     assert value in line
 
 
-def test_an_address_that_cannot_be_used_is_named_with_its_settings() -> None:
+@pytest.mark.parametrize(("name", "setting"), [("the API", "API_PORT"), ("the function", "FUNCTION_PORT")])
+def test_an_address_that_cannot_be_used_is_named_with_its_settings(name: str, setting: str) -> None:
     """Another server uses the port, or the host is not of this machine."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         ended = [
-            run("the API", FIRESTORE_EMULATOR_HOST="127.0.0.1:1", DROPZONE_HOST=host, DROPZONE_API_PORT=port)
+            run(name, FIRESTORE_EMULATOR_HOST="127.0.0.1:1", DROPZONE_HOST=host, **{f"DROPZONE_{setting}": port})
             for host in ("127.0.0.1", "192.0.2.1")
         ]
 
     problems = ["Address already in use", "Cannot assign requested address"]
     for each, host, problem in zip(ended, ("127.0.0.1", "192.0.2.1"), problems, strict=True):
-        message = f"error: cannot listen on {host}, port {port} (DROPZONE_HOST, DROPZONE_API_PORT): {problem}"
+        message = f"error: cannot listen on {host}, port {port} (DROPZONE_HOST, DROPZONE_{setting}): {problem}"
         assert (each.returncode, each.stderr.splitlines()[-1]) == (1, message)
