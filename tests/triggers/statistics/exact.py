@@ -27,12 +27,21 @@ def central(values: npt.NDArray[np.float64], power: int) -> Fraction:
 
 
 def nearest_root(square: Fraction) -> float:
-    """Return the double nearest to the square root of `square`."""
+    """Return the double nearest to the square root of `square`. Of two nearest doubles, return the even one."""
     guess = float(Fraction(isqrt(square.numerator * square.denominator << 4400), square.denominator << 2200))
-    candidates = [nextafter(guess, 0.0), guess, nextafter(guess, LARGEST)]
-    # The root is above the midpoint of two neighbors if and only if its square is above the square of the midpoint.
-    low, high = candidates[0], candidates[1]
-    if square > ((Fraction(low) + Fraction(high)) / 2) ** 2:
-        low, high = candidates[1], candidates[2]
-        return high if square > ((Fraction(low) + Fraction(high)) / 2) ** 2 else low
-    return low
+    below, above = nextafter(guess, 0.0), nextafter(guess, LARGEST)
+    if square > _midpoint(below, guess) ** 2:
+        return _nearer(square, guess, above)
+    return _nearer(square, below, guess)
+
+
+def _nearer(square: Fraction, low: float, high: float) -> float:
+    """Return the neighbor that is nearer to the root: the root exceeds the midpoint if `square` exceeds its square."""
+    midpoint = _midpoint(low, high)
+    if square == midpoint**2:
+        return float(midpoint)  # the even neighbor
+    return high if square > midpoint**2 else low
+
+
+def _midpoint(low: float, high: float) -> Fraction:
+    return (Fraction(low) + Fraction(high)) / 2

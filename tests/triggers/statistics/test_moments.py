@@ -79,6 +79,7 @@ def _compare(moments: Moments, values: npt.NDArray[np.float64]) -> None:
 @example([SMALLEST, 0.0, -SMALLEST, 2 * SMALLEST])
 @example([LARGEST, SMALLEST, 1.0, -1e-160])
 @example([1e15, 1e15 + 1, 1e15 + 0.5])
+@example([4.0, 3.602879701896398e16])  # the deviation is the midpoint of two doubles
 @example([LARGEST, -LARGEST])  # the sample standard deviation exceeds the largest double
 def test_each_statistic_is_the_double_nearest_to_the_exact_value(values: list[float]) -> None:
     """Rational arithmetic, rounded once, has the same bits for all finite doubles."""
