@@ -70,7 +70,7 @@ def used_files(stack: Stack, monkeypatch: pytest.MonkeyPatch, path: str, body: b
     request = f"POST {path} HTTP/1.1\r\n{headers}content-length: {len(body)}\r\n\r\n".encode() + body
     profiler = Profiler()
     threading.setprofile(profiler)  # applies to threads that start from now on
-    ways = []
+    files_by_request = []
     try:
         with (
             serving(Server(app, app.state.budgets)) as (port, _),
@@ -82,10 +82,10 @@ def used_files(stack: Stack, monkeypatch: pytest.MonkeyPatch, path: str, body: b
                 response = HTTPResponse(client)
                 response.begin()
                 assert b"PENDING" in response.read()
-                ways.append(profiler.files)
+                files_by_request.append(profiler.files)
     finally:
         threading.setprofile(None)
-    return set.intersection(*ways[1:])  # the first request fills caches
+    return set.intersection(*files_by_request[1:])  # the first request fills caches
 
 
 def test_the_documented_files_run(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
