@@ -9,7 +9,7 @@ import signal
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 # grpc reads this variable when it is imported. With this value, the thread that polls for calls also reads connections.
 os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
@@ -50,9 +50,17 @@ reference cycles.
 logger = logging.getLogger("firestore")
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors have one line, because the supervisor writes each line into the log."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error, and exit with 2."""
+        self.exit(2, f"error: {message}\n")
+
+
 def parse_arguments() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(prog="python -m infra.embedded.firestore", description=__doc__)
+    parser = Parser(prog="python -m infra.embedded.firestore", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
     parser.add_argument("--port", type=int, default=8080, help="gRPC port; 0 selects a free port (default: 8080)")
     parser.add_argument(
@@ -112,7 +120,10 @@ def parse_arguments() -> argparse.Namespace:
 def parse_wal_mib(text: str) -> int:
     """Return a size of the write-ahead log in MiB."""
     if not (text.isascii() and text.isdecimal() and MIN_WAL_MIB <= int(text) <= MAX_WAL_MIB):
-        raise argparse.ArgumentTypeError(f"expected a whole number from {MIN_WAL_MIB} to {MAX_WAL_MIB}, got {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number from {MIN_WAL_MIB} to {MAX_WAL_MIB}, got {text!r}; the variable of `make run` is "
+            "DROPZONE_FIRESTORE_MAX_WAL_MIB"
+        )
     return int(text)
 
 
@@ -122,7 +133,8 @@ def parse_rate_limits(text: str) -> list[str]:
     unknown = set(names) - set(rate_limits.LIMIT_NAMES)
     if unknown:
         raise argparse.ArgumentTypeError(
-            f"unknown rate limit: {', '.join(sorted(unknown))}; choose from {', '.join(rate_limits.LIMIT_NAMES)}"
+            f"unknown rate limit: {', '.join(sorted(unknown))}; choose from {', '.join(rate_limits.LIMIT_NAMES)}; the "
+            "variable of `make run` is DROPZONE_FIRESTORE_RATE_LIMITS"
         )
     return names
 

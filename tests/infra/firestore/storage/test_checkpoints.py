@@ -142,11 +142,15 @@ def test_a_server_checkpoints_its_file(own: FirestoreProcess) -> None:
 
 @pytest.mark.parametrize("size", ["31", "large"])
 def test_a_size_of_the_log_that_cannot_be_kept_is_refused(own: FirestoreProcess, size: str) -> None:
-    """The message says what is expected."""
+    """The message says in one line what is expected. It was the usage of the command, which names no variable."""
     own.options = ["--max-wal-mib", size]
 
     with pytest.raises(AssertionError, match=f"expected a whole number from 32 to 1024, got '{size}'"):
         own.start()
+
+    (line,) = own.log.read_text().splitlines()
+    assert line.startswith("error: argument --max-wal-mib: ")
+    assert line.endswith("the variable of `make run` is DROPZONE_FIRESTORE_MAX_WAL_MIB")
 
 
 async def test_a_write_succeeds_while_the_size_of_the_file_is_unreadable(
