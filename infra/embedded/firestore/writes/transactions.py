@@ -85,6 +85,7 @@ class Transaction(LockOwner):
         self.takes_locks = not (is_read_only or is_optimistic)
         self.snapshot: Snapshot | None = None
         self.running_calls = 0
+        self._is_committing = False
         self._reads: dict[str, tuple[resource_names.ResourceName, int]] = {}
         self._queries: list[RecordedQuery] = []
         self._started_at = self.last_used_at = started_at
@@ -93,6 +94,12 @@ class Transaction(LockOwner):
         """Return whether the lifetime or the idle time is exceeded. A transaction with a running call is not idle."""
         is_idle = not self.running_calls and now - self.last_used_at > MAX_IDLE_SECONDS
         return is_idle or now - self._started_at > MAX_LIFETIME_SECONDS
+
+    def begin_commit(self) -> None:
+        """Raise StatusError if a Commit of this transaction is running. Each Commit would store its writes."""
+        if self._is_committing:
+            raise invalid_argument(EXPIRED)
+        self._is_committing = True
 
     def record_read(self, full_name: str, name: resource_names.ResourceName, sequence: int) -> None:
         """Record the version of a document that was read; 0 if it does not exist. Only the first read is recorded."""
@@ -200,6 +207,8 @@ class Transactions:
 
         if transaction is not None and transaction.is_read_only and writes:
             raise invalid_argument("Cannot modify entities in a read-only transaction.")
+        if transaction is not None:
+            transaction.begin_commit()
         try:
             with self.running_call(transaction):
                 if transaction is not None and writes:

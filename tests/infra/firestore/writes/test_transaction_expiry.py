@@ -1,9 +1,11 @@
 """Long transactions: they expire, on a clock that the tests set, and do not delay other writes."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +57,31 @@ async def timed(tmp_path: Path) -> AsyncIterator[TimedTransactions]:
     yield timed
     await timed.transactions.close()
     await storage.close()
+
+
+async def test_a_transaction_commits_once(timed: TimedTransactions) -> None:
+    """A second Commit that arrives during the first would otherwise store its writes again."""
+    transaction = timed.begin()
+    message = m.Write(update=m.Document(name=f"{ROOT}/a/counter"))
+    message.update_mask.SetInParent()
+    message.update_transforms.add(field_path="n", increment=m.Value(integer_value=1))
+    increment = [prepare(message, DATABASE)]
+    active = timed.transactions.get(transaction, DATABASE)
+
+    is_released = threading.Event()
+
+    blocking = asyncio.create_task(timed.storage.write(lambda _: is_released.wait()))
+    committing = [asyncio.create_task(timed.transactions.commit(increment, active)) for _ in range(2)]
+    await asyncio.sleep(0)
+    is_released.set()
+    await blocking
+    first: Any = await committing[0]
+    with pytest.raises(StatusError, match="transaction has expired"):
+        await committing[1]
+    third: Any = await timed.transactions.commit(increment, None)
+
+    assert first.write_results[0].transform_results[0].integer_value == 1
+    assert third.write_results[0].transform_results[0].integer_value == 2
 
 
 async def test_a_transaction_expires_after_a_minute_without_calls(timed: TimedTransactions) -> None:
