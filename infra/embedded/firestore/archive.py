@@ -172,7 +172,12 @@ async def import_lines(lines: TextIO, target: Path, index_definitions: Definitio
 def _open(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise ArchiveError(f"the data file {path} does not exist")
-    return file_check.connect(path, "mode=ro")
+    with contextlib.ExitStack() as refused:
+        connection = refused.enter_context(contextlib.closing(file_check.connect(path, "mode=ro")))
+        if format_version(connection, path):
+            refused.pop_all()
+            return connection
+    raise ArchiveError(f"the data file {path} is empty")
 
 
 def parse_arguments() -> argparse.Namespace:

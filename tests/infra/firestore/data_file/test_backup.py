@@ -107,6 +107,17 @@ def test_two_backups_do_not_write_the_same_file(own: FirestoreProcess, copy: Pat
     assert not copy.exists()
 
 
+@pytest.mark.parametrize("command", ["check", "export", "backup --output copy.sqlite"])
+def test_an_empty_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """`check` said that the file has an older format, and the others `no such table: documents`."""
+    monkeypatch.chdir(tmp_path)
+    Path("empty.sqlite").touch()
+
+    assert archive(*command.split(), "--data", "empty.sqlite", code=1) == "the data file empty.sqlite is empty\n"
+
+    assert not Path("copy.sqlite").exists()
+
+
 def test_a_file_that_cannot_be_written_is_named(own: FirestoreProcess, copy: Path) -> None:
     """Commands print one line, without a traceback."""
     missing = copy.parent / "missing" / "copy.sqlite"
