@@ -65,7 +65,7 @@ async def test_the_large_samples_of_a_request_end_with_it(api: Api, monkeypatch:
     """The request keeps memory reserved for them. Here, the client disconnects while a small sample is written."""
     is_writing = asyncio.Event()
 
-    async def wait(*_: Any) -> None:
+    async def wait(*_: Any, **__: Any) -> None:
         is_writing.set()
         await asyncio.Event().wait()
 
