@@ -12,7 +12,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_address
-from socket import socket
 
 from graphql_api.app import create_app
 from graphql_api.configuration.settings import Settings
@@ -20,7 +19,7 @@ from graphql_api.graphql_server import ServerSettings
 from graphql_api.graphql_server.server.uvicorn_server import Server
 from observability import logs, tracing
 from runtime import memory_release
-from runtime.listening_sockets import bind, parse_sockets
+from runtime.listening_sockets import bind_setting, parse_sockets
 from storage.firestore.environment import selected_firestore
 
 _SWITCH_INTERVAL_SECONDS = 0.001
@@ -54,7 +53,9 @@ def main() -> None:
         max_open_files = _raise_open_file_limit()
         settings = _within_open_files(settings, max_open_files)
         max_waiting = max_waiting_connections(settings.limits.max_connections, max_open_files, os.environ)
-        sockets = arguments.sockets or _bound_sockets(settings)
+        sockets = arguments.sockets or bind_setting(
+            settings.host, settings.api_port, "DROPZONE_HOST, DROPZONE_API_PORT"
+        )
     except ValueError as error:
         sys.exit(f"error: {error}")
     warn_of_other_machines(settings)
@@ -75,17 +76,6 @@ def main() -> None:
         certificate=settings.read_certificate(),
     )
     server.run(sockets)
-
-
-def _bound_sockets(settings: Settings) -> list[socket]:
-    """Return the sockets of the address of the API. Raises `ValueError` if one of them cannot be bound."""
-    try:
-        return bind(settings.host, settings.api_port)
-    except OSError as error:
-        raise ValueError(
-            f"cannot listen on {settings.host}, port {settings.api_port} (DROPZONE_HOST, DROPZONE_API_PORT): "
-            f"{error.strerror}"
-        ) from None
 
 
 def _exit(*_: object) -> None:

@@ -15,6 +15,14 @@ def bind(host: str, port: int, *, reuse_port: bool = False) -> list[socket.socke
     return [_bound(family, address, reuse_port) for family, address in addresses]
 
 
+def bind_setting(host: str, port: int, variables: str) -> list[socket.socket]:
+    """Return the sockets of `bind`. Raises `ValueError` with the variables of host and port if one cannot be bound."""
+    try:
+        return bind(host, port)
+    except OSError as error:
+        raise ValueError(f"cannot listen on {host}, port {port} ({variables}): {error.strerror}") from None
+
+
 def parse_sockets(descriptors: str) -> list[socket.socket]:
     """Return the sockets of a comma-separated list of file descriptors."""
     return [socket.socket(fileno=int(descriptor)) for descriptor in descriptors.split(",")]

@@ -8,12 +8,11 @@ import os
 import signal
 import sys
 from pathlib import Path
-from socket import socket
 
 import uvicorn
 
 from observability import tracing
-from runtime.listening_sockets import bind, parse_sockets
+from runtime.listening_sockets import bind_setting, parse_sockets
 from triggers.connections import connection_class
 from triggers.settings import Settings
 
@@ -31,7 +30,9 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         settings = Settings.from_environ()
-        sockets = arguments.sockets or _bound_sockets(settings)
+        sockets = arguments.sockets or bind_setting(
+            settings.host, settings.function_port, "DROPZONE_HOST, DROPZONE_FUNCTION_PORT"
+        )
     except ValueError as error:
         sys.exit(f"error: {error}")
     if _SHARED_METRICS in os.environ:  # prometheus_client expects that the folder exists
@@ -53,17 +54,6 @@ def main() -> None:
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
     uvicorn.Server(config).run(sockets)
-
-
-def _bound_sockets(settings: Settings) -> list[socket]:
-    """Return the sockets of the address of the function. Raises `ValueError` if one of them cannot be bound."""
-    try:
-        return bind(settings.host, settings.function_port)
-    except OSError as error:
-        raise ValueError(
-            f"cannot listen on {settings.host}, port {settings.function_port} (DROPZONE_HOST, DROPZONE_FUNCTION_PORT): "
-            f"{error.strerror}"
-        ) from None
 
 
 def _exit(*_: object) -> None:
