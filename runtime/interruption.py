@@ -35,6 +35,8 @@ def ends_command() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
+        if not standard_streams.has_no_reader():  # it is the error of a connection
+            raise
         standard_streams.discard_output()
         sys.exit(BROKEN_PIPE_EXIT_CODE)
     except KeyboardInterrupt:

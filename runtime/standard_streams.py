@@ -1,6 +1,7 @@
 """The standard streams of a process: they can be closed at its start, and the reader of its output can exit."""
 
 import os
+import select
 import sys
 from io import TextIOWrapper
 from pathlib import Path
@@ -25,6 +26,13 @@ def use_utf_8(stream: TextIO) -> None:
     """
     if isinstance(stream, TextIOWrapper):
         stream.reconfigure(encoding="utf-8", errors="surrogateescape" if stream.readable() else "strict")
+
+
+def has_no_reader() -> bool:
+    """Return whether standard output is a pipe or socket that nothing reads any more."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)  # reports errors only
+    return bool(output.poll(0))
 
 
 def discard_output() -> None:

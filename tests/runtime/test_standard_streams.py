@@ -49,6 +49,14 @@ def test_a_command_ends_silently_if_nothing_reads_its_output(size: int) -> None:
     assert (running.returncode, errors) == (141, "")
 
 
+def test_the_broken_pipe_of_a_connection_is_an_error_of_the_command() -> None:
+    """Only if standard output has no reader, the command ends silently."""
+    failing = COMMAND.replace("print(", "raise BrokenPipeError('the connection is lost') or (")
+    ended = subprocess.run([sys.executable, "-c", failing.format(size=1)], stdout=-1, stderr=-1, text=True, check=False)
+
+    assert (ended.returncode, ended.stderr) == (1, "error: the connection is lost\n")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full, as Linux has one")
 def test_an_output_that_is_full_is_an_error_of_the_command() -> None:
     """Python would write it after the command, and exit with 120."""
