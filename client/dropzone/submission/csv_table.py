@@ -6,7 +6,7 @@ corrected, it would be another sample, and both would be stored. Later rows are 
 
 import csv
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from math import isfinite, isnan
@@ -80,9 +80,9 @@ def _header_error(columns: list[str]) -> UnusableSample | None:
         return UnusableSample(
             f"expected columns separated by commas, one of them with the name time_stamp, got {got!r}"
         )
-    for name in filter(_is_identity, columns):
-        if columns.count(name) > 1:
-            return UnusableSample(f"expected the column {name} once, got it {columns.count(name)} times")
+    for name, count in Counter(filter(_is_identity, columns)).items():
+        if count > 1:
+            return UnusableSample(f"expected the column {name} once, got it {count} times")
     return None
 
 
