@@ -40,7 +40,7 @@ Each read takes 2 ms of CPU time. Without this limit, a request took 1.2 s of it
 client had disconnected.
 """
 _EXPIRY_FIELDS = ("expire_at", "result_expire_at")
-_MARK_FIELDS = ("superseded_by", *_EXPIRY_FIELDS, "chunks", "upload_id", "sha256")
+_MARK_FIELDS = ("superseded_by", "supersedes", *_EXPIRY_FIELDS, "chunks", "upload_id", "sha256")
 _MIN_KEPT = timedelta(days=2)
 """How long a sample and its result are kept after a correction, even if they would expire earlier.
 
@@ -110,7 +110,7 @@ class Corrections:
             is_stored = stored is not None and not encoding.is_expired(stored, now)
             if is_stored and (outcome := await self._corrected_before(header, earlier_id)) is not None:
                 return outcome
-            await self._check_correctable(header.submitter, earlier, now)
+            await self._check_correctable(header.submitter, earlier_id, earlier, now)
             replace_if_expired(write, stored, now)
             marks = _marks(header, earlier, now)
             await self._keep_chunks(header.submitter, earlier_id, earlier, marks)
@@ -148,7 +148,7 @@ class Corrections:
         stored, earlier = await self._read_pair(identity.submitter, identity.id, earlier_id)
         now = await self._firestore.estimated_now()
         if stored is None or encoding.is_expired(stored, now):
-            await self._check_correctable(identity.submitter, earlier, now)
+            await self._check_correctable(identity.submitter, earlier_id, earlier, now)
 
     async def _read_pair(
         self, submitter: str, sample_id: str, earlier_id: str
@@ -176,7 +176,9 @@ class Corrections:
             )
         return outcome
 
-    async def _check_correctable(self, submitter: str, earlier: Document | None, now: datetime) -> None:
+    async def _check_correctable(
+        self, submitter: str, earlier_id: str, earlier: Document | None, now: datetime
+    ) -> None:
         """Raise an error if the sample with the header `earlier` cannot be corrected.
 
         Raises `NotFound` if it is not stored, and `Conflict` if another sample has corrected it. A deleted correction
@@ -189,7 +191,7 @@ class Corrections:
                 "`deleteSamples` and submit the new sample without `supersedes` - at `supersedes`"
             )
         superseded_by = encoding.from_document(earlier).get("superseded_by")
-        correction = await self._remaining_correction(submitter, superseded_by, now)
+        correction = await self._remaining_correction(submitter, earlier_id, superseded_by, now)
         if correction is not None:
             raise Conflict(
                 f"the sample {correction.id} has already corrected the earlier sample"
@@ -197,10 +199,13 @@ class Corrections:
                 + " - at `supersedes`"
             )
 
-    async def _remaining_correction(self, submitter: str, correction: object, now: datetime) -> _Correction | None:
+    async def _remaining_correction(
+        self, submitter: str, corrected: object, correction: object, now: datetime
+    ) -> _Correction | None:
         """Return `correction`, or the sample that corrected it before it was deleted.
 
-        Return None if no correction remains. Raises `Conflict` if too many of them were deleted.
+        Return None if no correction remains, or if it was submitted again as a sample that corrects nothing. Raises
+        `Conflict` if too many of them were deleted.
         """
         seen: set[object] = set()
         while isinstance(correction, str) and correction not in seen:
@@ -213,10 +218,12 @@ class Corrections:
             paths = [document_paths.sample(submitter, correction), document_paths.result(submitter, correction)]
             documents = await self._firestore.batch_get(paths, mask=("status", *_MARK_FIELDS))
             sample, result = (encoding.from_document(documents[path]) if path in documents else None for path in paths)
+            if sample is not None and sample.get("supersedes") != corrected:
+                return None
             if sample is not None or result is None or result.get("status") != Status.DELETED.value:
                 exists = sample is not None and not has_expired(sample.get("expire_at"), now)
                 return _Correction(correction, exists)
-            correction = result.get("superseded_by")
+            corrected, correction = correction, result.get("superseded_by")
         return None
 
 

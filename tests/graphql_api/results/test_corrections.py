@@ -124,6 +124,22 @@ def test_a_sample_is_superseded_by_one_sample_only(stack: Stack) -> None:
     eventually(lambda: operator.query(superseded_by, id=wrong) == marked, lambda: stack.log)
 
 
+def test_a_deleted_correction_that_is_submitted_again_does_not_count(stack: Stack) -> None:
+    """It corrects nothing any more. Otherwise, the earlier sample could never be corrected again."""
+    operator = Operator(stack, "corrected-again", [SAMPLE])
+    (wrong,) = operator.ids
+    first = operator.query(SUBMIT, sample={**SAMPLE, "data": [5]}, id=wrong, key="first")["submit"]["id"]
+    stack.wait_for(wrong, "SUPERSEDED", key=operator.key)
+    operator.delete(ids=[first])
+
+    again = operator.query(SUBMIT, sample={**SAMPLE, "data": [5]}, key="first")["submit"]["id"]
+    stack.wait_for(again, key=operator.key)
+    second = correct(operator, wrong, 6)
+
+    assert again == first
+    assert sorted(listed(operator)) == sorted([first, second])
+
+
 @pytest.mark.parametrize("is_expired", [False, True])
 def test_the_correction_of_a_deleted_correction_counts(stack: Stack, firestore: Client, is_expired: bool) -> None:
     """Lists would contain two results of one measurement. The deleted correction can have expired before."""
