@@ -9,6 +9,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ ENCODING, ENCODING_ERRORS = "utf-8-sig", "surrogateescape"
 
 _LABEL_COLUMN = "label."
 _MAX_ECHO_CHARACTERS = 60
-_TIME_STAMP = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}(?::?\d{2})?)?", re.ASCII)
-"""The form of a time stamp. The server checks the date, and whether the UTC offset can be omitted."""
+_TIME_STAMP = re.compile(
+    r"(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.\d+)?(?:[Zz]|[+-]\d{2}(?::?\d{2})?)?", re.ASCII
+)
+"""The form of a time stamp. The server also checks its UTC offset, and whether the offset can be omitted."""
 
 _Identity = tuple[str, dict[str, str]]
 """The time stamp and the labels of a sample."""
@@ -46,7 +49,7 @@ def csv_samples(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any] | Un
     the values of a label. All other columns with a name have measured values. Consecutive rows with the same time stamp
     and labels are one sample. An empty cell or NaN is a missing value, and the sample omits it. Rows with only empty
     cells are ignored. An invalid row is an error, and so is each sample that it can belong to. A row is also invalid if
-    its time stamp has the wrong form, or if it has a value in a column without a name.
+    its time stamp has the wrong form or a date that does not exist, or if it has a value in a column without a name.
     """
     rows = _rows(lines)
     header = next(rows, None)
@@ -190,7 +193,7 @@ def _identity(columns: list[str], row: _Row) -> _Identity | None:
     if len(row.cells) != len(columns):
         return None
     identity = {name: cell for name, cell in zip(columns, row.cells, strict=True) if _is_identity(name)}
-    if not _TIME_STAMP.fullmatch(identity["time_stamp"]):
+    if not _is_time_stamp(identity["time_stamp"]):
         return None
     if row.error is not None and any('"' in cell or not _is_text(cell) for cell in identity.values()):
         return None
@@ -198,6 +201,14 @@ def _identity(columns: list[str], row: _Row) -> _Identity | None:
         name.removeprefix(_LABEL_COLUMN): cell for name, cell in identity.items() if name != "time_stamp" and cell
     }
     return identity["time_stamp"], labels
+
+
+def _is_time_stamp(cell: str) -> bool:
+    match = _TIME_STAMP.fullmatch(cell)
+    try:
+        return match is not None and bool(datetime(*map(int, match.groups())))  # type: ignore[arg-type]
+    except ValueError:  # for example 30 February
+        return False
 
 
 def _is_identity(name: str) -> bool:
@@ -214,10 +225,9 @@ def _read(columns: list[str], row: _Row) -> _Group:
     data: list[float | None] = []
     for name, cell in zip(columns, row.cells, strict=True):
         if name == "time_stamp":
-            if not _TIME_STAMP.fullmatch(cell):
-                raise UnusableSample(
-                    f"expected a time stamp such as 2019-05-01T06:00:00-04:00, got {cell[:_MAX_ECHO_CHARACTERS]!r}"
-                )
+            if not _is_time_stamp(cell):
+                got = cell[:_MAX_ECHO_CHARACTERS]
+                raise UnusableSample(f"expected a valid time stamp such as 2019-05-01T06:00:00-04:00, got {got!r}")
             time_stamp = cell
         elif name.startswith(_LABEL_COLUMN):
             labels |= {name.removeprefix(_LABEL_COLUMN): cell} if cell else {}

@@ -11,7 +11,7 @@ const NUMBER = /^([+-]?)(?=\.?\d)0*(\d*)(?:\.(\d*))?(e[+-]?\d+)?$/i;
 const CELL = /"([^"]*(?:""[^"]*)*)"|([^,\r\n]*)/y;
 const NAN = /^[+-]?nan$/i;
 const TIME = 'time_stamp';
-const TIME_STAMP = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)?$/i; // the server checks the date
+const TIME_STAMP = /^(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:\.\d+)?(?:Z|[+-]\d\d(?::?\d\d)?)?$/i;
 const LABEL = 'label.';
 const PIECE_BYTES = 128 * 1024;
 
@@ -194,8 +194,8 @@ class Row {
   #addIdentity(name: string, cell: string): void {
     this.#identity.set(name, cell);
     if (name !== TIME) return;
-    this.#hasTime = TIME_STAMP.test(cell);
-    if (!this.#hasTime) this.#fault ??= `expected a time stamp such as 2019-05-01T06:00:00-04:00, got ${JSON.stringify(cell)}`;
+    this.#hasTime = isTimeStamp(cell);
+    if (!this.#hasTime) this.#fault ??= `expected a valid time stamp such as 2019-05-01T06:00:00-04:00, got ${JSON.stringify(cell)}`;
   }
 
   #addValue(name: string, cell: string): void {
@@ -223,6 +223,16 @@ class Row {
     const members = sorted.length ? `,"labels":${JSON.stringify(Object.fromEntries(sorted))}` : '';
     return `"time_stamp":${JSON.stringify(this.#identity.get(TIME))}${members}`;
   }
+}
+
+/** Returns whether a cell has the form of a time stamp, with a date and a time that exist. The server checks the UTC offset. */
+function isTimeStamp(cell: string): boolean {
+  const match = TIME_STAMP.exec(cell);
+  if (!match) return false;
+  const [year, month, day, hour, minute, second] = match.slice(1).map(Number) as [number, number, number, number, number, number];
+  const lastDay = new Date(Date.UTC(2000 + (year % 400), month, 0)).getUTCDate(); // `Date.UTC` adds 1900 to years before 100
+  const isDate = year > 0 && month >= 1 && month <= 12 && day >= 1 && day <= lastDay;
+  return isDate && hour < 24 && minute < 60 && second < 60;
 }
 
 /** Returns a cell in the notation of JSON, or undefined if it is neither a number nor a missing value. */
