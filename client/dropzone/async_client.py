@@ -21,7 +21,14 @@ from dropzone.errors import (
 from dropzone.samples import Receipt, Retention, SampleFilter
 from dropzone.sign_in.credentials import Credentials, Identity, Token
 from dropzone.submission.batches import Batch, in_batches, map_in_order, size
-from dropzone.submission.sample_bytes import SampleLike, check_header, check_labels, content_key, encode
+from dropzone.submission.sample_bytes import (
+    SampleLike,
+    check_header,
+    check_labels,
+    content_key,
+    encode,
+    labels_or_none,
+)
 from dropzone.transport import operations
 from dropzone.transport.connection import Connection
 
@@ -97,7 +104,7 @@ class AsyncClient(AsyncReader):
         The sample has `labels` in addition to the labels in its member `labels`. `supersedes` is the id of a sample
         that this sample corrects. Lists and summaries then omit the result of that sample.
         """
-        raw, labels = encode(sample), labels or {}
+        raw, labels = encode(sample), labels_or_none(labels)
         check_labels(labels)
         check_header("an idempotency key", idempotency_key)
         check_header("the id of a sample", supersedes)
@@ -121,7 +128,7 @@ class AsyncClient(AsyncReader):
         iteration of the samples, it is raised after the receipts of the samples before it.
         """
         concurrency = whole_number(concurrency, "a concurrency", 1)
-        send = partial(self._submit_batch, labels or {})
+        send = partial(self._submit_batch, labels_or_none(labels))
         async with (
             aclosing(in_batches(samples)) as batches,
             aclosing(map_in_order(batches, send, size, concurrency)) as sent,

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from dropzone.encoding import choice, parse_time
 from dropzone.results import Result
-from dropzone.statistics import Range, ResultOverview, label_variables, parse_labels
+from dropzone.statistics import Range, ResultOverview, check_range, label_variables, parse_labels
 
 
 class SampleState(StrEnum):
@@ -187,6 +187,7 @@ class SampleFilter:
         variables: dict[str, Any] = {}
         if self.state is not None:
             variables["state"] = choice(SampleState, self.state).value
+        check_range("submitted_at", self.submitted_at)
         if self.submitted_at is not None:
             variables["submittedAt"] = self.submitted_at.variables()
         return variables | label_variables(self.labels)

@@ -157,6 +157,12 @@ def _variable(bound: Bound) -> float | str:
     return int(number) if number.is_integer() and abs(number) <= _MAX_EXACT_INTEGER else number
 
 
+def check_range(name: str, bounds: object) -> None:
+    """Raise `BadUserInput` if the field `name` of a filter is neither None nor a range."""
+    if bounds is not None and not isinstance(bounds, Range):
+        raise BadUserInput(f"expected a Range such as Range(gte=1) for {name}, got {bounds!r}")
+
+
 def label_variables(labels: Mapping[str, str]) -> dict[str, Any]:
     """Return the member `labels` of a filter as a GraphQL variable, or nothing without labels."""
     if not isinstance(labels, Mapping) or not all(isinstance(value, str) for value in labels.values()):
@@ -191,8 +197,7 @@ class ResultFilter:
         """Return the bounds of each range by the name of its field."""
         ranges = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "labels"}
         for name, bounds in ranges.items():
-            if bounds is not None and not isinstance(bounds, Range):
-                raise BadUserInput(f"expected a Range such as Range(gte=1) for {name}, got {bounds!r}")
+            check_range(name, bounds)
         return {name: bounds.variables() for name, bounds in ranges.items() if bounds is not None}
 
 

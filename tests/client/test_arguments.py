@@ -44,6 +44,12 @@ WRONG: Any = 5
         (lambda client: next(client.samples(SampleFilter(state=WRONG))), "expected one of PENDING, .*, got 5"),
         (lambda client: next(client.watch({})), "expected a ResultFilter, got {}"),
         (lambda client: client.summary({}), "expected a ResultFilter, got {}"),
+        (
+            lambda client: next(client.samples(SampleFilter(submitted_at=WRONG))),
+            r"expected a Range such as Range\(gte=1\) for submitted_at, got 5",
+        ),
+        (lambda client: client.submit({}, labels=[WRONG]), r"expected labels as a dict of names and texts, got \[5\]"),
+        (lambda client: list(client.submit_many([], labels="site")), "expected labels as a dict .*, got 'site'"),
         (lambda client: client.delete(where=ResultFilter()), "expected a SampleFilter, got ResultFilter"),
         (lambda client: client.set_retention(0), "expected a Retention, got 0"),
         (lambda client: client.over_time("WEEK"), "expected one of MINUTE, FIVE_MINUTES, HOUR, DAY, got 'WEEK'"),
