@@ -43,7 +43,7 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
         command.add_argument(
             "--label", type=_label, default="", help="a human-readable name of the key, which `list` shows"
         )
-        command.add_argument("--expires-in-days", type=_days, help="the lifetime of the key; default: unlimited")
+        command.add_argument("--expires-in-days", type=_lifetime, help="the lifetime of the key; default: unlimited")
     limits = commands.add_parser(
         "limits", help="replace the limits of a key and of all keys that share its limits, and print these keys"
     )
@@ -108,6 +108,13 @@ def _days(text: str) -> float:
         days = math.nan
     if not 0 <= days <= _MAX_DAYS:
         raise argparse.ArgumentTypeError(f"expected a number of days from 0 to {_MAX_DAYS:,}, got {text!r}")
+    return days
+
+
+def _lifetime(text: str) -> float:
+    days = _days(text)
+    if not days:
+        raise argparse.ArgumentTypeError("expected more than 0 days, because an expired key does not work")
     return days
 
 

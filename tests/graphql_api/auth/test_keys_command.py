@@ -165,6 +165,14 @@ def test_an_impossible_lifetime_is_refused(capsys: pytest.CaptureFixture[str], d
     assert f"expected a number of days from 0 to 36,500, got '{days}'" in message
 
 
+@pytest.mark.parametrize("command", ["create", "ensure"])
+def test_a_lifetime_of_zero_days_is_refused(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """The command printed a key that had expired. The API refuses this lifetime too."""
+    message = refusal(capsys, command, "--submitter", "a", "--expires-in-days=0")
+
+    assert "argument --expires-in-days: expected more than 0 days" in message
+
+
 @pytest.mark.parametrize("label", ["two\nlines", "half of a character \udcff", "x" * 101])
 def test_a_label_that_cannot_be_listed_is_refused(capsys: pytest.CaptureFixture[str], label: str) -> None:
     """The API refused it already. The command stored two lines, or failed without the name of the option."""
