@@ -135,8 +135,11 @@ def main() -> int:
     try:
         with interruption.ends_command():
             sys.stdout.writelines(f"{line}\n" for line in run(arguments))
-    except (CommandError, StorageInUse, UnusableFile, sqlite3.Error, OSError) as problem:
+    except (CommandError, StorageInUse, UnusableFile, OSError) as problem:
         sys.stderr.write(f"{problem}\n")
+        return 1
+    except sqlite3.Error as error:  # its message names no file
+        sys.stderr.write(f"{arguments.data} cannot be used: {error}\n")
         return 1
     return 0
 

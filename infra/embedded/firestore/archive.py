@@ -216,10 +216,12 @@ def main() -> int:
         InvalidDefinitions,
         StorageInUse,
         UnusableFile,
-        sqlite3.Error,
         OSError,
     ) as problem:
         sys.stderr.write(f"{problem}\n")
+        return 1
+    except sqlite3.Error as error:  # its message names no file
+        sys.stderr.write(f"{arguments.data} cannot be used: {error}\n")
         return 1
 
 

@@ -105,7 +105,7 @@ async def test_a_file_without_triggers_is_a_clear_error(firestore: Firestore) ->
         1,
         f"{firestore.path} contains no trigger data; start Firestore with --triggers and this file first\n",
     )
-    assert other == (1, "file is not a database\n")
+    assert other == (1, f"{firestore.path} cannot be used: file is not a database\n")
 
 
 async def test_events_of_a_removed_trigger_are_stored_until_it_is_forgotten(

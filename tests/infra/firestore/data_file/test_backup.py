@@ -139,3 +139,14 @@ def test_a_full_disk_is_an_error_of_an_export(
 
     assert code == 1
     assert "No space left on device" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["check", "export"])
+def test_a_file_that_is_not_a_database_is_named(tmp_path: Path, command: str) -> None:
+    """The message of SQLite does not say which file is wrong."""
+    path = tmp_path / "notes.txt"
+    path.write_text("This is not a database. " * 100)
+
+    message = archive(command, "--data", path, code=1)
+
+    assert message == f"{path} cannot be used: file is not a database\n"
