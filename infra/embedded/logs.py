@@ -84,6 +84,12 @@ class JsonStyle:
         return json_line(_entry(text)) if text.strip() else None
 
 
+def message_of(line: str) -> str:
+    """Return the message of a line that a process has logged as JSON, or a line of text unchanged."""
+    fields = _fields(line)
+    return line if fields is None else str(fields["message"])
+
+
 def _fields(text: str) -> dict[str, Any] | None:
     if not text.startswith("{"):
         return None

@@ -15,6 +15,7 @@ run. This takes less than nine seconds.
 import asyncio
 import os
 import signal
+import textwrap
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -25,7 +26,7 @@ from infra.embedded.backoff import Backoff
 from infra.embedded.child import Child
 from infra.embedded.guarded import PIPE_VARIABLE
 from infra.embedded.instances import Instance
-from infra.embedded.logs import Logs
+from infra.embedded.logs import Logs, message_of
 from infra.embedded.preflight import PreflightError, create_empty, is_private
 from infra.embedded.probes import wait_until_ready, wait_until_silent
 from infra.embedded.stack_file.stack import Stack
@@ -284,7 +285,7 @@ class Supervisor:
 
 
 def _with_last_lines(child: Child, problem: str) -> str:
-    lines = "\n".join(f"    {line}" for line in child.last_lines)
+    lines = textwrap.indent("\n".join(map(message_of, child.last_lines)), "    ")
     return f"{child.name} {problem}" + (f"; its last lines:\n{lines}" if lines else "; it printed nothing")
 
 

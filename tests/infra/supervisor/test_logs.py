@@ -12,6 +12,7 @@ from pathlib import Path
 
 from infra.embedded.logs import MAX_EQUAL_LINES, SUMMARY_SECONDS, JsonStyle, Logs, Repetitions, TextStyle
 from infra.embedded.output import MAX_WAITING_BYTES, Output
+from observability.logs import LABELS
 from tests.infra.supervisor.run import ROOT, Run
 
 FAILURE = "2026-11-27 11:38:10,{:03d} firestore ERROR the disk is full"
@@ -224,3 +225,25 @@ def test_an_unknown_format_is_refused(start: Callable[..., Run], two_servers: st
 
     assert run.wait() == 1
     assert run.text == "error: TEST_FORMAT must be text or json, got 'xml'"
+
+
+def test_the_last_lines_of_a_failed_process_are_messages_without_json(
+    start: Callable[..., Run], tmp_path: Path
+) -> None:
+    """JSON within the message of a JSON line is hard to read. A message can have several lines."""
+    logged = json.dumps({"severity": "ERROR", "message": "the disk failed\nfor this reason"})
+    (tmp_path / "broken.py").write_text(f"print('plain text')\nprint({logged!r})\nraise SystemExit(1)\n")
+    run = start(
+        'log_setting = "format"\n[settings]\nformat = "json"\n[[processes]]\nname = "broken"\n'
+        f'command = ["{{python}}", "{tmp_path}/broken.py"]\nonce = true\n'
+    )
+
+    assert run.wait() == 1
+
+    messages = [entry["message"] for entry in map(json.loads, run.lines) if entry[LABELS] == {"process": "stack"}]
+    assert messages == [
+        "broken exited with code 1 during its start; its last lines:",
+        "    plain text",
+        "    the disk failed",
+        "    for this reason",
+    ]
