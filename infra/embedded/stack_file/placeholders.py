@@ -60,11 +60,13 @@ class _Replacement:
         """Return the stack without placeholders."""
         stack = self._stack
         settings = {stack.variable(name): str(value) for name, value in stack.settings.items()}
+        variables = self._variables(stack.environment, {})
+        self._reject_overridden(variables, environ)
         environment = {
             **environ,
             "PYTHONUNBUFFERED": "1",
             **(settings if stack.environment_prefix else {}),
-            **self._variables(stack.environment, {}),
+            **variables,
         }
         start_token = self._random["start_token"]
         return msgspec.structs.replace(
@@ -77,6 +79,13 @@ class _Replacement:
             schedules=tuple(map(self._addressed, stack.schedules)),
             greeting=stack.greeting and Greeting(command=self._command(stack.greeting.command)),
         )
+
+    def _reject_overridden(self, variables: Mapping[str, str], environ: Mapping[str, str]) -> None:
+        """Raise `StackError` if a user has set a variable of the product that would have no effect."""
+        prefix = self._stack.environment_prefix
+        for name, value in variables.items():
+            if prefix and name.startswith(prefix) and environ.get(name, "") not in ("", value):
+                raise StackError(f"{name} cannot be set here, because the stack sets it to {value!r}: unset {name}")
 
     def _process(self, process: Process, environment: Mapping[str, str]) -> Process:
         """Return a process whose environment adds its own variables to `environment`."""

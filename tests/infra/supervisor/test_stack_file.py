@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from infra.embedded.stack_file import reader
+from infra.embedded.stack_file.stack import StackError
 from tests.infra.supervisor.run import Run, is_running
 from tests.ports import free_port
 
@@ -178,3 +179,18 @@ def test_a_wrong_stack_file_is_a_clear_error(start: Start, stack: str, variables
 
     assert message in run.text
     assert "Traceback" not in run.text
+
+
+def test_a_variable_that_the_stack_sets_cannot_be_set_to_another_value(tmp_path: Path) -> None:
+    """It had no effect, and no message said so. Variables of other programs are replaced."""
+    file = tmp_path / "stack.toml"
+    file.write_text('environment_prefix = "TEST_"\n[environment]\nTEST_FILE = "a"\nOTHER = "a"\n')
+    same = reader.read(file, {"TEST_FILE": "a", "OTHER": "b"})
+    empty = reader.read(file, {"TEST_FILE": ""})
+
+    with pytest.raises(StackError) as refused:
+        reader.read(file, {"TEST_FILE": "b"})
+
+    assert str(refused.value) == "TEST_FILE cannot be set here, because the stack sets it to 'a': unset TEST_FILE"
+    assert [each.environment["TEST_FILE"] for each in (same, empty)] == ["a", "a"]
+    assert same.environment["OTHER"] == "a"
