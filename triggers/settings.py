@@ -13,9 +13,8 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any
 
-from starlette.config import Config
-
 from observability import logs
+from runtime.environment_variables import read
 from storage.documents import document_paths
 
 PREFIX = "DROPZONE_"
@@ -72,12 +71,11 @@ class Settings:
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Return the settings of an environment. Raises `ValueError`, which says what to set."""
         _reject_misspelled(environ)
-        read = Config(environ=environ, env_prefix=PREFIX)
         values: dict[str, Any] = {
-            each.name: read(each.name.upper(), cast=type(each.default), default=each.default) for each in fields(cls)
+            each.name: read(environ, PREFIX + each.name.upper(), each.default) for each in fields(cls)
         }
-        if "DROPZONE_FUNCTION_PORT" not in environ and "PORT" in environ:
-            values["function_port"] = Config(environ=environ)("PORT", cast=int)
+        if "DROPZONE_FUNCTION_PORT" not in environ:
+            values["function_port"] = read(environ, "PORT", cls.function_port)
         return cls(**values)
 
     @property

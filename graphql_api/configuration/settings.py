@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from starlette.config import Config
-
 from graphql_api.configuration import identity_providers
 from graphql_api.configuration.certificate import Certificate
 from graphql_api.configuration.limits import Limits
@@ -17,6 +15,7 @@ from graphql_api.configuration.network_settings import check_proxies, check_url,
 from graphql_api.configuration.retention_settings import parse_retention
 from graphql_api.configuration.setting_names import PREFIX, reject_unknown
 from observability import logs, tracing
+from runtime.environment_variables import read
 from storage.documents import Retention, document_paths
 from storage.firestore.environment import bearer_token
 
@@ -126,11 +125,10 @@ class Settings:
         reject_unknown(environ, cls.names())
         bearer_token(environ)  # raises an error if it cannot be sent
         tracing.check(environ)
-        read = Config(environ=environ, env_prefix=PREFIX)
-        limits = Limits(**{each.name: _value(read, each) for each in fields(Limits)})
-        values = {each.name: _value(read, each) for each in fields(cls) if each.name != "limits"}
-        if f"{PREFIX}API_PORT" not in environ and "PORT" in environ:
-            values["api_port"] = Config(environ=environ)("PORT", cast=int)
+        limits = Limits(**{each.name: _value(environ, each) for each in fields(Limits)})
+        values = {each.name: _value(environ, each) for each in fields(cls) if each.name != "limits"}
+        if f"{PREFIX}API_PORT" not in environ:
+            values["api_port"] = read(environ, "PORT", cls.api_port)
         return cls(**values, limits=limits)
 
     @classmethod
@@ -250,5 +248,5 @@ class Settings:
         return Path(self.local_key_file) if self.local_key_file else None
 
 
-def _value(read: Config, setting: "Field[Any]") -> Any:
-    return read(setting.name.upper(), cast=type(setting.default), default=setting.default)
+def _value(environ: Mapping[str, str], setting: "Field[Any]") -> Any:
+    return read(environ, PREFIX + setting.name.upper(), setting.default)

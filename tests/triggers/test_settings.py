@@ -15,6 +15,7 @@ from triggers.settings import Settings
         ("SHARDS", "0", " must be at least 1, got 0"),
         ("SHARDS", "513", " must be at most 512, got 513"),
         ("AUDIT_DELAY_SECONDS", "0.5", " must be at least 1, got 0.5"),
+        ("AUDIT_DELAY_SECONDS", "5min", " must be a number, got '5min'"),
         ("AUDIT_DELAY_SECONDS", "300000", " must be at most 86400, got 300000.0"),
         ("AUDIT_DELAY_SECONDS", "nan", " must be a finite number, got nan"),
         ("AUDIT_DELAY_SECONDS", "inf", " must be a finite number, got inf"),

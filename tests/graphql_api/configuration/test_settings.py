@@ -39,6 +39,8 @@ def test_the_port_of_cloud_run_is_the_default(environment: dict[str, str], port:
         ("MAX_CONNECTIONS", "0", " must be at least 1, got 0"),
         ("SHARDS", "-1", " must be at least 1, got -1"),
         ("SHARDS", "513", " must be at most 512, got 513"),
+        ("SHARDS", "1.5", " must be a whole number, got '1.5'"),
+        ("KEY_CACHE_SECONDS", "5s", " must be a number, got '5s'"),
         ("PUBLIC_URL", "api.example.org", ": expected a URL such as https://example.org, got api.example.org"),
         ("PUBLIC_URL", "https://é.example", ": expected a URL such as https://example.org, got https://é.example"),
         ("PUBLIC_URL", 'https://a.example/"', ': expected a URL such as https://example.org, got https://a.example/"'),
