@@ -1,5 +1,8 @@
 """The processes accept the arguments and variables that the manifests give them."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from graphql_api.configuration.settings import Settings
@@ -53,3 +56,25 @@ def test_firestore_sends_events_and_audits_to_the_service_of_the_function(monkey
     assert container.environment["FIRESTORE_EMULATOR_HOST"] == f"firestore:{parsed.port}"
     assert container.startup_probe == f"{parsed.http_port}/healthz"
     assert parsed.log_format == "json"  # as the API and the function
+
+
+def test_a_restore_stops_every_process_and_starts_firestore_first() -> None:
+    """A function that ran before the restore did not store series that were missing in the backup."""
+    folder = Path(__file__).parents[3] / "infra/kubernetes"
+    manifests = "".join(
+        path.read_text() for path in [*folder.glob("base/*.yaml"), *folder.glob("overlays/standalone/*")]
+    )
+    workloads = re.findall(r"^kind: (Deployment|StatefulSet)\nmetadata:\n  name: (.+)$", manifests, re.MULTILINE)
+    names = {f"{kind.lower()}/{name}" for kind, name in workloads}
+
+    scaled = re.findall(
+        r"kubectl -n dropzone scale (.+) --replicas (\d)$", (folder / "README.md").read_text(), re.MULTILINE
+    )
+
+    steps = [(set(targets.split()), count) for targets, count in scaled]
+    assert len(names) == 3
+    assert steps == [
+        (names, "0"),
+        ({"statefulset/firestore"}, "1"),
+        (names - {"statefulset/firestore"}, "2"),
+    ]
