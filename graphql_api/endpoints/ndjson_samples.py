@@ -131,7 +131,7 @@ class NdjsonSamples:
                         yield response
         except ClientDisconnect:
             if last_line:  # without a line, no sample was acknowledged
-                logger.info("POST /samples ended early: the client disconnected after line %d", last_line)
+                logger.info("POST /samples ended early: the connection was closed after line %d", last_line)
         except DropzoneError as error:  # the body is too slow or cannot be decoded, or the key was revoked
             count_failed_samples(error)
             yield json_line({"error": describe(error)})
