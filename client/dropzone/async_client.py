@@ -77,7 +77,7 @@ class AsyncClient(AsyncReader):
         await self.close()
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections. Requests in progress and later requests raise `ClientClosed`."""
         await self._connection.close()
 
     async def ping(self) -> None:

@@ -111,7 +111,7 @@ class UnusableSample(DropzoneError):
 
 
 class ClientClosed(DropzoneError):
-    """The client was closed, or was created before this process was forked. Create another client."""
+    """The client was closed, or belongs to another process or event loop. Create another client."""
 
     code = "CLIENT_CLOSED"
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from io import BytesIO
 from typing import Any
+from weakref import WeakSet
 
 import aiohttp
 import gql
@@ -22,16 +23,11 @@ from gql.transport.aiohttp_websockets import AIOHTTPWebsocketsTransport
 from gql.transport.exceptions import TransportError
 
 from dropzone import encoding
-from dropzone.errors import (
-    BadUserInput,
-    DropzoneError,
-    NotFound,
-    TooLarge,
-    Unreachable,
-)
+from dropzone.errors import BadUserInput, DropzoneError, NotFound, TooLarge, Unreachable
 from dropzone.samples import Receipt
 from dropzone.sign_in.credentials import Credentials
 from dropzone.transport.failures import http_error, redirect_refusal, transport_error
+from dropzone.transport.lifetime import Lifetime
 
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0
@@ -48,7 +44,9 @@ class Connection:
     def __init__(self, url: str, credentials: Credentials) -> None:
         self.url = str(parse_url(url).with_query(None).with_fragment(None)).rstrip("/")
         self._credentials = credentials
+        self._lifetime = Lifetime()
         self._session: aiohttp.ClientSession | None = None
+        self._subscriptions = WeakSet[aiohttp.ClientSession]()
         self._is_limit_known = False
         self._max_request_bytes: int | None = None
         self._graphql: Any = None
@@ -62,6 +60,9 @@ class Connection:
             await closing
 
     async def _close(self) -> None:
+        self._lifetime.end()
+        for session in list(self._subscriptions):
+            await session.close()
         if self._graphql is not None:
             await self._graphql.client.close_async()
             self._graphql = None
@@ -166,6 +167,7 @@ class Connection:
 
     async def query(self, document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the data of a GraphQL query."""
+        self._lifetime.check()
         request = _graphql_request(document, variables or {})
         headers = await self._credentials.headers()
         try:
@@ -176,15 +178,18 @@ class Connection:
                 self._graphql = await client.connect_async()
             data: dict[str, Any] = await self._graphql.execute(request, extra_args={"headers": headers})
         except (TransportError, TimeoutError) as error:
+            self._lifetime.check()
             raise transport_error(self.url, error) from error
         return data
 
     async def subscribe(self, document: str, variables: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the data of a GraphQL subscription until it completes or the connection breaks."""
+        self._lifetime.check()
         request = _graphql_request(document, variables)
         payload = await self._credentials.headers()
         # If gql cannot connect, it does not close a session of its own.
         async with aiohttp.ClientSession(trace_configs=[redirect_refusal()]) as session:
+            self._subscriptions.add(session)
             transport = _WebSocket(
                 f"{self.url}/graphql",
                 subprotocols=[AIOHTTPWebsocketsTransport.GRAPHQLWS_SUBPROTOCOL],
@@ -208,6 +213,7 @@ class Connection:
                         transport.room.release()
                         yield data
             except (TransportError, TimeoutError) as error:
+                self._lifetime.check()
                 raise transport_error(self.url, error) from error
             finally:
                 # gql waits for the end of its task that sends pings, and this task can swallow its cancellation.
@@ -221,6 +227,7 @@ class Connection:
     async def _request(
         self, method: str, path: str, body: bytes | BytesIO | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Mapping[str, str], bytes]:
+        self._lifetime.check()
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0)  # the caller limits the number of concurrent requests
             self._session = aiohttp.ClientSession(
@@ -233,6 +240,7 @@ class Connection:
             ) as response:
                 return response.status, response.headers, await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._lifetime.check()
             raise transport_error(self.url, error) from error
 
 
