@@ -1,10 +1,12 @@
 """The backlog of a submitter: stored samples that have no result yet.
 
-A query that counts these samples would read every sample. Instead, this module remembers the id of every nth stored
-sample, and checks in Firestore which of these samples have results. Results are written in about the order of the
-samples. All samples before the newest sample with a result therefore count as computed.
+A query that counts these samples would read every sample. Instead, this module remembers the id of one of every n
+stored samples, and checks in Firestore which of these samples have results. Results are written in about the order of
+the samples. All samples before the newest sample with a result therefore count as computed.
 
-A sample that expires or is erased without a result never gets one. It counts as computed too.
+A sample that expires, or that is deleted or erased, never gets a result. It says nothing about the samples before it.
+It counts as computed once all remembered samples before it have gone too. The remembered samples are chosen at random.
+Otherwise, a client could hide its backlog by deleting only these.
 
 The backlog covers the samples that this process has stored since it started. A sample also counts if its client
 disconnects, or if the write times out, before the write is confirmed.
@@ -15,23 +17,29 @@ import logging
 import time
 from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
-from itertools import islice
+from itertools import islice, takewhile
+from random import randint
 from typing import Any
 
 from graphql_api.budgets.budget import Budget
 from graphql_api.budgets.budgets import Budgets
 from observability.throttled_log import ThrottledLog
-from storage.documents import Arrival, Header, Unavailable, document_paths
+from storage.documents import Arrival, Header, Status, Unavailable, document_paths, is_of_sample
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import DamagedData, FirestoreError
-from storage.firestore.messages import WriteResult
+from storage.firestore.messages import Document, WriteResult
 
 _MARKS_PER_LIMIT = 200
 _MAX_MARKS_READ = 20
 _CHECK_SECONDS = 0.5
 _SMALL_BACKLOG_CHECK_SECONDS = 30.0
 _SMALL_BACKLOG = 0.1  # of the limit
+
+_FIELDS = ("status", "submitted_at", "sample_update_time", "expire_at")
+
+_Mark = tuple[int, str]
+"""The number and the id of a sample."""
 
 _failed_reads = ThrottledLog(logging.getLogger("graphql_api"))
 
@@ -94,25 +102,29 @@ class Backlog:
                         _failed_reads.warning("unexpected error while counting pending samples", cause=error)
 
     async def _check(self, submitter: str, own: "_SubmitterMarks") -> None:
-        marks = own.marks_to_read()
-        paths = {document_paths.result(submitter, sample_id): number for number, sample_id in marks}
-        found = await self._firestore.batch_get(paths, mask=["status"])
-        computed = max((paths[path] for path in found), default=0)
-        own.set_computed(computed or await self._newest_gone(submitter, {marks[0], marks[-1]}))
+        oldest, newest = own.oldest_and_newest()
+        headers = {number: document_paths.sample(submitter, sample_id) for number, sample_id in [*oldest, newest]}
+        results = {number: document_paths.result(submitter, sample_id) for number, sample_id in [*oldest, newest]}
+        documents = await self._firestore.batch_get([*headers.values(), *results.values()], mask=_FIELDS)
+        now = await self._firestore.estimated_now()
+        stored = {number: documents.get(path) for number, path in headers.items()}
+        gone = {number for number, header in stored.items() if header is None or encoding.is_expired(header, now)}
+        computed = (number for number, path in results.items() if _has_result(stored[number], documents.get(path)))
+        first_gone = takewhile(gone.__contains__, [number for number, _ in oldest])
+        own.set_computed(max([*computed, *first_gone], default=0))
         if not own.budget.used:
             del self._submitters[submitter]
 
-    async def _newest_gone(self, submitter: str, marks: Iterable[tuple[int, str]]) -> int:
-        """Return the number of the newest sample that has expired or does not exist, or 0 if there is none."""
-        paths = {document_paths.sample(submitter, sample_id): number for number, sample_id in marks}
-        headers = await self._firestore.batch_get(paths, mask=["expire_at"])
-        now = await self._firestore.estimated_now()
-        gone = (paths[path] for path in paths if path not in headers or encoding.is_expired(headers[path], now))
-        return max(gone, default=0)
+
+def _has_result(header: Document | None, result: Document | None) -> bool:
+    """Return whether the function has written the result of the sample with this header."""
+    if header is None or result is None or result.fields["status"].string_value == Status.DELETED:
+        return False
+    return is_of_sample(encoding.from_document(result), encoding.field_time(header, "submitted_at"))
 
 
 class _SubmitterMarks:
-    """The marks of one submitter: the number and the id of every nth sample, from the oldest pending sample on."""
+    """The marks of one submitter: numbers and ids of one of every n samples, from the oldest pending sample on."""
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
@@ -121,21 +133,25 @@ class _SubmitterMarks:
         self._stored = 0
         self._last_id = ""
         self._every = max(1, budget.max_amount // _MARKS_PER_LIMIT)
-        self._marks: deque[tuple[int, str]] = deque()
+        self._marks: deque[_Mark] = deque()
+        self._next = randint(1, self._every)
 
     def add(self, ids: Sequence[str]) -> None:
         before = self._stored
         self._stored += len(ids)
-        for number in range((before // self._every + 1) * self._every, self._stored + 1, self._every):
-            self._marks.append((number, ids[number - before - 1]))
+        while self._next <= self._stored:
+            self._marks.append((self._next, ids[self._next - before - 1]))
+            self._next += self._every - (self._next - 1) % self._every + randint(0, self._every - 1)
         self._last_id = ids[-1]
         if self.budget.used < self._small <= self.budget.used + len(ids):
             self.check_at = time.monotonic()
         self.budget.used += len(ids)
 
-    def marks_to_read(self) -> list[tuple[int, str]]:
-        """Return the oldest marks and the newest sample."""
-        return [*islice(self._marks, _MAX_MARKS_READ), (self._stored, self._last_id)]
+    def oldest_and_newest(self) -> tuple[list[_Mark], _Mark]:
+        """Return the oldest marks, and the newest sample. It is also the last of these marks if they are all marks."""
+        newest = (self._stored, self._last_id)
+        oldest = [*islice(self._marks, _MAX_MARKS_READ)]
+        return [*oldest, newest] if len(oldest) == len(self._marks) else oldest, newest
 
     def drop_mark(self) -> None:
         """Drop the oldest mark, because a result that the marks refer to cannot be read."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import grpc
@@ -14,6 +15,7 @@ from graphql_api.ingest.backlog import Backlog
 from storage.documents import document_paths
 from storage.firestore.client import Firestore
 from storage.firestore.errors import DamagedData
+from storage.firestore.messages import Document
 from tests.graphql_api.ingest.conftest import LARGE, SUBMITTER, Api
 from tests.received import received_sample
 from tests.stack import Stack, eventually, suspended
@@ -59,14 +61,51 @@ async def test_samples_that_never_get_a_result_leave_the_backlog(api: Api) -> No
     own = backlog._submitters[SUBMITTER]
 
     used = []
-    for change in (None, api.expire(headers[0]), api.expire(headers[1]), api.erase(headers[3])):
+    for change in (
+        None,
+        api.expire(headers[0]),
+        api.expire(headers[1]),
+        api.erase(headers[3]),
+        api.delete(headers[2]),
+    ):
         if change is not None:
             await change
         await backlog._check(SUBMITTER, own)
         used.append(pending.used)
 
-    assert used == [4, 3, 2, 0]
+    assert used == [4, 3, 2, 2, 0]
     await backlog.close()
+
+
+async def test_deleting_the_newest_sample_does_not_hide_the_samples_before_it(api: Api) -> None:
+    """Otherwise, a client that deletes one sample now and then could store samples without a limit."""
+    budgets = Budgets(Limits(max_pending_samples_per_submitter=4))
+    pending, backlog = budgets.submitter(SUBMITTER).pending_samples, Backlog(api.firestore, budgets)
+    headers = [await api.submit(SAMPLE, key=f"key {number}") for number in range(4)]
+    backlog.add(SUBMITTER, headers)
+
+    await api.delete(headers[3])
+    await backlog._check(SUBMITTER, backlog._submitters[SUBMITTER])
+
+    assert pending.used == 4
+    await backlog.close()
+
+
+async def test_a_submitter_cannot_know_which_samples_are_checked(api: Api) -> None:
+    """Otherwise, it could hide its backlog by deleting only these samples."""
+    limit = 20_000
+    headers = [received_sample(SAMPLE, submitter="station").header] * limit
+    backlogs = [Backlog(api.firestore, Budgets(Limits(max_pending_samples_per_submitter=limit))) for _ in range(2)]
+
+    for backlog in backlogs:
+        backlog.add("station", headers)
+
+    first, second = ([number for number, _ in backlog._submitters["station"]._marks] for backlog in backlogs)
+    assert len(first) == len(second) == 200
+    assert [(number - 1) // 100 for number in first] == [*range(200)]
+    assert first != second
+    for backlog in backlogs:
+        await backlog.close()
 
 
 @pytest.mark.parametrize("kind", ["small", "large", "correction"])
@@ -112,14 +151,17 @@ async def test_a_failed_check_does_not_end_the_checks(monkeypatch: pytest.Monkey
     reads = 0
 
     class Results:
-        """A Firestore with the results of all samples, of which the first cannot be read."""
+        """A Firestore without the samples. The result of the first sample cannot be read."""
 
-        async def batch_get(self, paths: Collection[str], mask: Collection[str]) -> dict[str, None]:
+        async def estimated_now(self) -> datetime:
+            return datetime.now(UTC)
+
+        async def batch_get(self, paths: Collection[str], mask: Collection[str]) -> dict[str, Document]:
             nonlocal reads
             reads += 1
             if damaged in paths and (isinstance(error, DamagedData) or reads == 1):
                 raise error
-            return dict.fromkeys(paths)
+            return {}
 
     budgets = Budgets(Limits(max_pending_samples_per_submitter=10))
     backlog = Backlog(cast(Firestore, Results()), budgets)
