@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import grpc
@@ -13,6 +13,7 @@ from graphql_api.configuration.limits import Limits
 from graphql_api.ingest import backlog as backlog_module
 from graphql_api.ingest.backlog import Backlog
 from storage.documents import document_paths
+from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import DamagedData
 from storage.firestore.messages import Document
@@ -88,6 +89,26 @@ async def test_deleting_the_newest_sample_does_not_hide_the_samples_before_it(ap
     await backlog._check(SUBMITTER, backlog._submitters[SUBMITTER])
 
     assert pending.used == 4
+    await backlog.close()
+
+
+@pytest.mark.parametrize("age_seconds", [-1, 1])
+async def test_a_result_of_an_earlier_sample_with_the_same_key_does_not_count(api: Api, age_seconds: int) -> None:
+    """Such a result can be kept longer than its sample. The newest sample then still waits for its own result."""
+    budgets = Budgets(Limits(max_pending_samples_per_submitter=4))
+    pending, backlog = budgets.submitter(SUBMITTER).pending_samples, Backlog(api.firestore, budgets)
+    headers = [await api.submit(SAMPLE, key=f"key {number}") for number in range(2)]
+    backlog.add(SUBMITTER, headers)
+    newest = headers[-1].id
+    stored = await api.firestore.batch_get([document_paths.sample(SUBMITTER, newest)])
+    (submitted_at,) = (encoding.field_time(document, "submitted_at") for document in stored.values())
+    name = api.firestore.name(document_paths.result(SUBMITTER, newest))
+    fields = {"status": "COMPUTED", "submitted_at": submitted_at - timedelta(seconds=age_seconds)}
+    await api.firestore.commit([encoding.to_write(name, fields)])
+
+    await backlog._check(SUBMITTER, backlog._submitters[SUBMITTER])
+
+    assert pending.used == (2 if age_seconds > 0 else 0)
     await backlog.close()
 
 
