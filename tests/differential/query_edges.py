@@ -45,6 +45,7 @@ REFUSED: dict[str, Step] = {
     "pages in an unknown direction": pages_of("a", order_by="a descending"),
     "pages in an order that ends with a comma": pages_of("a", order_by="a,"),
     "pages in an order of two words": pages_of("a", order_by="a b desc"),
+    "pages with missing documents in an order": pages_of("a", order_by="__name__ desc", show_missing=True),
     "a negative offset": find({**EVERYTHING, "offset": -1}),
     "a negative limit": find({**EVERYTHING, "limit": -1}),
     "a filter without an operator": find(where(value=ONE)),

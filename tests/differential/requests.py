@@ -78,7 +78,7 @@ def create(collection_id: str, document_id: str, document: Any = None) -> Step:
     )
 
 
-def pages_of(collection_id: str, size: int = 0, order_by: str = "") -> Step:
+def pages_of(collection_id: str, size: int = 0, order_by: str = "", *, show_missing: bool = False) -> Step:
     """Return a ListDocuments at the root; its result is the names."""
     return lambda server: [
         document.name
@@ -88,6 +88,7 @@ def pages_of(collection_id: str, size: int = 0, order_by: str = "") -> Step:
                 "collection_id": collection_id,
                 "page_size": size,
                 "order_by": order_by,
+                "show_missing": show_missing,
             },
             retry=None,
             metadata=OWNER,

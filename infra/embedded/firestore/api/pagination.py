@@ -49,6 +49,8 @@ SELECT coalesce(
 
 async def list_documents(storage: Storage, read: ConsistentRead, request: Any) -> Any:
     """Return a ListDocumentsResponse: one page of the documents in a collection."""
+    if request.show_missing and (request.order_by or not request.collection_id):
+        raise invalid_argument("show_missing needs a collection id and no order_by.")
     selector = m.StructuredQuery.CollectionSelector(collection_id=request.collection_id)
     query = structured_query.read(
         request.parent, m.StructuredQuery(from_=[selector], order_by=_orders(request.order_by))
@@ -58,8 +60,6 @@ async def list_documents(storage: Storage, read: ConsistentRead, request: Any) -
     if position:
         query = query.starting_after(position)
     if request.show_missing:
-        if request.order_by or not request.collection_id:
-            raise invalid_argument("show_missing needs a collection id and no order_by.")
         found = _with_missing(storage, read, query, request.collection_id, size)
     else:
         found = read.query(replace(query, limit=size))
