@@ -43,7 +43,8 @@ def accepted(header: bytes) -> Accepted:
     ranges = _ranges(header)
     graphql_response, is_named = _quality(GRAPHQL_RESPONSE, ranges)
     json, _ = _quality(JSON, ranges)
-    single = GRAPHQL_RESPONSE if is_named and graphql_response >= json else JSON
+    is_preferred = graphql_response > json or (is_named and graphql_response == json)
+    single = GRAPHQL_RESPONSE if is_preferred else JSON
     single_quality = max(graphql_response, json)
     stream_quality, stream_is_named = _quality(EVENT_STREAM, ranges)
     html_quality, html_is_named = _quality(HTML, ranges)

@@ -80,6 +80,7 @@ def test_a_repeated_credential_counts_as_one(service: Service) -> None:
         (f"application/json, {GRAPHQL_RESPONSE}", f"{GRAPHQL_RESPONSE}; charset=utf-8"),
         (f"application/json, {GRAPHQL_RESPONSE};q=0.9", "application/json; charset=utf-8"),
         (f"{GRAPHQL_RESPONSE};q=0, */*", "application/json; charset=utf-8"),
+        ("application/json;q=0, */*", f"{GRAPHQL_RESPONSE}; charset=utf-8"),
         (f"text/html, {GRAPHQL_RESPONSE};charset=utf-8;q=0.5", f"{GRAPHQL_RESPONSE}; charset=utf-8"),
     ],
 )
