@@ -109,6 +109,8 @@ def accept_loss(path: Path) -> str:
     If a restore was interrupted before it has installed the backup, this is the content before the restore.
     """
     marker, path = DataMarker.of(path), Path(os.path.realpath(path))
+    if not marker.exists() and not path.exists():  # with a marker, the file was lost
+        raise UnusableFile(f"{path} does not exist; enter the data file of the server")
     lock = LockFile(path)
     try:
         _undo_restore(path, marker)

@@ -64,6 +64,14 @@ def test_a_log_that_is_lost_after_a_crash_is_noticed(
     assert len(list(own.client().collection("t").stream())) >= 60 * (starts - 1) + 60
 
 
+def test_a_loss_of_a_file_that_never_existed_is_not_accepted(tmp_path: Path) -> None:
+    """The path is probably misspelled, and the server would still refuse its data file."""
+    message = archive("accept-loss", "--data", tmp_path / "firestroe.sqlite", code=1)
+
+    assert message == f"{tmp_path / 'firestroe.sqlite'} does not exist; enter the data file of the server\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_log_that_another_program_has_applied_is_not_missing(own: FirestoreProcess, killed_at_once: Path) -> None:
     """SQLite deletes the log when the last connection is closed."""
     use(own, killed_at_once)
