@@ -50,6 +50,7 @@ WRONG: Any = 5
         ),
         (lambda client: client.submit({}, labels=[WRONG]), r"expected labels as a dict of names and texts, got \[5\]"),
         (lambda client: list(client.submit_many([], labels="site")), "expected labels as a dict .*, got 'site'"),
+        (lambda client: client.submit({}, idempotency_key="a "), "an idempotency key .* without spaces at its ends"),
         (lambda client: client.delete(where=ResultFilter()), "expected a SampleFilter, got ResultFilter"),
         (lambda client: client.set_retention(0), "expected a Retention, got 0"),
         (lambda client: client.over_time("WEEK"), "expected one of MINUTE, FIVE_MINUTES, HOUR, DAY, got 'WEEK'"),

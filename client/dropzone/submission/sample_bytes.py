@@ -168,9 +168,12 @@ def check_labels(labels: Mapping[str, str]) -> None:
 
 
 def check_header(name: str, value: str | None) -> None:
-    """Raise `BadUserInput` if a value cannot be sent as a header of a request."""
-    if value is not None and not (isinstance(value, str) and value.isprintable()):
-        raise BadUserInput(f"expected {name} of printable characters, got {value!r}")
+    """Raise `BadUserInput` if a value cannot be sent as a header of a request.
+
+    HTTP removes spaces at the start and the end of a header, so the server would get another value.
+    """
+    if value is not None and not (isinstance(value, str) and value.isprintable() and value == value.strip()):
+        raise BadUserInput(f"expected {name} of printable characters, without spaces at its ends, got {value!r}")
 
 
 def content_key(raw: bytes, labels: Mapping[str, str], supersedes: str | None = None) -> str | None:
