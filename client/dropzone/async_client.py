@@ -23,11 +23,11 @@ from dropzone.sign_in.credentials import Credentials, Identity, Token
 from dropzone.submission.batches import Batch, in_batches, map_in_order, size
 from dropzone.submission.sample_bytes import (
     SampleLike,
+    as_labels,
     check_header,
     check_labels,
     content_key,
     encode,
-    labels_or_none,
 )
 from dropzone.transport import operations
 from dropzone.transport.connection import Connection
@@ -104,7 +104,7 @@ class AsyncClient(AsyncReader):
         The sample has `labels` in addition to the labels in its member `labels`. `supersedes` is the id of a sample
         that this sample corrects. Lists and summaries then omit the result of that sample.
         """
-        raw, labels = encode(sample), labels_or_none(labels)
+        raw, labels = encode(sample), as_labels(labels)
         check_labels(labels)
         check_header("an idempotency key", idempotency_key)
         check_header("the id of a sample", supersedes)
@@ -128,7 +128,7 @@ class AsyncClient(AsyncReader):
         iteration of the samples, it is raised after the receipts of the samples before it.
         """
         concurrency = whole_number(concurrency, "a concurrency", 1)
-        send = partial(self._submit_batch, labels_or_none(labels))
+        send = partial(self._submit_batch, as_labels(labels))
         async with (
             aclosing(in_batches(samples)) as batches,
             aclosing(map_in_order(batches, send, size, concurrency)) as sent,

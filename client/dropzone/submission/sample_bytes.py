@@ -144,7 +144,7 @@ def _with_rfc_3339_offset(value: datetime) -> datetime:
     return value.astimezone(UTC) if offset % timedelta(minutes=1) else value
 
 
-def labels_or_none(labels: Mapping[str, str] | None) -> Mapping[str, str]:
+def as_labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
     """Return the labels of a request, which can be none. Raises `BadUserInput` if they are not a mapping."""
     if labels is None:
         return {}
