@@ -254,7 +254,7 @@ def test_work_for_a_client_that_has_gone_stops_within_a_chunk(stack: Stack, comp
         while connection.recv(65536):
             pass
 
-    last_lines = eventually(lambda: re.findall(r"disconnected after line (\d+)", stack.log[log_bytes:]))
+    last_lines = eventually(lambda: re.findall(r"the connection was closed after line (\d+)", stack.log[log_bytes:]))
     assert 100 <= int(last_lines[0]) < lines / 2
 
 
