@@ -148,7 +148,7 @@ class _SubmitterMarks:
         self.budget.used += len(ids)
 
     def oldest_and_newest(self) -> tuple[list[_Mark], _Mark]:
-        """Return the oldest marks, and the newest sample. It is also the last of these marks if they are all marks."""
+        """Return the oldest marks and the newest sample. The list ends with this sample if it has all marks."""
         newest = (self._stored, self._last_id)
         oldest = [*islice(self._marks, _MAX_MARKS_READ)]
         return [*oldest, newest] if len(oldest) == len(self._marks) else oldest, newest

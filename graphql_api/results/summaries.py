@@ -71,6 +71,14 @@ async def summarize(
     uses_archive = has_stored_hours(selection)
     total = Summary(uses_archive=uses_archive)
     groups: dict[Group, Summary] = {}
+
+    def summary_of(group: Group) -> Summary:
+        if group not in groups:
+            if len(groups) == MAX_GROUPS:
+                raise too_many_groups()
+            groups[group] = Summary(uses_archive=uses_archive)
+        return groups[group]
+
     turn = store.result_listing.turns.of(submitter)
     async with _time_limit():
         view = await store.rolled_up_results.view(submitter)
@@ -80,12 +88,8 @@ async def summarize(
             async with aclosing(parts):
                 async for _, group, add_to in parts:
                     await turn.pause()
-                    if group not in groups:
-                        if len(groups) == MAX_GROUPS:
-                            raise too_many_groups()
-                        groups[group] = Summary(uses_archive=uses_archive)
-                    add_to(groups[group])
-        for summary in groups.values():  # to add each part to the total too would take 15 % more CPU time
+                    add_to(summary_of(group))
+        for summary in groups.values():  # adding each part to the total too takes 15 % more CPU time
             await turn.pause()
             total.merge_summary(summary)
         await _finish(turn, (total, *groups.values()))

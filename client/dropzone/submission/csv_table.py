@@ -9,7 +9,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date
 from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,9 @@ ENCODING, ENCODING_ERRORS = "utf-8-sig", "surrogateescape"
 _LABEL_COLUMN = "label."
 _MAX_ECHO_CHARACTERS = 60
 _TIME_STAMP = re.compile(
-    r"(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.\d+)?(?:[Zz]|[+-]\d{2}(?::?\d{2})?)?", re.ASCII
+    r"\d{4}-\d{2}-\d{2}[Tt ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:[Zz]|[+-]\d{2}(?::?\d{2})?)?", re.ASCII
 )
-"""The form of a time stamp. The server also checks its UTC offset, and whether the offset can be omitted."""
+"""A time stamp whose date may not exist. The server checks the UTC offset, and whether it can be omitted."""
 
 _Identity = tuple[str, dict[str, str]]
 """The time stamp and the labels of a sample."""
@@ -204,11 +204,13 @@ def _identity(columns: list[str], row: _Row) -> _Identity | None:
 
 
 def _is_time_stamp(cell: str) -> bool:
-    match = _TIME_STAMP.fullmatch(cell)
+    if not _TIME_STAMP.fullmatch(cell):
+        return False
     try:
-        return match is not None and bool(datetime(*map(int, match.groups())))  # type: ignore[arg-type]
+        date.fromisoformat(cell[:10])
     except ValueError:  # for example 30 February
         return False
+    return True
 
 
 def _is_identity(name: str) -> bool:

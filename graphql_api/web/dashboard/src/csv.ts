@@ -11,7 +11,7 @@ const NUMBER = /^([+-]?)(?=\.?\d)0*(\d*)(?:\.(\d*))?(e[+-]?\d+)?$/i;
 const CELL = /"([^"]*(?:""[^"]*)*)"|([^,\r\n]*)/y;
 const NAN = /^[+-]?nan$/i;
 const TIME = 'time_stamp';
-const TIME_STAMP = /^(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:\.\d+)?(?:Z|[+-]\d\d(?::?\d\d)?)?$/i;
+const TIME_STAMP = /^(?!0000)\d{4}-\d\d-\d\d[T ]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)?$/i; // the date may not exist
 const LABEL = 'label.';
 const PIECE_BYTES = 128 * 1024;
 
@@ -225,14 +225,12 @@ class Row {
   }
 }
 
-/** Returns whether a cell has the form of a time stamp, with a date and a time that exist. The server checks the UTC offset. */
+/** Returns whether a cell is a time stamp with a date that exists. The server checks the UTC offset. */
 function isTimeStamp(cell: string): boolean {
-  const match = TIME_STAMP.exec(cell);
-  if (!match) return false;
-  const [year, month, day, hour, minute, second] = match.slice(1).map(Number) as [number, number, number, number, number, number];
-  const lastDay = new Date(Date.UTC(2000 + (year % 400), month, 0)).getUTCDate(); // `Date.UTC` adds 1900 to years before 100
-  const isDate = year > 0 && month >= 1 && month <= 12 && day >= 1 && day <= lastDay;
-  return isDate && hour < 24 && minute < 60 && second < 60;
+  if (!TIME_STAMP.test(cell)) return false;
+  const day = cell.slice(0, 10);
+  const date = new Date(`${day}T00:00Z`);
+  return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(day); // 30 February becomes 2 March
 }
 
 /** Returns a cell in the notation of JSON, or undefined if it is neither a number nor a missing value. */
