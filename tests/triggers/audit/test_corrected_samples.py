@@ -78,6 +78,8 @@ async def test_a_corrected_sample_is_reported_until_its_result_is_superseded(dat
     await database.audit().run()
 
     missing = await database.audit().run()
+    (finding,) = await database.store().findings()
+    await database.age(finding, hours=1)
     await database.compute([sample], status=Status.SUPERSEDED.value, superseded_by=correction.id)
     healed = await database.audit().run()
 
