@@ -6,10 +6,11 @@ reads single results if an hour is selected only in part, is in no rollup yet, o
 """
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 from graphql_api.budgets.loop_turns import LoopTurn
@@ -41,8 +42,8 @@ class View(NamedTuple):
 Group = tuple[str | None, ...]
 """The values of the labels by which results are grouped. A value is None if the results lack the label."""
 
-Piece = tuple[datetime, Group, MergedStatistics]
-"""The start of an hour or a day, a group, and the statistics of all or of some of its selected results."""
+Piece = tuple[datetime, Group, Callable[[MergedStatistics], None]]
+"""The start of an hour or a day, a group, and a function that adds all or some of its selected results to a summary."""
 
 
 class RolledUpResults:
@@ -156,9 +157,12 @@ class _Reader:
         unusable = dict(ranges(verified.unusable, resolution))
         for span in sorted({*verified.usable, *unusable}):
             if span in verified.usable:
-                groups = await self._merged(span, series_of_span[span], window, later)
-                for piece in _sorted(span, groups):
-                    yield piece
+                for series in series_of_span[span]:
+                    group, key = group_with(labels_of(series), self.names), (span, series)
+                    if (snapshot := window.snapshots.pop(key, None)) is not None:
+                        yield span, group, snapshot.add_to
+                    if (added := later.statistics.pop(key, None)) is not None:
+                        yield span, group, partial(MergedStatistics.merge, other=added)
                 continue
             end = unusable[span]
             is_day = resolution is Resolution.DAY
@@ -178,22 +182,6 @@ class _Reader:
                     if self._is_selected(series := self.rollups.kind.series_of(document)):
                         later.add(document, series)
         return later
-
-    async def _merged(
-        self, span: datetime, all_series: Sequence[Series], window: Window, later: LaterResults
-    ) -> Mapping[Group, MergedStatistics]:
-        """Remove the statistics of a span from `window` and `later`, and return them by group."""
-        groups: dict[Group, MergedStatistics] = {}
-        for series in all_series:
-            await self.turn.pause()
-            group, key = group_with(labels_of(series), self.names), (span, series)
-            stored, added = window.snapshots.pop(key, None), later.statistics.pop(key, None)
-            for merged in (None if stored is None else stored.statistics(), added):
-                if merged is not None and group in groups:
-                    groups[group].merge(merged)
-                elif merged is not None:
-                    groups[group] = merged
-        return groups
 
     async def _count(self, start: datetime, end: datetime) -> int:
         return await self.queries.count(start, end, self.read_time, self.selection.label_term)
@@ -219,11 +207,11 @@ class _Reader:
                 for document in documents:
                     await self.turn.pause()
                     if (of_result := Resolution.HOUR.start_of(timestamp_of(document))) != hour:
-                        for piece in _sorted(hour, groups):
+                        for piece in _pieces(hour, groups):
                             yield piece
                         hour, groups = of_result, defaultdict(MergedStatistics)
                     add_result(groups[group_of(document, self.names)], document)
-        for piece in _sorted(hour, groups):
+        for piece in _pieces(hour, groups):
             yield piece
 
 
@@ -250,9 +238,8 @@ def in_order(groups: Iterable[Group]) -> list[Group]:
     return sorted(groups, key=lambda group: [each or "" for each in group])
 
 
-def _sorted(start: datetime, groups: Mapping[Group, MergedStatistics]) -> list[Piece]:
-    """Return the pieces of a span in the order of the groups."""
-    return [(start, group, groups[group]) for group in in_order(groups)]
+def _pieces(start: datetime, groups: Mapping[Group, MergedStatistics]) -> list[Piece]:
+    return [(start, group, partial(MergedStatistics.merge, other=merged)) for group, merged in groups.items()]
 
 
 def time_range(bounds: Sequence[Bound]) -> tuple[datetime, datetime]:

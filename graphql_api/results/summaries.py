@@ -22,7 +22,7 @@ from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.errors import TooComplex
 from graphql_api.results.archived_results import Summary
 from graphql_api.results.filters import Order, Selection
-from graphql_api.results.rolled_up_results import Group, Piece, View, group_of, has_stored_hours, in_order
+from graphql_api.results.rolled_up_results import Group, View, group_of, has_stored_hours, in_order
 from graphql_api.results.series_listing import MAX_GROUPS, too_many_groups
 from graphql_api.results.store import Store
 from storage.rollups.merged_statistics import MergedStatistics
@@ -56,7 +56,7 @@ _RESOLUTIONS = {TimeBucket.HOUR: Resolution.HOUR, TimeBucket.DAY: Resolution.DAY
 _Parts = AsyncGenerator[tuple[datetime, Group, Callable[[Summary], None]], None]
 """The start and the group of each part of a summary, and a function that adds the part to a `Summary`.
 
-A part is a result, or the merged results of an hour or a day.
+A part is a result, or the merged results of an hour or a day. Parts with the same start have no order.
 """
 
 
@@ -153,13 +153,8 @@ class _Reader:
             rollups = self.store.rolled_up_results
             pieces = await rollups.read(self.submitter, self.selection, self.names, resolution, self.view, self.turn)
             if pieces is not None:
-                return self._rolled_up(pieces)
+                return pieces
         return self._results()
-
-    async def _rolled_up(self, pieces: AsyncGenerator[Piece, None]) -> _Parts:
-        async with aclosing(pieces):
-            async for start, group, piece in pieces:
-                yield start, group, partial(Summary.merge, other=piece)
 
     async def _results(self) -> _Parts:
         """Yield each result in the order of time stamps."""

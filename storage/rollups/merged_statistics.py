@@ -127,14 +127,23 @@ class MergedStatistics:
     def decode(cls, stored: bytes) -> "MergedStatistics":
         """Return the statistics with this stored form."""
         merged = cls()
-        merged.results, merged.count, merged.results_without_sketch, merged.minimum, merged.maximum = (
-            _HEADER.unpack_from(stored)
-        )
-        merged._sums, position = _decode_sum(stored, _HEADER.size)
-        merged._squares, position = _decode_sum(stored, position)
-        if position < len(stored):
-            merged._sketch.add(stored[position:])
+        merged.merge_stored(stored)
         return merged
+
+    def merge_stored(self, stored: bytes) -> None:
+        """Add the results of statistics in their stored form."""
+        results, count, without_sketch, minimum, maximum = _HEADER.unpack_from(stored)
+        self.results += results
+        self.count += count
+        self.minimum = min(self.minimum, minimum)
+        self.maximum = max(self.maximum, maximum)
+        self.results_without_sketch += without_sketch
+        position = _HEADER.size
+        for sums in (self._sums, self._squares):
+            exponent, mantissa, position = _decode_sum(stored, position)
+            sums[exponent] = sums.get(exponent, 0) + mantissa
+        if position < len(stored):
+            self._sketch.add(stored[position:])
 
     def mean(self) -> float:
         """Return the mean of all values. Requires at least one value."""
@@ -184,8 +193,9 @@ def _encode_sum(sums: Mapping[int, int], power: int) -> bytes:
     return _SUM.pack(exponent, length) + total.to_bytes(length, "little", signed=True)
 
 
-def _decode_sum(stored: bytes, position: int) -> tuple[dict[int, int], int]:
-    """Return the exact sum at a position, and the position after it."""
+def _decode_sum(stored: bytes, position: int) -> tuple[int, int, int]:
+    """Return the exponent and the integer of the exact sum at a position, and the position after it."""
     exponent, length = _SUM.unpack_from(stored, position)
     start = position + _SUM.size
-    return {exponent: int.from_bytes(stored[start : start + length], "little", signed=True)}, start + length
+    end = start + length
+    return exponent, int.from_bytes(stored[start:end], "little", signed=True), end

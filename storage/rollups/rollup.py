@@ -85,6 +85,10 @@ class Snapshot:
         """Return the statistics. The snapshot must not be stale."""
         return MergedStatistics.decode(self.packed)
 
+    def add_to(self, merged: MergedStatistics) -> None:
+        """Add the results to `merged`. The snapshot must not be stale."""
+        merged.merge_stored(self.packed)
+
     def encode(self) -> bytes:
         """Return the stored form."""
         return _AS_OF.pack((self.as_of - _EPOCH) // _MICROSECOND) + self.packed
@@ -130,7 +134,7 @@ class Rollup:
             else:
                 merged = MergedStatistics()
                 for hour in self.hours.values():
-                    merged.merge(hour.statistics())
+                    hour.add_to(merged)
                 self._total = Snapshot.of(as_of, merged)
         return self._total
 

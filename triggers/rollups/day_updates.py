@@ -229,7 +229,7 @@ class DayUpdates:
             elif key in later.statistics:
                 merged = later.statistics[key]
                 if key in snapshots:
-                    merged.merge(snapshots[key].statistics())
+                    snapshots[key].add_to(merged)
                 day.put(hour, series, Snapshot.of(changes.until, merged))
         await store.write(self._writer, list(days.values()), self._pause)
         return verified.unusable

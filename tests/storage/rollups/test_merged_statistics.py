@@ -147,7 +147,10 @@ def test_parts_merge_to_the_same_statistics_in_any_order(samples: list[list[floa
     total = MergedStatistics()
     for part in data.draw(st.permutations([samples[: len(samples) // 2], samples[len(samples) // 2 :]])):
         stored = merged(data.draw(st.permutations(part)), is_finished=False).encode()
-        total.merge(MergedStatistics.decode(stored))
+        if data.draw(st.booleans()):
+            total.merge_stored(stored)
+        else:
+            total.merge(MergedStatistics.decode(stored))
     total.finish()
 
     found = merged(samples)
