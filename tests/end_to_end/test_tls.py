@@ -14,6 +14,7 @@ import pytest
 from cryptography.x509 import load_pem_x509_certificate
 from google.api_core.exceptions import Unauthenticated
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from graphql_api.__main__ import warn_of_other_machines
@@ -56,6 +57,23 @@ def test_the_session_of_a_browser_is_secure(secure_stack: Stack) -> None:
 
     assert response.headers["set-cookie"].startswith("__Host-dropzone_session_")
     assert "; Secure" in response.headers["set-cookie"]
+
+
+async def test_a_page_without_https_has_no_session(secure_stack: Stack) -> None:
+    """Someone on the network can change such a page of the same host. A WebSocket needs no preflight request."""
+    stack = secure_stack
+    own, other = {"origin": stack.url}, {"origin": stack.url.replace("https", "http")}
+    async with httpx.AsyncClient(base_url=stack.url, headers=own, verify=stack.tls or True) as browser:
+        await browser.post("/session", headers={"x-api-key": stack.key})
+        submitters = [(await browser.get("/session", headers=each)).json()["submitter"] for each in (own, other)]
+        cookie = {"cookie": "; ".join(f"{name}={value}" for name, value in browser.cookies.items())}
+    url, protocols = f"{stack.url.replace('https', 'wss')}/graphql", [Subprotocol("graphql-transport-ws")]
+
+    assert submitters == [stack.submitter, None]
+    async with connect(url, subprotocols=protocols, ssl=stack.tls, additional_headers=cookie | own):
+        pass
+    with pytest.raises(InvalidStatus, match="403"):
+        await connect(url, subprotocols=protocols, ssl=stack.tls, additional_headers=cookie | other)
 
 
 def test_a_sample_of_several_megabytes_works_over_tls(secure_stack: Stack) -> None:

@@ -110,8 +110,10 @@ def is_same_origin(scope: Scope) -> bool:
     headers = headers_by_name(scope)
     origin = headers.get(b"origin")
     if origin is not None:
-        _, _, host = origin.partition(b"://")
-        return bool(host) and host.lower() == headers.get(b"host", b"").lower()
+        scheme, _, host = origin.lower().partition(b"://")
+        if scheme == b"http" and is_encrypted(scope):  # someone on the network can have made the page
+            return False
+        return bool(host) and host == headers.get(b"host", b"").lower()
     site = headers.get(b"sec-fetch-site")
     return b"x-requested-with" in headers if site is None else site == b"same-origin"
 
@@ -120,7 +122,12 @@ def session_cookie(scope: Scope) -> str:
     """Return the name of the cookie with the session. It contains the port, because cookies apply to all ports."""
     server = scope.get("server")
     name = f"dropzone_session_{server[1] if server else ''}"
-    return f"__Host-{name}" if scope["scheme"] in ("https", "wss") else name
+    return f"__Host-{name}" if is_encrypted(scope) else name
+
+
+def is_encrypted(scope: Scope) -> bool:
+    """Return whether the client has sent a request over TLS, to this server or to a trusted proxy."""
+    return scope["scheme"] in ("https", "wss")
 
 
 def cookie(scope: Scope, name: str) -> str:
