@@ -6,6 +6,7 @@ reads only the changes since.
 """
 
 import heapq
+import json
 import sqlite3
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +14,7 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import count
 
-from infra.embedded.firestore.encoding import resource_names
+from infra.embedded.firestore.encoding import path_encoding, resource_names
 from infra.embedded.firestore.indexes.catalog import Catalog
 from infra.embedded.firestore.messages import Document
 from infra.embedded.firestore.queries.sort_order import Bound
@@ -29,6 +30,16 @@ MAX_WINDOW = 25_000
 """The results that are remembered for one query. A query with more results searches all later changes again."""
 MAX_CHANGED_PATHS = 10_000
 """Up to this number of changes after the read time, a scan of keys remembers them instead of reading each document."""
+
+_SUPERSEDED_AFTER_SEQUENCE = """
+SELECT DISTINCT collection_number, path FROM versions
+WHERE sequence > ? AND previous IS NOT NULL
+    AND collection_number IN (SELECT value FROM json_each(?)) AND path >= ? AND path < ?
+"""
+_SUPERSEDED_SINCE_TIME = """
+SELECT DISTINCT collection_number, path FROM history
+WHERE collection_number IN (SELECT value FROM json_each(?)) AND path >= ? AND path < ? AND until > ?
+"""
 
 
 class Overlay:
@@ -132,9 +143,9 @@ class LaterChanges:
         searches_history = sequence - after > MAX_CHANGES_READ_ONE_BY_ONE
         collections = self._connection, self._numbers, self._query.path_prefix
         if searches_history:
-            superseded = versions.superseded_since(*collections, self._read_time)
+            superseded = superseded_since(*collections, self._read_time)
         else:
-            superseded = versions.superseded_after(*collections, after)
+            superseded = superseded_after(*collections, after)
         counter = count()
         counted = (changed for changed, _ in zip(superseded, counter, strict=False))  # not a list: these can be many
         results = heapq.nsmallest(MAX_WINDOW + 1, self._located(self._query, counted))
@@ -146,7 +157,7 @@ class LaterChanges:
         newest, _ = versions.newest(self._connection)
         if newest <= window.sequence:
             return window
-        changed = versions.superseded_after(self._connection, self._numbers, self._query.path_prefix, window.sequence)
+        changed = superseded_after(self._connection, self._numbers, self._query.path_prefix, window.sequence)
         results = list(window.results)
         for result in self._located(replace(self._query, lower=window.start), changed):
             index = bisect_left(results, result)
@@ -174,3 +185,26 @@ def _is_within(start: Bound | None, lower: Bound | None) -> bool:
     if start is None or start == lower:
         return True
     return lower is not None and len(lower.prefix) >= len(start.prefix) and start.precedes(lower.prefix)
+
+
+def superseded_since(
+    connection: sqlite3.Connection, collection_numbers: Sequence[int], path_prefix: bytes, read_time: int
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the collection number and path of each document whose version at `read_time` is no longer current.
+
+    Only documents of these collections are included, and only paths that start with `path_prefix`. The search reads
+    the whole history of these documents.
+    """
+    numbers, high = json.dumps(list(collection_numbers)), path_prefix + path_encoding.AFTER_ALL
+    yield from connection.execute(_SUPERSEDED_SINCE_TIME, (numbers, path_prefix, high, read_time))
+
+
+def superseded_after(
+    connection: sqlite3.Connection, collection_numbers: Sequence[int], path_prefix: bytes, after: int
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the same documents for the time of the sequence `after`, from the changes after it.
+
+    The result can include documents that were created later.
+    """
+    numbers, high = json.dumps(list(collection_numbers)), path_prefix + path_encoding.AFTER_ALL
+    yield from connection.execute(_SUPERSEDED_AFTER_SEQUENCE, (after, numbers, path_prefix, high))

@@ -100,7 +100,7 @@ async def _read_page(
         page: list[StoredResult] = []
         deadline = time.monotonic() + MAX_SEARCH_SECONDS
         end: SortKey | None = None
-        for key, document in scan.run(key_ranges):
+        for key, document in scan.run(key_ranges, page_limit):
             if end is not None and key != end:  # an earlier version with the same key can follow a changed document
                 return page, end
             if document is not None:

@@ -32,6 +32,8 @@ from infra.embedded.firestore.storage.earlier_results import EarlierResults
 PAGE_DOCUMENTS = 500
 DOCUMENTS_PER_PLACE = 100
 """After this number of documents that do not match, a search without a result yields its place."""
+MAX_DOCUMENTS_TOGETHER = 50
+"""The documents that are read together. The rest of them is not read if the page has enough bytes."""
 MAX_COUNTED_KEYS = 3_000
 """The keys that are counted one by one in one read: about 0.2 s. During a longer read, the log cannot be reset."""
 
@@ -100,20 +102,45 @@ class Scan:
     def _tables(self) -> EntryTables:
         return EntryTables(self._connection, reads_in_parts=self._merges_ranges)
 
-    def run(self, key_ranges: list[KeyRange]) -> Iterator[tuple[SortKey, bytes | None]]:
-        """Yield all results, ignoring offset and limit. Also yield some keys that do not match, each with None."""
+    def run(self, key_ranges: list[KeyRange], limit: int) -> Iterator[tuple[SortKey, bytes | None]]:
+        """Yield at least `limit` results, if they exist. Also yield some keys that do not match, each with None."""
         self._merges_ranges = len(key_ranges) > 1
         streams: list[Iterator[_Found]] = [self._results_in(key_range) for key_range in key_ranges]
         if self._overlay.has_changes:
             streams.append(self._overlaid())
+        merged = streams[0] if len(streams) == 1 else heapq.merge(*streams, key=itemgetter(0))
         previous = None
-        for key, found in streams[0] if len(streams) == 1 else heapq.merge(*streams, key=itemgetter(0)):
-            document = self._unchanged_document(*found) if isinstance(found, tuple) else found
+        for key, document in self._with_documents(merged, limit):
             if document is None:
                 yield key, None
             elif key != previous:
                 previous = key
                 yield key, document
+
+    def _with_documents(self, results: Iterator[_Found], limit: int) -> Iterator[tuple[SortKey, bytes | None]]:
+        """Read the documents of consecutive results together. Yield None for a document that was changed."""
+        unread: list[tuple[SortKey, tuple[int, bytes]]] = []
+        for key, found in results:
+            if isinstance(found, tuple):
+                unread.append((key, found))
+                if len(unread) < min(limit, MAX_DOCUMENTS_TOGETHER):
+                    continue
+            yield from self._read_together(unread)
+            limit -= len(unread)
+            unread = []
+            if not isinstance(found, tuple):
+                yield key, found
+        yield from self._read_together(unread)
+
+    def _read_together(self, unread: list[tuple[SortKey, tuple[int, bytes]]]) -> Iterator[tuple[SortKey, bytes | None]]:
+        found = versions.current_of_each(self._connection, [document for _, document in unread])
+        for (key, _), version in zip(unread, found, strict=True):
+            self._progress.documents += 1
+            if version is None or version.commit_time > self._read_time:
+                yield key, None
+            else:
+                self.read_bytes += len(version.document)
+                yield key, version.document
 
     def count(self, key_range: KeyRange, limit: int | None) -> int | None:
         """Return the number of documents in an exact key range, up to `limit`, or None if one read is not enough."""
@@ -144,14 +171,6 @@ class Scan:
         version = versions.current(self._connection, collection_number, path)
         self._progress.documents += 1
         return version if version is not None and version.commit_time <= self._read_time else None
-
-    def _unchanged_document(self, collection_number: int, path: bytes) -> bytes | None:
-        """Return a document, or None if it was changed after the read time."""
-        version = self._unchanged_version(collection_number, path)
-        if version is None:
-            return None
-        self.read_bytes += len(version.document)
-        return version.document
 
     def _results_in(self, key_range: KeyRange) -> Iterator[_Found]:
         number = self._catalog.number(self._query.parent.database, key_range.collection_id)

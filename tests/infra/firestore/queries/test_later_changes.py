@@ -11,7 +11,6 @@ import pytest
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.queries import later_changes, result_pages, scanner, structured_query
-from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.earlier_results import EarlierResults, Window
 from infra.embedded.firestore.storage.storage import Storage
 from tests.infra.firestore.queries.cases import ROOT, commit
@@ -189,7 +188,7 @@ async def test_a_query_after_many_other_changes_is_searched_again(
         reads.append(arguments)
         return []
 
-    monkeypatch.setattr(versions, "superseded_after", superseded_after)
+    monkeypatch.setattr(later_changes, "superseded_after", superseded_after)
     paths = [f"t/{number:03}" for number in range(10)]
     time = await commit(storage, {path: {"a": 1} for path in paths})
     await commit(storage, dict.fromkeys(paths[:5]))

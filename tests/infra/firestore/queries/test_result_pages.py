@@ -2,12 +2,15 @@
 
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from infra.embedded.firestore import messages as m
+from infra.embedded.firestore.encoding import checksums
 from infra.embedded.firestore.queries import index_keys, result_pages, scanner, structured_query
+from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.storage import Storage
 from tests.infra.firestore.queries.cases import ROOT, Case, commit, count_reads
 
@@ -51,6 +54,26 @@ async def test_earlier_versions_with_the_same_place_are_found(storage: Storage) 
     assert [(each.fields["b"].integer_value, each.fields["d"].integer_value) for each in found] == [
         (number, 1) for number in range(100)
     ]
+
+
+@pytest.mark.parametrize(("page_bytes", "expected"), [(result_pages.PAGE_BYTES, 70), (0, 1)])
+async def test_a_page_reads_only_its_own_documents(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, page_bytes: int, expected: int
+) -> None:
+    """Documents are read together, but none after the last one of a page: each can have a MiB."""
+    monkeypatch.setattr(result_pages, "PAGE_BYTES", page_bytes)
+    time, read = await store(storage, 200, c=1), list[bytes]()
+
+    def matches(document: bytes, sequence: int, checksum: int | None) -> bool:
+        read.append(document)
+        return checksums.matches(document, sequence, checksum)
+
+    monkeypatch.setattr(versions, "checksums", SimpleNamespace(matches=matches))
+    page = await anext(result_pages.pages(storage, by_b(Case(upper=1)), time, 70))
+
+    documents = [m.Document.FromString(document) for _, document in page]
+    assert [each.fields["b"].integer_value for each in documents] == [*range(expected)]
+    assert len(read) == expected
 
 
 async def test_a_search_without_a_result_is_divided_into_short_reads(
