@@ -33,6 +33,18 @@ HOLD_SAMPLE = """
 """
 
 
+HOLD_COUNTS = """
+    window.held = [];
+    const original = window.fetch;
+    window.fetch = async (address, options) => {
+        const response = await original(address, options);
+        const isHeld = ['query States(', 'bern'].every((words) => String(options?.body).includes(words));
+        if (isHeld) await new Promise((release) => held.push(release));
+        return response;
+    };
+"""
+
+
 def submit(stack: Stack, key: str, *values: int, age: timedelta = timedelta()) -> None:
     """Submit a sample with each of the values, and wait until their results are stored."""
     total = stack.graphql(COUNT, key=key)["results"]["totalCount"] + len(values)
@@ -90,6 +102,22 @@ def test_a_late_response_does_not_replace_the_displayed_sample(stack: Stack, das
         dashboard.run("held[0]()")
 
     assert older not in dashboard.run("return shown")
+
+
+def test_a_late_count_for_an_earlier_filter_displays_no_error(stack: Stack, dashboard: Dashboard) -> None:
+    """The server refuses the next request for the earlier filter, because its labels do not allow the new order."""
+    key = stack.new_key("late-count-on-page")
+    submit(stack, key, 1, 2)
+    dashboard.command("Page.addScriptToEvaluateOnNewDocument", source=HOLD_COUNTS)
+    dashboard.open(stack, "/?label.site=bern", key=key)
+    dashboard.wait_for(lambda: dashboard.run("return held.length === 1"))
+    dashboard.press(".filter button[type=reset]")
+    dashboard.wait_for(lambda: len(dashboard.results()) == 2)
+
+    dashboard.run("held[0]()")
+
+    dashboard.wait_for(lambda: dashboard.text(".count.computed .value") == "2")
+    assert dashboard.text("[role=alert]") is None
 
 
 def test_the_labels_are_read_again_after_a_failure(stack: Stack, dashboard: Dashboard) -> None:

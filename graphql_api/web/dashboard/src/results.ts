@@ -77,7 +77,7 @@ export async function loadOlder(): Promise<void> {
     });
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
-    fault.value = error.refusal;
+    if (opened === view) fault.value = error.refusal;
   }
 }
 

@@ -104,7 +104,7 @@ async function refresh(): Promise<void> {
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
     if (error.isAboutSession) refusal.value = error.refusal;
-    else if (error.isFinal) fault.value = error.refusal;
+    else if (error.isFinal && filter === sampleFilter.peek()) fault.value = error.refusal;
   } finally {
     isRefreshing = false;
   }
