@@ -153,6 +153,23 @@ def test_samples_that_are_deleted_or_corrected_elsewhere_leave_the_page(stack: S
     dashboard.wait_for(lambda: dashboard.text(".count.computed .value") == "2")
 
 
+def test_a_selected_sample_that_the_table_does_not_contain_follows_changes_elsewhere(
+    stack: Stack, dashboard: Dashboard
+) -> None:
+    """The filter selects other samples."""
+    key = stack.new_key("unlisted-on-page", "submit,read,admin")
+    sample_id = stack.submit(GOOD, key=key)["id"]
+    stack.wait_for(sample_id, key=key)
+    dashboard.open(stack, f"/?label.site=bern&sample={sample_id}", key=key)
+    dashboard.wait_for(lambda: dashboard.text(".sample .state") == "Computed")
+
+    stack.graphql(CORRECT, {"sample": GOOD, "id": sample_id}, key=key)
+
+    dashboard.wait_for(lambda: dashboard.text(".sample .state") == "Superseded")
+    stack.graphql(DELETE, {"ids": [sample_id]}, key=key)
+    dashboard.wait_for(lambda: "This sample was deleted" in (dashboard.text(".sample .empty") or ""))
+
+
 def test_a_sample_is_corrected_after_confirmation(stack: Stack, dashboard: Dashboard) -> None:
     """A rejected correction changes nothing. An accepted one is displayed in place of the sample."""
     key = stack.new_key("corrected-by-page")

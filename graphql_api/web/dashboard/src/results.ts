@@ -95,6 +95,12 @@ export function remove(id: string): void {
   countSoon();
 }
 
+/** Returns when a sample was deleted or superseded, in milliseconds, if this is one of the latest removals. */
+export function removedAt(id: string): number | undefined {
+  void removed.value;
+  return removals.get(id);
+}
+
 function isRemoved({ id, computedAt }: Result): boolean {
   return (removals.get(id) ?? 0) >= Date.parse(computedAt);
 }

@@ -3,7 +3,7 @@ import { batch, computed, effect, signal } from '@preact/signals';
 import { showsResults } from './filter.ts';
 import deletedQuery from './operations/deleted.graphql';
 import { sampleQuery } from './queries.ts';
-import { connection, results } from './results.ts';
+import { connection, removedAt, results } from './results.ts';
 import { samples } from './samples.ts';
 import { runQuery, ServerError } from './server.ts';
 import { session } from './session.ts';
@@ -16,8 +16,11 @@ const UNFINISHED: readonly SampleState[] = ['PENDING', 'DELETED']; // a sample i
 
 export const selectedId = signal<string | null>(null);
 export const displayedId = computed(() => selectedId.value ?? (showsResults.value ? results.value : samples.value)?.[0]?.id ?? null);
-/** Changes when the displayed sample gets its first result or a new result. */
-const computedAt = computed(() => results.value.find(({ id }) => id === displayedId.value)?.computedAt);
+/** Changes when the displayed sample gets its first result or a new result, and when it is deleted or superseded. */
+const version = computed(() => {
+  const id = displayedId.value;
+  return id && [results.value.find((result) => result.id === id)?.computedAt, removedAt(id)].join(' ');
+});
 export const sample = signal<Sample | null>(null);
 /** Whether the displayed sample does not exist. */
 export const isMissing = signal(false);
@@ -38,7 +41,7 @@ export function start(): void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   effect(() => {
     const id = displayedId.value;
-    void computedAt.value;
+    void version.value;
     clearTimeout(timer);
     if (id === null || !session.value) {
       sample.value = null;
