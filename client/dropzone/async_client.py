@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from dropzone.async_reader import AsyncReader, poll_pauses
-from dropzone.encoding import checked, texts, whole_number
+from dropzone.encoding import checked, text, texts, whole_number
 from dropzone.errors import (
     ABOUT_ONE_SAMPLE,
     TRANSIENT,
@@ -30,7 +30,7 @@ from dropzone.submission.sample_bytes import (
     encode,
 )
 from dropzone.transport import operations
-from dropzone.transport.connection import Connection
+from dropzone.transport.connection import Connection, parse_url
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 _MAX_IDS = 1_000
@@ -59,14 +59,15 @@ class AsyncClient(AsyncReader):
         submitter: str | None = None,
         retry_seconds: float = 60.0,
     ) -> None:
-        key = (key or (os.environ.get("DROPZONE_KEY", "") if token is None else "")).strip()
+        url = text(url or os.environ.get("DROPZONE_URL", DEFAULT_URL), "a URL")
+        key = text(key or (os.environ.get("DROPZONE_KEY", "") if token is None else ""), "an API key").strip()
         if not key and token is None:
             raise Unauthenticated("an API key is required: pass `key` or `token`, or set DROPZONE_KEY")
         if key and token is not None:
             raise ValueError("expected `key` or `token`, got both")
-        credentials = Credentials(key, token, submitter)
-        connection = Connection(url or os.environ.get("DROPZONE_URL", DEFAULT_URL), credentials)
-        super().__init__(connection, retry_seconds)
+        if token is not None and parse_url(url).user is not None:
+            raise ValueError("expected a URL without a password, because requests with a token cannot contain both")
+        super().__init__(Connection(url, Credentials(key, token, submitter)), retry_seconds)
 
     async def __aenter__(self) -> Self:
         return self

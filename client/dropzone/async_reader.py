@@ -6,7 +6,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any
 
-from dropzone.encoding import checked, choice, parse_time, texts, whole_number
+from dropzone.encoding import checked, choice, parse_time, text, texts, whole_number
 from dropzone.errors import NotFound
 from dropzone.results import (
     AsyncResultQuery,
@@ -47,7 +47,7 @@ class AsyncReader:
     async def raw(self, sample_id: str) -> bytes:
         """Return the submitted bytes of a sample, unchanged. Raises `NotFound` if the sample does not exist."""
         try:
-            return await self._retry(self._connection.get_sample, sample_id)
+            return await self._retry(self._connection.get_sample, text(sample_id, "an id"))
         except NotFound:
             raise await self._not_found(sample_id) from None
 

@@ -40,6 +40,13 @@ def camel_case(name: str) -> str:
     return first + "".join(other.capitalize() for other in others)
 
 
+def text(value: str, meaning: str) -> str:
+    """Return the value. Raises `BadUserInput` if it is not a text. The error does not contain it: it can be a key."""
+    if not isinstance(value, str):
+        raise BadUserInput(f"expected {meaning} as text, got {type(value).__name__}")
+    return value
+
+
 def texts(values: Iterable[str], meaning: str) -> list[str]:
     """Return the values as a list. Raises `BadUserInput` for a single text, which is an iterable of characters."""
     if isinstance(values, str) or not isinstance(values, Iterable):

@@ -30,6 +30,7 @@ WRONG: Any = 5
         (lambda client: client.delete("an-id"), "expected a list of ids, got 'an-id'"),
         (lambda client: list(client.wait("an-id")), "expected a list of ids, got 'an-id'"),
         (lambda client: list(client.wait([7])), "expected a list of ids, got one with 7"),
+        (lambda client: client.raw(None), "expected an id as text, got NoneType"),
         (lambda client: client.delete(SampleFilter()), r"expected a list of ids, got SampleFilter\("),
         (
             lambda client: list(client.results(ResultFilter(mean=WRONG))),
@@ -67,6 +68,19 @@ def test_an_argument_of_a_wrong_type_is_an_error(call: Callable[[Any], object], 
     """A text is also a list of characters: `groups("site")` would group by labels that do not exist."""
     with Client("http://127.0.0.1:9", "dz_any", retry_seconds=0) as client, pytest.raises(BadUserInput, match=message):
         call(client)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"url": 5, "key": "dz_any"}, "expected a URL as text, got int"),
+        ({"key": b"dz_secret"}, "expected an API key as text, got bytes$"),
+    ],
+)
+def test_a_url_and_a_key_are_text(arguments: Any, message: str) -> None:
+    """A key that was read as bytes is a common mistake. The message does not contain the key."""
+    with pytest.raises(BadUserInput, match=message):
+        Client(**arguments)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What a client does if its URL is not the one of a Dropzone server: it may be mistyped, or the server has moved."""
 
+from base64 import b64encode
 from collections.abc import AsyncIterator
 
 import pytest
@@ -18,10 +19,12 @@ class Redirecting:
     def __init__(self) -> None:
         self.status = 0
         self.followed = 0
+        self.passwords: list[str | None] = []
         self.url = self.target = ""
 
     async def respond(self, request: web.Request) -> web.Response:
         """Redirect a request. Only the queries on `/for-websockets` are answered, as before a subscription."""
+        self.passwords.append(request.headers.get("authorization"))
         if request.path.startswith("/for-websockets") and request.method == "POST":
             return web.json_response({"data": {"__typename": "Query"}})
         return web.Response(status=self.status, headers={"location": f"{self.target}{request.path}"}, text="moved")
@@ -61,6 +64,23 @@ async def test_a_redirect_gets_no_key(redirecting: Redirecting, status: int) -> 
             await anext(client.watch(after="cursor"))
 
     assert redirecting.followed == 0
+
+
+async def test_an_error_names_the_server_without_its_password(redirecting: Redirecting) -> None:
+    """A proxy in front of a server can require a password. A log or a notebook keeps the messages of errors."""
+    redirecting.status = 302
+    with_password = redirecting.url.replace("//", "//bob:secret@")
+    expected = f"^{redirecting.url} redirects to {redirecting.target}, and redirects are not followed"
+    async with AsyncClient(with_password, "dz_any") as client:
+        for call in (client.ping, client.whoami, lambda: anext(client.watch(after="cursor"))):
+            with pytest.raises(UnexpectedResponse, match=expected):
+                await call()
+    with pytest.raises(ValueError, match="got 'localhost'"):
+        AsyncClient("ftp://bob:secret@localhost", "dz_any")
+    with pytest.raises(ValueError, match="expected a URL without a password"):
+        AsyncClient(with_password, token="token")
+
+    assert set(redirecting.passwords) == {"Basic " + b64encode(b"bob:secret").decode()}
 
 
 @pytest.mark.parametrize("body", [b"<html>" + b"x" * 999, "für alle".encode("latin-1"), b"", b"5", b"[1]", b'{"a": 1}'])

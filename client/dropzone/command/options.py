@@ -138,10 +138,14 @@ def _check(url: str) -> None:
 
 
 def _find_key(url: str, key: str) -> str:
-    if not key and _is_loopback(parse_url(url).host or ""):
+    parsed = parse_url(url)
+    if not key and _is_loopback(parsed.host or ""):
         key = local_stack.read_key() or ""
     if not key:
-        raise typer.Exit(print_error(Unauthenticated(f"{url} requires an API key, or a sign-in with `dropzone login`")))
+        shown = parsed.with_user(None)  # without a password
+        raise typer.Exit(
+            print_error(Unauthenticated(f"{shown} requires an API key, or a sign-in with `dropzone login`"))
+        )
     return key
 
 

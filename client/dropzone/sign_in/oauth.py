@@ -62,7 +62,10 @@ async def find_provider(url: str, issuer: str | None) -> Provider:
 
     Raises `Unauthenticated` if the server has no such provider or another address.
     """
-    address = str(parse_url(url)).rstrip("/")
+    parsed = parse_url(url)
+    if parsed.user is not None:
+        raise Unauthenticated("expected a URL without a password, because requests with a token cannot contain both")
+    address = str(parsed).rstrip("/")
     try:
         resource = await _get(f"{address}/.well-known/oauth-protected-resource")
     except UnexpectedResponse:

@@ -42,7 +42,9 @@ class Connection:
     """A pool of connections to the server at `url`. Requests authenticate with `credentials`."""
 
     def __init__(self, url: str, credentials: Credentials) -> None:
-        self.url = str(parse_url(url).with_query(None).with_fragment(None)).rstrip("/")
+        parsed = parse_url(url).with_query(None).with_fragment(None)
+        self._address = str(parsed).rstrip("/")
+        self.url = str(parsed.with_user(None)).rstrip("/")  # error messages contain no password
         self._credentials = credentials
         self._lifetime = Lifetime()
         self._session: aiohttp.ClientSession | None = None
@@ -173,7 +175,7 @@ class Connection:
         try:
             if self._graphql is None:
                 options = {"timeout": _timeout(), "trace_configs": [redirect_refusal()]}
-                transport = AIOHTTPTransport(f"{self.url}/graphql", client_session_args=options)
+                transport = AIOHTTPTransport(f"{self._address}/graphql", client_session_args=options)
                 client: Any = gql.Client(transport=transport, execute_timeout=None)
                 self._graphql = await client.connect_async()
             data: dict[str, Any] = await self._graphql.execute(request, extra_args={"headers": headers})
@@ -191,7 +193,7 @@ class Connection:
         async with aiohttp.ClientSession(trace_configs=[redirect_refusal()]) as session:
             self._subscriptions.add(session)
             transport = _WebSocket(
-                f"{self.url}/graphql",
+                f"{self._address}/graphql",
                 subprotocols=[AIOHTTPWebsocketsTransport.GRAPHQLWS_SUBPROTOCOL],
                 init_payload=payload,
                 websocket_close_timeout=_CLOSE_SECONDS,
@@ -236,7 +238,7 @@ class Connection:
         credentials = await self._credentials.headers()
         try:
             async with self._session.request(
-                method, self.url + path, data=body, headers={**credentials, **(headers or {})}
+                method, self._address + path, data=body, headers={**credentials, **(headers or {})}
             ) as response:
                 return response.status, response.headers, await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -267,7 +269,8 @@ def parse_url(url: str) -> yarl.URL:
     """Return the URL of a server. Raises `ValueError` if it is not an HTTP URL with a host."""
     parsed = yarl.URL(url)
     if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise ValueError(f"expected a URL such as https://dropzone.example.org, got {url!r}")
+        shown = url.rpartition("@")[2]  # without a password
+        raise ValueError(f"expected a URL such as https://dropzone.example.org, got {shown!r}")
     return parsed
 
 
