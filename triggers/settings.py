@@ -10,11 +10,10 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from typing import Any
 
 from observability import logs
-from runtime.environment_variables import read
+from runtime.environment_variables import nearest_name, read
 from storage.documents import document_paths
 
 PREFIX = "DROPZONE_"
@@ -22,15 +21,22 @@ PREFIX = "DROPZONE_"
 SUPERVISOR_SETTINGS = ("function_host", "function_processes")
 """Settings about the function that only `infra/embedded/stack.toml` reads."""
 
-_SIMILAR = 0.7
-"""The similarity from which a name counts as a misspelled setting. All names of other settings are less similar."""
-
 MIN_SECRET_CHARACTERS = 32
 _SECRET = re.compile(rf"[!-~]{{{MIN_SECRET_CHARACTERS},}}")
 """A header or a path contains the secret, so the sender could not send other characters, such as a line end."""
 
 MAX_AUDIT_DELAY_SECONDS = 86_400
 """A day. Eventarc retries an event for this time, so a later audit finds no more lost events."""
+
+MAX_SHUTDOWN_SECONDS = 3_600
+"""As in the settings of the API. With a value in milliseconds, the process would wait for hours, for example."""
+
+_LIMITS = {
+    "shards": (1, document_paths.MAX_SHARDS),
+    "audit_delay_seconds": (1, MAX_AUDIT_DELAY_SECONDS),
+    "shutdown_seconds": (0, MAX_SHUTDOWN_SECONDS),
+}
+"""The minimum and the maximum of numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,26 +103,29 @@ class Settings:
             logs.check_format(self.log_format)
         except ValueError as error:
             raise ValueError(f"DROPZONE_LOG_FORMAT: {error}") from None
+        self._check_numbers()
+        self._check_sender()
+
+    def _check_numbers(self) -> None:
         if not math.isfinite(self.audit_delay_seconds):
             raise ValueError(f"DROPZONE_AUDIT_DELAY_SECONDS must be a finite number, got {self.audit_delay_seconds}")
-        for name, minimum in {"shards": 1, "audit_delay_seconds": 1, "shutdown_seconds": 0}.items():
-            if getattr(self, name) < minimum:
-                raise ValueError(f"DROPZONE_{name.upper()} must be at least {minimum}, got {getattr(self, name)}")
-        for name, maximum in {
-            "shards": document_paths.MAX_SHARDS,
-            "audit_delay_seconds": MAX_AUDIT_DELAY_SECONDS,
-        }.items():
-            if getattr(self, name) > maximum:
-                raise ValueError(f"DROPZONE_{name.upper()} must be at most {maximum}, got {getattr(self, name)}")
         if not 1 <= self.function_port <= 65_535:
             raise ValueError(f"DROPZONE_FUNCTION_PORT must be a port from 1 to 65535, got {self.function_port}")
+        for name, (minimum, maximum) in _LIMITS.items():
+            value, rule = getattr(self, name), f"{PREFIX}{name.upper()} must be"
+            if value < minimum:
+                raise ValueError(f"{rule} at least {minimum}, got {value}")
+            if value > maximum:
+                raise ValueError(f"{rule} at most {maximum}, got {value}")
+
+    def _check_sender(self) -> None:
         if self.event_service_account != self.event_service_account.strip():
             raise ValueError(
                 "DROPZONE_EVENT_SERVICE_ACCOUNT must be an email address without spaces at its start and its end, got "
                 f"{self.event_service_account!r}"
             )
-        has_identity = bool(self.event_audiences and self.event_service_account)
-        if bool(self.event_audiences) != bool(self.event_service_account):
+        has_identity = bool(self.event_audiences)
+        if has_identity != bool(self.event_service_account):
             raise ValueError("set both DROPZONE_EVENT_AUDIENCE and DROPZONE_EVENT_SERVICE_ACCOUNT")
         if self.event_secret and has_identity:
             raise ValueError("set either DROPZONE_EVENT_SECRET, or the audience and the service account, but not both")
@@ -137,10 +146,9 @@ def _reject_misspelled(environ: Mapping[str, str]) -> None:
 
     The same environment can contain settings of other processes, so other unknown variables are not rejected.
     """
-    own = [PREFIX + each.name.upper() for each in fields(Settings)]
-    known = {*own, *(PREFIX + name.upper() for name in SUPERVISOR_SETTINGS)}
-    for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in known:
-            suffixes = [each.removeprefix(PREFIX) for each in own]
-            for nearest in get_close_matches(name.removeprefix(PREFIX), suffixes, n=1, cutoff=_SIMILAR):
-                raise ValueError(f"{name} is not a setting; did you mean {PREFIX}{nearest}? See docs/configuration.md.")
+    own = {each.name.upper() for each in fields(Settings)}
+    known = own | {name.upper() for name in SUPERVISOR_SETTINGS}
+    for variable in sorted(environ):
+        name = variable.removeprefix(PREFIX)
+        if variable.startswith(PREFIX) and name not in known and (nearest := nearest_name(name, own)) is not None:
+            raise ValueError(f"{variable} is not a setting; did you mean {PREFIX}{nearest}? See docs/configuration.md.")

@@ -5,7 +5,8 @@ them to find a misspelled one.
 """
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+
+from runtime.environment_variables import nearest_name
 
 PREFIX = "DROPZONE_"
 
@@ -32,8 +33,10 @@ CLIENT_SETTINGS = ("url", "key", "login_secret")
 def reject_unknown(variables: Iterable[str], api_settings: Iterable[str]) -> None:
     """Raise `ValueError` if one of `variables` starts with `DROPZONE_` and is not a setting of any process."""
     names = [*api_settings, *STACK_SETTINGS, *FUNCTION_SETTINGS, *CLIENT_SETTINGS]
-    known = {PREFIX + name.upper() for name in names}
-    for name in sorted(variables):
-        if name.startswith(PREFIX) and name not in known:
-            [nearest] = get_close_matches(name, sorted(known), n=1, cutoff=0.0)
-            raise ValueError(f"{name} is not a setting; did you mean {nearest}? See docs/configuration.md.")
+    known = {name.upper() for name in names}
+    for variable in sorted(variables):
+        name = variable.removeprefix(PREFIX)
+        if variable.startswith(PREFIX) and name not in known:
+            nearest = nearest_name(name, known)
+            question = "" if nearest is None else f"; did you mean {PREFIX}{nearest}?"
+            raise ValueError(f"{variable} is not a setting{question or '.'} See docs/configuration.md.")

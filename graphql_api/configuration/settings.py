@@ -162,7 +162,7 @@ class Settings:
                 raise ValueError(f"{rule} a finite number, got {value}")
             if value < minimum:
                 raise ValueError(f"{rule} at least {minimum}{_OTHER_MINIMUMS.get(name, '')}, got {value}")
-            if isinstance(value, float) and value > MAX_SECONDS:
+            if name.endswith("_seconds") and value > MAX_SECONDS:
                 raise ValueError(f"{rule} at most {MAX_SECONDS} seconds, got {value}")
         if self.shards > document_paths.MAX_SHARDS:
             raise ValueError(f"{PREFIX}SHARDS must be at most {document_paths.MAX_SHARDS}, got {self.shards}")

@@ -25,6 +25,7 @@ _LOCAL_PROJECT = "dropzone-local"
 _KUBERNETES_VARIABLE = "KUBERNETES_SERVICE_HOST"
 """Kubernetes sets this variable in each container."""
 _KEY_FILE_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
+_TOKEN = re.compile("[!-~]+")
 _ADDRESS = re.compile(r"unix:.+|(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):[0-9]{1,5}")
 
 
@@ -58,10 +59,13 @@ def selected_firestore(environ: Mapping[str, str] = os.environ) -> Emulator | Go
 
 
 def bearer_token(environ: Mapping[str, str]) -> str:
-    """Return the token in an environment, or that of the emulator. Raises `ValueError` if gRPC cannot send it."""
+    """Return the token in an environment, or that of the emulator. Raises `ValueError` if it is not valid."""
     token = environ.get(_TOKEN_VARIABLE) or _EMULATOR_TOKEN
-    if not token.isascii() or not token.isprintable():
-        raise ValueError(f"{_TOKEN_VARIABLE} must have printable ASCII characters only, because gRPC sends it")
+    if not _TOKEN.fullmatch(token):
+        raise ValueError(
+            f"{_TOKEN_VARIABLE} must have printable ASCII characters only, without spaces, because it is sent in a "
+            "header"
+        )
     return token
 
 

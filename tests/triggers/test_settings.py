@@ -20,6 +20,7 @@ from triggers.settings import Settings
         ("AUDIT_DELAY_SECONDS", "nan", " must be a finite number, got nan"),
         ("AUDIT_DELAY_SECONDS", "inf", " must be a finite number, got inf"),
         ("SHUTDOWN_SECONDS", "-1", " must be at least 0, got -1"),
+        ("SHUTDOWN_SECONDS", "30000", " must be at most 3600, got 30000"),
         ("FUNCTION_PORT", "0", " must be a port from 1 to 65535, got 0"),
         ("LOG_FORMAT", "xml", ": the log format must be text or json, got 'xml'"),
     ],

@@ -59,8 +59,10 @@ def test_the_port_of_cloud_run_is_the_default(environment: dict[str, str], port:
         ("ALLOWED_ORIGINS", "https://a b.example", ": expected origins such as .*, got https://a b.example"),
         ("ALLOWED_ORIGINS", "https://é.example", ": expected origins such as .*, got https://é.example"),
         ("TRUSTED_PROXIES", "10.0.0.0/8, all", ": expected addresses such as 10.0.0.0/8, got all"),
-        ("FIRESTORE_TOKEN", "tökén", " must have printable ASCII characters only, because gRPC sends it"),
-        ("FIRESTORE_TOKEN", "t\udcff", " must have printable ASCII characters only, because gRPC sends it"),
+        ("FIRESTORE_TOKEN", "tökén", " must have printable ASCII characters only, without spaces, .*"),
+        ("FIRESTORE_TOKEN", "t\udcff", " must have printable ASCII characters only, without spaces, .*"),
+        ("FIRESTORE_TOKEN", "a b", " must have printable ASCII characters only, without spaces, .*"),
+        ("SHUTDOWN_SECONDS", "30000", " must be at most 3600 seconds, got 30000"),
         ("DEFAULT_TIME_ZONE", "Mars/Base", " must be a time zone such as Europe/Zurich, got Mars/Base"),
     ],
 )
@@ -121,9 +123,11 @@ def test_settings_of_a_provider_that_refuse_every_token_are_rejected(changes: di
 
 
 def test_an_unknown_setting_is_rejected_with_the_nearest_name() -> None:
-    """A misspelled setting would otherwise have no effect."""
+    """A misspelled setting would otherwise have no effect. No name is suggested if none is similar."""
     with pytest.raises(ValueError, match=r"^DROPZONE_SHRADS is not a setting; did you mean DROPZONE_SHARDS\?"):
         Settings.from_environ({"DROPZONE_SHRADS": "4"})
+    with pytest.raises(ValueError, match=r"^DROPZONE_DEBUG is not a setting\. See docs/configuration\.md\.$"):
+        Settings.from_environ({"DROPZONE_DEBUG": "1"})
 
 
 def test_the_sources_of_metrics_have_names() -> None:
