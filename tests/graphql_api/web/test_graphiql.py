@@ -1,7 +1,7 @@
 """GraphiQL in a real browser, against the running stack."""
 
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from tests.graphql_api.web.graphiql import GraphiQL
 from tests.stack import Stack
@@ -83,6 +83,29 @@ def test_interrupted_subscription_displays_the_last_cursor(own_stack: Stack, gra
     graphiql.wait_for_response("Press play to watch again")
     results = [message["payload"]["data"]["results"] for message in graphiql.received() if message["type"] == "next"]
     assert results[-1]["cursor"] in graphiql.response().replace(" ", "")  # the editor wraps lines within words
+
+
+def test_interrupted_removals_display_the_last_cursor(own_stack: Stack, graphiql: GraphiQL) -> None:
+    """The subscription has an alias."""
+    stack = own_stack
+    graphiql.sign_in(stack)
+    query = "subscription { removed: removals { cursor node { id } } }"
+    graphiql.go_to(f"{stack.url}/graphql#{urlencode({'query': query})}")
+    graphiql.wait_until_usable()
+    graphiql.play()
+
+    def deleted_and_shown() -> bool:
+        sample_id = stack.submit_fixture()["id"]
+        stack.graphql('mutation ($id: ID!) { deleteSamples(ids: [$id], reason: "") { id } }', {"id": sample_id})
+        return '"removed": ' in graphiql.response()
+
+    graphiql.wait_for(deleted_and_shown)
+
+    stack.stop()
+
+    graphiql.wait_for_response("Press play to watch again")
+    removals = [message["payload"]["data"]["removed"] for message in graphiql.received() if message["type"] == "next"]
+    assert removals[-1]["cursor"] in graphiql.response().replace(" ", "")  # the editor wraps lines within words
 
 
 def test_a_key_is_exchanged_for_a_session(stack: Stack, graphiql: GraphiQL) -> None:

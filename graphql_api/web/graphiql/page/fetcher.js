@@ -42,7 +42,8 @@ function subscribe(operation, connectionParams, createClient, onUnauthenticated)
     subscribe: (sink) => {
       let cursor = null;
       const next = (response) => {
-        cursor = response.data?.results?.cursor ?? cursor;
+        const [field] = Object.values(response.data ?? {}); // a subscription has one root field, under any alias
+        cursor = field?.cursor ?? cursor;
         sink.next(response);
       };
       const error = (reason) => {
@@ -60,7 +61,7 @@ function toErrors(reason, cursor) {
   const message = `The connection was closed: ${reason.code} ${reason.reason || '(no reason given)'}.`;
   const isRefusal = reason.code >= 4400 && reason.code < 4500;
   if (isRefusal) return [{ message }];
-  const after = cursor ? ` To miss no result, first set "after" to ${cursor}.` : '';
+  const after = cursor ? ` To continue without a gap, first set "after" to ${cursor}.` : '';
   return [{ message: `${message} Press play to watch again.${after}` }];
 }
 
