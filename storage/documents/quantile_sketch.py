@@ -57,7 +57,13 @@ class QuantileSketch:
     @classmethod
     def decode(cls, stored: bytes) -> "QuantileSketch":
         """Return the sketch with this stored form."""
-        level, key_type, count_type, negative_keys, zeros, *bases = _HEADER.unpack_from(stored)
+        sketch = cls(level=stored[0])
+        sketch.add_stored(stored)
+        return sketch
+
+    def add_stored(self, stored: bytes) -> None:
+        """Add the counts of a sketch in its stored form, which must have the same level."""
+        _, key_type, count_type, negative_keys, zeros, *bases = _HEADER.unpack_from(stored)
         body = stored[_HEADER.size :]
         counts: Iterator[int] | None = None
         if count_type != _NO_COUNTS:
@@ -65,14 +71,20 @@ class QuantileSketch:
             end = len(body) // (key_size + count_size) * key_size
             body, counts = body[:end], iter(_from_bytes(count_type, body[end:]))
         keys = _from_bytes(key_type, body)
-        sketch = cls(zeros=zeros, level=level)
+        self.zeros += zeros
         for base, part, bins in (
-            (bases[0], keys[:negative_keys], sketch.negative),
-            (bases[1], keys[negative_keys:], sketch.positive),
+            (bases[0], keys[:negative_keys], self.negative),
+            (bases[1], keys[negative_keys:], self.positive),
         ):
             for key, count in Counter(part).items() if counts is None else zip(part, counts, strict=False):
-                bins[base + key] = count
-        return sketch
+                bins[base + key] = bins.get(base + key, 0) + count
+
+    def add(self, other: "QuantileSketch") -> None:
+        """Add the counts of a sketch, which must have the same level."""
+        self.zeros += other.zeros
+        for bins, added in ((self.negative, other.negative), (self.positive, other.positive)):
+            for key, count in added.items():
+                bins[key] = bins.get(key, 0) + count
 
     def limited(self) -> "QuantileSketch":
         """Return the sketch at the lowest level with at most `MAX_BINS` bins."""
@@ -133,27 +145,29 @@ class MergedSketch:
         self._stored.append(stored)
         self._size += len(stored)
         if self._size > self._merged_size + _MAX_PENDING_BYTES:
-            self._stored = [self.sum().encode()]
-            self._size = self._merged_size = len(self._stored[0])
+            self._unite()
 
     def merge(self, other: "MergedSketch") -> None:
         """Add the sketches of `other`."""
+        other._unite()
         for stored in other._stored:
             self.add(stored)
 
     def sum(self) -> QuantileSketch:
         """Return the sum of all added sketches."""
-        sketches = [QuantileSketch.decode(stored) for stored in self._stored]
-        if not sketches:
-            return QuantileSketch()
-        total = sketches[0].raised(max(sketch.level for sketch in sketches))
-        for sketch in sketches[1:]:
-            raised = sketch.raised(total.level)
-            total.zeros += raised.zeros
-            for bins, added in ((total.negative, raised.negative), (total.positive, raised.positive)):
-                for key, count in added.items():
-                    bins[key] = bins.get(key, 0) + count
+        total = QuantileSketch(level=max((stored[0] for stored in self._stored), default=0))
+        for stored in self._stored:
+            if stored[0] == total.level:
+                total.add_stored(stored)
+            else:
+                total.add(QuantileSketch.decode(stored).raised(total.level))
         return total
+
+    def _unite(self) -> None:
+        """Replace several sketches by their sum."""
+        if len(self._stored) > 1:
+            self._stored = [self.sum().encode()]
+            self._size = self._merged_size = len(self._stored[0])
 
 
 def encode_values(values: Sequence[float]) -> bytes:
