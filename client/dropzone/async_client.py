@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from dropzone.async_reader import AsyncReader, poll_pauses
-from dropzone.encoding import checked, text, texts, whole_number
+from dropzone.encoding import as_labels, checked, text, texts, whole_number
 from dropzone.errors import (
     ABOUT_ONE_SAMPLE,
     TRANSIENT,
@@ -23,7 +23,6 @@ from dropzone.sign_in.credentials import Credentials, Identity, Token
 from dropzone.submission.batches import Batch, in_batches, map_in_order, size
 from dropzone.submission.sample_bytes import (
     SampleLike,
-    as_labels,
     check_header,
     check_labels,
     content_key,

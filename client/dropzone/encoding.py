@@ -5,7 +5,7 @@ limit in the header `Upload-Limit` (draft-ietf-httpbis-resumable-upload). The li
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
 from io import BytesIO
@@ -56,6 +56,15 @@ def texts(values: Iterable[str], meaning: str) -> list[str]:
         if not isinstance(value, str):
             raise BadUserInput(f"expected a list of {meaning}, got one with {value!r}")
     return listed
+
+
+def as_labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Return labels, which can be none. Raises `BadUserInput` if they are not a mapping."""
+    if labels is None:
+        return {}
+    if not isinstance(labels, Mapping):
+        raise BadUserInput(f"expected labels as a dict of names and texts, got {labels!r}")
+    return labels
 
 
 def choice(kind: type[EnumT], value: object) -> EnumT:

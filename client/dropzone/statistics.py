@@ -13,7 +13,7 @@ from enum import StrEnum
 from math import isfinite
 from typing import Any, Self
 
-from dropzone.encoding import NUMPY_HINT, camel_case, choice, format_time, is_numpy_time, parse_time
+from dropzone.encoding import NUMPY_HINT, as_labels, camel_case, choice, format_time, is_numpy_time, parse_time, text
 from dropzone.errors import BadUserInput
 
 TABLE_COLUMNS = {
@@ -165,9 +165,8 @@ def check_range(name: str, bounds: object) -> None:
 
 def label_variables(labels: Mapping[str, str]) -> dict[str, Any]:
     """Return the member `labels` of a filter as a GraphQL variable, or nothing without labels."""
-    if not isinstance(labels, Mapping) or not all(isinstance(value, str) for value in labels.values()):
-        raise BadUserInput(f"expected labels as a dict of names and texts, got {labels!r}")
-    return {"labels": [{"name": name, "value": value} for name, value in labels.items()]} if labels else {}
+    named = [{"name": name, "value": text(value, f"the label {name}")} for name, value in as_labels(labels).items()]
+    return {"labels": named} if named else {}
 
 
 def parse_labels(values: list[dict[str, str]]) -> dict[str, str]:

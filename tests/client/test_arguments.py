@@ -37,7 +37,14 @@ WRONG: Any = 5
             r"expected a Range such as Range\(gte=1\) for mean",
         ),
         (lambda client: client.results(ResultFilter(mean=WRONG)).to_arrow(), "expected a Range"),
-        (lambda client: client.results(ResultFilter(labels={"room": WRONG})).to_arrow(), "expected labels as a dict"),
+        (
+            lambda client: client.results(ResultFilter(labels={"room": WRONG})).to_arrow(),
+            "the label room as text",
+        ),
+        (
+            lambda client: client.summary(ResultFilter(labels=WRONG)),
+            "expected labels as a dict .*, got 5",
+        ),
         (lambda client: client.results({"labels": {}}), "expected a ResultFilter, got {'labels': {}}"),
         (lambda client: client.results(order_by="mean"), "expected a ResultOrder, got 'mean'"),
         (lambda client: client.results(order_by=ResultOrder(WRONG)), "expected one of timestamp, .*, got 5"),

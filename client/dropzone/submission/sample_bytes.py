@@ -144,15 +144,6 @@ def _with_rfc_3339_offset(value: datetime) -> datetime:
     return value.astimezone(UTC) if offset % timedelta(minutes=1) else value
 
 
-def as_labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
-    """Return the labels of a request, which can be none. Raises `BadUserInput` if they are not a mapping."""
-    if labels is None:
-        return {}
-    if not isinstance(labels, Mapping):
-        raise BadUserInput(f"expected labels as a dict of names and texts, got {labels!r}")
-    return labels
-
-
 def check_labels(labels: Mapping[str, str]) -> None:
     """Raise `UnusableSample` if a label cannot be sent as a header of a request.
 
