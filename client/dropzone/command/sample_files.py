@@ -169,14 +169,20 @@ def _format_of_name(name: str) -> FileFormat | None:
 def _read_items(path: Path, reader: Reader, file_format: FileFormat | None) -> Iterator[list[Item]]:
     name = printable(path)
     chunks = _without_byte_order_mark(iter(lambda: reader.read1(READ_BYTES), b""))
-    if file_format is FileFormat.NDJSON:
-        yield from _read_lines(name, chunks)
-        return
-    if file_format is FileFormat.CSV:
-        yield from _read_csv(name, chunks)
-        return
-    head, newline = bytearray(), bytearray()
-    for chunk in chunks if file_format is None else ():
+    head = bytearray()
+    detected = file_format or _detect_format(head, chunks, is_stream=path == STANDARD_INPUT)
+    if detected is FileFormat.NDJSON:
+        yield from _read_lines(name, _prepend(bytes(head), chunks))
+    elif detected is FileFormat.CSV:
+        yield from _read_csv(name, _prepend(bytes(head), chunks))
+    elif file_format is not None or path != STANDARD_INPUT or head.strip():  # an empty stream has no sample
+        yield [Item(name, _read_rest(head, chunks))]
+
+
+def _detect_format(head: bytearray, chunks: Iterator[bytes], *, is_stream: bool) -> FileFormat:
+    """Return the format of a file by its first lines, which are added to `head`."""
+    newline = bytearray()
+    for chunk in chunks:
         head += chunk
         if len(head) > _MAX_SAMPLE_BYTES:
             break
@@ -184,16 +190,12 @@ def _read_items(path: Path, reader: Reader, file_format: FileFormat | None) -> I
             continue
         first, newline, rest = head.lstrip().partition(b"\n")
         if newline and _is_csv_header(first):
-            yield from _read_csv(name, _prepend(bytes(head), chunks))
-            return
+            return FileFormat.CSV
         if newline and not _is_ndjson(first):
             break
-        if newline and (path == STANDARD_INPUT or rest.strip()):
-            yield from _read_lines(name, _prepend(bytes(head), chunks))
-            return
-    if path == STANDARD_INPUT and file_format is None and not head.strip():
-        return
-    yield [Item(name, _read_rest(head, chunks))]
+        if newline and (is_stream or rest.strip()):
+            return FileFormat.NDJSON
+    return FileFormat.JSON
 
 
 def _read_csv(name: str, chunks: Iterator[bytes]) -> Iterator[list[Item]]:
