@@ -39,7 +39,7 @@ class ResultQueries:
 
     async def count(self, start: datetime, end: datetime, read_time: datetime, label_term: str | None = None) -> int:
         """Return the number of results with a time stamp in a range, and with the term `label_term` if it is set."""
-        queries = [_query(shard, "timestamp", _range("timestamp", start, end)) for shard in self._shards]
+        queries = [_query(shard, "timestamp", _stamped_within(start, end)) for shard in self._shards]
         if label_term is not None:
             for query in queries:
                 add_condition(query, "label_terms", _Operator.ARRAY_CONTAINS, label_term)
@@ -90,7 +90,7 @@ class ResultQueries:
 
     async def earliest(self, start: datetime, read_time: datetime) -> datetime | None:
         """Return the earliest time stamp at `start` or later, or None."""
-        queries = [_query(shard, "timestamp", _range("timestamp", start, LATEST)) for shard in self._shards]
+        queries = [_query(shard, "timestamp", _stamped_within(start, LATEST)) for shard in self._shards]
         for query in queries:
             query.limit.value = 1
         found = await asyncio.gather(*(self._firestore.documents(self._parent, each, read_time) for each in queries))
@@ -101,7 +101,7 @@ class ResultQueries:
     ) -> AsyncGenerator[Sequence[Document], None]:
         """Yield the results with a time stamp in a range as protocol `Document`s, shard by shard, in batches."""
         for shard in self._shards:
-            query = _query(shard, "timestamp", _range("timestamp", start, end))
+            query = _query(shard, "timestamp", _stamped_within(start, end))
             async for documents in self._batches(query, read_time):
                 yield documents
 
@@ -118,7 +118,7 @@ class ResultQueries:
 
         Their time stamps are in a range.
         """
-        bounds = [*_computed_within(since, until), *_range("timestamp", start, end)]
+        bounds = [*_computed_within(since, until), *_stamped_within(start, end)]
         for shard in self._shards:
             async for documents in self._batches(_query(shard, "computed_at", bounds), read_time, select):
                 yield documents
@@ -146,9 +146,9 @@ def timestamp_of(document: Document) -> datetime:
     return encoding.field_time(document, "timestamp")
 
 
-def _range(field: str, start: datetime, end: datetime) -> list[tuple[str, int, datetime]]:
-    bounds = [] if start == EARLIEST else [(field, _Operator.GREATER_THAN_OR_EQUAL, start)]
-    return [*bounds, (field, _Operator.LESS_THAN, end)]
+def _stamped_within(start: datetime, end: datetime) -> list[tuple[str, int, datetime]]:
+    bounds = [] if start == EARLIEST else [("timestamp", _Operator.GREATER_THAN_OR_EQUAL, start)]
+    return [*bounds, ("timestamp", _Operator.LESS_THAN, end)]
 
 
 def _computed_within(since: datetime, until: datetime) -> list[tuple[str, int, datetime]]:
