@@ -82,9 +82,11 @@ def test_an_argument_of_a_wrong_type_is_an_error(call: Callable[[Any], object], 
     [
         ({"url": 5, "key": "dz_any"}, "expected a URL as text, got int"),
         ({"key": b"dz_secret"}, "expected an API key as text, got bytes$"),
+        ({"token": 5}, "expected an access token as text, or a function that returns it, got int"),
+        ({"key": "dz_any", "submitter": 5}, "expected a submitter as text, got int"),
     ],
 )
-def test_a_url_and_a_key_are_text(arguments: Any, message: str) -> None:
+def test_the_address_and_the_credentials_are_text(arguments: Any, message: str) -> None:
     """A key that was read as bytes is a common mistake. The message does not contain the key."""
     with pytest.raises(BadUserInput, match=message):
         Client(**arguments)

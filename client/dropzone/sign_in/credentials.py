@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
-from dropzone.encoding import parse_time
-from dropzone.errors import Unauthenticated
+from dropzone.encoding import parse_time, text
+from dropzone.errors import BadUserInput, Unauthenticated
 
 Token = str | Callable[[], str] | Callable[[], Awaitable[str]]
 """An access token, or a function that returns the current token. The function is called before each request."""
@@ -20,9 +20,12 @@ class Credentials:
     """Returns the headers that authenticate a request. If another submitter is read, the headers name it."""
 
     def __init__(self, key: str, token: Token | None, submitter: str | None = None) -> None:
+        if token is not None and not isinstance(token, str) and not callable(token):
+            kind = type(token).__name__
+            raise BadUserInput(f"expected an access token as text, or a function that returns it, got {kind}")
         self._key = key
         self._token = token
-        self._named = {} if submitter is None else {"x-submitter": submitter}
+        self._named = {} if submitter is None else {"x-submitter": text(submitter, "a submitter")}
 
     async def headers(self) -> dict[str, str]:
         """Return the headers. The first message of a WebSocket contains the same values."""
@@ -30,9 +33,9 @@ class Credentials:
             headers = {"x-api-key": self._key, **self._named}
         else:
             token = self._token if isinstance(self._token, str) else self._token()
-            text = str(await token if inspect.isawaitable(token) else token).strip()
-            headers = {"authorization": f"Bearer {text}", **self._named}
-        if not all(isinstance(value, str) and value.isprintable() for value in headers.values()):
+            current = str(await token if inspect.isawaitable(token) else token).strip()
+            headers = {"authorization": f"Bearer {current}", **self._named}
+        if not all(value.isprintable() for value in headers.values()):
             raise Unauthenticated("expected only printable characters in the API key, the token and the submitter")
         return headers
 
