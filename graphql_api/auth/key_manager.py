@@ -162,7 +162,9 @@ class KeyManager:
     async def select_one(self, digest_prefix: str, submitter: str | None = None) -> StoredKey:
         """Return the only key whose digest starts with this prefix. Raises `NotFound` or `BadRequest`."""
         if len(digest_prefix) < MIN_DIGITS:
-            raise BadRequest(f"expected at least the first {MIN_DIGITS} digits of the digest of a key")
+            raise BadRequest(
+                f"expected at least the first {MIN_DIGITS} digits of the digest of a key, got {len(digest_prefix)}"
+            )
         selected = await self.select(digest_prefix=digest_prefix, submitter=submitter)
         if not selected:
             raise NotFound("no API key has this digest")

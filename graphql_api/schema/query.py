@@ -84,6 +84,6 @@ class Query(SampleQuery):
     ) -> list[AuditEntryType]:
         """Return entries, the newest first."""
         if not 1 <= first <= MAX_ENTRIES:
-            raise BadRequest(f"expected a number from 1 to {MAX_ENTRIES} - at `first`")
+            raise BadRequest(f"expected a number from 1 to {MAX_ENTRIES}, got {first} - at `first`")
         entries = await info.context.audit_log.read(info.context.caller.submitter, first, before)
         return [AuditEntryType.of(entry) for entry in entries]

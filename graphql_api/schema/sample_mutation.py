@@ -129,7 +129,7 @@ class SampleMutation:
         context = info.context
         submitter, deleter = context.caller.submitter, context.deleter
         if (ids is None) == (sample_filter is None):
-            raise BadRequest("expected either `ids` or `filter`, got both or neither")
+            raise BadRequest(f"expected either `ids` or `filter`, got {'neither' if ids is None else 'both'}")
         if ids is not None:
             if len(ids) > MAX_DELETED_IDS:
                 raise BadRequest(f"expected at most {MAX_DELETED_IDS:,} ids, got {len(ids):,} - at `ids`")

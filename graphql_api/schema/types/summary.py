@@ -90,8 +90,9 @@ class _CombinedStatistics:
     )
     quantile_error: float | None = strawberry.field(
         description=(
-            "The maximum relative error of the two estimated values between which a percentile is interpolated: "
-            f"{RELATIVE_ERROR}, or more if the positive and negative values together cover more than 17 powers of ten. "
+            "The maximum relative error of the two estimated values between which a percentile is interpolated. "
+            f"It is {RELATIVE_ERROR}, or more if the positive and negative values together cover more than 17 powers "
+            "of ten. "
             "Null if the percentiles are null."
         ),
         default=None,

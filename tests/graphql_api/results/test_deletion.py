@@ -65,6 +65,7 @@ def test_samples_are_deleted_by_labels_and_state(stack: Stack) -> None:
     rest = operator.delete(filter={"labels": bern})
 
     assert [error["extensions"]["code"] for error in refused] == ["BAD_REQUEST"] * 3
+    assert [error["message"].rpartition(", got ")[2] for error in refused[1:]] == ["neither", "both"]
     assert [only_rejected["deleted"], rest["deleted"]] == [1, 1]
     assert operator.query(COUNTS)["samples"]["totalCount"] == 1
 
