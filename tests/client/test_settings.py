@@ -8,7 +8,8 @@ import pytest
 
 from dropzone.command import local_stack
 from dropzone.command.app import SETTINGS, misspelled_setting
-from tests.client.conftest import Start
+from dropzone.command.exit_codes import ExitCode
+from tests.client.conftest import Start, run
 from tests.stack import Stack
 
 DOCUMENTS = ("docs/clients.md", "docs/configuration.md")
@@ -57,3 +58,20 @@ def test_the_current_folder_can_be_deleted(tmp_path: Path, monkeypatch: pytest.M
     folder.rmdir()
 
     assert local_stack.read_key() == "dz_key"
+
+
+@pytest.mark.parametrize("command", ["login", "logout", "whoami"])
+def test_a_wrong_url_is_wrong_usage(stack: Stack, command: str) -> None:
+    """The commands for the sign-in printed a traceback."""
+    wrong = run(stack, "", command, "--url", "localhost:8000")
+
+    assert wrong.exit_code == ExitCode.USAGE
+    assert "Invalid value for --url" in wrong.stderr
+
+
+def test_a_refused_sign_in_does_not_ask_for_an_option_that_it_does_not_have(stack: Stack) -> None:
+    """`dropzone login` has no option `--key`."""
+    refused = run(stack, "", "login")
+
+    assert refused.exit_code == ExitCode.NO_ACCESS
+    assert refused.stderr == f"error: {stack.url} accepts no access tokens; use an API key\n"

@@ -38,7 +38,7 @@ class ExitCode(IntEnum):
 
 EXIT_CODES = (
     "Exit codes: 0 success; 1 the command failed, or a sample was rejected, failed or not found; "
-    "2 wrong usage; 3 the server cannot be reached; 4 the key is missing or refused; 130 interrupted."
+    "2 wrong usage; 3 the server cannot be reached or is busy; 4 the key is missing or refused; 130 interrupted."
 )
 
 _NEVER_FROM_WRITE = frozenset({errno.ENOENT, errno.EMFILE, errno.ENFILE})
@@ -62,11 +62,11 @@ def run(work: Coroutine[Any, Any, ExitCode]) -> None:
     raise typer.Exit(code)
 
 
-def print_error(error: DropzoneError) -> ExitCode:
-    """Print an error and what the user can do. Return the exit code."""
+def print_error(error: DropzoneError, *, takes_key: bool = True) -> ExitCode:
+    """Print an error and what the user can do. Return the exit code. `takes_key`: the command has the option --key."""
     match error:
         case Unauthenticated() | Forbidden():
-            code, hint = ExitCode.NO_ACCESS, "pass a valid key with --key or DROPZONE_KEY"
+            code, hint = ExitCode.NO_ACCESS, "pass a valid key with --key or DROPZONE_KEY" if takes_key else ""
         case Unreachable():
             code, hint = ExitCode.NO_SERVER, "set the server with --url, or start one here with `dropzone up`"
         case UnexpectedResponse():

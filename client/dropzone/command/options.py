@@ -92,12 +92,20 @@ class Limit:
 
 def connect(url: str, key: str, submitter: str = "") -> AsyncClient:
     """Return a client. Exits if the key is missing or the URL is invalid."""
-    _check(url)
+    check_url(url)
     key = key.strip()
     if not key and saved_sign_ins.read(url) is not None:
         token = partial(saved_sign_ins.current_token, url)
         return AsyncClient(url, token=token, submitter=submitter or None)
     return AsyncClient(url, _find_key(url, key), submitter=submitter or None)
+
+
+def check_url(url: str) -> None:
+    """Raise `typer.BadParameter` if the URL of a server is not valid."""
+    try:
+        parse_url(url)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--url") from error
 
 
 @asynccontextmanager
@@ -128,13 +136,6 @@ def parse_labels(options: Iterable[str] | None) -> dict[str, str]:
         if labels.setdefault(name, value) != value:
             raise typer.BadParameter(f"the label {name} appears twice; use each label once", param_hint="--label")
     return labels
-
-
-def _check(url: str) -> None:
-    try:
-        parse_url(url)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--url") from error
 
 
 def _find_key(url: str, key: str) -> str:

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from dropzone import DEFAULT_URL, AsyncClient, Unauthenticated, Unavailable, Unreachable
+from dropzone import DEFAULT_URL, AsyncClient, Forbidden, Unauthenticated, Unavailable, Unreachable
 from dropzone.command import output
-from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
-from dropzone.command.options import Key, Url, connect, opened
+from dropzone.command.exit_codes import EXIT_CODES, ExitCode, print_error, run
+from dropzone.command.options import Key, Url, check_url, connect, opened
 from dropzone.encoding import format_time
 from dropzone.sign_in import oauth, saved_sign_ins
 
@@ -32,11 +32,13 @@ def login(
     url: Url = DEFAULT_URL,
 ) -> None:
     """Sign in to a server with its identity provider, and save the tokens for the other commands."""
+    check_url(url)
     run(_login(url, issuer or None, client_id, scope))
 
 
 def logout(*, url: Url = DEFAULT_URL) -> None:
     """Remove the saved tokens for a server, and revoke them at the identity provider."""
+    check_url(url)
     run(_logout(url))
 
 
@@ -51,6 +53,14 @@ def whoami(
 
 
 async def _login(url: str, issuer: str | None, client_id: str, scope: str) -> ExitCode:
+    try:
+        await _sign_in(url, issuer, client_id, scope)
+    except (Unauthenticated, Forbidden) as error:
+        return print_error(error, takes_key=False)
+    return ExitCode.DONE
+
+
+async def _sign_in(url: str, issuer: str | None, client_id: str, scope: str) -> None:
     provider = await oauth.find_provider(url, issuer)
     client_id = client_id or provider.client_id or ""
     if not client_id:
@@ -66,7 +76,6 @@ async def _login(url: str, issuer: str | None, client_id: str, scope: str) -> Ex
     async with AsyncClient(url, token=signed_in.access_token) as client:
         identity = await client.whoami()
     typer.echo(f"signed in as {identity.submitter} with the scopes {', '.join(identity.scopes)}", err=True)
-    return ExitCode.DONE
 
 
 def _show(address: str, code: str) -> None:
