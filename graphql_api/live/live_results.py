@@ -21,7 +21,7 @@ from datetime import datetime
 from operator import attrgetter
 
 from graphql_api import metrics
-from graphql_api.budgets.budgets import Budgets
+from graphql_api.budgets.budgets import Budgets, Sender
 from graphql_api.live.listener import Listener, ListenTarget, Position, WrittenResult
 from graphql_api.live.replay import Replay
 from observability import tracing
@@ -180,19 +180,19 @@ class LiveResults:
                 self._remove(submitter, watched.log)
                 self._listener.remove(watched.target)
 
-    async def follow(self, submitter: str, position: Position | None) -> AsyncGenerator[WrittenResult, None]:
+    async def follow(self, reader: Sender, position: Position | None) -> AsyncGenerator[WrittenResult, None]:
         """Yield the results written after `position`, or new results, in the order of the writes. Never ends.
 
         If the log does not have the next results, they are read from Firestore. The log drops old results, so a slow
-        reader also reads from Firestore.
+        reader also reads from Firestore. The limits of the submitter that owns the credential of `reader` apply.
         """
-        async with self.watch(submitter) as log:
+        async with self.watch(reader.submitter) as log:
             position = log.end if position is None else position
-            turn = self._budgets.turns.of(submitter)
+            turn = self._budgets.charged(reader).turn()
             number = 0
             while True:
                 is_stored = position < log.start
-                source = self._stored(submitter, position, log) if is_stored else log.follow(position)
+                source = self._stored(reader, position, log) if is_stored else log.follow(position)
                 async with aclosing(source) as results:
                     async for written in results:
                         position = written.position
@@ -203,13 +203,13 @@ class LiveResults:
                     if is_stored:
                         position = log.start
 
-    async def _stored(self, submitter: str, position: Position, log: ResultLog) -> AsyncGenerator[WrittenResult, None]:
+    async def _stored(self, reader: Sender, position: Position, log: ResultLog) -> AsyncGenerator[WrittenResult, None]:
         """Yield the results written after `position` that the log does not have. Read them from Firestore."""
         while position < log.start:
-            slots = self._budgets.submitter(submitter).replays
+            slots = self._budgets.charged(reader).replays
             async with slots.hold(1):
                 start = log.start
-                replay = self._replay.read(submitter, position, start, lambda: log.end[0])
+                replay = self._replay.read(reader.submitter, position, start, lambda: log.end[0])
                 async with aclosing(replay) as results:
                     ends_at = time.monotonic() + _MAX_REPLAY_SECONDS
                     async for written in results:

@@ -90,7 +90,7 @@ class Subscription:
     ) -> AsyncGenerator[ResultEdge, None]:
         """Yield the computed results that pass the filter."""
         context, selection = info.context, selection_of(result_filter)
-        async with aclosing(context.live.follow(context.caller.submitter, _position(after))) as written_results:
+        async with aclosing(context.live.follow(context.caller, _position(after))) as written_results:
             async for written in written_results:
                 result = written.result
                 if result is None or result.status is not Status.COMPUTED:
@@ -119,7 +119,7 @@ class Subscription:
     ) -> AsyncGenerator[RemovalEdge, None]:
         """Yield a removal for each tombstone and each superseded result that is written."""
         context = info.context
-        async with aclosing(context.live.follow(context.caller.submitter, _position(after))) as written_results:
+        async with aclosing(context.live.follow(context.caller, _position(after))) as written_results:
             async for written in written_results:
                 written_at, sample_id = written.position
                 removal = Removal.of(written_at, sample_id, written.result, written.tombstone)

@@ -15,6 +15,7 @@ from graphql_api.live import live_results
 from graphql_api.live.listener import Position
 from graphql_api.live.live_results import LiveResults
 from storage.firestore.client import Firestore
+from tests.graphql_api.budgets.sender import Sender
 from tests.graphql_api.live.written_results import SHARDS, write
 from tests.stack import PATIENCE_SECONDS, Stack, eventually
 
@@ -45,7 +46,7 @@ async def write_results(stack: Stack) -> tuple[str, list[str]]:
 async def collect(live: LiveResults, submitter: str, name: str, received: list[tuple[str, str]]) -> list[str]:
     """Return the ids of all stored results. Add each to `received` with the name of this subscriber."""
     ids: list[str] = []
-    async with aclosing(live.follow(submitter, BEGINNING)) as results:
+    async with aclosing(live.follow(Sender(submitter), BEGINNING)) as results:
         async for written in results:
             ids.append(written.position[1])
             received.append((name, ids[-1]))
@@ -61,7 +62,7 @@ async def test_subscribers_wait_while_others_read_stored_results(
     """A thousand subscribers that read at the same time used 1.3 GiB of Firestore and delayed others by 7 s."""
     submitter, ids = await write_results(stack)
     received: list[tuple[str, str]] = []
-    async with aclosing(live.follow(submitter, BEGINNING)) as first:
+    async with aclosing(live.follow(Sender(submitter), BEGINNING)) as first:
         assert (await anext(first)).position[1] == ids[0]
         waiting = asyncio.create_task(collect(live, submitter, "waiting", received))
         await asyncio.to_thread(eventually, lambda: budgets.submitter(submitter).replays.waiting == 1)
@@ -69,6 +70,19 @@ async def test_subscribers_wait_while_others_read_stored_results(
 
     assert await asyncio.wait_for(waiting, PATIENCE_SECONDS) == ids
     assert budgets.submitter(submitter).replays.used == 0
+
+
+async def test_an_operator_does_not_let_the_subscribers_of_the_submitter_wait(
+    stack: Stack, live: LiveResults, budgets: Budgets
+) -> None:
+    """The limits of the operator apply to its subscriptions to the results of another submitter."""
+    submitter, ids = await write_results(stack)
+    operator = Sender(submitter, operator=f"operator-{uuid4()}")
+    async with aclosing(live.follow(operator, BEGINNING)) as first:
+        assert (await anext(first)).position[1] == ids[0]
+        assert budgets.charged(operator).replays.used == 1
+
+        assert await asyncio.wait_for(collect(live, submitter, "own", []), PATIENCE_SECONDS) == ids
 
 
 async def test_a_subscriber_with_many_stored_results_takes_turns_with_others(
@@ -95,7 +109,7 @@ async def test_a_subscriber_that_skips_results_lets_others_use_the_event_loop(
     iterations: list[int] = []
     ticking = asyncio.create_task(tick(iterations))
     at_first = at_last = 0
-    async with aclosing(live.follow(submitter, BEGINNING)) as results:
+    async with aclosing(live.follow(Sender(submitter), BEGINNING)) as results:
         async for written in results:
             if written.position[1] == ids[0]:
                 at_first = len(iterations)
