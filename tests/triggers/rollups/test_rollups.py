@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import grpc.aio
@@ -17,6 +18,7 @@ from graphql_api.results import rolled_up_results, summaries
 from graphql_api.results.filters import Bound, Selection
 from graphql_api.results.summaries import TimeBucket
 from storage.documents import labels
+from storage.documents.quantile_sketch import encode_values
 from storage.rollups import day_rollups, difference_search, rollup_store
 from storage.rollups.rollup import EARLIEST, LATEST, Snapshot
 from storage.rollups.series import ALL_RESULTS, BY_SERIES
@@ -213,3 +215,23 @@ async def test_too_many_time_buckets_are_rejected(database: Database, monkeypatc
 
     assert raised.value.limit == "max_time_buckets"
     assert len(await database.buckets(EARLIEST, LATEST, TimeBucket.HOUR)) == 1
+
+
+@pytest.mark.parametrize("is_built", [False, True])
+async def test_the_groups_of_a_time_bucket_have_a_maximum_size_in_memory(
+    database: Database, monkeypatch: pytest.MonkeyPatch, *, is_built: bool
+) -> None:
+    """Samples can have thousands of combinations of labels. Earlier buckets do not count, nor do single groups."""
+    for number in range(8):
+        await database.compute(START + number // 4 * HOUR, [float(number)], {"site": str(number)})
+    if is_built:
+        await database.build()
+    buckets = partial(database.buckets, EARLIEST, LATEST, names=["site"])
+    monkeypatch.setattr(summaries, "MAX_BYTES", 5 * len(encode_values([1.0])))
+
+    assert len(await buckets(TimeBucket.HOUR)) == 8
+    with pytest.raises(TooComplex) as refused:
+        await buckets(TimeBucket.DAY)
+    assert len(await database.buckets(EARLIEST, LATEST, TimeBucket.HOUR)) == 2
+
+    assert refused.value.limit == "max_bucket_bytes"
