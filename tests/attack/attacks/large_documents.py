@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 import zstandard
 
-from tests.attack.registry import add
+from tests.attack.registry import add, attack
 from tests.attack.target import JSON, Target, frame, repeat
 
 _CONNECTIONS = 64
@@ -91,3 +91,21 @@ _STARTS: dict[str, Start] = {
 for _name, _start in _STARTS.items():
     add(f"large_documents_{_name}", partial(read_in_part, _start), is_short=_name == "data")
     add(f"large_documents_{_name}_unread", partial(do_not_read, _start))
+
+
+@attack()
+async def large_documents_started_and_completed(target: Target) -> None:
+    """Start to read a large document over 64 WebSockets, and complete each operation while it reads."""
+    sample_id = await _submit(target)
+
+    async def act() -> None:
+        async with target.websocket(init=True) as (_, writer):
+            while True:
+                for field in ("data", "raw", "data(first: 10)"):
+                    payload = _query(field, sample_id)
+                    writer.write(frame(1, b'{"type":"subscribe","id":"1","payload":%b}' % payload))
+                    await writer.drain()
+                    await asyncio.sleep(0.3)
+                    writer.write(frame(1, b'{"type":"complete","id":"1"}'))
+
+    await repeat(target, _CONNECTIONS, act)

@@ -148,6 +148,25 @@ async def exports_that_are_not_read(target: Target) -> None:
         await asyncio.sleep(target.seconds)
 
 
+async def exports_read_slowly(name: str, target: Target) -> None:
+    """Export all results in a format over 64 connections, and read 4 KiB a second over each."""
+    await target.fill(_SAMPLES)
+
+    async def act() -> None:
+        async with target.connection() as (reader, writer):
+            writer.write(target.head(f"/results?format={name}", method="GET"))
+            is_open = True
+            while is_open:
+                is_open = bool(await reader.read(4096))
+                await asyncio.sleep(1)
+
+    await repeat(target, 64, act)
+
+
+for _format in ("ndjson", "csv", "arrow"):
+    add(f"exports_read_slowly_as_{_format}", partial(exports_read_slowly, _format), is_valid_work=True)
+
+
 def _subscribe(number: int, text: str, **variables: Any) -> bytes:
     message = {"type": "subscribe", "id": str(number), "payload": {"query": text, "variables": variables}}
     return frame(1, json.dumps(message).encode())
