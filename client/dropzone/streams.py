@@ -93,7 +93,7 @@ class ResultStream(_Stream[ResultEdge]):
         self._filter_without_labels = replace(where, labels={}).variables()
         self._last_computed_at: datetime | None = None
         self._ids_of_last_time: set[str] = set()
-        self._ids_of_partial_read: set[str] = set()
+        self._partial_read: set[tuple[str, datetime]] = set()
 
     async def _edges_of_one_connection(self) -> AsyncGenerator[ResultEdge, None]:
         await self._check_key()
@@ -130,14 +130,15 @@ class ResultStream(_Stream[ResultEdge]):
                 self._record(edge)
                 if not self._labels.items() <= edge.result.labels.items():
                     continue
-                if edge.result.id not in self._ids_of_partial_read:  # after a failed page, the read starts again
-                    self._ids_of_partial_read.add(edge.result.id)
+                version = (edge.result.id, edge.result.computed_at)
+                if version not in self._partial_read:  # after a failed page, the read starts again
+                    self._partial_read.add(version)
                     yield edge
             if not page["pageInfo"]["hasNextPage"]:
                 break
             variables["after"] = page["pageInfo"]["endCursor"]
         self._cursor = None if last is None else last.cursor
-        self._ids_of_partial_read.clear()
+        self._partial_read.clear()
 
     def _record(self, edge: ResultEdge) -> bool:
         """Record a result. Return whether it was not recorded before.

@@ -75,3 +75,11 @@ async def test_a_result_with_the_time_of_the_last_stored_result_is_not_repeated(
     connection = ScriptedConnection([[edge("b", LATE), edge("a", LATE)]], [edge("b", LATE), edge("c", LATE)])
 
     assert await received(connection, 3) == ["b", "a", "c"]
+
+
+async def test_a_stored_result_that_is_recomputed_during_the_read_is_yielded_again() -> None:
+    """The recomputation moves it to a later page."""
+    pages = [[edge("a", EARLY)], [edge("b", EARLY), edge("a", LATE)]]
+    connection = ScriptedConnection(pages, [edge("c", LATE)])
+
+    assert await received(connection, 3) == ["a", "b", "a"]
