@@ -45,6 +45,16 @@ HOLD_COUNTS = """
 """
 
 
+DISCARD_REMOVALS = """
+    const { set } = Object.getOwnPropertyDescriptor(WebSocket.prototype, 'onmessage');
+    Object.defineProperty(WebSocket.prototype, 'onmessage', {
+        set(handle) {
+            set.call(this, (event) => event.data.includes('"removals"') || handle(event));
+        },
+    });
+"""
+
+
 def submit(stack: Stack, key: str, *values: int, age: timedelta = timedelta()) -> None:
     """Submit a sample with each of the values, and wait until their results are stored."""
     total = stack.graphql(COUNT, key=key)["results"]["totalCount"] + len(values)
@@ -118,6 +128,24 @@ def test_a_late_count_for_an_earlier_filter_displays_no_error(stack: Stack, dash
 
     dashboard.wait_for(lambda: dashboard.text(".count.computed .value") == "2")
     assert dashboard.text("[role=alert]") is None
+
+
+def test_a_rejected_sample_can_be_deleted_twice(stack: Stack, dashboard: Dashboard) -> None:
+    """The page has not received the removal. The answer NOT_FOUND is what the user wants."""
+    key = stack.new_key("deleted-twice", "submit,read,admin")
+    gone = stack.submit({"data": [1]}, key=key)["id"]
+    dashboard.command("Page.addScriptToEvaluateOnNewDocument", source=DISCARD_REMOVALS)
+    dashboard.open(stack, key=key)
+    dashboard.press(".problems button", gone[:8])
+    dashboard.press(".sample .actions button", "Delete")
+    stack.graphql('mutation ($id: ID!) { deleteSamples(ids: [$id], reason: "") { id } }', {"id": gone}, key=key)
+    eventually(lambda: stack.sample(gone, key=key) is None, lambda: stack.log)
+
+    dashboard.press("dialog button[type=submit]")
+
+    dashboard.wait_for(lambda: dashboard.text("#sample-title") == "Newest sample")
+    assert dashboard.text("dialog") is None
+    dashboard.wait_for(lambda: dashboard.text(".problems .empty") == "No sample was rejected or failed.")
 
 
 def test_the_labels_are_read_again_after_a_failure(stack: Stack, dashboard: Dashboard) -> None:

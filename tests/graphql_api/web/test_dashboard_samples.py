@@ -9,7 +9,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.keys import Keys
 
 from tests.graphql_api.web.dashboard import Dashboard
-from tests.stack import Stack, eventually
+from tests.stack import Stack
 
 GOOD = {"time_stamp": "2019-05-01T06:00:00-04:00", "data": [0.5, 1.5, 4.0], "labels": {"site": "zurich"}}
 BAD = {"time_stamp": "2019-05-01T06:00:00", "data": [0.5, True]}
@@ -117,23 +117,6 @@ def test_a_sample_that_is_deleted_elsewhere_meanwhile_needs_no_answer(stack: Sta
     dashboard.wait_for(lambda: re.fullmatch(gone_text, dashboard.text(".sample .empty") or ""))
     assert dashboard.text("dialog") is None
     assert dashboard.results() == []
-
-
-def test_a_rejected_sample_can_be_deleted_twice(stack: Stack, dashboard: Dashboard) -> None:
-    """It has no result whose removal the page receives. The answer NOT_FOUND is what the user wants."""
-    key = stack.new_key("deleted-twice", "submit,read,admin")
-    gone = stack.submit(BAD, key=key)["id"]
-    dashboard.open(stack, key=key)
-    dashboard.press(".problems button", gone[:8])
-    dashboard.press(".sample .actions button", "Delete")
-    stack.graphql(DELETE, {"ids": [gone]}, key=key)
-    eventually(lambda: stack.sample(gone, key=key) is None, lambda: stack.log)
-
-    dashboard.press("dialog button[type=submit]")
-
-    dashboard.wait_for(lambda: dashboard.text("#sample-title") == "Newest sample")
-    assert dashboard.text("dialog") is None
-    dashboard.wait_for(lambda: dashboard.text(".problems .empty") == "No sample was rejected or failed.")
 
 
 def test_samples_that_are_deleted_or_corrected_elsewhere_leave_the_page(stack: Stack, dashboard: Dashboard) -> None:
