@@ -30,6 +30,7 @@ from tests.differential.requests import (
     where,
 )
 
+BY_NAME = {"order_by": [{"field": {"field_path": "__name__"}}]}
 BY_NUMBER = [{"field": {"field_path": "a"}}]
 
 REFUSED: dict[str, Step] = {
@@ -135,6 +136,21 @@ REFUSED: dict[str, Step] = {
         joined("AND", contains(1), where(path="list", op="ARRAY_CONTAINS_ANY", value=array(ONE)))
     ),
     "too many different disjunctions": find(joined("OR", *map(equal, range(MAX_IN_VALUES + 1)))),
+    "too many disjunctions, with one of null and NaN": find(
+        joined("AND", where(op="IN", value=several(15, NULL, NAN)), where(path="b", op="IN", value=several(2)))
+    ),
+    "too many disjunctions, with contains null": find(
+        joined("OR", where(op="IN", value=several(MAX_IN_VALUES)), where(path="list", op="ARRAY_CONTAINS", value=NULL))
+    ),
+    "too many disjunctions, with less than null": find(
+        joined("OR", where(op="IN", value=several(MAX_IN_VALUES)), where(path="b", op="LESS_THAN", value=NULL))
+    ),
+    "array contains of a number and of null": find(
+        joined("AND", contains(1), where(path="list", op="ARRAY_CONTAINS", value=NULL))
+    ),
+    "not in null and a number, by name": find({**where(op="NOT_IN", value=array(NULL, ONE)), **BY_NAME}),
+    "not in null and NaN, by name": find({**where(op="NOT_IN", value=array(NULL, NAN)), **BY_NAME}),
+    "not equal to NaN, by name": find({**where(op="NOT_EQUAL", value=NAN), **BY_NAME}),
     "too many conditions": find(joined("AND", *map(field_equal, range(101)))),
     "too many repetitions of a condition": find(joined("AND", *[equal(1)] * 101)),
     "too many conditions and orders": find({**joined("AND", *map(field_equal, range(100))), "order_by": BY_NUMBER}),
@@ -188,6 +204,22 @@ ACCEPTED: dict[str, tuple[Step, Any]] = {
         0,
     ),
     "an array with NaN": (find(where(path="list", op="EQUAL", value=array(ONE, NULL, NAN))), 1),
+    "as many disjunctions as allowed, with one of null and NaN": (
+        find(joined("AND", where(op="IN", value=several(14, NULL, NAN)), where(path="a", op="IN", value=several(2)))),
+        1,
+    ),
+    "at least null, by name": (find({**where(op="GREATER_THAN_OR_EQUAL", value=NULL), **BY_NAME}), 0),
+    "less than NaN, by name": (find({**where(op="LESS_THAN", value=NAN), **BY_NAME}), 0),
+    "not equal to null, by name": (find({**where(op="NOT_EQUAL", value=NULL), **BY_NAME}), 0),
+    "not in null, by name": (find({**where(op="NOT_IN", value=array(NULL)), **BY_NAME}), 0),
+    "less than null or equal, by name": (
+        find({**joined("OR", where(path="null", op="LESS_THAN", value=NULL), equal(1)), **BY_NAME}),
+        1,
+    ),
+    "comparisons of many fields with null": (
+        find(joined("AND", *[where(path=f"a{number}", op="LESS_THAN", value=NULL) for number in range(11)])),
+        0,
+    ),
     "at most null": (find(where(path="null", op="LESS_THAN_OR_EQUAL", value=NULL)), 0),
     "equal to null": (find(where(path="null", op="EQUAL", value=NULL)), 0),
     "not equal to null": (find(where(op="NOT_EQUAL", value=NULL)), 0),

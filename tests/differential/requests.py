@@ -254,9 +254,9 @@ def near(path: str = "vector", **options: Any) -> Any:
     return {**EVERYTHING, "find_nearest": {name: value for name, value in search.items() if value is not None}}
 
 
-def several(count: int) -> Any:
-    """Return an array of `count` integers."""
-    return array(*({"integer_value": number} for number in range(count)))
+def several(count: int, *others: Any) -> Any:
+    """Return an array of `count` integers and of other values."""
+    return array(*({"integer_value": number} for number in range(count)), *others)
 
 
 def text(length: int) -> Any:

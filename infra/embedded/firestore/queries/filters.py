@@ -4,6 +4,7 @@ A comparison matches only values of the same type: `a > 5` never matches a strin
 not match any filter, not even `!=` or `not-in`.
 
 Note: the operands NaN and null match nothing, except with `!=` and `not-in`. To find NaN or null, use a unary filter.
+Such an operand counts as a disjunction. A condition with only such operands is not an inequality.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +22,9 @@ LESS, LESS_OR_EQUAL, GREATER, GREATER_OR_EQUAL, EQUAL, NOT_EQUAL = "<", "<=", ">
 CONTAINS, IN, CONTAINS_ANY, NOT_IN = "array-contains", "in", "array-contains-any", "not-in"
 RANGES = frozenset((LESS, LESS_OR_EQUAL, GREATER, GREATER_OR_EQUAL))
 INEQUALITIES = RANGES | {NOT_EQUAL, NOT_IN}
+
+_NOTHING = b""
+"""An operand that replaces null and NaN in a comparison. No value equals it."""
 
 _AND, _OR = 1, 2
 _operators = {
@@ -67,7 +71,7 @@ class FieldFilter:
         if self.operator == EQUAL or self.operator == IN:
             return value in self.operands
         if self.operator == NOT_EQUAL or self.operator == NOT_IN:
-            return value != values.NULL and value not in self.operands
+            return value != values.NULL and value not in self.operands and _NOTHING not in self.operands
         low, high = self.limits()
         return low <= value < high
 
@@ -120,23 +124,33 @@ class OrFilter:
 Filter = FieldFilter | AndFilter | OrFilter
 
 
+def unequal_fields(where: Filter | None) -> set[FieldPath]:
+    """Return the fields of the inequalities in a filter."""
+    return {each.field for each in where.field_filters() if each.operator in INEQUALITIES} if where else set()
+
+
 Disjunction = tuple[FieldFilter, ...]
 """Conditions that must all be met."""
 
 
-def disjunctive_normal_form(where: Filter | None) -> list[Disjunction]:
-    """Return the disjunctions of a filter. A document matches a disjunction if it meets all its conditions.
+def satisfiable_disjunctions(where: Filter | None) -> list[Disjunction]:
+    """Return the disjunctions of a filter that a document can match: it must meet all their conditions.
 
-    Disjunctions with the same conditions are one disjunction.
+    Disjunctions with the same conditions are one disjunction. Those that match nothing count towards the maximum.
     """
+    disjunctions = _disjunctive_normal_form(where)
+    return [each for each in disjunctions if not any(_NOTHING in condition.operands for condition in each)]
+
+
+def _disjunctive_normal_form(where: Filter | None) -> list[Disjunction]:
     if where is None:
         return [()]
     if isinstance(where, OrFilter):
-        return _distinct(each for part in where.parts for each in disjunctive_normal_form(part))
+        return _distinct(each for part in where.parts for each in _disjunctive_normal_form(part))
     if isinstance(where, AndFilter):
         disjunctions: list[Disjunction] = [()]
         for part in where.parts:
-            further = disjunctive_normal_form(part)
+            further = _disjunctive_normal_form(part)
             disjunctions = _distinct(_merged(one, other) for one in disjunctions for other in further)
         return disjunctions
     if where.operator in (EQUAL, IN, CONTAINS, CONTAINS_ANY):
@@ -197,13 +211,14 @@ def _read_field(message: Any, parent: resource_names.ResourceName) -> FieldFilte
             if limits.check_operand(operand, message.field.field_path) > values.MAX_INDEXED_BYTES:
                 raise invalid_argument(f"value for {message.field.field_path} is too large to be used in a query")
         encoded = set(map(values.encode, operands))
-    matches_nothing = FieldFilter(field, IN, ())
-    if operator in (NOT_EQUAL, NOT_IN):
-        if values.NULL in encoded:
-            return matches_nothing
-        return FieldFilter(field, operator, tuple(sorted(encoded - {number_encoding.NAN})) or (values.NULL,))
-    comparable = tuple(sorted(encoded - {values.NULL, number_encoding.NAN}))
-    return FieldFilter(field, operator, comparable) if comparable else matches_nothing
+    is_negation = operator in (NOT_EQUAL, NOT_IN)
+    incomparable = {values.NULL} if is_negation else {values.NULL, number_encoding.NAN}
+    comparable = {_NOTHING if each in incomparable else each for each in encoded}
+    if comparable == {_NOTHING} and operator in INEQUALITIES:
+        operator = EQUAL
+    if is_negation:
+        comparable = comparable - {number_encoding.NAN} or {values.NULL}
+    return FieldFilter(field, operator, tuple(sorted(comparable)))
 
 
 def _operands(value: Any, operator: str) -> Sequence[Any]:

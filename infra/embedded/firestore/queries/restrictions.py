@@ -11,6 +11,7 @@ from typing import Any
 from infra.embedded.firestore.encoding import field_paths, resource_names
 from infra.embedded.firestore.errors import failed_precondition, invalid_argument
 from infra.embedded.firestore.messages import StructuredQuery
+from infra.embedded.firestore.queries import filters
 
 FieldOperator = StructuredQuery.FieldFilter.Operator
 UnaryOperator = StructuredQuery.UnaryFilter.Operator
@@ -21,7 +22,6 @@ MAX_INEQUALITY_FIELDS = 10
 _NAME = "__name__"
 _OR = StructuredQuery.CompositeFilter.Operator.OR
 _NEGATIONS = {"NOT_EQUAL", "NOT_IN", "IS_NOT_NAN", "IS_NOT_NULL"}
-_INEQUALITIES = _NEGATIONS | {"LESS_THAN", "LESS_THAN_OR_EQUAL", "GREATER_THAN", "GREATER_THAN_OR_EQUAL"}
 _DISJUNCTIVE = {"IN", "ARRAY_CONTAINS_ANY", "OR"}
 _WITH_OPERANDS = {FieldOperator.IN, FieldOperator.ARRAY_CONTAINS_ANY, FieldOperator.NOT_IN}
 
@@ -52,10 +52,13 @@ def _operands(message: Any) -> Iterator[Any]:
         yield message
 
 
-def check(message: Any, aggregated: Sequence[str]) -> None:
-    """Raise `StatusError` if the parts of a StructuredQuery conflict. `aggregated` are the fields of aggregations."""
+def check(message: Any, where: filters.Filter | None, aggregated: Sequence[str]) -> None:
+    """Raise `StatusError` if the parts of a StructuredQuery conflict.
+
+    `where` is its parsed filter, and `aggregated` are the fields of aggregations.
+    """
     conditions = list(_conditions(message.where)) if message.HasField("where") else []
-    unequal = {field for field, operator in conditions if operator in _INEQUALITIES}
+    unequal = set(map(field_paths.to_text, filters.unequal_fields(where)))
     if len(message.from_) == 1 and not message.from_[0].collection_id:
         _check_all_collections(message.order_by, conditions)
     _check_filters(conditions, unequal)

@@ -79,9 +79,7 @@ def complete(
     orders = list(requested)
     named = {order.field for order in orders}
     descending = orders[-1].descending if orders else False
-    unequal = (
-        {each.field for each in where.field_filters() if each.operator in filters.INEQUALITIES} if where else set()
-    )
+    unequal = filters.unequal_fields(where)
     orders.extend(Order(field, descending) for field in sorted(unequal - named - {DOCUMENT_ID}))
     if DOCUMENT_ID not in named:
         named = {order.field for order in orders}

@@ -23,7 +23,7 @@ class Query:
     """Whether the collection is searched at every depth, as a collection group."""
     where: filters.Filter | None
     disjunctions: tuple[tuple[filters.FieldFilter, ...], ...]
-    """`where` in disjunctive normal form."""
+    """`where` in disjunctive normal form, without the disjunctions that match nothing."""
     orders: tuple[Order, ...]
     lower: Bound | None
     upper: Bound | None
@@ -94,7 +94,7 @@ def read(parent_name: str, message: Any, aggregated: Sequence[FieldPath] = ()) -
         raise invalid_argument(problem)
     restrictions.check_size(message, parent)
     where = filters.read(message.where, parent) if message.HasField("where") else None
-    restrictions.check(message, [field_paths.to_text(path) for path in aggregated])
+    restrictions.check(message, where, [field_paths.to_text(path) for path in aggregated])
     source = message.from_[0]
     if source.collection_id:
         resource_names.check_collection_id(source.collection_id)
@@ -116,7 +116,7 @@ def read(parent_name: str, message: Any, aggregated: Sequence[FieldPath] = ()) -
         collection_id=source.collection_id or None,
         all_descendants=source.all_descendants,
         where=where,
-        disjunctions=tuple(filters.disjunctive_normal_form(where)),
+        disjunctions=tuple(filters.satisfiable_disjunctions(where)),
         orders=orders,
         lower=lower,
         upper=upper,
