@@ -35,7 +35,10 @@ def test_samples_are_deleted_by_ids_and_by_labels(stack: Stack, start: Start) ->
             {"deleted": 1},
             {"deleted": 0},
         ]
-        assert run(stack, key, "delete", "--yes").exit_code == 2
+        for arguments, got in (((), "neither"), ((ids[0], "--label", "site=a"), "both")):
+            refused = run(stack, key, "delete", *arguments, "--yes")
+            assert refused.exit_code == 2
+            assert got in refused.stderr
         assert [sample.id for sample in client.samples()] == [ids[2]]
         assert client.delete(where=SampleFilter(labels={"serial_number": "3"})) == 1
         with pytest.raises(NotFound):

@@ -89,7 +89,8 @@ def delete(
     where = SampleFilter(state=state, labels=parse_labels(label))
     is_filtered = bool(where.variables())
     if bool(sample_ids) == is_filtered:
-        raise typer.BadParameter("expected ids, or --label and --state, not both", param_hint="ID")
+        got = "both" if is_filtered else "neither"
+        raise typer.BadParameter(f"expected either ids, or --label or --state, got {got}", param_hint="ID")
     run(_delete(connect(url, key), sample_ids, where if is_filtered else None, reason, is_confirmed=is_confirmed))
 
 
