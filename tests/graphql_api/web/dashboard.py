@@ -34,7 +34,7 @@ class Dashboard(Browser):
         return self.attributes(".results tbody tr", "data-id")
 
     def arrived(self) -> int:
-        """Return the displayed number of results that arrived since the page was opened."""
+        """Return the displayed number of results that arrived since the page was opened or the filter was set."""
         return int(self.attributes("[data-arrived]", "data-arrived")[0])
 
     def watched(self) -> list[str]:

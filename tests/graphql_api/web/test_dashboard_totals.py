@@ -91,6 +91,26 @@ def test_a_result_that_is_computed_again_is_counted_once(stack: Stack, dashboard
     assert dashboard.run("return Math.max(...totals)") == 311
 
 
+def test_a_new_filter_starts_the_number_of_new_results_again(stack: Stack, dashboard: Dashboard) -> None:
+    """The results that arrived before may not match the filter, and the total already contains those that do."""
+    key = stack.new_key("new-on-page")
+
+    def submit(site: str) -> None:
+        stack.submit({"time_stamp": START.isoformat(), "data": [1], "labels": {"site": site}}, key=key)
+
+    submit("zurich")
+    eventually(lambda: has_results(stack, key, 1), lambda: stack.log)
+    dashboard.open(stack, key=key)
+    submit("bern")
+    dashboard.wait_for(lambda: head(dashboard) == "newest 2 of 2, 1 new since this view was opened")
+
+    dashboard.write("select[name='label.site']", "zurich")
+
+    dashboard.wait_for(lambda: head(dashboard) == "newest 1 of 1")
+    submit("zurich")
+    dashboard.wait_for(lambda: head(dashboard) == "newest 2 of 2, 1 new since this view was opened")
+
+
 def test_a_number_that_is_not_known_yet_is_not_displayed_as_zero(stack: Stack, dashboard: Dashboard) -> None:
     """The page counts the results in a range while it loads them."""
     key = stack.new_key("range-without-server")

@@ -37,6 +37,8 @@ export const archived = signal(0);
 export const isLoaded = signal(false);
 /** The number of results that arrived since the page was opened, including replayed results. */
 export const arrived = signal(0);
+/** The number of these results that match the filter and arrived since it was set. */
+export const arrivedInView = computed(() => arrived.value - arrivedBefore.value);
 /** The number of results that were removed since the page was opened. */
 export const removed = signal(0);
 /** The ids of the results that arrived last. They are highlighted. */
@@ -45,6 +47,7 @@ export const connection = signal<ConnectionState>({ name: 'connecting' });
 export const fault = signal<string | null>(null);
 
 const olderCursor = signal<string | null>(null);
+const arrivedBefore = signal(0); // the number of results that had arrived when the filter was set
 let view: AbortController | null = null;
 let removals = new Map<string, number>(); // the latest removals: one can arrive before an earlier result of its sample
 let countTimer: ReturnType<typeof setTimeout> | undefined;
@@ -153,6 +156,7 @@ function open(filter: ResultFilter): void {
   batch(() => {
     results.value = [];
     counted.value = 0;
+    arrivedBefore.value = arrived.value;
     isLoaded.value = false;
     hasOlder.value = false;
     olderCursor.value = null;

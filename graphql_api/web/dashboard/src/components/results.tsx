@@ -5,7 +5,7 @@ import { columns, isAvailable, order, selection, shownOrder, toggleOrder, type C
 import { downloadResults, type Format } from '../downloads.ts';
 import { isFiltered } from '../filter.ts';
 import { clockTime, columnNumber, integer, shortId, shortTime, time } from '../format.ts';
-import { archived, arrived, fault, fresh, isLoaded, total } from '../results.ts';
+import { archived, arrivedInView, fault, fresh, isLoaded, total } from '../results.ts';
 import { isMore, rows, showMore } from '../rows.ts';
 import { displayedId, selectedId } from '../selection.ts';
 import { ServerError } from '../server.ts';
@@ -31,9 +31,9 @@ export function ResultsTable() {
     <section ref={section} class="card results" id="results" tabIndex={-1} aria-labelledby="results-title">
       <div class="card-head">
         <h2 id="results-title">Results</h2>
-        <p class="hint" data-arrived={arrived.value}>
+        <p class="hint" data-arrived={arrivedInView.value}>
           {total.value > 0 && `${order.value ? 'first' : 'newest'} ${integer(rows.value.length)} of ${integer(total.value)}`}
-          {arrived.value > 0 && `, ${integer(arrived.value)} new since the page was opened`}
+          {arrivedInView.value > 0 && `, ${integer(arrivedInView.value)} new since this view was opened`}
         </p>
         {rows.value.length > 0 && <ColumnsMenu />}
       </div>
