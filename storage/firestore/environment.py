@@ -25,7 +25,8 @@ _LOCAL_PROJECT = "dropzone-local"
 _KUBERNETES_VARIABLE = "KUBERNETES_SERVICE_HOST"
 """Kubernetes sets this variable in each container."""
 _KEY_FILE_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
-_TOKEN = re.compile("[!-~]+")
+_TOKEN = re.compile("[!-~]([ -~]*[!-~])?")
+"""A header does not keep spaces at the ends of its value."""
 _ADDRESS = re.compile(r"unix:.+|(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):[0-9]{1,5}")
 
 
@@ -63,8 +64,8 @@ def bearer_token(environ: Mapping[str, str]) -> str:
     token = environ.get(_TOKEN_VARIABLE) or _EMULATOR_TOKEN
     if not _TOKEN.fullmatch(token):
         raise ValueError(
-            f"{_TOKEN_VARIABLE} must have printable ASCII characters only, without spaces, because it is sent in a "
-            "header"
+            f"{_TOKEN_VARIABLE} must have printable ASCII characters only, without spaces at its ends, because it is "
+            "sent in a header"
         )
     return token
 
