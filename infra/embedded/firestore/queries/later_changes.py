@@ -190,7 +190,7 @@ def _is_within(start: Bound | None, lower: Bound | None) -> bool:
 def superseded_since(
     connection: sqlite3.Connection, collection_numbers: Sequence[int], path_prefix: bytes, read_time: int
 ) -> Iterator[tuple[int, bytes]]:
-    """Yield the collection number and path of each document whose version at `read_time` is no longer current.
+    """Yield the collection number and path of each document that was replaced or deleted after `read_time`.
 
     Only documents of these collections are included, and only paths that start with `path_prefix`. The search reads
     the whole history of these documents.
