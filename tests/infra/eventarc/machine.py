@@ -68,7 +68,7 @@ class Function:
         self.respond: Callable[[Event], Awaitable[int | None]] = self.acknowledge
         self.port = free_port()
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: dict[asyncio.Task[None] | None, asyncio.StreamWriter] = {}
 
     @property
     def url(self) -> str:
@@ -98,16 +98,19 @@ class Function:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
 
     async def stop(self) -> None:
-        """Stop listening and break every connection, like a killed process."""
+        """Stop listening, break every connection, and stop all work, like a killed process."""
         assert self._server is not None
         await asyncio_server.close(self._server)
-        for writer in self._writers:
+        serving = {task: writer for task, writer in self._serving.items() if task is not None}
+        for task, writer in serving.items():
             writer.transport.abort()
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
         await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        self._writers.add(writer)
+        self._serving[asyncio.current_task()] = writer
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
@@ -121,7 +124,7 @@ class Function:
                 body = b"" if status == 204 else b"OK"
                 length = b"" if status == 204 else b"content-length: 2\r\n"
                 writer.write(b"HTTP/1.1 %d Status\r\n%s\r\n%s" % (status, length, body))
-        self._writers.discard(writer)
+        del self._serving[asyncio.current_task()]
         writer.close()
 
 
