@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from dropzone.async_reader import AsyncReader, poll_pauses
-from dropzone.encoding import as_labels, checked, text, texts, whole_number
+from dropzone.encoding import as_labels, checked, seconds, text, texts, whole_number
 from dropzone.errors import (
     ABOUT_ONE_SAMPLE,
     TRANSIENT,
@@ -66,6 +66,7 @@ class AsyncClient(AsyncReader):
             raise ValueError("expected `key` or `token`, got both")
         if token is not None and parse_url(url).user is not None:
             raise ValueError("expected a URL without a password, because requests with a token cannot contain both")
+        retry_seconds = seconds(retry_seconds, "`retry_seconds`")
         super().__init__(Connection(url, Credentials(key, token, submitter)), retry_seconds)
 
     async def __aenter__(self) -> Self:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
 from io import BytesIO
+from numbers import Real
 from operator import index
 from typing import TypeVar
 
@@ -91,6 +92,13 @@ def whole_number(value: int, meaning: str, minimum: int = 0) -> int:
     if number < minimum:
         raise BadUserInput(f"expected {meaning} of at least {minimum}, got {value!r}")
     return number
+
+
+def seconds(value: float, meaning: str) -> float:
+    """Return a duration of any number type as `float`. Raises `BadUserInput` for other values and negative ones."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not value >= 0:  # true for NaN
+        raise BadUserInput(f"expected {meaning} as a number of seconds, 0 or more, got {value!r}")
+    return float(value)
 
 
 def is_numpy_time(value: object) -> bool:

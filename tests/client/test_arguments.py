@@ -84,9 +84,12 @@ def test_an_argument_of_a_wrong_type_is_an_error(call: Callable[[Any], object], 
         ({"key": b"dz_secret"}, "expected an API key as text, got bytes$"),
         ({"token": 5}, "expected an access token as text, or a function that returns it, got int"),
         ({"key": "dz_any", "submitter": 5}, "expected a submitter as text, got int"),
+        ({"key": "dz_any", "retry_seconds": None}, "expected `retry_seconds` as a number of seconds, .*, got None"),
+        ({"key": "dz_any", "retry_seconds": np.float32(-1)}, "expected `retry_seconds` .* 0 or more, got .*-1"),
+        ({"key": "dz_any", "retry_seconds": np.nan}, "expected `retry_seconds` .* 0 or more, got nan"),
     ],
 )
-def test_the_address_and_the_credentials_are_text(arguments: Any, message: str) -> None:
+def test_the_arguments_of_a_new_client_are_checked(arguments: Any, message: str) -> None:
     """A key that was read as bytes is a common mistake. The message does not contain the key."""
     with pytest.raises(BadUserInput, match=message):
         Client(**arguments)
