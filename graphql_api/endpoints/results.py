@@ -44,7 +44,9 @@ from graphql_api.results.store import Store
 from graphql_api.scopes import Scope
 from storage.documents import STATISTICS, BadRequest, labels, timestamps
 
-_PAGE_SIZE = 500
+_PAGE_SIZE = 1_000
+"""The results that are read with one request. With 500, an export of 1,000,000 results is 10 to 20 % slower."""
+
 _BATCH_SIZE = 250
 _BATCH_COST = 250
 """Cost units of reading a batch. The cost limits how many exports of one submitter read at the same time."""
