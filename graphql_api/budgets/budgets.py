@@ -11,8 +11,9 @@ from graphql_api.budgets.address_budgets import AddressBudgets
 from graphql_api.budgets.allowance import Allowance
 from graphql_api.budgets.budget import Budget, BudgetsByName, WaitingBudget, refusal
 from graphql_api.budgets.daily_quota import ChangedQuotas
-from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns, RequestTurns
+from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
 from graphql_api.budgets.memory_budget import MemoryBudget
+from graphql_api.budgets.request_turns import RequestTurns
 from graphql_api.configuration.limits import KeyLimits, Limits
 
 HEAVY_COST = 10

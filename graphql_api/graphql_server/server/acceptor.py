@@ -28,7 +28,7 @@ from functools import partial
 from typing import cast
 
 from graphql_api.budgets.address_budgets import network
-from graphql_api.budgets.loop_turns import FairQueue, Rotation
+from graphql_api.budgets.rotation import FairQueue, Rotation
 from graphql_api.configuration.certificate import Certificate
 from graphql_api.graphql_server.server.tls.connection import open_with_tls
 from graphql_api.graphql_server.server.tls.handshakes import Handshakes

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 
 from graphql_api.budgets.address_budgets import network
-from graphql_api.budgets.loop_turns import Rotation
+from graphql_api.budgets.rotation import Rotation
 
 ClientOf = Callable[[bytes], str]
 """Returns the name of the client that sent the start of a request, or an empty text if it is not known."""

@@ -12,9 +12,9 @@ from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.caller import Caller
 from graphql_api.auth.credential_source import FoundCaller
 from graphql_api.auth.key_store import KeyStore
-from graphql_api.budgets import loop_turns
+from graphql_api.budgets import request_turns
 from graphql_api.budgets.budgets import Budgets
-from graphql_api.budgets.loop_turns import MAX_STARTS
+from graphql_api.budgets.request_turns import MAX_STARTS
 from graphql_api.configuration.limits import Limits
 from graphql_api.credential_errors import MissingScope
 from graphql_api.errors import QuotaExceeded
@@ -78,7 +78,7 @@ async def test_concurrent_requests_with_one_key_share_a_read() -> None:
 
 async def test_requests_that_shared_a_read_continue_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hundreds of requests that wait for one read do not all continue in one iteration of the event loop."""
-    monkeypatch.setattr(loop_turns, "MAX_START_SECONDS", 0)
+    monkeypatch.setattr(request_turns, "MAX_START_SECONDS", 0)
     key = new_key()
     store = MemoryKeyStore({key: VALID})
     store.release.clear()

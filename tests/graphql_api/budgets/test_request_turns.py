@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
-from graphql_api.budgets import loop_turns
-from graphql_api.budgets.loop_turns import MAX_STARTS, RequestTurns
+from graphql_api.budgets import request_turns
+from graphql_api.budgets.request_turns import MAX_STARTS, RequestTurns
 
 
 def _named(submitter: str) -> Callable[[], str]:
@@ -20,7 +20,7 @@ def _named(submitter: str) -> Callable[[], str]:
 @pytest.fixture
 def no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """No request starts at once."""
-    monkeypatch.setattr(loop_turns, "MAX_START_SECONDS", 0)
+    monkeypatch.setattr(request_turns, "MAX_START_SECONDS", 0)
 
 
 async def _start(turns: RequestTurns, submitters: str) -> list[list[str]]:
@@ -56,7 +56,7 @@ async def test_submitters_take_turns() -> None:
 
 async def test_requests_start_at_once_while_the_iteration_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server with few clients does not let them wait."""
-    monkeypatch.setattr(loop_turns, "MAX_START_SECONDS", 60)
+    monkeypatch.setattr(request_turns, "MAX_START_SECONDS", 60)
 
     assert await _start(RequestTurns(), "a" * 10 * MAX_STARTS) == [["a"] * 10 * MAX_STARTS]
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from graphql_api.budgets import loop_turns
+from graphql_api.budgets import request_turns
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.configuration.limits import Limits
 from graphql_api.credential_errors import FOR_KEYS
@@ -41,7 +41,7 @@ async def _order(monkeypatch: pytest.MonkeyPatch, requests: list[tuple[str, str]
 
     The empty key is a request without a key.
     """
-    monkeypatch.setattr(loop_turns, "MAX_START_SECONDS", 0)
+    monkeypatch.setattr(request_turns, "MAX_START_SECONDS", 0)
     started = []
 
     async def handle(request: Request) -> Response:
@@ -61,14 +61,14 @@ async def test_the_request_of_another_submitter_does_not_wait_for_all_requests_o
     """Submitters take turns."""
     started = await _order(monkeypatch, [("/", "one")] * 100 + [("/", "another")])
 
-    assert started.index(("/", "another")) < 2 * loop_turns.MAX_STARTS
+    assert started.index(("/", "another")) < 2 * request_turns.MAX_STARTS
 
 
 async def test_a_health_check_does_not_wait_for_other_requests_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise, clients without a key could make an orchestrator restart the server."""
     started = await _order(monkeypatch, [("/", "")] * 100 + [("/healthz", "")])
 
-    assert started.index(("/healthz", "")) < 2 * loop_turns.MAX_STARTS
+    assert started.index(("/healthz", "")) < 2 * request_turns.MAX_STARTS
 
 
 async def test_a_refused_request_gets_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ async def test_a_refused_request_gets_the_reason(monkeypatch: pytest.MonkeyPatch
 
     A page of another origin can read the reason.
     """
-    monkeypatch.setattr(loop_turns, "MAX_START_SECONDS", 0)
+    monkeypatch.setattr(request_turns, "MAX_START_SECONDS", 0)
     budgets = Budgets(Limits())
     started = []
 

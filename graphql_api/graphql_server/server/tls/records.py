@@ -9,7 +9,7 @@ an address too.
 import asyncio
 from collections.abc import Callable
 
-from graphql_api.budgets.loop_turns import Rotation
+from graphql_api.budgets.rotation import Rotation
 
 _HEADER_BYTES = 5
 _CONTENT_TYPES = range(20, 25)

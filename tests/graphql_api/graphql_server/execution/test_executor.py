@@ -12,9 +12,10 @@ from itertools import pairwise
 import pytest
 from graphql import FragmentDefinitionNode, Node, Token, Visitor, visit
 
-from graphql_api.budgets import loop_turns
-from graphql_api.budgets.loop_turns import MAX_STARTS, LoopTurn
+from graphql_api.budgets import request_turns
+from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.budgets.memory_budget import MemoryBudget
+from graphql_api.budgets.request_turns import MAX_STARTS
 from graphql_api.graphql_server.execution import operations
 from graphql_api.graphql_server.execution.executor import Executor
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
@@ -50,7 +51,7 @@ def test_requests_that_shared_the_reading_of_a_document_continue_in_turns(
     executor: Executor, monkeypatch: pytest.MonkeyPatch, query: str
 ) -> None:
     """Thousands of subscribers that connect after a restart do not all continue in one iteration of the event loop."""
-    monkeypatch.setattr(loop_turns, "MAX_START_SECONDS", 0)
+    monkeypatch.setattr(request_turns, "MAX_START_SECONDS", 0)
     context = ExampleContext.of_somebody()
 
     async def most_at_a_time() -> int:

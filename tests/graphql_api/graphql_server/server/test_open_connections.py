@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from graphql_api.budgets import loop_turns
+from graphql_api.budgets import request_turns
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.configuration.certificate import Certificate
 from graphql_api.configuration.limits import Limits
@@ -102,7 +102,7 @@ def test_addresses_are_different_clients() -> None:
 
 async def test_requests_that_only_wait_do_not_use_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     """One twentieth of the connections stay free or idle. The submitter with the most waiting requests loses some."""
-    monkeypatch.setattr(loop_turns, "MAX_START_SECONDS", 0)
+    monkeypatch.setattr(request_turns, "MAX_START_SECONDS", 0)
     budgets = Budgets(Limits(max_connections=200, max_connections_per_address=200, max_memory_mib=UNLIMITED_MIB))
     connections = OpenConnections(budgets)
     opened = [_admit(connections, "192.0.2.1", []) for _ in range(199)]
