@@ -5,7 +5,9 @@ A submitter with hundreds of items in its queue does not delay the first item of
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -76,6 +78,19 @@ class Rotation(Generic[T]):
             self._queues[name] = queue  # after all other queues
         self._length -= 1
         return item
+
+    def take_leading(self, is_wanted: Callable[[T], bool], limit: int) -> list[T]:
+        """Remove and return the oldest items of the longest queue up to the first one that is not wanted.
+
+        Returns at most `limit` items, and none if the longest queue has only a few.
+        """
+        if self._length <= MANY_ITEMS:
+            return []
+        name, queue = max(self._queues.items(), key=lambda each: len(each[1].items))
+        items = list(takewhile(is_wanted, islice(queue.items, limit))) if len(queue.items) > MANY_ITEMS else []
+        for item in items:
+            self.remove(name, item)
+        return items
 
     def take_from_longest(self, longer_than: int = MANY_ITEMS) -> T | None:
         """Remove and return the oldest item of the longest queue. Return None if it has at most `longer_than` items."""

@@ -100,11 +100,15 @@ class RequestRecorder:
                 self._log(exchange)
 
     async def _handle(self, exchange: "_Exchange", scope: ASGIScope) -> None:
-        """Wait for a turn to start, then call the application. Respond to a request that gets no turn."""
+        """Wait for a turn to start, then call the application. Respond to a request that gets no turn.
+
+        Do nothing if the client disconnects while the request waits.
+        """
         app: ASGIApp = self._app
         try:
             sender = partial(self._sender, scope, exchange.route)
-            await self._services.budgets.request_turns.start(sender, partial(is_disconnected, scope))
+            if not await self._services.budgets.request_turns.start(sender, partial(is_disconnected, scope)):
+                return
         except Unavailable as error:
             app = self._allow(self._errors.response(error))
         await app(scope, exchange.receive, exchange.send)

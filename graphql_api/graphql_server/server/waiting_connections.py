@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from graphql_api.budgets.address_budgets import network
 from graphql_api.budgets.rotation import Rotation
+from graphql_api.graphql_server.tcp_state import is_closed_by_client
 
 ClientOf = Callable[[bytes], str]
 """Returns the name of the client that sent the start of a request, or an empty text if it is not known."""
@@ -52,6 +53,16 @@ class WaitingConnections:
         name, connection = self._waiting.take()
         self._silent.pop(connection, None)
         return name, connection
+
+    def take_closed(self, limit: int) -> list[tuple[str, socket.socket]]:
+        """Remove the oldest connections of the longest queue until one that its client has not closed, as `take` does.
+
+        Returns at most `limit` connections, and none if few wait.
+        """
+        taken = self._waiting.take_leading(lambda item: is_closed_by_client(item[1]), limit)
+        for _, connection in taken:
+            self._silent.pop(connection, None)
+        return taken
 
     def identify(self) -> None:
         """Find the clients of connections that had received no data before. Close connections that were reset."""

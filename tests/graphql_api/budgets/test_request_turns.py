@@ -6,6 +6,7 @@ import gc
 import weakref
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 import pytest
 
@@ -74,6 +75,36 @@ async def test_requests_that_are_cancelled_take_no_turns() -> None:
 
     assert first[0] == "a"
     assert all(task.cancelled() for task in cancelled)
+
+
+@pytest.mark.usefixtures("no_time")
+async def test_requests_of_clients_that_have_disconnected_take_no_turns() -> None:
+    """They end without a start, and the requests of other clients with the same name start in the same iteration."""
+    turns = RequestTurns()
+    are_disconnected = [True] * MAX_STARTS + [False] * MAX_STARTS
+    requests = [
+        asyncio.create_task(turns.start(_named(""), partial(bool, is_disconnected)))
+        for is_disconnected in are_disconnected
+    ]
+    await asyncio.sleep(0)  # the requests wait
+    await asyncio.sleep(0)  # they get their turns
+    await asyncio.sleep(0)
+
+    assert [request.done() and request.result() for request in requests] == [not each for each in are_disconnected]
+
+
+@pytest.mark.usefixtures("no_time")
+async def test_an_iteration_ends_a_limited_number_of_requests_whose_clients_have_disconnected() -> None:
+    """Ending a request takes time too."""
+    turns = RequestTurns()
+    requests = [asyncio.create_task(turns.start(_named(""), lambda: True)) for _ in range(1_000)]
+    ended = [0]
+    while not all(request.done() for request in requests):
+        await asyncio.sleep(0)
+        ended.append(sum(request.done() for request in requests))
+
+    assert max(after - before for before, after in pairwise(ended)) < 50
+    assert not any(request.result() for request in requests)
 
 
 @pytest.mark.usefixtures("no_time")

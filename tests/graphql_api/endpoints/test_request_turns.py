@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -19,21 +20,26 @@ from graphql_api.credential_errors import FOR_KEYS
 from graphql_api.endpoints.middleware.cross_origin import allow_origins
 from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
 from graphql_api.endpoints.middleware.request_recorder import RequestRecorder
+from graphql_api.graphql_server.tcp_state import TRANSPORT
 from storage.documents.errors import Unavailable
 
 _ORIGIN = "https://lab.example"
 
 
-def _client(budgets: Budgets, handle: Callable[[Request], Awaitable[Response]]) -> httpx.AsyncClient:
-    """Return a client of an application that handles each request with `handle`.
+def _application(budgets: Budgets, handle: Callable[[Request], Awaitable[Response]]) -> Starlette:
+    """Return an application that handles each request with `handle`.
 
     A key is the name of its submitter, whose key was valid a short time ago.
     """
     services = SimpleNamespace(budgets=budgets, authenticator=SimpleNamespace(known_submitter=lambda key: key))
     routes = [Route(path, handle) for path in ("/", "/healthz")]
     recorder = Middleware(RequestRecorder, routes, services, ErrorResponder(FOR_KEYS), allow_origins([_ORIGIN]))
-    app = Starlette(routes=routes, middleware=[recorder])
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1")
+    return Starlette(routes=routes, middleware=[recorder])
+
+
+def _client(budgets: Budgets, handle: Callable[[Request], Awaitable[Response]]) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(_application(budgets, handle))
+    return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
 
 
 async def _order(monkeypatch: pytest.MonkeyPatch, requests: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -103,3 +109,28 @@ async def test_a_refused_request_gets_the_reason(monkeypatch: pytest.MonkeyPatch
     assert refused[0].headers["access-control-allow-origin"] == _ORIGIN
     assert refused[0].json()["error"]["message"] == "the reason"
     assert len(started) == len(responses) - len(refused)
+
+
+async def test_a_request_whose_client_disconnects_while_it_waits_is_not_handled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A client that sends requests and closes its connections at once would otherwise delay all others."""
+    monkeypatch.setattr(request_turns, "MAX_START_SECONDS", 0)
+    handled = []
+
+    async def handle(request: Request) -> Response:
+        handled.append(request.url.path)
+        return Response()
+
+    application = _application(Budgets(Limits()), handle)
+    sent = AsyncMock()
+
+    async def request(path: str, *, is_disconnected: bool) -> None:
+        transport = SimpleNamespace(is_closing=lambda: is_disconnected)
+        scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b"", "scheme": "http"}
+        await application({**scope, "state": {TRANSPORT: transport}}, AsyncMock(), sent)
+
+    await asyncio.gather(request("/", is_disconnected=True), request("/healthz", is_disconnected=False))
+
+    assert handled == ["/healthz"]
+    assert [call.args[0]["type"] for call in sent.await_args_list] == ["http.response.start", "http.response.body"]

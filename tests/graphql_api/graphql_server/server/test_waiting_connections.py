@@ -52,6 +52,29 @@ def test_the_newest_of_many_connections_of_an_address_is_opened_soon(listening: 
         connection.close()
 
 
+def test_a_connection_does_not_wait_for_connections_that_are_closed(listening: socket) -> None:
+    """Otherwise, a client that opens connections and closes them at once delays each other client of its address."""
+    first = connect(listening, 35)
+    closed = connect(listening, 150)
+    (between,) = connect(listening, 1)
+    last = connect(listening, 150)
+    for connection in first + closed + [between]:
+        connection.sendall(b" ")
+    turns = Turns(336)
+
+    def close() -> None:
+        for connection in first + closed:
+            connection.close()
+
+    turns.on_first_connection = close
+    uvloop.run(turns.accept(listening))
+
+    opened = turns.made[turns.peers.index(between.getsockname())]
+    assert opened <= turns.made[0] + 3
+    for connection in (*last, between):
+        connection.close()
+
+
 def test_known_clients_of_an_address_take_turns(listening: socket) -> None:
     """A client that opens many connections does not delay another client, even if both have the same address."""
     many = connect(listening, 200)
