@@ -75,8 +75,8 @@ async def split(
                         body.check_client()
                 if number > _MIN_LINES + body.received_bytes:
                     raise TooLarge(
-                        f"a compressed body may have {_MIN_LINES:,} lines and one more for each of its bytes, "
-                        f"got more than {number:,} lines"
+                        f"expected at most {_MIN_LINES:,} lines in a compressed body, and one more for each of its "
+                        "bytes, got more; send it in several requests"
                     )
                 incomplete.append(rest)
             chunk = b""
