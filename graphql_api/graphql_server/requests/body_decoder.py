@@ -121,6 +121,9 @@ class ZstdDecoder:
             try:
                 piece = self._frame.decompress(part)
             except zstandard.ZstdError:
-                raise BadRequest("the body is not valid zstd data, but the header Content-Encoding is zstd") from None
+                raise BadRequest(
+                    f"the body is not valid zstd data with a window of at most {_MAX_ZSTD_WINDOW_BYTES // MIB} MiB, "
+                    "but the header Content-Encoding is zstd"
+                ) from None
             part = self._frame.unused_data if self._frame.eof else b""
             yield piece

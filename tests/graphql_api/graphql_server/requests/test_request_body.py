@@ -142,6 +142,18 @@ def test_broken_encodings_are_bad_requests(limited: Service, encoding: str, body
     assert error_of(limited.raw(body, **{"content-encoding": encoding})) == (400, "BAD_REQUEST")
 
 
+def test_a_large_window_of_zstd_is_refused_with_the_limit(limited: Service) -> None:
+    """Such data is valid. `zstd --long` uses windows of 128 MiB."""
+    window = zstandard.ZstdCompressionParameters(window_log=27)
+    compressor = zstandard.ZstdCompressor(compression_params=window).compressobj()  # it does not know the size
+    body = compressor.compress(b'{"query": "{hello}"}') + compressor.flush()
+
+    response = limited.raw(body, **{"content-encoding": "zstd"})
+
+    assert error_of(response) == (400, "BAD_REQUEST")
+    assert "a window of at most 8 MiB" in response.text
+
+
 def zstandard_bomb() -> bytes:
     """Return a zstd frame in which every four bytes decode to 128 KiB."""
     block = bytes([0b010, 0, 0b10000]) + b" "  # not the last, one byte repeated, 128 KiB
