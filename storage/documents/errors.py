@@ -48,7 +48,7 @@ class NotFound(DropzoneError):
 
 
 class Conflict(DropzoneError):
-    """The idempotency key was used for another sample, or another sample has already corrected the earlier sample."""
+    """The idempotency key was used for another sample, or the earlier sample cannot be corrected again."""
 
     code = "CONFLICT"
 
