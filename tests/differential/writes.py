@@ -11,7 +11,7 @@ from google.cloud.firestore_v1.field_path import FieldPath
 from hypothesis import strategies as st
 
 from tests.differential.compared_servers import ComparedServer
-from tests.differential.values import COLLECTIONS, IDS, documents, names, resolve, transforms, values
+from tests.differential.values import COLLECTIONS, IDS, names, resolve, transforms, values
 
 DELETED = "deleted"  # stands for DELETE_FIELD, whose printed form is not readable
 
@@ -149,4 +149,3 @@ writes = st.one_of(
 commits = st.builds(Commit, st.lists(writes, min_size=1, max_size=4).map(tuple))
 single = st.builds(Commit, st.tuples(writes))
 batch_writes = st.builds(BatchWrite, st.lists(writes, min_size=1, max_size=4).map(tuple))
-plain_sets = st.builds(Set, paths, documents, st.just(False))

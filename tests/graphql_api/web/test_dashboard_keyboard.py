@@ -14,7 +14,6 @@ RESULTS = 80
 COUNT = "{ results(first: 0) { totalCount } }"
 FOCUSED = "return document.activeElement?.matches(arguments[0]) ?? false"
 TEXT = "return document.querySelector('textarea')?.value"
-STATUS = "body [role=status]"
 LATE = """
     window.held = [];
     const immediate = window.fetch;

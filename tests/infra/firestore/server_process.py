@@ -16,7 +16,7 @@ from typing import Any
 
 import grpc
 import pytest
-from google.cloud.firestore import AsyncClient, Client
+from google.cloud.firestore import Client
 
 from infra.embedded.firestore.indexes.entry_tables import Entry, EntryTables
 from tests.ports import free_port
@@ -140,12 +140,6 @@ class FirestoreProcess:
             client = Client(project="p")
         self._clients.append(client)
         return client
-
-    def async_client(self) -> AsyncClient:
-        """Return Google's asynchronous client, connected to this server."""
-        with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("FIRESTORE_EMULATOR_HOST", self.address)
-            return AsyncClient(project="p")
 
     def call(self, method: str, request: Any, response: Any) -> Any:
         """Call a unary RPC."""

@@ -29,7 +29,7 @@ async def test_a_commit_that_would_be_too_large_is_divided(database: Database, m
     await check(database, START, START + HOUR)
 
 
-async def test_a_run_ends_at_its_deadline(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_run_ends_at_its_deadline(database: Database) -> None:
     """The next run continues."""
     await database.compute(START, [1.0])
     late = database.archiver(seconds=0)

@@ -176,7 +176,7 @@ def test_a_disk_without_space_for_the_copy_is_reported(tmp_path: Path, monkeypat
 
 
 def test_many_entries_of_an_earlier_release_stay_where_they_are(
-    own: FirestoreProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own: FirestoreProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """New entries go to another table. Queries read both, and changes and deletions apply to both."""
     own.start()
