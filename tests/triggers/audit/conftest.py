@@ -11,6 +11,7 @@ import pytest
 from storage.documents import Header, Result, Statistics, Status, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
+from storage.firestore.messages import WriteResult
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from tests.received import received_sample
 from triggers.audit.audit import Audit
@@ -50,6 +51,7 @@ class Database:
             for header in headers
         ]
         for header, written in zip(headers, await self.writer.write_all(writes), strict=True):
+            assert isinstance(written, WriteResult), written
             header.submitted_at = encoding.to_datetime(written.transform_results[0].timestamp_value)
         await self._wait_until_after(max(header.submitted_at for header in headers if header.submitted_at is not None))
         return headers
