@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.ingest.backlog import Backlog
@@ -28,7 +28,7 @@ from storage.documents.stored_fields import SERVER_TIME, read_integer
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed
-from storage.firestore.messages import Document, Write
+from storage.firestore.messages import Document, Write, WriteResult
 from storage.firestore.retry import backoff
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 
@@ -78,7 +78,7 @@ class Corrections:
         self._backlog = backlog
         self._budgets = budgets
 
-    async def correct(self, sample: Sample, write: Any, earlier_id: str) -> Any:
+    async def correct(self, sample: Sample, write: Write, earlier_id: str) -> WriteResult | Header:
         """Store a sample with `write`, the write of its header, and mark the earlier sample that it corrects.
 
         One Commit does both, so a process that stops cannot leave both samples in lists. The mark triggers the
@@ -102,7 +102,7 @@ class Corrections:
         finally:
             corrections.give_back(1)
 
-    async def _correct(self, sample: Sample, write: Any, earlier_id: str) -> Any:
+    async def _correct(self, sample: Sample, write: Write, earlier_id: str) -> WriteResult | Header:
         header = sample.header
         for pause in islice(backoff(), _MAX_ATTEMPTS):
             stored, earlier = await self._read_pair(header.submitter, header.id, earlier_id)

@@ -261,17 +261,17 @@ class Receiver:
             outcomes.append(outcome)
         return outcomes
 
-    async def _write(self, samples: Sequence[Sample], earlier_id: str | None) -> list[Any]:
+    async def _write(self, samples: Sequence[Sample], earlier_id: str | None) -> Sequence[WriteResult | Outcome]:
         """Write headers. Return the `WriteResult` of each, the stored header of a repeated sample, or the error."""
         writes = [self._to_write(sample) for sample in samples]
         if earlier_id is not None:
             return [await self._corrections.correct(samples[0], writes[0], earlier_id)]
         results = await self._commit(samples, writes)
         if any(isinstance(result, PreconditionFailed) for result in results):
-            results = await self._repeated.resolve(samples, writes, results, self._commit)
+            return await self._repeated.resolve(samples, writes, results, self._commit)
         return results
 
-    async def _commit(self, samples: Sequence[Sample], writes: Sequence[Write]) -> list[Any]:
+    async def _commit(self, samples: Sequence[Sample], writes: Sequence[Write]) -> list[WriteResult | Exception]:
         """Commit and count headers of small samples, or of one large sample. Return the result or the error of each."""
         headers = [sample.header for sample in samples]
         if any(header.chunks for header in headers):
@@ -285,7 +285,7 @@ class Receiver:
         count(header for header, result in zip(headers, results, strict=True) if isinstance(result, WriteResult))
         return results
 
-    def _to_write(self, sample: Sample) -> Any:
+    def _to_write(self, sample: Sample) -> Write:
         path, header = sample.document()
         if trace := request_context.traceparent():
             header = {**header, "traceparent": trace}

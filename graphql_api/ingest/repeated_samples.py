@@ -5,19 +5,18 @@ Both requests get the same id. The write of the header then fails, because each 
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
-from typing import Any
 
 from graphql_api.ingest.uploads import ReadHeaders
 from storage.documents import Conflict, Header, Sample, Unavailable, has_expired
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import PreconditionFailed
-from storage.firestore.messages import Document, Write
+from storage.firestore.messages import Document, Write, WriteResult
 
 Outcome = Header | Exception
 """The header of a stored sample, or the reason why it was not stored."""
 
-Commit = Callable[[Sequence[Sample], Sequence[Write]], Awaitable[list[Any]]]
+Commit = Callable[[Sequence[Sample], Sequence[Write]], Awaitable[list[WriteResult | Exception]]]
 """Commits the writes of the headers of samples. Returns the `WriteResult` of each, or the reason why it failed."""
 
 
@@ -29,20 +28,27 @@ class RepeatedSamples:
         self._read_headers = read_headers
 
     async def resolve(
-        self, samples: Sequence[Sample], writes: Sequence[Write], results: Sequence[Any], commit: Commit
-    ) -> list[Any]:
+        self,
+        samples: Sequence[Sample],
+        writes: Sequence[Write],
+        results: Sequence[WriteResult | Exception],
+        commit: Commit,
+    ) -> list[WriteResult | Outcome]:
         """Replace each `PreconditionFailed` in `results`, which are the results of `writes`.
 
         If a sample with this id is stored, return its header, or `Conflict` if its content differs. If it has expired,
         replace it with `commit`, and return the result of this write. One read gets all stored headers.
         """
-        resolved = list(results)
+        resolved: list[WriteResult | Outcome] = [*results]
         existing = [index for index, result in enumerate(results) if isinstance(result, PreconditionFailed)]
         try:
             headers = [samples[index].header for index in existing]
+            expired = []
             for index, outcome in zip(existing, await self.outcomes(headers), strict=True):
-                resolved[index] = outcome
-            expired = [index for index in existing if resolved[index] is None]
+                if outcome is None:
+                    expired.append(index)
+                else:
+                    resolved[index] = outcome
             if expired:
                 replaced = await self._replace_expired(
                     [samples[index] for index in expired], [writes[index] for index in expired], commit
@@ -67,7 +73,9 @@ class RepeatedSamples:
         now = await self._firestore.estimated_now()
         return {sample_id: header for sample_id, header in headers.items() if not has_expired(header.expire_at, now)}
 
-    async def _replace_expired(self, samples: Sequence[Sample], writes: Sequence[Write], commit: Commit) -> list[Any]:
+    async def _replace_expired(
+        self, samples: Sequence[Sample], writes: Sequence[Write], commit: Commit
+    ) -> list[WriteResult | Exception]:
         """Write headers in the place of expired headers, which Firestore may have deleted since.
 
         A header that another request has stored in the meantime is not replaced.

@@ -18,7 +18,6 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import grpc
 
@@ -77,12 +76,11 @@ class GroupCommitWriter:
         (outcome,) = await self.write_all([write], submitter)
         if isinstance(outcome, Exception):
             raise outcome
-        result: WriteResult = outcome
-        return result
+        return outcome
 
     async def write_all(
         self, writes: Sequence[Write], submitter: str = "", *, note_late: Callable[[int], None] | None = None
-    ) -> list[Any]:
+    ) -> list[WriteResult | Exception]:
         """Return one outcome per `Write`: the value that `write` returns, or the exception that `write` raises.
 
         If the caller is cancelled, writes in flight are still applied, and the others are not sent. `note_late` gets
