@@ -10,16 +10,11 @@ incomplete.
 
 import asyncio
 import contextlib
-import math
-import re
-import sys
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Protocol
 
-from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Send
@@ -29,9 +24,8 @@ from graphql_api.auth.authenticator import Authenticator
 from graphql_api.auth.caller import Caller
 from graphql_api.budgets.budget import RETRY_SECONDS, refusal
 from graphql_api.budgets.budgets import Budgets
-from graphql_api.client_text import shorten
+from graphql_api.endpoints import export_parameters
 from graphql_api.endpoints.endpoint import Endpoint, endpoint
-from graphql_api.endpoints.query_parameters import query_parameters
 from graphql_api.errors import NotAcceptable
 from graphql_api.graphql_server.disconnection import while_connected
 from graphql_api.graphql_server.requests import request_headers
@@ -39,10 +33,8 @@ from graphql_api.graphql_server.requests.media_types import preferred
 from graphql_api.graphql_server.requests.request_headers import Credential
 from graphql_api.results.exports.columns import COLUMNS, FLAT_COLUMNS, batch_of
 from graphql_api.results.exports.formats import HAS_PARQUET, Arrow, Csv, Format, Ndjson, Parquet
-from graphql_api.results.filters import FILTER_FIELDS, OPERATORS, ORDER_FIELDS, Bound, Direction, Order, Selection
 from graphql_api.results.store import Store
 from graphql_api.scopes import Scope
-from storage.documents import STATISTICS, BadRequest, labels, timestamps
 
 _PAGE_SIZE = 1_000
 """The results that are read with one request. With 500, exports of 100,000 results took 8 to 23 % longer."""
@@ -53,9 +45,6 @@ _BATCH_COST = 250
 
 _MAX_WAIT_SECONDS = 10.0
 """An export that waits longer is refused, because other exports can be read slowly for hours."""
-
-_NUMBER = re.compile(r"[+-]?[\d.]+(?:[eE][+-]?\d+)?", re.ASCII)  # Python also accepts non-ASCII digits and 1_000
-_DIGITS = re.compile(r"[0-9]{1,19}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +72,6 @@ _EXPORTS = {
         "application/vnd.apache.parquet", "results.parquet", COLUMNS, Parquet, HAS_PARQUET, has_long_steps=True
     ),
 }
-_LABEL_PREFIX = "label."
-_PARAMETERS = (
-    "format",
-    "order_by",
-    "direction",
-    "limit",
-    *(f"{field}.{limit}" for field in FILTER_FIELDS for limit in OPERATORS),
-)
-
-_MAX_PARAMETERS = len(_PARAMETERS) + labels.MAX_LABELS
 
 
 class Services(Protocol):
@@ -115,8 +94,9 @@ class ResultEndpoints:
         return [endpoint("/results", self._get, method="GET", scope=Scope.READ, services=self._services)]
 
     async def _get(self, request: Request, caller: Caller) -> Response:
-        parameters = _parameters(query_parameters(request, _MAX_PARAMETERS))
-        selection, order, limit = _selection(parameters), _order(parameters), _limit(parameters)
+        parameters = export_parameters.read(request)
+        selection = export_parameters.read_selection(parameters)
+        order, limit = export_parameters.read_order(parameters), export_parameters.read_limit(parameters)
         export = _export(parameters.get("format"), request.headers.get("accept", ""))
         headers = {
             "content-disposition": f'attachment; filename="{export.file_name}"',
@@ -203,72 +183,6 @@ async def _batches(results: AsyncGenerator[list[Any], None], limit: int) -> Asyn
                 return
 
 
-def _parameters(query: QueryParams) -> dict[str, str]:
-    """Return the query parameters by name. Raises `BadRequest` for an unknown or repeated parameter."""
-    for name in query:
-        if name not in _PARAMETERS and not name.startswith(_LABEL_PREFIX):
-            known = (
-                f"format, order_by, direction, limit, {_LABEL_PREFIX}NAME, "
-                f"and .gte, .gt, .lte or .lt after {', '.join(FILTER_FIELDS)}"
-            )
-            raise BadRequest(f"expected one of the parameters {known}, got `{shorten(name, 40)}`")
-        if len(query.getlist(name)) > 1:
-            raise BadRequest(f"expected one value, got {len(query.getlist(name))} - at `{name}`")
-    return dict(query)
-
-
-def _selection(parameters: Mapping[str, str]) -> Selection:
-    bounds, given = [], {}
-    for name, text in parameters.items():
-        field, dot, limit = name.partition(".")
-        if name.startswith(_LABEL_PREFIX):
-            given[limit] = text
-        elif dot:
-            try:
-                bounds.append(Bound(field, OPERATORS[limit], _value(field, text)))
-            except ValueError as error:
-                hint = "; in a URL, write + as %2B" if " " in text else ""  # a plus sign in a query is a space
-                raise BadRequest(f"{error}{hint} - at `{name}`") from None
-    for problem in labels.problems(given, "label"):
-        raise BadRequest(f"{problem.message} - at `{problem.path}`")
-    return Selection(bounds, given)
-
-
-def _value(field: str, text: str) -> datetime | float | int:
-    """Return the value of a bound. Raises `ValueError`. The client sees the message of this error."""
-    if field == "timestamp":
-        return timestamps.parse(text)
-    is_integer = field in STATISTICS and STATISTICS[field].value_type is int
-    number = math.nan
-    if _NUMBER.fullmatch(text):
-        with contextlib.suppress(ValueError):
-            number = int(text) if is_integer else float(text)
-    if -(2**63) <= number < 2**63 if is_integer else math.isfinite(number):  # false for NaN
-        return number
-    expected = "a whole number of 64 bits" if is_integer else "a finite number"
-    raise ValueError(f"expected {expected}, got {shorten(text, 40)}")
-
-
-def _order(parameters: Mapping[str, str]) -> Order:
-    """Return the order. Without parameters, the latest time stamp comes first, as in GraphQL.
-
-    If only `order_by` is set, the order is ascending.
-    """
-    field = _choice(parameters, "order_by", "timestamp", ORDER_FIELDS)
-    default = "asc" if "order_by" in parameters else "desc"
-    direction = _choice(parameters, "direction", default, [*Direction])
-    return Order(field, descending=direction == "desc")
-
-
-def _limit(parameters: Mapping[str, str]) -> int:
-    """Return the maximum number of results. Without the parameter, all results are exported."""
-    text = parameters.get("limit", str(sys.maxsize))
-    limit = int(text) if _DIGITS.fullmatch(text) else -1
-    if not 0 <= limit <= sys.maxsize:
-        raise BadRequest(f"expected a whole number of 0 or more, got {shorten(text, 40)} - at `limit`")
-    return limit
-
-
 def _export(name: str | None, accept: str) -> _Export:
     """Return the export format called `name`. If `name` is None, return the format that the header `Accept` prefers."""
     if name is None:
@@ -278,14 +192,7 @@ def _export(name: str | None, accept: str) -> _Export:
             media_types = ", ".join(export.media_type for export in _EXPORTS.values())
             raise NotAcceptable(f"expected one of {media_types} - in the header `Accept`")
         name = names[media_type]
-    export = _EXPORTS[_choice({"format": name}, "format", name, [*_EXPORTS])]
+    export = _EXPORTS[export_parameters.read_choice({"format": name}, "format", name, [*_EXPORTS])]
     if not export.is_available:
         raise NotAcceptable(f"{name} needs pyarrow, which this server does not have; use arrow, csv or ndjson")
     return export
-
-
-def _choice(parameters: Mapping[str, str], name: str, default: str, choices: Sequence[str]) -> str:
-    value = parameters.get(name, default)
-    if value not in choices:
-        raise BadRequest(f"expected one of {', '.join(choices)}, got {shorten(value, 40)} - at `{name}`")
-    return value
