@@ -91,3 +91,15 @@ def test_the_ticks_are_regular_although_the_clocks_of_the_user_change(stack: Sta
 
     dashboard.wait_for(lambda: len(ticks()) >= 7)
     assert ticks() == [f"{hour:02}:00" for hour in range(0, 13, 2)]
+
+
+def test_a_range_of_thousands_of_years_has_ticks(stack: Stack, dashboard: Dashboard) -> None:
+    """Devices whose clock is not set often send the first or the last time that their language has."""
+    key = stack.new_key("thousands-of-years-on-page")
+    submit(stack, key, [datetime(1 + 1_111 * step, 1, 1, tzinfo=UTC) for step in range(9)])
+    dashboard.command("Page.addScriptToEvaluateOnNewDocument", source=KEEP_LABELS)
+    dashboard.resize(1400)
+
+    dashboard.open(stack, key=key)
+
+    dashboard.wait_for(lambda: {"1000-01-01", "8000-01-01"} <= set(dashboard.run("return labels")))

@@ -1,9 +1,21 @@
 // The ticks and the range of the plot's axes.
 import type uPlot from 'uplot';
 
-const DAY = 86_400;
-const MONTH = 30 * DAY; // the lengths with which uPlot counts months and years
+const MINUTE = 60;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+const MONTH = 30 * DAY; // about; the ticks start with whole months and years
 const YEAR = 365 * DAY;
+
+/** The steps between ticks in seconds. Those of uPlot end at 100 years. A longer range, such as from the year 1, had no ticks. */
+export const TIME_STEPS = [
+  ...[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 10, 15, 30],
+  ...[1, 5, 10, 15, 30].map((count) => count * MINUTE),
+  ...[1, 2, 3, 4, 6, 8, 12].map((count) => count * HOUR),
+  ...[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15].map((count) => count * DAY),
+  ...[1, 2, 3, 4, 6].map((count) => count * MONTH),
+  ...[1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000].map((count) => count * YEAR),
+];
 
 /** Returns the displayed range of times: one minute if it is a single time. */
 export function withWidth(first: number, last: number): [number, number] {

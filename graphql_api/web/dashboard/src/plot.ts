@@ -2,7 +2,7 @@
 // the page has loaded a part of the results, it connects the means of all results by time bucket instead. Bands are one
 // standard deviation wide. Lines are broken where results are missing.
 import uPlot from 'uplot';
-import { axisSize, timeLabels, timeTicks, withWidth } from './axes.ts';
+import { axisSize, TIME_STEPS, timeLabels, timeTicks, withWidth } from './axes.ts';
 import { isoTime, tick } from './format.ts';
 import { gaps, pointsOf, typicalValues, unit, type Axis, type Point, type ValueRange } from './points.ts';
 import type { Line } from './series.ts';
@@ -133,7 +133,7 @@ export class Plot {
         padding: [22, 42, 0, 4],
         cursor: { drag: { x: true, y: false, setScale: false, dist: MIN_DRAG }, points: { show: false }, y: false },
         axes: [
-          { ...ticks, splits: timeTicks, values: timeLabels, space: 90 },
+          { ...ticks, incrs: TIME_STEPS, splits: timeTicks, values: timeLabels, space: 90 },
           {
             ...ticks,
             size: (created, labels) => axisSize(created, labels, font),
