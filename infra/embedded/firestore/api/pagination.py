@@ -1,10 +1,5 @@
-"""Pages of ListDocuments, ListCollectionIds and PartitionQuery.
+"""Pages of ListDocuments, ListCollectionIds and PartitionQuery."""
 
-A page token holds the read time of the first page and the position where the page ended. All pages use this read
-time, so they show the same state.
-"""
-
-import base64
 import contextlib
 import re
 import sqlite3
@@ -13,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from infra.embedded.firestore import messages as m
-from infra.embedded.firestore.api import partitions
+from infra.embedded.firestore.api import page_tokens, partitions
 from infra.embedded.firestore.api.consistent_read import ConsistentRead
 from infra.embedded.firestore.encoding import path_encoding, resource_names, values
 from infra.embedded.firestore.encoding.field_paths import apply_mask, read_mask
@@ -56,7 +51,7 @@ async def list_documents(storage: Storage, read: ConsistentRead, request: Any) -
         request.parent, m.StructuredQuery(from_=[selector], order_by=_orders(request.order_by))
     )
     size, mask = _page_size(request), read_mask(request)
-    position = _resume(storage, read, request.page_token)
+    position = _resume(storage, read, request)
     if position:
         query = query.starting_after(position)
     if request.show_missing:
@@ -71,7 +66,7 @@ async def list_documents(storage: Storage, read: ConsistentRead, request: Any) -
             response_bytes += response.documents[-1].ByteSize()
             is_full = response_bytes > MAX_PAGE_BYTES
             if is_full or len(response.documents) == size:
-                response.next_page_token = _page_token(read.read_time, key)
+                response.next_page_token = page_tokens.create(request, read.read_time, key)
             if is_full:
                 break
     return response
@@ -85,8 +80,7 @@ async def _with_missing(
     end = Bound((collection.path + path_encoding.AFTER_ALL,), after=True)
     start = Bound((collection.path,), after=False)
     await read.protect(replace(query, collection_id=None, all_descendants=True, lower=start, upper=end))
-    with _refusing_invalid_tokens():
-        after = path_encoding.decode_path(query.lower.prefix[0][:-1])[-1] if query.lower else None
+    after = path_encoding.decode_path(query.lower.prefix[0][:-1])[-1] if query.lower else None
     ids = await _segments_beneath(storage, read, collection, after, size)
     listed = [resource_names.ResourceName(collection.database, (*collection.segments, each)) for each in ids]
     names = iter(listed)
@@ -98,12 +92,11 @@ async def _with_missing(
 
 async def list_collection_ids(storage: Storage, read: ConsistentRead, request: Any) -> Any:
     """Return a ListCollectionIdsResponse: one page of the collection ids below a document or the root."""
-    position = _resume(storage, read, request.page_token)
+    position = _resume(storage, read, request)
     size = _page_size(request)
-    with _refusing_invalid_tokens():
-        after = position[0].decode() if position else None
+    after = position[0].decode() if position else None
     ids = await _segments_beneath(storage, read, resource_names.parse_parent(request.parent), after, size)
-    token = _page_token(read.read_time, (ids[-1].encode(),)) if len(ids) == size else ""
+    token = page_tokens.create(request, read.read_time, (ids[-1].encode(),)) if len(ids) == size else ""
     return m.ListCollectionIdsResponse(collection_ids=ids, next_page_token=token)
 
 
@@ -117,7 +110,7 @@ async def partition_query(storage: Storage, read: ConsistentRead, request: Any) 
     if request.partition_count <= 0:
         raise invalid_argument("partition_count must be greater than zero.")
     _page_size(request)  # raises if the size is negative; a page can have more than `MAX_PAGE_SIZE` partitions
-    position = _resume(storage, read, request.page_token)
+    position = _resume(storage, read, request)
     partitioner = partitions.Partitioner(request.partition_count)
     async for _, document in read.query(query):
         partitioner.add(document)
@@ -127,7 +120,7 @@ async def partition_query(storage: Storage, read: ConsistentRead, request: Any) 
     for path, name in remaining[: request.page_size or None]:
         response.partitions.append(m.Cursor(values=[m.Value(reference_value=name)], before=True))
         if len(response.partitions) == request.page_size < len(remaining):
-            response.next_page_token = _page_token(read.read_time, (path,))
+            response.next_page_token = page_tokens.create(request, read.read_time, (path,))
     return response
 
 
@@ -205,26 +198,10 @@ def _orders(text: str) -> Sequence[Any]:
     return orders
 
 
-def _page_token(read_time: int, position: sort_order.SortKey) -> str:
-    parts = [base64.urlsafe_b64encode(part).decode() for part in position]
-    return ".".join((str(read_time), *parts))
-
-
-def _resume(storage: Storage, read: ConsistentRead, token: str) -> sort_order.SortKey:
+def _resume(storage: Storage, read: ConsistentRead, request: Any) -> sort_order.SortKey:
     """Set the read time from a page token, and return the position where the page ended; `()` without a token."""
-    if not token:
+    if not request.page_token:
         return ()
-    with _refusing_invalid_tokens():
-        read_time, *parts = token.split(".")
-        position = tuple(base64.urlsafe_b64decode(part) for part in parts)
-        read.resume_at(storage.check_read_time(int(read_time)))
+    read_time, position = page_tokens.read(request)
+    read.resume_at(storage.check_read_time(read_time))
     return position
-
-
-@contextlib.contextmanager
-def _refusing_invalid_tokens() -> Iterator[None]:
-    """Raise `StatusError` if a page token cannot be decoded."""
-    try:
-        yield
-    except (ValueError, IndexError):
-        raise invalid_argument("The page token is invalid.") from None
