@@ -8,7 +8,7 @@ import zstandard
 
 from dropzone import DropzoneError
 from dropzone.command import sample_files
-from dropzone.command.sample_files import FileFormat
+from dropzone.submission.file_format import FileFormat
 
 DOCUMENT = b'{"data": [%s]}' % b",".join([b"0.123456789"] * 200_000)  # longer than one read
 

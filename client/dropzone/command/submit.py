@@ -27,8 +27,8 @@ from dropzone import (
 from dropzone.command import sample_files
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
 from dropzone.command.options import Key, Labels, Url, connect, parse_labels
-from dropzone.command.sample_files import FileFormat
 from dropzone.command.submission_summary import SubmissionSummary
+from dropzone.submission.file_format import FileFormat
 from dropzone.submission.sample_bytes import check_labels
 
 _MAX_PENDING_SAMPLES = 10_000
