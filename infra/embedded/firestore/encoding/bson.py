@@ -54,7 +54,7 @@ def check_value(key: str, value: Any, name: str) -> int:
     if key == "__binary__":
         return len(value.bytes_value)
     if key == "__regex__":
-        return _check_regex(value, name)
+        return _check_regex(value)
     return size
 
 
@@ -72,7 +72,7 @@ def _decimal_text(text: str, name: str) -> str:
     return text
 
 
-def _check_regex(value: Any, name: str) -> int:
+def _check_regex(value: Any) -> int:
     fields = value.map_value.fields
     pattern, options = fields["pattern"].string_value, fields["options"].string_value
     for option in options:
