@@ -18,7 +18,7 @@ from infra.embedded.eventarc.dispatcher import Dispatcher
 from infra.embedded.firestore.errors import unavailable
 from infra.embedded.firestore.storage.storage import Storage
 from tests.infra.eventarc.machine import PATIENCE_SECONDS, Firestore, Function, until
-from tests.infra.firestore.data_file.data_files import damage_page
+from tests.infra.firestore.data_file.data_files import damage_error, damage_page
 
 
 @pytest.fixture(autouse=True)
@@ -38,13 +38,6 @@ def disk_is_full() -> sqlite3.OperationalError:
     """Return the error of a write on a full disk."""
     error = sqlite3.OperationalError("database or disk is full")
     error.sqlite_errorcode = sqlite3.SQLITE_FULL
-    return error
-
-
-def damage() -> sqlite3.DatabaseError:
-    """Return the error of a read of a damaged page."""
-    error = sqlite3.DatabaseError("database disk image is malformed")
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     return error
 
 
@@ -76,7 +69,7 @@ async def test_delivery_continues_on_a_full_disk(
 CANNOT_READ = unavailable("The disk cannot read the data file: Input/output error.")
 
 
-@pytest.mark.parametrize("error", [disk_is_full(), CANNOT_READ, damage()])
+@pytest.mark.parametrize("error", [disk_is_full(), CANNOT_READ, damage_error()])
 async def test_delivery_starts_when_the_data_file_can_be_read_and_written(
     firestore: Firestore,
     function: Function,
@@ -141,7 +134,7 @@ async def test_delivery_continues_if_the_disk_cannot_read_the_file(
 
 @pytest.mark.parametrize(
     ("owner", "method", "error"),
-    [(Storage, "changes", CANNOT_READ), (Storage, "read", CANNOT_READ), (DeliveryStore, "due", damage())],
+    [(Storage, "changes", CANNOT_READ), (Storage, "read", CANNOT_READ), (DeliveryStore, "due", damage_error())],
 )
 async def test_delivery_starts_again_if_changes_or_rows_cannot_be_read(
     firestore: Firestore,
@@ -203,8 +196,8 @@ async def test_no_event_is_lost_while_damage_can_be_a_failure_of_the_disk(
     uncertain = Mock(side_effect=CANNOT_READ)
     with monkeypatch.context() as broken:
         broken.setattr(event_reader, "MAX_PENDING", 0)  # the reader then reads new changes from the file
-        broken.setattr(Storage, "changes", AsyncMock(side_effect=damage()))
-        broken.setattr(Storage, "changes_at", AsyncMock(side_effect=damage()))
+        broken.setattr(Storage, "changes", AsyncMock(side_effect=damage_error()))
+        broken.setattr(Storage, "changes_at", AsyncMock(side_effect=damage_error()))
         broken.setattr(Storage, "check_is_damage", uncertain)
         await firestore.write("samples/a")
         await until(lambda: uncertain.call_count > 3)

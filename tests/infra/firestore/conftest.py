@@ -1,11 +1,12 @@
-"""Fixtures of the tests of the embedded Firestore: servers and Google's client."""
+"""Fixtures of the tests of the embedded Firestore: servers, Google's client, and the storage without a server."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from google.cloud.firestore import Client, CollectionReference
 
+from infra.embedded.firestore.storage.storage import Storage
 from tests.infra.firestore.server_process import FirestoreProcess
 
 
@@ -36,3 +37,11 @@ def own(tmp_path: Path) -> Iterator[FirestoreProcess]:
     process = FirestoreProcess(tmp_path)
     yield process
     process.close()
+
+
+@pytest.fixture
+async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
+    """The storage of a new file."""
+    storage = Storage(tmp_path / "firestore.sqlite")
+    yield storage
+    await storage.close()

@@ -1,11 +1,7 @@
 """Lists of collection ids and of missing documents, after documents were deleted."""
 
 import sqlite3
-from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
-
-import pytest
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.api.pagination import child_segments
@@ -15,14 +11,6 @@ from infra.embedded.firestore.writes import commits, document_write
 from tests.infra.firestore.server_process import DATABASE, ROOT
 
 NAMES = [f"{ROOT}/a/{number:03}" for number in range(300)]
-
-
-@pytest.fixture
-async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
-    """The storage of a new file."""
-    storage = Storage(tmp_path / "firestore.sqlite")
-    yield storage
-    await storage.close()
 
 
 async def write(storage: Storage, *writes: m.Write) -> int:

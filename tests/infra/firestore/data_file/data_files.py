@@ -5,6 +5,7 @@ import io
 import os
 import re
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,13 @@ def refusal(firestore: FirestoreProcess) -> str:
     (line,) = firestore.log.read_text().splitlines()
     assert str(firestore.data) in line
     return line
+
+
+def damage_error() -> sqlite3.DatabaseError:
+    """Return the error that SQLite raises for a damaged page, and for a page that the disk cannot read."""
+    error = sqlite3.DatabaseError("database disk image is malformed")
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
 
 
 def damage_page(path: Path, text: bytes) -> None:

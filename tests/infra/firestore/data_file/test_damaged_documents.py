@@ -22,7 +22,7 @@ from infra.embedded.firestore.indexes.definitions import Definitions
 from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.versions import Change
 from infra.embedded.firestore.writes import commits, document_write, maintenance, time_to_live
-from tests.infra.firestore.data_file.data_files import archive, damage_page, use
+from tests.infra.firestore.data_file.data_files import archive, damage_error, damage_page, use
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess, write_indexes
 from tests.stack import PATIENCE_SECONDS
 
@@ -172,14 +172,7 @@ async def test_a_damaged_document_does_not_stop_the_expiration_of_others(
         await storage.close()
 
 
-def damage() -> sqlite3.DatabaseError:
-    """Return the error of a read of a damaged page."""
-    error = sqlite3.DatabaseError("database disk image is malformed")
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return error
-
-
-@pytest.mark.parametrize("error", [damage(), unavailable("The disk cannot read the data file.")])
+@pytest.mark.parametrize("error", [damage_error(), unavailable("The disk cannot read the data file.")])
 async def test_documents_expire_although_a_damaged_page_stops_the_pruning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:

@@ -2,11 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
-
-import pytest
 
 from infra.embedded.firestore import messages as m
 from infra.embedded.firestore.storage.change_feed import (
@@ -20,14 +16,6 @@ from infra.embedded.firestore.storage.storage import Storage
 from infra.embedded.firestore.storage.versions import Change
 from infra.embedded.firestore.writes import commits, document_write
 from tests.infra.firestore.server_process import DATABASE, ROOT
-
-
-@pytest.fixture
-async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
-    """The storage of a new file."""
-    storage = Storage(tmp_path / "firestore.sqlite")
-    yield storage
-    await storage.close()
 
 
 def test_a_stream_that_keeps_up_never_overflows() -> None:

@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,14 +24,6 @@ DESCRIPTORS = Path("/proc/self/fd")
 pytestmark = pytest.mark.skipif(not DESCRIPTORS.exists(), reason="only Linux lists the files that a process has open")
 FRAME_BYTES = 24 + 4096
 """A page in the log, with its header."""
-
-
-@pytest.fixture
-async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
-    """The storage of a new file."""
-    storage = Storage(tmp_path / "firestore.sqlite")
-    yield storage
-    await storage.close()
 
 
 def log_of(storage: Storage) -> Path:

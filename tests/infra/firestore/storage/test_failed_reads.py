@@ -5,7 +5,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from infra.embedded.firestore import errors
 from infra.embedded.firestore.data_file.read_check import VALID_SECONDS, ReadCheck
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.storage.storage import Storage
+from tests.infra.firestore.data_file.data_files import damage_error
 from tests.stack import eventually
 
 MEMORY = Path("/proc/self/mem")
@@ -32,21 +33,6 @@ class Clock:
         return self.now
 
 
-@pytest.fixture
-async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
-    """The storage of a new file."""
-    storage = Storage(tmp_path / "firestore.sqlite")
-    yield storage
-    await storage.close()
-
-
-def damage() -> sqlite3.DatabaseError:
-    """Return the error that SQLite raises for a damaged page, and for a page that the disk cannot read."""
-    error = sqlite3.DatabaseError("database disk image is malformed")
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return error
-
-
 def failing(times: int) -> Callable[[Any], int]:
     """Return work that finds damage a number of times, and then returns how often it was called."""
     calls: list[Any] = []
@@ -54,7 +40,7 @@ def failing(times: int) -> Callable[[Any], int]:
     def work(used: Any) -> int:
         calls.append(used)
         if len(calls) <= times:
-            raise damage()
+            raise damage_error()
         return len(calls)
 
     return work
@@ -116,7 +102,7 @@ def test_a_disk_that_cannot_read_the_file_is_not_damage(unreadable: ReadCheck) -
     """A backup is not necessary. The message names the error of the disk."""
 
     def status() -> StatusError:
-        return errors.from_exception(unreadable.diagnose(damage()))
+        return errors.from_exception(unreadable.diagnose(damage_error()))
 
     assert status().code is grpc.StatusCode.UNAVAILABLE
     eventually(lambda: status().message == "The disk cannot read the data file: Input/output error.")
@@ -127,7 +113,7 @@ def test_the_file_is_checked_again_after_some_time(data: Path) -> None:
     """A disk can fail later."""
     clock = Clock()
     with checking(data, clock) as check:
-        error = damage()
+        error = damage_error()
         eventually(lambda: check.diagnose(error) is error)
 
         data.with_name("log").symlink_to(MEMORY)
@@ -149,7 +135,7 @@ def test_a_check_that_lacked_memory_is_repeated(data: Path, caplog: pytest.LogCa
         return 1000.0
 
     with checking(data, clock) as check:
-        error = damage()
+        error = damage_error()
 
         eventually(lambda: check.diagnose(error) is error)
 
@@ -159,7 +145,7 @@ def test_a_check_that_lacked_memory_is_repeated(data: Path, caplog: pytest.LogCa
 def test_a_check_without_memory_for_its_thread_is_repeated(data: Path) -> None:
     """The damage is reported as soon as a thread can start."""
     with checking(data) as check:
-        error = damage()
+        error = damage_error()
 
         stack_bytes = threading.stack_size(2**47)  # more than a process can address
         try:
@@ -176,7 +162,7 @@ def test_a_result_that_is_out_of_date_does_not_say_that_the_disk_works(data: Pat
     clock = Clock()
     with checking(data, clock) as check:
         before = check.is_disk_intact
-        check.diagnose(damage())
+        check.diagnose(damage_error())
         eventually(lambda: check.is_disk_intact)
         clock.now += VALID_SECONDS + 1
 
@@ -186,7 +172,7 @@ def test_a_result_that_is_out_of_date_does_not_say_that_the_disk_works(data: Pat
 
 def test_a_disk_that_cannot_read_the_file_is_not_intact(unreadable: ReadCheck) -> None:
     """The check has finished, and its result is valid."""
-    eventually(lambda: "Input/output" in errors.from_exception(unreadable.diagnose(damage())).message)
+    eventually(lambda: "Input/output" in errors.from_exception(unreadable.diagnose(damage_error())).message)
 
     assert not unreadable.is_disk_intact
 
@@ -208,7 +194,7 @@ def test_a_check_that_takes_long_is_rarely_repeated(data: Path, seconds: float, 
     """Otherwise damaged pages that clients read again and again would keep the disk busy with a large file."""
     clock = ClockOfSlowDisk()
     with checking(data, clock) as check:
-        error = damage()
+        error = damage_error()
         eventually(lambda: check.diagnose(error) is error)
 
         clock.now += seconds

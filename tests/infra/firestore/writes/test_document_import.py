@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,14 +50,6 @@ restore._mark = lambda path, marker: os.kill(os.getpid(), signal.SIGKILL)
 archive.main()
 """
 """A program that is killed after the complete file has got its name."""
-
-
-@pytest.fixture
-async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
-    """The storage of a new file."""
-    storage = Storage(tmp_path / "firestore.sqlite")
-    yield storage
-    await storage.close()
 
 
 def line(document_id: str, **times: str) -> dict[str, Any]:
