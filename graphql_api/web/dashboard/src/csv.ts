@@ -18,7 +18,7 @@ const PIECE_BYTES = 128 * 1024;
 export class CsvError extends Error {}
 
 /** An invalid row, or the valid rows of a sample that it can belong to. The page does not send them. */
-export interface BadRow {
+interface BadRow {
   line: number; // the number of its first line
   message: string;
 }

@@ -23,7 +23,7 @@ export const MAX_LABELS = 4;
 export const MAX_COUNT = 2 ** 31 - 1; // the largest `Int` of GraphQL
 
 /** The texts of the form's fields by their names in the address: `mean.gte`, `label.site`, `state`, `last`. */
-export type Bounds = Readonly<Record<string, string>>;
+type Bounds = Readonly<Record<string, string>>;
 
 const LABEL = /^label\.([a-z][a-z0-9_]{0,31})$/;
 const TIMES = ['timestamp.gte', 'timestamp.lt'];

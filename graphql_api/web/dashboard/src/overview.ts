@@ -26,7 +26,7 @@ export interface OverviewBucket extends Bucket {
   name: string;
 }
 
-export interface Overview {
+interface Overview {
   seconds: number; // the length of the buckets; those of far outliers in time are longer
   name: string;
   isLong: boolean; // whether the buckets are longer than the plot needs, because the server has rollups of them

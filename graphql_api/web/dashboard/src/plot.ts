@@ -16,7 +16,7 @@ interface Events {
   onRange(from: string, to: string): void;
 }
 
-export interface View {
+interface View {
   lines: readonly Line[];
   axis: Axis;
   markedId: string | null;

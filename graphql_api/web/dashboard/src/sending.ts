@@ -9,7 +9,7 @@ const FIRST_PART_BYTES = 64 * 1024;
 const MAX_PART_BYTES = 1024 * 1024;
 const NEWLINE = 10;
 
-export interface Part {
+interface Part {
   body: Blob;
   start: number; // the offset of the part in the file, in bytes
   firstLine: number;

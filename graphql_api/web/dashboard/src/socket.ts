@@ -36,7 +36,7 @@ function client(): Client {
   return created;
 }
 
-export interface SubscriptionHandlers<T> {
+interface SubscriptionHandlers<T> {
   onStart(): void;
   onData(data: T): void;
 }

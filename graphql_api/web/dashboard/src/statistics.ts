@@ -12,7 +12,7 @@ interface Statistic {
   nullable: boolean; // null if undefined for the sample, or in results of an older version
 }
 
-export const STATISTICS = [
+const STATISTICS = [
   { name: 'mean', label: 'Mean', short: 'Mean', table: 'always', detail: true, filter: true, nullable: false },
   { name: 'standardDeviation', label: 'Standard deviation', short: 'Std dev', table: 'always', detail: true, filter: true, nullable: false },
   { name: 'median', label: 'Median', short: 'Median', table: 'optional', detail: true, filter: false, nullable: true },
