@@ -1,1 +1,1 @@
-"""What all processes need: elapsed time, sockets, little memory, shared tasks, Ctrl-C and standard streams."""
+"""What all processes need: elapsed time, sockets, little memory, imports, shared tasks, Ctrl-C and standard streams."""

@@ -1,33 +1,12 @@
 """The message classes of google.firestore.v1, as Google's client library defines them.
 
-Importing `google.cloud.firestore_v1` imports the whole client, which takes half a second of CPU time in every
-process. The messages are in its subpackage `types`. This module therefore replaces the parent with an empty package
-while it imports `types`, and removes the empty package afterwards. A later import of the client gets the real package
-with the same message classes.
-
 The library defines these classes when it is imported, so type checkers do not know them. They see the declarations in
 this module instead.
 """
 
-import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-_CLIENT = "google.cloud.firestore_v1"
-
-
-def _import_types() -> ModuleType:
-    if _CLIENT in sys.modules:
-        return importlib.import_module(f"{_CLIENT}.types")
-    namespace = importlib.import_module("google.cloud")
-    sys.modules[_CLIENT] = empty = ModuleType(_CLIENT)
-    empty.__path__ = [f"{location}/firestore_v1" for location in namespace.__path__]
-    try:
-        return importlib.import_module(f"{_CLIENT}.types")
-    finally:
-        del sys.modules[_CLIENT]
-
+from runtime.subpackages import import_without_parent
 
 if TYPE_CHECKING:
 
@@ -86,7 +65,7 @@ if TYPE_CHECKING:
 else:
     from google.protobuf.message import Message as Message
 
-    _types = _import_types()
+    _types = import_without_parent("google.cloud.firestore_v1", "types")
 
     BatchGetDocumentsRequest = _types.BatchGetDocumentsRequest.pb()
     BatchGetDocumentsResponse = _types.BatchGetDocumentsResponse.pb()

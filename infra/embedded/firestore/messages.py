@@ -1,36 +1,15 @@
-"""The message classes of google.firestore.v1, as the installed client library defines them.
-
-Importing `google.cloud.firestore_v1` imports the whole client, which takes half a second. The messages are in its
-subpackage `types`. This module therefore replaces the parent with an empty package while it imports `types`, and
-removes the empty package afterwards. A later import of the client gets the real package with the same message classes.
-"""
+"""The message classes of google.firestore.v1, as the installed client library defines them."""
 
 import importlib
-import sys
 from collections.abc import MutableMapping
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
 
-_CLIENT = "google.cloud.firestore_v1"
+from runtime.subpackages import import_without_parent
 
-
-def _import_types() -> ModuleType:
-    if _CLIENT in sys.modules:
-        return importlib.import_module(f"{_CLIENT}.types")
-    namespace = importlib.import_module("google.cloud")
-    locations = [f"{location}/firestore_v1" for location in namespace.__path__]
-    sys.modules[_CLIENT] = empty = ModuleType(_CLIENT)
-    empty.__path__ = locations
-    try:
-        return importlib.import_module(f"{_CLIENT}.types")
-    finally:
-        del sys.modules[_CLIENT]
-
-
-_types = _import_types()
+_types = import_without_parent("google.cloud.firestore_v1", "types")
 
 
 def _message(name: str) -> Any:
