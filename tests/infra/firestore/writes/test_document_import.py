@@ -94,7 +94,9 @@ async def test_a_time_that_is_missing_or_in_the_future_becomes_the_time_of_the_i
 
     await import_documents(lines(line("new"), line("future", updateTime="2999-01-01T00:00:00Z")), storage)
 
-    for document in await stored(storage):
+    documents = await stored(storage)
+    assert len(documents) == 2
+    for document in documents:
         assert before <= m.microseconds(document.update_time) <= storage.snapshot().read_time
         assert document.create_time == document.update_time
 
