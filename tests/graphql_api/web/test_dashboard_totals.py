@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -146,3 +147,19 @@ def test_kept_results_of_expired_samples_do_not_hide_a_failed_sample(stack: Stac
     dashboard.wait_for(lambda: failed[:8] in (dashboard.text(".problems li") or ""))
     assert dashboard.text(".count:not(.delay) .value") == "0 1 1 0"
     assert set(dashboard.results()) == {*expired, computed}
+
+
+@pytest.mark.parametrize(("delays", "median"), [((10, 30), "20 ms"), ((10, 30, 900), "30 ms")])
+def test_the_median_of_the_delays_is_between_the_two_in_the_middle(
+    stack: Stack, dashboard: Dashboard, delays: tuple[int, ...], median: str
+) -> None:
+    """The larger one of two would be the slowest."""
+    sample = {"submittedAt": "2026-11-17T00:00:00Z"}
+    computed = [f"2026-11-17T00:00:00.{delay:03}Z" for delay in delays]
+    edges = [{"node": {"id": str(uuid4()), "firstComputedAt": time, "sample": sample}} for time in computed]
+    dashboard.replace_responses("query Delays", {"data": {"results": {"edges": edges}}})
+
+    dashboard.open(stack, key=stack.new_key("delays-on-page"))
+
+    dashboard.wait_for(lambda: f"median of {len(delays)}" in (dashboard.text(".delay") or ""))
+    assert dashboard.text(".delay .value") == median

@@ -47,13 +47,12 @@ export function StateCounts() {
 
 function Delay() {
   const sorted = [...delays.value].sort((one, other) => one - other);
-  const median = sorted[Math.floor(sorted.length / 2)];
   const slowest = sorted.at(-1);
   return (
     <div class="count delay">
       <dt>Submission to result</dt>
       <dd>
-        <span class="value">{median === undefined ? '–' : duration(median)}</span>
+        <span class="value">{slowest === undefined ? '–' : duration(medianOf(sorted))}</span>
         <span class="hint">
           {slowest === undefined ? (counts.value ? 'no result yet' : '') : `median of ${sorted.length}, slowest ${duration(slowest)}`}
         </span>
@@ -61,6 +60,12 @@ function Delay() {
       </dd>
     </div>
   );
+}
+
+/** Returns the median of ascending numbers: the middle one, or the mean of the two in the middle. */
+function medianOf(sorted: readonly number[]): number {
+  const middle = (sorted.length - 1) / 2;
+  return ((sorted[Math.floor(middle)] ?? 0) + (sorted[Math.ceil(middle)] ?? 0)) / 2;
 }
 
 /** One bar per result, the newest on the right. */
