@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from io import BytesIO
+from typing import Self
 
 import aiohttp
 from aiohttp import web
@@ -30,7 +31,7 @@ class LimitingProxy:
         return f"http://127.0.0.1:{self.port}"
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator["LimitingProxy"]:
+    async def running(self) -> AsyncIterator[Self]:
         """Serve while the context is open."""
         app = web.Application(client_max_size=2**40)
         app.router.add_route("*", "/{path:.*}", self._forward)

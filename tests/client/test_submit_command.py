@@ -255,7 +255,7 @@ def test_wait_prints_a_table_on_a_terminal(stack: Stack, start: Start) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["submit", "--url", "http://127.0.0.1:9", str(FIXTURE)], 3, "cannot connect to http://127.0.0.1:9"),
+        (["results", "--url", "http://127.0.0.1:9"], 3, "cannot connect to http://127.0.0.1:9"),
         (["submit", "--key", "dz_wrong", str(FIXTURE)], 4, "send a valid API key"),
         (["submit", "no such file"], 2, "no such file does not exist"),
         (

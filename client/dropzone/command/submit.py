@@ -27,7 +27,9 @@ from dropzone import (
 from dropzone.command import sample_files
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
 from dropzone.command.options import Key, Labels, Url, connect, parse_labels
+from dropzone.command.output import printable
 from dropzone.command.submission_summary import SubmissionSummary
+from dropzone.errors import TRANSIENT
 from dropzone.submission.file_format import FileFormat
 from dropzone.submission.sample_bytes import check_labels
 
@@ -107,6 +109,15 @@ async def _submit(submission: "Submission", files: list[Path], concurrency: int)
     return submission.summary.exit_code
 
 
+async def _reach(client: AsyncClient) -> None:
+    """Check the server and the key. Retry transient errors: what a pipe contains cannot always be read again."""
+    try:
+        await client.ping()
+    except TRANSIENT as error:
+        typer.echo(printable(f"warning: {error}; retrying for up to 60 s"), err=True)
+        await client.whoami()
+
+
 def _progress() -> Progress:
     return Progress(
         TextColumn("{task.description}"),
@@ -146,7 +157,7 @@ class Submission:
     async def send(self, files: list[Path], concurrency: int) -> None:
         """Submit all samples of the files. With `--wait`, also wait for their results. Close the client."""
         async with self._client:
-            await self._client.ping()
+            await _reach(self._client)
             self.has_started = True
             with self._progress:
                 await self._send(files, concurrency)
