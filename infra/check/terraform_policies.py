@@ -16,6 +16,13 @@ BASIC_ROLES = re.compile(r"roles/(owner|editor|viewer)\b")
 MADE_BY_DEPLOY = "state_bucket"
 """A variable of the module that the deployment does not pass: `make deploy` creates a bucket with the default name."""
 PUBLIC = ("allUsers", "allAuthenticatedUsers")
+USERS = {
+    "google_compute_managed_ssl_certificate": "the load balancer uses the earlier certificate",
+    "google_firestore_index": "the earlier API needs a removed index",
+    "google_monitoring_notification_channel": "the alerts use a removed channel",
+    "google_monitoring_uptime_check_config": "an alert uses the earlier check",
+}
+"""What uses a resource that Terraform deletes or replaces. Google refuses to delete it before, or the user fails."""
 
 
 class Resource(NamedTuple):
@@ -52,6 +59,7 @@ def check(module: Path = MODULE) -> list[str]:
         *_function(resources),
         *_trigger(resources),
         *_indexes(module, resources),
+        *_deleted_last(resources),
         *_descriptions(files),
         *_ignored_variables(module, files),
     ]
@@ -131,9 +139,14 @@ def _indexes(module: Path, resources: list[Resource]) -> Iterator[str]:
         found = [each for each in resources if each.type == type_]
         if len(found) != 1 or local not in str(found[0].value("for_each")):
             yield f"{module}: expected one {type_} with for_each = {local}, made from {key} of firestore.indexes.json"
+
+
+def _deleted_last(resources: list[Resource]) -> Iterator[str]:
+    """Check that Terraform deletes a resource only after it has updated the resources that used it."""
     for each in resources:
-        if each.type == "google_firestore_index" and not each.value("lifecycle", "create_before_destroy"):
-            yield f"{each.file}: {each.address} must have create_before_destroy: the earlier API needs a removed index"
+        user = USERS.get(each.type)
+        if user is not None and not each.value("lifecycle", "create_before_destroy"):
+            yield f"{each.file}: {each.address} must have create_before_destroy: {user}"
 
 
 def _descriptions(files: Mapping[Path, Mapping[str, Any]]) -> Iterator[str]:

@@ -15,14 +15,20 @@ resource "google_compute_global_address" "api" {
   depends_on = [google_project_service.this]
 }
 
+# Another domain needs a new certificate, and Google refuses to delete a certificate that the load balancer uses. For a
+# moment, both certificates exist, so they need different names.
 resource "google_compute_managed_ssl_certificate" "api" {
   count = local.balanced
 
   project = var.project
-  name    = "dropzone-api"
+  name    = "dropzone-api-${substr(sha256(var.domain), 0, 8)}"
 
   managed {
     domains = [var.domain]
+  }
+
+  lifecycle {
+    create_before_destroy = true
   }
 
   depends_on = [google_project_service.this]

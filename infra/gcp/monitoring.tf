@@ -106,6 +106,11 @@ resource "google_monitoring_notification_channel" "email" {
   labels       = { email_address = each.value }
   user_labels  = local.labels
 
+  # Google refuses to delete a channel that an alert uses. A removed channel is deleted after the alerts were updated.
+  lifecycle {
+    create_before_destroy = true
+  }
+
   depends_on = [google_project_service.this]
 }
 
@@ -137,6 +142,11 @@ resource "google_monitoring_uptime_check_config" "api" {
       project_id = var.project
       host       = local.api_host
     }
+  }
+
+  # Another host needs a new check, and Google refuses to delete a check that an alert uses.
+  lifecycle {
+    create_before_destroy = true
   }
 
   depends_on = [google_project_service.this]

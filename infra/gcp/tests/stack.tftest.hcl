@@ -445,6 +445,11 @@ run "a_domain_puts_a_load_balancer_in_front" {
   }
 
   assert {
+    condition     = google_compute_managed_ssl_certificate.api[0].name == "dropzone-api-${substr(sha256("dropzone.example.org"), 0, 8)}"
+    error_message = "The certificate of another domain needs another name, because it is created before this one is deleted."
+  }
+
+  assert {
     condition     = google_compute_ssl_policy.api[0].min_tls_version == "TLS_1_2"
     error_message = "Old TLS versions are not accepted."
   }

@@ -1,7 +1,4 @@
-"""Terraform imports the indexes that exist in the database, such as those of a restored backup.
-
-It deletes a removed index last.
-"""
+"""Terraform imports the indexes that exist in the database, such as those of a restored backup."""
 
 import json
 import re
@@ -73,33 +70,3 @@ def test_existing_indexes_are_imported_and_the_others_created(deployment: Path) 
     assert f"{len(DEFINED) - 2} imported, 2 added, 0 changed, 0 destroyed" in first
     assert '["results collection shard:ascending' in first
     assert "No changes" in second
-
-
-def test_a_removed_index_is_deleted_after_the_api_was_updated(tmp_path: Path) -> None:
-    """Firestore refuses queries without their index. New indexes can take hours, and the earlier API runs meanwhile."""
-    definition = (MODULE / "firestore.tf").read_text().partition('resource "google_firestore_index"')[2]
-    lifecycle = definition[definition.index("  lifecycle {") : definition.index("  # Firestore can need hours")]
-    (tmp_path / "main.tf").write_text(
-        f"""
-variable "index" {{}}
-resource "terraform_data" "index" {{
-  for_each = toset([var.index])
-  {lifecycle}
-}}
-resource "terraform_data" "function" {{
-  input      = var.index
-  depends_on = [terraform_data.index]
-}}
-resource "terraform_data" "api" {{
-  input      = var.index
-  depends_on = [terraform_data.function]
-}}
-"""
-    )
-    run(tmp_path, "init", "-input=false")
-    run(tmp_path, "apply", "-auto-approve", "-var=index=former")
-
-    output = run(tmp_path, "apply", "-auto-approve", "-var=index=new")
-
-    done = re.findall(r"^terraform_data\.(\S+): \w+ complete", output, re.MULTILINE)
-    assert done == ['index["new"]', "function", "api", 'index["former"]']

@@ -41,7 +41,6 @@ def test_the_configuration_violates_no_policy() -> None:
         ),
         ("eventarc.tf", "  service_account         = ", "  # ", "service account of its own"),
         ("firestore.tf", "for_each = local.indexes", "for_each = {}", "one google_firestore_index"),
-        ("firestore.tf", "    create_before_destroy = true\n", "", "must have create_before_destroy"),
         ("firestore.tf", "for_each = local.fields", "for_each = {}", "one google_firestore_field"),
         ("variables.tf", "type        = map(string)", "", "has no type"),
         (
@@ -64,3 +63,18 @@ def test_each_violation_is_found(module: Path, file: str, old: str, new: str, pr
     problems = terraform_policies.check(module)
 
     assert any(problem in each for each in problems), problems
+
+
+@pytest.mark.parametrize("type_", terraform_policies.USERS)
+def test_a_resource_that_is_deleted_too_early_is_found(module: Path, type_: str) -> None:
+    """Terraform then deletes it before it updates the resources that use it."""
+    [path] = [path for path in module.glob("*.tf") if f'resource "{type_}"' in path.read_text()]
+    start, header, resource = path.read_text().partition(f'resource "{type_}"')
+    path.write_text(
+        start + header + resource.replace("create_before_destroy = true", "create_before_destroy = false", 1)
+    )
+
+    [problem] = terraform_policies.check(module)
+
+    assert f"{type_}." in problem
+    assert "must have create_before_destroy" in problem
