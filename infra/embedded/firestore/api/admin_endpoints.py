@@ -189,13 +189,7 @@ async def delete_all_documents(storage: Storage, database: str) -> int:
     deletions: list[document_write.PreparedWrite] = []
     async for _, document in result_pages.stream(storage, query, storage.snapshot().read_time):
         deletions.append(document_write.prepare(m.Write(delete=document.name), database))
-        count += 1
         if len(deletions) == DELETE_BATCH_SIZE:
-            await _delete(storage, deletions)
+            count += await storage.write(partial(commits.delete, deletions=deletions))
             deletions = []
-    await _delete(storage, deletions)
-    return count
-
-
-async def _delete(storage: Storage, deletions: list[document_write.PreparedWrite]) -> None:
-    await storage.write(partial(commits.batch_write, writes=deletions, check_conflicts=commits.no_conflicts))
+    return count + await storage.write(partial(commits.delete, deletions=deletions))

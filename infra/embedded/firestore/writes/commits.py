@@ -45,7 +45,12 @@ def commit(group: CommitGroup, writes: list[PreparedWrite], check_conflicts: Con
 
 
 def batch_write(
-    group: CommitGroup, writes: list[PreparedWrite], check_conflicts: ConflictCheck, max_bytes: float = math.inf
+    group: CommitGroup,
+    writes: list[PreparedWrite],
+    check_conflicts: ConflictCheck,
+    max_bytes: float = math.inf,
+    *,
+    has_rate_limits: bool = True,
 ) -> list[WriteOutcome]:
     """Store the writes independently of each other, with one commit time. Return the outcome of each write.
 
@@ -62,7 +67,7 @@ def batch_write(
         try:
             results = _apply(group, [write], pending, commit_time)
             check_conflicts(pending.values())
-            changed = _changed_with_entries(group, pending.values())
+            changed = _changed_with_entries(group, pending.values(), has_rate_limits=has_rate_limits)
         except StatusError as error:
             outcomes.append((None, error.with_traceback(None)))  # a traceback would refer to the group
         else:
@@ -72,6 +77,12 @@ def batch_write(
             outcomes.append((results[0], None))
         stored_bytes += sum(len(each.stored.document) for each in pending.values() if each.stored is not None)
     return outcomes
+
+
+def delete(group: CommitGroup, deletions: list[PreparedWrite]) -> int:
+    """Delete documents for the server itself, despite locks and rate limits. Return how many deletions succeeded."""
+    outcomes = batch_write(group, deletions, no_conflicts, has_rate_limits=False)
+    return sum(error is None for _, error in outcomes)
 
 
 def restore(group: CommitGroup, documents: Iterable[PreparedWrite]) -> None:
@@ -118,7 +129,9 @@ def _load_damaged(group: CommitGroup, write: PreparedWrite) -> PendingDocument:
     return PendingDocument(write.name, write.full_name, write.path, number, stored, unknown, unknown, entries)
 
 
-def _changed_with_entries(group: CommitGroup, pending: Iterable[PendingDocument]) -> list[PendingDocument]:
+def _changed_with_entries(
+    group: CommitGroup, pending: Iterable[PendingDocument], *, has_rate_limits: bool = True
+) -> list[PendingDocument]:
     """Return the documents that change, after adding their index entries.
 
     Raise StatusError if a document has too many index entries or a rate limit is exceeded.
@@ -132,7 +145,7 @@ def _changed_with_entries(group: CommitGroup, pending: Iterable[PendingDocument]
         if document.new is not None:
             document.new_entries = indexer.entries(document.path, document_id, document.new)
             indexer.check_entry_count(document.new, document.new_entries)
-    if group.admission is not None:
+    if has_rate_limits and group.admission is not None:
         group.admission.admit(changed)
     return changed
 

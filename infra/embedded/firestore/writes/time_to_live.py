@@ -42,10 +42,8 @@ async def delete_expired(storage: Storage, collection_id: str, field: FieldPath)
                     _deletion(resource_names.ResourceName(database, path_encoding.decode_path(path)), update_time)
                     for path, update_time in expired
                 ]
-                await storage.write(
-                    partial(commits.batch_write, writes=deletions, check_conflicts=commits.no_conflicts)
-                )
-                logger.info("Deleted %d expired documents of collection group %s", len(expired), collection_id)
+                count = await storage.write(partial(commits.delete, deletions=deletions))
+                logger.info("Deleted %d expired documents of collection group %s", count, collection_id)
 
 
 def _expired(

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from google.api_core.exceptions import Aborted
 
+from infra.embedded.firestore.api.admin_endpoints import delete_all_documents
 from infra.embedded.firestore.encoding import resource_names
 from infra.embedded.firestore.errors import StatusError
 from infra.embedded.firestore.indexes import definitions
@@ -20,7 +21,7 @@ from infra.embedded.firestore.indexes.definitions import Definitions
 from infra.embedded.firestore.indexes.index_registry import IndexRegistry
 from infra.embedded.firestore.messages import Document, Write
 from infra.embedded.firestore.storage.storage import Storage
-from infra.embedded.firestore.writes import commits, document_write, rate_limits
+from infra.embedded.firestore.writes import commits, document_write, rate_limits, time_to_live
 from infra.embedded.firestore.writes.pending_document import PendingDocument
 from infra.embedded.firestore.writes.rate_limits import RateLimits
 from tests.infra.firestore.server_process import DATABASE, ROOT, FirestoreProcess, write_indexes
@@ -103,6 +104,28 @@ async def limited_file(tmp_path: Path) -> AsyncIterator[Open]:
 
     yield open_file
     for storage in opened:
+        await storage.close()
+
+
+@pytest.mark.parametrize("expires", [False, True])
+async def test_deletions_by_the_server_have_no_rate(tmp_path: Path, expires: bool) -> None:
+    """Otherwise, expired documents would stay, and a deletion of all documents would report too many."""
+    storage = Storage(
+        tmp_path / "firestore.sqlite",
+        definitions=definitions.Definitions(ttl_fields={"samples": ("at",)}),
+        admission=partial(RateLimits, limits=rate_limits.LIMIT_NAMES, clock=lambda: 1_000.0),
+    )
+    file = LimitedFile(storage, [])
+    try:
+        codes = [code for _ in range(6) for code in await file.write([("often", 0)])]
+        if expires:
+            await time_to_live.delete_expired(storage, "samples", ("at",))
+        else:
+            assert await delete_all_documents(storage, DATABASE) == 1
+
+        assert codes == [OK] * 5 + [ABORTED]
+        assert await file.stored_count() == 0
+    finally:
         await storage.close()
 
 
