@@ -62,6 +62,24 @@ def test_the_line_with_which_a_command_ends_is_an_error() -> None:
         assert [json.loads(line)["severity"] for line in stream] == ["ERROR", "INFO"]
 
 
+def test_each_line_of_an_error_of_the_stack_is_an_error() -> None:
+    """The reason for which a stack does not start can have several lines."""
+    reader, writer = os.pipe()
+    output = Output(writer, notice=str)
+    logs = Logs(output, ["stack"], JsonStyle())
+
+    logs.write_error("stack", "the function exited\nits last line")
+    output.close()
+    os.close(writer)
+
+    with os.fdopen(reader) as stream:
+        written = [json.loads(line) for line in stream]
+    assert [(line["severity"], line["message"]) for line in written] == [
+        ("ERROR", "the function exited"),
+        ("ERROR", "its last line"),
+    ]
+
+
 def test_lines_with_different_texts_are_written() -> None:
     """That includes those that alternate with a line in a loop."""
     repetitions = Repetitions()
