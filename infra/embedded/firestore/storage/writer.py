@@ -60,10 +60,10 @@ class _Job:
 class Writer:
     """Runs submitted jobs in the order of submission.
 
-    `diagnose` returns the error to report for an error of SQLite. Before a commit of changes, `check_file` raises
-    `FileMoved` if the file was moved.
-    `begin_group` returns the next group. The writer's thread calls `record_commit` with the sequence of each group that
-    has changed documents, and `on_rollback` after each rollback. The event loop calls `on_commit` after each group.
+    `begin_group` returns the next group. `diagnose` returns the error to report for an error of SQLite. Before a commit
+    of changes, the writer's thread calls `check_file`, which raises `FileMoved` if the file was moved. It calls
+    `record_commit` with the sequence of each group that has changed documents, and `on_rollback` after each rollback.
+    The event loop calls `on_commit` after each group.
 
     If an exception stops the writer's thread, `failed` gets this exception. No later write can then succeed.
     """
