@@ -1,5 +1,7 @@
 # The dashboard: a chart for each signal of signals.json that Google Cloud measures. The dashboard for Grafana comes from
 # the same list.
+#
+# Cloud Monitoring returns a dashboard without zeros and empty lists. Each plan would change a dashboard that contains them.
 
 locals {
   service_filter = "resource.type=\"cloud_run_revision\" resource.label.\"service_name\"="
@@ -28,31 +30,34 @@ resource "google_monitoring_dashboard" "dropzone" {
     mosaicLayout = {
       columns = 12
       tiles = [
-        for index, chart in local.charts : {
-          xPos   = (index % 2) * 6
-          yPos   = floor(index / 2) * 4
-          width  = 6
-          height = 4
-          widget = {
-            title = chart.title
-            xyChart = {
-              dataSets = [{
-                plotType = "LINE"
-                timeSeriesQuery = {
-                  timeSeriesFilter = {
-                    filter = "metric.type=\"${chart.metric}\" ${local.signal_resources[chart.resource]}"
-                    aggregation = {
-                      alignmentPeriod    = "60s"
-                      perSeriesAligner   = chart.aligner
-                      crossSeriesReducer = chart.reducer
-                      groupByFields      = chart.group
+        for index, chart in local.charts : merge(
+          { for axis, cells in { xPos = (index % 2) * 6, yPos = floor(index / 2) * 4 } : axis => cells if cells > 0 },
+          {
+            width  = 6
+            height = 4
+            widget = {
+              title = chart.title
+              xyChart = {
+                dataSets = [{
+                  plotType = "LINE"
+                  timeSeriesQuery = {
+                    timeSeriesFilter = {
+                      filter = "metric.type=\"${chart.metric}\" ${local.signal_resources[chart.resource]}"
+                      aggregation = merge(
+                        {
+                          alignmentPeriod    = "60s"
+                          perSeriesAligner   = chart.aligner
+                          crossSeriesReducer = chart.reducer
+                        },
+                        { for name in ["groupByFields"] : name => chart.group if length(chart.group) > 0 },
+                      )
                     }
                   }
-                }
-              }]
+                }]
+              }
             }
-          }
-        }
+          },
+        )
       ]
     }
   })

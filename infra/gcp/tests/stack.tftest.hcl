@@ -396,6 +396,18 @@ run "the_dashboard_shows_each_signal_that_google_measures" {
     ] == [for signal in jsondecode(file("signals.json")) : signal.google.metric if can(signal.google)]
     error_message = "Each chart shows the metric of its signal, of one resource type."
   }
+
+  assert {
+    condition = [
+      for tile in jsondecode(google_monitoring_dashboard.dropzone.dashboard_json).mosaicLayout.tiles : "${try(tile.xPos, 0)} ${try(tile.yPos, 0)}"
+    ] == [for index, chart in local.charts : "${index % 2 * 6} ${floor(index / 2) * 4}"]
+    error_message = "Each row has two charts."
+  }
+
+  assert {
+    condition     = !can(regex(":(0[,}]|\\[\\])", google_monitoring_dashboard.dropzone.dashboard_json))
+    error_message = "Cloud Monitoring leaves out zeros and empty lists, so each plan would add them again."
+  }
 }
 
 run "a_budget_needs_a_billing_account" {
