@@ -9,7 +9,6 @@ COMMAND=deploy
 require_variables PROJECT REGION
 require_tools docker terraform gcloud git
 
-authenticate_terraform
 bucket=$PROJECT-dropzone-state
 module=module.dropzone
 

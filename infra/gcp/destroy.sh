@@ -24,7 +24,6 @@ Then run make destroy again. To keep the samples, export them first: gcloud fire
     ;;
 esac
 
-authenticate_terraform
 TF_VAR_image=$(repository):latest # not used, but required
 export TF_VAR_image
 initialize_terraform

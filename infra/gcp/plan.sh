@@ -10,7 +10,6 @@ COMMAND=plan
 require_variables PROJECT REGION
 require_tools terraform gcloud
 
-authenticate_terraform
 initialize_terraform
 TF_VAR_image=$(gcloud run services describe dropzone-api --project="$PROJECT" --region="$REGION" \
   --format='value(spec.template.spec.containers[0].image)') || fail "the API is not deployed; run: make deploy"

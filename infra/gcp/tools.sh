@@ -47,18 +47,17 @@ tag() {
   git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null || echo latest
 }
 
-# Let Terraform use the account of gcloud, unless other credentials are set.
-authenticate_terraform() {
+# Run Terraform on the configuration that `make deploy` applies. It uses the account of gcloud, unless other credentials
+# are set. Terraform cannot refresh a token of gcloud, so each command gets a new one, which is valid for an hour. A token
+# of `gcloud auth print-access-token` can be older: it can expire within five minutes.
+deployment() (
   if [ -z "${GOOGLE_APPLICATION_CREDENTIALS:-}" ] && [ -z "${GOOGLE_OAUTH_ACCESS_TOKEN:-}" ]; then
-    GOOGLE_OAUTH_ACCESS_TOKEN=$(gcloud auth print-access-token) || fail "sign in first: gcloud auth login"
+    GOOGLE_OAUTH_ACCESS_TOKEN=$(gcloud config config-helper --force-auth-refresh --format='value(credential.access_token)') ||
+      fail "sign in first: gcloud auth login"
     export GOOGLE_OAUTH_ACCESS_TOKEN
   fi
-}
-
-# Run Terraform on the configuration that `make deploy` applies.
-deployment() {
   terraform -chdir=infra/gcp/deployment "$@"
-}
+)
 
 # The indexes that Terraform must import. Only `make deploy` writes this file.
 existing_indexes=infra/gcp/deployment/existing_indexes.json

@@ -16,6 +16,7 @@ esac
 SUBSCRIPTION = "projects/example/subscriptions/eventarc-123"
 ANSWERS = {
     "gcloud auth print-access-token*": "echo token",
+    "gcloud config config-helper*": "echo token",
     "gcloud eventarc triggers list*": f"echo {SUBSCRIPTION}",
     "gcloud artifacts docker images describe*": "echo sha256:abc",
     "gcloud secrets versions access*": f"echo {KEY}",

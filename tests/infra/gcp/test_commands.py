@@ -44,6 +44,29 @@ def test_a_deployment_makes_its_steps_in_order(machine: Machine) -> None:
     assert "https://api.run.app" in run.stdout
 
 
+def test_each_command_of_terraform_has_a_new_token(machine: Machine) -> None:
+    """Terraform cannot refresh it. With an expired token, Terraform can neither store its state nor unlock it."""
+    machine.install({"terraform*apply*": '[ "$GOOGLE_OAUTH_ACCESS_TOKEN" = token ]'})
+
+    run = machine.run("deploy.sh", YES="1", **PROJECT)
+
+    assert run.returncode == 0, run.stderr
+    before = [machine.calls[place - 1] for place, call in enumerate(machine.calls) if call.startswith("terraform")]
+    assert len(before) > 3
+    assert {call.split(" --format")[0] for call in before} == {"gcloud config config-helper --force-auth-refresh"}
+
+
+@pytest.mark.parametrize("name", ["GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_OAUTH_ACCESS_TOKEN"])
+def test_other_credentials_are_kept(machine: Machine, name: str) -> None:
+    """In a workflow, Terraform refreshes the token of the job itself."""
+    machine.install({"terraform*apply*": f'[ "${name}" = other ]'})
+
+    run = machine.run("deploy.sh", YES="1", **PROJECT, **{name: "other"})
+
+    assert run.returncode == 0, run.stderr
+    assert not any("config-helper" in call for call in machine.calls)
+
+
 def test_nothing_is_applied_without_consent(machine: Machine) -> None:
     """The plan is shown; Enter means no."""
     run = machine.run("deploy.sh", text="\n", **PROJECT)
