@@ -30,12 +30,25 @@ apply() {
   rm -f infra/gcp/deployment/dropzone.tfplan "$existing_indexes"
 }
 
+# List the indexes of the database: list_indexes OPTIONS...
+list_indexes() {
+  gcloud firestore indexes composite list --database='(default)' --project="$PROJECT" "$@"
+}
+
 # Let Terraform manage the indexes that exist. After a restore, their ids can differ from those in the state, and an
 # operator can have created an index by hand. Firestore would refuse to create such an index again.
+#
+# Terraform imports an index without waiting until it is built. The services would then be updated too early, so the
+# indexes of an interrupted deployment are awaited here.
 adopt_indexes() {
   [ -n "$(deployment state list "$module.google_firestore_database.this" 2>/dev/null)" ] || return 0
+  while building=$(list_indexes --filter=state=CREATING --format='value(name)') && [ -n "$building" ]; do
+    echo "Firestore is building indexes. The deployment continues when they are built:"
+    echo "$building"
+    sleep 60
+  done
   deployment apply -refresh-only -auto-approve -input=false -target="$module.google_firestore_index.this"
-  gcloud firestore indexes composite list --database='(default)' --project="$PROJECT" --format=json >"$existing_indexes"
+  list_indexes --format=json >"$existing_indexes"
 }
 
 step "Terraform state: gs://$bucket"

@@ -119,7 +119,7 @@ def test_indexes_that_exist_are_imported(machine: Machine) -> None:
     machine.install(
         {
             "terraform*state list module.dropzone.google_firestore_database.this": "echo found",
-            "gcloud firestore indexes composite list*": "echo '[]'",
+            "gcloud firestore indexes composite list*--format=json": "echo '[]'",
             "terraform*plan*": f"cat {listed} > /dev/null",
         }
     )
@@ -135,6 +135,26 @@ def test_indexes_that_exist_are_imported(machine: Machine) -> None:
     positions = [machine.index(words) for words in steps]
     assert positions == sorted(positions)
     assert not listed.exists(), "a later plan would import indexes that may not exist any more"
+
+
+def test_indexes_of_an_interrupted_deployment_are_awaited(machine: Machine) -> None:
+    """Terraform would import an index that is not built yet, and update the services that need it."""
+    machine.install(
+        {
+            "terraform*state list module.dropzone.google_firestore_database.this": "echo found",
+            "gcloud firestore indexes*state=CREATING*": '[ -e "$CALLS.built" ] || echo projects/example/indexes/a',
+            "gcloud firestore indexes*": "echo '[]'",
+            "sleep*": ': > "$CALLS.built"',
+        },
+        names=("gcloud", "terraform", "docker", "sleep"),
+    )
+
+    run = machine.run("deploy.sh", YES="1", **PROJECT)
+
+    assert run.returncode == 0, run.stderr
+    assert "projects/example/indexes/a" in run.stdout
+    assert machine.index("state=CREATING") < machine.index("sleep") < machine.index("--project=example --format=json")
+    assert machine.index("sleep") < machine.index("terraform -chdir=infra/gcp/deployment plan")
 
 
 @pytest.mark.parametrize(
