@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from storage.documents import document_paths
@@ -14,6 +15,7 @@ from tests.graphql_api.web.lines import make_failed, submit_lines
 from tests.stack import Stack, eventually
 
 START = datetime(2026, 11, 17, tzinfo=UTC)
+REJECTED = {"time_stamp": "2026-11-17T00:00:00", "data": []}
 RECORD_TOTALS = """
     window.totals = [0];
     new MutationObserver(() => {
@@ -35,6 +37,11 @@ def has_results(stack: Stack, key: str, total: int) -> bool:
     """Return whether there are `total` results."""
     results = stack.graphql("{ results(first: 0) { totalCount } }", key=key)["results"]
     return bool(results["totalCount"] == total)
+
+
+def lists(dashboard: Dashboard, selector: str, sample_id: str) -> bool:
+    """Return whether a part of the page displays a sample."""
+    return sample_id[:8] in (dashboard.text(selector) or "")
 
 
 def head(dashboard: Dashboard) -> str:
@@ -163,3 +170,22 @@ def test_the_median_of_the_delays_is_between_the_two_in_the_middle(
 
     dashboard.wait_for(lambda: f"median of {len(delays)}" in (dashboard.text(".delay") or ""))
     assert dashboard.text(".delay .value") == median
+
+
+@pytest.mark.parametrize("path", ["/", "/?state=REJECTED"])
+def test_a_rejected_sample_that_takes_the_place_of_a_deleted_one_is_listed(
+    stack: Stack, dashboard: Dashboard, path: str
+) -> None:
+    """A program can delete a sample and submit it again within a second, and the numbers stay the same."""
+    key = stack.new_key(f"replaced-on-page-{len(path)}", "submit,read,admin")
+    earlier = stack.submit(REJECTED, key=key)["id"]
+    dashboard.open(stack, path, key=key)
+    dashboard.wait_for(lambda: lists(dashboard, ".problems", earlier))
+    dashboard.wait_for(lambda: dashboard.text(".count.rejected .value") == "1")
+
+    httpx.delete(f"{stack.url}/samples/{earlier}", headers={"x-api-key": key}).raise_for_status()
+    later = stack.submit(REJECTED, key=key)["id"]
+
+    for listed in (".problems", ".results") if "state" in path else (".problems",):
+        dashboard.wait_for(partial(lists, dashboard, listed, later))
+        assert not lists(dashboard, listed, earlier)

@@ -5,7 +5,7 @@ import { fault } from './results.ts';
 import { MAX_PAGES, readSamples } from './sample_pages.ts';
 import { ServerError } from './server.ts';
 import { session } from './session.ts';
-import { counts } from './states.ts';
+import { countedRemovals, counts } from './states.ts';
 import type { ListedSample } from './types.ts';
 
 const STEP = 50;
@@ -16,12 +16,11 @@ export const samples = signal<readonly ListedSample[] | null>(null);
 /** Whether there are older samples, which may be in another state. */
 export const hasOlder = signal(false);
 
-/** The counts that change with the list. In any other state than FAILED and REJECTED, these are all counts. */
+/** The counts that change with the list. In any other state than FAILED and REJECTED, these are the counts of all states. */
 const relevantCounts = computed(() => {
   const state = selectedState.value;
-  return state === 'FAILED' || state === 'REJECTED'
-    ? String(counts.value?.[state.toLowerCase() as 'failed' | 'rejected'])
-    : JSON.stringify(counts.value);
+  const ofStates = state === 'FAILED' || state === 'REJECTED' ? counts.value?.[state.toLowerCase() as 'failed' | 'rejected'] : counts.value;
+  return JSON.stringify([ofStates, countedRemovals.value]);
 });
 let steps = 1; // the number of times that the user has requested samples
 let view = 0; // increases when another list is displayed

@@ -36,6 +36,8 @@ export const counts = signal<Counts | null>(null);
 export const delays = signal<readonly number[]>([]);
 /** The newest samples that are FAILED or REJECTED, of those that the page has searched. */
 export const problems = signal<readonly ListedSample[]>([]);
+/** The number of removals before the last counting. If a sample replaces a removed one, no other number changes. */
+export const countedRemovals = signal(0);
 
 let timer: ReturnType<typeof setTimeout> | undefined;
 let due = Infinity;
@@ -90,15 +92,16 @@ async function refresh(): Promise<void> {
   isRefreshing = true;
   const before = counts.peek();
   const filter = sampleFilter.peek();
+  const removals = removed.peek();
   const start = performance.now();
   try {
     const now = await count(before, filter);
-    const isChanged = before?.failed !== now.failed || before.rejected !== now.rejected;
-    const newDelays = before?.computed === now.computed ? delays.peek() : await readDelays(filter);
-    const newProblems = isChanged ? await readProblems(now, filter) : problems.peek();
+    const isChanged = (state: keyof Counts) => removals !== countedRemovals.peek() || before?.[state] !== now[state];
+    const newDelays = isChanged('computed') ? await readDelays(filter) : delays.peek();
+    const newProblems = isChanged('failed') || isChanged('rejected') ? await readProblems(now, filter) : problems.peek();
     if (filter === sampleFilter.peek()) {
       batch(() => {
-        [delays.value, problems.value, counts.value] = [newDelays, newProblems, now];
+        [delays.value, problems.value, counts.value, countedRemovals.value] = [newDelays, newProblems, now, removals];
       });
     }
   } catch (error) {
