@@ -30,11 +30,24 @@ Key = Annotated[
         show_default=False,
     ),
 ]
+
+
+def not_empty(text: str | None) -> str | None:
+    """Return an argument. Raises `typer.BadParameter` if it is empty, for example because a shell variable is not set.
+
+    Without it, a command would do something else: `submit ""` would submit the current folder.
+    """
+    if text is not None and not text.strip():
+        raise typer.BadParameter("expected a value, got an empty text")
+    return text
+
+
 Submitter = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--submitter",
         metavar="NAME",
+        callback=not_empty,
         help="Read the data of this submitter. The key needs the scope `read-all`. Default: the submitter of the key.",
         show_default=False,
     ),
@@ -90,14 +103,14 @@ class Limit:
             typer.echo(f"note: only the first {DEFAULT_LIMIT} {items} are printed; for all, use --all", err=True)
 
 
-def connect(url: str, key: str, submitter: str = "") -> AsyncClient:
+def connect(url: str, key: str, submitter: str | None = None) -> AsyncClient:
     """Return a client. Exits if the key is missing or the URL is invalid."""
     check_url(url)
     key = key.strip()
     if not key and saved_sign_ins.read(url) is not None:
         token = partial(saved_sign_ins.current_token, url)
-        return AsyncClient(url, token=token, submitter=submitter or None)
-    return AsyncClient(url, _find_key(url, key), submitter=submitter or None)
+        return AsyncClient(url, token=token, submitter=submitter)
+    return AsyncClient(url, _find_key(url, key), submitter=submitter)
 
 
 def check_url(url: str) -> None:

@@ -70,7 +70,7 @@ def results(
     max_items: MaxItems = None,
     is_unlimited: IsUnlimited = False,
     output_format: FormatOption = None,
-    submitter: Submitter = "",
+    submitter: Submitter = None,
     url: Url = DEFAULT_URL,
     key: Key = "",
 ) -> None:
@@ -92,7 +92,7 @@ def latest(
     where: Where = None,
     label: Labels = None,
     output_format: FormatOption = None,
-    submitter: Submitter = "",
+    submitter: Submitter = None,
     url: Url = DEFAULT_URL,
     key: Key = "",
 ) -> None:
@@ -116,7 +116,7 @@ def summary(
     where: Where = None,
     label: Labels = None,
     output_format: FormatOption = None,
-    submitter: Submitter = "",
+    submitter: Submitter = None,
     url: Url = DEFAULT_URL,
     key: Key = "",
 ) -> None:

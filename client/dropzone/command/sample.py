@@ -22,6 +22,7 @@ from dropzone.command.options import (
     Submitter,
     Url,
     connect,
+    not_empty,
     note_unknown_labels,
     opened,
     parse_labels,
@@ -44,7 +45,7 @@ def samples(
     label: Labels = None,
     max_items: MaxItems = None,
     is_unlimited: IsUnlimited = False,
-    submitter: Submitter = "",
+    submitter: Submitter = None,
     url: Url = DEFAULT_URL,
     key: Key = "",
 ) -> None:
@@ -54,13 +55,15 @@ def samples(
 
 
 def show(
-    sample_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the sample.", show_default=False)],
+    sample_id: Annotated[
+        str, typer.Argument(metavar="ID", callback=not_empty, help="Id of the sample.", show_default=False)
+    ],
     *,
     is_raw: Annotated[
         bool, typer.Option("--raw", help="Print the submitted bytes. A terminal shows control characters escaped.")
     ] = False,
     is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    submitter: Submitter = "",
+    submitter: Submitter = None,
     url: Url = DEFAULT_URL,
     key: Key = "",
 ) -> None:
@@ -73,7 +76,8 @@ def show(
 
 def delete(
     sample_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ID", help="Ids of the samples.", show_default=False)
+        list[str] | None,
+        typer.Argument(metavar="ID", parser=not_empty, help="Ids of the samples.", show_default=False),
     ] = None,
     *,
     label: Labels = None,

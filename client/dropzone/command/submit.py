@@ -26,7 +26,7 @@ from dropzone import (
 )
 from dropzone.command import sample_files
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
-from dropzone.command.options import Key, Labels, Url, connect, parse_labels
+from dropzone.command.options import Key, Labels, Url, connect, not_empty, parse_labels
 from dropzone.command.output import printable
 from dropzone.command.submission_summary import SubmissionSummary
 from dropzone.errors import TRANSIENT
@@ -44,11 +44,16 @@ EPILOG = (
 )
 
 
+def _path(text: str) -> Path:
+    return Path(not_empty(text) or "")
+
+
 def submit(
     files: Annotated[
         list[Path],
         typer.Argument(
             metavar="FILE",
+            parser=_path,
             show_default=False,
             help="JSON file (one sample), NDJSON file (one sample per line) or CSV file (columns time_stamp, "
             "label.NAME and values), also compressed as .gz or .zst. `-` is standard input. If FILE is a folder, the "
@@ -61,13 +66,14 @@ def submit(
     ] = False,
     label: Labels = None,
     supersedes: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="ID",
+            callback=not_empty,
             help="Id of the sample to correct. FILE contains only the new version of this sample.",
             show_default=False,
         ),
-    ] = "",
+    ] = None,
     file_format: Annotated[
         FileFormat | None,
         typer.Option(
@@ -137,7 +143,7 @@ class Submission:
         self,
         client: AsyncClient,
         labels: dict[str, str],
-        supersedes: str,
+        supersedes: str | None,
         file_format: FileFormat | None,
         *,
         is_waiting: bool,

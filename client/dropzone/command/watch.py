@@ -17,7 +17,7 @@ import typer
 from dropzone import DEFAULT_URL, AsyncClient, Removal, RemovalEdge, Result, ResultEdge
 from dropzone.command import output
 from dropzone.command.exit_codes import EXIT_CODES, ExitCode, run
-from dropzone.command.options import Key, Labels, Submitter, Url, connect, opened
+from dropzone.command.options import Key, Labels, Submitter, Url, connect, not_empty, opened
 from dropzone.command.results import Where, parse_filter
 from dropzone.encoding import format_time
 
@@ -45,13 +45,14 @@ def watch(
         ),
     ] = False,
     after: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="CURSOR",
+            callback=not_empty,
             help="Start after the result or removal with this cursor. Default: start after the newest result.",
             show_default=False,
         ),
-    ] = "",
+    ] = None,
     cursor_file: Annotated[
         Path | None,
         typer.Option(
@@ -64,7 +65,7 @@ def watch(
         int | None,
         typer.Option("--limit", "-n", min=1, help="Exit after this number of results or removals.", show_default=False),
     ] = None,
-    submitter: Submitter = "",
+    submitter: Submitter = None,
     url: Url = DEFAULT_URL,
     key: Key = "",
 ) -> None:
@@ -81,7 +82,7 @@ def watch(
     logging.getLogger("dropzone").setLevel(logging.WARNING)
     cursor = _read_cursor(cursor_file)
     if cursor is None:
-        cursor = after or None
+        cursor = after
     client, wanted = connect(url, key, submitter), parse_filter(where or [], label)
     follow = client.removals if removals else partial(client.watch, wanted)
     first = None if removals else ""  # a stream of removals has no cursor before its first item
