@@ -1,14 +1,17 @@
 """A sign-in survives short failures of the identity provider, which is a stand-in here."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from dropzone import Unauthenticated, Unavailable, UnexpectedResponse, Unreachable
-from dropzone.sign_in import oauth
+from dropzone.sign_in import oauth, saved_sign_ins
 from dropzone.sign_in.oauth import Provider, SignIn
 from tests.aiohttp_server import serving
+from tests.client.conftest import run
+from tests.stack import Stack
 
 TOKENS = {"access_token": "new", "expires_in": 60, "refresh_token": "next"}
 DEVICE = {"device_code": "device", "user_code": "code", "verification_uri": "https://example.org", "interval": 0}
@@ -141,3 +144,21 @@ async def test_unusual_numbers_of_seconds_do_not_prevent_a_sign_in(provider: Ide
     provider.responses = [(200, TOKENS | {"expires_in": seconds})]
 
     assert (await provider.sign_in_by_device()).access_token == "new"
+
+
+def test_an_ended_sign_in_has_one_hint(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says how to sign in again, and not to pass a key, which the user does not have."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    expired = SignIn(
+        url=stack.url,
+        issuer="https://x",
+        client_id="c",
+        token_endpoint="https://x/token",
+        access_token="old",
+        expires_at=0,
+    )
+    saved_sign_ins.write(stack.url, expired)
+
+    ran = run(stack, "", "results")
+
+    assert (ran.exit_code, ran.stderr) == (4, "error: the sign-in has expired; run `dropzone login` again\n")

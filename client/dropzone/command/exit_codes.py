@@ -22,6 +22,7 @@ from dropzone import (
     Unreachable,
 )
 from dropzone.command import output
+from dropzone.sign_in.oauth import SignInEnded
 
 
 class ExitCode(IntEnum):
@@ -65,6 +66,8 @@ def run(work: Coroutine[Any, Any, ExitCode]) -> None:
 def print_error(error: DropzoneError, *, takes_key: bool = True) -> ExitCode:
     """Print an error and what the user can do. Return the exit code. `takes_key`: the command has the option --key."""
     match error:
+        case SignInEnded():
+            code, hint = ExitCode.NO_ACCESS, ""
         case Unauthenticated() | Forbidden():
             code, hint = ExitCode.NO_ACCESS, "pass a valid key with --key or DROPZONE_KEY" if takes_key else ""
         case Unreachable():

@@ -25,6 +25,10 @@ _TOKEN_SECONDS = 60.0
 _OFFLINE = "offline_access"
 
 
+class SignInEnded(Unauthenticated):
+    """The tokens of a sign-in cannot be used any more. The message says how to sign in again."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SignIn:
     """The tokens for one server, and the data with which they are refreshed."""
@@ -146,11 +150,11 @@ async def sign_in_as_program(provider: Provider, client_id: str, secret: str, sc
 async def refresh(signed_in: SignIn) -> SignIn:
     """Return the sign-in with a new access token.
 
-    Raises `Unauthenticated` if the provider refuses the refresh, `Unavailable` if a later attempt can succeed, and
+    Raises `SignInEnded` if the provider refuses the refresh, `Unavailable` if a later attempt can succeed, and
     `UnexpectedResponse` if the response has no token.
     """
     if signed_in.refresh_token is None:
-        raise Unauthenticated("the sign-in has expired; run `dropzone login` again")
+        raise SignInEnded("the sign-in has expired; run `dropzone login` again")
     form = {
         "grant_type": "refresh_token",
         "refresh_token": signed_in.refresh_token,
@@ -159,7 +163,7 @@ async def refresh(signed_in: SignIn) -> SignIn:
     }
     status, response = await _post(signed_in.token_endpoint, form)
     if status != 200:
-        raise Unauthenticated(f"the sign-in has ended ({response.get('error', status)}); run `dropzone login` again")
+        raise SignInEnded(f"the sign-in has ended ({response.get('error', status)}); run `dropzone login` again")
     return replace(
         signed_in,
         access_token=_text(response, "access_token"),

@@ -12,7 +12,6 @@ from typing import Any
 
 import typer
 
-from dropzone.errors import Unauthenticated
 from dropzone.sign_in import oauth
 from dropzone.sign_in.oauth import SignIn
 from dropzone.transport.connection import parse_url
@@ -49,7 +48,7 @@ def _refreshed(url: str) -> str:
     with _locked():
         signed_in = read(url)  # another process may have refreshed it
         if signed_in is None:
-            raise Unauthenticated("you are not signed in; run `dropzone login`")
+            raise oauth.SignInEnded("you are not signed in; run `dropzone login`")
         if not signed_in.is_current:
             signed_in = asyncio.run(oauth.refresh(signed_in))
             _replace(url, signed_in)
