@@ -29,7 +29,8 @@ from dropzone.submission.sample_bytes import (
     encode,
 )
 from dropzone.transport import operations
-from dropzone.transport.connection import Connection, parse_url
+from dropzone.transport.addresses import parse_url
+from dropzone.transport.connection import Connection
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 _MAX_IDS = 1_000

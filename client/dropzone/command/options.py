@@ -4,7 +4,6 @@ Without `--key`, the command uses the saved sign-in for the server, if there is 
 stack that `make run` started, which it sends to loopback addresses only.
 """
 
-import ipaddress
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -16,7 +15,7 @@ from dropzone import AsyncClient, DropzoneError, Unauthenticated
 from dropzone.command import local_stack
 from dropzone.command.exit_codes import print_error
 from dropzone.sign_in import saved_sign_ins
-from dropzone.transport.connection import parse_url
+from dropzone.transport.addresses import is_loopback, parse_url, proxy_of
 
 T = TypeVar("T")
 
@@ -114,11 +113,12 @@ def connect(url: str, key: str, submitter: str | None = None) -> AsyncClient:
 
 
 def check_url(url: str) -> None:
-    """Raise `typer.BadParameter` if the URL of a server is not valid."""
-    try:
-        parse_url(url)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--url") from error
+    """Raise `typer.BadParameter` if the URL of a server is not valid, or the proxy on the way to it."""
+    for check, source in ((parse_url, "--url"), (proxy_of, "HTTPS_PROXY or HTTP_PROXY")):
+        try:
+            check(url)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint=source) from error
 
 
 @asynccontextmanager
@@ -153,7 +153,7 @@ def parse_labels(options: Iterable[str] | None) -> dict[str, str]:
 
 def _find_key(url: str, key: str) -> str:
     parsed = parse_url(url)
-    if not key and _is_loopback(parsed.host or ""):
+    if not key and is_loopback(parsed.host or ""):
         key = local_stack.read_key() or ""
     if not key:
         shown = parsed.with_user(None)  # without a password
@@ -161,10 +161,3 @@ def _find_key(url: str, key: str) -> str:
             print_error(Unauthenticated(f"{shown} requires an API key, or a sign-in with `dropzone login`"))
         )
     return key
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 
 from dropzone.errors import Unauthenticated, Unavailable, UnexpectedResponse, Unreachable
-from dropzone.transport.connection import parse_url
+from dropzone.transport.addresses import parse_url, proxy_of
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _TIMEOUT_SECONDS = 20.0
@@ -238,10 +238,10 @@ async def _post(
 
 
 async def _send(method: str, url: str, **options: Any) -> tuple[int, Mapping[str, Any]]:
-    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
+    timeout, proxy = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS), proxy_of(url)
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
+            aiohttp.ClientSession(proxy=proxy, timeout=timeout) as session,
             session.request(method, url, allow_redirects=False, **options) as response,
         ):
             if response.status == HTTPStatus.TOO_MANY_REQUESTS or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -14,7 +14,7 @@ import typer
 
 from dropzone.sign_in import oauth
 from dropzone.sign_in.oauth import SignIn
-from dropzone.transport.connection import parse_url
+from dropzone.transport.addresses import parse_url
 
 _NAME = "sign-ins.json"
 

@@ -26,6 +26,7 @@ from dropzone import encoding
 from dropzone.errors import BadUserInput, DropzoneError, NotFound, TooLarge, Unreachable
 from dropzone.samples import Receipt
 from dropzone.sign_in.credentials import Credentials
+from dropzone.transport.addresses import parse_url, proxy_of
 from dropzone.transport.failures import http_error, redirect_refusal, transport_error
 from dropzone.transport.lifetime import Lifetime
 
@@ -45,6 +46,7 @@ class Connection:
         parsed = parse_url(url).with_query(None).with_fragment(None)
         self._address = str(parsed).rstrip("/")
         self.url = str(parsed.with_user(None)).rstrip("/")  # error messages contain no password
+        self._proxy = proxy_of(self.url)
         self._credentials = credentials
         self._lifetime = Lifetime()
         self._session: aiohttp.ClientSession | None = None
@@ -174,7 +176,7 @@ class Connection:
         headers = await self._credentials.headers()
         try:
             if self._graphql is None:
-                options = {"timeout": _timeout(), "trace_configs": [redirect_refusal()]}
+                options = {"timeout": _timeout(), "proxy": self._proxy, "trace_configs": [redirect_refusal()]}
                 transport = AIOHTTPTransport(f"{self._address}/graphql", client_session_args=options)
                 client: Any = gql.Client(transport=transport, execute_timeout=None)
                 self._graphql = await client.connect_async()
@@ -190,7 +192,7 @@ class Connection:
         request = _graphql_request(document, variables)
         payload = await self._credentials.headers()
         # If gql cannot connect, it does not close a session of its own.
-        async with aiohttp.ClientSession(trace_configs=[redirect_refusal()]) as session:
+        async with aiohttp.ClientSession(proxy=self._proxy, trace_configs=[redirect_refusal()]) as session:
             self._subscriptions.add(session)
             transport = _WebSocket(
                 f"{self._address}/graphql",
@@ -233,7 +235,7 @@ class Connection:
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0)  # the caller limits the number of concurrent requests
             self._session = aiohttp.ClientSession(
-                connector=connector, timeout=_timeout(), trace_configs=[redirect_refusal()]
+                connector=connector, proxy=self._proxy, timeout=_timeout(), trace_configs=[redirect_refusal()]
             )
         credentials = await self._credentials.headers()
         try:
@@ -263,15 +265,6 @@ class _WebSocket(AIOHTTPWebsocketsTransport):
             await self.room.acquire()
             # The server is there. Its pong follows all items that it sent before, and the caller can be slow.
             self.pong_received.set()
-
-
-def parse_url(url: str) -> yarl.URL:
-    """Return the URL of a server. Raises `ValueError` if it is not an HTTP URL with a host."""
-    parsed = yarl.URL(url)
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
-        shown = url.rpartition("@")[2]  # without a password
-        raise ValueError(f"expected a URL such as https://dropzone.example.org, got {shown!r}")
-    return parsed
 
 
 def _graphql_request(document: str, variables: Mapping[str, Any]) -> gql.GraphQLRequest:

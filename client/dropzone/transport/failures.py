@@ -45,6 +45,8 @@ def transport_error(url: str, error: Exception) -> DropzoneError:
     if isinstance(error, TransportServerError) and error.code is not None:
         return _status_error(url, error.code)
     cause = error.__cause__ if isinstance(error, TransportError) and error.__cause__ else error
+    if isinstance(cause, aiohttp.ClientHttpProxyError) and cause.status not in _GATEWAY_STATUSES:
+        return UnexpectedResponse(f"the proxy refuses the connection to {url}: HTTP status {cause.status}")
     if isinstance(cause, aiohttp.ClientResponseError):
         path = str(cause.request_info.url).removeprefix(url)
         location = cause.headers.get("location", "") if cause.headers else ""
@@ -59,7 +61,9 @@ def transport_error(url: str, error: Exception) -> DropzoneError:
         return Unreachable(f"cannot find the host of {url}: {cause.os_error.strerror}")
     if isinstance(cause, aiohttp.ClientConnectorError):
         reason = os.strerror(cause.errno) if cause.errno else cause.os_error
-        return Unreachable(f"cannot connect to {url}: {reason}")
+        is_of_proxy = isinstance(cause, aiohttp.ClientProxyConnectionError)
+        target = f"{cause.host}:{cause.port}, the proxy for {url}" if is_of_proxy else url
+        return Unreachable(f"cannot connect to {target}: {reason}")
     # The cause is a TypeError if the response is a number, and a ValueError if its text is not UTF-8.
     if isinstance(error, TransportProtocolError) or isinstance(cause, TypeError | ValueError):
         return UnexpectedResponse(f"{url} responds, but not as a Dropzone server")
