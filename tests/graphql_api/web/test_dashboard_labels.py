@@ -1,18 +1,28 @@
 """The labels that the filter of the dashboard offers, in a real browser."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from tests.graphql_api.web.dashboard import Dashboard
 from tests.graphql_api.web.lines import submit_lines
 from tests.stack import Stack, eventually
 
 COUNT = "{ results(first: 0) { totalCount } }"
+BY_LABEL = """{
+    results(filter: { labels: [{ name: "site", value: "bern" }] }, first: 500) { edges { node { id } } }
+}"""
+RECOMPUTE = "mutation ($ids: [ID!]!) { recompute(ids: $ids) { id } }"
 NAMES = [f"name{number:02d}" for number in range(48)]
 
 
 def sample(days: int, **labels: str) -> dict[str, object]:
     """Return a sample of an earlier day."""
     return {"time_stamp": (datetime.now(UTC) - timedelta(days=days)).isoformat(), "data": [1], "labels": labels}
+
+
+def has_rows(dashboard: Dashboard, number: int) -> bool:
+    """Return whether the table has this number of rows."""
+    return len(dashboard.results()) == number
 
 
 def test_the_labels_of_all_results_are_offered(stack: Stack, dashboard: Dashboard) -> None:
@@ -40,6 +50,31 @@ def test_labels_of_results_that_are_not_displayed_any_more_are_offered(stack: St
 
     dashboard.wait_for(lambda: (dashboard.text(".results .empty") or "").startswith("No result matches"))
     assert dashboard.text("select[name='label.site']") == "any zurich"
+
+
+def test_results_that_are_computed_again_stay_on_the_page_and_are_listed_once(
+    stack: Stack, dashboard: Dashboard
+) -> None:
+    """With labels, the newest time stamp comes first. Two results have the last time stamp of the loaded page."""
+    key = stack.new_key("again-by-label-on-page", "submit,read,admin")
+    minutes = [0, 1, 2, 4, 4, *range(5, 304)]
+    times = [datetime(2026, 11, 17, tzinfo=UTC) + timedelta(minutes=minute) for minute in minutes]
+    submit_lines(
+        stack, key, [{"time_stamp": time.isoformat(), "data": [1], "labels": {"site": "bern"}} for time in times]
+    )
+    eventually(lambda: stack.graphql(COUNT, key=key)["results"]["totalCount"] == len(times), lambda: stack.log)
+    ids = [edge["node"]["id"] for edge in stack.graphql(BY_LABEL, key=key)["results"]["edges"]]
+    dashboard.open(stack, "/?label.site=bern", key=key)
+    dashboard.wait_for(lambda: "300 of 304 results" in (dashboard.text(".shown") or ""))
+
+    stack.graphql(RECOMPUTE, {"ids": ids[299:301]}, key=key)
+    dashboard.wait_for(lambda: dashboard.arrived() == 2)
+    for number in (*range(50, 301, 25), 301, 304):
+        dashboard.press(".more")
+        dashboard.wait_for(partial(has_rows, dashboard, number))
+
+    assert sorted(dashboard.results()) == sorted(ids)
+    assert f"newest 304 of {len(ids)}" in (dashboard.text("[data-arrived]") or "")
 
 
 def test_a_value_from_right_to_left_does_not_change_the_order_of_other_text(stack: Stack, dashboard: Dashboard) -> None:

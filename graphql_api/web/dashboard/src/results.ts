@@ -49,6 +49,7 @@ export const fault = signal<string | null>(null);
 const olderCursor = signal<string | null>(null);
 const arrivedBefore = signal(0); // the number of results that had arrived when the filter was set
 let view: AbortController | null = null;
+let oldest = NaN; // the time stamp of the last loaded result, even if this result was removed or computed again
 let removals = new Map<string, number>(); // the latest removals: one can arrive before an earlier result of its sample
 let countTimer: ReturnType<typeof setTimeout> | undefined;
 let startedCounts = 0;
@@ -73,7 +74,8 @@ export async function loadOlder(): Promise<void> {
   try {
     const page = await readPage(filter.peek(), olderCursor.peek());
     if (opened !== view) return;
-    const added = page.edges.map(({ node }) => node).filter((result) => !isRemoved(result));
+    const known = new Set(results.peek().map(({ id }) => id)); // one can have arrived, with the last time stamp
+    const added = page.edges.map(({ node }) => node).filter((result) => !known.has(result.id) && !isRemoved(result));
     batch(() => {
       continueAfter(page);
       display([...results.value, ...added]);
@@ -87,6 +89,7 @@ export async function loadOlder(): Promise<void> {
 function display(all: readonly Result[]): void {
   results.value = all.slice(0, MAX_RESULTS);
   if (all.length <= MAX_RESULTS) return;
+  oldest = timeOf(all[MAX_RESULTS - 1]);
   hasOlder.value = true;
   olderCursor.value = null; // results before the next page are not displayed
 }
@@ -203,10 +206,11 @@ function open(filter: ResultFilter): void {
 function merge(added: readonly Result[], loaded: readonly Result[]): readonly Result[] {
   const merged = [...added, ...loaded];
   if (newestFirst.peek().field === 'COMPUTED_AT') return merged;
-  const last = loaded.at(-1);
-  merged.sort((one, other) => Date.parse(other.timestamp) - Date.parse(one.timestamp));
-  return hasOlder.peek() && last ? merged.slice(0, merged.indexOf(last) + 1) : merged;
+  merged.sort((one, other) => timeOf(other) - timeOf(one));
+  return hasOlder.peek() ? merged.filter((result) => timeOf(result) >= oldest) : merged;
 }
+
+const timeOf = (result: Result | undefined): number => Date.parse(result?.timestamp ?? '');
 
 async function readPage(filter: ResultFilter, after: string | null): Promise<ResultPage> {
   const variables = { filter, orderBy: newestFirst.peek(), first: PAGE_SIZE, after };
@@ -214,7 +218,8 @@ async function readPage(filter: ResultFilter, after: string | null): Promise<Res
   return page;
 }
 
-function continueAfter({ pageInfo }: ResultPage): void {
+function continueAfter({ edges, pageInfo }: ResultPage): void {
+  oldest = timeOf(edges.at(-1)?.node);
   olderCursor.value = pageInfo.hasNextPage ? pageInfo.endCursor : null;
   hasOlder.value = pageInfo.hasNextPage;
 }
