@@ -103,3 +103,26 @@ def test_a_range_of_thousands_of_years_has_ticks(stack: Stack, dashboard: Dashbo
     dashboard.open(stack, key=key)
 
     dashboard.wait_for(lambda: {"1000-01-01", "8000-01-01"} <= set(dashboard.run("return labels")))
+
+
+def test_lines_of_sensors_that_measure_at_the_same_time_are_broken_at_gaps(stack: Stack, dashboard: Dashboard) -> None:
+    """Each site has five sensors. No result is between the minutes 10 and 30."""
+    key = stack.new_key("same-times-on-page")
+    start = datetime(2026, 11, 30, tzinfo=UTC)
+    lines = [
+        {"time_stamp": (start + timedelta(minutes=minute)).isoformat(), "data": [mean], "labels": {"site": str(mean)}}
+        for minute in (*range(11), *range(30, 41))
+        for mean in (5, 9)
+        for _ in range(5)
+    ]
+    submit_lines(stack, key, lines)
+    eventually(lambda: stack.graphql(COUNT, key=key)["results"]["totalCount"] == len(lines), lambda: stack.log)
+    dashboard.resize(1400)
+
+    dashboard.open(stack, "/?lines=site", key=key)
+
+    dashboard.wait_for(lambda: dashboard.text(".chip") == "5 9")
+    positions = dashboard.wait_for(lambda: dashboard.painted(".plot canvas", like=".chip .dot"))
+    assert min(positions) < 0.3
+    assert max(positions) > 0.7
+    assert [each for each in positions if 0.4 < each < 0.6] == []

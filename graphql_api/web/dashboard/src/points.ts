@@ -41,12 +41,16 @@ export function pointsOf(lines: readonly Line[], axis: Axis): Point[] {
   return points.sort((one, other) => one.time - other.time);
 }
 
-/** Returns the steps that break a line with points at these ascending times. Of all steps, 75 % are at most the usual one. */
-export function gaps(times: readonly number[]): [number, number][] {
+/**
+ * Returns the steps that break a line with points at these ascending times. Of all steps, 75 % are at most the usual one.
+ * Points at the same time have no step between them: sensors often measure at the same time.
+ */
+export function gaps(all: readonly number[]): [number, number][] {
+  const times = [...new Set(all)];
   const steps = times.slice(1).map((time, index): [number, number] => [times[index] as number, time]);
   const lengths = steps.map(([from, to]) => to - from).sort((one, other) => one - other);
   const usual = lengths[Math.floor((lengths.length - 1) * 0.75)] ?? 0;
-  return usual > 0 ? steps.filter(([from, to]) => to - from > GAP_STEPS * usual) : [];
+  return steps.filter(([from, to]) => to - from > GAP_STEPS * usual);
 }
 
 /** The values that the plot displays if some means are far from the others. */
