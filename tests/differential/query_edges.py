@@ -32,6 +32,7 @@ from tests.differential.requests import (
 
 BY_NAME = {"order_by": [{"field": {"field_path": "__name__"}}]}
 BY_NUMBER = [{"field": {"field_path": "a"}}]
+DEEP = ".".join("a" * 20)
 
 REFUSED: dict[str, Step] = {
     "a query without a collection": find({}),
@@ -47,6 +48,8 @@ REFUSED: dict[str, Step] = {
     "pages in an order that ends with a comma": pages_of("a", order_by="a,"),
     "pages in an order of two words": pages_of("a", order_by="a b desc"),
     "pages with missing documents in an order": pages_of("a", order_by="__name__ desc", show_missing=True),
+    "an order by a path of too many names": find({**EVERYTHING, "order_by": [{"field": {"field_path": DEEP + ".a"}}]}),
+    "a filter on a path of too many names": find(where(path=DEEP + ".a", op="EQUAL", value=ONE)),
     "a negative offset": find({**EVERYTHING, "offset": -1}),
     "a negative limit": find({**EVERYTHING, "limit": -1}),
     "a filter without an operator": find(where(value=ONE)),
@@ -177,6 +180,10 @@ REFUSED: dict[str, Step] = {
 ACCEPTED: dict[str, tuple[Step, Any]] = {
     "a query of all descendants": (find({"from_": [{"all_descendants": True}]}), 2),
     "a query of all children": (find({"from_": [{}]}), 1),
+    "an order by a path of as many names as allowed": (
+        find({**EVERYTHING, "order_by": [{"field": {"field_path": DEEP}}]}),
+        0,
+    ),
     "no limit": (find({**EVERYTHING, "limit": 0}), 0),
     "an equality with an array": (find(where(op="EQUAL", value=several(2))), 0),
     "in with as many as allowed": (find(where(op="IN", value=several(MAX_IN_VALUES))), 1),

@@ -28,6 +28,8 @@ from tests.differential.requests import (
 OTHER_DOCUMENTS = "projects/p/databases/(default)/documents"
 MAP = {"map_value": {"fields": {"a": ONE}}}
 
+DEEP = ".".join("a" * 20)
+
 REFUSED: dict[str, Step] = {
     "a write without an operation": commit(lambda _: {}),
     "a collection as a document": commit(update("a", {})),
@@ -60,6 +62,7 @@ REFUSED: dict[str, Step] = {
     "a mask with an unquoted dash": commit(update("a/x", {}, update_mask={"field_paths": ["a-b"]})),
     "a mask with an empty path": commit(update("a/x", {}, update_mask={"field_paths": [""]})),
     "a mask with a double dot": commit(update("a/x", {}, update_mask={"field_paths": ["a..b"]})),
+    "a mask with a path of too many names": commit(update("a/x", {}, update_mask={"field_paths": [DEEP + ".a"]})),
     "a mask with an open quote": commit(update("a/x", {}, update_mask={"field_paths": ["`a"]})),
     "a delete with transforms": commit(
         delete("a/x", update_transforms=[{"field_path": "a", "increment": {"integer_value": 1}}])
@@ -113,6 +116,10 @@ ACCEPTED: dict[str, tuple[Step, Any]] = {
     "no write": (commit(), 0),
     "an id that begins like a reserved one": (commit(update("a/__x", {})), 1),
     "an id of the greatest length": (commit(update("a/" + "x" * MAX_ID_LENGTH, {})), 1),
+    "a mask with a path of as many names as allowed": (
+        commit(update("a/x", {}, update_mask={"field_paths": [DEEP]})),
+        1,
+    ),
     "a numeric id of 64 bits": (commit(update("a/__id-9223372036854775808__", {})), 1),
     "a reference to another database": (commit(update("a/x", {"a": {"reference_value": OTHER_DOCUMENTS + "/a/x"}})), 1),
     "the update time of a missing document": (

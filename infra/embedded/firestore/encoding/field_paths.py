@@ -21,6 +21,7 @@ Mask = tuple[FieldPath, ...] | None
 
 DOCUMENT_ID: FieldPath = ("__name__",)
 MAX_PATH_BYTES = 1500
+MAX_PATH_NAMES = 20
 
 _segment = re.compile(r"([a-zA-Z_][a-zA-Z_0-9]*)|`((?:[^`\\]|\\.)+)`", re.DOTALL)
 _simple = re.compile(r"[a-zA-Z_][a-zA-Z_0-9]*")
@@ -34,6 +35,8 @@ def parse(text: str) -> FieldPath:
     if len(text.encode()) > MAX_PATH_BYTES:
         raise invalid_argument(f"The property path is longer than {MAX_PATH_BYTES} bytes.")
     path = split(text)
+    if len(path) > MAX_PATH_NAMES:
+        raise invalid_argument(f"The property path {text} has more than {MAX_PATH_NAMES} names.")
     for name in path:
         if _reserved.fullmatch(name) and path != DOCUMENT_ID:
             raise invalid_argument(f"Invalid reserved name in field path {name}")
