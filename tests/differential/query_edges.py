@@ -169,6 +169,7 @@ REFUSED: dict[str, Step] = {
     ),
     "an average of the name": average("__name__"),
     "an average of a query with a projection": average("a", select={"fields": [{"field_path": "a"}]}),
+    "an average of all descendants of a document": average("a", parent="a/x", from_=[{"all_descendants": True}]),
     "an average with a reserved alias": average("a", "__x__"),
     "a read of a collection": get("a"),
     "a mask of a missing document with a double dot": get("a/none", mask={"field_paths": ["a..b"]}),
@@ -260,6 +261,8 @@ ACCEPTED: dict[str, tuple[Step, Any]] = {
     "a search for a vector with NaN": (find(near(query_vector=vector(NAN))), 1),
     "equal to a vector with NaN": (find(where(path="vector", op="EQUAL", value=vector(NAN))), 0),
     "a search in an order": (find({**near(), "order_by": [{"field": {"field_path": "missing"}}]}), 0),
+    "an average of all descendants of the root": (average("a", from_=[{"all_descendants": True}]), ["double_value"]),
+    "an average of all children of a document": (average("a", parent="a/x", from_=[{}]), ["double_value"]),
     "an average of a missing field": (average("missing"), ["null_value"]),
     "partitions of a few documents": (partitions("a"), 0),
 }

@@ -166,13 +166,13 @@ def find(query: Any, parent: str = "") -> Step:
     return step
 
 
-def average(path: str, alias: str = "average", **options: Any) -> Step:
+def average(path: str, alias: str = "average", parent: str = "", **options: Any) -> Step:
     """Return a RunAggregationQuery; its result is the type of the average."""
 
     def step(server: ComparedServer) -> Any:
         average = {"alias": alias, "avg": {"field": {"field_path": path}}}
         query = {"structured_query": {**EVERYTHING, **options}, "aggregations": [average]}
-        request = {"parent": server.name_of("").rstrip("/"), "structured_aggregation_query": query}
+        request = {"parent": server.name_of(parent).rstrip("/"), "structured_aggregation_query": query}
         responses = server.api.run_aggregation_query(request=request, retry=None)
         return [Value.pb(each.result.aggregate_fields[alias]).WhichOneof("value_type") for each in responses]
 

@@ -52,10 +52,12 @@ def _operands(message: Any) -> Iterator[Any]:
         yield message
 
 
-def check(message: Any, where: filters.Filter | None, aggregated: Sequence[str]) -> None:
+def check(
+    message: Any, where: filters.Filter | None, aggregated: Sequence[str], parent: resource_names.ResourceName
+) -> None:
     """Raise `StatusError` if the parts of a StructuredQuery conflict.
 
-    `where` is its parsed filter, and `aggregated` are the fields of aggregations.
+    `where` is its parsed filter, and `aggregated` are the fields of aggregations. `parent` is the parent of the query.
     """
     conditions = list(_conditions(message.where)) if message.HasField("where") else []
     unequal = set(map(field_paths.to_text, filters.unequal_fields(where)))
@@ -63,6 +65,8 @@ def check(message: Any, where: filters.Filter | None, aggregated: Sequence[str])
         _check_all_collections(message.order_by, conditions)
     _check_filters(conditions, unequal)
     _check_orders(message.order_by, conditions, unequal)
+    if parent.segments and message.from_[0].all_descendants:  # the descendants of a document are a range of names
+        conditions.append((_NAME, "GREATER_THAN"))
     _check_aggregated(message.order_by, conditions, unequal, aggregated)
     if aggregated and message.HasField("select"):
         raise invalid_argument("Cannot apply property masks when aggregation fields are present.")

@@ -94,7 +94,7 @@ def read(parent_name: str, message: Any, aggregated: Sequence[FieldPath] = ()) -
         raise invalid_argument(problem)
     restrictions.check_size(message, parent)
     where = filters.read(message.where, parent) if message.HasField("where") else None
-    restrictions.check(message, where, [field_paths.to_text(path) for path in aggregated])
+    restrictions.check(message, where, [field_paths.to_text(path) for path in aggregated], parent)
     source = message.from_[0]
     if source.collection_id:
         resource_names.check_collection_id(source.collection_id)
