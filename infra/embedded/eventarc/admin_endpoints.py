@@ -1,6 +1,7 @@
 """HTTP endpoints for operators and tests: list undelivered events and dead letters, and resend dead letters.
 
-The endpoints reject unknown parameters. Otherwise a misspelled `sequence` would resend all dead letters.
+The endpoints reject unknown parameters. Otherwise a misspelled `sequence` would resend all dead letters. They also
+reject a repeated parameter, except `sequence`: the other value would be ignored.
 """
 
 from functools import partial
@@ -78,3 +79,6 @@ def _reject_unknown_parameters(request: web.Request, known: set[str]) -> None:
         raise web.HTTPBadRequest(
             text=f"unknown query parameter {', '.join(sorted(unknown))}; use only {', '.join(sorted(known))}\n"
         )
+    for name in known - {"sequence"}:
+        if len(request.query.getall(name, [])) > 1:
+            raise web.HTTPBadRequest(text=f"the query parameter `{name}` is repeated; use it once\n")

@@ -208,14 +208,19 @@ async def test_dead_letters_are_listed_and_resent_over_http(
     await until(lambda: function.documents == ["samples/b"])
     others = await resend()
     await until(lambda: sorted(function.documents) == ["samples/a", "samples/a", "samples/b", "samples/b"])
+    async with session.post("/eventarc/dead-letters/resend?trigger=first&trigger=second") as answer:
+        refused.append((answer.status, await answer.text()))
+    async with session.get("/eventarc/dead-letters?trigger=first&trigger=second") as answer:
+        refused.append((answer.status, await answer.text()))
 
     assert before == []
     assert [(letter["trigger"], letter["sequence"]) for letter in first] == [("first", 1), ("first", 2)]
     assert first[0]["document"] == "projects/p/databases/(default)/documents/samples/a"
     assert "418" in first[0]["problem"]
     assert first[0]["attempts"] >= 1
-    assert [status for status, _ in refused] == [400, 400]
+    assert [status for status, _ in refused] == [400] * 4
     assert "unknown query parameter sequense; use only sequence, trigger" in refused[0][1]
     assert "expected a whole number, got 'one' - at the query parameter `sequence`" in refused[1][1]
+    assert refused[2][1] == refused[3][1] == "the query parameter `trigger` is repeated; use it once\n"
     assert (one, others) == ({"resent": 1}, {"resent": 3})
     assert await listed(session) == []
