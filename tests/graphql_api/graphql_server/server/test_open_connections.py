@@ -120,7 +120,7 @@ async def test_requests_that_only_wait_do_not_use_all_connections(monkeypatch: p
     outcomes = await asyncio.gather(*requests, return_exceptions=True)
 
     assert not refused_before
-    assert [number for number, outcome in enumerate(outcomes) if outcome is not None] == list(range(50, 59))
+    assert [number for number, outcome in enumerate(outcomes) if outcome is not True] == list(range(50, 59))
     assert all(isinstance(outcome, Unavailable) and outcome.limit == "max_connections" for outcome in outcomes[50:59])
 
 
