@@ -17,6 +17,14 @@ URL = "http://dropzone.invalid"
 SAMPLE = b'{"time_stamp":"2026-11-27T00:00:00Z","data":[1]}'
 
 
+@pytest.fixture(autouse=True)
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxies of the machine that runs the tests."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
 async def test_requests_go_through_the_proxy(stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The name of the server is known to the proxy only. A password in `~/.netrc` does not replace the key."""
     netrc = tmp_path / "netrc"
