@@ -60,7 +60,10 @@ export interface ValueRange {
   leftOut: number; // the number of means outside
 }
 
-/** Returns the range of the means without far outliers, with the bands of these means, or null if no mean is far from the others. */
+/**
+ * Returns the range of the means without far outliers, with the bands of these means, or null if no mean is far from the
+ * others. A band can exceed the largest double. No value does, so the range ends there: an infinite axis displays nothing.
+ */
 export function typicalValues(points: readonly Point[], hasBands: boolean): ValueRange | null {
   const means = points.map(({ mean }) => mean).sort((one, other) => one - other);
   const middle = Math.abs(means[Math.floor(means.length / 2)] ?? 0);
@@ -69,8 +72,8 @@ export function typicalValues(points: readonly Point[], hasBands: boolean): Valu
   let [low, high] = [range.first, range.last];
   for (const { mean, deviation } of points) {
     if (!hasBands || mean < range.first || mean > range.last) continue;
-    low = Math.min(low, mean - deviation);
-    high = Math.max(high, mean + deviation);
+    low = Math.min(low, Math.max(mean - deviation, -Number.MAX_VALUE));
+    high = Math.max(high, Math.min(mean + deviation, Number.MAX_VALUE));
   }
   return { low, high, leftOut: range.leftOut };
 }
