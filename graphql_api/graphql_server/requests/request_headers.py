@@ -17,6 +17,7 @@ _BY_NAME = "headers by name"
 _HOST = re.compile(rb"[\w.~%!$&'()*+;=:\[\]-]*", re.ASCII)
 _UPGRADE = re.compile(rb"(?:^|,)[ \t]*upgrade[ \t]*(?:,|$)", re.IGNORECASE)
 HTTP2_TOKEN = b"h2c"
+TLS_TOKEN = b"TLS/1."
 _KEY = re.compile(rb"\r\n(?:x-api-key:|authorization:[ \t]*bearer[ \t])[ \t]*([!-~]+)[ \t]*\r\n", re.IGNORECASE)
 """A key contains no spaces. The pattern then takes time in proportion to the text, which anyone can send."""
 
@@ -27,7 +28,7 @@ _MAX_HANDSHAKE_LIST_BYTES = 1_024
 of 15,000 items, and uvicorn keeps each subprotocol until the WebSocket ends.
 """
 
-_UPGRADE_TO_HTTP2 = re.compile(rb"\r\nupgrade:[ \t]*h2c[ \t]*(?=\r\n)", re.IGNORECASE)
+_OPTIONAL_UPGRADE = re.compile(rb"\r\nupgrade:[ \t]*(?:h2c|TLS/1\.\d)[ \t]*(?=\r\n)", re.IGNORECASE)
 
 
 class Credential(NamedTuple):
@@ -181,12 +182,13 @@ def offers_websocket(headers: Mapping[bytes, bytes]) -> bool:
     return is_named and _UPGRADE.search(headers.get(b"connection", b"")) is not None
 
 
-def without_http2(headers: bytes) -> bytes:
-    """Return headers without the offer to continue with HTTP/2, which this server does not accept.
+def without_optional_upgrade(headers: bytes) -> bytes:
+    """Return headers without the offer to continue with HTTP/2 or TLS, which this server does not accept.
 
-    The parser ignores the body of a request with this offer. Java's HttpClient offers HTTP/2 by default.
+    The parser ignores the body of a request with this offer. By default, Java's HttpClient offers HTTP/2, and Apache
+    HttpClient 5.4 offers TLS.
     """
-    return _UPGRADE_TO_HTTP2.sub(b"", headers) if HTTP2_TOKEN in headers else headers
+    return _OPTIONAL_UPGRADE.sub(b"", headers) if HTTP2_TOKEN in headers or TLS_TOKEN in headers else headers
 
 
 def violation(headers: Mapping[bytes, bytes], http_version: Callable[[], str], *, has_no_body: bool) -> str | None:

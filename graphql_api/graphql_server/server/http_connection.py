@@ -113,7 +113,7 @@ class HTTPConnection(HttpToolsProtocol):
         if self.is_in_headers:
             self._start_header_timer()
             self.header_bytes += len(part)
-            part = request_headers.without_http2(part)
+            part = request_headers.without_optional_upgrade(part)
         else:
             self._bytes_without_content += len(part)
             if self._bytes_without_content > self.settings.max_header_bytes + len(part):

@@ -19,7 +19,7 @@ from typing import cast
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from graphql_api.budgets.parsing_turns import MAX_LIGHT_SECONDS, ParsingTurns
-from graphql_api.graphql_server.requests.request_headers import HTTP2_TOKEN
+from graphql_api.graphql_server.requests.request_headers import HTTP2_TOKEN, TLS_TOKEN
 from graphql_api.graphql_server.server.http_connection import HTTPConnection
 from graphql_api.graphql_server.server.open_connections import OpenConnections
 from graphql_api.graphql_server.server.unparsed_data import UnparsedData, UnparsedTotal
@@ -159,7 +159,7 @@ class SequentialConnection(HTTPConnection):
             and len(data) <= _MAX_WHOLE_BYTES
             and (end := data.find(_END_OF_HEADERS)) >= 0
             and data.find(_END_OF_LINE, end + len(_END_OF_HEADERS)) < 0
-            and data.find(HTTP2_TOKEN, 0, end) < 0
+            and data.find(HTTP2_TOKEN, 0, end) == data.find(TLS_TOKEN, 0, end) == -1
         ):
             return end + len(_END_OF_HEADERS)
         return None

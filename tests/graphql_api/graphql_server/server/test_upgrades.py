@@ -7,7 +7,7 @@ from tests.graphql_api.graphql_server.service import running
 from tests.stack import eventually
 
 UPGRADE = b"connection: upgrade\r\nupgrade: "
-PROTOCOLS = (b"foo", b"TLS/1.2", b"H2C", b"h2c, foo", b"websocket, foo", b"websocket")
+PROTOCOLS = (b"foo", b"TLS/1.2, foo", b"H2C", b"h2c, foo", b"websocket, foo", b"websocket")
 
 
 @pytest.mark.parametrize("is_split", [False, True])

@@ -173,11 +173,16 @@ def test_small_bodies_wait_even_then(application: Application, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    "offer", [b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c", b"connection: upgrade\r\nupgrade:h2c "]
+    "offer",
+    [
+        b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c",
+        b"connection: upgrade\r\nupgrade:h2c ",
+        b"Upgrade: TLS/1.2\r\nConnection: Upgrade",
+    ],
 )
-@pytest.mark.parametrize("size", [1, 10_000, 150_000])
-def test_a_client_that_offers_http_2_can_send_a_body(application: Application, offer: bytes, size: int) -> None:
-    """Java's HttpClient offers it by default. The parser would ignore the body."""
+@pytest.mark.parametrize("size", [0, 1, 10_000, 150_000])
+def test_the_offer_of_http_2_or_tls_is_ignored(application: Application, offer: bytes, size: int) -> None:
+    """Java's HttpClient offers HTTP/2, and Apache HttpClient offers TLS. The parser would ignore the body."""
     application.may_read.set()
     with application.connect() as client:
         client.sendall(b"POST / HTTP/1.1\r\nhost: x\r\n%b\r\ncontent-length: %d\r\n\r\n%b" % (offer, size, b"x" * size))
