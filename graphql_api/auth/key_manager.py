@@ -3,6 +3,7 @@
 The command line and the API use this module.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from storage.documents import BadRequest, NotFound
 from storage.firestore.messages import Write
 
 MIN_DIGITS = 8
+_HEXADECIMAL = re.compile(r"[0-9a-f]+")
 MAX_COMMIT_KEYS = 50
 """One Commit changes the limits of at most this number of keys.
 
@@ -165,6 +167,8 @@ class KeyManager:
             raise BadRequest(
                 f"expected at least the first {MIN_DIGITS} digits of the digest of a key, got {len(digest_prefix)}"
             )
+        if not _HEXADECIMAL.fullmatch(digest_prefix):  # Firestore refuses some other texts as ids
+            raise BadRequest("expected hexadecimal digits from the start of the digest of a key, got another character")
         selected = await self.select(digest_prefix=digest_prefix, submitter=submitter)
         if not selected:
             raise NotFound("no API key has this digest")
