@@ -93,6 +93,15 @@ def test_hourly_statistics_are_kept_and_turned_off_by_the_command(stack: Stack, 
     assert "off" in wrong.stderr
 
 
+@pytest.mark.parametrize("days", ["٣", "３", "1_0", "0", "-1", "9" * 10, "9" * 5_000])
+def test_a_number_of_days_has_ascii_digits(stack: Stack, days: str) -> None:
+    """The command accepted Arabic digits, and printed a traceback for 5,000 digits."""
+    refused = run(stack, "unused", "retention", f"--samples={days}", "--yes")
+
+    assert refused.exit_code == 2
+    assert "expected a number of days from 1, or" in refused.stderr
+
+
 def test_missing_values_of_a_submitter_are_skipped(stack: Stack, start: Start) -> None:
     """Small and large samples need no member for it. The values of a sample are then without nulls."""
     key = stack.new_key("missing-command", "submit,read,admin")

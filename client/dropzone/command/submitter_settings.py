@@ -1,5 +1,6 @@
 """`dropzone retention` and `dropzone missing-values` print settings of the submitter, and change them."""
 
+import re
 from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Any
@@ -10,6 +11,9 @@ from dropzone import DEFAULT_URL, AsyncClient, HourlyRetention, Retention
 from dropzone.command import output
 from dropzone.command.exit_codes import ExitCode, run
 from dropzone.command.options import Key, Url, connect, opened
+
+_DAYS = re.compile(r"[0-9]{1,9}")
+"""Python also accepts the digits of other scripts. The server accepts a number of up to 32 bits, and checks it."""
 
 
 def _option(help_text: str) -> Any:
@@ -97,7 +101,7 @@ async def _retention(client: AsyncClient, changes: dict[str, Any], *, is_default
 def _days(text: str, option: str) -> int | None:
     if text == "forever":
         return None
-    if not text.isdecimal() or int(text) < 1:
+    if not _DAYS.fullmatch(text) or int(text) < 1:
         also = ", or off" if option == "--hourly" else ""
         raise typer.BadParameter(f"expected a number of days from 1, or forever{also}, got {text}", param_hint=option)
     return int(text)
