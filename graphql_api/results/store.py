@@ -42,6 +42,12 @@ class Store:
         """Return whether a sample has expired. Firestore deletes it later."""
         return header.expire_at is not None and has_expired(header.expire_at, await self._firestore.estimated_now())
 
+    async def seconds_to_expiry(self, header: Header) -> float | None:
+        """Return the number of seconds until a sample expires, or None if it never expires."""
+        if header.expire_at is None:
+            return None
+        return (header.expire_at - await self._firestore.estimated_now()).total_seconds()
+
     async def results(self, submitter: str, ids: Collection[str]) -> Mapping[str, Result]:
         """Return the existing results of `ids`, by id. A tombstone is a result with the status DELETED."""
         paths = {

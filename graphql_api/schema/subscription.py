@@ -5,6 +5,7 @@ are written after this read time. The subscription therefore returns each result
 again. The subscription then returns the new result, with a new cursor.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated
@@ -46,7 +47,8 @@ class Subscription:
     async def sample(self, info: Info, sample_id: SampleId) -> AsyncGenerator[Sample, None]:
         """Yield the sample once, or twice if it is pending. Raises `NotFound`.
 
-        A write can concern an earlier sample with the same id, such as its deletion. The sample then stays pending.
+        A write can concern an earlier sample with the same id, such as its deletion. The sample then stays pending. If
+        the sample expires, no result is written.
         """
         context = info.context
         async with context.live.watch(context.caller.submitter) as log:
@@ -61,7 +63,14 @@ class Subscription:
                     if not was_pending:
                         yield sample
                     was_pending = True
-                    await result_written
+                    seconds = await context.store.seconds_to_expiry(sample.header)
+                    await asyncio.wait({result_written}, timeout=seconds)
+                    if result_written.done():
+                        result_written.result()
+                    else:  # a correction can have changed the time of expiry
+                        context.headers.clear_all()
+                        header = await context.headers.load(sample_id)
+                        sample = sample if header is None else Sample.of(header)
                 context.results.clear_all()
             if was_pending:
                 metrics.DELIVERED.inc()

@@ -162,11 +162,29 @@ async def test_a_subscription_to_an_expired_sample_without_a_result_completes(st
         while states == ["NOT_FOUND"]:  # again, if Firestore deleted the sample before the subscription
             sample_id = await submit(stack, key)
             await anyio.to_thread.run_sync(partial(stack.wait_for, sample_id, key=key))
-            await anyio.to_thread.run_sync(_expire, stack, f"submitters/expired/samples/{sample_id}")
+            expire_at = datetime.now(UTC) - timedelta(hours=1)
+            await anyio.to_thread.run_sync(_expire, stack, f"submitters/expired/samples/{sample_id}", expire_at)
             await subscribe(socket, FOLLOW, id=sample_id)
             states = await _states_until_complete(socket)
 
     assert states == ["DELETED"]
+
+
+async def test_a_subscription_to_a_pending_sample_completes_when_the_sample_expires(stack: Stack) -> None:
+    """No result is written then."""
+    key = await anyio.to_thread.run_sync(stack.new_key, "expiring")
+    states, seconds = ["NOT_FOUND"], 1
+    async with watching(stack, key) as socket:
+        while states[0] != "PENDING":  # again, if the sample expired before the subscription
+            seconds *= 2
+            sample_id = await submit(stack, key)
+            await anyio.to_thread.run_sync(partial(stack.wait_for, sample_id, key=key))
+            expire_at = datetime.now(UTC) + timedelta(seconds=seconds)
+            await anyio.to_thread.run_sync(_expire, stack, f"submitters/expiring/samples/{sample_id}", expire_at)
+            await subscribe(socket, FOLLOW, id=sample_id)
+            states = await _states_until_complete(socket)
+
+    assert states == ["PENDING", "DELETED"]
 
 
 async def test_a_subscription_to_an_unknown_sample_is_an_error(stack: Stack) -> None:
@@ -180,11 +198,11 @@ async def test_a_subscription_to_an_unknown_sample_is_an_error(stack: Stack) -> 
         assert any([json.loads(text)["type"] == "pong" async for text in _until_pong(socket)])
 
 
-def _expire(stack: Stack, path: str) -> None:
-    """Let a sample expire, and delete its result after the function has computed it again."""
+def _expire(stack: Stack, path: str, expire_at: datetime) -> None:
+    """Let a sample expire at a time, and delete its result after the function has computed it again."""
     documents = stack.firestore()
     result = documents.document(path.replace("/samples/", "/results/"))
-    written = documents.document(path).update({"expire_at": datetime.now(UTC) - timedelta(hours=1)})
+    written = documents.document(path).update({"expire_at": expire_at})
     eventually(lambda: result.get().get("sample_update_time") == written.update_time, lambda: stack.log)
     result.delete()
 
