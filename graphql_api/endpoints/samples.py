@@ -40,10 +40,12 @@ from graphql_api.scopes import Scope
 from storage.documents import (
     Arrival,
     BadRequest,
+    Conflict,
     ContentKey,
     Header,
     InvalidSample,
     Labels,
+    NotFound,
     NotJson,
     labels,
     state_of,
@@ -174,7 +176,15 @@ class SampleEndpoints:
         entry = self._services.audit_log.entry(
             caller.submitter, actor=caller.credential, action="samples.deleted", facts=facts
         )
-        await self._services.deleter.delete_one(caller.submitter, sample_id, reason, entry)
+        submitted_until = None
+        if tags := header(request, b"if-match").decode("latin-1"):
+            sample = (await self._services.store.headers(caller.submitter, [sample_id])).get(sample_id)
+            if sample is None:
+                raise NotFound("the sample does not exist")
+            if not contains_tag(tags, _entity_tag(sample)):
+                raise Conflict("the header `If-Match` does not list the `ETag` of the sample; read the sample again")
+            submitted_until = sample.submitted_at
+        await self._services.deleter.delete_one(caller.submitter, sample_id, reason, entry, submitted_until)
         return Response(status_code=204)
 
 

@@ -48,7 +48,9 @@ class NotFound(DropzoneError):
 
 
 class Conflict(DropzoneError):
-    """The idempotency key was used for another sample, or the earlier sample cannot be corrected again."""
+    """The request contradicts a stored sample: its idempotency key was used already, the earlier sample cannot be
+    corrected again, or the sample to delete is not the one that the client has read.
+    """
 
     code = "CONFLICT"
 

@@ -224,7 +224,7 @@ def violation(headers: Mapping[bytes, bytes], http_version: Callable[[], str], *
 
 
 def contains_tag(known_tags: str, tag: str) -> bool:
-    """Return whether the value of `If-None-Match` contains an entity tag, including its quotes.
+    """Return whether the value of `If-Match` or `If-None-Match` contains an entity tag, including its quotes.
 
     A list can have thousands of tags. It is not split, because this takes a millisecond of the event loop.
     """

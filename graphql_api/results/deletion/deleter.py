@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from uuid import uuid4
 
@@ -38,13 +39,19 @@ class Deleter:
         """Stop. Store all running deletions as INTERRUPTED."""
         await self._runner.close()
 
-    async def delete_one(self, submitter: str, sample_id: str, reason: str, entry: Write) -> None:
+    async def delete_one(
+        self, submitter: str, sample_id: str, reason: str, entry: Write, submitted_until: datetime | None = None
+    ) -> None:
         """Delete a sample, and return after the deletion. If the sample exists, the audit log gets `entry`.
+
+        A sample that was submitted after `submitted_until` is kept. By default, this is the time of the request.
 
         Raises `NotFound` if the sample does not exist, and `Unavailable` if it changed during every attempt.
         """
         _check(reason)
-        deleted, remaining = await self._records.delete(submitter, [sample_id], reason, entry)
+        deleted, remaining = await self._records.delete(
+            submitter, [sample_id], reason, entry, submitted_until=submitted_until
+        )
         if remaining:
             raise Unavailable("other requests changed the sample during every attempt; retry later")
         if not deleted:
