@@ -144,7 +144,7 @@ def max_waiting_connections(max_connections: int, max_open_files: int, environ: 
     once, and leaves the rest to the others. Raises `ValueError` if the environment has no valid number of processes.
     """
     processes = environ.get("DROPZONE_API_PROCESSES") or "1"
-    if not processes.isdecimal():
+    if not (processes.isascii() and processes.isdecimal()):
         raise ValueError(f"DROPZONE_API_PROCESSES must be a number, got {processes}")
     if int(processes) > 1:
         return _MAX_WAITING_OF_SEVERAL

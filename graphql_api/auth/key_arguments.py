@@ -8,10 +8,12 @@ from pathlib import Path
 from graphql_api.auth.api_keys import MAX_LABEL_CHARACTERS, is_label
 from graphql_api.auth.key_manager import MIN_DIGITS
 from graphql_api.scopes import Scope
+from runtime.environment_variables import number
 from storage.documents import document_paths
 
 _MAX_DAYS = 36_500
 _MAX_COUNT = 10**9
+_COUNT = re.compile(r"[0-9]{1,10}")
 
 LIMITS = {
     "requests_per_second": "requests per second in each API process",
@@ -96,14 +98,14 @@ def _label(text: str) -> str:
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= _MAX_COUNT:
+    if not _COUNT.fullmatch(text) or not 1 <= int(text) <= _MAX_COUNT:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {_MAX_COUNT:,}, got {text!r}")
     return int(text)
 
 
 def _days(text: str) -> float:
     try:
-        days = float(text)
+        days = number(text, float)
     except ValueError:
         days = math.nan
     if not 0 <= days <= _MAX_DAYS:

@@ -22,7 +22,7 @@ def parse_retention(sample_days: int, result_days: int, hourly: str) -> Retentio
 def _parse_hourly(text: str, result_days: int) -> HourlyRetention | None:
     if text == "off":
         return None
-    if text != "forever" and not text.isdecimal():
+    if text != "forever" and not (text.isascii() and text.isdecimal()):
         raise ValueError(f"{_HOURLY} must be off, a number of days, or forever, got {text}")
     if not result_days:
         raise ValueError(f"{_HOURLY} must be off if {_RESULTS} is 0, which means forever, got {text}")

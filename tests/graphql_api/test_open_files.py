@@ -39,7 +39,8 @@ def test_processes_that_share_a_port_leave_connections_to_each_other() -> None:
     assert max_waiting_connections(4_000, 13_824, {"DROPZONE_API_PROCESSES": "2"}) == 32
 
 
-def test_an_invalid_number_of_processes_is_named() -> None:
+@pytest.mark.parametrize("count", ["two", "٢"])
+def test_an_invalid_number_of_processes_is_named(count: str) -> None:
     """The supervisor checks the number too, but other deployments start the API without the supervisor."""
-    with pytest.raises(ValueError, match="DROPZONE_API_PROCESSES must be a number, got two"):
-        max_waiting_connections(4_000, 13_824, {"DROPZONE_API_PROCESSES": "two"})
+    with pytest.raises(ValueError, match=f"DROPZONE_API_PROCESSES must be a number, got {count}"):
+        max_waiting_connections(4_000, 13_824, {"DROPZONE_API_PROCESSES": count})

@@ -14,6 +14,7 @@ import msgspec
 from infra.embedded.stack_file import placeholders
 from infra.embedded.stack_file.stack import Process, Stack, StackError
 from observability import logs
+from runtime.environment_variables import number
 
 MAX_INSTANCES = 64
 """Instances of a process. Hundreds of them, for example after a typing error, would use all memory of the machine."""
@@ -45,12 +46,12 @@ def _setting(stack: Stack, name: str, environ: Mapping[str, str]) -> str | int:
             raise StackError(f"{stack.variable(name)} must be text in UTF-8, got {text!r}") from None
         return text
     try:
-        number = int(text)
+        value = number(text, int)
     except ValueError:
         raise StackError(f"{stack.variable(name)} must be a whole number, got {text!r}") from None
-    if number < 1:
-        raise StackError(f"{stack.variable(name)} must be 1 or more, got {number}")
-    return number
+    if value < 1:
+        raise StackError(f"{stack.variable(name)} must be 1 or more, got {value}")
+    return value
 
 
 def _validate(path: Path, stack: Stack) -> None:

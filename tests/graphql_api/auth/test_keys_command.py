@@ -157,12 +157,20 @@ def test_a_firestore_that_refuses_the_command_is_an_error(stack: Stack, monkeypa
         keys.main(["list"])
 
 
-@pytest.mark.parametrize("days", ["nan", "inf", "-inf", "-1", "1e12", "ten", ""])
+@pytest.mark.parametrize("days", ["nan", "inf", "-inf", "-1", "1e12", "ten", "", "٣", "1_0"])
 def test_an_impossible_lifetime_is_refused(capsys: pytest.CaptureFixture[str], days: str) -> None:
     """The error names the allowed range."""
     message = refusal(capsys, "create", "--submitter", "a", f"--expires-in-days={days}")
 
     assert f"expected a number of days from 0 to 36,500, got '{days}'" in message
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "1e3", "٣", "9" * 5_000])
+def test_an_impossible_limit_is_refused(capsys: pytest.CaptureFixture[str], count: str) -> None:
+    """A number has ASCII digits."""
+    message = refusal(capsys, "create", "--submitter", "a", f"--requests-per-second={count}")
+
+    assert f"expected a whole number from 1 to 1,000,000,000, got '{count}'" in message
 
 
 @pytest.mark.parametrize("command", ["create", "ensure"])

@@ -199,7 +199,8 @@ def test_the_settings_of_a_deployment_have_the_same_limits(
             assert expiry.archiving.expire_at is None or expiry.archiving.expire_at > expiry.result
 
 
-def test_a_retention_of_hourly_statistics_in_other_words_is_refused() -> None:
+@pytest.mark.parametrize("text", ["never", "٣٠"])
+def test_a_retention_of_hourly_statistics_in_other_words_is_refused(text: str) -> None:
     """The message has the words that are expected."""
-    with pytest.raises(ValueError, match="HOURLY_RETENTION must be off, a number of days, or forever, got never"):
-        Settings(sample_retention_days=1, result_retention_days=1, hourly_retention="never")
+    with pytest.raises(ValueError, match=f"HOURLY_RETENTION must be off, a number of days, or forever, got {text}"):
+        Settings(sample_retention_days=1, result_retention_days=1, hourly_retention=text)

@@ -144,6 +144,7 @@ liveness = {{ address = "http://{{own_address}}/alive" }}
     ("stack", "variables", "message"),
     [
         ("[settings]\nport = 1", {"TEST_PORT": "x"}, "TEST_PORT must be a whole number, got 'x'"),
+        ("[settings]\nport = 1", {"TEST_PORT": "٨٠٠٠"}, "TEST_PORT must be a whole number, got '٨٠٠٠'"),
         ('[settings]\nfolder = ""', {"TEST_FOLDER": "x\udcff"}, r"TEST_FOLDER must be text in UTF-8, got 'x\udcff'"),
         ("[settings\n", {}, "stack.toml: "),
         ("[[process]]\n", {}, "unknown field `process`"),
