@@ -76,7 +76,7 @@ async def _run(options: argparse.Namespace) -> None:
             case "audit":
                 await _print_audit_log(audit_log, options)
             case "sign-in-link":
-                await _print_sign_in_link(sessions, options)
+                await _print_sign_in_link(store, sessions, options)
     finally:
         await writer.close()
         await firestore.close()
@@ -136,10 +136,13 @@ async def _ensure(store: KeyStore, manager: KeyManager, sessions: SessionStore, 
             print(f"the sign-in link does not work, because its token could not be stored: {error}")
 
 
-async def _print_sign_in_link(sessions: SessionStore, options: argparse.Namespace) -> None:
+async def _print_sign_in_link(store: KeyStore, sessions: SessionStore, options: argparse.Namespace) -> None:
     key = key_file.read(options.file)
     if key is None:
         raise NotFound(f"{options.file} does not contain an API key")
+    stored = await store.read(digest(key))
+    if stored is None or not stored.is_valid_at(datetime.now(UTC)):
+        raise NotFound(f"{options.file} contains an unknown, revoked or expired API key, whose links do not work")
     token = secrets.token_urlsafe()
     await sessions.add_token(token, digest(key))
     print(f"{options.url.rstrip('/')}/#sign-in={token}")

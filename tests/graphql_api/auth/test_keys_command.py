@@ -284,3 +284,13 @@ def test_the_file_is_synchronized_before_its_name(tmp_path: Path) -> None:
     )
 
     assert done.stdout == "fsync rename fsync\n"
+
+
+def test_a_key_that_is_not_valid_has_no_sign_in_link(stack: Stack, tmp_path: Path) -> None:
+    """The command printed a link, and the page said that this link had been used or had expired."""
+    file = tmp_path / "api-key"
+    file.write_text(revoked := stack.new_key("signs-in", "read"))
+    stack.keys("revoke", "--digest", digest(revoked), "--yes")
+
+    with pytest.raises(SystemExit, match="contains an unknown, revoked or expired API key, whose links do not work$"):
+        stack.keys("sign-in-link", "--file", str(file))
