@@ -93,7 +93,7 @@ def test_hourly_statistics_are_kept_and_turned_off_by_the_command(stack: Stack, 
     assert "off" in wrong.stderr
 
 
-@pytest.mark.parametrize("days", ["٣", "３", "1_0", "0", "-1", "9" * 10, "9" * 5_000])
+@pytest.mark.parametrize("days", ["٣", "\uff13", "1_0", "0", "-1", "9" * 10, "9" * 5_000])
 def test_a_number_of_days_has_ascii_digits(stack: Stack, days: str) -> None:
     """The command accepted Arabic digits, and printed a traceback for 5,000 digits."""
     refused = run(stack, "unused", "retention", f"--samples={days}", "--yes")
