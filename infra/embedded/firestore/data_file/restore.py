@@ -74,7 +74,7 @@ def unfinished_import(path: Path) -> Iterator[Path]:
     folder = _imported(path)
     if folder.exists():
         shutil.rmtree(folder)
-    folder.mkdir()
+    folder.mkdir(mode=0o700)
     try:
         yield folder / path.name
     finally:
@@ -98,6 +98,7 @@ def install_new(complete: Path, path: Path, marker: DataMarker) -> None:
     """Install a complete file where no data file with documents exists. After a kill, the server can always start."""
     for former in (path.with_name(path.name + "-shm"), *_files(path)):
         former.unlink(missing_ok=True)
+    complete.chmod(0o600)
     complete.replace(path)
     sync_folder(path.parent)
     _mark(path, marker)

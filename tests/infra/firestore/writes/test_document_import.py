@@ -3,7 +3,9 @@
 import asyncio
 import io
 import json
+import os
 import signal
+import stat
 import subprocess
 import sys
 from functools import partial
@@ -164,6 +166,17 @@ async def test_a_start_after_a_killed_import_says_that_nothing_was_imported(
     assert left == ["firestore.sqlite.unfinished-import"]
     assert not [each for each in tmp_path.iterdir() if each.is_dir()]
     assert f"An import into {path} was killed, and has imported nothing" in caplog.text
+
+
+async def test_only_the_owner_can_read_an_imported_file(tmp_path: Path) -> None:
+    """As with a backup. The file contains the documents of all submitters."""
+    data, before = tmp_path / "firestore.sqlite", os.umask(0o022)
+    try:
+        await import_lines(lines(line("one")), data, Definitions())
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE(data.stat().st_mode) == 0o600
 
 
 async def test_an_import_deletes_no_file_with_a_similar_name(tmp_path: Path) -> None:
