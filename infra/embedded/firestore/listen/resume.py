@@ -1,7 +1,7 @@
 """Resuming a Listen target: resume tokens, and the changes that a client missed.
 
-A resume token holds the read time and the sequence of the last change that the stream has sent. Sequences do not
-depend on the clock.
+A resume token holds the read time and the sequence of the last change that the stream has sent, and the identity of the
+database. Sequences do not depend on the clock.
 
 Note: Google's clients keep the changes that they received after their last token, and apply them with the next
 consistent snapshot. The server must therefore remove each document that a client may have received after this token.
@@ -28,9 +28,9 @@ MAX_MISSED_BYTES = 16 * 1024 * 1024
 _TOKEN = struct.Struct(">QQ")
 
 
-def encode_token(position: Snapshot) -> bytes:
+def encode_token(storage: Storage, position: Snapshot) -> bytes:
     """Return the resume token for a position."""
-    return _TOKEN.pack(position.sequence, position.read_time)
+    return _TOKEN.pack(position.sequence, position.read_time) + storage.database_id.encode()
 
 
 async def resume_position(storage: Storage, message: Any, latest: Snapshot) -> Snapshot | None:
@@ -40,13 +40,14 @@ async def resume_position(storage: Storage, message: Any, latest: Snapshot) -> S
 
     - The Target message `message` has neither a resume token nor a read time.
     - The changes after the position are pruned.
-    - The token is not valid, or it is from another data file.
+    - The token is not valid, it is from another database, or it is from the file before a backup replaced it.
     """
     resume_type = message.WhichOneof("resume_type")
     if resume_type == "resume_token":
-        if len(message.resume_token) != _TOKEN.size:
+        position, database_id = message.resume_token[: _TOKEN.size], message.resume_token[_TOKEN.size :]
+        if len(position) != _TOKEN.size or database_id != storage.database_id.encode():
             return None
-        sequence, read_time = _TOKEN.unpack(message.resume_token)
+        sequence, read_time = _TOKEN.unpack(position)
     elif resume_type == "read_time":
         read_time = limits.version_time(message.read_time)
         if not storage.clock.reserve(read_time):
@@ -57,7 +58,7 @@ async def resume_position(storage: Storage, message: Any, latest: Snapshot) -> S
     if not storage.pruned_sequence <= sequence <= latest.sequence:
         return None
     if await storage.read(lambda connection: versions.commit_time_up_to(connection, sequence)) > read_time:
-        return None  # the token is from another data file, for example from the file before a backup replaced it
+        return None  # the token is from the file before a backup replaced it
     return Snapshot(read_time, sequence)
 
 

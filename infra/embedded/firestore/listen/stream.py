@@ -241,5 +241,5 @@ class ListenStream:
         change.target_ids.extend(target_ids)
         if position is not None:
             change.read_time.CopyFrom(timestamp(position.read_time))
-            change.resume_token = resume.encode_token(position)
+            change.resume_token = resume.encode_token(self._storage, position)
         await self._write(response)

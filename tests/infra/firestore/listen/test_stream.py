@@ -1,5 +1,6 @@
 """Listen streams: the responses to each commit, and after a reconnect."""
 
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,24 +178,49 @@ def test_an_unknown_resume_token_resets_the_target(listen: Any, firestore: Fires
     assert stream.snapshot() == ["ADD", "RESET", "+a", "CURRENT"]
 
 
-def test_a_resume_token_of_another_file_resets_the_target(own: FirestoreProcess) -> None:
-    """The sequence exists in the new file, but the client has not received its changes."""
+def test_a_resume_token_of_the_file_before_a_backup_replaced_it_resets_the_target(own: FirestoreProcess) -> None:
+    """The sequence exists in the backup, but the client has not received its changes."""
     own.start()
     write(own, other__a=1)
+    own.end()
+    backup = own.data.with_name("backup.sqlite")
+    shutil.copy(own.data, backup)
+    own.start()
     write(own, other__b=2)
     stream = Stream(own, query("other"))
     stream.snapshot()
     stream.close()
     own.end()
-    for file in own.data.parent.glob("firestore.sqlite*"):
-        file.unlink()
+    own.data = backup
     own.start()
     for number in range(3):
         write(own, other__c=number)
 
     resumed = Stream(own, query("other", resume_token=stream.token))
 
-    assert resumed.snapshot() == ["ADD", "RESET", "+c", "CURRENT"]
+    assert resumed.snapshot() == ["ADD", "RESET", "+c", "+a", "CURRENT"]
+    resumed.close()
+
+
+def test_a_resume_token_of_another_database_resets_the_target(own: FirestoreProcess) -> None:
+    """All changes of this database are earlier than the token, but the client has not received them."""
+    own.start()
+    write(own, other__a=1)
+    write(own, other__b=2)
+    own.end()
+    earlier, own.data = own.data, own.data.with_name("later.sqlite")
+    own.start()
+    write(own, other__c=3)
+    stream = Stream(own, query("other"))
+    stream.snapshot()
+    stream.close()
+    own.end()
+    own.data = earlier
+    own.start()
+
+    resumed = Stream(own, query("other", resume_token=stream.token))
+
+    assert resumed.snapshot() == ["ADD", "RESET", "+b", "+a", "CURRENT"]
     resumed.close()
 
 
