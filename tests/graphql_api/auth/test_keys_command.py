@@ -292,5 +292,5 @@ def test_a_key_that_is_not_valid_has_no_sign_in_link(stack: Stack, tmp_path: Pat
     file.write_text(revoked := stack.new_key("signs-in", "read"))
     stack.keys("revoke", "--digest", digest(revoked), "--yes")
 
-    with pytest.raises(SystemExit, match="contains an unknown, revoked or expired API key, whose links do not work$"):
+    with pytest.raises(SystemExit, match=r"contains an unknown, revoked or expired API key, whose links do not work$"):
         stack.keys("sign-in-link", "--file", str(file))
