@@ -123,6 +123,8 @@ def _json_text_of(value: object) -> str:
             return f'"{timestamps.to_text(value)}"'
         case Enum():
             return f'"{value.name}"'
+        case int() if not isinstance(value, bool):  # orjson encodes integers of up to 64 bits only
+            return str(value)
         case list():
             return f"[{','.join(map(_json_text_of, value))}]"
         case dict():

@@ -51,6 +51,7 @@ def test_integers_of_more_than_64_bits_are_computed(stack: Stack) -> None:
         ("SampleState", "PENDING", "PENDING"),
         ("[TimeBucket!]", ["HOUR"], ["HOUR"]),
         ("[Float]", [0.5, None], [0.5, None]),
+        ("JSON", [10**30, -(10**30), True], [10**30, -(10**30), True]),
     ],
 )
 def test_a_variable_within_a_literal_is_replaced_by_its_value(stack: Stack, kind: str, value: Any, stored: Any) -> None:
