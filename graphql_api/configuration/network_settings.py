@@ -10,6 +10,9 @@ from ipaddress import ip_network
 _HOST = r"[\w.:\[\]-]+"
 _PATH = r"/[\w./:~%!$&'()*+,;=@-]*"
 _ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{_HOST}", re.ASCII)
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+"""The ports that browsers leave out of an origin."""
+
 _URL = re.compile(rf"https?://{_HOST}({_PATH})?", re.ASCII | re.IGNORECASE)
 _SOURCE = re.compile(rf"http://{_HOST}{_PATH}|unix:[^:]+:{_PATH}", re.ASCII)
 
@@ -22,7 +25,7 @@ def parse_origins(text: str) -> frozenset[str]:
     origins = [origin.lower() for origin in _parts(text)]
     if invalid := [origin for origin in origins if not _ORIGIN.fullmatch(origin)]:
         raise ValueError(f"expected origins such as https://example.org, got {invalid[0]}")
-    return frozenset(origins)
+    return frozenset(map(_without_default_port, origins))
 
 
 def parse_metrics_sources(text: str) -> Mapping[str, str]:
@@ -54,6 +57,10 @@ def check_url(text: str) -> None:
     """Raise `ValueError` if a text is not the URL of a web site. It can be empty."""
     if text and not _URL.fullmatch(text):
         raise ValueError(f"expected a URL such as https://example.org, got {text}")
+
+
+def _without_default_port(origin: str) -> str:
+    return origin.removesuffix(_DEFAULT_PORTS.get(origin.partition(":")[0], ""))
 
 
 def _parts(text: str) -> list[str]:

@@ -20,8 +20,8 @@ QUERY = {"query": "{ __typename }"}
 
 @pytest.fixture(scope="module")
 def open_stack(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """An API that allows an origin, which the operator has written in capitals."""
-    settings = {"DROPZONE_ALLOWED_ORIGINS": "https://Lab.Example:8443, https://other.example"}
+    """An API that allows origins, which the operator has written with capitals and with a default port."""
+    settings = {"DROPZONE_ALLOWED_ORIGINS": "https://Lab.Example:8443, https://other.example:443"}
     with AnotherApi(stack, tmp_path_factory.mktemp("open"), **settings) as api:
         yield api
 
@@ -60,6 +60,13 @@ def test_a_preflight_request_of_an_allowed_origin_succeeds(
     assert "access-control-allow-credentials" not in allowed
     assert "Origin" in response.headers["vary"]
     assert response.headers["x-request-id"]
+
+
+def test_an_origin_is_allowed_as_browsers_send_it(open_stack: Stack) -> None:
+    """Browsers leave out the default port, with which the operator has written the origin."""
+    response = preflight(open_stack, "/samples", "POST", "x-api-key", "https://other.example")
+
+    assert permissions(response)["access-control-allow-origin"] == "https://other.example"
 
 
 def test_a_script_of_an_allowed_origin_reads_responses_and_their_headers(open_stack: Stack) -> None:
