@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dropzone import Client, Range, ResultFilter, SampleFilter, TimeBucket, UnusableSample
+from dropzone import Client, Range, ResultFilter, SampleFilter, TimeBucket, TooLarge, UnusableSample
 from tests.client.conftest import output_of, run
 from tests.stack import FIXTURE, Stack
 
@@ -34,6 +34,12 @@ def test_a_label_that_no_header_can_hold_is_refused(stack: Stack, label: dict[st
     """It cannot add a header to the request, and its value does not change on the way."""
     with Client(stack.url, stack.key) as client, pytest.raises(UnusableSample):
         client.submit(SAMPLE, labels=label)
+
+
+def test_the_error_says_that_the_headers_are_too_large(stack: Stack) -> None:
+    """Such an error is a list of errors, as in a response of GraphQL. The client said only that the status was 431."""
+    with Client(stack.url, stack.key) as client, pytest.raises(TooLarge, match="expected headers of at most"):
+        client.submit(SAMPLE, labels={"site": "a" * 100_000})
 
 
 def test_the_command_submits_and_filters_with_labels(stack: Stack) -> None:

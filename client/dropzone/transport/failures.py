@@ -28,10 +28,8 @@ async def _refuse_redirect(session: object, context: object, redirect: aiohttp.T
 
 def http_error(url: str, status: int, headers: Mapping[str, str], values: Any) -> DropzoneError:
     """Return the error for an HTTP response of an endpoint other than `/graphql`."""
-    if isinstance(values, dict) and isinstance(values.get("error"), dict):
-        error = error_from_response(values["error"])
-    else:
-        error = _status_error(url, status)
+    entry = _error_entry(values)
+    error = _status_error(url, status) if entry is None else error_from_response(entry)
     retry_after = headers.get("retry-after", "")
     if retry_after.isdecimal():
         error.retry_after = float(retry_after)
@@ -70,6 +68,15 @@ def transport_error(url: str, error: Exception) -> DropzoneError:
     if isinstance(cause, TimeoutError):
         return Unreachable(f"{url} did not respond in time")
     return Unreachable(f"the connection to {url} broke: {str(cause) or type(cause).__name__}")
+
+
+def _error_entry(values: Any) -> Mapping[str, Any] | None:
+    """Return the entry of an error. If the server refuses a connection or headers, the body has a list of entries."""
+    if not isinstance(values, dict):
+        return None
+    entries = values.get("errors")
+    entry = entries[0] if isinstance(entries, list) and entries else values.get("error")
+    return entry if isinstance(entry, dict) else None
 
 
 def _status_error(url: str, status: int, location: str = "") -> DropzoneError:
