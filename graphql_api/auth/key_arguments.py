@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from graphql_api.auth.api_keys import MAX_LABEL_CHARACTERS, is_label
-from graphql_api.auth.key_manager import MIN_DIGITS
+from graphql_api.auth.key_manager import MAX_DIGITS, MIN_DIGITS, is_digest_prefix
 from graphql_api.scopes import Scope
 from runtime.environment_variables import number
 from storage.documents import document_paths
@@ -121,9 +121,9 @@ def _lifetime(text: str) -> float:
 
 
 def _digest_prefix(text: str) -> str:
-    if re.fullmatch(rf"[0-9a-f]{{{MIN_DIGITS},64}}", text) is None:
-        message = f"expected {MIN_DIGITS} to 64 hexadecimal digits from the start of a digest, got {text!r}"
-        raise argparse.ArgumentTypeError(message)
+    if not is_digest_prefix(text):
+        expected = f"expected {MIN_DIGITS} to {MAX_DIGITS} hexadecimal digits from the start of a digest"
+        raise argparse.ArgumentTypeError(f"{expected}, got {text!r}")
     return text
 
 

@@ -18,10 +18,11 @@ from graphql_api.budgets.budget import RETRY_SECONDS, refusal
 from graphql_api.configuration.limits import KeyLimits
 from graphql_api.scopes import Scope
 from storage.documents import BadRequest, NotFound
+from storage.documents.problems import echo
 from storage.firestore.messages import Write
 
-MIN_DIGITS = 8
-_HEXADECIMAL = re.compile(r"[0-9a-f]+")
+MIN_DIGITS, MAX_DIGITS = 8, 64
+_DIGEST_PREFIX = re.compile(rf"[0-9a-f]{{{MIN_DIGITS},{MAX_DIGITS}}}")
 MAX_COMMIT_KEYS = 50
 """One Commit changes the limits of at most this number of keys.
 
@@ -33,6 +34,11 @@ OPERATOR = "operator"
 
 StoredKey = tuple[str, ApiKey]
 """The digest and the stored document of a key."""
+
+
+def is_digest_prefix(text: str) -> bool:
+    """Return whether `text` can select a key: the start of a digest. Firestore refuses some other texts as ids."""
+    return _DIGEST_PREFIX.fullmatch(text) is not None
 
 
 class KeyManager:
@@ -163,12 +169,9 @@ class KeyManager:
 
     async def select_one(self, digest_prefix: str, submitter: str | None = None) -> StoredKey:
         """Return the only key whose digest starts with this prefix. Raises `NotFound` or `BadRequest`."""
-        if len(digest_prefix) < MIN_DIGITS:
-            raise BadRequest(
-                f"expected at least the first {MIN_DIGITS} digits of the digest of a key, got {len(digest_prefix)}"
-            )
-        if not _HEXADECIMAL.fullmatch(digest_prefix):  # Firestore refuses some other texts as ids
-            raise BadRequest("expected hexadecimal digits from the start of the digest of a key, got another character")
+        if not is_digest_prefix(digest_prefix):
+            expected = f"expected {MIN_DIGITS} to {MAX_DIGITS} hexadecimal digits from the start of the digest of a key"
+            raise BadRequest(f"{expected}, got {echo(digest_prefix)}")
         selected = await self.select(digest_prefix=digest_prefix, submitter=submitter)
         if not selected:
             raise NotFound("no API key has this digest")
