@@ -80,8 +80,7 @@ class Storage:
         self._read_check = ReadCheck(self._files.descriptor, self._files.log_path)
         self.reserve.create()
         settings = dict(self._connection.execute("SELECT name, value FROM settings").fetchall())
-        self.database_id: str = settings.get("database_id", "")
-        """The identity of the database, which its backups share. Empty for files of early releases, which have none."""
+        self.database_id = file_format.database_id(self._connection)
         sequence, commit_time = versions.newest(self._connection)
         self.clock = Clock(latest := max(commit_time, settings.get("clock", 0)), sequence)
         self.steady_clock = SteadyClock(settings.get("steady_clock", latest) or None)

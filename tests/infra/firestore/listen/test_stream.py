@@ -170,7 +170,7 @@ def test_a_limited_query_starts_again_on_resuming_after_a_change(firestore: Fire
 
 @pytest.mark.parametrize("token", [b"\x7f" * 16, b"", b"abc", b"x" * 1000])
 def test_an_unknown_resume_token_resets_the_target(listen: Any, firestore: FirestoreProcess, token: bytes) -> None:
-    """The token names a sequence that the file has not reached, or another server has sent it."""
+    """It is not a token of this database."""
     write(firestore, over__a=1)
 
     stream = listen(query("over", resume_token=token))
@@ -178,27 +178,36 @@ def test_an_unknown_resume_token_resets_the_target(listen: Any, firestore: Fires
     assert stream.snapshot() == ["ADD", "RESET", "+a", "CURRENT"]
 
 
-def test_a_resume_token_of_the_file_before_a_backup_replaced_it_resets_the_target(own: FirestoreProcess) -> None:
-    """The sequence exists in the backup, but the client has not received its changes."""
+def token_after(own: FirestoreProcess, name: str) -> bytes:
+    """Start a Firestore, write the document `name`, and end it. Return the resume token of a target with it."""
+    own.start()
+    write(own, **{f"other__{name}": 1})
+    stream = Stream(own, query("other"))
+    stream.snapshot()
+    stream.close()
+    own.end()
+    return stream.token
+
+
+@pytest.mark.parametrize(("writes", "restored"), [(0, ["+a"]), (3, ["+c", "+a"])])
+def test_a_resume_token_of_the_file_before_a_backup_replaced_it_resets_the_target(
+    own: FirestoreProcess, writes: int, restored: list[str]
+) -> None:
+    """The backup has not reached the sequence, or its sequence belongs to changes that the client has not received."""
     own.start()
     write(own, other__a=1)
     own.end()
     backup = own.data.with_name("backup.sqlite")
     shutil.copy(own.data, backup)
-    own.start()
-    write(own, other__b=2)
-    stream = Stream(own, query("other"))
-    stream.snapshot()
-    stream.close()
-    own.end()
+    token = token_after(own, "b")
     own.data = backup
     own.start()
-    for number in range(3):
+    for number in range(writes):
         write(own, other__c=number)
 
-    resumed = Stream(own, query("other", resume_token=stream.token))
+    resumed = Stream(own, query("other", resume_token=token))
 
-    assert resumed.snapshot() == ["ADD", "RESET", "+c", "+a", "CURRENT"]
+    assert resumed.snapshot() == ["ADD", "RESET", *restored, "CURRENT"]
     resumed.close()
 
 
@@ -209,16 +218,11 @@ def test_a_resume_token_of_another_database_resets_the_target(own: FirestoreProc
     write(own, other__b=2)
     own.end()
     earlier, own.data = own.data, own.data.with_name("later.sqlite")
-    own.start()
-    write(own, other__c=3)
-    stream = Stream(own, query("other"))
-    stream.snapshot()
-    stream.close()
-    own.end()
+    token = token_after(own, "c")
     own.data = earlier
     own.start()
 
-    resumed = Stream(own, query("other", resume_token=stream.token))
+    resumed = Stream(own, query("other", resume_token=token))
 
     assert resumed.snapshot() == ["ADD", "RESET", "+b", "+a", "CURRENT"]
     resumed.close()
