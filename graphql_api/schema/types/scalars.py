@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
+from math import isinf
 from typing import Any, NewType
 
 import msgspec
@@ -69,7 +70,12 @@ def _sample_from_literal(node: ValueNode, variables: Mapping[str, Any] | None = 
     size = 0
     for name in _variables_in(node):
         if name not in texts:
-            texts[name] = _json_text_of(given.get(name))
+            try:
+                texts[name] = _json_text_of(given.get(name))
+            except OverflowError:
+                raise GraphQLError(
+                    f"expected numbers within the range of a double (±1.8e308) - in the default value of `{name}`", node
+                ) from None
         size += len(texts[name])
         if size > MAX_LITERAL_VARIABLES:
             raise GraphQLError(
@@ -116,7 +122,10 @@ def _json_text(node: ValueNode, variables: Mapping[str, Any], texts: Mapping[str
 
 
 def _json_text_of(value: object) -> str:
+    """Return a value as JSON. Raises `OverflowError` for an infinite number, which orjson would encode as null."""
     match value:
+        case float() if isinf(value):  # graphql-core reads 1e999 in a default value as infinity
+            raise OverflowError
         case bytes():  # a raw sample
             return value.decode()
         case datetime():

@@ -77,3 +77,17 @@ def test_a_literal_does_not_multiply_a_long_variable(stack: Stack) -> None:
     [error] = response["errors"]
     assert "expected at most 65,536 characters in the variables of the sample" in error["message"]
     assert error["extensions"]["code"] == "BAD_USER_INPUT"
+
+
+@pytest.mark.parametrize("kind", ["Float", "[Float]", "JSON", "Vector"])
+def test_a_default_value_beyond_the_range_of_a_double_is_refused(stack: Stack, kind: str) -> None:
+    """It would otherwise be stored as null, which statistics can leave out."""
+    query = SUBMIT % (f"$value: {kind} = {'-1e999' if kind == 'Float' else '[0.5, 1e999]'}", "{here: [$value]}")
+
+    response = stack.post_graphql(query).json()
+
+    [error] = response["errors"]
+    assert (
+        "expected numbers within the range of a double (±1.8e308) - in the default value of `value`" in error["message"]
+    )
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
