@@ -156,13 +156,16 @@ class Executor:
                 yield responses.from_result(events, operation)
                 return
             resources.push_async_callback(events.aclose)
-            async for event in events:
-                response = await self._execute_event(executor, operation, key, event, context.budget, cost)
-                context.end_reads(_STREAM_COPIES * len(response.body))
-                yield response
-                context.end_reads()
-                # Without this, a source that never waits would block the event loop and could not be cancelled.
-                await asyncio.sleep(0)
+            try:
+                async for event in events:
+                    response = await self._execute_event(executor, operation, key, event, context.budget, cost)
+                    context.end_reads(_STREAM_COPIES * len(response.body))
+                    yield response
+                    context.end_reads()
+                    # Without this, a source that never waits would block the event loop and could not be cancelled.
+                    await asyncio.sleep(0)
+            except Exception as error:  # noqa: BLE001 (any error is logged and masked)
+                yield responses.from_source_error(executor.locate(error), operation)
         except DropzoneError as error:
             yield responses.from_error(error)
         except Exception as error:  # noqa: BLE001 (any error is logged and masked)

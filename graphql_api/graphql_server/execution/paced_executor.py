@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Collection, Iterable
 from typing import Any
 
+from graphql import FieldNode, FragmentSpreadNode, GraphQLError, located_error
 from graphql.execution import Executor
 from graphql.pyutils import Path
 from graphql.type import GraphQLResolveInfoHelpers
@@ -24,6 +25,14 @@ class AcyclicExecutor(Executor[Any]):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.async_helpers = HELPERS
+
+    def locate(self, error: Exception) -> GraphQLError:
+        """Return an error of the event source of a subscription, with the position of the only root field."""
+        node: Any = self.operation
+        while not isinstance(node, FieldNode):  # the field can be in fragments
+            holder = self.fragments[node.name.value].definition if isinstance(node, FragmentSpreadNode) else node
+            node = holder.selection_set.selections[0]
+        return located_error(error, [node], [(node.alias or node.name).value])
 
 
 class PacedExecutor(AcyclicExecutor):

@@ -117,6 +117,12 @@ def from_error(error: DropzoneError) -> GraphQLResponse:
     return GraphQLResponse(body, is_executed=False, retry_after=wait, retry_status=_retry_status({error.code}))
 
 
+def from_source_error(error: GraphQLError, operation: object) -> GraphQLResponse:
+    """Encode the error with which the event source of a subscription ended. Log an unexpected error."""
+    described = error_entries.describe_field_errors([error], str(operation))
+    return GraphQLResponse(orjson.dumps({"errors": described}), is_executed=False)
+
+
 def mark_executed(error: GraphQLError) -> None:
     """Replace RATE_LIMITED in a field below a root field of a mutation, because this root field was executed.
 

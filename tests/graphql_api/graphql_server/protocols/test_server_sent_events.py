@@ -97,6 +97,24 @@ def test_an_error_is_an_event(service: Service, query: str, code: str) -> None:
     assert end == ("complete", None)
 
 
+@pytest.mark.parametrize(
+    ("query", "column", "name"),
+    [
+        ("subscription { failing(onPurpose: true) }", 16, "failing"),
+        ("subscription { mine: failing(onPurpose: false) }", 16, "mine"),
+        ("subscription { ...A } fragment A on Subscription { ... { failing(onPurpose: true) } }", 58, "failing"),
+    ],
+)
+def test_an_error_of_the_event_source_names_its_field(service: Service, query: str, column: int, name: str) -> None:
+    """Clients assign an error to a field by its path."""
+    with subscribed(service, query) as stream:
+        *_, (_, data), _ = stream
+
+    assert isinstance(data, dict)
+    [error] = data["errors"]
+    assert (error["locations"], error["path"]) == ([{"line": 1, "column": column}], [name])
+
+
 def test_a_document_on_several_lines_is_one_event(service: Service) -> None:
     """Blank lines in the document do not end the event."""
     with subscribed(service, "{ pretty }") as stream:
