@@ -15,7 +15,13 @@ from graphql import ListTypeNode, NamedTypeNode, NonNullTypeNode, OperationDefin
 
 from graphql_api.budgets.memory_budget import Reservation
 from graphql_api.client_text import shorten
-from graphql_api.graphql_server.execution.json_object import check_unique, check_utf8, decode, unused_value
+from graphql_api.graphql_server.execution.json_object import (
+    check_unique,
+    check_unique_within,
+    check_utf8,
+    decode,
+    unused_value,
+)
 from graphql_api.graphql_server.execution.placeholder import MAX_KEPT_BYTES, PlaceholderText
 from graphql_api.graphql_server.settings import MIB, GraphQLSettings
 from storage.documents.errors import BadRequest, TooLarge
@@ -187,6 +193,7 @@ class VariableReader:
                     f"expected at most {limit:,} items in all variables, besides samples; send shorter lists"
                 )
             values[name] = decode(_VALUE, span, what)
+            check_unique_within(span, what)
         check_unique(variables, spans)
         if placeholders is not None and not placeholders.are_all_in(*spans.values()):
             raise unused_value()

@@ -5,6 +5,7 @@ the encoding of text that it skips, so this module validates that the whole text
 """
 
 import codecs
+import json
 import re
 from collections.abc import Mapping
 from itertools import islice
@@ -110,6 +111,20 @@ def check_unique(text: bytes | msgspec.Raw, spans: Mapping[str, msgspec.Raw]) ->
             position, brackets = _skip(view, match.end(), brackets)
     if not _END.match(view, position):
         raise BadRequest("the request has the same key twice in one object; send each key once")
+
+
+def check_unique_within(text: msgspec.Raw, what: str) -> None:
+    """Raise `BadRequest`, which names `what`, if an object at any depth of well-formed JSON has a duplicate key."""
+
+    def count(members: list[tuple[str, object]]) -> None:
+        if len(dict(members)) < len(members):
+            raise BadRequest(f"{what} has the same key twice in one object; send each key once")
+
+    if b"{" in bytes(text):
+        try:
+            json.loads(bytes(text), object_pairs_hook=count, parse_int=str, parse_float=str)
+        except RecursionError:
+            raise BadRequest(f"{what} is nested too deeply") from None
 
 
 def _skip(text: memoryview, start: int, max_brackets: int) -> tuple[int, int]:

@@ -53,6 +53,16 @@ def test_documents_with_many_variables_keep_little_memory() -> None:
     assert kept_bytes < 1_300_000
 
 
+@pytest.mark.parametrize("value", [b'{"a": 1, "a": 2}', b'[{"b": {"a": 1e5, "\\u0061": null}}]'])
+def test_the_same_key_twice_within_a_variable_is_refused(value: bytes) -> None:
+    """One of the two values would be lost. A raw sample keeps both, and its validation reports them."""
+    body = b'{"query": "", "variables": {"v": %b}}' % value
+
+    with pytest.raises(BadRequest, match=r"^the variable `v` has the same key twice in one object"):
+        read_variables(body, "query($v: Filter) { a }")
+    assert bytes(read_variables(body, "query($v: RawSample) { a }")["v"]) == value
+
+
 @pytest.mark.parametrize("end", [b"", b"d", b" d", b"\\n", b"\\u0041", b"\\ud800", b" and more text"])
 @pytest.mark.parametrize("half", [b"\\ud83d", b"\\uDE00"])
 def test_half_of_a_character_is_named_with_its_place(half: bytes, end: bytes) -> None:
