@@ -59,7 +59,8 @@ def _read(raw: bytes, default_time_zone: tzinfo | None, append: Append, skips_mi
         syntax.check(raw)
         no_object = wrong_type("$", _SAMPLE, decode(raw, (start, len(raw))))
         if raw[start : start + 1] == b"[":
-            no_object = replace(no_object, message=f"{no_object.message}; send several samples as NDJSON, one per line")
+            hint = "send several samples with `submitMany`, or as NDJSON, one per line"
+            no_object = replace(no_object, message=f"{no_object.message}; {hint}")
         return ValidationReport(None, None, 0, problems=(no_object,))
 
     key_counts, spans = _find_members(raw, start)

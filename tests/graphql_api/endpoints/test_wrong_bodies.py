@@ -93,4 +93,4 @@ def test_the_problem_of_a_list_of_samples_names_ndjson(stack: Stack) -> None:
     [problem] = post(stack, b"[%b, %b]" % (SAMPLE, SAMPLE), JSON).json()["problems"]
 
     assert problem["path"] == "$"
-    assert problem["message"].endswith("got a list; send several samples as NDJSON, one per line")
+    assert problem["message"].endswith("got a list; send several samples with `submitMany`, or as NDJSON, one per line")
