@@ -96,7 +96,7 @@ def read_limit(parameters: Mapping[str, str]) -> int:
     text = parameters.get("limit", str(sys.maxsize))
     limit = int(text) if _DIGITS.fullmatch(text) else -1
     if not 0 <= limit <= sys.maxsize:
-        raise BadRequest(f"expected a whole number of 0 or more, got {shorten(text, 40)} - at `limit`")
+        raise BadRequest(f"expected a whole number of 0 to {sys.maxsize}, got {shorten(text, 40)} - at `limit`")
     return limit
 
 
