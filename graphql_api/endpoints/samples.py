@@ -32,7 +32,7 @@ from graphql_api.graphql_server.large_response import LargeResponse
 from graphql_api.graphql_server.requests import request_headers
 from graphql_api.graphql_server.requests.media_types import JSON, utf_8_type
 from graphql_api.graphql_server.requests.request_body import read_body
-from graphql_api.graphql_server.requests.request_headers import contains_tag, header
+from graphql_api.graphql_server.requests.request_headers import contains_tag, header, headers_by_name
 from graphql_api.ingest.receiver import Receiver
 from graphql_api.results.deletion.deleter import Deleter
 from graphql_api.results.store import Store
@@ -177,7 +177,8 @@ class SampleEndpoints:
             caller.submitter, actor=caller.credential, action="samples.deleted", facts=facts
         )
         submitted_until = None
-        if tags := header(request, b"if-match").decode("latin-1"):
+        if b"if-match" in headers_by_name(request.scope):
+            tags = header(request, b"if-match").decode("latin-1")
             sample = (await self._services.store.headers(caller.submitter, [sample_id])).get(sample_id)
             if sample is None:
                 raise NotFound("the sample does not exist")

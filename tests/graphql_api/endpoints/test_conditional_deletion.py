@@ -36,3 +36,14 @@ def test_one_of_several_tags_must_match(stack: Stack) -> None:
         ]
 
     assert statuses == [204, 204, 404]
+
+
+def test_an_empty_list_of_tags_deletes_nothing(stack: Stack) -> None:
+    """A program sends it if the variable with the tag is empty."""
+    with httpx.Client(base_url=stack.url, headers={"x-api-key": stack.key}, timeout=30) as client:
+        path = stack.post_sample(LINE).headers["location"]
+
+        refused = client.delete(path, headers={"if-match": ""})
+
+        assert (refused.status_code, refused.json()["error"]["extensions"]["code"]) == (409, "CONFLICT")
+        assert client.get(path).content == LINE
