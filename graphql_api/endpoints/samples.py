@@ -170,7 +170,10 @@ class SampleEndpoints:
             return LargeResponse(raw, media_type=_JSON, headers=_response_headers(stored), held=held.pop_all())
 
     async def _delete(self, request: Request, caller: Caller) -> Response:
-        reason = query_parameters(request).get("reason", "")
+        parameters = query_parameters(request).multi_items()
+        if [name for name, _ in parameters] not in ([], ["reason"]):
+            raise BadRequest("expected only the query parameter `reason`, and only once")
+        reason = dict(parameters).get("reason", "")
         sample_id = request.path_params["id"]
         facts = facts_of_samples([sample_id], reason=reason)
         entry = self._services.audit_log.entry(

@@ -52,9 +52,22 @@ def test_a_url_that_is_not_ascii_is_refused_with_what_to_do(stack: Stack) -> Non
 
 
 def test_endpoints_refuse_many_parameters(stack: Stack) -> None:
-    """A deletion ignores parameters that it does not know, but not thousands of them."""
+    """A deletion counts them before it checks their names."""
     many = "&".join(["a=%41"] * 4_000)
 
     deletion = httpx.delete(f"{stack.url}/samples/unknown?{many}", headers={"x-api-key": stack.key})
 
     assert [deletion.status_code, stack.get(f"/results?{many}").status_code] == [400, 400]
+
+
+@pytest.mark.parametrize("query", ["Reason=wrong", "reason=a&reason=b", "reason=a&force=1"])
+def test_a_deletion_with_another_parameter_than_its_reason_is_refused(stack: Stack, query: str) -> None:
+    """A deleted sample cannot get its reason later."""
+    with httpx.Client(base_url=stack.url, headers={"x-api-key": stack.key}, timeout=30) as client:
+        path = stack.post_sample(b'{"time_stamp": "2019-05-01T06:00:00Z", "data": [1]}').headers["location"]
+
+        refused = client.delete(f"{path}?{query}")
+
+        assert refused.status_code == 400
+        assert "`reason`" in refused.json()["error"]["message"]
+        assert client.get(path).status_code == 200
