@@ -77,7 +77,7 @@ def _value(field: str, text: str) -> datetime | float | int:
     if -(2**63) <= number < 2**63 if is_integer else math.isfinite(number):  # false for NaN
         return number
     expected = "a whole number of 64 bits" if is_integer else "a finite number"
-    raise ValueError(f"expected {expected}, got {shorten(text, 40)}")
+    raise ValueError(f"expected {expected}, got {_shown(text)}")
 
 
 def read_order(parameters: Mapping[str, str]) -> Order:
@@ -96,7 +96,7 @@ def read_limit(parameters: Mapping[str, str]) -> int:
     text = parameters.get("limit", str(sys.maxsize))
     limit = int(text) if _DIGITS.fullmatch(text) else -1
     if not 0 <= limit <= sys.maxsize:
-        raise BadRequest(f"expected a whole number of 0 to {sys.maxsize}, got {shorten(text, 40)} - at `limit`")
+        raise BadRequest(f"expected a whole number of 0 to {sys.maxsize}, got {_shown(text)} - at `limit`")
     return limit
 
 
@@ -104,5 +104,9 @@ def read_choice(parameters: Mapping[str, str], name: str, default: str, choices:
     """Return the value of the parameter `name`. Raises `BadRequest` if the value is not one of `choices`."""
     value = parameters.get(name, default)
     if value not in choices:
-        raise BadRequest(f"expected one of {', '.join(choices)}, got {shorten(value, 40)} - at `{name}`")
+        raise BadRequest(f"expected one of {', '.join(choices)}, got {_shown(value)} - at `{name}`")
     return value
+
+
+def _shown(text: str) -> str:
+    return shorten(text, 40) or "an empty string"

@@ -170,7 +170,7 @@ def test_the_header_accept_selects_the_format(measured: Measured) -> None:
         ("/results?first=10", 400, ["`first`"]),
         ("/results?mean.gte=1&mean.gte=2", 400, ["`mean.gte`", "one value"]),
         ("/results?mean.gte=nan", 400, ["`mean.gte`", "finite number"]),
-        ("/results?mean.gte=", 400, ["`mean.gte`"]),
+        ("/results?mean.gte=", 400, ["`mean.gte`", "got an empty string"]),
         ("/results?mean.gte=1e400", 400, ["`mean.gte`", "finite number"]),
         ("/results?mean.gte=1_000", 400, ["`mean.gte`"]),
         ("/results?mean.gte=%205", 400, ["`mean.gte`"]),
@@ -186,7 +186,7 @@ def test_the_header_accept_selects_the_format(measured: Measured) -> None:
         ("/results?limit=-1", 400, ["`limit`", "0 to 9223372036854775807"]),
         ("/results?limit=9223372036854775808", 400, ["`limit`", "0 to 9223372036854775807"]),
         ("/results?limit=ten", 400, ["`limit`", "got ten"]),
-        ("/results?limit=9223372036854775808", 400, ["`limit`"]),
+        ("/results?limit=", 400, ["`limit`", "got an empty string"]),
         ("/results?format=xml", 400, ["`format`", "ndjson, csv"]),
     ],
 )
