@@ -153,7 +153,7 @@ class SampleEndpoints:
 
     async def _get(self, request: Request, caller: Caller) -> Response:
         sample_id = request.path_params["id"]
-        if known_tags := request.headers.get("if-none-match"):
+        if known_tags := header(request, b"if-none-match").decode("latin-1"):
             headers = await self._services.store.headers(caller.submitter, [sample_id])
             if sample_id in headers and contains_tag(known_tags, _entity_tag(headers[sample_id])):
                 return Response(status_code=304, headers=_response_headers(headers[sample_id]))
