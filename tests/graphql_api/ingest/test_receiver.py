@@ -1,6 +1,7 @@
 """The receiver responds to every submission, also if Firestore does not."""
 
 import asyncio
+import json
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -77,3 +78,18 @@ async def test_the_large_samples_of_a_request_end_with_it(api: Api, monkeypatch:
 
     tasks: set[Any] = asyncio.all_tasks()  # `get_coro` has no exact type
     assert not {"_receive_large", "_write_chunks"} & {task.get_coro().__name__ for task in tasks}
+
+
+@pytest.mark.parametrize("count", [1, 60_000], ids=["small", "large"])
+def test_the_idempotency_key_of_a_request_replaces_that_of_its_sample(stack: Stack, count: int) -> None:
+    """A correction can contain the whole document of the earlier sample, with its key."""
+    own, other = (f"{name} of {count}" for name in ("own", "other"))
+    sample = {"time_stamp": "2019-05-01T06:00:00Z", "data": [0.125] * count, "idempotency_key": own}
+    earlier = stack.post_sample(json.dumps(sample).encode()).json()["id"]
+    edited = json.dumps(sample | {"data": [0.25] * count}).encode()
+
+    first, again = (stack.post_sample(edited, idempotency_key=other, x_supersedes=earlier) for _ in range(2))
+
+    assert first.status_code == 201
+    assert first.json()["id"] != earlier
+    assert again.json()["id"] == first.json()["id"]
