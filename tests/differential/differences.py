@@ -27,6 +27,14 @@ DIFFERENCES: dict[str, tuple[Any, str]] = {
         1,
         f"{_API}#compositefilter: `filters` requires at least one filter",
     ),
+    "the update time of a missing document": (
+        1,
+        f"{_API}#precondition: `the target document must exist and have been last updated at that time`",
+    ),
+    "a delete with the update time of a missing document": (
+        1,
+        f"{_API}#precondition: `the target document must exist and have been last updated at that time`",
+    ),
     "a rollback of an unknown transaction": (
         "INVALID_ARGUMENT",
         "an unknown transaction can be one that has ended. The client rolls back after ABORTED, and an error of that "

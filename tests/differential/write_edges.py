@@ -124,7 +124,11 @@ ACCEPTED: dict[str, tuple[Step, Any]] = {
     "a reference to another database": (commit(update("a/x", {"a": {"reference_value": OTHER_DOCUMENTS + "/a/x"}})), 1),
     "the update time of a missing document": (
         commit(update("a/none", {}, current_document={"update_time": "1970-01-01T00:00:00Z"})),
-        1,
+        "FAILED_PRECONDITION",
+    ),
+    "a delete with the update time of a missing document": (
+        commit(delete("a/none", current_document={"update_time": "1970-01-01T00:00:00Z"})),
+        "FAILED_PRECONDITION",
     ),
     "a path of the greatest length": (
         commit(update("a/y", {"x" * 800: {"map_value": {"fields": {"x" * 699: ONE}}}})),

@@ -60,7 +60,7 @@ class PreparedWrite:
             if self.update_time > now:
                 raise invalid_argument("The update_time in the precondition cannot be in the future.")
             stored = 0 if base is None else microseconds(base.update_time)
-            if stored != self.update_time:
+            if base is None or stored != self.update_time:
                 raise failed_precondition(
                     f"the stored version ({stored}) does not match the required base version ({self.update_time})"
                 )
