@@ -8,6 +8,7 @@ Note: similar vectors have a small Euclidean or cosine distance, but a large dot
 
 import heapq
 import math
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from operator import mul
@@ -117,7 +118,12 @@ def _dot_product(one: Vector, other: Vector) -> float:
 
 
 def _cosine(one: Vector, other: Vector) -> float:
-    lengths = math.sqrt(_dot_product(one, one)) * math.sqrt(_dot_product(other, other))
+    square, other_square = _dot_product(one, one), _dot_product(other, other)
+    squares = square * other_square
+    if sys.float_info.min <= squares <= sys.float_info.max:
+        lengths = math.sqrt(squares)  # exact if the squares are equal: the distance of equal vectors is 0
+    else:
+        lengths = math.sqrt(square) * math.sqrt(other_square)
     return 1 - _dot_product(one, other) / lengths if lengths else math.nan
 
 

@@ -73,6 +73,17 @@ def test_a_limit_and_a_threshold_exclude_farther_neighbors(points: Any) -> None:
     assert [name for name, _ in near(points, measure=DOT_PRODUCT, distance_threshold=1.0)] == ["far", "same"]
 
 
+def test_an_equal_vector_has_a_cosine_distance_of_zero(collection: CollectionReference) -> None:
+    """A threshold of zero finds it, although the length of the vector has no exact double."""
+    vector = Vector([0.5, -1.0])
+    collection.document("same").set({"at": vector})
+    collection.document("near").set({"at": Vector([0.5, -1.1])})
+
+    search = collection.find_nearest("at", vector, 10, COSINE, distance_result_field="distance", distance_threshold=0.0)
+
+    assert [(found.id, found.get("distance")) for found in search.get(retry=None)] == [("same", 0)]
+
+
 def test_filters_projections_and_nested_fields_work_in_a_vector_search(points: Any) -> None:
     """The distance is a field of the result and can be selected."""
     pointing = points.where(filter=FieldFilter("at", "in", [Vector([0.0, 1.0]), Vector([10.0, 10.0])]))
