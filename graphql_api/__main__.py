@@ -14,6 +14,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from graphql_api.app import create_app
+from graphql_api.configuration.network_settings import parse_proxies
 from graphql_api.configuration.settings import Settings
 from graphql_api.graphql_server import ServerSettings
 from graphql_api.graphql_server.server.uvicorn_server import Server
@@ -72,7 +73,7 @@ def main() -> None:
         settings=ServerSettings(max_waiting_connections=max_waiting, shutdown_seconds=settings.shutdown_seconds),
         on_shutdown=app.state.end_streams,
         client_of=app.state.client_of,
-        trusted_proxies=settings.trusted_proxies,
+        trusted_proxies=parse_proxies(settings.trusted_proxies),
         certificate=settings.read_certificate(),
     )
     server.run(sockets)

@@ -5,7 +5,7 @@ URLs and origins have ASCII characters only: headers contain them, and browsers 
 
 import re
 from collections.abc import Mapping
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 _HOST = r"[\w.:\[\]-]+"
 _PATH = r"/[\w./:~%!$&'()*+,;=@-]*"
@@ -15,6 +15,8 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 _URL = re.compile(rf"https?://{_HOST}({_PATH})?", re.ASCII | re.IGNORECASE)
 _SOURCE = re.compile(rf"http://{_HOST}{_PATH}|unix:[^:]+:{_PATH}", re.ASCII)
+_MAPPED_BITS = 96
+"""The bits of an IPv6 address before an IPv4 address."""
 
 
 def parse_origins(text: str) -> frozenset[str]:
@@ -44,13 +46,24 @@ def parse_metrics_sources(text: str) -> Mapping[str, str]:
     return sources
 
 
-def check_proxies(text: str) -> None:
-    """Raise `ValueError` if a text names something else than addresses and networks."""
+def parse_proxies(text: str) -> list[str]:
+    """Return the networks in a text such as `127.0.0.1, 10.0.0.0/8`, and the second form of each IPv4 network.
+
+    `10.0.0.1` and `::ffff:10.0.0.1` are the same address. A proxy that accepts IPv6 and IPv4 connections on one socket
+    uses the second form in `X-Forwarded-For`. Raises `ValueError` if a part is neither an address nor a network.
+    """
+    networks: list[IPv4Network | IPv6Network] = []
     for address in _parts(text):
         try:
-            ip_network(address)
+            network = ip_network(address)
         except ValueError:
             raise ValueError(f"expected addresses such as 10.0.0.0/8, got {address}") from None
+        networks.append(network)
+        if isinstance(network, IPv4Network):
+            networks.append(IPv6Network(f"::ffff:{network.network_address}/{network.prefixlen + _MAPPED_BITS}"))
+        elif network.prefixlen >= _MAPPED_BITS and (mapped := network.network_address.ipv4_mapped):
+            networks.append(IPv4Network((mapped, network.prefixlen - _MAPPED_BITS)))
+    return [str(network) for network in networks]
 
 
 def check_url(text: str) -> None:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from graphql_api.configuration import identity_providers
 from graphql_api.configuration.certificate import Certificate
 from graphql_api.configuration.limits import Limits
-from graphql_api.configuration.network_settings import check_proxies, check_url, parse_metrics_sources, parse_origins
+from graphql_api.configuration.network_settings import check_url, parse_metrics_sources, parse_origins, parse_proxies
 from graphql_api.configuration.retention_settings import parse_retention
 from graphql_api.configuration.setting_names import PREFIX, reject_unknown
 from observability import logs, tracing
@@ -180,7 +180,7 @@ class Settings:
             "log_format": logs.check_format,
             "metrics_sources": parse_metrics_sources,
             "allowed_origins": parse_origins,
-            "trusted_proxies": check_proxies,
+            "trusted_proxies": parse_proxies,
             "public_url": check_url,
             **identity_providers.PARSERS,
         }

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from socket import socket
 
 import uvicorn
@@ -42,7 +42,7 @@ class Server(uvicorn.Server):
         settings: ServerSettings = ServerSettings(),  # noqa: B008 (frozen)
         on_shutdown: Callable[[], None] | None = None,
         client_of: ClientOf = lambda _: "",
-        trusted_proxies: str = "",
+        trusted_proxies: Sequence[str] = (),
         certificate: Certificate | None = None,
     ) -> None:
         """Create a server. New connections of the clients that `client_of` knows take turns to be opened.
@@ -63,7 +63,7 @@ class Server(uvicorn.Server):
             ws_per_message_deflate=False,
             timeout_keep_alive=settings.keep_alive_seconds,
             proxy_headers=bool(trusted_proxies),  # without trusted proxies, forwarded headers are ignored
-            forwarded_allow_ips=trusted_proxies,
+            forwarded_allow_ips=list(trusted_proxies),
             ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
             server_header=False,
             access_log=False,
