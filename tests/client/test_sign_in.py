@@ -69,6 +69,7 @@ class IdentityProvider:
 async def provider(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[IdentityProvider]:
     """Serve the provider. Polls do not pause."""
     monkeypatch.setattr(oauth, "_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(oauth, "_MIN_POLL_SECONDS", 0.0)
     stand_in, app = IdentityProvider(), web.Application()
     app.router.add_post("/device", stand_in.start_device)
     app.router.add_post("/token", stand_in.give_tokens)
@@ -117,6 +118,20 @@ async def test_a_sign_in_by_device_ends_with_its_code(
         await provider.sign_in_by_device()
 
 
+@pytest.mark.parametrize("interval", [0, -5, 10**9])
+async def test_a_sign_in_by_device_ends_if_the_code_is_never_confirmed(
+    provider: IdentityProvider, interval: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client pauses even if the provider asks for no pause. It polls a last time when the code expires."""
+    monkeypatch.setattr(oauth, "_MIN_POLL_SECONDS", 1.0)
+    provider.device |= {"interval": interval, "expires_in": 1}
+    provider.responses = [(400, {"error": "authorization_pending"})]
+
+    with pytest.raises(Unauthenticated, match=r"^the code has expired; run `dropzone login` again$"):
+        await provider.sign_in_by_device()
+    assert not provider.responses
+
+
 @pytest.mark.parametrize("tokens", [{}, {"access_token": None}, {"access_token": ""}, ["new"]])
 async def test_a_response_without_a_token_is_an_error(provider: IdentityProvider, tokens: object) -> None:
     """The message names what is missing, because the provider is not the server that the user has named."""
@@ -137,7 +152,7 @@ async def test_an_incomplete_device_code_is_an_error(provider: IdentityProvider,
         await provider.sign_in_by_device()
 
 
-@pytest.mark.parametrize("seconds", ["0", None, "soon", [], float("nan")])
+@pytest.mark.parametrize("seconds", ["0", None, "soon", [], float("nan"), 10**400])
 async def test_unusual_numbers_of_seconds_do_not_prevent_a_sign_in(provider: IdentityProvider, seconds: object) -> None:
     """Some providers send numbers as text. A number that cannot be read has its default value."""
     provider.device |= {"interval": seconds, "expires_in": seconds}

@@ -20,6 +20,7 @@ from dropzone.transport.addresses import parse_url, proxy_of
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _TIMEOUT_SECONDS = 20.0
 _POLL_SECONDS = 5.0
+_MIN_POLL_SECONDS = 1.0
 _DEVICE_CODE_SECONDS = 600.0
 _TOKEN_SECONDS = 60.0
 _OFFLINE = "offline_access"
@@ -112,7 +113,7 @@ async def sign_in_by_device(
         raise _refusal(started)
     address = started.get("verification_uri_complete") or _text(started, "verification_uri")
     show(str(address), _text(started, "user_code"))
-    pause = _seconds(started, "interval", _POLL_SECONDS)
+    pause = max(_MIN_POLL_SECONDS, _seconds(started, "interval", _POLL_SECONDS))
     deadline = time.monotonic() + _seconds(started, "expires_in", _DEVICE_CODE_SECONDS)
     form = {
         "grant_type": DEVICE_GRANT,
@@ -120,12 +121,15 @@ async def sign_in_by_device(
         "client_id": client_id,
         "resource": provider.url,
     }
-    while True:
-        await asyncio.sleep(pause)
+    is_last = False
+    while not is_last:
+        remaining = deadline - time.monotonic()
+        is_last = remaining <= pause
+        await asyncio.sleep(min(pause, remaining))
         try:
             status, response = await _post(_endpoint(provider, "token_endpoint"), form)
         except (Unavailable, Unreachable):
-            if time.monotonic() > deadline:
+            if is_last:
                 raise
             pause += _POLL_SECONDS
             continue
@@ -135,6 +139,7 @@ async def sign_in_by_device(
             pause += _POLL_SECONDS
         elif response.get("error") != "authorization_pending":
             raise _refusal(response)
+    raise Unauthenticated("the code has expired; run `dropzone login` again")
 
 
 async def sign_in_as_program(provider: Provider, client_id: str, secret: str, scopes: str) -> SignIn:
@@ -207,7 +212,7 @@ def _seconds(response: Mapping[str, Any], name: str, default: float) -> float:
     """Return a number of seconds. Some providers send it as text. The standards allow to leave it out."""
     try:
         seconds = float(response[name])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return default
     return seconds if math.isfinite(seconds) else default
 
