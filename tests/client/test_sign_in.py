@@ -1,5 +1,6 @@
 """A sign-in survives short failures of the identity provider, which is a stand-in here."""
 
+import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -27,6 +28,8 @@ class IdentityProvider:
         self.url = ""
         self.device: dict[str, object] = DEVICE | {"expires_in": 600}
         self.responses: list[tuple[int, object] | None] = []
+        self.authorization: str | None = None
+        """The credentials of the last request for tokens."""
 
     async def start_device(self, request: web.Request) -> web.Response:
         """Start a device flow."""
@@ -35,6 +38,7 @@ class IdentityProvider:
 
     async def give_tokens(self, request: web.Request) -> web.Response:
         """Respond to a request for tokens."""
+        self.authorization = request.headers.get("authorization")
         response = self.responses.pop(0)
         if response is None:
             assert request.transport is not None
@@ -45,11 +49,15 @@ class IdentityProvider:
             web.Response(status=status, text=body) if isinstance(body, str) else web.json_response(body, status=status)
         )
 
+    @property
+    def found(self) -> Provider:
+        """The provider as the client has found it."""
+        endpoints = {"device_authorization_endpoint": f"{self.url}/device", "token_endpoint": f"{self.url}/token"}
+        return Provider(url="https://x", issuer=self.url, client_id="c", scopes=(), endpoints=endpoints)
+
     async def sign_in_by_device(self) -> SignIn:
         """Sign in as a user."""
-        endpoints = {"device_authorization_endpoint": f"{self.url}/device", "token_endpoint": f"{self.url}/token"}
-        provider = Provider(url="https://x", issuer=self.url, client_id="c", scopes=(), endpoints=endpoints)
-        return await oauth.sign_in_by_device(provider, "c", "read", lambda *_: None)
+        return await oauth.sign_in_by_device(self.found, "c", "read", lambda *_: None)
 
     async def refresh(self) -> SignIn:
         """Refresh an expired sign-in."""
@@ -141,6 +149,17 @@ async def test_a_response_without_a_token_is_an_error(provider: IdentityProvider
         await provider.sign_in_by_device()
     with pytest.raises(UnexpectedResponse, match="has no access_token"):
         await provider.refresh()
+
+
+async def test_a_client_id_and_a_secret_can_have_any_characters(provider: IdentityProvider) -> None:
+    """The client encodes them as in RFC 6749. Providers decode them: a `+`, for example, would become a space."""
+    provider.responses = [(200, TOKENS)]
+
+    await oauth.sign_in_as_program(provider.found, "https://station.example", "ä+b c", "read")
+
+    assert provider.authorization is not None
+    decoded = base64.b64decode(provider.authorization.removeprefix("Basic ")).decode()
+    assert decoded == "https%3A%2F%2Fstation.example:%C3%A4%2Bb+c"
 
 
 @pytest.mark.parametrize("missing", ["device_code", "user_code", "verification_uri"])

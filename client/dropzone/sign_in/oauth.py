@@ -5,12 +5,14 @@ server therefore cannot get a token for another server.
 """
 
 import asyncio
+import base64
 import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote_plus
 
 import aiohttp
 
@@ -145,8 +147,9 @@ async def sign_in_by_device(
 async def sign_in_as_program(provider: Provider, client_id: str, secret: str, scopes: str) -> SignIn:
     """Sign in with client credentials."""
     form = {"grant_type": "client_credentials", "scope": scopes, "resource": provider.url, "audience": provider.url}
-    auth = aiohttp.BasicAuth(client_id, secret)
-    status, response = await _post(_endpoint(provider, "token_endpoint"), form, auth)
+    credentials = ":".join(map(quote_plus, (client_id, secret)))  # encoded as in RFC 6749, section 2.3.1
+    headers = {"authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}"}
+    status, response = await _post(_endpoint(provider, "token_endpoint"), form, headers)
     if status != 200:
         raise _refusal(response)
     return _sign_in(provider, client_id, response)
@@ -237,9 +240,9 @@ async def _get(url: str) -> Mapping[str, Any]:
 
 
 async def _post(
-    url: str, form: Mapping[str, str], auth: aiohttp.BasicAuth | None = None
+    url: str, form: Mapping[str, str], headers: Mapping[str, str] | None = None
 ) -> tuple[int, Mapping[str, Any]]:
-    return await _send("POST", url, data=dict(form), auth=auth)
+    return await _send("POST", url, data=dict(form), headers=headers)
 
 
 async def _send(method: str, url: str, **options: Any) -> tuple[int, Mapping[str, Any]]:
