@@ -77,7 +77,6 @@ class ProviderSignInEndpoints:
             caller = await self._services.authenticator.authenticate(Credential(token, address))
         except Unauthenticated as error:
             attempts.failed.take(1)
-            logger.info("a sign-in at the identity provider failed: %s", shorten(str(error)))
             self._note_refusal(error)
             response = RedirectResponse("/#sign-in-failed", 303, {"cache-control": "no-store"})
         else:
@@ -88,9 +87,10 @@ class ProviderSignInEndpoints:
         return response
 
     def _note_refusal(self, error: Unauthenticated) -> None:
-        """Add to the audit log of the operator that a sign-in was refused, at most once per cause and day."""
+        """Log that a sign-in was refused. Add it to the audit log of the operator, at most once per cause and day."""
         is_token = isinstance(error, InvalidCredential)  # then the entry `token.refused` says why
         cause = "the API does not accept the token of the identity provider" if is_token else str(error)
+        logger.info("a sign-in at the identity provider failed: %s", shorten(cause))
         facts = AuditFacts(reason=cause)
         self._services.audit_log.add_once_per_day(None, cause, actor="unknown", action="sign_in.refused", facts=facts)
 

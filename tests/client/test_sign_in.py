@@ -1,5 +1,6 @@
 """A sign-in survives short failures of the identity provider, which is a stand-in here."""
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from dropzone import Unauthenticated, Unavailable, UnexpectedResponse, Unreachab
 from dropzone.sign_in import oauth, saved_sign_ins
 from dropzone.sign_in.oauth import Provider, SignIn
 from tests.aiohttp_server import serving
+from tests.another_api import AnotherApi
 from tests.client.conftest import run
 from tests.stack import Stack
 
@@ -35,6 +37,11 @@ class IdentityProvider:
         """Start a device flow."""
         del request
         return web.json_response(self.device)
+
+    async def describe(self, request: web.Request) -> web.Response:
+        """Return the metadata."""
+        del request
+        return web.json_response({"issuer": self.url, "token_endpoint": f"{self.url}/token"})
 
     async def give_tokens(self, request: web.Request) -> web.Response:
         """Respond to a request for tokens."""
@@ -79,6 +86,7 @@ async def provider(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[IdentityPro
     monkeypatch.setattr(oauth, "_POLL_SECONDS", 0.0)
     monkeypatch.setattr(oauth, "_MIN_POLL_SECONDS", 0.0)
     stand_in, app = IdentityProvider(), web.Application()
+    app.router.add_get("/.well-known/openid-configuration", stand_in.describe)
     app.router.add_post("/device", stand_in.start_device)
     app.router.add_post("/token", stand_in.give_tokens)
     async with serving(app) as stand_in.url:
@@ -196,3 +204,20 @@ def test_an_ended_sign_in_has_one_hint(stack: Stack, tmp_path: Path, monkeypatch
     ran = run(stack, "", "results")
 
     assert (ran.exit_code, ran.stderr) == (4, "error: the sign-in has expired; run `dropzone login` again\n")
+
+
+async def test_a_token_that_the_server_refuses_is_not_saved(
+    stack: Stack, provider: IdentityProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message is about the token, and not about keys. The user did not use a key."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("DROPZONE_LOGIN_SECRET", "secret")
+    provider.responses = [(200, TOKENS)]
+    api = AnotherApi(stack, tmp_path)
+    api.environment |= {"DROPZONE_PUBLIC_URL": api.url, "DROPZONE_OIDC_ISSUERS": provider.url}
+    with api:
+        ran = await asyncio.to_thread(run, api, "", "login", "--client-id", "c")
+
+    reason = f"{api.url} does not accept the token of {provider.url}, for example because of its audience or type"
+    assert (ran.exit_code, ran.stderr) == (4, f"error: {reason}; the log of the API says why\n")
+    assert saved_sign_ins.read(api.url) is None

@@ -72,9 +72,15 @@ async def _sign_in(url: str, issuer: str | None, client_id: str, scope: str) -> 
         signed_in = await oauth.sign_in_as_program(provider, client_id, secret, of_program)
     else:
         signed_in = await oauth.sign_in_by_device(provider, client_id, scopes, _show)
-    saved_sign_ins.write(url, signed_in)
     async with AsyncClient(url, token=signed_in.access_token) as client:
-        identity = await client.whoami()
+        try:
+            identity = await client.whoami()
+        except Unauthenticated:  # its message is about keys, too
+            raise Unauthenticated(
+                f"{url} does not accept the token of {provider.issuer}, for example because of its audience or type; "
+                "the log of the API says why"
+            ) from None
+    saved_sign_ins.write(url, signed_in)
     typer.echo(f"signed in as {identity.submitter} with the scopes {', '.join(identity.scopes)}", err=True)
 
 
