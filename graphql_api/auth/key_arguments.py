@@ -3,9 +3,12 @@
 import argparse
 import math
 import re
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from graphql_api.auth.api_keys import MAX_LABEL_CHARACTERS, is_label
+from graphql_api.auth.audit_log import MAX_ENTRIES
 from graphql_api.auth.key_manager import MAX_DIGITS, MIN_DIGITS, is_digest_prefix
 from graphql_api.scopes import Scope
 from runtime.environment_variables import number
@@ -76,7 +79,12 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
     revoke.add_argument("--yes", action="store_true", help="revoke without asking for confirmation")
     audit = commands.add_parser("audit", help="print the newest entries of an audit log, one JSON object per line")
     audit.add_argument("--submitter", type=_submitter, help="the submitter; default: the log of the operator")
-    audit.add_argument("--first", type=_count, default=100, help="number of entries, up to 500; default: %(default)s")
+    audit.add_argument(
+        "--first",
+        type=partial(_count, maximum=MAX_ENTRIES),
+        default=100,
+        help=f"number of entries, up to {MAX_ENTRIES}; default: %(default)s",
+    )
     link = commands.add_parser("sign-in-link", help="print a sign-in link that works once, within a day")
     link.add_argument(
         "--file", type=Path, required=True, help="a file that contains an API key with at least the scope read"
@@ -97,9 +105,9 @@ def _label(text: str) -> str:
     return text
 
 
-def _count(text: str) -> int:
-    if not _COUNT.fullmatch(text) or not 1 <= int(text) <= _MAX_COUNT:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {_MAX_COUNT:,}, got {text!r}")
+def _count(text: str, maximum: int = _MAX_COUNT) -> int:
+    if not _COUNT.fullmatch(text) or not 1 <= int(text) <= maximum:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {maximum:,}, got {text!r}")
     return int(text)
 
 
@@ -115,7 +123,7 @@ def _days(text: str) -> float:
 
 def _lifetime(text: str) -> float:
     days = _days(text)
-    if not days:
+    if not timedelta(days=days):  # less than a microsecond becomes 0
         raise argparse.ArgumentTypeError("expected more than 0 days, because an expired key does not work")
     return days
 

@@ -15,16 +15,9 @@ from graphql_api.auth import keys
 from graphql_api.auth.secret_text import digest
 from storage.firestore import client
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
+from tests.graphql_api.auth.test_key_arguments import refusal
 from tests.ports import free_port
 from tests.stack import Stack
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Run the keys command with options that it refuses, in this process; return its message."""
-    with pytest.raises(SystemExit) as ended:
-        keys.main(arguments)
-    assert ended.value.code == 2
-    return capsys.readouterr().err
 
 
 @contextlib.contextmanager
@@ -155,38 +148,6 @@ def test_a_firestore_that_refuses_the_command_is_an_error(stack: Stack, monkeypa
 
     with pytest.raises(SystemExit, match=r"^error: Firestore returned INVALID_ARGUMENT: "):
         keys.main(["list"])
-
-
-@pytest.mark.parametrize("days", ["nan", "inf", "-inf", "-1", "1e12", "ten", "", "٣", "1_0"])
-def test_an_impossible_lifetime_is_refused(capsys: pytest.CaptureFixture[str], days: str) -> None:
-    """The error names the allowed range."""
-    message = refusal(capsys, "create", "--submitter", "a", f"--expires-in-days={days}")
-
-    assert f"expected a number of days from 0 to 36,500, got '{days}'" in message
-
-
-@pytest.mark.parametrize("count", ["0", "-1", "1e3", "٣", "9" * 5_000])
-def test_an_impossible_limit_is_refused(capsys: pytest.CaptureFixture[str], count: str) -> None:
-    """A number has ASCII digits."""
-    message = refusal(capsys, "create", "--submitter", "a", f"--requests-per-second={count}")
-
-    assert f"expected a whole number from 1 to 1,000,000,000, got '{count}'" in message
-
-
-@pytest.mark.parametrize("command", ["create", "ensure"])
-def test_a_lifetime_of_zero_days_is_refused(capsys: pytest.CaptureFixture[str], command: str) -> None:
-    """The command printed a key that had expired. The API refuses this lifetime too."""
-    message = refusal(capsys, command, "--submitter", "a", "--expires-in-days=0")
-
-    assert "argument --expires-in-days: expected more than 0 days" in message
-
-
-@pytest.mark.parametrize("label", ["two\nlines", "half of a character \udcff", "x" * 101])
-def test_a_label_that_cannot_be_listed_is_refused(capsys: pytest.CaptureFixture[str], label: str) -> None:
-    """The API refused it already. The command stored two lines, or failed without the name of the option."""
-    message = refusal(capsys, "create", "--submitter", "a", "--label", label)
-
-    assert "argument --label: expected up to 100 printable characters, got " in message
 
 
 def ensure(stack: Stack, file: Path) -> tuple[str, str]:
