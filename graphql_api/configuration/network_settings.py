@@ -5,9 +5,10 @@ URLs and origins have ASCII characters only: headers contain them, and browsers 
 
 import re
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
+from urllib.parse import urlsplit
 
-_HOST = r"[\w.:\[\]-]+"
+_HOST = r"(?:\w[\w-]*(?:\.\w[\w-]*)*\.?|\[[\da-fA-F:.]+\])(?::\d+)?"
 _PATH = r"/[\w./:~%!$&'()*+,;=@-]*"
 _ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{_HOST}", re.ASCII)
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
@@ -25,7 +26,7 @@ def parse_origins(text: str) -> frozenset[str]:
     Raises `ValueError` for a text that no header `Origin` has, such as `*` or an address with a path.
     """
     origins = [origin.lower() for origin in _parts(text)]
-    if invalid := [origin for origin in origins if not _ORIGIN.fullmatch(origin)]:
+    if invalid := [origin for origin in origins if not _is_address(origin, _ORIGIN)]:
         raise ValueError(f"expected origins such as https://example.org, got {invalid[0]}")
     return frozenset(map(_without_default_port, origins))
 
@@ -38,7 +39,7 @@ def parse_metrics_sources(text: str) -> Mapping[str, str]:
     sources: dict[str, str] = {}
     for part in _parts(text):
         name, _, address = (each.strip() for each in part.partition("="))
-        if not name or not _SOURCE.fullmatch(address):
+        if not name or not _is_address(address, _SOURCE):
             raise ValueError(f"expected name=http://host:port/path or name=unix:/socket:/path, got {part}")
         if name in sources:
             raise ValueError(f"the name {name} appears twice; use each name once")
@@ -68,8 +69,19 @@ def parse_proxies(text: str) -> list[str]:
 
 def check_url(text: str) -> None:
     """Raise `ValueError` if a text is not the URL of a web site. It can be empty."""
-    if text and not _URL.fullmatch(text):
+    if text and not _is_address(text, _URL):
         raise ValueError(f"expected a URL such as https://example.org, got {text}")
+
+
+def _is_address(text: str, pattern: re.Pattern[str]) -> bool:
+    """Return whether a text matches a pattern, and a client can connect to its port and its IPv6 address."""
+    try:
+        parts = urlsplit(text)
+        if parts.netloc.startswith("["):
+            IPv6Address(parts.hostname or "")
+        return pattern.fullmatch(text) is not None and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _without_default_port(origin: str) -> str:
