@@ -10,12 +10,12 @@ from pathlib import Path
 from graphql_api.auth.api_keys import MAX_LABEL_CHARACTERS, is_label
 from graphql_api.auth.audit_log import MAX_ENTRIES
 from graphql_api.auth.key_manager import MAX_DIGITS, MIN_DIGITS, is_digest_prefix
+from graphql_api.configuration.limits import MAX_LIMIT
 from graphql_api.scopes import Scope
 from runtime.environment_variables import number
 from storage.documents import document_paths
 
 _MAX_DAYS = 36_500
-_MAX_COUNT = 10**9
 _COUNT = re.compile(r"[0-9]{1,10}")
 
 LIMITS = {
@@ -105,7 +105,7 @@ def _label(text: str) -> str:
     return text
 
 
-def _count(text: str, maximum: int = _MAX_COUNT) -> int:
+def _count(text: str, maximum: int = MAX_LIMIT) -> int:
     if not _COUNT.fullmatch(text) or not 1 <= int(text) <= maximum:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {maximum:,}, got {text!r}")
     return int(text)

@@ -6,6 +6,9 @@ All limits except the daily limits apply to one API process. Several API process
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+MAX_LIMIT = 900_000_000
+"""The maximum of a limit. With this number of MiB, `q` of `RateLimit-Policy` has 15 digits, the maximum of RFC 9651."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -94,13 +97,14 @@ class Limits:
     """Open subscriptions of one submitter, over all protocols."""
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` for a limit below its minimum."""
+        """Raise `ValueError` for a limit below its minimum or above `MAX_LIMIT`."""
         for field in fields(self):
+            value, rule = getattr(self, field.name), f"DROPZONE_{field.name.upper()} must be"
             minimum = 1 if field.default else 0
-            if getattr(self, field.name) < minimum:
-                raise ValueError(
-                    f"DROPZONE_{field.name.upper()} must be at least {minimum}, got {getattr(self, field.name)}"
-                )
+            if value < minimum:
+                raise ValueError(f"{rule} at least {minimum}, got {value}")
+            if value > MAX_LIMIT:
+                raise ValueError(f"{rule} at most {MAX_LIMIT}, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

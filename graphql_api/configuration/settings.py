@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from graphql_api.configuration import identity_providers
 from graphql_api.configuration.certificate import Certificate
-from graphql_api.configuration.limits import Limits
+from graphql_api.configuration.limits import MAX_LIMIT, Limits
 from graphql_api.configuration.network_settings import check_url, parse_metrics_sources, parse_origins, parse_proxies
 from graphql_api.configuration.retention_settings import parse_retention
 from graphql_api.configuration.setting_names import PREFIX, reject_unknown
@@ -162,6 +162,8 @@ class Settings:
                 raise ValueError(f"{rule} a finite number, got {value}")
             if value < minimum:
                 raise ValueError(f"{rule} at least {minimum}{_OTHER_MINIMUMS.get(name, '')}, got {value}")
+            if name.startswith("max_") and value > MAX_LIMIT:
+                raise ValueError(f"{rule} at most {MAX_LIMIT}, got {value}")
             if name.endswith("_seconds") and value > MAX_SECONDS:
                 raise ValueError(f"{rule} at most {MAX_SECONDS} seconds, got {value}")
         if self.shards > document_paths.MAX_SHARDS:

@@ -6,7 +6,7 @@ import pytest
 
 from graphql_api.budgets.allowance import Allowance, allowance_of, set_allowance
 from graphql_api.budgets.budgets import Budgets
-from graphql_api.configuration.limits import KeyLimits, Limits
+from graphql_api.configuration.limits import MAX_LIMIT, KeyLimits, Limits
 from graphql_api.error_entries import describe
 from graphql_api.errors import QuotaExceeded
 from storage.documents import RateLimited
@@ -50,6 +50,16 @@ def test_the_headers_say_what_is_allowed_and_what_is_left() -> None:
     assert 6 <= remaining["sample-count"] <= 10
     assert MIB // 2 <= remaining["sample-bytes"] <= MIB
     assert {parameters["t"] for parameters in items(left).values()} == {"1"}
+
+
+def test_the_maximum_of_a_limit_fits_into_the_headers() -> None:
+    """An integer in such a header has at most 15 digits (RFC 9651)."""
+    limits = Limits(max_sample_mib_per_second_per_submitter=MAX_LIMIT, max_sample_mib_per_day_per_submitter=MAX_LIMIT)
+
+    (_, policies), (_, left) = Allowance(limits, None).headers
+
+    numbers = [*re.findall(rb"\d+", policies), *re.findall(rb"\d+", left)]
+    assert max(map(len, numbers)) == 15
 
 
 def test_an_exhausted_policy_says_when_more_is_allowed() -> None:
