@@ -19,8 +19,10 @@ def bind_setting(host: str, port: int, variables: str) -> list[socket.socket]:
     """Return the sockets of `bind`. Raises `ValueError` with the variables of host and port if one cannot be bound."""
     try:
         return bind(host, port)
-    except OSError as error:
-        raise ValueError(f"cannot listen on {host}, port {port} ({variables}): {error.strerror}") from None
+    except (OSError, UnicodeError) as error:
+        # Python raises `UnicodeError` for a name with an empty label or a label over 63 characters.
+        reason = error.strerror if isinstance(error, OSError) else "not a host name"
+        raise ValueError(f"cannot listen on {host}, port {port} ({variables}): {reason}") from None
 
 
 def parse_sockets(descriptors: str) -> list[socket.socket]:

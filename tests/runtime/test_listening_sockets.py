@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from runtime.listening_sockets import bind
+from runtime.listening_sockets import bind, bind_setting
 from tests.ports import free_port
 
 
@@ -35,3 +35,10 @@ def test_all_ipv6_addresses_include_those_of_ipv4() -> None:
             clients[each.family] = address[0]
 
     assert clients == {socket.AF_INET6: "::1", socket.AF_INET: "127.0.0.1"}
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example"])
+def test_an_impossible_host_name_is_named_with_its_setting(host: str) -> None:
+    """Python reports only that a codec failed."""
+    with pytest.raises(ValueError, match=rf"^cannot listen on {host}, port 1 \(HOST, PORT\): not a host name$"):
+        bind_setting(host, 1, "HOST, PORT")
