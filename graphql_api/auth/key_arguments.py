@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import re
 from datetime import timedelta
 from functools import partial
@@ -89,8 +90,18 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
     link.add_argument(
         "--file", type=Path, required=True, help="a file that contains an API key with at least the scope read"
     )
-    link.add_argument("--url", default="http://127.0.0.1:8000", help="the URL of the dashboard; default: %(default)s")
+    link.add_argument("--url", default=_dashboard_url(), help="the URL of the dashboard; default: %(default)s")
     return root
+
+
+def _dashboard_url() -> str:
+    """Return the public URL of the environment, or the address of the API on this machine.
+
+    These are the settings of the API. This command reads no others, so it works even if another setting is invalid.
+    """
+    scheme = "https" if os.environ.get("DROPZONE_TLS_CERTIFICATE_FILE") else "http"
+    local = f"{scheme}://127.0.0.1:{os.environ.get('DROPZONE_API_PORT') or 8000}"
+    return os.environ.get("DROPZONE_PUBLIC_URL") or local
 
 
 def _submitter(text: str) -> str:

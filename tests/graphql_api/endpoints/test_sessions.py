@@ -36,7 +36,7 @@ def link_token(stack: Stack) -> str:
 def new_link(stack: Stack, file: Path) -> str:
     """Return the token of a new sign-in link of the key in a file."""
     link = stack.keys("sign-in-link", "--file", str(file)).strip()
-    match = re.fullmatch(r"http://127\.0\.0\.1:8000/#sign-in=(\S{43})", link)
+    match = re.fullmatch(rf"{re.escape(stack.url)}/#sign-in=(\S{{43}})", link)
     assert match
     return match[1]
 
