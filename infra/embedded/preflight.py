@@ -116,6 +116,15 @@ def _owner_advice(folder: Path, error: OSError) -> str:
     return ""
 
 
+def access_advice(folder: Path) -> str:
+    """Return how to make the files of the data folder usable that this user cannot read or write, if there are any."""
+    with contextlib.suppress(OSError):
+        if files := [str(file) for file in sorted(folder.iterdir()) if not os.access(file, os.R_OK | os.W_OK)]:
+            user = _user(os.geteuid())
+            return f"{user} cannot read or write {', '.join(files)}: make {user} the owner, with the mode 600"
+    return ""
+
+
 def _user(number: int) -> str:
     try:
         return f"the user {pwd.getpwuid(number).pw_name}"

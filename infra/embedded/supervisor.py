@@ -27,7 +27,7 @@ from infra.embedded.child import Child
 from infra.embedded.guarded import PIPE_VARIABLE
 from infra.embedded.instances import Instance
 from infra.embedded.logs import Logs, message_of
-from infra.embedded.preflight import PreflightError, create_empty, is_private
+from infra.embedded.preflight import PreflightError, access_advice, create_empty, is_private
 from infra.embedded.probes import wait_until_ready, wait_until_silent
 from infra.embedded.stack_file.stack import Stack
 from infra.embedded.watchdog import Watchdog
@@ -77,6 +77,8 @@ class Supervisor:
             self._log("stopping")
         except StartError as error:
             self._log_error(str(error))
+            if folder := self._stack.data_folder:
+                self._log_error(access_advice(folder))
             return 1
         finally:
             await _cancel([*tasks, stopping])

@@ -2,6 +2,9 @@
 
 import errno
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from infra.embedded import preflight
 from infra.embedded.preflight import PreflightError
 from infra.embedded.stack_file import reader
 from infra.embedded.stack_file.stack import Stack
-from tests.infra.supervisor.run import Run, until
+from tests.infra.supervisor.run import ROOT, Run, until
 
 Start = Callable[..., Run]
 
@@ -115,6 +118,24 @@ def test_a_data_folder_of_another_user_is_refused_with_both_users(
         f"this process runs as {other}: make {other} the owner of the folder and its files, or set TEST_DATA to a "
         "folder that this user can write to"
     )
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="only Linux has this command")
+def test_a_start_that_fails_names_the_files_that_the_user_cannot_use(two_servers: str, tmp_path: Path) -> None:
+    """For example after `sudo ... archive restore`. The message said only that the permission was denied."""
+    key = tmp_path / "data" / "api-key"
+    key.parent.mkdir()
+    (key.parent / "firestore.sqlite").touch()
+    key.touch(0o000)
+    (tmp_path / "stack.toml").write_text(two_servers)
+    drop = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []  # root can read all files
+
+    command = [*drop, sys.executable, "-m", "infra.embedded", "--stack", str(tmp_path / "stack.toml")]
+    failed = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+
+    assert failed.returncode == 1
+    assert "first exited with code 2 during its start" in failed.stdout
+    assert f" cannot read or write {key}: make the user " in failed.stdout
 
 
 def test_processes_create_files_that_only_their_user_can_read(start: Start, tmp_path: Path) -> None:
