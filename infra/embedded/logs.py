@@ -80,8 +80,8 @@ class JsonStyle:
         return json_line(entry)
 
     def plain(self, text: str) -> str | None:
-        """Return an entry with the text as its message, or None for an empty line."""
-        return json_line(_entry(text)) if text.strip() else None
+        """Return an entry of the stack with the text as its message, or None for an empty line."""
+        return json_line(_entry(text) | {LABELS: {"process": "stack"}}) if text.strip() else None
 
 
 def message_of(line: str) -> str:

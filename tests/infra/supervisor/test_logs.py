@@ -224,13 +224,10 @@ def test_the_supervisor_sets_one_format_for_all_processes(start: Callable[..., R
     run.stop()
 
     entries = [json.loads(line) for line in run.lines]
-    assert "format json" in [entry["message"] for entry in entries]
-    assert {
-        entry["logging.googleapis.com/labels"]["process"] for entry in entries if "runs as" in entry["message"]
-    } == {
-        "first",
-        "second",
-    }
+    processes = {entry["message"]: entry["logging.googleapis.com/labels"]["process"] for entry in entries}
+    assert "format json" in processes
+    assert {name for message, name in processes.items() if "runs as" in message} == {"first", "second"}
+    assert processes["ready"] == "stack"
 
 
 def test_an_unknown_format_is_refused(start: Callable[..., Run], two_servers: str) -> None:
