@@ -29,11 +29,13 @@ _RESTORING = "0" * 32
 def restore(backup: Path, path: Path) -> Path | None:
     """Replace a data file by a backup. Return the new path of the former file, or None if no file existed.
 
-    Raise `UnusableFile` if the backup is damaged, and `StorageInUse` if a server runs.
+    Raise `UnusableFile` if the backup is damaged or the folder does not exist, and `StorageInUse` if a server runs.
     """
     path = Path(os.path.realpath(path))
     if not backup.is_file() or (path.exists() and path.samefile(backup)):
         raise UnusableFile(f"the backup {backup} does not exist" if not backup.is_file() else f"{path} is the backup")
+    if not path.parent.is_dir():
+        raise UnusableFile(f"the folder {path.parent} does not exist: correct --data, or create the folder")
     lock = LockFile(path)
     try:
         marker = DataMarker(path)

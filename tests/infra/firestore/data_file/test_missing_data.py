@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from infra.embedded.firestore.data_file import restore
+from infra.embedded.firestore.data_file.file_format import UnusableFile
 from tests.infra.firestore.data_file.data_files import (
     archive,
     delete,
@@ -120,3 +122,12 @@ def test_a_folder_that_cannot_be_used_is_named(own: FirestoreProcess, tmp_path: 
     own.data = tmp_path / "volume" / "firestore.sqlite"
 
     assert f"the folder {tmp_path / 'volume'} cannot be used: " in refusal(own)
+
+
+def test_a_restore_does_not_create_a_folder_with_a_mistyped_name(tmp_path: Path) -> None:
+    """It restored the backup there, and the server then started with its earlier data."""
+    (tmp_path / "copy.sqlite").touch()
+    with pytest.raises(UnusableFile, match=r"dropzon does not exist: correct --data, or create the folder$"):
+        restore.restore(tmp_path / "copy.sqlite", tmp_path / "dropzon" / "firestore.sqlite")
+
+    assert not (tmp_path / "dropzon").exists()
