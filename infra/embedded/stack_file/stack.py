@@ -4,7 +4,7 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -19,9 +19,9 @@ class Liveness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the supervisor detects that a process hangs. `probes` describes the addresses."""
 
     address: str
-    interval_seconds: float = 5.0
+    interval_seconds: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     """The pause after a response, and the time for which each probe waits for a response."""
-    max_failures: int = 6
+    max_failures: Annotated[int, msgspec.Meta(ge=1)] = 6
     """The process is killed after this number of probes in a row without a response."""
 
     @property

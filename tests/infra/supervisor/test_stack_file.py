@@ -148,6 +148,11 @@ liveness = {{ address = "http://{{own_address}}/alive" }}
         ('[settings]\nfolder = ""', {"TEST_FOLDER": "x\udcff"}, r"TEST_FOLDER must be text in UTF-8, got 'x\udcff'"),
         ("[settings\n", {}, "stack.toml: "),
         ("[[process]]\n", {}, "unknown field `process`"),
+        (
+            '[[processes]]\nname = "a"\ncommand = ["x"]\nliveness = { address = "tcp://a:1", max_failures = 0 }',
+            {},
+            "Expected `int` >= 1 - at `$.processes[0].liveness.max_failures`",
+        ),
         ('[[processes]]\nname = "a"\ncommand = ["{nothing}"]', {}, "unknown setting in a placeholder: 'nothing'"),
         (
             '[[processes]]\nname = "a"\ncommand = ["x"]\nafter = ["b"]',
