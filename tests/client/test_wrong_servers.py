@@ -6,7 +6,10 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from dropzone import AsyncClient, UnexpectedResponse
+from dropzone import AsyncClient, Unavailable, UnexpectedResponse
+from dropzone.sign_in.credentials import Credentials
+from dropzone.transport import operations
+from dropzone.transport.connection import Connection
 from tests.aiohttp_server import serving
 
 SAMPLE = {"time_stamp": "2026-05-01T00:00:00Z", "data": [1]}
@@ -125,3 +128,28 @@ async def test_a_response_that_breaks_off_is_retried() -> None:
         assert await client.label_names() == ["site"]
 
     assert requests == 2
+
+
+@pytest.mark.parametrize("status", [429, 502, 503])
+async def test_the_wait_that_a_gateway_requests_is_honored(status: int) -> None:
+    """It is longer than the client retries, so each call sends one request. A subscription reports the wait too."""
+    refused = 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal refused
+        if request.path.startswith("/for-websockets") and request.method == "POST":
+            return web.json_response({"data": {"__typename": "Query"}})
+        refused += 1
+        return web.Response(status=status, headers={"retry-after": "3600"}, text="busy")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", respond)
+    async with serving(app) as url, AsyncClient(url, "key") as client:
+        connection = Connection(f"{url}/for-websockets", Credentials("key", None))
+        calls = (client.summary, client.whoami, lambda: client.submit(SAMPLE), lambda: anext(client.watch()))
+        for call in (*calls, lambda: anext(connection.subscribe(operations.WATCH, {"after": None}))):
+            with pytest.raises(Unavailable, match=f"HTTP status {status}") as error:
+                await call()
+            assert error.value.retry_after == 3600
+
+    assert refused == 5

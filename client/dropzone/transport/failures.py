@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
-from gql.transport.exceptions import TransportError, TransportProtocolError, TransportQueryError, TransportServerError
+from gql.transport.exceptions import TransportError, TransportProtocolError, TransportQueryError
 
 from dropzone.errors import DropzoneError, Unavailable, UnexpectedResponse, Unreachable, error_from_response
 
@@ -30,25 +30,21 @@ def http_error(url: str, status: int, headers: Mapping[str, str], values: Any) -
     """Return the error for an HTTP response of an endpoint other than `/graphql`."""
     entry = _error_entry(values)
     error = _status_error(url, status) if entry is None else error_from_response(entry)
-    retry_after = headers.get("retry-after", "")
-    if retry_after.isdecimal():
-        error.retry_after = float(retry_after)
-    return error
+    return _with_retry_after(error, headers)
 
 
 def transport_error(url: str, error: Exception) -> DropzoneError:
     """Return the error for an exception of gql or aiohttp."""
     if isinstance(error, TransportQueryError) and error.errors and isinstance(error.errors[0], dict):
         return error_from_response(error.errors[0])
-    if isinstance(error, TransportServerError) and error.code is not None:
-        return _status_error(url, error.code)
     cause = error.__cause__ if isinstance(error, TransportError) and error.__cause__ else error
     if isinstance(cause, aiohttp.ClientHttpProxyError) and cause.status not in _GATEWAY_STATUSES:
         return UnexpectedResponse(f"the proxy refuses the connection to {url}: HTTP status {cause.status}")
     if isinstance(cause, aiohttp.ClientResponseError):
         path = str(cause.request_info.url).removeprefix(url)
-        location = cause.headers.get("location", "") if cause.headers else ""
-        return _status_error(url, cause.status, location.removesuffix(path))
+        headers: Mapping[str, str] = cause.headers or {}
+        location = headers.get("location", "").removesuffix(path)
+        return _with_retry_after(_status_error(url, cause.status, location), headers)
     if isinstance(cause, aiohttp.ClientSSLError):
         _, fault = cause.args  # `errno` of an SSL error is not an error number of the operating system
         reason = getattr(fault, "verify_message", None) or str(fault.reason).replace("_", " ").lower()
@@ -68,6 +64,13 @@ def transport_error(url: str, error: Exception) -> DropzoneError:
     if isinstance(cause, TimeoutError):
         return Unreachable(f"{url} did not respond in time")
     return Unreachable(f"the connection to {url} broke: {str(cause) or type(cause).__name__}")
+
+
+def _with_retry_after(error: DropzoneError, headers: Mapping[str, str]) -> DropzoneError:
+    retry_after = headers.get("retry-after", "")
+    if retry_after.isdecimal():
+        error.retry_after = float(retry_after)
+    return error
 
 
 def _error_entry(values: Any) -> Mapping[str, Any] | None:
