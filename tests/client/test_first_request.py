@@ -6,6 +6,7 @@ import subprocess
 
 from aiohttp import web
 
+from tests.aiohttp_server import serving
 from tests.client.conftest import Start
 from tests.client.limiting_proxy import LimitingProxy
 from tests.stack import Stack
@@ -41,3 +42,23 @@ async def test_submit_retries_its_first_request(stack: Stack, start: Start) -> N
     [warning] = [line for line in errors.decode().splitlines() if line.startswith("warning: ")]
     assert warning.startswith(f"warning: the connection to {proxy.url} broke: ")
     assert warning.endswith("; retrying for up to 60 s")
+
+
+async def test_submit_does_not_repeat_its_first_request_before_the_server_allows_it(stack: Stack, start: Start) -> None:
+    """The server is down for two hours. The command sent a second request at once."""
+    requests = 0
+
+    async def refuse(request: web.Request) -> web.Response:
+        nonlocal requests
+        del request
+        requests += 1
+        return web.Response(status=503, headers={"retry-after": "7200"})
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", refuse)
+    async with serving(app) as url:
+        process = start(stack, stack.key, "submit", "--url", url, "-", stdin=subprocess.PIPE)
+        _, errors = await asyncio.to_thread(process.communicate, SAMPLE)
+
+    assert process.returncode == 3, errors
+    assert requests == 1

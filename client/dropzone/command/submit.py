@@ -32,8 +32,10 @@ from dropzone.command.submission_summary import SubmissionSummary
 from dropzone.errors import TRANSIENT
 from dropzone.submission.file_format import FileFormat
 from dropzone.submission.sample_bytes import check_labels
+from dropzone.transport.retry import retrying
 
 _MAX_PENDING_SAMPLES = 10_000
+_RETRY_SECONDS = 60.0
 
 EPILOG = (
     "The idempotency key of a sample is derived from its bytes, unless the sample has a member `idempotency_key`. The "
@@ -117,11 +119,19 @@ async def _submit(submission: "Submission", files: list[Path], concurrency: int)
 
 async def _reach(client: AsyncClient) -> None:
     """Check the server and the key. Retry transient errors: what a pipe contains cannot always be read again."""
-    try:
-        await client.ping()
-    except TRANSIENT as error:
-        typer.echo(printable(f"warning: {error}; retrying for up to 60 s"), err=True)
-        await client.whoami()
+    has_warned = False
+
+    async def ping() -> None:
+        nonlocal has_warned
+        try:
+            await client.ping()
+        except TRANSIENT as error:
+            if not has_warned:
+                typer.echo(printable(f"warning: {error}; retrying for up to {_RETRY_SECONDS:g} s"), err=True)
+            has_warned = True
+            raise
+
+    await retrying(_RETRY_SECONDS)(ping)
 
 
 def _progress() -> Progress:
