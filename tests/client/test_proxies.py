@@ -52,6 +52,19 @@ async def test_a_proxy_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     assert str(error.value) == f"cannot connect to 127.0.0.1:{port}, the proxy for {URL}: Connection refused"
 
 
+@pytest.mark.parametrize(
+    ("proxy", "target"),
+    [("http://user:secret@proxy.invalid:3128", f"proxy.invalid, the proxy for {URL}"), ("", f"the host of {URL}")],
+)
+async def test_a_host_that_is_not_found_is_named(monkeypatch: pytest.MonkeyPatch, proxy: str, target: str) -> None:
+    """It is the host of the proxy or the host of the server."""
+    monkeypatch.setenv("http_proxy", proxy)
+    async with AsyncClient(URL, "key", retry_seconds=0) as client:
+        for call in (client.ping, client.whoami, lambda: client.submit(SAMPLE)):
+            with pytest.raises(Unreachable, match=f"^cannot find {target}: "):
+                await call()
+
+
 async def test_a_refusal_of_a_tunnel_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server with TLS is reached through a tunnel, which this proxy does not offer."""
     async with serving(web.Application()) as proxy:

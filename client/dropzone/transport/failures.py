@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
+import yarl
 from gql.transport.exceptions import TransportError, TransportProtocolError, TransportQueryError
 
 from dropzone.errors import DropzoneError, Unavailable, UnexpectedResponse, Unreachable, error_from_response
@@ -52,7 +53,9 @@ def transport_error(url: str, error: Exception) -> DropzoneError:
         is_untrusted = isinstance(cause, aiohttp.ClientConnectorCertificateError)  # a retry does not help
         return UnexpectedResponse(message) if is_untrusted else Unreachable(message)
     if isinstance(cause, aiohttp.ClientConnectorDNSError):  # its number is not one of `os.strerror`
-        return Unreachable(f"cannot find the host of {url}: {cause.os_error.strerror}")
+        is_of_proxy = cause.host != yarl.URL(url).raw_host
+        target = f"{cause.host}, the proxy for {url}" if is_of_proxy else f"the host of {url}"
+        return Unreachable(f"cannot find {target}: {cause.os_error.strerror}")
     if isinstance(cause, aiohttp.ClientConnectorError):
         reason = os.strerror(cause.errno) if cause.errno else cause.os_error
         is_of_proxy = isinstance(cause, aiohttp.ClientProxyConnectionError)
