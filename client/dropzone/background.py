@@ -4,13 +4,16 @@ The thread is a daemon, so a program that does not stop it still exits.
 """
 
 import asyncio
+import atexit
 import os
 import selectors
+import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from threading import Lock, Thread, current_thread
 from typing import Any, TypeVar, cast
+from weakref import WeakSet
 
 from dropzone.errors import ClientClosed
 
@@ -24,17 +27,34 @@ CANCEL_SECONDS = 1.0
 
 
 class BackgroundLoop:
-    """Runs coroutines and async generators for other threads, until `close` is called."""
+    """Runs coroutines and async generators for other threads, until `close` is called or the program exits.
 
-    def __init__(self) -> None:
+    `last` is the coroutine function that runs at the end. If a loop is not closed, it ends when it is collected.
+    """
+
+    _is_closed = True
+
+    def __init__(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._last = last
         self._loop = _new_event_loop()
-        self._thread = Thread(target=self._loop.run_forever, name="dropzone", daemon=True)
+        self._thread = Thread(target=_run, args=(self._loop,), name="dropzone", daemon=True)
         self._thread.start()
         self._process_id = os.getpid()
         self._lock = Lock()
-        self._is_closed = False
         self._tasks: set[asyncio.Task[Any] | None] = set()
         self._generators: set[AsyncGenerator[Any, None]] = set()
+        self._is_closed = False
+        _open_loops.add(self)
+
+    def __del__(self) -> None:
+        """Close the connections and stop the thread, without waiting: the collector can run in any thread."""
+        if self._is_closed or os.getpid() != self._process_id:
+            return
+        loop = self._loop
+        ending = asyncio.run_coroutine_threadsafe(self._last(), loop)
+        ending.add_done_callback(lambda _: loop.call_soon_threadsafe(loop.stop))
+        message = "a client was not closed; use it in a `with` statement"
+        warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
 
     def start(self, function: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         """Start a coroutine in the event loop. Raises `ClientClosed` after `close`, and in a forked process."""
@@ -88,8 +108,8 @@ class BackgroundLoop:
                 if current_thread() is not self._thread:  # the garbage collector can run in any thread
                     self.result(closing)
 
-    def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Cancel everything that runs in the event loop, run a last coroutine, and stop the thread.
+    def close(self) -> None:
+        """Cancel everything that runs in the event loop, run the last coroutine, and stop the thread.
 
         Other threads that wait for the event loop get `ClientClosed`.
         """
@@ -100,11 +120,10 @@ class BackgroundLoop:
                 return
             self._is_closed = True
         try:
-            asyncio.run_coroutine_threadsafe(self._end(last), self._loop).result()
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
-            self._loop.close()
 
     async def _run(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
         task = asyncio.current_task()
@@ -114,7 +133,7 @@ class BackgroundLoop:
         finally:
             self._tasks.discard(task)
 
-    async def _end(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _end(self) -> None:
         tasks = {task for task in self._tasks if task is not None}
         while tasks:
             for task in tasks:
@@ -122,7 +141,21 @@ class BackgroundLoop:
             _, tasks = await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
         for generator in list(self._generators):
             await generator.aclose()
-        await last()
+        await self._last()
+
+
+_open_loops = WeakSet[BackgroundLoop]()
+
+
+@atexit.register
+def _close_all() -> None:
+    for loop in list(_open_loops):
+        loop.close()
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_forever()
+    loop.close()
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:

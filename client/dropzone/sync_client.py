@@ -1,6 +1,5 @@
 """The client for programs without an event loop. It runs an `AsyncClient` in a background thread."""
 
-import atexit
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
@@ -35,8 +34,7 @@ class Client:
         retry_seconds: float = 60.0,
     ) -> None:
         self._client = AsyncClient(url, key, token=token, submitter=submitter, retry_seconds=retry_seconds)
-        self._background = BackgroundLoop()
-        atexit.register(self.close)
+        self._background = BackgroundLoop(self._client.close)
 
     def __enter__(self) -> Self:
         return self
@@ -51,8 +49,7 @@ class Client:
 
         If another thread waits for a response or iterates, it gets the error `ClientClosed`.
         """
-        atexit.unregister(self.close)
-        self._background.close(self._client.close)
+        self._background.close()
 
     def ping(self) -> None:
         """Send one query without retries. Raises an error if the server is unreachable or refuses the key."""

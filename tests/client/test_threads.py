@@ -1,11 +1,13 @@
 """`Client` and the threads of a program, against the whole stack."""
 
 import asyncio
+import gc
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from threading import Thread
@@ -151,7 +153,6 @@ def test_close_ends_the_iterations_of_other_threads(stack: Stack) -> None:
 def test_close_ends_work_that_ignores_a_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
     """`asyncio.wait_for` of Python 3.11 does, if what it waits for ends at the same moment."""
     monkeypatch.setattr(background, "CANCEL_SECONDS", 0.01)
-    loop = BackgroundLoop()
 
     async def ignore_a_cancellation() -> None:
         with suppress(asyncio.CancelledError):
@@ -161,10 +162,29 @@ def test_close_ends_work_that_ignores_a_cancellation(monkeypatch: pytest.MonkeyP
     async def end() -> None:
         pass
 
+    loop = BackgroundLoop(end)
     working = loop.start(ignore_a_cancellation)
-    loop.close(end)
+    loop.close()
 
     assert working.cancelled()
+
+
+@pytest.mark.timeout(60)
+def test_a_client_that_is_not_closed_is_collected(stack: Stack) -> None:
+    """Its thread and its connections would stay until the program exits. An iterator keeps what it needs."""
+    before = set(threading.enumerate())
+    client = Client(stack.url, stack.new_key("collected"))
+    list(client.wait(ids(client.submit_many([sample(1), sample(2)]))))
+    used = [client.results()]
+
+    del client
+    gc.collect()
+    assert len(list(used[0])) == 2
+
+    with pytest.warns(ResourceWarning, match="not closed"):
+        used.clear()
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
 
 
 def test_a_forked_process_needs_a_client_of_its_own(stack: Stack) -> None:
