@@ -21,6 +21,8 @@ ENCODING, ENCODING_ERRORS = "utf-8-sig", "surrogateescape"
 
 _LABEL_COLUMN = "label."
 _MAX_ECHO_CHARACTERS = 60
+_MAX_LABEL_CHARACTERS = 64
+_JOINER = re.compile("[\u200c\u200d]")  # in emoji, for example; the server allows them between other characters
 _TIME_STAMP = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:[Zz]|[+-]\d{2}(?::?\d{2})?)?", re.ASCII
 )
@@ -49,7 +51,8 @@ def csv_samples(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any] | Un
     the values of a label. All other columns with a name have measured values. Consecutive rows with the same time stamp
     and labels are one sample. An empty cell or NaN is a missing value, and the sample omits it. Rows with only empty
     cells are ignored. An invalid row is an error, and so is each sample that it can belong to. A row is also invalid if
-    its time stamp has the wrong form or a date that does not exist, or if it has a value in a column without a name.
+    its time stamp has the wrong form or a date that does not exist, if a label is too long or not printable, or if it
+    has a value in a column without a name.
     """
     rows = _rows(lines)
     header = next(rows, None)
@@ -197,6 +200,8 @@ def _identity(columns: list[str], row: _Row) -> _Identity | None:
         return None
     if row.error is not None and any('"' in cell or not _is_text(cell) for cell in identity.values()):
         return None
+    if not all(_is_label(cell) for name, cell in identity.items() if name != "time_stamp"):
+        return None
     labels = {
         name.removeprefix(_LABEL_COLUMN): cell for name, cell in identity.items() if name != "time_stamp" and cell
     }
@@ -211,6 +216,12 @@ def _is_time_stamp(cell: str) -> bool:
     except ValueError:  # for example 30 February
         return False
     return True
+
+
+def _is_label(cell: str) -> bool:
+    """Return whether the server accepts the value of a label, or the cell is empty."""
+    is_printable = cell.isprintable() or all(part and part.isprintable() for part in _JOINER.split(cell))
+    return is_printable and len(cell) <= _MAX_LABEL_CHARACTERS
 
 
 def _is_identity(name: str) -> bool:
@@ -232,6 +243,11 @@ def _read(columns: list[str], row: _Row) -> _Group:
                 raise UnusableSample(f"expected a valid time stamp such as 2019-05-01T06:00:00-04:00, got {got!r}")
             time_stamp = cell
         elif name.startswith(_LABEL_COLUMN):
+            if not _is_label(cell):
+                got = cell[:_MAX_ECHO_CHARACTERS]
+                raise UnusableSample(
+                    f"expected at most {_MAX_LABEL_CHARACTERS} printable characters, got {got!r} - in column {name}"
+                )
             labels |= {name.removeprefix(_LABEL_COLUMN): cell} if cell else {}
         elif name:
             data.append(_csv_value(name, cell))

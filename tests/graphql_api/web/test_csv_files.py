@@ -44,10 +44,11 @@ NUMBERS = ["1", "-2.50", ".5", "+5.", "007", "1e3", "2E-05", "-.5e1", " 4 ", "0"
 MISSING = ["", " ", "NaN", "-nan"]
 WRONG = ["six", "1_0", "0x1", ".", "1e999", "inf", 'a"b', '"1"2', "1,2"]
 QUOTED = ['"6"', '"7\n"', '"8""9"', '""']
+WRONG_LABELS = ["\u200da", "a\u200d", "a\u200d\u200cb", "a\u202eb", "a\u00a0b", "a\x01b", "x" * 65, "\U0001f468" * 65]
 CELLS = st.sampled_from([*NUMBERS, *MISSING, *WRONG, *QUOTED])
 ROWS = st.tuples(
     st.sampled_from(["2026-05-01T00:00:01Z", "2026-05-01T00:00:02Z", '"t\n3"', '"t ""4"""']),
-    st.sampled_from(["", "zürich", '"a, b"']),
+    st.sampled_from(["", "zürich", '"a, b"', "\U0001f468\u200d\U0001f469", *WRONG_LABELS]),
     CELLS,
     CELLS,
 )
@@ -163,6 +164,18 @@ def test_an_invalid_row_does_not_shorten_a_sample(
     assert {bad["message"] for bad in read["badRows"] if bad["line"] != 4} <= {
         "this sample may lack values, because line 4 is invalid"
     }
+
+
+@pytest.mark.parametrize("label", WRONG_LABELS)
+def test_a_label_that_the_server_refuses_does_not_split_a_sample(reader: Reader, label: str) -> None:
+    """After the user has corrected the label, the three rows can be one sample."""
+    time = "2026-05-01T00:00:01Z"
+
+    read = reader.read(f"time_stamp,label.site,x\n{time},a,1\n{time},{label},2\n{time},a,3\n")
+
+    assert read["ndjson"] == ""
+    assert [bad["line"] for bad in read["badRows"]] == [2, 3, 4]
+    assert read["badRows"][1]["message"].startswith("expected at most 64 printable characters, got ")
 
 
 def test_a_refused_sample_has_another_line_than_its_invalid_row(reader: Reader) -> None:

@@ -13,6 +13,9 @@ const NAN = /^[+-]?nan$/i;
 const TIME = 'time_stamp';
 const TIME_STAMP = /^(?!0000)\d{4}-\d\d-\d\d[T ]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)?$/i; // the date may not exist
 const LABEL = 'label.';
+const MAX_LABEL_CHARACTERS = 64;
+const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/u;
+const JOINER = /[\u200c\u200d]/; // in emoji, for example; the server allows joiners between other characters
 const PIECE_BYTES = 128 * 1024;
 
 export class CsvError extends Error {}
@@ -164,7 +167,8 @@ class Row {
   #identity = new Map<string, string>(); // the cells of the time stamp and the labels, by the names of their columns
   #values: string[] = [];
   #hasMissing = false;
-  #hasTime = false; // a time stamp that is not valid does not show which sample the row belongs to
+  #hasTime = false; // a time stamp or label that is not valid does not show which sample the row belongs to
+  #hasLabels = true;
   #fault: string | null = null; // of the first invalid cell
 
   constructor(private readonly columns: readonly Column[]) {}
@@ -182,7 +186,7 @@ class Row {
     const size = this.columns.length;
     const isWhole = this.#size === size; // otherwise it is not known which column has which cell
     const message = isWhole ? this.#fault : `expected ${size} cells, got ${this.#size}`;
-    const head = isWhole && this.#hasTime ? this.#head() : null;
+    const head = isWhole && this.#hasTime && this.#hasLabels ? this.#head() : null;
     if (message !== null) {
       badRows.push({ line, message });
       return { line: 0, head, data: [], hasMissing: false, invalidLine: line };
@@ -193,7 +197,12 @@ class Row {
 
   #addIdentity(name: string, cell: string): void {
     this.#identity.set(name, cell);
-    if (name !== TIME) return;
+    if (name !== TIME) {
+      if (isLabel(cell)) return;
+      this.#hasLabels = false;
+      this.#fault ??= `expected at most ${MAX_LABEL_CHARACTERS} printable characters, got ${JSON.stringify(cell)} in column ${name}`;
+      return;
+    }
     this.#hasTime = isTimeStamp(cell);
     if (!this.#hasTime) this.#fault ??= `expected a valid time stamp such as 2019-05-01T06:00:00-04:00, got ${JSON.stringify(cell)}`;
   }
@@ -231,6 +240,12 @@ function isTimeStamp(cell: string): boolean {
   const day = cell.slice(0, 10);
   const date = new Date(`${day}T00:00Z`);
   return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(day); // 30 February becomes 2 March
+}
+
+/** Returns whether the server accepts the value of a label, or the cell is empty. */
+function isLabel(cell: string): boolean {
+  if (cell.length > 2 * MAX_LABEL_CHARACTERS || [...cell].length > MAX_LABEL_CHARACTERS) return false;
+  return cell === '' || cell.split(JOINER).every((part) => part !== '' && !UNPRINTABLE.test(part));
 }
 
 /** Returns a cell in the notation of JSON, or undefined if it is neither a number nor a missing value. */
