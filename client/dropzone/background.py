@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 from weakref import WeakSet
 
 from dropzone.errors import ClientClosed
+from dropzone.transport.lifetime import other_process
 
 T = TypeVar("T")
 
@@ -59,7 +60,7 @@ class BackgroundLoop:
     def start(self, function: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         """Start a coroutine in the event loop. Raises `ClientClosed` after `close`, and in a forked process."""
         if os.getpid() != self._process_id:
-            raise ClientClosed("this client belongs to the process that created it; create a client in each process")
+            raise other_process()
         with self._lock:  # `_end` runs after each coroutine that is started here
             if self._is_closed:
                 raise _closed()

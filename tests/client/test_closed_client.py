@@ -1,6 +1,9 @@
 """An asynchronous client after `close`, and in another event loop."""
 
 import asyncio
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -41,3 +44,33 @@ def test_a_client_of_another_event_loop_is_refused(stack: Stack) -> None:
             with pytest.raises(ClientClosed, match="another event loop"):
                 asyncio.run(call())
         runner.run(client.close())
+
+
+def test_a_client_of_another_process_is_refused(stack: Stack) -> None:
+    """Both processes would send requests over one connection, and each could read the response of the other.
+
+    A client that was not used before the fork has no connections.
+    """
+    program = """
+import asyncio, os
+from dropzone import AsyncClient, ClientClosed
+with asyncio.Runner() as runner:
+    client, unused = AsyncClient(), AsyncClient()
+    runner.run(client.whoami())
+    if os.fork() == 0:
+        try:
+            runner.run(client.whoami())
+        except ClientClosed as error:
+            print(error)
+        print(runner.run(unused.whoami()).submitter, flush=True)
+        os._exit(0)
+    os.wait()
+    print(runner.run(client.whoami()).submitter)
+    runner.run(client.close())
+"""
+    environment = os.environ | {"DROPZONE_URL": stack.url, "DROPZONE_KEY": stack.new_key("forked-async")}
+
+    ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=50)
+
+    sentence = "this client belongs to another process; create a client in each process"
+    assert ran.stdout.splitlines() == [sentence, "forked-async", "forked-async"], ran.stderr
