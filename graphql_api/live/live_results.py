@@ -26,7 +26,7 @@ from graphql_api.live.listener import Listener, ListenTarget, Position, WrittenR
 from graphql_api.live.replay import Replay
 from observability import tracing
 from runtime.shared_tasks import SharedTasks
-from storage.documents import DropzoneError
+from storage.documents import BadRequest, DropzoneError
 from storage.firestore.client import Firestore
 
 _AFTER_ALL_IDS = chr(0x10FFFF)
@@ -185,9 +185,14 @@ class LiveResults:
 
         If the log does not have the next results, they are read from Firestore. The log drops old results, so a slow
         reader also reads from Firestore. The limits of the submitter that owns the credential of `reader` apply.
+
+        Raises `BadRequest` if `position` is in the future, because results up to this time would be left out. Another
+        process can be ahead of this log, so a position after the end of the log is compared with the time of Firestore.
         """
         async with self.watch(reader.submitter) as log:
             position = log.end if position is None else position
+            if position > log.end and position[0] > await self._firestore.now():
+                raise BadRequest("the cursor is later than the present time; subscribe without a cursor - at `after`")
             turn = self._budgets.charged(reader).turn()
             number = 0
             while True:

@@ -3,15 +3,15 @@
 import contextlib
 import os
 import signal
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import anyio
 import pytest
 from websockets.exceptions import ConnectionClosed
 
 from graphql_api.results.pagination import Cursor
-from tests.graphql_api.schema.subscriber import WATCH, receive, submit, subscribe, watching
-from tests.stack import Stack, eventually, needs_embedded_firestore
+from tests.graphql_api.schema.subscriber import WATCH, following, receive, submit, subscribe, watching
+from tests.stack import PATIENCE_SECONDS, Stack, eventually, needs_embedded_firestore
 
 
 async def test_a_subscriber_resumes_after_its_cursor(stack: Stack) -> None:
@@ -108,3 +108,18 @@ async def test_a_cursor_of_the_earliest_time_starts_with_the_first_result(stack:
         edges = await receive(socket, 2)
 
     assert sorted(edge["node"]["id"] for edge in edges) == sorted(ids)
+
+
+@pytest.mark.parametrize("name", ["results", "removals"])
+async def test_a_cursor_in_the_future_is_refused(stack: Stack, name: str) -> None:
+    """The subscription would leave out everything up to this time without a word."""
+    cursor = Cursor(datetime.now(UTC) + timedelta(hours=1), "00000000-0000-4000-8000-000000000000").encode()
+    query = f"subscription ($after: String) {{ {name}(after: $after) {{ cursor }} }}"
+
+    async with watching(stack, stack.key) as socket:
+        await subscribe(socket, query, after=cursor)
+        with anyio.fail_after(PATIENCE_SECONDS):
+            message = await anext(following(socket))
+
+    assert message["payload"][0]["extensions"]["code"] == "BAD_REQUEST"
+    assert "later than the present time" in message["payload"][0]["message"]
