@@ -143,8 +143,7 @@ class AsyncReader:
         `after` is the cursor of an earlier removal or result: the stream starts with the removals after this cursor.
         Without `after`, the stream starts with the removals after the newest stored result. Some of these removals can
         be older than the call. After a broken connection or a restart of the server, the stream resumes like `watch`.
-        Note: If no result is stored and `after` is not set, the stream has no cursor until its first removal. If the
-        connection breaks before that, the stream can miss removals.
+        With an empty string, or if no result is stored, the stream starts with the first stored removal.
         """
         stream = RemovalStream(self._connection, after, self._retry_seconds)
         async with aclosing(stream.edges()) as edges:

@@ -2,29 +2,22 @@
 
 A stream resumes at the cursor of the last item. Before its first item, a stream has no cursor. A subscription without a
 cursor starts at the time of its connection, so a reconnect would miss the items before that time. A stream therefore
-starts at the cursor of the newest stored result. If no result exists, a stream of results polls until it finds one. All
-results that it finds by polling are new. A stream of removals then subscribes without a cursor. With an empty cursor, a
-stream of results starts with the first stored result.
+starts at the cursor of the newest stored result. If no result exists, or with an empty cursor, it starts with the first
+stored item.
 """
 
-import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import replace
-from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from dropzone.errors import TRANSIENT, DropzoneError, Unreachable
 from dropzone.results import RemovalEdge, Result, ResultEdge
-from dropzone.statistics import OrderField, ResultFilter, ResultOrder
+from dropzone.statistics import ResultFilter
 from dropzone.transport import operations
 from dropzone.transport.connection import Connection
 from dropzone.transport.retry import retrying
-
-_POLL_SECONDS = 0.25
-_MAX_PAGE_SIZE = 500
 
 logger = logging.getLogger("dropzone")
 
@@ -44,7 +37,7 @@ class _Stream(ABC, Generic[Edge]):
     async def edges(self) -> AsyncGenerator[Edge, None]:
         """Yield each item that is stored after the cursor. Without one, start after the newest result."""
         if self._cursor is None:
-            self._cursor = await self._retry_start(newest_cursor, self._connection)
+            self._cursor = await self._retry_start(newest_cursor, self._connection) or ""
         else:
             await self._retry_start(self._connection.query, operations.PING)
         while True:
@@ -87,72 +80,16 @@ class ResultStream(_Stream[ResultEdge]):
         self, connection: Connection, where: ResultFilter | None, after: str | None, retry_seconds: float
     ) -> None:
         super().__init__(connection, after, retry_seconds)
-        where = where or ResultFilter()
-        self._filter = where.variables()
-        self._labels = where.labels
-        self._filter_without_labels = replace(where, labels={}).variables()
-        self._last_computed_at: datetime | None = None
-        self._ids_of_last_time: set[str] = set()
-        self._partial_read: set[tuple[str, datetime]] = set()
+        self._filter = (where or ResultFilter()).variables()
 
     async def _edges_of_one_connection(self) -> AsyncGenerator[ResultEdge, None]:
         await self._check_key()
-        while not self._cursor:
-            newest = await newest_cursor(self._connection)
-            if newest is None:
-                await asyncio.sleep(_POLL_SECONDS)
-                continue
-            async with aclosing(self._stored_edges()) as stored:
-                async for edge in stored:
-                    yield edge
-            self._cursor = self._cursor or newest  # no stored result matches the filter
         variables = {"filter": self._filter, "after": self._cursor}
         async with aclosing(self._connection.subscribe(operations.WATCH, variables)) as responses:
             async for response in responses:
-                edge = _parse_edge(response["edge"])
-                if self._record(edge):
-                    self._cursor = edge.cursor
-                    yield edge
-
-    async def _stored_edges(self) -> AsyncGenerator[ResultEdge, None]:
-        """Yield the stored results that match the filter, in the order of their computation.
-
-        The server lists results with given labels only in the order of their time stamps. This method therefore reads
-        the results with any labels.
-        """
-        order = ResultOrder(OrderField.COMPUTED_AT).variables()
-        variables = {"filter": self._filter_without_labels, "orderBy": order, "first": _MAX_PAGE_SIZE, "after": None}
-        last: ResultEdge | None = None
-        while True:
-            page = (await self._connection.query(operations.RESULTS, variables))["page"]
-            for values in page["edges"]:
-                last = edge = _parse_edge(values)
-                self._record(edge)
-                if not self._labels.items() <= edge.result.labels.items():
-                    continue
-                version = (edge.result.id, edge.result.computed_at)
-                if version not in self._partial_read:  # after a failed page, the read starts again
-                    self._partial_read.add(version)
-                    yield edge
-            if not page["pageInfo"]["hasNextPage"]:
-                break
-            variables["after"] = page["pageInfo"]["endCursor"]
-        self._cursor = None if last is None else last.cursor
-        self._partial_read.clear()
-
-    def _record(self, edge: ResultEdge) -> bool:
-        """Record a result. Return whether it was not recorded before.
-
-        A page and a subscription order results with the same time differently. A subscription can therefore repeat
-        results that have the time of its cursor.
-        """
-        if edge.result.computed_at != self._last_computed_at:
-            self._last_computed_at = edge.result.computed_at
-            self._ids_of_last_time = set()
-        if edge.result.id in self._ids_of_last_time:
-            return False
-        self._ids_of_last_time.add(edge.result.id)
-        return True
+                edge = ResultEdge(response["edge"]["cursor"], Result.parse(response["edge"]["node"]))
+                self._cursor = edge.cursor
+                yield edge
 
 
 class RemovalStream(_Stream[RemovalEdge]):
@@ -160,7 +97,7 @@ class RemovalStream(_Stream[RemovalEdge]):
 
     async def _edges_of_one_connection(self) -> AsyncGenerator[RemovalEdge, None]:
         await self._check_key()
-        subscription = self._connection.subscribe(operations.WATCH_REMOVALS, {"after": self._cursor or None})
+        subscription = self._connection.subscribe(operations.WATCH_REMOVALS, {"after": self._cursor})
         async with aclosing(subscription) as responses:
             async for response in responses:
                 edge = RemovalEdge.parse(response["edge"])
@@ -181,7 +118,3 @@ async def newest_cursor(connection: Connection) -> str | None:
 
 def _warn(error: DropzoneError) -> None:
     logger.warning("%s; reconnecting to resume after the last received item", error)
-
-
-def _parse_edge(values: dict[str, Any]) -> ResultEdge:
-    return ResultEdge(values["cursor"], Result.parse(values["node"]))

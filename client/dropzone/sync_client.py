@@ -138,7 +138,8 @@ class Client:
     def removals(self, after: str | None = None) -> Iterator[RemovalEdge]:
         """Yield each sample that is deleted or superseded, once, in order. The iteration has no end.
 
-        Without `after`, it starts with the removals after the newest result was stored.
+        Without `after`, it starts with the removals after the newest result was stored. With an empty string, or if no
+        result is stored, it starts with the first stored removal.
         """
         return self._background.iterate(lambda: self._client.removals(after))
 

@@ -8,6 +8,7 @@ again. The subscription then returns the new result, with a new cursor.
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Annotated
 
 import strawberry
@@ -29,6 +30,9 @@ from graphql_api.schema.types.sample import Sample
 from graphql_api.scopes import Scope
 from storage.documents import NotFound, SampleState, Status
 from storage.documents import Result as StoredResult
+
+_BEGINNING: Position = (datetime.min.replace(tzinfo=UTC), "")
+"""The position before all results."""
 
 
 @strawberry.type(
@@ -93,7 +97,10 @@ class Subscription:
         after: Annotated[
             str | None,
             strawberry.argument(
-                description="The last cursor that the client received. By default, only new results are returned."
+                description=(
+                    "The last cursor that the client received. With an empty string, the subscription starts with the "
+                    "first stored result. By default, only new results are returned."
+                )
             ),
         ] = None,
     ) -> AsyncGenerator[ResultEdge, None]:
@@ -122,7 +129,10 @@ class Subscription:
         after: Annotated[
             str | None,
             strawberry.argument(
-                description="The last cursor that the client received. By default, only new removals are returned."
+                description=(
+                    "The last cursor that the client received. With an empty string, the subscription starts with the "
+                    "first stored removal. By default, only new removals are returned."
+                )
             ),
         ] = None,
     ) -> AsyncGenerator[RemovalEdge, None]:
@@ -156,6 +166,8 @@ def _position(after: str | None) -> Position | None:
     """Return the position in the log of results at which a cursor of a client is. Raises `BadRequest`."""
     if after is None:
         return None
+    if not after:
+        return _BEGINNING
     cursor = Cursor.decode(after)
     return cursor.written_at, cursor.id
 

@@ -85,6 +85,22 @@ def test_removals_are_watched(stack: Stack, tmp_path: Path) -> None:
     assert "cannot be combined with --where or --label" in refused.stderr
 
 
+def test_removals_are_watched_from_the_start(stack: Stack, tmp_path: Path) -> None:
+    """The cursor file is from an earlier run without results. Removals between the two runs are printed."""
+    key = stack.new_key("removals-from-the-start", "submit,read,admin")
+    state = tmp_path / "state"
+    state.write_text("start\n")
+    with Client(stack.url, key) as client:
+        ids = [client.submit({"time_stamp": text, "data": []}).id for text in ("never", "always")]
+        for sample_id in ids:
+            client.delete([sample_id])
+
+        lines = output_of(stack, key, "watch", "--removals", "-n", "2", "--cursor-file", state).splitlines()
+        watched = [edge.removal.id for edge in islice(client.removals(after=""), 2)]
+
+    assert [json.loads(line)["id"] for line in lines] == watched == ids
+
+
 def test_a_correction_can_restore_earlier_values(stack: Stack) -> None:
     """The content was submitted before, but the correction is a new sample. A repetition is not."""
     with Client(stack.url, stack.new_key("corrects-back")) as client:
@@ -101,7 +117,7 @@ def test_a_correction_can_restore_earlier_values(stack: Stack) -> None:
 
 
 def test_a_removal_is_received_before_any_result_exists(stack: Stack) -> None:
-    """Without a cursor, the stream starts with the connection."""
+    """The stream has no cursor of a result, so it starts with the first removal."""
     with Client(stack.url, stack.new_key("removals-without-results", "submit,read,admin")) as client:
         received: list[RemovalEdge] = []
         watching = Thread(target=lambda: received.append(next(client.removals())))

@@ -28,7 +28,7 @@ EPILOG = (
 )
 
 _START = "start"
-"""What a cursor file contains if no result was stored: the next run starts with the first result."""
+"""What a cursor file contains if no result was stored: the next run starts with the first item."""
 
 _Follow = Callable[[str | None], AsyncGenerator[ResultEdge, None] | AsyncGenerator[RemovalEdge, None]]
 
@@ -85,26 +85,23 @@ def watch(
         cursor = after
     client, wanted = connect(url, key, submitter), parse_filter(where or [], label)
     follow = client.removals if removals else partial(client.watch, wanted)
-    first = None if removals else ""  # a stream of removals has no cursor before its first item
-    run(_watch(client, follow, cursor, first, cursor_file, limit))
+    run(_watch(client, follow, cursor, cursor_file, limit))
 
 
 async def _watch(
     client: AsyncClient,
     follow: _Follow,
     cursor: str | None,
-    first: str | None,
     cursor_file: Path | None,
     limit: int | None,
 ) -> ExitCode:
-    """Print what follows after `cursor`. Without a cursor, start after the newest result, or at the cursor `first`."""
+    """Print what follows after `cursor`. Without a cursor, start after the newest result, or with the first item."""
     async with opened(client):
         count = 0
         try:
             if cursor is None:
-                cursor = await client.newest_cursor() or first
-                if cursor is not None:
-                    _write_cursor(cursor_file, cursor or _START)
+                cursor = await client.newest_cursor() or ""
+                _write_cursor(cursor_file, cursor or _START)
             if sys.stderr.isatty():
                 typer.echo("watching; press Ctrl-C to stop", err=True)
             async with aclosing(follow(cursor)) as edges:
@@ -143,7 +140,7 @@ def _described(item: Result | Removal) -> str:
 
 
 def _read_cursor(cursor_file: Path | None) -> str | None:
-    """Return the cursor in the file, an empty cursor for the first result, or None without a file."""
+    """Return the cursor in the file, an empty cursor for the first item, or None without a file."""
     if cursor_file is None or not cursor_file.exists():
         return None
     try:

@@ -13,6 +13,8 @@ from graphql_api.results.pagination import Cursor
 from tests.graphql_api.schema.subscriber import WATCH, following, receive, submit, subscribe, watching
 from tests.stack import PATIENCE_SECONDS, Stack, eventually, needs_embedded_firestore
 
+SOME_ID = "00000000-0000-4000-8000-000000000000"
+
 
 async def test_a_subscriber_resumes_after_its_cursor(stack: Stack) -> None:
     """It receives the results that it missed, then new ones. None is missing or repeated."""
@@ -97,11 +99,11 @@ async def test_a_subscriber_resumes_after_the_api_was_restarted(disturbed_stack:
     assert sorted(edge["node"]["id"] for edge in after) == sorted(away)
 
 
-async def test_a_cursor_of_the_earliest_time_starts_with_the_first_result(stack: Stack) -> None:
+@pytest.mark.parametrize("cursor", ["", Cursor(datetime(1, 1, 1, tzinfo=UTC), SOME_ID).encode()])
+async def test_an_empty_or_the_earliest_cursor_starts_with_the_first_result(stack: Stack, cursor: str) -> None:
     """The server cannot read from an earlier time than this one."""
-    key = await anyio.to_thread.run_sync(stack.new_key, "from-the-beginning")
+    key = await anyio.to_thread.run_sync(stack.new_key, f"from-the-beginning-{len(cursor)}")
     ids = [await submit(stack, key) for _ in range(2)]
-    cursor = Cursor(datetime(1, 1, 1, tzinfo=UTC), ids[0]).encode()
 
     async with watching(stack, key) as socket:
         await subscribe(socket, WATCH, after=cursor)
@@ -113,7 +115,7 @@ async def test_a_cursor_of_the_earliest_time_starts_with_the_first_result(stack:
 @pytest.mark.parametrize("name", ["results", "removals"])
 async def test_a_cursor_in_the_future_is_refused(stack: Stack, name: str) -> None:
     """The subscription would leave out everything up to this time without a word."""
-    cursor = Cursor(datetime.now(UTC) + timedelta(hours=1), "00000000-0000-4000-8000-000000000000").encode()
+    cursor = Cursor(datetime.now(UTC) + timedelta(hours=1), SOME_ID).encode()
     query = f"subscription ($after: String) {{ {name}(after: $after) {{ cursor }} }}"
 
     async with watching(stack, stack.key) as socket:
