@@ -130,6 +130,23 @@ def test_a_late_response_for_an_earlier_filter_has_no_effect(stack: Stack, dashb
     dashboard.wait_for(lambda: len(dashboard.results()) == SITES["zurich"])
 
 
+def test_the_first_result_appears_although_it_is_stored_before_the_page_subscribes(
+    stack: Stack, dashboard: Dashboard
+) -> None:
+    """The page has read an empty list, so it has no cursor of a result."""
+    key = stack.new_key("first-result-on-page")
+    dashboard.command("Page.addScriptToEvaluateOnNewDocument", source=HOLD_ALL_RESULTS)
+    dashboard.sign_in(stack, key)
+    dashboard.go_to(f"{stack.url}/")
+    dashboard.wait_for(lambda: dashboard.run("return held.length > 0"))
+    first = stack.submit(sample("bern", 1), key=key)["id"]
+    stack.wait_for(first, key=key)
+
+    dashboard.run("held.forEach((release) => release())")
+
+    dashboard.wait_for(lambda: dashboard.results() == [first])
+
+
 def test_a_deleted_result_does_not_appear_although_its_removal_arrives_first(
     stack: Stack, dashboard: Dashboard
 ) -> None:

@@ -2,7 +2,8 @@
 //
 // The stream requests the newest cursor, then reads the stored results, and then subscribes after that cursor. A result
 // that is written between these steps can arrive twice but is never lost. Consumers recognize a repeated result by its
-// id and time. Each reconnect resumes after the last cursor.
+// id and time. Each reconnect resumes after the last cursor. If no result is stored, the cursor is empty, and the
+// subscription starts with the first result.
 import { retention, type Retention } from './components/retention.tsx';
 import { sentence } from './format.ts';
 import removalsQuery from './operations/removals.graphql';
@@ -18,7 +19,7 @@ const MAX_WAIT_MILLISECONDS = 8_000;
 export type ConnectionState = { name: 'connecting' } | { name: 'live' } | { name: 'waiting'; reason: string };
 
 export interface StreamHandlers {
-  /** Reads the stored results. The stream calls it again if the connection breaks before any result is stored. */
+  /** Reads the stored results. */
   load(): Promise<void>;
   onResult(result: Result): void;
   /**
@@ -30,20 +31,16 @@ export interface StreamHandlers {
   onRefused(error: ServerError): void;
 }
 
-/** Streams results until `signal` aborts. With `cursor`, it starts after that result and does not call `load`. */
-export async function streamResults(
-  handlers: StreamHandlers,
-  filter: ResultFilter,
-  signal: AbortSignal,
-  cursor: string | null = null,
-): Promise<void> {
-  let isLoaded = cursor !== null;
+/** Streams results until `signal` aborts. */
+export async function streamResults(handlers: StreamHandlers, filter: ResultFilter, signal: AbortSignal): Promise<void> {
+  let isLoaded = false;
+  let cursor: string | null = null;
   let removalCursor: string | null = null;
   let failures = 0;
   while (!signal.aborted) {
     if (failures === 0) handlers.onState({ name: 'connecting' });
     try {
-      if (!isLoaded || cursor === null) {
+      if (!isLoaded) {
         cursor ??= await newestCursor();
         await handlers.load();
         isLoaded = true;
@@ -65,7 +62,7 @@ export async function streamResults(
         subscribe<{ results: ResultEdge }>(watchQuery, { filter, after: cursor }, { onStart, onData }, both.signal),
       ];
       if (handlers.onRemoval) {
-        removalCursor ??= cursor;
+        removalCursor ??= cursor || null; // without a result, the page displays nothing that can be removed
         const onRemoval = ({ removals }: { removals: RemovalEdge }) => {
           removalCursor = removals.cursor;
           if (!signal.aborted) handlers.onRemoval?.(removals.node);
@@ -95,13 +92,13 @@ export async function streamResults(
   }
 }
 
-async function newestCursor(): Promise<string | null> {
+async function newestCursor(): Promise<string> {
   const { results, retention: kept } = await runQuery<{
     results: { edges: { cursor: string }[] };
     retention: Retention;
   }>(startQuery);
   retention.value = kept;
-  return results.edges[0]?.cursor ?? null;
+  return results.edges[0]?.cursor ?? '';
 }
 
 /** Waits for a random part of the time, so that clients reconnect at different times. Ends early when the network is back. */
