@@ -202,20 +202,23 @@ def test_submission_and_watch_survive_a_crash_of_the_api(disturbed_stack: Stack,
     )
     submitting = start(disturbed_stack, key, "submit", file)
     assert submitting.stdout is not None
+    assert watching.stdout is not None
     acknowledged = [json.loads(submitting.stdout.readline()) for _ in range(100)]
+    first = watching.stdout.readline()  # before its first response, the command ends if the API cannot be reached
 
     os.kill(disturbed_stack.api_pid(), signal.SIGKILL)
     rest, errors = submitting.communicate(timeout=100)
     eventually(disturbed_stack.is_ready)
     last = start(disturbed_stack, key, "submit", FIXTURE)
     last.communicate(timeout=100)
-    output, _ = watching.communicate(timeout=100)
+    output, warnings = watching.communicate(timeout=100)
 
     assert submitting.returncode == 0, errors
+    assert watching.returncode == 0, warnings
     *ids, _ = stored_ids(disturbed_stack, key)  # the oldest is the sample of `first_cursor`
     assert len(ids) == len(set(ids)) == 301
     assert len(acknowledged + parse(rest)) == 300
-    results = parse(output)
+    results = parse(first + output)
     assert sorted(result["id"] for result in results) == sorted(ids)
     assert [result["computed_at"] for result in results] == sorted(result["computed_at"] for result in results)
     assert (tmp_path / "cursor").read_text() == results[-1]["cursor"] + "\n"
