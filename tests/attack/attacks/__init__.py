@@ -3,6 +3,7 @@
 from tests.attack.attacks import (
     administration,
     bodies,
+    changes,
     connections,
     credentials,
     events,
@@ -26,6 +27,7 @@ __all__ = [
     "ATTACKS",
     "administration",
     "bodies",
+    "changes",
     "connections",
     "credentials",
     "events",
