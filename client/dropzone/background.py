@@ -33,7 +33,7 @@ class BackgroundLoop:
     `last` is the coroutine function that runs at the end. If a loop is not closed, it ends when it is collected.
     """
 
-    _is_closed = True
+    _is_closed = True  # until the constructor has ended: if it fails, `__del__` has nothing to end
 
     def __init__(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._last = last

@@ -12,6 +12,7 @@ from graphql_api.auth.api_keys import MAX_LABEL_CHARACTERS, is_label
 from graphql_api.auth.audit_log import MAX_ENTRIES
 from graphql_api.auth.key_manager import MAX_DIGITS, MIN_DIGITS, is_digest_prefix
 from graphql_api.configuration.limits import MAX_LIMIT
+from graphql_api.configuration.settings import Settings
 from graphql_api.scopes import Scope
 from runtime.environment_variables import number
 from storage.documents import document_paths
@@ -100,7 +101,7 @@ def _dashboard_url() -> str:
     These are the settings of the API. This command reads no others, so it works even if another setting is invalid.
     """
     scheme = "https" if os.environ.get("DROPZONE_TLS_CERTIFICATE_FILE") else "http"
-    local = f"{scheme}://127.0.0.1:{os.environ.get('DROPZONE_API_PORT') or 8000}"
+    local = f"{scheme}://127.0.0.1:{os.environ.get('DROPZONE_API_PORT') or Settings.api_port}"
     return os.environ.get("DROPZONE_PUBLIC_URL") or local
 
 

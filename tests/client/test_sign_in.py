@@ -140,7 +140,7 @@ async def test_a_sign_in_by_device_ends_if_the_code_is_never_confirmed(
 ) -> None:
     """The client pauses even if the provider asks for no pause. It polls a last time when the code expires."""
     monkeypatch.setattr(oauth, "_MIN_POLL_SECONDS", 1.0)
-    provider.device |= {"interval": interval, "expires_in": 1}
+    provider.device |= {"interval": interval, "expires_in": 0.1}
     provider.responses = [(400, {"error": "authorization_pending"})]
 
     with pytest.raises(Unauthenticated, match=r"^the code has expired; run `dropzone login` again$"):
