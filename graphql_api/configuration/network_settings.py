@@ -57,8 +57,8 @@ def parse_proxies(text: str) -> list[str]:
     for address in _parts(text):
         try:
             network = ip_network(address)
-        except ValueError:
-            raise ValueError(f"expected addresses such as 10.0.0.0/8, got {address}") from None
+        except ValueError as error:  # such as: 10.0.0.1/8 has host bits set
+            raise ValueError(f"expected addresses such as 10.0.0.0/8: {error}") from None
         networks.append(network)
         if isinstance(network, IPv4Network):
             networks.append(IPv6Network(f"::ffff:{network.network_address}/{network.prefixlen + _MAPPED_BITS}"))
