@@ -116,6 +116,6 @@ def _issuer(text: str) -> IssuerSettings:
     check_url(url)
     if "/.well-known/" in url:
         raise ValueError(f"expected the issuer, as in the claim iss of its tokens, got the address of metadata: {url}")
-    if prefix and not (prefix.isascii() and prefix.isalnum()):
-        raise ValueError(f"expected letters and digits before =, got {prefix}")
+    if url != text and not (prefix.isascii() and prefix.isalnum()):
+        raise ValueError(f"expected letters and digits before =, got {prefix or 'nothing'}")
     return IssuerSettings(url, prefix)

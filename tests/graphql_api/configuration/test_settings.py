@@ -106,6 +106,7 @@ PROVIDER = {"OIDC_ISSUERS": "https://id.example", "PUBLIC_URL": "https://api.exa
         ({"OIDC_ISSUERS": "http://id.example"}, "OIDC_ISSUERS: expected an address with https, got http://id.example"),
         ({"OIDC_ISSUERS": "a.b=https://id.example"}, "OIDC_ISSUERS: expected letters and digits before =, got a.b"),
         ({"OIDC_ISSUERS": "é=https://id.example"}, "OIDC_ISSUERS: expected letters and digits before =, got é"),
+        ({"OIDC_ISSUERS": "=https://id.example"}, "OIDC_ISSUERS: expected letters and digits before =, got nothing"),
         ({"OIDC_ISSUERS": "https://user:pass@id.example"}, "OIDC_ISSUERS: expected a URL such as .*, got .*"),
         (
             {"OIDC_ISSUERS": "https://id.example/.well-known/openid-configuration"},
