@@ -23,10 +23,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from infra.embedded.stack_file.stack import Greeting, Process, Stack, StackError
+
+_ADDRESS_SCHEMES = ("http", "https", "grpc", "tcp")
 
 INSTANCE_PLACEHOLDERS = {"sockets": "{sockets}", "own_address": "{own_address}"}
 """Placeholders that are replaced when an instance is created."""
@@ -52,6 +55,7 @@ class _Replacement:
         urls = {f"{process.name}_url": _url(stack, process) for process in stack.processes}
         fixed = {"python": sys.executable, "stack_file": str(path)}
         scratch = {} if stack.scratch_folder is None else {"scratch_folder": str(stack.scratch_folder)}
+        self._path = path
         self._stack = stack
         self._values: Mapping[str, str | int] = {**urls, **stack.settings, **INSTANCE_PLACEHOLDERS, **fixed, **scratch}
         self._random = {"secret": secrets.token_urlsafe(32), "start_token": secrets.token_urlsafe(32)}
@@ -107,11 +111,24 @@ class _Replacement:
 
     def _address(self, template: str, process: Process) -> str:
         text = template.format_map(self._values)
+        if not _is_address(text):
+            raise StackError(
+                f"{self._path}: {process.name!r}: expected an address such as http://host:port/path, got {text!r}"
+            )
         return text.replace("http://", "https://", 1) if self._stack.has_tls(process) else text
 
     def _addressed(self, table: dict[str, Any]) -> dict[str, Any]:
         """Return the table of a trigger or a schedule with its URL."""
         return {**table, "url": table["url"].format_map(self._values)} if isinstance(table.get("url"), str) else table
+
+
+def _is_address(text: str) -> bool:
+    """Return whether a probe can connect to an address. `probes` describes the addresses."""
+    try:
+        parts = urlsplit(text.replace("{own_address}", "127.0.0.1:1"))
+        return parts.scheme in _ADDRESS_SCHEMES and bool(parts.hostname and parts.port)
+    except ValueError:  # such as the port 70000
+        return False
 
 
 def _ready_message(stack: Stack) -> str:

@@ -175,6 +175,16 @@ liveness = {{ address = "http://{{own_address}}/alive" }}
             {},
             "TEST_A must be a port from 1 to 65535",
         ),
+        (
+            '[[processes]]\nname = "a"\ncommand = ["x"]\nready = "localhost"',
+            {},
+            "stack.toml: 'a': expected an address such as http://host:port/path, got 'localhost'",
+        ),
+        (
+            '[[processes]]\nname = "a"\ncommand = ["x"]\nliveness = { address = "tcp://a:70000" }',
+            {},
+            "stack.toml: 'a': expected an address such as http://host:port/path, got 'tcp://a:70000'",
+        ),
     ],
 )
 def test_a_wrong_stack_file_is_a_clear_error(start: Start, stack: str, variables: dict[str, str], message: str) -> None:
