@@ -123,8 +123,9 @@ class Storage:
         except sqlite3.OperationalError as error:
             if disk_failure(error) is None or not self.reserve.release():
                 raise
-            logger.warning("The disk of %s has no space to open the file (%s); released the reserve", self.path, error)
-            return self._open_file()
+            connection = self._open_file()  # the error can have another reason, such as a file of another user
+            logger.warning("The disk of %s had no space to open the file (%s); released the reserve", self.path, error)
+            return connection
 
     def _open_file(self) -> sqlite3.Connection:
         version = file_check.check(self.path, self._marker)

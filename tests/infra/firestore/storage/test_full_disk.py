@@ -14,6 +14,7 @@ from google.api_core.exceptions import GoogleAPICallError, ResourceExhausted, Se
 from google.cloud.firestore import AsyncClient, Client
 
 from infra.embedded.firestore.api.firestore_server import FirestoreServer
+from infra.embedded.firestore.data_file.file_format import UnusableFile
 from infra.embedded.firestore.storage.disk_health import DiskHealth
 from infra.embedded.firestore.storage.storage import Storage
 from tests.infra.firestore.server_process import FirestoreProcess
@@ -279,3 +280,17 @@ def test_a_server_starts_on_a_full_disk(disk: SmallDisk, small_disk_server: Fire
     disk.free(20 * 2**20)
     eventually(lambda: readiness(server) == 200, server.log.read_text)
     assert can_write(client)
+
+
+async def test_a_file_that_cannot_be_opened_for_another_reason_is_not_a_full_disk(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For example, a write-ahead log can belong to another user. The log said that the disk had no space."""
+    path = tmp_path / "data.sqlite"
+    await Storage(path).close()
+    path.with_name(f"{path.name}-shm").mkdir()
+
+    with pytest.raises(UnusableFile, match=r"data\.sqlite cannot be opened: "):
+        Storage(path)
+
+    assert caplog.messages == []
