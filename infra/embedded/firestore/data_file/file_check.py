@@ -47,6 +47,16 @@ def resolve(path: Path) -> Path:
     return target
 
 
+def require_write_permission(path: Path) -> None:
+    """Raise `UnusableFile` if this user cannot write an existing file.
+
+    SQLite would open the file for reads only. Each connection would stay read-only after the permission is corrected,
+    and the write-ahead log would have the same wrong permission.
+    """
+    if path.exists() and not os.access(path, os.W_OK):
+        raise UnusableFile(f"{path} is read-only for this user: make this user its owner, with the mode 600")
+
+
 def check(path: Path, marker: DataMarker | None) -> int:
     """Return the format version of a file, or 0 for a new file. Raise `UnusableFile`.
 

@@ -128,6 +128,7 @@ class Storage:
             return connection
 
     def _open_file(self) -> sqlite3.Connection:
+        file_check.require_write_permission(self.path)
         version = file_check.check(self.path, self._marker)
         restore.delete_unfinished(self.path)
         if 0 < version < file_format.FORMAT_VERSION:

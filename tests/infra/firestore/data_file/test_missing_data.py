@@ -1,7 +1,10 @@
 """A data file that is missing, empty, truncated, replaced or without its log is refused with what to do."""
 
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,6 +125,22 @@ def test_a_folder_that_cannot_be_used_is_named(own: FirestoreProcess, tmp_path: 
     own.data = tmp_path / "volume" / "firestore.sqlite"
 
     assert f"the folder {tmp_path / 'volume'} cannot be used: " in refusal(own)
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="only Linux has this command")
+def test_a_file_without_write_permission_is_refused(own: FirestoreProcess, ended: Path) -> None:
+    """The server started, and refused writes until a restart. Its next start failed because of its own log."""
+    use(own, ended)
+    own.data.chmod(0o400)
+    files = sorted(own.data.parent.glob("firestore.sqlite-*"))
+    drop = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []  # root can write all files
+
+    command = [*drop, sys.executable, *own.program, "--port", str(own.port), "--data", str(own.data)]
+    failed = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+
+    assert failed.returncode == 1
+    assert f"{own.data} is read-only for this user: make this user its owner, with the mode 600" in failed.stderr
+    assert sorted(own.data.parent.glob("firestore.sqlite-*")) == files
 
 
 def test_a_restore_does_not_create_a_folder_with_a_mistyped_name(tmp_path: Path) -> None:
