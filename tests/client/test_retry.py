@@ -3,11 +3,14 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from stamina.instrumentation import RetryDetails, get_on_retry_hooks, set_on_retry_hooks
 
 from dropzone import DropzoneError, Forbidden, Unavailable, Unreachable
+from dropzone.transport.failures import http_error
 from dropzone.transport.retry import retrying
 
 
@@ -107,3 +110,31 @@ async def test_error_without_a_retry_is_raised(error: DropzoneError, seconds: fl
     with pytest.raises(type(error)):
         await retrying(seconds)(request.send)
     assert request.attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"),
+    [
+        ("7", 7.0),
+        ("Thu, 03 Dec 2026 10:00:30 GMT", 30.0),
+        ("Thu Dec  3 10:00:30 2026", 30.0),
+        ("Thu, 03 Dec 2026 09:00:00 GMT", 0.0),
+        ("Fri, 31 Dec 9999999999 23:59:59 GMT", None),
+        ("soon", None),
+    ],
+)
+def test_retry_after_can_be_a_date(retry_after: str, seconds: float | None) -> None:
+    """The date counts from the clock of the server. A past date allows a retry at once. Other texts are ignored."""
+    headers = {"date": "Thu, 03 Dec 2026 10:00:00 GMT", "retry-after": retry_after}
+
+    assert http_error("http://localhost", 503, headers, None).retry_after == seconds
+
+
+def test_a_date_without_the_time_of_the_server_counts_from_now() -> None:
+    """A server without a clock sends no header `Date`."""
+    tomorrow = format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True)
+
+    retry_after = http_error("http://localhost", 503, {"retry-after": tomorrow}, None).retry_after
+
+    assert retry_after is not None
+    assert 80_000 < retry_after <= 86_400

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -73,7 +75,17 @@ def _with_retry_after(error: DropzoneError, headers: Mapping[str, str]) -> Dropz
     retry_after = headers.get("retry-after", "")
     if retry_after.isdecimal():
         error.retry_after = float(retry_after)
+    elif (time := _parse_http_date(retry_after)) is not None:
+        now = _parse_http_date(headers.get("date", "")) or datetime.now(UTC)  # the clock of this machine can be wrong
+        error.retry_after = max(0.0, (time - now).total_seconds())
     return error
+
+
+def _parse_http_date(text: str) -> datetime | None:
+    try:
+        return parsedate_to_datetime(text).replace(tzinfo=UTC)  # HTTP dates are in UTC
+    except (OverflowError, ValueError):
+        return None
 
 
 def _error_entry(values: Any) -> Mapping[str, Any] | None:
