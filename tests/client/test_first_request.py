@@ -45,7 +45,7 @@ async def test_submit_retries_its_first_request(stack: Stack, start: Start) -> N
 
 
 async def test_submit_does_not_repeat_its_first_request_before_the_server_allows_it(stack: Stack, start: Start) -> None:
-    """The server is down for two hours. The command sent a second request at once."""
+    """The server is down for two hours. The command sent a second request at once, or announced that it retries."""
     requests = 0
 
     async def refuse(request: web.Request) -> web.Response:
@@ -62,3 +62,4 @@ async def test_submit_does_not_repeat_its_first_request_before_the_server_allows
 
     assert process.returncode == 3, errors
     assert requests == 1
+    assert errors.decode() == f"error: {url} is busy or down: HTTP status 503; try again later\n"

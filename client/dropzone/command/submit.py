@@ -126,7 +126,7 @@ async def _reach(client: AsyncClient) -> None:
         try:
             await client.ping()
         except TRANSIENT as error:
-            if not has_warned:
+            if not has_warned and (error.retry_after or 0.0) <= _RETRY_SECONDS:
                 typer.echo(printable(f"warning: {error}; retrying for up to {_RETRY_SECONDS:g} s"), err=True)
             has_warned = True
             raise
