@@ -29,13 +29,16 @@ _RESTORING = "0" * 32
 def restore(backup: Path, path: Path) -> Path | None:
     """Replace a data file by a backup. Return the new path of the former file, or None if no file existed.
 
-    Raise `UnusableFile` if the backup is damaged or the folder does not exist, and `StorageInUse` if a server runs.
+    Raise `UnusableFile` if the backup is damaged, if the folder does not exist, or if `path` is not a file. Raise
+    `StorageInUse` if a server runs.
     """
     path = Path(os.path.realpath(path))
     if not backup.is_file() or (path.exists() and path.samefile(backup)):
         raise UnusableFile(f"the backup {backup} does not exist" if not backup.is_file() else f"{path} is the backup")
     if not path.parent.is_dir():
         raise UnusableFile(f"the folder {path.parent} does not exist: correct --data, or create the folder")
+    if path.exists() and not path.is_file():
+        raise UnusableFile(f"{path} is not a file: correct --data")
     lock = LockFile(path)
     try:
         marker = DataMarker(path)

@@ -150,3 +150,15 @@ def test_a_restore_does_not_create_a_folder_with_a_mistyped_name(tmp_path: Path)
         restore.restore(tmp_path / "copy.sqlite", tmp_path / "dropzon" / "firestore.sqlite")
 
     assert not (tmp_path / "dropzon").exists()
+
+
+def test_a_restore_replaces_no_folder(tmp_path: Path, own: FirestoreProcess) -> None:
+    """For example the data folder instead of the file in it. It was renamed, even while a server used it."""
+    own.start()
+    write(own, 0)
+    archive("backup", "--data", own.data, "--output", tmp_path / "copy.sqlite")
+
+    with pytest.raises(UnusableFile, match=r" is not a file: correct --data$"):
+        restore.restore(tmp_path / "copy.sqlite", own.data.parent)
+
+    assert own.data.is_file()
