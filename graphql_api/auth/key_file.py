@@ -17,7 +17,7 @@ def read(file: Path) -> str | None:
 
 def write(file: Path, key: str) -> None:
     """Replace the content of `file`, which only its owner can read. Return when content and name are on the disk."""
-    new_file = file.with_suffix(".new")
+    new_file = file.with_name(f"{file.name}.new")
     new_file.unlink(missing_ok=True)  # left by a crash
     with os.fdopen(os.open(new_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
         opened.write(key + "\n")

@@ -11,7 +11,7 @@ from typing import TextIO
 
 import pytest
 
-from graphql_api.auth import keys
+from graphql_api.auth import key_file, keys
 from graphql_api.auth.secret_text import digest
 from storage.firestore import client
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
@@ -245,6 +245,18 @@ def test_the_file_is_synchronized_before_its_name(tmp_path: Path) -> None:
     )
 
     assert done.stdout == "fsync rename fsync\n"
+
+
+def test_a_key_file_replaces_only_itself(tmp_path: Path) -> None:
+    """The file that is written first was `site.new` for `site.key`, and replaced a file with this name."""
+    (tmp_path / "site.new").write_text("another file")
+
+    key_file.write(tmp_path / "site.key", "key")
+
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        "site.key": "key\n",
+        "site.new": "another file",
+    }
 
 
 def test_a_key_that_is_not_valid_has_no_sign_in_link(stack: Stack, tmp_path: Path) -> None:
