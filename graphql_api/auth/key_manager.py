@@ -22,7 +22,7 @@ from storage.documents.problems import echo
 from storage.firestore.messages import Write
 
 MIN_DIGITS, MAX_DIGITS = 8, 64
-_DIGEST_PREFIX = re.compile(rf"[0-9a-f]{{{MIN_DIGITS},{MAX_DIGITS}}}")
+_DIGEST_PREFIX = re.compile(rf"[0-9a-fA-F]{{{MIN_DIGITS},{MAX_DIGITS}}}")
 MAX_COMMIT_KEYS = 50
 """One Commit changes the limits of at most this number of keys.
 
@@ -160,10 +160,10 @@ class KeyManager:
     async def select(
         self, *, submitter: str | None = None, label: str | None = None, digest_prefix: str | None = None
     ) -> Sequence[StoredKey]:
-        """Return the keys that match all given values."""
+        """Return the keys that match all given values. Some programs print digests in upper case."""
         return [
             (key_digest, api_key)
-            for key_digest, api_key in (await self._store.read_all(submitter, digest_prefix or "")).items()
+            for key_digest, api_key in (await self._store.read_all(submitter, (digest_prefix or "").lower())).items()
             if label in (None, api_key.label)
         ]
 

@@ -51,6 +51,15 @@ def test_a_key_is_revoked_by_the_prefix_of_its_digest(stack: Stack) -> None:
     )
 
 
+def test_a_digest_can_have_upper_case_digits(stack: Stack) -> None:
+    """PowerShell prints digests like this. The message said that its digits are not hexadecimal."""
+    key = stack.new_key("upper-case")
+
+    done = stack.keys("revoke", "--digest", digest(key).upper(), "--yes")
+
+    assert done == f"revoked {digest(key)[:12]} of upper-case\n"
+
+
 def test_a_damaged_key_does_not_prevent_the_revocation_of_others(stack: Stack) -> None:
     """The output names the damaged document."""
     key = stack.new_key("one-damaged")
