@@ -26,7 +26,7 @@ from graphql_api.auth.secret_text import SHOWN_DIGITS, digest
 from graphql_api.auth.sessions import SessionStore
 from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.configuration.limits import KeyLimits
-from runtime import interruption
+from runtime import interruption, standard_streams
 from storage.documents import BadRequest, DropzoneError, NotFound, Unavailable, timestamps
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError
@@ -86,7 +86,17 @@ async def _create(manager: KeyManager, options: argparse.Namespace) -> None:
     key = new_key()
     limits = KeyLimits(name=digest(key)[:SHOWN_DIGITS], **_limits(options))
     await manager.store(key, replace(_api_key(options), limits=limits if limits.values else None))
-    print(key)
+    _print_key(key)
+
+
+def _print_key(key: str) -> None:
+    """Print a new key. Raises `OSError` that names the key if it cannot be printed: it is valid, but unknown."""
+    try:
+        print(key, flush=True)
+    except OSError as error:
+        standard_streams.discard_output()
+        reason = error.strerror
+        raise OSError(f"cannot print the new key {digest(key)[:SHOWN_DIGITS]}: {reason}; revoke it") from error
 
 
 async def _list(manager: KeyManager, options: argparse.Namespace) -> None:
@@ -102,7 +112,7 @@ async def _set_limits(manager: KeyManager, options: argparse.Namespace) -> None:
 
 async def _rotate(manager: KeyManager, options: argparse.Namespace) -> None:
     selected = await manager.select_one(options.digest)
-    print((await manager.rotate(selected, timedelta(days=options.overlap_days)))[0])
+    _print_key((await manager.rotate(selected, timedelta(days=options.overlap_days)))[0])
 
 
 async def _print_audit_log(audit_log: AuditLog, options: argparse.Namespace) -> None:

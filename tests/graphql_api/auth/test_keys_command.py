@@ -60,6 +60,19 @@ def test_a_digest_can_have_upper_case_digits(stack: Stack) -> None:
     assert done == f"revoked {digest(key)[:12]} of upper-case\n"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full, as Linux has one")
+def test_a_new_key_that_cannot_be_printed_is_named(stack: Stack) -> None:
+    """It is valid, but unknown. The user must know which key to revoke."""
+    command = [sys.executable, "-m", "graphql_api.auth.keys", "create", "--submitter", "unprinted"]
+    environment = stack.environment | stack.firestore_environment
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, env=environment, check=False, stdout=full, stderr=subprocess.PIPE, text=True)
+
+    [line] = stack.keys("list", "--submitter", "unprinted").splitlines()
+    assert done.stderr == f"error: cannot print the new key {line[:12]}: No space left on device; revoke it\n"
+    assert done.returncode == 1
+
+
 def test_a_damaged_key_does_not_prevent_the_revocation_of_others(stack: Stack) -> None:
     """The output names the damaged document."""
     key = stack.new_key("one-damaged")
