@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from graphql_api.auth.secret_text import is_secret, new_secret
 from graphql_api.configuration.limits import KeyLimits
 from graphql_api.scopes import Scope
+from storage.documents import labels
 from storage.documents.stored_fields import read_optional_time
 
 KEY_PREFIX = "dz_"
@@ -99,7 +100,7 @@ def new_key() -> str:
 
 def is_label(text: str) -> bool:
     """Return whether a new key can have this label. Each line of a list of keys contains a label."""
-    return len(text) <= MAX_LABEL_CHARACTERS and text.isprintable()
+    return len(text) <= MAX_LABEL_CHARACTERS and labels.is_printable(text)
 
 
 def is_key(text: str) -> bool:

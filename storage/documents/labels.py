@@ -31,7 +31,7 @@ _SEPARATOR = "\x1f"  # neither a name nor a value contains this character
 def are_valid(labels: Labels) -> bool:
     """Return whether `labels` has no problem."""
     return len(labels) <= MAX_LABELS and all(
-        _NAME.fullmatch(name) and 0 < len(value) <= MAX_VALUE_CHARACTERS and _is_printable(value)
+        _NAME.fullmatch(name) and 0 < len(value) <= MAX_VALUE_CHARACTERS and is_printable(value)
         for name, value in labels.items()
     )
 
@@ -47,12 +47,12 @@ def problems(labels: Labels, path: str = "$.labels") -> Iterator[Problem]:
             yield Problem(f"{path}.{name}", "expected at least one character, got an empty string", ProblemCode.EMPTY)
         elif len(value) > MAX_VALUE_CHARACTERS:
             yield too_long(name, f"{len(value):,}", path)
-        elif not _is_printable(value):
+        elif not is_printable(value):
             message = f"expected printable characters, got {echo(value)}"
             yield Problem(f"{path}.{name}", message, ProblemCode.INVALID_LABEL)
 
 
-def _is_printable(value: str) -> bool:
+def is_printable(value: str) -> bool:
     """Return whether all characters are printable, or joiners between two of these.
 
     Controls and marks that reorder text are not printable. At its start or end, a joiner would have no effect: two

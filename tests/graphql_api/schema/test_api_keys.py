@@ -115,6 +115,14 @@ def test_a_key_cannot_have_more_than_its_creator_or_odd_values(
     assert response["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
 
 
+def test_the_label_of_a_key_can_have_emoji_with_joiners(stack: Stack) -> None:
+    """As the labels of samples."""
+    admin = stack.new_key("joiners", "admin")
+    variables = {"scopes": ["ADMIN"], "label": "\N{WOMAN}\u200d\N{MICROSCOPE}", "days": None}
+
+    assert stack.graphql(CREATE, variables, key=admin)["createApiKey"]["apiKey"]["label"] == variables["label"]
+
+
 def test_recomputations_and_deletions_are_in_the_log(stack: Stack) -> None:
     """With the id of what was started, or of the sample."""
     admin = stack.new_key("audited", "submit,read,admin")
