@@ -1,6 +1,7 @@
 """Files become samples. These tests need no server."""
 
 import gzip
+import os
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,25 @@ def test_first_bytes_tell_the_compression(tmp_path: Path, compress: object) -> N
 def test_unreadable_file_is_an_error_item(tmp_path: Path) -> None:
     """Other files are still read."""
     assert samples(tmp_path / "gone.json") == [("", "cannot be read: No such file or directory")]
+
+
+def test_a_link_to_a_missing_file_is_reported(tmp_path: Path) -> None:
+    """For example on a disk that is not mounted. A folder left out the link silently."""
+    (tmp_path / "link.json").symlink_to(tmp_path / "missing")
+
+    [link] = sample_files.expand([tmp_path])
+
+    assert samples(link) == [("", "cannot be read: No such file or directory")]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read each folder")
+def test_a_subfolder_without_permission_is_reported(tmp_path: Path) -> None:
+    """Its samples were left out silently. A hidden folder is left out anyway."""
+    (tmp_path / "a.json").touch()
+    for name in ("site", ".site"):
+        (tmp_path / name).mkdir(mode=0)
+
+    file, folder = sample_files.expand([tmp_path])
+
+    assert file == tmp_path / "a.json"
+    assert samples(folder) == [("", "cannot be read: Permission denied")]

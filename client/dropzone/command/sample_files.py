@@ -51,15 +51,20 @@ class Batch:
 def expand(paths: Iterable[Path]) -> Iterator[Path]:
     """Yield the files. For a folder, yield all sample files in it and its subfolders, sorted, except hidden files."""
     for path in paths:
-        if not path.is_dir():
+        if path.is_dir():
+            yield from sorted(_files_in(path))
+        else:
             yield path
-            continue
-        candidates = (entry for entry in path.rglob("*") if is_sample_name(entry.name))
-        yield from sorted(
-            entry
-            for entry in candidates
-            if entry.is_file() and not any(part.startswith(".") for part in entry.relative_to(path).parts)
-        )
+
+
+def _files_in(path: Path) -> Iterator[Path]:
+    """Yield the sample files, and also subfolders and links that cannot be read, so that `read` reports them."""
+    unreadable: list[Path] = []
+    for folder, subfolders, names in os.walk(path, onerror=lambda error: unreadable.append(Path(error.filename))):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        entries = (Path(folder, name) for name in names if is_sample_name(name) and not name.startswith("."))
+        yield from (entry for entry in entries if entry.is_file() or not entry.exists())
+    yield from unreadable
 
 
 def total_bytes(paths: Iterable[Path]) -> int | None:
