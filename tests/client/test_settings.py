@@ -60,6 +60,16 @@ def test_the_current_folder_can_be_deleted(tmp_path: Path, monkeypatch: pytest.M
     assert local_stack.read_key() == "dz_key"
 
 
+def test_a_key_file_that_is_not_text_is_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For example after a damage of the disk. The command printed a traceback."""
+    (tmp_path / "api-key").write_bytes(b"\xff")
+    monkeypatch.setenv("DROPZONE_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(local_stack, "checkout", lambda: None)
+    monkeypatch.chdir(tmp_path)
+
+    assert local_stack.read_key() is None
+
+
 @pytest.mark.parametrize("command", ["login", "logout", "whoami"])
 def test_a_wrong_url_is_wrong_usage(stack: Stack, command: str) -> None:
     """The commands for the sign-in printed a traceback."""

@@ -23,7 +23,7 @@ def read_key() -> str | None:
     for file in _key_files():
         try:
             return file.read_text().strip()
-        except OSError:
+        except (OSError, UnicodeDecodeError):
             continue
     return None
 
