@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -186,6 +187,15 @@ async def test_unusual_numbers_of_seconds_do_not_prevent_a_sign_in(provider: Ide
     provider.responses = [(200, TOKENS | {"expires_in": seconds})]
 
     assert (await provider.sign_in_by_device()).access_token == "new"
+
+
+@pytest.mark.parametrize("saved", [5, {}, {"field_of_another_release": "x"}])
+def test_a_sign_in_with_other_fields_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: object) -> None:
+    """Another release can have saved it. Each command printed a traceback, also `dropzone logout`."""
+    monkeypatch.setattr(saved_sign_ins, "folder", lambda: tmp_path)
+    (tmp_path / "sign-ins.json").write_text(json.dumps({"https://example.org": saved}))
+
+    assert saved_sign_ins.read("https://example.org") is None
 
 
 def test_an_ended_sign_in_has_one_hint(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,9 +25,11 @@ def folder() -> Path:
 
 
 def read(url: str) -> SignIn | None:
-    """Return the sign-in for a server, or None."""
-    values = _read_all().get(_address(url))
-    return None if values is None else SignIn(**values)
+    """Return the sign-in for a server, or None, also if another release has saved it with other fields."""
+    try:
+        return SignIn(**_read_all()[_address(url)])
+    except (KeyError, TypeError):
+        return None
 
 
 def write(url: str, signed_in: SignIn | None) -> None:
