@@ -144,13 +144,16 @@ _BY_CODE: Mapping[str, type[DropzoneError]] = {
 
 def error_from_response(values: Mapping[str, Any]) -> DropzoneError:
     """Return the exception for an error object in a GraphQL or HTTP response."""
-    extensions = values.get("extensions") or {}
+    extensions = values.get("extensions")
+    if not isinstance(extensions, Mapping):
+        extensions = {}
     code = str(extensions.get("code", DropzoneError.code))
     message = str(values.get("message", code))
     if "id" in extensions:
         message = f"{message} ({extensions['id']})"
     error = _BY_CODE.get(code, DropzoneError)(message)
     error.code = code
-    if "retryAfter" in extensions:
-        error.retry_after = float(extensions["retryAfter"])
+    retry_after = extensions.get("retryAfter")
+    if isinstance(retry_after, int | float) and retry_after >= 0:  # a gateway can send another type
+        error.retry_after = float(retry_after)
     return error

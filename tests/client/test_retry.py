@@ -1,5 +1,6 @@
 """The client retries transient errors. These tests need no server."""
 
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -128,6 +129,16 @@ def test_retry_after_can_be_a_date(retry_after: str, seconds: float | None) -> N
     headers = {"date": "Thu, 03 Dec 2026 10:00:00 GMT", "retry-after": retry_after}
 
     assert http_error("http://localhost", 503, headers, None).retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    "extensions", [None, ["x"], {"retryAfter": "30s"}, {"retryAfter": -1}, {"retryAfter": math.nan}]
+)
+def test_unusual_extensions_of_an_error_are_ignored(extensions: object) -> None:
+    """A gateway in front of the server can send them. The client raised a `ValueError` or an `AttributeError`."""
+    error = http_error("http://localhost", 429, {}, {"errors": [{"message": "wait", "extensions": extensions}]})
+
+    assert (str(error), error.retry_after) == ("wait", None)
 
 
 def test_a_date_without_the_time_of_the_server_counts_from_now() -> None:
