@@ -60,6 +60,10 @@ DIFFERENCES: dict[str, tuple[Any, str]] = {
         1,
         f"{_LIMITS}: at most 40,000 index entries for a document",
     ),
+    "fields with too many index entries": (
+        1,
+        f"{_LIMITS}: at most 40,000 index entries for a document; a field has an ascending and a descending one",
+    ),
     "a batch of too many writes": (
         [0] * 501,
         "production: `maximum 500 writes allowed per request`",

@@ -103,6 +103,7 @@ REFUSED: dict[str, Step] = {
     ),
     "maps that are too deep": commit(update("a/y", {"a": nested(21)})),
     "an array with too many index entries": commit(update("a/y", {"a": several(40_001)})),
+    "fields with too many index entries": commit(update("a/y", {f"a{number}": ONE for number in range(20_001)})),
     "a batch of too many writes": batch_write(*(update(f"a/{number}", {}) for number in range(501))),
     "an update time before the epoch": commit(
         update("a/x", {}, current_document={"update_time": "1969-12-31T00:00:00Z"})

@@ -17,6 +17,7 @@ from infra.embedded.firestore.queries import later_changes, result_pages, scanne
 from infra.embedded.firestore.queries.counts import Counts
 from infra.embedded.firestore.storage import versions
 from infra.embedded.firestore.storage.storage import Storage
+from infra.embedded.firestore.writes.pruning import prune
 from tests.infra.firestore.queries.cases import ROOT, Case, commit, count_reads
 
 _paths = st.sampled_from([*(f"t/{number}" for number in range(5)), "t/1/t/0"])
@@ -191,6 +192,22 @@ async def test_a_count_of_many_changed_documents_is_complete(tmp_path: Path, mon
         await commit(storage, {f"t/{number}": None for number in range(10)})
 
         assert await Counts(storage).count(query, time) == 10
+    finally:
+        await storage.close()
+
+
+async def test_keys_are_counted_again_if_the_changes_since_the_last_count_are_pruned(tmp_path: Path) -> None:
+    """The remembered number would otherwise lack these changes."""
+    storage, query = Storage(tmp_path / "data", version_retention_seconds=0), Case().query()
+    counts = Counts(storage)
+    try:
+        time = await commit(storage, {f"t/{number}": {"a": 1, "b": 1, "c": 1} for number in range(3)})
+        assert await counts.count(query, time) == 3
+        await commit(storage, {"t/0": None})
+        time = await commit(storage, {"t/1": None})
+        await prune(storage)
+
+        assert await counts.count(query, time) == 1
     finally:
         await storage.close()
 

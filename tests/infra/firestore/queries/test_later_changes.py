@@ -142,6 +142,19 @@ async def test_pages_contain_documents_that_change_between_them(
     assert pages == paths
 
 
+async def test_one_change_between_two_pages_is_found(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The remembered results lack only this document."""
+    monkeypatch.setattr(later_changes, "MIN_REMEMBERED_CHANGES", 1)
+    time = await commit(storage, {"t/1": {"a": 1}, "t/2": {"a": 1}})
+    await commit(storage, {"t/1": None})
+    page = replace(query(""), limit=1)
+    ((position, _),) = [each async for each in result_pages.stream(storage, page, time)]
+
+    await commit(storage, {"t/2": None})
+
+    assert (await found(storage, page.starting_after(position), time))[0] == ["t/2"]
+
+
 async def test_a_transaction_finds_no_changes_that_it_does_not_see(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

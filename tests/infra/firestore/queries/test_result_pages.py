@@ -1,6 +1,7 @@
 """A page ends if the search for its next result takes long, and no result is lost then."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -54,6 +55,17 @@ async def test_earlier_versions_with_the_same_place_are_found(storage: Storage) 
     assert [(each.fields["b"].integer_value, each.fields["d"].integer_value) for each in found] == [
         (number, 1) for number in range(100)
     ]
+
+
+@pytest.mark.parametrize("offset", range(6))
+async def test_an_offset_can_end_on_any_page(storage: Storage, offset: int) -> None:
+    """The documents that it skips do not count towards the limit."""
+    time = await store(storage, 6, c=1)
+    query = replace(by_b(Case(upper=1)), offset=offset, limit=2)
+
+    found = [each.fields["b"].integer_value async for _, each in result_pages.stream(storage, query, time, 2)]
+
+    assert found == list(range(6))[offset : offset + 2]
 
 
 @pytest.mark.parametrize(("page_bytes", "expected"), [(result_pages.PAGE_BYTES, 70), (0, 1)])
