@@ -204,6 +204,10 @@ ACCEPTED: dict[str, tuple[Step, Any]] = {
     "not in NaN, of NaN": (find(where(path="nan", op="NOT_IN", value=array(NAN))), 1),
     "contains NaN": (find(where(path="list", op="ARRAY_CONTAINS", value=NAN)), 0),
     "contains, inside a vector": (
+        find(where(path="vector.value", op="ARRAY_CONTAINS", value={"double_value": 2})),
+        0,
+    ),
+    "contains, inside a vector, in an order": (
         find({**where(path="vector.value", op="ARRAY_CONTAINS", value={"double_value": 2}), "order_by": BY_NUMBER}),
         0,
     ),

@@ -100,6 +100,20 @@ def test_a_count_at_a_past_read_time(firestore: FirestoreProcess) -> None:
     assert query.count("all").get()[0][0].value == 2
 
 
+@pytest.mark.parametrize("total", [-(2**63), 2**63 - 1])
+def test_a_sum_can_be_any_integer_of_64_bits(total: int) -> None:
+    """A sum beyond these is a double."""
+    aggregation = Aggregation("total", "sum", ("n",), up_to=None)
+
+    for number in (total // 2, total - total // 2):
+        aggregation.add(Document(fields={"n": Value(integer_value=number)}))
+    fits = aggregation.result()
+    aggregation.add(Document(fields={"n": Value(integer_value=1 if total > 0 else -1)}))
+
+    assert fits == Value(integer_value=total)
+    assert aggregation.result() == Value(double_value=float(total))
+
+
 @pytest.mark.parametrize(
     ("numbers", "total"),
     [
