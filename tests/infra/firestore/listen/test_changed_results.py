@@ -71,6 +71,18 @@ def test_a_target_with_the_id_of_another_target_replaces_it(firestore: Firestore
     assert stream.snapshot() == ["+b"]
 
 
+def test_a_target_for_one_snapshot_is_removed_after_it(listen: Any, firestore: FirestoreProcess) -> None:
+    """The stream can serve other targets afterwards."""
+    stream = listen(query("only", once=True))
+    assert stream.snapshot() == ["ADD", "RESET", "CURRENT"]
+    stream.add(query("others", target_id=2))
+    assert stream.snapshot() == ["REMOVE", "ADD", "RESET", "CURRENT"]
+
+    write(firestore, only__a=1, others__b=1)
+
+    assert stream.snapshot() == ["+b"]
+
+
 def test_a_document_that_leaves_the_result_has_the_selected_fields(firestore: FirestoreProcess) -> None:
     """The client must not receive fields that it has not requested."""
     write(firestore, selected__a=5)

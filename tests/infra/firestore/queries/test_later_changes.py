@@ -142,9 +142,13 @@ async def test_pages_contain_documents_that_change_between_them(
     assert pages == paths
 
 
-async def test_one_change_between_two_pages_is_found(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The remembered results lack only this document."""
-    monkeypatch.setattr(later_changes, "MIN_REMEMBERED_CHANGES", 1)
+@pytest.mark.parametrize("max_window", [1, 1_000], ids=["no room", "room"])
+async def test_one_change_between_two_pages_is_found(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, max_window: int
+) -> None:
+    """The remembered results lack only this document. There may be no room for it."""
+    for name, value in (("MIN_REMEMBERED_CHANGES", 1), ("MAX_WINDOW", max_window)):
+        monkeypatch.setattr(later_changes, name, value)
     time = await commit(storage, {"t/1": {"a": 1}, "t/2": {"a": 1}})
     await commit(storage, {"t/1": None})
     page = replace(query(""), limit=1)

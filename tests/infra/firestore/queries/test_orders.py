@@ -51,6 +51,15 @@ def test_names_can_have_another_direction_than_a_field(collection: CollectionRef
     assert ids(collection.order_by("n", direction="DESCENDING").order_by("__name__")) == ["c", "a", "b"]
 
 
+def test_names_have_the_direction_of_the_last_order(collection: CollectionReference) -> None:
+    """Unless the query orders by names itself."""
+    for each in "ab":
+        collection.document(each).set({"group": 1, "n": 1})
+
+    assert ids(collection.order_by("group", direction="DESCENDING").order_by("n")) == ["a", "b"]
+    assert ids(collection.order_by("group").order_by("n", direction="DESCENDING")) == ["b", "a"]
+
+
 def test_two_values_of_one_field_match_nothing(collection: CollectionReference) -> None:
     """A document has only one of them, so its index entry is not sufficient."""
     for number in range(3):
