@@ -102,6 +102,19 @@ async def test_the_space_of_pruned_versions_is_used_again(file: UnretainedFile) 
     assert max(pages[3:]) <= max(pages[:3])
 
 
+async def test_the_history_has_only_versions_that_are_not_pruned(file: UnretainedFile) -> None:
+    """A query at an earlier time reads the versions that the history names."""
+    for number in range(3):
+        await file.write("x", number)
+        await file.write("y", number)
+    await prune(file.storage)
+
+    history = await file.storage.read(lambda c: c.execute("SELECT version FROM history").fetchall())
+
+    assert history == []
+    assert await file.sequences() == [5, 6]
+
+
 async def test_changes_are_retained_for_a_consumer_that_does_not_run(file: UnretainedFile) -> None:
     """Its position is in the file, so pruning respects it after a restart. Once released, the changes are pruned."""
     await file.write("x", 0)

@@ -1,4 +1,4 @@
-"""Transactions that start again, that read a document twice, or whose calls are cancelled."""
+"""Transactions that start again, belong to another database, read a document twice, or have a cancelled call."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -40,6 +40,18 @@ def test_a_retried_transaction_keeps_its_place_in_a_deadlock(firestore: Firestor
 
     assert aborted.value.code() is grpc.StatusCode.ABORTED
     assert results[0].HasField("commit_time")
+
+
+def test_a_transaction_of_another_database_is_refused(firestore: FirestoreProcess) -> None:
+    """The transaction stays active in its own database."""
+    transaction = begin(firestore)
+    other = m.CommitRequest(database=f"{DATABASE}-other", transaction=transaction)
+
+    with pytest.raises(grpc.RpcError) as refused:
+        firestore.call("Commit", other, m.CommitResponse)
+
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert commit(firestore, transaction, "own/a", 1).HasField("commit_time")
 
 
 @pytest.fixture
