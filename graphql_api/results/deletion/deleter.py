@@ -11,8 +11,7 @@ from graphql_api.results.deletion.deletion import Deletion, DeletionState
 from graphql_api.results.deletion.deletion_store import DeletionStore
 from graphql_api.results.filters import Selection
 from graphql_api.results.jobs.job_records import EntryOf
-from graphql_api.results.jobs.job_runner import JobRunner, batches_of
-from graphql_api.results.jobs.recorded_run import RecordedRun
+from graphql_api.results.jobs.job_runner import JobRun, JobRunner, batches_of
 from graphql_api.results.store import Store
 from storage.documents import BadRequest, NotFound, SampleState, Tombstone, Unavailable
 from storage.documents.tombstone import MAX_REASON_CHARACTERS
@@ -98,7 +97,7 @@ class Deleter:
         return started
 
 
-class _Run(RecordedRun[Deletion, DeletionState]):
+class _Run(JobRun[Deletion, DeletionState]):
     """One deletion while it runs. It deletes `samples`, and then `kept_results`.
 
     Without `kept_results`, a kept result with the id of a sample is deleted together with the sample.

@@ -29,11 +29,11 @@ class Job(Protocol):
 EntryOf = Callable[[str], Write]
 """Returns the `Write` of an entry of the audit log about the start of a job. Its argument is the id of the job."""
 
-J = TypeVar("J", bound=Job)
-S = TypeVar("S", bound=StrEnum)
+JobT = TypeVar("JobT", bound=Job)
+StateT = TypeVar("StateT", bound=StrEnum)
 
 
-class JobRecords(Generic[J]):
+class JobRecords(Generic[JobT]):
     """Reads and writes the records of one submitter. Callers pass the submitter of the authenticated credential.
 
     `path` returns the path of a record. `decode` returns the job in its fields, as it is at a time.
@@ -44,14 +44,14 @@ class JobRecords(Generic[J]):
         firestore: Firestore,
         writer: GroupCommitWriter,
         path: Callable[[str, str], str],
-        decode: Callable[[str, Mapping[str, object], datetime], J],
+        decode: Callable[[str, Mapping[str, object], datetime], JobT],
     ) -> None:
         self._firestore = firestore
         self._writer = writer
         self._path = path
         self._decode = decode
 
-    async def read(self, submitter: str, job_id: str) -> J | None:
+    async def read(self, submitter: str, job_id: str) -> JobT | None:
         """Return the stored job, or None if it does not exist."""
         if not document_paths.is_uuid(job_id):
             return None
@@ -66,13 +66,15 @@ class JobRecords(Generic[J]):
         """Return the time of Firestore's clock, which sets the times of records."""
         return await self._firestore.now()
 
-    async def write(self, submitter: str, job: J, *entries: Write) -> None:
+    async def write(self, submitter: str, job: JobT, *entries: Write) -> None:
         """Store a job, with entries of the audit log. This replaces an earlier record with the same id."""
         name = self._firestore.name(self._path(submitter, job.id))
         await self._firestore.commit([*entries, encoding.to_write(name, job.fields())])
 
 
-def stored_progress(states: type[S], fields: Mapping[str, object], now: datetime) -> tuple[S, datetime, datetime]:
+def stored_progress(
+    states: type[StateT], fields: Mapping[str, object], now: datetime
+) -> tuple[StateT, datetime, datetime]:
     """Return the state of a stored job at `now`, its start, and the time of its last record.
 
     A job is INTERRUPTED if it is stored as RUNNING and was not updated for 30 seconds.

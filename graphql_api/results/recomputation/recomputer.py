@@ -22,8 +22,7 @@ from uuid import uuid4
 
 from graphql_api.results.filters import Selection
 from graphql_api.results.jobs.job_records import EntryOf
-from graphql_api.results.jobs.job_runner import JobRunner, batches_of
-from graphql_api.results.jobs.recorded_run import RecordedRun
+from graphql_api.results.jobs.job_runner import JobRun, JobRunner, batches_of
 from graphql_api.results.recomputation.recomputation import Recomputation, RecomputationState
 from graphql_api.results.recomputation.recomputation_store import RecomputationStore
 from graphql_api.results.store import Store
@@ -118,7 +117,7 @@ class Recomputer:
         return started
 
 
-class _Run(RecordedRun[Recomputation, RecomputationState]):
+class _Run(JobRun[Recomputation, RecomputationState]):
     """One recomputation while it runs."""
 
     def __init__(

@@ -2,17 +2,18 @@
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 
-from graphql_api.results.jobs.job_runner import JobRunner
+from graphql_api.results.jobs.job_runner import JobRun, JobRunner
 from storage.documents import RateLimited, Unavailable
 from storage.firestore.messages import Write
 
 ENTRY = Write()
 
 
-class SlowRun:
+class SlowRun(JobRun[Any, str]):
     """A job whose record is stored when `stored` is set. It then ends at once."""
 
     id = "a"

@@ -8,7 +8,7 @@ from graphql_api.budgets.loop_turns import LoopTurns
 from graphql_api.results.deletion.deleter import Deleter
 from graphql_api.results.deletion.deletion import Deletion, DeletionState
 from graphql_api.results.deletion.deletion_store import DeletionStore
-from graphql_api.results.jobs import recorded_run
+from graphql_api.results.jobs import job_runner
 from graphql_api.results.store import Store
 from storage.documents import document_paths
 from storage.documents.chunks import MAX_INLINE_BYTES
@@ -43,7 +43,7 @@ async def test_the_progress_is_stored_after_each_large_sample(
     stack: Stack, own_firestore: Firestore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A batch can have thousands of chunks, and a deletion without a new record for 30 seconds is INTERRUPTED."""
-    monkeypatch.setattr(recorded_run, "_RECORD_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(job_runner, "_RECORD_INTERVAL_SECONDS", 0.0)
     key = stack.new_key(SUBMITTER)
     ids = [stack.submit(sample, key=key)["id"] for sample in (SMALL, LARGE, SMALL, LARGE)]
     writer = GroupCommitWriter(own_firestore, timeout_seconds=30)
