@@ -18,7 +18,7 @@ class RecomputationStore(JobRecords[Recomputation]):
     def __init__(self, firestore: Firestore, writer: GroupCommitWriter) -> None:
         super().__init__(firestore, writer, document_paths.recomputation, Recomputation.from_fields)
 
-    async def touch(self, submitter: str, ids: Collection[str]) -> Mapping[str, datetime]:
+    async def trigger_again(self, submitter: str, ids: Collection[str]) -> Mapping[str, datetime]:
         """Write the headers of samples again, which triggers the function. Return the time of each write by sample id.
 
         Samples that do not exist or have expired, and REJECTED samples, are skipped.

@@ -148,10 +148,10 @@ class _Run(JobRun[Recomputation, RecomputationState]):
 
     async def _recompute(self, ids: Sequence[str]) -> bool:
         """Write a batch of samples again and wait for their results. Return False if no result arrived."""
-        touched = await self._store.touch(self.submitter, ids)
-        self.current = replace(self.current, requested=self.current.requested + len(touched))
+        triggered_at = await self._store.trigger_again(self.submitter, ids)
+        self.current = replace(self.current, requested=self.current.requested + len(triggered_at))
         await self.record()
-        missing = dict(touched)
+        missing = dict(triggered_at)
         last_progress = time.monotonic()
         pauses = backoff(_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
         while missing and time.monotonic() - last_progress < _MAX_IDLE_SECONDS:
@@ -166,7 +166,7 @@ class _Run(JobRun[Recomputation, RecomputationState]):
                 self.current = replace(self.current, done=self.current.done + len(new))
             await self.record_if_due()
         await self.record()
-        return len(missing) < len(touched) or not touched
+        return len(missing) < len(triggered_at) or not triggered_at
 
 
 async def _chain(*sources: AsyncGenerator[Sequence[str], None]) -> AsyncGenerator[Sequence[str], None]:
