@@ -134,20 +134,20 @@ class SampleMutation:
             if len(ids) > MAX_DELETED_IDS:
                 raise BadRequest(f"expected at most {MAX_DELETED_IDS:,} ids, got {len(ids):,} - at `ids`")
 
-            def entry_of_ids(deletion: str) -> Write:
+            def make_entry_of_ids(deletion: str) -> Write:
                 return context.entry("samples.deleted", facts_of_samples(ids, deletion=deletion, reason=reason))
 
-            return DeletionType.of(await deleter.delete_ids(submitter, ids, reason, entry_of_ids))
+            return DeletionType.of(await deleter.delete_ids(submitter, ids, reason, make_entry_of_ids))
         assert sample_filter is not None
         selection = selection_of(sample_filter)
         if selection.is_everything and sample_filter.state is None:
             raise BadRequest("expected a filter that sets at least one field - at `filter`")
         text, state = filter_text(selection, sample_filter.state), sample_filter.state
 
-        def entry_of(deletion: str) -> Write:
+        def make_entry(deletion: str) -> Write:
             return context.entry("samples.deleted", AuditFacts(deletion=deletion, filter=text, reason=reason or None))
 
-        return DeletionType.of(await deleter.delete_selected(submitter, state, selection, reason, entry_of))
+        return DeletionType.of(await deleter.delete_selected(submitter, state, selection, reason, make_entry))
 
     @strawberry.mutation(
         description=(
@@ -190,16 +190,16 @@ class SampleMutation:
             selection = selection_of(result_filter)
             text = None if selection.is_everything else filter_text(selection)
 
-            def entry_of(recomputation: str) -> Write:
+            def make_entry(recomputation: str) -> Write:
                 return context.entry("results.recomputed", AuditFacts(recomputation=recomputation, filter=text))
 
-            return RecomputationType.of(await recomputer.recompute_outdated(submitter, selection, entry_of))
+            return RecomputationType.of(await recomputer.recompute_outdated(submitter, selection, make_entry))
         if result_filter is not None:
             raise BadRequest("expected `ids` or `filter`, got both - at `filter`")
         if len(ids) > MAX_IDS:
             raise BadRequest(f"expected at most {MAX_IDS:,} ids, got {len(ids):,} - at `ids`")
 
-        def entry_of_ids(recomputation: str) -> Write:
+        def make_entry_of_ids(recomputation: str) -> Write:
             return context.entry("results.recomputed", facts_of_samples(ids, recomputation=recomputation))
 
-        return RecomputationType.of(await recomputer.recompute_ids(submitter, ids, entry_of_ids))
+        return RecomputationType.of(await recomputer.recompute_ids(submitter, ids, make_entry_of_ids))

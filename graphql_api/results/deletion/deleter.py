@@ -10,7 +10,7 @@ from uuid import uuid4
 from graphql_api.results.deletion.deletion import Deletion, DeletionState
 from graphql_api.results.deletion.deletion_store import DeletionStore
 from graphql_api.results.filters import Selection
-from graphql_api.results.jobs.job_records import EntryOf
+from graphql_api.results.jobs.job_records import MakeEntry
 from graphql_api.results.jobs.job_runner import JobRun, JobRunner, batches_of
 from graphql_api.results.store import Store
 from storage.documents import BadRequest, NotFound, SampleState, Tombstone, Unavailable
@@ -56,16 +56,16 @@ class Deleter:
         if not deleted:
             raise NotFound("the sample does not exist")
 
-    async def delete_ids(self, submitter: str, ids: Sequence[str], reason: str, entry_of: EntryOf) -> Deletion:
+    async def delete_ids(self, submitter: str, ids: Sequence[str], reason: str, make_entry: MakeEntry) -> Deletion:
         """Start the deletion of the samples `ids`. Ids of samples that do not exist are skipped.
 
         Raises `RateLimited` if another deletion of this submitter is running.
         """
         batches = batches_of(list(dict.fromkeys(ids)), _BATCH_SIZE)
-        return await self._start(submitter, batches, None, reason, entry_of)
+        return await self._start(submitter, batches, None, reason, make_entry)
 
     async def delete_selected(
-        self, submitter: str, state: SampleState | None, selection: Selection, reason: str, entry_of: EntryOf
+        self, submitter: str, state: SampleState | None, selection: Selection, reason: str, make_entry: MakeEntry
     ) -> Deletion:
         """Start the deletion of the selected samples that are in `state`.
 
@@ -76,7 +76,7 @@ class Deleter:
         listing = self._store.sample_listing
         samples = listing.ids(submitter, state, selection, _BATCH_SIZE)
         kept = partial(listing.kept_result_ids, submitter, state, selection, batch_size=_BATCH_SIZE)
-        return await self._start(submitter, samples, kept, reason, entry_of)
+        return await self._start(submitter, samples, kept, reason, make_entry)
 
     async def get(self, submitter: str, deletion_id: str) -> Deletion | None:
         """Return the progress of a deletion, or None if it does not exist."""
@@ -87,13 +87,13 @@ class Deleter:
         return await self._records.tombstone(submitter, sample_id)
 
     async def _start(
-        self, submitter: str, samples: Batches, kept_results: KeptResults | None, reason: str, entry_of: EntryOf
+        self, submitter: str, samples: Batches, kept_results: KeptResults | None, reason: str, make_entry: MakeEntry
     ) -> Deletion:
         _check(reason)
         now = await self._records.now()
         started = Deletion(str(uuid4()), DeletionState.RUNNING, 0, reason, now, now)
         run = _Run(self._records, submitter, started, samples, kept_results)
-        await self._runner.start(submitter, run, entry_of(started.id))
+        await self._runner.start(submitter, run, make_entry(started.id))
         return started
 
 

@@ -26,7 +26,7 @@ class Job(Protocol):
         """Return the fields of the stored record."""
 
 
-EntryOf = Callable[[str], Write]
+MakeEntry = Callable[[str], Write]
 """Returns the `Write` of an entry of the audit log about the start of a job. Its argument is the id of the job."""
 
 JobT = TypeVar("JobT", bound=Job)

@@ -21,7 +21,7 @@ from functools import partial
 from uuid import uuid4
 
 from graphql_api.results.filters import Selection
-from graphql_api.results.jobs.job_records import EntryOf
+from graphql_api.results.jobs.job_records import MakeEntry
 from graphql_api.results.jobs.job_runner import JobRun, JobRunner, batches_of
 from graphql_api.results.recomputation.recomputation import Recomputation, RecomputationState
 from graphql_api.results.recomputation.recomputation_store import RecomputationStore
@@ -59,7 +59,7 @@ class Recomputer:
         await self._later_reads.cancel()
         await self._runner.close()
 
-    async def recompute_ids(self, submitter: str, ids: Sequence[str], entry_of: EntryOf) -> Recomputation:
+    async def recompute_ids(self, submitter: str, ids: Sequence[str], make_entry: MakeEntry) -> Recomputation:
         """Start a recomputation of the samples `ids`. The samples need not have results.
 
         Raises `NotFound` if one of the samples does not exist or was REJECTED. Raises `RateLimited` if another
@@ -69,19 +69,19 @@ class Recomputer:
         for index, sample_id in enumerate(ids):
             if sample_id not in headers or headers[sample_id].arrival is Arrival.REJECTED:
                 raise NotFound(f"no accepted sample has this id - at `ids[{index}]`")
-        return await self._start(submitter, batches_of(list(dict.fromkeys(ids)), _BATCH_SIZE), entry_of)
+        return await self._start(submitter, batches_of(list(dict.fromkeys(ids)), _BATCH_SIZE), make_entry)
 
-    async def recompute_outdated(self, submitter: str, selection: Selection, entry_of: EntryOf) -> Recomputation:
+    async def recompute_outdated(self, submitter: str, selection: Selection, make_entry: MakeEntry) -> Recomputation:
         """Start a recomputation of the selected outdated results. If all are selected, include PENDING samples.
 
         Raises `RateLimited` if another recomputation of this submitter is running.
         """
         outdated = self._store.result_listing.outdated_ids(submitter, STATISTICS_VERSION, selection, _BATCH_SIZE)
         if not selection.is_everything:
-            return await self._start(submitter, outdated, entry_of)
+            return await self._start(submitter, outdated, make_entry)
         before = await self._records.now() - _MIN_PENDING_TIME
         pending = self._store.sample_listing.pending_ids(submitter, before, _BATCH_SIZE)
-        return await self._start(submitter, _chain(pending, outdated), entry_of)
+        return await self._start(submitter, _chain(pending, outdated), make_entry)
 
     async def get(self, submitter: str, recomputation_id: str) -> Recomputation | None:
         """Return the progress of a recomputation, or None if it does not exist."""
@@ -106,14 +106,14 @@ class Recomputer:
         return await self.get(submitter, recomputation_id)
 
     async def _start(
-        self, submitter: str, batches: AsyncGenerator[Sequence[str], None], entry_of: EntryOf
+        self, submitter: str, batches: AsyncGenerator[Sequence[str], None], make_entry: MakeEntry
     ) -> Recomputation:
         now = await self._records.now()
         started = Recomputation(
             id=str(uuid4()), state=RecomputationState.RUNNING, requested=0, done=0, started_at=now, updated_at=now
         )
         run = _Run(self._records, submitter, started, batches)
-        await self._runner.start(submitter, run, entry_of(started.id))
+        await self._runner.start(submitter, run, make_entry(started.id))
         return started
 
 

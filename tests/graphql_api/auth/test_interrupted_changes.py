@@ -155,6 +155,6 @@ async def test_each_job_has_an_entry(administration: Administration) -> None:
     deletion = administration.deleter.delete_ids(SUBMITTER, [], "", partial(administration.entry, "samples.deleted"))
     await administration.interrupt(deletion)
     assert (await administration.actions())[0] == "samples.deleted"
-    entry_of = partial(administration.entry, "results.recomputed")
-    await administration.interrupt(administration.recomputer.recompute_outdated(SUBMITTER, EVERYTHING, entry_of))
+    make_entry = partial(administration.entry, "results.recomputed")
+    await administration.interrupt(administration.recomputer.recompute_outdated(SUBMITTER, EVERYTHING, make_entry))
     assert (await administration.actions())[0] == "results.recomputed"
