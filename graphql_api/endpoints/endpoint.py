@@ -46,7 +46,7 @@ def endpoint(path: str, handler: Handler, *, method: str, scope: Scope, services
 
     While the handler runs, it uses `cost` units of the caller's budget, like an operation of GraphQL.
     """
-    return Endpoint(Route(path, _Handling(handler, scope, services, cost), methods=[method]), scope)
+    return Endpoint(Route(path, _EndpointApp(handler, scope, services, cost), methods=[method]), scope)
 
 
 def public(route: BaseRoute) -> Endpoint:
@@ -54,7 +54,7 @@ def public(route: BaseRoute) -> Endpoint:
     return Endpoint(route, None)
 
 
-class _Handling:
+class _EndpointApp:
     """The ASGI application of one endpoint. It counts a request as in progress until its response is sent."""
 
     def __init__(self, handler: Handler, scope: Scope, services: Services, cost: int) -> None:
