@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.errors import ServerErrorMiddleware
 
 from graphql_api.auth.audit_log import AuditLog
-from graphql_api.auth.authenticator import UNKNOWN, Authenticator
+from graphql_api.auth.authenticator import UNKNOWN_KEY, Authenticator
 from graphql_api.auth.credential_source import CredentialSource
 from graphql_api.auth.key_manager import KeyManager
 from graphql_api.auth.key_store import KeyStore
@@ -234,7 +234,7 @@ class _Services:
         if path in PROBE_ROUTES:
             return path
         submitter = self.authenticator.known_submitter(key_in(head))
-        return "" if submitter == UNKNOWN else submitter
+        return "" if submitter == UNKNOWN_KEY else submitter
 
     async def check_firestore(self, timeout_seconds: float) -> None:
         """Read from Firestore. Unless a write has just succeeded, also write.

@@ -36,7 +36,7 @@ MAX_CACHED_CALLERS = 10_000
 MAX_CACHED_CALLERS_PER_SUBMITTER = 1_000
 """A submitter may have more if the cache is not full."""
 _MAX_INVALID_KEYS = 10_000
-UNKNOWN = "unknown key"
+UNKNOWN_KEY = "unknown key"
 """Who has sent a request whose key is not in the cache. It is not the name of a submitter."""
 
 
@@ -124,12 +124,12 @@ class Authenticator:
         keys. Raises `MissingScope` if the request names another submitter and the key does not allow this. Such a
         request counts towards the limits of the key.
         """
-        caller = await self._owner(credential)
+        caller = await self._find_owner(credential)
         submitter = credential.submitter
         if submitter is None or submitter == caller.submitter:
             return caller
         try:
-            return self._reader(caller, submitter)
+            return self._as_reader_of(caller, submitter)
         except DropzoneError:
             if not credential.is_check:
                 self._budgets.allowance(caller).admit_request()  # otherwise, the endpoint counts the request
@@ -143,9 +143,9 @@ class Authenticator:
         if not key:
             return ""
         entry = self._valid.get(key)
-        return UNKNOWN if entry is None else entry.caller.submitter
+        return UNKNOWN_KEY if entry is None else entry.caller.submitter
 
-    def _reader(self, caller: Caller, submitter: str) -> Caller:
+    def _as_reader_of(self, caller: Caller, submitter: str) -> Caller:
         """Return a caller that reads the documents of another submitter. If it has any, its audit log gets an entry."""
         if Scope.READ_ALL not in caller.scopes:
             self._note_refusal(caller, submitter)
@@ -175,12 +175,12 @@ class Authenticator:
             caller.submitter, credential, actor=credential, action="submitter.refused", facts=facts
         )
 
-    async def _owner(self, credential: Credential) -> Caller:
+    async def _find_owner(self, credential: Credential) -> Caller:
         key = credential.key
         entry = self._valid.get(key) if key else None
         if entry is not None and time.monotonic() < entry.expires_at:
             return entry.caller
-        caller = await self._find(key, credential.address) if key else None
+        caller = await self._find_caller(key, credential.address) if key else None
         if caller is None:
             error = NoCredential if key is None else InvalidCredential
             raise error("send a valid API key in the header x-api-key, or an access token as Authorization: Bearer")
@@ -192,7 +192,7 @@ class Authenticator:
         """Remove a key from the cache, because it is no longer valid. Its next use reads it from Firestore."""
         self._valid.remove(key)
 
-    async def _find(self, key: str, address: str) -> Caller | None:
+    async def _find_caller(self, key: str, address: str) -> Caller | None:
         source = next((source for source in self._sources if source.recognizes(key)), None)
         if source is None or time.monotonic() < self._invalid.get(_digest(key), 0):
             return None
