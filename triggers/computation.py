@@ -64,7 +64,7 @@ def compute(
         return _failed(header, update_time, error)
 
 
-class SmallSamples:
+class SmallSampleComputer:
     """Computes small samples in steps, without a budget. Belongs to one event loop.
 
     Each step runs for all samples of an iteration of the event loop, so its code stays in the caches of the processor.

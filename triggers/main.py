@@ -30,7 +30,7 @@ from storage.firestore.messages import Document
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from triggers import computation, sample_event
 from triggers.concurrency_limiter import ConcurrencyLimiter
-from triggers.large_samples import OUT_OF_MEMORY, LargeSamples
+from triggers.large_sample_computer import OUT_OF_MEMORY, LargeSampleComputer
 from triggers.result_store import ResultStore
 from triggers.sample_event import Notice, SampleEvent
 
@@ -60,9 +60,9 @@ Measured with 10,000 values: a BatchWrite has 8 results instead of 2. This saves
 of the work in this process.
 """
 
-_small_samples = computation.SmallSamples()
+_small_sample_computer = computation.SmallSampleComputer()
 _medium_sample_limiter = ConcurrencyLimiter(max_running=1, max_waiting_per_submitter=1_000)
-_large_samples = LargeSamples()
+_large_sample_computer = LargeSampleComputer()
 
 _NOT_COMPUTABLE = Problem(
     "$",
@@ -175,7 +175,8 @@ async def _write_result(store: ResultStore, event: SampleEvent) -> str:
         raise
     except MemoryError as error:
         traceback.clear_frames(error.__traceback__)  # the frames hold the numbers of the sample in memory
-        if "chunks" not in document.fields or not _large_samples.has_no_more_attempts(event.submitter, event.sample_id):
+        is_large = "chunks" in document.fields
+        if not is_large or not _large_sample_computer.count_memory_error(event.submitter, event.sample_id):
             raise Unavailable("too little memory", retry_after=MEMORY_RETRY_SECONDS) from None
         result = failed(OUT_OF_MEMORY)
         is_written = await store.write(result)
@@ -231,16 +232,16 @@ def _failed(event: SampleEvent, document: Document, update_time: datetime, probl
 
 async def _compute(store: ResultStore, header: Header, update_time: datetime) -> Result:
     if header.chunks:
-        return await _large_samples.compute(store, header, update_time)
+        return await _large_sample_computer.compute(store, header, update_time)
     if header.byte_count > MAX_SMALL_BYTES:
         return await _compute_medium(header, update_time)
-    return await _small_samples.compute(header, update_time)
+    return await _small_sample_computer.compute(header, update_time)
 
 
 async def _compute_medium(header: Header, update_time: datetime) -> Result:
     """Return the result of a medium sample. Submitters take turns with medium samples. Small samples do not wait."""
     async with _medium_sample_limiter.turn(header.submitter, object(), 0):
-        await _small_samples.give_way()
+        await _small_sample_computer.give_way()
         result = computation.compute(header, update_time)
     if _medium_sample_limiter.has_waiting:
         # All results of an interval wait until the same moment, and share a BatchWrite.

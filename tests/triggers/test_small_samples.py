@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from storage.documents import Header, Status
 from tests.received import received_sample
-from triggers.computation import SmallSamples, compute
+from triggers.computation import SmallSampleComputer, compute
 from triggers.statistics import rounded_moments
 
 NOW = datetime.now(UTC)
@@ -29,7 +29,7 @@ async def test_samples_computed_together_have_the_results_of_samples_computed_al
     """A sample that fails does not affect the others, and samples can have different numbers of values."""
     headers = [new_header(count) for count in (1, 39, 40, 100, 101, 100, 200, 201)]
     headers.append(replace(headers[3], sha256="of other bytes"))
-    samples = SmallSamples()
+    samples = SmallSampleComputer()
 
     results = await asyncio.gather(*(samples.compute(header, NOW) for header in headers))
 
@@ -46,7 +46,7 @@ async def test_an_error_affects_only_the_sample_that_causes_it(monkeypatch: pyte
         return of_small_samples(samples)
 
     monkeypatch.setattr(rounded_moments, "of_small_samples", of_small_samples_up_to_100)
-    samples = SmallSamples()
+    samples = SmallSampleComputer()
 
     computing = [samples.compute(new_header(count), NOW) for count in (99, 101, 100)]
     first, second, third = await asyncio.gather(*computing, return_exceptions=True)
@@ -58,7 +58,7 @@ async def test_an_error_affects_only_the_sample_that_causes_it(monkeypatch: pyte
 
 async def test_samples_that_arrive_together_share_many_iterations_of_the_event_loop() -> None:
     """The sample of another submitter, which arrives last, is among the first ones."""
-    header, samples = new_header(500), SmallSamples()
+    header, samples = new_header(500), SmallSampleComputer()
     tasks = [asyncio.create_task(samples.compute(header, NOW)) for _ in range(200)]
     tasks.append(asyncio.create_task(samples.compute(new_header(500, "another tenant"), NOW)))
 
@@ -74,7 +74,7 @@ async def test_samples_that_arrive_together_share_many_iterations_of_the_event_l
 
 async def test_a_cancelled_sample_does_not_affect_the_others() -> None:
     """Its client has closed the connection, or the process ends."""
-    samples = SmallSamples()
+    samples = SmallSampleComputer()
     cancelled, other = (asyncio.create_task(samples.compute(new_header(count), NOW)) for count in (40, 41))
     for _ in range(3):  # until both wait for their moments
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Large samples: each of them waits for its turn, and is computed in a thread.
+"""Computes large samples: each of them waits for its turn, and is computed in a thread.
 
 A computation can lack memory, because others run at the same time. It is then attempted again, a limited number of
 times.
@@ -27,7 +27,7 @@ OUT_OF_MEMORY = Problem(
 )
 
 
-class LargeSamples:
+class LargeSampleComputer:
     """Computes large samples. Belongs to one event loop."""
 
     def __init__(self) -> None:
@@ -38,8 +38,8 @@ class LargeSamples:
 
     async def compute(self, store: ResultStore, header: Header, update_time: datetime) -> Result:
         """Return the result of a sample. Raises `Unavailable` if it gets no turn, and `MemoryError`."""
-        numbers_and_text = 8 * header.count + header.byte_count
-        async with self._limiter.turn(header.submitter, f"{header.submitter}/{header.id}", numbers_and_text):
+        memory_bytes = 8 * header.count + header.byte_count  # the numbers and the text
+        async with self._limiter.turn(header.submitter, f"{header.submitter}/{header.id}", memory_bytes):
             chunks = await store.read_chunks(header)
             try:
                 computing = asyncio.get_running_loop().run_in_executor(
@@ -49,8 +49,8 @@ class LargeSamples:
                 raise Unavailable(f"no thread can start: {error}") from error
             return await computing
 
-    def has_no_more_attempts(self, submitter: str, sample_id: str) -> bool:
-        """Count an attempt that lacked memory. Return whether the sample has no more attempts."""
+    def count_memory_error(self, submitter: str, sample_id: str) -> bool:
+        """Count an attempt that lacked memory. Return whether it was the last attempt of the sample."""
         sample = f"{submitter}/{sample_id}"
         attempts = self._memory_errors.pop(sample, 0) + 1
         if attempts >= MAX_MEMORY_ERRORS:
