@@ -34,15 +34,18 @@ def connection_class(
     max_connections: int = MAX_CONNECTIONS, header_seconds: float = HEADER_SECONDS
 ) -> type[HttpToolsProtocol]:
     """Return a class of HTTP connections with these limits. uvicorn creates one instance per connection."""
-    silent: dict[EventConnection, None] = {}  # the oldest connection is first
-    members = {"silent": silent, "max_connections": max_connections, "header_seconds": header_seconds}
+    without_request: dict[EventConnection, None] = {}  # the oldest connection is first
+    members = {"without_request": without_request, "max_connections": max_connections, "header_seconds": header_seconds}
     return type("ConfiguredEventConnection", (EventConnection,), members)
 
 
 class EventConnection(HttpToolsProtocol):
-    """One connection. `silent` contains the connections that have not sent the complete headers of a first request."""
+    """One connection.
 
-    silent: "dict[EventConnection, None]"
+    `without_request` contains the connections that have not sent the complete headers of a first request.
+    """
+
+    without_request: "dict[EventConnection, None]"
     max_connections: int
     header_seconds: float
     _header_timer: asyncio.TimerHandle
@@ -52,16 +55,16 @@ class EventConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(Any, transport))
-        self.silent[self] = None
+        self.without_request[self] = None
         self._header_timer = self.loop.call_later(self.header_seconds, self._abort)
         if len(self.connections) > self.max_connections:
-            next(iter(self.silent))._abort()
+            next(iter(self.without_request))._abort()
 
     def data_received(self, data: bytes) -> None:
         if self._is_discarding:
             return
         super().data_received(data)
-        if self in self.silent:
+        if self in self.without_request:
             self._header_bytes += len(data)
             if self._header_bytes > MAX_HEADER_BYTES:
                 self._abort()
@@ -86,18 +89,18 @@ class EventConnection(HttpToolsProtocol):
             super().send_400_response(msg)
 
     def on_headers_complete(self) -> None:
-        self._end_silence()
+        self._stop_waiting_for_headers()
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end_silence()
+        self._stop_waiting_for_headers()
         super().connection_lost(exc)
 
     def _abort(self) -> None:
-        self._end_silence()
+        self._stop_waiting_for_headers()
         self.connections.discard(self)
         self.transport.abort()
 
-    def _end_silence(self) -> None:
-        self.silent.pop(self, None)
+    def _stop_waiting_for_headers(self) -> None:
+        self.without_request.pop(self, None)
         self._header_timer.cancel()
