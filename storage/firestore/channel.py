@@ -60,7 +60,7 @@ def open_connection() -> Connection:
 
     The channel belongs to the running event loop. It connects at the first call.
     """
-    with _processing_together():
+    with _reading_all_operations():
         return _open_connection()
 
 
@@ -89,14 +89,17 @@ def open_blocking_channel() -> grpc.Channel:
 
 
 @contextmanager
-def _processing_together() -> Iterator[None]:
-    """Open the first channel of the running event loop in this context."""
+def _reading_all_operations() -> Iterator[None]:
+    """Let the reader of the channel process all completed operations in each iteration of the event loop.
+
+    The first channel of the event loop must be opened in this context.
+    """
     loop: Any = asyncio.get_running_loop()
     add_reader = loop.add_reader
 
     def add(source: Any, read_one: Callable[..., object], *arguments: Any) -> None:
         if isinstance(source, socket.socket):
-            add_reader(source, _read_all, source, partial(read_one, *arguments))
+            add_reader(source, _read_operations, source, partial(read_one, *arguments))
         else:
             add_reader(source, read_one, *arguments)
 
@@ -107,7 +110,7 @@ def _processing_together() -> Iterator[None]:
         del loop.add_reader
 
 
-def _read_all(source: socket.socket, read_one: Callable[[], object]) -> None:
+def _read_operations(source: socket.socket, read_one: Callable[[], object]) -> None:
     try:
         (operations,) = struct.unpack("i", fcntl.ioctl(source, termios.FIONREAD, bytes(4)))
     except OSError:  # a system that does not allow this request

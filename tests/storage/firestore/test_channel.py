@@ -135,6 +135,6 @@ def test_one_operation_is_processed_if_the_number_is_unknown() -> None:
     """A system can refuse the question. The next iteration of the event loop then processes the next operation."""
     processed = []
     with Path("/dev/null").open("rb") as source:
-        channel._read_all(cast(socket.socket, source), lambda: processed.append(1))
+        channel._read_operations(cast(socket.socket, source), lambda: processed.append(1))
 
     assert processed == [1]
