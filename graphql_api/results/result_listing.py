@@ -65,9 +65,9 @@ class ResultListing:
         document = await self._query(submitter, selection, _LATEST_FIRST).first()
         return None if document is None else decode_result(submitter, document)
 
-    async def beginning(self, submitter: str, selection: Selection, terms: Sequence[str], size: int) -> list[Document]:
+    async def latest(self, submitter: str, selection: Selection, terms: Sequence[str], size: int) -> list[Document]:
         """Return the `size` latest selected results with one of the label terms, as protocol `Document`s."""
-        return await self._query(submitter, selection, _LATEST_FIRST, label_terms=terms).beginning(size)
+        return await self._query(submitter, selection, _LATEST_FIRST, label_terms=terms).first_documents(size)
 
     @staticmethod
     def is_indexed(selection: Selection) -> bool:

@@ -108,11 +108,11 @@ class _Latest:
 
     async def read(self, groups: Sequence[_Values]) -> None:
         """Read the latest result of each of `groups`. Groups without selected results are not in `found`."""
-        is_worth_it = self._results.is_indexed(self._selection)
-        while is_worth_it and len(groups) > 1:
+        can_share_queries = self._results.is_indexed(self._selection)
+        while can_share_queries and len(groups) > 1:
             parts = [groups[start : start + _MAX_TERMS] for start in range(0, len(groups), _MAX_TERMS)]
             remaining = [group for part in await asyncio.gather(*map(self._read_some, parts)) for group in part]
-            is_worth_it = len(remaining) < _MAX_REMAINING * len(groups)
+            can_share_queries = len(remaining) < _MAX_REMAINING * len(groups)
             groups = remaining
         await asyncio.gather(*map(self._read_one, groups))
 
@@ -121,7 +121,7 @@ class _Latest:
         size = len(groups)
         terms = [labels.term(self._labels_of(group)) for group in groups]
         async with self._limiter:
-            documents = await self._results.beginning(self._submitter, self._selection, terms, size)
+            documents = await self._results.latest(self._submitter, self._selection, terms, size)
         turn = self._results.turns.of(self._submitter)
         for document in documents:
             stored = encoding.from_value(document.fields["labels"])

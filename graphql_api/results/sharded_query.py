@@ -94,7 +94,7 @@ class ShardedQuery:
         batches = await self._read_shards(PageRequest(1), None, 1, None)
         return next(iter(self._merge(batches, backward=False)), None)
 
-    async def beginning(self, size: int) -> list[Document]:
+    async def first_documents(self, size: int) -> list[Document]:
         """Return the first `size` documents. Not for queries with a document filter."""
         return await self._read(PageRequest(size), None, size)
 
