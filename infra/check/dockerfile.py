@@ -9,4 +9,4 @@ DOCKERFILE = Path("infra/container/Dockerfile")
 
 def check(dockerfile: Path = DOCKERFILE) -> list[str]:
     """Return the problems that hadolint finds."""
-    return programs.problems(programs.of_environment("hadolint"), "--no-color", str(dockerfile))
+    return programs.problems(programs.installed("hadolint"), "--no-color", str(dockerfile))

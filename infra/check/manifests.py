@@ -53,7 +53,7 @@ def build(overlay: str, components: Iterable[str] = ()) -> list[Document]:
             "namespace": "dropzone",
         }
         (Path(scratch) / "kustomization.yaml").write_text(json.dumps(kustomization))
-        command = [str(programs.of_environment("kubectl")), "kustomize", scratch]
+        command = [str(programs.installed("kubectl")), "kustomize", scratch]
         ran = subprocess.run(command, check=False, capture_output=True, text=True)
     if ran.returncode:
         raise ValueError(f"{overlay}: {ran.stderr.strip()}")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 
-def of_environment(name: str) -> Path:
+def installed(name: str) -> Path:
     """Return a program that a package of this Python environment has installed."""
     return Path(sys.executable).with_name(name)
 

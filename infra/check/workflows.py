@@ -21,5 +21,5 @@ def actionlint_problems(folder: Path) -> list[str]:
 
 def zizmor_problems(folder: Path) -> list[str]:
     """Return the output of zizmor if it finds a problem. This includes problems that only matter in an audit."""
-    zizmor = programs.of_environment("zizmor")
+    zizmor = programs.installed("zizmor")
     return programs.problems(zizmor, "--offline", "--persona=auditor", "--no-progress", "--quiet", str(folder))

@@ -42,7 +42,7 @@ def main(name: str = "python -m infra.embedded") -> int:
     allocator: dict[str, str] = {}
     warning = ""
     try:
-        allocator = jemalloc.selected(os.environ)
+        allocator = jemalloc.environment_variables(os.environ)
     except OSError as error:
         warning = f"jemalloc is installed but not used, because Python does not start with it: {error}"
     try:

@@ -16,7 +16,7 @@ _OPTIONS = {
 VARIABLES = ("LD_PRELOAD", *_OPTIONS)
 
 
-def selected(environ: Mapping[str, str]) -> dict[str, str]:
+def environment_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that select jemalloc. Return none if it is not installed, or if one of them is set.
 
     Only Linux loads the library on request. Raises `OSError` if Python does not start with the library.

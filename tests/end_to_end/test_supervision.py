@@ -125,7 +125,9 @@ def test_no_metrics_are_mapped_on_the_disk_of_the_data(stack: Stack) -> None:
     assert not (data / "metrics").exists()
 
 
-@pytest.mark.skipif(not jemalloc.selected(os.environ), reason="jemalloc is a library of the system, and not installed")
+@pytest.mark.skipif(
+    not jemalloc.environment_variables(os.environ), reason="jemalloc is a library of the system, and not installed"
+)
 @pytest.mark.parametrize("module", ["graphql_api", "triggers", "infra.embedded.firestore"])
 def test_the_processes_use_jemalloc_if_it_is_installed(stack: Stack, module: str) -> None:
     processes = [each for each in psutil.Process(stack.pid).children(recursive=True) if module in each.cmdline()]

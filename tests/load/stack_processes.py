@@ -45,7 +45,9 @@ class Commands:
     def of(cls, folder: Path) -> "Commands":
         """Read stack.toml for a stack with its data in `folder`."""
         settings = {f"DROPZONE_{name}_PORT": str(free_port()) for name in ("API", "FIRESTORE", "FUNCTION")}
-        environ = os.environ | jemalloc.selected(os.environ) | settings | {"DROPZONE_DATA_DIR": str(folder)}
+        environ = (
+            os.environ | jemalloc.environment_variables(os.environ) | settings | {"DROPZONE_DATA_DIR": str(folder)}
+        )
         read = reader.read(STACK, environ)
         return cls(folder, read)
 

@@ -112,7 +112,9 @@ def test_memory_around_awaited_futures_is_given_back() -> None:
     assert output == "given back True\n"
 
 
-@pytest.mark.skipif(not jemalloc.selected({}), reason="jemalloc is a library of the system, and not installed")
+@pytest.mark.skipif(
+    not jemalloc.environment_variables({}), reason="jemalloc is a library of the system, and not installed"
+)
 def test_single_objects_hold_little_memory_with_jemalloc() -> None:
     """With Python's own allocator, each of them holds 1 MiB."""
     output = run(
@@ -123,7 +125,7 @@ def test_single_objects_hold_little_memory_with_jemalloc() -> None:
     lists.clear()
     await wait_until_given_back(at_start, grown)
 """,
-        **jemalloc.selected({}),
+        **jemalloc.environment_variables({}),
     )
 
     assert output == "given back True\n"

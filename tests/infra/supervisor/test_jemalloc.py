@@ -18,7 +18,7 @@ def test_an_installed_library_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python itself uses it too."""
     install(monkeypatch, "libc.so.6")
 
-    variables = jemalloc.selected({})
+    variables = jemalloc.environment_variables({})
 
     assert (variables["LD_PRELOAD"], variables["PYTHONMALLOC"]) == ("libc.so.6", "malloc")
 
@@ -27,7 +27,7 @@ def test_nothing_is_set_if_the_library_is_not_installed(monkeypatch: pytest.Monk
     """`PYTHONMALLOC` alone would slow Python down."""
     install(monkeypatch, None)
 
-    assert jemalloc.selected({}) == {}
+    assert jemalloc.environment_variables({}) == {}
 
 
 @pytest.mark.parametrize("variable", jemalloc.VARIABLES)
@@ -35,7 +35,7 @@ def test_settings_of_the_operator_have_priority(variable: str, monkeypatch: pyte
     """Even if only one of the variables is set."""
     install(monkeypatch, "libc.so.6")
 
-    assert jemalloc.selected({variable: "default"}) == {}
+    assert jemalloc.environment_variables({variable: "default"}) == {}
 
 
 def test_a_library_that_does_not_work_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,4 +43,4 @@ def test_a_library_that_does_not_work_is_an_error(monkeypatch: pytest.MonkeyPatc
     install(monkeypatch, "libmissing.so.2")
 
     with pytest.raises(OSError, match="libmissing"):
-        jemalloc.selected({})
+        jemalloc.environment_variables({})
