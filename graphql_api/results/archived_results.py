@@ -33,29 +33,6 @@ ArchivedPiece = tuple[datetime, Group, MergedStatistics]
 """The start of an hour or a day, a group, and the statistics of all or some of its results in the archive."""
 
 
-class Summary(MergedStatistics):
-    """The statistics of selected results. `archived_results` is the number of these results that are in the archive.
-
-    If the archive does not support the selection, `archived_results` is None, and the statistics do not include the
-    archive.
-    """
-
-    def __init__(self, *, uses_archive: bool) -> None:
-        super().__init__()
-        self.archived_results: int | None = 0 if uses_archive else None
-
-    def merge_archived(self, archived: MergedStatistics) -> None:
-        """Add results of the archive."""
-        self.merge(archived)
-        self.archived_results = (self.archived_results or 0) + archived.results
-
-    def merge_summary(self, other: "Summary") -> None:
-        """Add the results of another summary of the same selection, which must not be finished."""
-        self.merge(other)
-        if self.archived_results is not None and other.archived_results is not None:
-            self.archived_results += other.archived_results
-
-
 class ArchivedResults:
     """Reads the hourly archive of one submitter. Callers pass the submitter of the authenticated credential."""
 

@@ -20,7 +20,6 @@ from functools import partial
 
 from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.errors import TooComplex
-from graphql_api.results.archived_results import Summary
 from graphql_api.results.filters import Order, Selection
 from graphql_api.results.rolled_up_results import Group, View, group_of, has_stored_hours, in_order
 from graphql_api.results.series_listing import MAX_GROUPS, too_many_groups
@@ -55,6 +54,29 @@ class TimeBucket(Enum):
         """Return the start of the bucket that contains `timestamp`."""
         length = timedelta(seconds=self.value)
         return _EPOCH + (timestamp - _EPOCH) // length * length
+
+
+class Summary(MergedStatistics):
+    """The statistics of selected results. `archived_results` is the number of these results that are in the archive.
+
+    If the archive does not support the selection, `archived_results` is None, and the statistics do not include the
+    archive.
+    """
+
+    def __init__(self, *, uses_archive: bool) -> None:
+        super().__init__()
+        self.archived_results: int | None = 0 if uses_archive else None
+
+    def merge_archived(self, archived: MergedStatistics) -> None:
+        """Add results of the archive."""
+        self.merge(archived)
+        self.archived_results = (self.archived_results or 0) + archived.results
+
+    def merge_summary(self, other: "Summary") -> None:
+        """Add the results of another summary of the same selection, which must not be finished."""
+        self.merge(other)
+        if self.archived_results is not None and other.archived_results is not None:
+            self.archived_results += other.archived_results
 
 
 _RESOLUTIONS = {TimeBucket.HOUR: Resolution.HOUR, TimeBucket.DAY: Resolution.DAY}

@@ -6,12 +6,11 @@ from typing import Annotated
 
 import strawberry
 
-from graphql_api.results.archived_results import Summary
 from graphql_api.results.filters import Order
 from graphql_api.results.pagination import PageRequest
 from graphql_api.results.rolled_up_results import Group
 from graphql_api.results.series_listing import MAX_GROUPS
-from graphql_api.results.summaries import MAX_BUCKETS, MAX_SECONDS, TimeBucket, summarize, summarize_over_time
+from graphql_api.results.summaries import MAX_BUCKETS, MAX_SECONDS, Summary, TimeBucket, summarize, summarize_over_time
 from graphql_api.schema.arguments import (
     After,
     Before,

@@ -7,9 +7,8 @@ from typing import Any, Self
 import strawberry
 
 from graphql_api.graphql_server.execution.operation_cost import FieldCost
-from graphql_api.results.archived_results import Summary
 from graphql_api.results.rolled_up_results import Group
-from graphql_api.results.summaries import TimeBucket
+from graphql_api.results.summaries import Summary, TimeBucket
 from graphql_api.schema.costs import costs
 from graphql_api.schema.types.enums import describe_enum
 from graphql_api.schema.types.label import Label, graphql_labels
