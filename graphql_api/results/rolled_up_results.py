@@ -32,7 +32,7 @@ from storage.rollups.series import BY_SERIES, TOTAL, Series, labels_of
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class View(NamedTuple):
+class RollupView(NamedTuple):
     """The checkpoint of the rollups at `read_time`, so that it describes the rollups that are read at this time."""
 
     checkpoint: Checkpoint | None
@@ -57,10 +57,10 @@ class RolledUpResults:
         self._series_listing = series_listing
         self._shards = shards
 
-    async def view(self, submitter: str) -> View:
+    async def view(self, submitter: str) -> RollupView:
         """Return the current view. All parts of a response use the same view, and so the same read time."""
         read_time = await self._firestore.now()
-        return View(await CheckpointStore(self._firestore, submitter).read(read_time), read_time)
+        return RollupView(await CheckpointStore(self._firestore, submitter).read(read_time), read_time)
 
     async def read(
         self,
@@ -68,7 +68,7 @@ class RolledUpResults:
         selection: Selection,
         names: Sequence[str],
         resolution: Resolution,
-        view: View,
+        view: RollupView,
         turn: LoopTurn,
     ) -> AsyncGenerator[Piece, None] | None:
         """Return the pieces of the selected results in the order of time, grouped by the labels `names`.
@@ -233,7 +233,7 @@ def group_with(found: Labels, names: Sequence[str]) -> Group:
     return tuple(found.get(name) for name in names)
 
 
-def in_order(groups: Iterable[Group]) -> list[Group]:
+def sorted_groups(groups: Iterable[Group]) -> list[Group]:
     """Return groups in alphabetical order. Groups without a label come before groups with it."""
     return sorted(groups, key=lambda group: [each or "" for each in group])
 

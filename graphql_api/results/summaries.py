@@ -21,7 +21,7 @@ from functools import partial
 from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.errors import TooComplex
 from graphql_api.results.filters import Order, Selection
-from graphql_api.results.rolled_up_results import Group, View, group_of, has_stored_hours, in_order
+from graphql_api.results.rolled_up_results import Group, RollupView, group_of, has_stored_hours, sorted_groups
 from graphql_api.results.series_listing import MAX_GROUPS, too_many_groups
 from graphql_api.results.store import Store
 from storage.rollups.merged_statistics import MergedStatistics
@@ -121,7 +121,7 @@ async def summarize(
             await turn.pause()
             total.merge_summary(summary)
         await _finish(turn, (total, *groups.values()))
-    return total, {group: groups[group] for group in in_order(groups)} if names else {}
+    return total, {group: groups[group] for group in sorted_groups(groups)} if names else {}
 
 
 async def summarize_over_time(
@@ -161,7 +161,7 @@ class _Reader:
     submitter: str
     selection: Selection
     names: Sequence[str]
-    view: View
+    view: RollupView
     turn: LoopTurn
 
     async def archived(self, resolution: Resolution) -> _Parts:
@@ -256,7 +256,7 @@ class _Buckets:
     async def finish_latest(self) -> None:
         """Compute the quantiles of the latest bucket. No result is added to it later."""
         await _finish(self._turn, self._latest.values())
-        self.summaries |= {(self._start, group): self._latest[group] for group in in_order(self._latest)}
+        self.summaries |= {(self._start, group): self._latest[group] for group in sorted_groups(self._latest)}
         self._latest, self._sketch_bytes = {}, 0
 
 

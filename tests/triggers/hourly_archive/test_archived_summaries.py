@@ -7,7 +7,7 @@ import pytest
 from graphql_api.errors import TooComplex
 from graphql_api.results import archived_results, summaries
 from graphql_api.results.filters import Bound, Selection
-from graphql_api.results.rolled_up_results import View
+from graphql_api.results.rolled_up_results import RollupView
 from graphql_api.results.summaries import TimeBucket, summarize, summarize_over_time
 from tests.triggers.hourly_archive.conftest import TOMORROW, YESTERDAY, Database
 from tests.triggers.hourly_archive.summary_check import HOUR, SERIES, START, check
@@ -32,7 +32,7 @@ async def test_results_that_move_during_a_summary_count_once(
     rolled_up = database.store.rolled_up_results
     view = rolled_up.view
 
-    async def view_before_a_move(submitter: str) -> View:
+    async def view_before_a_move(submitter: str) -> RollupView:
         found = await view(submitter)
         assert await database.move() == 4
         return found
