@@ -22,7 +22,7 @@ from storage.firestore.client import Firestore
 from storage.firestore.messages import Document
 from storage.rollups.checkpoint import Checkpoint
 from storage.rollups.checkpoint_store import CheckpointStore
-from storage.rollups.later_results import LaterResults, changes_since, ranges, verify
+from storage.rollups.later_results import LaterResults, changes_since, joined_ranges, verify_spans
 from storage.rollups.merged_statistics import MergedStatistics
 from storage.rollups.result_queries import SUMMARIZED_FIELDS, ResultQueries, add_result, timestamp_of
 from storage.rollups.rollup import EARLIEST, LATEST, Resolution
@@ -150,11 +150,11 @@ class _Reader:
         self, start: datetime, window: Window, resolution: Resolution
     ) -> AsyncGenerator[Piece, None]:
         later = await self._later_results(start, window, resolution)
-        verified = await verify(self._count, window.snapshots, later, resolution, self.turn.pause)
+        verified = await verify_spans(self._count, window.snapshots, later, resolution, self.turn.pause)
         series_of_span: dict[datetime, list[Series]] = defaultdict(list)
         for span, series in {**window.snapshots, **later.statistics}:
             series_of_span[span].append(series)
-        unusable = dict(ranges(verified.unusable, resolution))
+        unusable = dict(joined_ranges(verified.unusable, resolution))
         for span in sorted({*verified.usable, *unusable}):
             if span in verified.usable:
                 for series in series_of_span[span]:

@@ -77,7 +77,7 @@ class LaterResults:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifiedSpans:
     """Spans by their start: with exact statistics, with statistics that must be computed again, and without results."""
 
     usable: set[datetime]
@@ -85,9 +85,9 @@ class Verified:
     empty: set[datetime]
 
 
-async def verify(
+async def verify_spans(
     count: Count, snapshots: Mapping[Key, Snapshot], later: LaterResults, resolution: Resolution, pause: Pause
-) -> Verified:
+) -> VerifiedSpans:
     """Compare the number of results in each span with the number in `snapshots` and the later results."""
     expected: dict[datetime, int] = dict.fromkeys(later.unusable, 0)
     for (start, _), snapshot in snapshots.items():
@@ -96,7 +96,7 @@ async def verify(
     for (start, _), merged in later.statistics.items():
         await pause()
         expected[start] = expected.get(start, 0) + merged.results
-    verified = Verified(set(expected), set(later.unusable), set())
+    verified = VerifiedSpans(set(expected), set(later.unusable), set())
     for spans in await _spans(expected, later.unusable, resolution, pause):
         found = await find_differences(count, spans)
         verified.empty.update(span.start for span in found.empty)
@@ -105,8 +105,8 @@ async def verify(
     return verified
 
 
-def ranges(starts: Iterable[datetime], resolution: Resolution) -> list[tuple[datetime, datetime]]:
-    """Return the ranges of time of some spans. Adjacent spans form one range."""
+def joined_ranges(starts: Iterable[datetime], resolution: Resolution) -> list[tuple[datetime, datetime]]:
+    """Return the joined_ranges of time of some spans. Adjacent spans form one range."""
     found: list[tuple[datetime, datetime]] = []
     for start in sorted(starts):
         if found and found[-1][1] == start:

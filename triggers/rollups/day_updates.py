@@ -12,7 +12,7 @@ from storage.firestore.messages import Document
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from storage.rollups.checkpoint import Checkpoint
 from storage.rollups.day_rollups import DayRollups, Pause
-from storage.rollups.later_results import READ_MARGIN, Key, LaterResults, Verified, changes_since, verify
+from storage.rollups.later_results import READ_MARGIN, Key, LaterResults, VerifiedSpans, changes_since, verify_spans
 from storage.rollups.result_queries import ResultQueries, timestamp_of
 from storage.rollups.rollup import EARLIEST, LATEST, Resolution, Snapshot, end_of, midnight_of
 from storage.rollups.rollup_store import RollupStore
@@ -214,7 +214,7 @@ class DayUpdates:
         changes: _Changes,
     ) -> set[datetime]:
         """Write days with later results. Return the hours that are stale now."""
-        verified = Verified(set(), later.unusable, set())
+        verified = VerifiedSpans(set(), later.unusable, set())
         if changes.are_complete:
             verified = await self._verify(snapshots, later, Resolution.HOUR, changes.now)
         for hour, series in {*snapshots, *later.statistics}:
@@ -236,11 +236,11 @@ class DayUpdates:
 
     async def _verify(
         self, snapshots: Mapping[Key, Snapshot], later: LaterResults, resolution: Resolution, now: datetime
-    ) -> Verified:
+    ) -> VerifiedSpans:
         async def count(start: datetime, end: datetime) -> int:
             return await self._queries.count(start, end, now)
 
-        return await verify(count, snapshots, later, resolution, self._pause)
+        return await verify_spans(count, snapshots, later, resolution, self._pause)
 
 
 def _parts(results: Mapping[date, int]) -> Iterator[list[date]]:

@@ -27,7 +27,7 @@ from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from storage.rollups.checkpoint import Checkpoint
 from storage.rollups.checkpoint_store import CheckpointStore
 from storage.rollups.day_rollups import DayRollups
-from storage.rollups.later_results import READ_MARGIN, Key, ranges
+from storage.rollups.later_results import READ_MARGIN, Key, joined_ranges
 from storage.rollups.merged_statistics import MergedStatistics
 from storage.rollups.result_queries import ResultQueries, add_result, timestamp_of
 from storage.rollups.rollup import EARLIEST, HOUR, LATEST, Resolution, Snapshot, end_of, midnight_of
@@ -164,7 +164,7 @@ class RollupBuilder:
             stored = [(await each.read(day, day, now, self._pause)).get(day, DayRollups(day)) for each in self._stores]
             snapshots = [dict(each.hours()) for each in stored]
             stale = {hour for each in snapshots for (hour, _), snapshot in each.items() if snapshot.is_stale}
-            for first, last in ranges(stale, Resolution.HOUR):
+            for first, last in joined_ranges(stale, Resolution.HOUR):
                 found = await self._read_hours(first, last, now, report)
                 for rollups, earlier, statistics in zip(stored, snapshots, found, strict=True):
                     await self._replace(rollups, earlier, statistics, first, last, now)
