@@ -27,9 +27,9 @@ from storage.documents import (
     Result,
     Status,
     Unavailable,
+    copy_with_new_id,
     document_paths,
     is_of_sample,
-    kept_document,
     labels,
 )
 from storage.documents.stored_fields import read_optional_text
@@ -198,7 +198,7 @@ class ResultStore:
         existing = (await self._read([path])).get(path)
         if existing is None:
             return []
-        kept_path, fields = kept_document(result.submitter, result.sample_id, encoding.from_document(existing))
+        kept_path, fields = copy_with_new_id(result.submitter, result.sample_id, encoding.from_document(existing))
         return [encoding.to_write(self._firestore.name(kept_path), fields)]
 
     def _creation(self, path: str, sample: str, result: Result, now: datetime | None) -> list[Write]:

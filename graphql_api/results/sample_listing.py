@@ -131,7 +131,9 @@ class SampleListing:
         """Return the ids of the results whose samples do not exist. Other samples can have their ids."""
         paths = {document_paths.sample(submitter, document_paths.id_of(result.name)): result for result in results}
         headers = await self._firestore.batch_get_page(paths, mask=("state_on_arrival", "submitted_at"))
-        return [document_paths.id_of(path) for path, result in paths.items() if is_kept(result, headers.get(path))]
+        return [
+            document_paths.id_of(path) for path, result in paths.items() if outlives_sample(result, headers.get(path))
+        ]
 
     async def pending_ids(
         self, submitter: str, before: datetime, batch_size: int
@@ -204,7 +206,7 @@ class SampleListing:
         return [_state(header, results.get(path), now) == state for header, path in zip(headers, paths, strict=True)]
 
 
-def is_kept(result: Document, header: Document | None) -> bool:
+def outlives_sample(result: Document, header: Document | None) -> bool:
     """Return whether a result is kept longer than its sample.
 
     `header` is the header with the same id. It is None if none exists. It can belong to a later sample with the same

@@ -33,8 +33,8 @@ from storage.documents.result import (
     Result,
     SampleState,
     Status,
+    copy_with_new_id,
     is_of_sample,
-    kept_document,
     state_of,
 )
 from storage.documents.retention import Archiving, Expiry, HourlyRetention, Retention, has_expired
@@ -86,6 +86,6 @@ __all__ = [
     "compress_chunk",
     "has_expired",
     "is_of_sample",
-    "kept_document",
+    "copy_with_new_id",
     "state_of",
 ]

@@ -210,7 +210,7 @@ def is_of_sample(fields: Mapping[str, object], submitted_at: datetime) -> bool:
     return not isinstance(known, datetime) or known >= submitted_at
 
 
-def kept_document(submitter: str, sample_id: str, fields: Mapping[str, object]) -> Document:
+def copy_with_new_id(submitter: str, sample_id: str, fields: Mapping[str, object]) -> Document:
     """Return the document that keeps a COMPUTED result if another sample takes the id of its sample.
 
     `fields` are all fields of the result. The result is kept longer than its sample. It gets a new id, and stays in

@@ -22,8 +22,8 @@ from uuid import uuid4
 
 from graphql_api.results.deletion.deletion import Deletion
 from graphql_api.results.jobs.job_records import JobRecords
-from graphql_api.results.sample_listing import HEADER_FIELDS, decode_header, is_kept
-from storage.documents import RetryLater, Status, Tombstone, Upload, document_paths, kept_document
+from graphql_api.results.sample_listing import HEADER_FIELDS, decode_header, outlives_sample
+from storage.documents import RetryLater, Status, Tombstone, Upload, copy_with_new_id, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import FirestoreError, PreconditionFailed
@@ -157,7 +157,9 @@ class DeletionStore(JobRecords[Deletion]):
         removals = []
         for sample_id in headers.keys() | results.keys():
             header, result = headers.get(sample_id), results.get(sample_id)
-            kept = result if result is not None and not _is_tombstone(result) and is_kept(result, header) else None
+            kept = (
+                result if result is not None and not _is_tombstone(result) and outlives_sample(result, header) else None
+            )
             if header is not None and attempt.removes(header):
                 removals.append(await self._removal(attempt, header, result, kept))
             elif kept is not None and attempt.deletes_kept_results:
@@ -189,7 +191,7 @@ class DeletionStore(JobRecords[Deletion]):
         ):
             path = document_paths.result(attempt.submitter, header.id)
             whole = await self._firestore.batch_get([path], read_time=attempt.now)
-            path, fields = kept_document(attempt.submitter, header.id, encoding.from_document(whole[path]))
+            path, fields = copy_with_new_id(attempt.submitter, header.id, encoding.from_document(whole[path]))
             writes.append(encoding.to_write(self._firestore.name(path), fields))
         if not header.chunks:
             return _Removal(tombstone, writes)
