@@ -44,7 +44,7 @@ _NAMESPACE = uuid.UUID("5a3b6c1e-8f57-4a0e-9f0c-6b8f6a1d2c90")
 _SEARCH_BYTES = 1024 * 1024
 _SUBMITTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@|-]{0,99}")
 
-Document = tuple[str, Mapping[str, object]]
+StoredDocument = tuple[str, Mapping[str, object]]
 """The path and the fields of a document."""
 
 

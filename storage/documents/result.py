@@ -12,7 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from storage.documents import document_paths, labels
-from storage.documents.document_paths import Document
+from storage.documents.document_paths import StoredDocument
 from storage.documents.labels import Labels
 from storage.documents.problems import Problem
 from storage.documents.retention import Archiving
@@ -210,7 +210,7 @@ def is_of_sample(fields: Mapping[str, object], submitted_at: datetime) -> bool:
     return not isinstance(known, datetime) or known >= submitted_at
 
 
-def copy_with_new_id(submitter: str, sample_id: str, fields: Mapping[str, object]) -> Document:
+def copy_with_new_id(submitter: str, sample_id: str, fields: Mapping[str, object]) -> StoredDocument:
     """Return the document that keeps a COMPUTED result if another sample takes the id of its sample.
 
     `fields` are all fields of the result. The result is kept longer than its sample. It gets a new id, and stays in

@@ -17,7 +17,7 @@ import msgspec
 
 from storage.documents import document_paths, labels
 from storage.documents.chunks import MAX_INLINE_BYTES, Upload, chunk_count, join
-from storage.documents.document_paths import Document, SampleIdentity
+from storage.documents.document_paths import SampleIdentity, StoredDocument
 from storage.documents.errors import InvalidSample
 from storage.documents.labels import Labels
 from storage.documents.problems import Problem, ProblemCode
@@ -254,6 +254,6 @@ class Sample:
         )
         return cls(header, identity, raw)
 
-    def document(self) -> Document:
+    def document(self) -> StoredDocument:
         """Return the path and the fields of the header."""
         return document_paths.sample(self.header.submitter, self.header.id), self.header.fields()
