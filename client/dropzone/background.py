@@ -30,13 +30,13 @@ CANCEL_SECONDS = 1.0
 class BackgroundLoop:
     """Runs coroutines and async generators for other threads, until `close` is called or the program exits.
 
-    `last` is the coroutine function that runs at the end. If a loop is not closed, it ends when it is collected.
+    `on_close` is the coroutine function that runs at the end. If a loop is not closed, it ends when it is collected.
     """
 
     _is_closed = True  # until the constructor has ended: if it fails, `__del__` has nothing to end
 
-    def __init__(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._last = last
+    def __init__(self, on_close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._on_close = on_close
         self._loop = _new_event_loop()
         self._thread = Thread(target=_run, args=(self._loop,), name="dropzone", daemon=True)
         self._thread.start()
@@ -52,7 +52,7 @@ class BackgroundLoop:
         if self._is_closed or os.getpid() != self._process_id:
             return
         loop = self._loop
-        ending = asyncio.run_coroutine_threadsafe(self._last(), loop)
+        ending = asyncio.run_coroutine_threadsafe(self._on_close(), loop)
         ending.add_done_callback(lambda _: loop.call_soon_threadsafe(loop.stop))
         message = "a client was not closed; use it in a `with` statement"
         warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
@@ -110,7 +110,7 @@ class BackgroundLoop:
                     self.result(closing)
 
     def close(self) -> None:
-        """Cancel everything that runs in the event loop, run the last coroutine, and stop the thread.
+        """Cancel everything that runs in the event loop, run the on_close coroutine, and stop the thread.
 
         Other threads that wait for the event loop get `ClientClosed`.
         """
@@ -142,7 +142,7 @@ class BackgroundLoop:
             _, tasks = await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
         for generator in list(self._generators):
             await generator.aclose()
-        await self._last()
+        await self._on_close()
 
 
 _open_loops = WeakSet[BackgroundLoop]()

@@ -48,7 +48,7 @@ async def in_batches(
                     failure = error
                     break
                 following = asyncio.ensure_future(anext(source))
-                if batch and not _is_room(batch, sample):
+                if batch and not _has_room(batch, sample):
                     yield batch
                     batch = []
                 if isinstance(sample, UnusableSample) or not _is_line(sample):
@@ -82,7 +82,7 @@ def size(batch: Batch) -> int:
     return 0 if isinstance(batch, UnusableSample) else sum(map(len, batch))
 
 
-def _is_room(batch: list[bytes], sample: bytes | UnusableSample) -> bool:
+def _has_room(batch: list[bytes], sample: bytes | UnusableSample) -> bool:
     if isinstance(sample, UnusableSample) or not _is_line(sample) or len(batch) == _MAX_BATCH_SAMPLES:
         return False
     return size(batch) + len(sample) <= _MAX_BATCH_BYTES
