@@ -106,7 +106,7 @@ async def verify_spans(
 
 
 def joined_ranges(starts: Iterable[datetime], resolution: Resolution) -> list[tuple[datetime, datetime]]:
-    """Return the joined_ranges of time of some spans. Adjacent spans form one range."""
+    """Return the ranges of time of some spans. Adjacent spans form one range."""
     found: list[tuple[datetime, datetime]] = []
     for start in sorted(starts):
         if found and found[-1][1] == start:
