@@ -23,6 +23,10 @@ RECORD_TOTALS = """
         if (total) totals.push(Number(total.replaceAll(',', '')));
     }).observe(document, { subtree: true, childList: true, characterData: true });
 """
+SHORTEN_INTERVALS = """
+    const original = setInterval;
+    window.setInterval = (callback, milliseconds) => original(callback, Math.min(milliseconds, 1_000));
+"""
 
 
 def submit_values(stack: Stack, key: str, count: int) -> list[str]:
@@ -154,6 +158,26 @@ def test_kept_results_of_expired_samples_do_not_hide_a_failed_sample(stack: Stac
     dashboard.wait_for(lambda: failed[:8] in (dashboard.text(".problems li") or ""))
     assert dashboard.text(".count:not(.delay) .value") == "0 1 1 0"
     assert set(dashboard.results()) == {*expired, computed}
+
+
+@pytest.mark.parametrize("path", ["/", "/?order_by=mean&direction=asc"])
+def test_expired_results_leave_an_open_page(stack: Stack, dashboard: Dashboard, path: str) -> None:
+    """Firestore deletes them without an event. The page counts all results every ten minutes, here every second."""
+    submitter = f"expiring-on-page-{len(path)}"
+    key = stack.new_key(submitter)
+    expired, *_ = ids = submit_values(stack, key, 3)
+    eventually(lambda: has_results(stack, key, 3), lambda: stack.log)
+    dashboard.command("Page.addScriptToEvaluateOnNewDocument", source=SHORTEN_INTERVALS)
+    dashboard.open(stack, path, key=key)
+    dashboard.wait_for(lambda: set(dashboard.results()) == set(ids))
+
+    firestore: Any = stack.firestore()  # `close` has no type hints
+    firestore.document(document_paths.result(submitter, expired)).delete()
+    firestore.close()
+
+    dashboard.wait_for(lambda: set(dashboard.results()) == {*ids} - {expired})
+    dashboard.wait_for(lambda: " of 2" in (dashboard.text("[data-arrived]") or ""))
+    dashboard.wait_until_live()
 
 
 @pytest.mark.parametrize(("delays", "median"), [((10, 30), "20 ms"), ((10, 30, 900), "30 ms")])

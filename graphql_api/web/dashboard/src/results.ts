@@ -19,6 +19,7 @@ const PAGE_SIZE = 300;
 const DISPLAY_MILLISECONDS = 150;
 const COUNT_MILLISECONDS = 1_000;
 const COUNT_RETRY_MILLISECONDS = 8_000;
+const EXPIRY_MILLISECONDS = 600_000; // results expire without an event
 const MAX_REMOVALS = 10_000;
 
 const counted = signal(0); // the last response of the server, which is older than the newest results
@@ -58,13 +59,16 @@ let finishedCount = 0; // the newest count that has finished; responses can arri
 /** Starts a new stream whenever the filter or the session changes. */
 export function start(): void {
   effect(() => {
-    const [current, currentFilter] = [session.value, filter.value];
-    untracked(() => {
-      view?.abort();
-      view = null;
-      if (current) open(currentFilter);
-    });
+    void [session.value, filter.value];
+    untracked(restart);
   });
+  setInterval(countSoon, EXPIRY_MILLISECONDS);
+}
+
+function restart(): void {
+  view?.abort();
+  view = null;
+  if (session.peek()) open(filter.peek());
 }
 
 /** Loads the next page of older results. */
@@ -122,11 +126,13 @@ async function count(): Promise<void> {
   const opened = view;
   if (opened === null) return;
   const current = ++startedCounts;
+  const displayed = isLoaded.peek() ? results.peek().length : 0;
   try {
     const { results: page } = await runQuery<{ results: Pick<ResultPage, 'totalCount'> }>(totalQuery, { filter: filter.peek() });
     if (opened !== view || current < finishedCount) return;
     finishedCount = current;
-    counted.value = page.totalCount;
+    if (page.totalCount < Math.min(displayed, results.peek().length)) restart(); // displayed results have expired
+    else counted.value = page.totalCount;
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
     if (!error.isFinal) countSoon(COUNT_RETRY_MILLISECONDS);

@@ -3,7 +3,7 @@ import { batch, computed, effect, signal, untracked } from '@preact/signals';
 import { order } from './columns.ts';
 import { filter, showsResults } from './filter.ts';
 import { resultsQuery } from './queries.ts';
-import { arrived, canLoadOlder, fault, loadOlder, removed, results } from './results.ts';
+import { arrived, canLoadOlder, fault, loadOlder, removed, results, total } from './results.ts';
 import { runQuery, ServerError } from './server.ts';
 import { session } from './session.ts';
 import type { Result, ResultPage } from './types.ts';
@@ -43,7 +43,7 @@ export function start(): void {
     });
   });
   effect(() => {
-    void [arrived.value, removed.value];
+    void [arrived.value, removed.value, total.value];
     if (order.peek()) timer ??= setTimeout(() => void read(), REFRESH_MILLISECONDS);
   });
 }
