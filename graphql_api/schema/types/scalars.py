@@ -26,6 +26,7 @@ from graphql import (
     StringValueNode,
     ValueNode,
     VariableNode,
+    value_from_ast_untyped,
 )
 from strawberry.types.scalar import ScalarDefinition
 
@@ -84,6 +85,16 @@ def _sample_from_literal(node: ValueNode, variables: Mapping[str, Any] | None = 
                 node,
             )
     return RawSample(_json_text(node, given, texts).encode())
+
+
+def _json_from_variable(value: object) -> object:
+    return value
+
+
+def _json_from_literal(node: ValueNode, variables: Mapping[str, Any] | None = None) -> object:
+    """Return the default value of a variable. Raises for an enum value, which would otherwise become a string."""
+    _json_text(node, {}, {})
+    return value_from_ast_untyped(node, dict(variables or {}))
 
 
 def _variables_in(node: ValueNode) -> Iterator[str]:
@@ -169,9 +180,18 @@ SCALARS: dict[object, ScalarDefinition] = {
         parse_value=_sample_from_variable,
         parse_literal=_sample_from_literal,
     ),
-    Vector: strawberry.scalar(name="Vector", description="A list of numbers, as one scalar value."),
+    Vector: strawberry.scalar(
+        name="Vector",
+        description="A list of numbers, as one scalar value.",
+        parse_value=_json_from_variable,
+        parse_literal=_json_from_literal,
+    ),
     JSON: strawberry.scalar(
-        name="JSON", description="A JSON value, byte for byte as it was submitted.", serialize=orjson.Fragment
+        name="JSON",
+        description="A JSON value, byte for byte as it was submitted.",
+        serialize=orjson.Fragment,
+        parse_value=_json_from_variable,
+        parse_literal=_json_from_literal,
     ),
     datetime: strawberry.scalar(
         name="DateTime",

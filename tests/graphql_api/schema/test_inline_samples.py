@@ -91,3 +91,13 @@ def test_a_default_value_beyond_the_range_of_a_double_is_refused(stack: Stack, k
         "expected numbers within the range of a double (±1.8e308) - in the default value of `value`" in error["message"]
     )
     assert error["extensions"]["code"] == "BAD_USER_INPUT"
+
+
+@pytest.mark.parametrize("kind", ["JSON", "Vector"])
+@pytest.mark.parametrize("value", ["RED", "[RED]", "{color: RED}"])
+def test_an_enum_value_in_a_default_value_is_refused(stack: Stack, kind: str, value: str) -> None:
+    """As in the sample itself, it is probably a text without quotes."""
+    response = stack.post_graphql(SUBMIT % (f"$value: {kind} = {value}", "{here: $value}")).json()
+
+    [error] = response["errors"]
+    assert "got an enum value; write text in double quotes" in error["message"]
