@@ -30,7 +30,7 @@ class GraphQLSettings:
     max_selection_depth: int = 20
     max_selections: int = 350
     max_directives: int = 100
-    max_comparisons: int = 3_000  # validation compares each pair of fields with the same response name
+    max_comparisons: int = 3_000  # validation compares pairs of fields with the same response name, and of fragments
     max_introspections: int = 3
     max_introspected_lists: int = 30
     max_name_length: int = 128

@@ -21,8 +21,9 @@ from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.budgets.memory_budget import MIN_RESERVED_BYTES, MemoryBudget, Reservation
 from graphql_api.error_entries import describe_unexpected
 from graphql_api.graphql_server.execution import responses
+from graphql_api.graphql_server.execution.document_validator import MAX_ERRORS
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest
-from graphql_api.graphql_server.execution.operations import MAX_ERRORS, MIN_PACED_COST, Operation, Operations
+from graphql_api.graphql_server.execution.operations import MIN_PACED_COST, Operation, Operations
 from graphql_api.graphql_server.execution.paced_executor import AcyclicExecutor, PacedExecutor
 from graphql_api.graphql_server.execution.plans import RootOutcome
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, SelectionKey, SharedEvent

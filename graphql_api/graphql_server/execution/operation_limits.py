@@ -61,6 +61,18 @@ def check(document: DocumentNode, settings: GraphQLSettings) -> None:
     _check_limits(total, settings)
 
 
+def too_many_fragments() -> TooComplex:
+    """Return the error for an operation whose validation compares or nests too many fragments.
+
+    The work depends on the names of all fragments that are spread together, so it is counted during the validation.
+    """
+    return TooComplex(
+        "the operation spreads too many fragments within other fragments; spread fewer, or split it into several "
+        "operations",
+        limit="max_comparisons",
+    )
+
+
 @dataclass(slots=True)
 class _Measure:
     depth: int = 0

@@ -25,17 +25,15 @@ from graphql import (
     OperationType,
     Visitor,
     VisitorAction,
-    validate,
     visit,
 )
-from graphql.validation import ASTValidationRule, ValidationContext, ValuesOfCorrectTypeRule, specified_rules
 
 from graphql_api.budgets.budgets import SubmitterBudget
 from graphql_api.budgets.loop_turns import LoopTurn
 from graphql_api.client_text import shorten
 from graphql_api.error_entries import describe, describe_request_errors
 from graphql_api.errors import PARSE_FAILED, VALIDATION_FAILED, TooComplex
-from graphql_api.graphql_server.execution import operation_limits
+from graphql_api.graphql_server.execution import document_validator, operation_limits
 from graphql_api.graphql_server.execution.document_parser import parse
 from graphql_api.graphql_server.execution.graphql_request import GraphQLRequest, VariableReader
 from graphql_api.graphql_server.execution.operation_cost import OperationCost
@@ -45,7 +43,6 @@ from graphql_api.graphql_server.settings import GraphQLSettings
 from runtime.shared_tasks import SharedTasks
 from storage.documents.errors import BadRequest, DropzoneError
 
-MAX_ERRORS = 10
 MIN_PACED_COST = 2
 """Operations with this cost or more start one by one. Otherwise, many of them would block the event loop together."""
 _SEEN_DOCUMENTS = 8_192
@@ -55,16 +52,6 @@ _READING_COST = 250
 
 _CHARACTERS_PER_UNIT = 100
 """Until its operation ends, a parsed document needs memory: 56 to 83 times that of its text, in two measurements."""
-
-_MAX_VALUE_ERRORS = 3
-"""The message of an error contains the whole value. Printing a value of 9 KB takes 3 ms."""
-
-_STRUCTURE_RULES = [rule for rule in specified_rules if rule is not ValuesOfCorrectTypeRule]
-_STEPS: list[tuple[Sequence[type[ASTValidationRule]], int]] = [
-    *((_STRUCTURE_RULES[start : start + 7], MAX_ERRORS) for start in range(0, len(_STRUCTURE_RULES), 7)),
-    ([ValuesOfCorrectTypeRule], _MAX_VALUE_ERRORS),
-]
-"""The validation rules of the GraphQL specification, in steps of a few milliseconds. A step ends at `max_errors`."""
 
 
 class InvalidOperation(Exception):
@@ -188,9 +175,12 @@ class Operations:
         if known is not None:  # meanwhile, another request has read the same document
             return known.operations
         document = self._parse(text)
-        for rules, max_errors in _STEPS:
+        for check in document_validator.steps(self._schema, document, self._settings):
             await turn.start()
-            problems = _validate(self._schema, document, rules, max_errors)
+            try:
+                problems = check()
+            except TooComplex as error:
+                raise _invalid(error) from None
             if problems:
                 raise InvalidOperation(partial(describe_request_errors, problems, VALIDATION_FAILED))
         await turn.start()
@@ -238,24 +228,6 @@ class Operations:
             if self._seen[value % _SEEN_DOCUMENTS] == value:
                 self._documents[text] = _Document(max(len(text), self._min_size), operations)
             self._seen[value % _SEEN_DOCUMENTS] = value
-
-
-def _validate(
-    schema: GraphQLSchema, document: DocumentNode, rules: Sequence[type[ASTValidationRule]], max_errors: int
-) -> Sequence[Any]:
-    """Return the errors of some rules. A rule is part of a reference cycle, so it must not refer to the document."""
-    visitors: list[ASTValidationRule] = []
-
-    def create(rule: type[ASTValidationRule], context: ValidationContext) -> ASTValidationRule:
-        visitors.append(rule(context))
-        return visitors[-1]
-
-    created: Any = [partial(create, rule) for rule in rules]
-    try:
-        return validate(schema, document, created, max_errors=max_errors, hide_suggestions=True)
-    finally:
-        for visitor in visitors:
-            vars(visitor).clear()
 
 
 def _invalid(error: DropzoneError) -> InvalidOperation:

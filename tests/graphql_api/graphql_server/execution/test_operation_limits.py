@@ -37,6 +37,12 @@ def many(text: str, number: int) -> str:
     return " ".join(text.format(n) for n in range(number))
 
 
+def chain(name: str, number: int) -> str:
+    """Return fragments that each spread the next one."""
+    spreads = (f"fragment {name}{n} on Query {{ ...{name}{n + 1} }}" for n in range(number))
+    return f"{' '.join(spreads)} fragment {name}{number} on Query {{ hello }}"
+
+
 ATTACKS = {
     "aliases": ("{" + many("a{}: hello", 1_000) + "}", PARSE),
     "fewer aliases": ("{" + many("a{}: hello", 400) + "}", COMPLEX),
@@ -46,6 +52,8 @@ ATTACKS = {
         "{" + many("...F{}", 130) + "}" + many('fragment F{} on Query {{ hello(name: "a") }}', 130),
         COMPLEX,
     ),
+    "chains of fragments": ("{ ...A0 ...B0 ...C0 }" + "".join(chain(name, 80) for name in "ABC"), COMPLEX),
+    "a long chain of fragments": ("{ ...A0 }" + chain("A", 240), COMPLEX),
     "fields merged from inline fragments": ("{" + many("... {{ hello }}", 150) + "}", COMPLEX),
     "deep nesting": ("{a" * 5_000 + "}" * 5_000, PARSE),
     "nesting that parses": ("{a" * 150 + "}" * 150, COMPLEX),
