@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
 from storage.documents import Labels, Sample, SampleIdentity, chunk_fields, compress_chunk
-from storage.documents.document_paths import Document
+from storage.documents.document_paths import StoredDocument
 from storage.documents.validation import payload
 
 
@@ -24,7 +24,7 @@ def received_sample(
     return Sample.receive(raw, report, identity, default_labels=default_labels, time_zone=zone, shards=shards)
 
 
-def stored_documents(sample: Sample) -> Iterator[Document]:
+def stored_documents(sample: Sample) -> Iterator[StoredDocument]:
     """Yield the path and the fields of each chunk, and then of the header."""
     for number, path in enumerate(sample.header.chunk_paths()):
         yield path, chunk_fields(compress_chunk(sample.raw, number), sample.header.expire_at)

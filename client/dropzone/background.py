@@ -110,7 +110,7 @@ class BackgroundLoop:
                     self.result(closing)
 
     def close(self) -> None:
-        """Cancel everything that runs in the event loop, run the on_close coroutine, and stop the thread.
+        """Cancel everything that runs in the event loop, run `on_close`, and stop the thread.
 
         Other threads that wait for the event loop get `ClientClosed`.
         """

@@ -84,8 +84,8 @@ __all__ = [
     "chunk_count",
     "chunk_fields",
     "compress_chunk",
+    "copy_with_new_id",
     "has_expired",
     "is_of_sample",
-    "copy_with_new_id",
     "state_of",
 ]
