@@ -33,7 +33,7 @@ class Recorder:
 
     def __init__(self, trigger: Trigger, store: DeliveryStore, queue: FairQueue, reader: EventReader) -> None:
         self.held_rows = HeldRows()
-        self.has_news = reader.on_read
+        self.must_save = reader.on_read
         """Set when an outcome or a position may have to be saved."""
         self.on_saved: list[asyncio.Event] = []
         """Set after rows were saved."""
@@ -61,7 +61,7 @@ class Recorder:
             self._changed_rows[delivery.sequence] = None
             self._add_document(self._failed_attempts_writer.after_acknowledgement(delivery))
         self._queue.remove(delivery.group, delivery.sequence)
-        self.has_news.set()
+        self.must_save.set()
 
     def record(self, delivery: Delivery) -> None:
         """Record the outcome of a failed attempt."""
@@ -69,23 +69,23 @@ class Recorder:
         delivery.has_row = True
         self._changed_rows[delivery.sequence] = delivery
         self._add_document(self._failed_attempts_writer.after_failure(delivery))
-        self.has_news.set()
+        self.must_save.set()
 
     async def run(self) -> None:
         """Save regularly until cancelled."""
-        has_news = self.has_news
+        must_save = self.must_save
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SLOW_SECONDS if self._queue.in_flight else None):
-                    await has_news.wait()
+                    await must_save.wait()
             await asyncio.sleep(SAVE_SECONDS)
-            has_news.clear()
+            must_save.clear()
             try:
                 await self.save()
             except (sqlite3.Error, StatusError) as error:
                 if disk_failure(error) is None:  # the writer has logged a failure of the disk
                     logger.exception("%s: cannot save the state of deliveries; retrying", self._name)
-                has_news.set()
+                must_save.set()
                 await asyncio.sleep(STORAGE_RETRY_SECONDS)
 
     async def save_at_end(self) -> None:

@@ -21,18 +21,18 @@ class Retries:
         self._queue = queue
         self._recorder = recorder
         self._last_group = -1
-        self._has_news = asyncio.Event()
-        recorder.on_saved.append(self._has_news)
+        self._rows_saved = asyncio.Event()
+        recorder.on_saved.append(self._rows_saved)
 
     async def run(self) -> None:
         """Retry until cancelled."""
         while True:
-            self._has_news.clear()
+            self._rows_saved.clear()
             next_due = await self._add_due()
             seconds = min(max(next_due - time.monotonic(), MIN_WAIT_SECONDS), MAX_WAIT_SECONDS)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    await self._has_news.wait()
+                    await self._rows_saved.wait()
 
     async def _add_due(self) -> float:
         """Add the failed events that are due to the queue. Return when the next one is due."""

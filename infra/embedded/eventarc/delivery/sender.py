@@ -65,7 +65,7 @@ class Sender:
                 tasks.create_task(self._probe())
                 tasks.create_task(self._add_lanes())
                 for _ in range(self._trigger.concurrency):
-                    tasks.create_task(self._work())
+                    tasks.create_task(self._run_lane())
         finally:
             self._push.client.close()
 
@@ -88,7 +88,7 @@ class Sender:
             self.suspects_in_flight -= 1
         return True
 
-    async def _work(self) -> None:
+    async def _run_lane(self) -> None:
         while True:
             await self._send_next()  # a variable here would keep the event in memory while the lane waits
 

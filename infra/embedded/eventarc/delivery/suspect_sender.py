@@ -39,8 +39,8 @@ class SuspectSender:
         self._recorder = recorder
         self._sender = sender
         self._running: set[asyncio.Task[None]] = set()
-        self._has_news = asyncio.Event()
-        recorder.on_saved.append(self._has_news)
+        self._rows_saved = asyncio.Event()
+        recorder.on_saved.append(self._rows_saved)
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -58,7 +58,7 @@ class SuspectSender:
 
     async def _next(self) -> Suspect:
         while True:
-            self._has_news.clear()
+            self._rows_saved.clear()
             with self._recorder.held_rows.during_read() as held:
                 suspects = await self._store.suspects(MAX_SUSPECTS)
             quarantine = self._sender.quarantine
@@ -73,7 +73,7 @@ class SuspectSender:
                 return suspect
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(next_due - now, POLL_SECONDS)):
-                    await self._has_news.wait()
+                    await self._rows_saved.wait()
 
     async def _send(self, suspect: Suspect, delivery: Delivery) -> None:
         quarantine = self._sender.quarantine
