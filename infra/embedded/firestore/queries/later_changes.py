@@ -104,20 +104,23 @@ class LaterChanges:
     def results(self, remembered: EarlierResults, limit: int) -> list[LocatedResult]:
         """Return the results after the lower bound of the query, at most `limit`."""
         query = self._query
-        shape = replace(query, lower=None, offset=0, limit=None, projection=None, find_nearest=None), self._read_time
-        known = remembered.get(shape)
+        remembered_key = (
+            replace(query, lower=None, offset=0, limit=None, projection=None, find_nearest=None),
+            self._read_time,
+        )
+        known = remembered.get(remembered_key)
         if known is not None:
             newest, _ = versions.newest(self._connection)
             earliest = max(versions.pruned_sequence(self._connection), newest - MAX_ADDED_CHANGES)
             if not earliest <= known.sequence <= newest:
                 known = None  # above `newest`: a later transaction has added changes that this one does not see
-        window = None if known is None else self._updated(known)
+        window = None if known is None else self._update(known)
         if window is None or not self._has_next(window, limit):
-            window, is_worth_remembering = self._searched()
+            window, is_worth_remembering = self._search()
             if not is_worth_remembering:
                 return window.results[:limit]
         if window is not known:
-            remembered.put(shape, window)
+            remembered.put(remembered_key, window)
         first = self._first(window)
         return window.results[first : first + limit]
 
@@ -132,7 +135,7 @@ class LaterChanges:
             return False
         return window.is_complete or len(window.results) - self._first(window) >= limit
 
-    def _searched(self) -> tuple[Window, bool]:
+    def _search(self) -> tuple[Window, bool]:
         """Return a window that starts at the lower bound, and whether to remember it.
 
         The history also has documents that changed before the read time only. With 100,000 of them, a search takes 11
@@ -148,18 +151,18 @@ class LaterChanges:
             superseded = superseded_after(*collections, after)
         counter = count()
         counted = (changed for changed, _ in zip(superseded, counter, strict=False))  # not a list: these can be many
-        results = heapq.nsmallest(MAX_WINDOW + 1, self._located(self._query, counted))
+        results = heapq.nsmallest(MAX_WINDOW + 1, self._locate(self._query, counted))
         window = Window(self._query.lower, sequence, results[:MAX_WINDOW], is_complete=len(results) <= MAX_WINDOW)
         return window, searches_history or next(counter) >= MIN_REMEMBERED_CHANGES
 
-    def _updated(self, window: Window) -> Window:
+    def _update(self, window: Window) -> Window:
         """Return a window with the changes that it does not include yet."""
         newest, _ = versions.newest(self._connection)
         if newest <= window.sequence:
             return window
         changed = superseded_after(self._connection, self._numbers, self._query.path_prefix, window.sequence)
         results = list(window.results)
-        for result in self._located(replace(self._query, lower=window.start), changed):
+        for result in self._locate(replace(self._query, lower=window.start), changed):
             index = bisect_left(results, result)
             is_after_window = index == len(results) and not window.is_complete
             if not is_after_window and results[index : index + 1] != [result]:
@@ -167,7 +170,7 @@ class LaterChanges:
         is_complete = window.is_complete and len(results) <= MAX_WINDOW
         return Window(window.start, newest, results[:MAX_WINDOW], is_complete)
 
-    def _located(self, query: Query, changed: Iterable[tuple[int, bytes]]) -> Iterator[LocatedResult]:
+    def _locate(self, query: Query, changed: Iterable[tuple[int, bytes]]) -> Iterator[LocatedResult]:
         """Yield the documents that matched a query at the read time."""
         for number, path in changed:
             version = versions.at(self._connection, number, path, self._read_time)
