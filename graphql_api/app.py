@@ -33,7 +33,7 @@ from graphql_api.endpoints.middleware.exception_handlers import ErrorResponder
 from graphql_api.endpoints.middleware.request_recorder import PROBE_ROUTES, RequestRecorder
 from graphql_api.endpoints.protected_resource import challenges, protected_resource_endpoint
 from graphql_api.endpoints.provider_sign_in import ProviderSignInEndpoints
-from graphql_api.endpoints.results import ResultEndpoints
+from graphql_api.endpoints.results import results_endpoint
 from graphql_api.endpoints.sample_result import sample_result_endpoint
 from graphql_api.endpoints.samples import SampleEndpoints
 from graphql_api.endpoints.sessions import SessionEndpoints
@@ -108,7 +108,7 @@ def create_app(settings: Settings) -> Starlette:
         *ProviderSignInEndpoints(services).endpoints,
         *SessionEndpoints(services).endpoints,
         *SampleEndpoints(services, settings.max_request_bytes).endpoints,
-        *ResultEndpoints(services).endpoints,
+        results_endpoint(services),
         sample_result_endpoint(services),
     ]
     routes = [endpoint.route for endpoint in endpoints]

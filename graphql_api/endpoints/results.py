@@ -82,18 +82,19 @@ class Services(Protocol):
     store: Store
 
 
-class ResultEndpoints:
-    """The endpoint `/results`."""
+def results_endpoint(services: Services) -> Endpoint:
+    """Return `GET /results`."""
+    return endpoint("/results", _Exporter(services).respond, method="GET", scope=Scope.READ, services=services)
+
+
+class _Exporter:
+    """Responds with a file of results."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    @property
-    def endpoints(self) -> list[Endpoint]:
-        """Return `GET /results`."""
-        return [endpoint("/results", self._get, method="GET", scope=Scope.READ, services=self._services)]
-
-    async def _get(self, request: Request, caller: Caller) -> Response:
+    async def respond(self, request: Request, caller: Caller) -> Response:
+        """Return the response, whose body is read from Firestore while it is sent."""
         parameters = export_parameters.read(request)
         selection = export_parameters.read_selection(parameters)
         order, limit = export_parameters.read_order(parameters), export_parameters.read_limit(parameters)

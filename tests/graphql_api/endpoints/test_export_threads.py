@@ -16,7 +16,7 @@ from graphql_api.auth.caller import Caller
 from graphql_api.budgets.budgets import Budgets
 from graphql_api.configuration.limits import Limits
 from graphql_api.endpoints import results
-from graphql_api.endpoints.results import ResultEndpoints, Services
+from graphql_api.endpoints.results import Services, results_endpoint
 from graphql_api.scopes import Scope
 from observability import request_context
 from observability.request_context import RequestContext
@@ -82,8 +82,8 @@ async def test_the_row_groups_of_parquet_are_written_in_a_thread(
         budgets=Budgets(Limits(max_memory_mib=UNLIMITED_MIB)),
         store=SimpleNamespace(result_listing=SimpleNamespace(scan_encoded=scan_encoded)),
     )
-    endpoints = ResultEndpoints(cast(Services, services)).endpoints
+    endpoint = results_endpoint(cast(Services, services))
 
-    await export(Starlette(routes=[each.route for each in endpoints]), name)
+    await export(Starlette(routes=[endpoint.route]), name)
 
     assert recorder.on_loop == [on_loop, on_loop]
