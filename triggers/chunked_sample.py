@@ -77,5 +77,5 @@ def _read_by_chunk(header: Header, chunks: Sequence[bytes], check: Callable[[], 
             count += len(numbers)
     if count != header.count or digest.hexdigest() != header.sha256:
         raise _UnusualShape
-    frame = payload.read(b"".join([before_data, b"0", *after_data]), header.default_time_zone(), check)
-    return Payload(frame.timestamp, data, frame.labels)
+    without_numbers = payload.read(b"".join([before_data, b"0", *after_data]), header.default_time_zone(), check)
+    return Payload(without_numbers.timestamp, data, without_numbers.labels)

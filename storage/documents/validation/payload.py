@@ -32,7 +32,7 @@ _USUAL_TIME_STAMP = re.compile(
 _DATA_KEY = b'"data"'
 _DATA_OPENING = re.compile(_DATA_KEY + rb"[ \t\r\n]*:[ \t\r\n]*\[")
 _ADDED_MEMBERS = ("$.labels", "$.missing")  # members that the first release did not have
-_MAX_FRAME_BYTES = 1024 * 1024  # of all members except `data`
+_MAX_BYTES_WITHOUT_NUMBERS = 1024 * 1024  # of all members except `data`
 _ESCAPED_KEY_CHARACTER = re.compile(rb"\\u00(?:5[fF]|[367])")  # `_`, a to z or 0 to 9: keys and names of labels
 
 
@@ -131,10 +131,10 @@ def _read_typed(raw: bytes, default_time_zone: tzinfo | None, append: Append) ->
     If this function returns None, it may have passed some numbers to `append` before.
     """
     try:
-        start, end = _data(raw)
+        start, end = _find_numbers(raw)
         is_small = len(raw) <= json_scanner.PIECE_BYTES
         if is_small and raw.find(b"e", start, end) < 0 and raw.find(b"E", start, end) < 0:
-            sample = _decode(raw, frame=raw[:start] + raw[end:])
+            sample = _decode(raw, without_numbers=raw[:start] + raw[end:])
             pieces: Iterable[list[float]] = [sample.data]
         else:  # msgspec is slow for numbers with exponents
             sample, pieces = _decode_in_pieces(raw, start, end)
@@ -167,37 +167,37 @@ def _parse_time_stamp(text: str, default_time_zone: tzinfo | None) -> datetime:
     return timestamps.parse(text, default_time_zone)
 
 
-def _data(raw: bytes) -> tuple[int, int]:
+def _find_numbers(raw: bytes) -> tuple[int, int]:
     """Return where the list of the first key `data` starts, after its `[`, and the offset of the next `]`.
 
     The text between them belongs to one value, so it contains no key of the sample.
 
     Raises `ValueError` if the first `"data"` is not a key with a list.
     """
-    opening = _DATA_OPENING.match(raw, raw.index(_DATA_KEY, 0, _MAX_FRAME_BYTES))
+    opening = _DATA_OPENING.match(raw, raw.index(_DATA_KEY, 0, _MAX_BYTES_WITHOUT_NUMBERS))
     if opening is None:
         raise ValueError("data is not a list")
     return opening.end(), raw.index(b"]", opening.end())
 
 
-def _decode(raw: bytes, frame: bytes) -> _Sample:
-    """Decode `raw` in one step. `frame` is `raw` without the text between the offsets that `_data` returns.
+def _decode(raw: bytes, without_numbers: bytes) -> _Sample:
+    """Decode `raw` in one step. `without_numbers` lacks the text between the offsets that `_find_numbers` returns.
 
-    Searching the frame instead of `raw` makes `validate_quickly` 1.6 times as fast for 100 numbers.
+    Searching `without_numbers` instead of `raw` makes `validate_quickly` 1.6 times as fast for 100 numbers.
 
     Raises `ValueError` if a key may occur twice or may be spelled with escapes, or if the text is nested too deeply.
     """
     brackets = raw.count(b"[") + raw.count(b"{")
     if brackets > json_scanner.MAX_DEPTH and not json_scanner.is_nested_within(raw, json_scanner.MAX_DEPTH):
         raise ValueError("the text is nested too deeply")
-    time_stamps, data, *optional = map(frame.count, _QUOTED_KEYS)
+    time_stamps, data, *optional = map(without_numbers.count, _QUOTED_KEYS)
     if (time_stamps, data) != (1, 1) or max(optional) > 1:
         raise ValueError("a key may occur twice")
-    if b"\\u00" in frame and _ESCAPED_KEY_CHARACTER.search(frame):
+    if b"\\u00" in without_numbers and _ESCAPED_KEY_CHARACTER.search(without_numbers):
         raise ValueError("a key may be spelled with escapes")
     raw.decode()  # the decoder does not check the UTF-8 of members that it skips
     sample = _sample_decoder.decode(raw)
-    if sample.labels and any(frame.count(b'"%b"' % name.encode()) > 1 for name in sample.labels):
+    if sample.labels and any(without_numbers.count(b'"%b"' % name.encode()) > 1 for name in sample.labels):
         raise ValueError("a label may occur twice")
     return sample
 
@@ -207,10 +207,10 @@ def _decode_in_pieces(raw: bytes, start: int, end: int) -> tuple[_Sample, Iterab
 
     Raises `ValueError` if another member is too long.
     """
-    if len(raw) - (end - start) > _MAX_FRAME_BYTES:
+    if len(raw) - (end - start) > _MAX_BYTES_WITHOUT_NUMBERS:
         raise ValueError("another member is too long to be decoded in one step")
     with_placeholder = raw[:start] + b"0" + raw[end:]
-    return _decode(with_placeholder, frame=with_placeholder), read_numbers(raw, start, end)
+    return _decode(with_placeholder, without_numbers=with_placeholder), read_numbers(raw, start, end)
 
 
 def _discard(piece: list[float]) -> None:
