@@ -173,33 +173,33 @@ def _read_labels(raw: bytes, span: Span | None, problems: ProblemCollector) -> L
         return {}
     found: dict[str, str] = {}
     names: Counter[str] = Counter()
-    faults: list[Problem] = []
+    found_problems: list[Problem] = []
     for number, (key_span, value_span) in enumerate(json_scanner.members(raw, span[0])):
         if number == _MAX_LABEL_MEMBERS:
             break
         name = str(decode(raw, key_span)) if key_span[1] - key_span[0] <= _MAX_LABEL_BYTES else "a longer name"
         names[name] += 1
         if not labels.is_name(name):
-            faults.append(labels.invalid_name(name))
+            found_problems.append(labels.invalid_name(name))
             continue
         length = value_span[1] - value_span[0]
         if raw[value_span[0]] == 0x22 and length > _MAX_LABEL_BYTES:
-            faults.append(labels.too_long(name, f"{length - 2:,} bytes"))
+            found_problems.append(labels.too_long(name, f"{length - 2:,} bytes"))
             continue
         value = decode(raw, value_span)
         if isinstance(value, str):
             found[name] = value
         else:
-            faults.append(wrong_type(f"$.labels.{name}", "a string", value))
-    faults += (
+            found_problems.append(wrong_type(f"$.labels.{name}", "a string", value))
+    found_problems += (
         _duplicate(f"labels.{name}", count) for name, count in names.items() if count > 1 and labels.is_name(name)
     )
-    faults += labels.problems(found)
+    found_problems += labels.problems(found)
     if names.total() > labels.MAX_LABELS >= len(found):
-        faults.append(labels.too_many())
-    for fault in faults:
-        problems.add(fault)
-    return {} if faults else found
+        found_problems.append(labels.too_many())
+    for problem in found_problems:
+        problems.add(problem)
+    return {} if found_problems else found
 
 
 def _no_numbers(members: dict[str, object]) -> Problem:

@@ -16,7 +16,7 @@ from storage.documents.validation import json_scanner, numbers, syntax
 from storage.documents.validation.json_scanner import Span
 from storage.documents.validation.validation_report import Append, ProblemCollector
 
-_MAX_FAULTS = 1_000_000
+_MAX_COUNTED_PROBLEMS = 1_000_000
 _TYPES = {dict: "an object", list: "a list", bool: "a boolean", float: "a number", type(None): "null"}
 
 
@@ -41,15 +41,15 @@ def read_values(
                 append(values)
             elif problems.is_full:
                 problems.omit(len(values) - _count_numbers(values))
-                if problems.omitted > _MAX_FAULTS:
-                    raise syntax.TooLong(f"expected a sample with at most {_MAX_FAULTS:,} problems") from None
+                if problems.omitted > _MAX_COUNTED_PROBLEMS:
+                    raise syntax.TooLong(f"expected a sample with at most {_MAX_COUNTED_PROBLEMS:,} problems") from None
             else:
-                faults = (
+                invalid_values = (
                     (index, value)
                     for index, value in enumerate(decoded, position)
                     if not (_is_number(value) or (skips_nulls and value is None))
                 )
-                problems.add_all(_not_a_finite_number, faults)
+                problems.add_all(_not_a_finite_number, invalid_values)
             position += len(decoded)
         else:
             if not values:
