@@ -27,9 +27,9 @@ from storage.documents import (
     Result,
     Status,
     Unavailable,
+    belongs_to_sample,
     copy_with_new_id,
     document_paths,
-    is_of_sample,
     labels,
 )
 from storage.documents.stored_fields import read_optional_text
@@ -177,7 +177,7 @@ class ResultStore:
                 writes = self._creation(path, sample, result, now)
                 continue
             fields = encoding.from_document(existing)
-            is_of_same_sample = result.submitted_at is None or is_of_sample(fields, result.submitted_at)
+            is_of_same_sample = result.submitted_at is None or belongs_to_sample(fields, result.submitted_at)
             if _is_final(fields, result.sample_update_time) or (is_of_same_sample and _outranks(fields, result)):
                 return False
             first_computed_at = _first_computed_at(fields) if is_of_same_sample else None

@@ -27,7 +27,7 @@ from cloudevents.http import CloudEvent as ReceivedEvent
 from google.events.cloud.firestore_v1 import DocumentEventData
 from google.protobuf.message import DecodeError
 
-from storage.documents import Status, document_paths, is_of_sample
+from storage.documents import Status, belongs_to_sample, document_paths
 from storage.firestore import encoding
 from storage.firestore.messages import Document
 
@@ -80,7 +80,7 @@ class SampleEvent(msgspec.Struct, frozen=True):
         if self.header is None or "superseded_by" not in self.header.fields:
             return False
         submitted_at = encoding.field_time(self.header, "submitted_at")
-        return result.get("status") == Status.COMPUTED.value and is_of_sample(result, submitted_at)
+        return result.get("status") == Status.COMPUTED.value and belongs_to_sample(result, submitted_at)
 
 
 class _Message(msgspec.Struct):

@@ -37,7 +37,7 @@ def sample_result_endpoint(services: Services) -> Endpoint:
         header = (await store.headers(caller.submitter, [sample_id])).get(sample_id)
         result = (await store.results(caller.submitter, [sample_id])).get(sample_id)
         if header is not None and result is not None and header.submitted_at is not None:
-            result = result if result.is_of_sample(header.submitted_at) else None
+            result = result if result.belongs_to_sample(header.submitted_at) else None
         if result is not None and result.status is Status.DELETED:
             raise NotFound("the sample was deleted")
         if header is None and result is None:

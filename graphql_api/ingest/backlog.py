@@ -24,7 +24,7 @@ from typing import Any
 from graphql_api.budgets.budget import Budget
 from graphql_api.budgets.budgets import Budgets
 from observability.throttled_log import ThrottledLog
-from storage.documents import Arrival, Header, Status, Unavailable, document_paths, is_of_sample
+from storage.documents import Arrival, Header, Status, Unavailable, belongs_to_sample, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import DamagedData, FirestoreError
@@ -120,7 +120,7 @@ def _has_result(header: Document | None, result: Document | None) -> bool:
     """Return whether the function has written the result of the sample with this header."""
     if header is None or result is None or result.fields["status"].string_value == Status.DELETED:
         return False
-    return is_of_sample(encoding.from_document(result), encoding.field_time(header, "submitted_at"))
+    return belongs_to_sample(encoding.from_document(result), encoding.field_time(header, "submitted_at"))
 
 
 class _SubmitterMarks:

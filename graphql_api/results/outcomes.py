@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from graphql_api.results.filters import Order, Selection
 from graphql_api.results.ordered_query import OrderedQuery
 from graphql_api.results.sharded_query import ShardedQuery
-from storage.documents import OUTCOMES, Status, document_paths, is_of_sample
+from storage.documents import OUTCOMES, Status, belongs_to_sample, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.messages import Document
@@ -83,4 +83,4 @@ def belongs_to(result: Document, header: Document) -> bool:
 
     The field `submitted_at` of both must be read, and the fields `status` and `sample_update_time` of the result.
     """
-    return is_of_sample(encoding.from_document(result), encoding.field_time(header, "submitted_at"))
+    return belongs_to_sample(encoding.from_document(result), encoding.field_time(header, "submitted_at"))

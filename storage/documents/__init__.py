@@ -33,8 +33,8 @@ from storage.documents.result import (
     Result,
     SampleState,
     Status,
+    belongs_to_sample,
     copy_with_new_id,
-    is_of_sample,
     state_of,
 )
 from storage.documents.retention import Archiving, Expiry, HourlyRetention, Retention, has_expired
@@ -81,11 +81,11 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Upload",
+    "belongs_to_sample",
     "chunk_count",
     "chunk_fields",
     "compress_chunk",
     "copy_with_new_id",
     "has_expired",
-    "is_of_sample",
     "state_of",
 ]

@@ -160,10 +160,10 @@ class Result(msgspec.Struct, frozen=True):
             fields["problem"] = self.problem.fields()
         return fields
 
-    def is_of_sample(self, submitted_at: datetime) -> bool:
+    def belongs_to_sample(self, submitted_at: datetime) -> bool:
         """Return whether this result belongs to the sample that was submitted at this time.
 
-        The function `is_of_sample` says the same about the fields of a stored result.
+        The function `belongs_to_sample` says the same about the fields of a stored result.
         """
         known = self.sample_update_time if self.status is Status.DELETED else self.submitted_at
         return known is None or known >= submitted_at
@@ -199,7 +199,7 @@ class Result(msgspec.Struct, frozen=True):
         )
 
 
-def is_of_sample(fields: Mapping[str, object], submitted_at: datetime) -> bool:
+def belongs_to_sample(fields: Mapping[str, object], submitted_at: datetime) -> bool:
     """Return whether a stored result belongs to the sample that was submitted at this time.
 
     `fields` are the fields `status`, `sample_update_time` and `submitted_at` of the result. A tombstone, or a result

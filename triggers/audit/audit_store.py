@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
-from storage.documents import OUTCOMES, Arrival, Status, document_paths, is_of_sample
+from storage.documents import OUTCOMES, Arrival, Status, belongs_to_sample, document_paths
 from storage.firestore import encoding
 from storage.firestore.client import Firestore
 from storage.firestore.errors import DamagedDocument
@@ -112,7 +112,7 @@ class AuditStore:
             result = results[samples[path]]
             correction = encoding.from_document(sample).get("superseded_by")
             is_outdated = correction not in (None, result.get("superseded_by")) and result.get("status") in _COMPUTED
-            if is_outdated or not is_of_sample(result, encoding.field_time(sample, "submitted_at")):
+            if is_outdated or not belongs_to_sample(result, encoding.field_time(sample, "submitted_at")):
                 del results[samples[path]]
         return {sample_id: _status(submitter, sample_id, fields) for sample_id, fields in results.items()}
 

@@ -17,8 +17,8 @@ from storage.documents import (
     ProblemCode,
     Result,
     Status,
+    belongs_to_sample,
     document_paths,
-    is_of_sample,
 )
 from storage.documents.statistics import STATISTICS_VERSION
 from storage.firestore import encoding
@@ -164,7 +164,7 @@ class Verifier:
 
 def _is_result_of(header: Header, stored: Document) -> bool:
     """Return False for the tombstone or the result of an earlier sample with the same idempotency key."""
-    return header.submitted_at is None or is_of_sample(encoding.from_document(stored), header.submitted_at)
+    return header.submitted_at is None or belongs_to_sample(encoding.from_document(stored), header.submitted_at)
 
 
 def _differences(stored: Result, expected: Result) -> Iterator[str]:

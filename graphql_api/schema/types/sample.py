@@ -193,7 +193,7 @@ class Sample:
         if self.is_new or self.header.problems:
             return None
         result = await info.context.results.load(self.header.id)
-        return result if result is not None and result.is_of_sample(self.submitted_at) else None
+        return result if result is not None and result.belongs_to_sample(self.submitted_at) else None
 
 
 def _vector_of(values: Sequence[float], part: range) -> Vector:
