@@ -14,7 +14,7 @@ from graphql_api.graphql_server.execution.operation_cost import FieldCost, decla
 from graphql_api.results.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from graphql_api.results.series_listing import MAX_GROUPS
 from graphql_api.results.summaries import MAX_BUCKETS
-from graphql_api.schema.declarations import metadata_of
+from graphql_api.schema.strawberry_definitions import metadata_of
 from storage.documents import STATISTICS
 
 _METADATA_KEY = "cost"

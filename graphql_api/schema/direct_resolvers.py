@@ -26,7 +26,7 @@ from graphql import (
 )
 from strawberry.types.field import StrawberryField
 
-from graphql_api.schema.declarations import definition_of, python_name_of
+from graphql_api.schema.strawberry_definitions import definition_of, python_name_of
 
 Resolver = Callable[..., Any]
 

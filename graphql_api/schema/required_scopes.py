@@ -15,7 +15,7 @@ from graphql import GraphQLField, GraphQLResolveInfo, GraphQLSchema, default_fie
 from strawberry.types import get_object_definition
 
 from graphql_api.auth.caller import missing_scope
-from graphql_api.schema.declarations import metadata_of
+from graphql_api.schema.strawberry_definitions import metadata_of
 from graphql_api.scopes import Scope
 from storage.documents import Forbidden
 

@@ -1,4 +1,4 @@
-"""What Strawberry has declared about the fields and arguments of the executable schema."""
+"""The definitions of fields and arguments that Strawberry has attached to the executable schema."""
 
 from typing import Any
 
