@@ -146,7 +146,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         yield machine
 
 
-def test_the_api_hangs(machine: Machine) -> None:
+def test_an_alert_fires_while_the_api_hangs(machine: Machine) -> None:
     """Prometheus cannot read its metrics."""
     with suspended(machine.stack.api_pid()):
         machine.until_firing("DropzoneDown")
@@ -154,7 +154,7 @@ def test_the_api_hangs(machine: Machine) -> None:
     machine.until_silent("DropzoneDown")
 
 
-def test_the_function_hangs(machine: Machine) -> None:
+def test_alerts_fire_while_the_function_hangs(machine: Machine) -> None:
     """Events wait. The command of the runbook says how many, and since when."""
     names = ("DropzoneProcessDown", "DropzoneResultsLate", "DropzoneResultsLateFast", "DropzoneResultsLateSlow")
     with suspended(machine.stack.pid_of("tests.alerts.function")):
@@ -166,7 +166,7 @@ def test_the_function_hangs(machine: Machine) -> None:
     machine.until_silent(*names)
 
 
-def test_the_disk_refuses_writes(machine: Machine) -> None:
+def test_alerts_fire_while_the_disk_refuses_writes(machine: Machine) -> None:
     """Submissions fail, and the audit cannot store how far it is. `/readyz` says why."""
     names = ("DropzoneNotWritable", "DropzoneSubmitErrorsFast", "DropzoneSubmitErrorsSlow", "DropzoneAuditLate")
     machine.stack.refuse_firestore_writes()
@@ -180,7 +180,7 @@ def test_the_disk_refuses_writes(machine: Machine) -> None:
     machine.until_silent(*names)
 
 
-def test_the_function_acknowledges_events_without_a_result(machine: Machine) -> None:
+def test_an_alert_fires_if_the_function_acknowledges_events_without_a_result(machine: Machine) -> None:
     """The log names the samples. The mutation `recompute` computes them when the function works again."""
     stack, key = machine.stack, machine.stack.new_key(UNLUCKY, "submit,read,admin")
     with machine.fault(FORGET):
@@ -196,7 +196,7 @@ def test_the_function_acknowledges_events_without_a_result(machine: Machine) -> 
     machine.until_silent("DropzoneAuditMissingSamples")
 
 
-def test_the_disk_is_almost_full(machine: Machine) -> None:
+def test_an_alert_fires_while_the_disk_is_almost_full(machine: Machine) -> None:
     """Space is freed, as the runbook says. Its command deletes a sample that is not needed."""
     if not machine.is_small_disk:
         pytest.skip("only root on Linux can mount a file system")
@@ -215,7 +215,7 @@ def test_the_disk_is_almost_full(machine: Machine) -> None:
     machine.until_silent("DropzoneDiskFull")
 
 
-def test_a_long_read_holds_the_log(machine: Machine) -> None:
+def test_an_alert_fires_while_a_long_read_holds_the_log(machine: Machine) -> None:
     """Another program has the data file open, and `lsof` names it. When it closes the file, the log starts again."""
     client = machine.stack.firestore()
     reader = sqlite3.connect(f"file:{machine.stack.data_file}?mode=ro", uri=True, isolation_level=None)
@@ -233,7 +233,7 @@ def test_a_long_read_holds_the_log(machine: Machine) -> None:
     machine.until_silent("DropzoneWalLarge")
 
 
-def test_a_stored_result_is_damaged(machine: Machine) -> None:
+def test_an_alert_fires_while_a_stored_result_is_damaged(machine: Machine) -> None:
     """The log names it. When it is deleted, `recompute` computes the sample again."""
     stack = machine.stack
     sample_id = stack.submit(SAMPLE)["id"]
@@ -253,7 +253,7 @@ def test_a_stored_result_is_damaged(machine: Machine) -> None:
     machine.until_silent("DropzoneDataDamaged")
 
 
-def test_a_damaged_result_cannot_be_archived(machine: Machine) -> None:
+def test_an_alert_fires_while_a_damaged_result_cannot_be_archived(machine: Machine) -> None:
     """The log names its submitter. When the result is deleted, the next run succeeds."""
     result = machine.stack.firestore().document(document_paths.result("damaged", "result"))
     result.set({"shard": 0, "archive_at": datetime.now(UTC), "status": "COMPUTED", "timestamp": "never"})
@@ -265,7 +265,7 @@ def test_a_damaged_result_cannot_be_archived(machine: Machine) -> None:
     machine.until_silent("DropzoneRollupsFail")
 
 
-def test_events_crash_the_function(machine: Machine) -> None:
+def test_alerts_fire_if_events_crash_the_function(machine: Machine) -> None:
     """They become dead letters. When the function works again, the command of the runbook sends them again."""
     stack, key = machine.stack, machine.stack.new_key(UNLUCKY)
     with machine.fault(CRASH):

@@ -15,7 +15,7 @@ pytestmark = [
 ]
 
 
-def test_the_certificate_expires(tmp_path: Path) -> None:
+def test_an_alert_fires_until_an_expiring_certificate_is_renewed(tmp_path: Path) -> None:
     """The renewal needs no restart of the API. Prometheus reads its CA file again, too."""
     settings = certificate(tmp_path)
     file = settings["DROPZONE_TLS_CERTIFICATE_FILE"]

@@ -145,7 +145,7 @@ def test_generated_client_is_typed_and_works(submitter: Submitter, tmp_path: Pat
     assert output["total"] == len(COUNTS) + 1
 
 
-def test_gql_pages_synchronously(submitter: Submitter) -> None:
+def test_gql_pages_through_all_results_without_an_event_loop(submitter: Submitter) -> None:
     """It reads the schema from the API and validates its queries."""
     transport = HTTPXTransport(url=submitter.url, headers={"x-api-key": submitter.key})
     counts: list[int] = []
@@ -161,7 +161,7 @@ def test_gql_pages_synchronously(submitter: Submitter) -> None:
     assert counts[: len(COUNTS)] == COUNTS
 
 
-async def test_gql_queries_asynchronously(submitter: Submitter) -> None:
+async def test_gql_reads_a_page_in_an_event_loop(submitter: Submitter) -> None:
     """It uses aiohttp."""
     transport = AIOHTTPTransport(url=submitter.url, headers={"x-api-key": submitter.key})
     async with Client(transport=transport) as session:
@@ -170,7 +170,7 @@ async def test_gql_queries_asynchronously(submitter: Submitter) -> None:
     assert [edge["node"]["count"] for edge in page["edges"]] == COUNTS[:4]
 
 
-async def test_gql_watches_over_a_websocket(submitter: Submitter) -> None:
+async def test_gql_receives_all_results_over_a_websocket(submitter: Submitter) -> None:
     """It receives all results after its cursor."""
     transport = WebsocketsTransport(
         url=submitter.url.replace("http", "ws", 1), init_payload={"x-api-key": submitter.key}

@@ -140,7 +140,7 @@ def test_a_unit_is_never_joined_with_another(owner: Owner, stack: Stack, run: Ru
         equals(row, expected[row["labels"]["unit"]])
 
 
-def test_a_daily_summary_per_sensor(owner: Owner, stack: Stack, run: Run) -> None:
+def test_all_interfaces_return_the_same_daily_summary_per_sensor(owner: Owner, stack: Stack, run: Run) -> None:
     """The sensor that always reports the same value has no deviation."""
     chosen = owner.frame[owner.frame.site == "lausanne"]
     expected = dict(list(chosen.groupby([chosen.time.dt.strftime("%Y-%m-%d"), "sensor"]).value))
@@ -162,8 +162,8 @@ def test_a_daily_summary_per_sensor(owner: Owner, stack: Stack, run: Run) -> Non
     assert [bucket.summary.standard_deviation for bucket in faulty] == [0, 0]
 
 
-def test_the_latest_result_of_each_sensor(owner: Owner, stack: Stack, run: Run) -> None:
-    """All surfaces return the same results."""
+def test_all_interfaces_return_the_same_latest_result_of_each_sensor(owner: Owner, stack: Stack, run: Run) -> None:
+    """GraphQL, the Python client and the command."""
     last = owner.frame[owner.frame.time == owner.frame.time.max()].groupby("sensor").value.mean()
 
     latest = owner.client.latest(["sensor"])

@@ -16,7 +16,7 @@ FAULTS = [
 """A text of the workflow, the text that replaces it, and a part of the problem."""
 
 
-def test_faults_are_found(tmp_path: Path) -> None:
+def test_each_fault_of_a_workflow_is_reported(tmp_path: Path) -> None:
     """The workflows without them have no problem; `make infra-check` checks that."""
     folder = tmp_path / ".github"
     shutil.copytree(workflows.FOLDER, folder)
