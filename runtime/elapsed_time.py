@@ -3,7 +3,10 @@
 import time
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""`time.monotonic` stands still while a machine is suspended. On macOS, CLOCK_MONOTONIC does not."""
+"""On Linux, `time.monotonic` stops while the machine is suspended, and CLOCK_BOOTTIME does not.
+
+On macOS, CLOCK_MONOTONIC does not stop.
+"""
 
 
 def elapsed() -> int:

@@ -43,7 +43,11 @@ from triggers.sample_event import SampleEvent
 from triggers.series_registry import SeriesRegistry
 
 MAX_SUSPENSION = timedelta(hours=1)
-"""A process may be suspended for this time before it writes a result that was moved into the hourly archive since."""
+"""A result that expires within this time is created only if its sample exists.
+
+A process can be suspended before it writes the result. Another process may then have moved a result of the sample into
+the hourly archive.
+"""
 _STATE_FIELDS = ("status", "sample_update_time", "problem.code", "submitted_at")
 _GIVEN_UP_FIELDS = ("state_on_arrival", "shard", "submitted_at", "labels", "result_expire_at", "superseded_by")
 _REPLACED_FIELDS = (*_STATE_FIELDS, "computed_at", "first_computed_at", "superseded_by")

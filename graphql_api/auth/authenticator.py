@@ -37,7 +37,7 @@ MAX_CACHED_CALLERS_PER_SUBMITTER = 1_000
 """A submitter may have more if the cache is not full."""
 _MAX_INVALID_KEYS = 10_000
 UNKNOWN_KEY = "unknown key"
-"""Who has sent a request whose key is not in the cache. It is not the name of a submitter."""
+"""Stands for the submitter of a key that is not in the cache. No submitter can have this name."""
 
 
 class CacheEntry(NamedTuple):

@@ -27,9 +27,9 @@ class CredentialSource(Protocol):
         """Return whether `text` has the form of such a credential."""
 
     async def was_stored(self, text: str) -> bool:
-        """Return whether a credential was stored some seconds ago. Further calls cost no read from Firestore.
+        """Return whether the credential is in a list of all credentials of this kind. Return False without such a list.
 
-        False if this is not known. Raises `Unavailable`.
+        The list is up to some seconds old. Calls share it, so few calls read from Firestore. Raises `Unavailable`.
         """
 
     async def find(self, text: str) -> FoundCaller | None:

@@ -1,1 +1,1 @@
-"""What all scheduled work shares: pauses for events, and commands for schedulers that do not send requests."""
+"""Parts of all scheduled work: pauses for events, and commands for schedulers that do not send requests."""

@@ -1,4 +1,4 @@
-"""A command does once what a request of a scheduler, such as `POST /audit`, does. It prints the report."""
+"""A command that runs an endpoint of scheduled work once, such as `POST /audit`, and prints the report."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""Pauses of scheduled work, in which the function processes events."""
+"""Pauses of scheduled work. During a pause, the function processes events."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ MAX_WORK_SECONDS = 0.002
 
 
 class EventPause:
-    """Lets the function process events between short pieces of scheduled work, which awaits calls of this object."""
+    """Lets the function process events between pieces of scheduled work, which call and await this object."""
 
     def __init__(self) -> None:
         self._work_ends_at = 0.0
