@@ -152,8 +152,6 @@ def _read_typed(raw: bytes, default_time_zone: tzinfo | None, append: Append) ->
         return None
     if not sample.labels:
         return ValidationReport(sample.time_stamp, timestamp, count, key)
-    if not labels.are_valid(sample.labels):
-        return None
     return ValidationReport(sample.time_stamp, timestamp, count, key, labels=sample.labels)
 
 
@@ -185,7 +183,8 @@ def _decode(raw: bytes, without_numbers: bytes) -> _Sample:
 
     Searching `without_numbers` instead of `raw` makes `validate_quickly` 1.6 times as fast for 100 numbers.
 
-    Raises `ValueError` if a key may occur twice or may be spelled with escapes, or if the text is nested too deeply.
+    Raises `ValueError` if a key may occur twice or may be spelled with escapes, if the text is nested too deeply, or if
+    the labels are not valid.
     """
     brackets = raw.count(b"[") + raw.count(b"{")
     if brackets > json_scanner.MAX_DEPTH and not json_scanner.is_nested_within(raw, json_scanner.MAX_DEPTH):
@@ -197,8 +196,11 @@ def _decode(raw: bytes, without_numbers: bytes) -> _Sample:
         raise ValueError("a key may be spelled with escapes")
     raw.decode()  # the decoder does not check the UTF-8 of members that it skips
     sample = _sample_decoder.decode(raw)
-    if sample.labels and any(without_numbers.count(b'"%b"' % name.encode()) > 1 for name in sample.labels):
-        raise ValueError("a label may occur twice")
+    if sample.labels:
+        if not labels.are_valid(sample.labels):
+            raise ValueError("the labels are not valid")  # there can be thousands: do not search for all of them
+        if any(without_numbers.count(b'"%b"' % name.encode()) > 1 for name in sample.labels):
+            raise ValueError("a label may occur twice")
     return sample
 
 

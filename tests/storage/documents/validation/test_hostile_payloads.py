@@ -37,19 +37,7 @@ values = st.recursive(
     ),
     max_leaves=5,
 )
-keys = st.sampled_from(
-    [
-        "time_stamp",
-        "data",
-        "idempotency_key",
-        "note",
-        "d\\u0061ta",
-        'x\\"data',
-        "time\\u005fstamp",
-        "\\u00b5",
-        "\\ud800",
-    ]
-)
+keys = st.sampled_from([*USED_KEYS, "note", "d\\u0061ta", 'x\\"data', "time\\u005fstamp", "\\u00b5", "\\ud800"])
 
 
 @st.composite
@@ -217,6 +205,8 @@ HOSTILE = {
     "open lists as values": b'{"data":[' + b"[]," * 300_000 + b'{"a":[1]}]}',
     "a list of lists of numbers": b'{"data":[[' + b"1," * 500_000 + b"1]]}",
     "many members": b"{" + b'"a":"b",' * 100_000 + b'"data":[1]}',
+    "many labels": b'{"time_stamp":"%b","data":[1],"labels":{%b}}'
+    % (TIME_STAMP.encode(), b",".join(b'"a%d":"b"' % number for number in range(60_000))),
     "only faults": b'{"data":[' + b"true," * 300_000 + b"true]}",
     "objects never closed": b'{"a":{},' * 60 + b'"b":"' + b"[" * 1_000_000,
     "surrogates": b'{"a":"' + b"\\ud800" * 100_000 + b'"}',
