@@ -18,7 +18,7 @@ class GraphQLSettings:
     body_grace_seconds: float = 10.0  # time without data before the minimum rate applies
     min_body_bytes_per_second: int = 4 * KIB  # on average
     max_plain_variable_bytes: int = 1 * MIB  # total of all variables that are not raw scalars
-    max_plain_variable_commas: int = 5_000  # in the same variables; an item of a list takes about 2 µs
+    max_plain_variable_items: int = 5_000  # in the same variables; an item of a list takes about 2 µs
     max_raw_list_length: int = 1_000  # items in a list of raw scalars
     raw_scalars: frozenset[str] = frozenset({"RawSample"})  # a resolver gets these as `msgspec.Raw`, not decoded
 

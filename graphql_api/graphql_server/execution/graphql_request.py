@@ -70,6 +70,9 @@ class _Object(msgspec.Struct):
     """Any JSON object. msgspec skips its members."""
 
 
+_ITEMS_PER_OBJECT = 4
+"""Further items for which an object in a variable counts. Reading an input object of two fields takes 20 µs."""
+
 _POSITION = re.compile(r" \(byte \d+\)")
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 _EXTENSIONS = msgspec.json.Decoder(_Extensions | None)
@@ -169,7 +172,7 @@ class VariableReader:
         if variables is None or self._decoder is None:
             return {}
         spans = decode(self._decoder, variables, "`variables`")
-        plain_bytes = commas = 0
+        plain_bytes = items = 0
         values: dict[str, Any] = {}
         for name, (what, depth) in self._variables.items():
             span = spans.get(name)
@@ -186,9 +189,9 @@ class VariableReader:
                 raise TooLarge(
                     f"expected variables of at most {limit:,} bytes in total, besides samples; send smaller values"
                 )
-            commas += bytes(span).count(b",")
-            if commas > self._settings.max_plain_variable_commas:
-                limit = self._settings.max_plain_variable_commas
+            items += bytes(span).count(b",") + _ITEMS_PER_OBJECT * bytes(span).count(b"{")
+            if items > self._settings.max_plain_variable_items:
+                limit = self._settings.max_plain_variable_items
                 raise TooLarge(
                     f"expected at most {limit:,} items in all variables, besides samples; send shorter lists"
                 )

@@ -203,6 +203,7 @@ def test_raw_samples_in_lists_stay_raw() -> None:
         (b'{"u":[' + b"[]," * 6_000 + b'0],"v":[' + b"[]," * 6_000 + b"0]}", TooLarge),
         (b'{"l":[' + b"0," * 1_000 + b"0]}", BadRequest),
         (b'{"x":[' + b"0," * 5_001 + b"0]}", TooLarge),
+        (b'{"x":[' + b'{"a":0},' * 1_001 + b"0]}", TooLarge),
     ],
 )
 def test_variables_that_are_not_samples_are_limited(variables: bytes, error: type[DropzoneError]) -> None:
