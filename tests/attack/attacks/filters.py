@@ -45,3 +45,14 @@ async def unknown_members_of_a_filter(target: Target) -> None:
 
     async with target.client(64) as client:
         await repeat(target, 64, act)
+
+
+@attack()
+async def labels_of_a_filter_in_variables(target: Target) -> None:
+    """Send a filter with 2,400 labels as a variable, over 64 connections."""
+    query = "query ($filter: ResultFilter) { results(filter: $filter) { totalCount } }"
+    labels = [{"name": "site", "value": "a"}] * 2_400
+    body = {"query": query, "variables": {"filter": {"labels": labels}}}
+
+    async with target.client(64) as client:
+        await repeat(target, 64, lambda: client.post("/graphql", json=body))

@@ -85,11 +85,18 @@ async def documents(query: str, target: Target) -> None:
         await repeat(target, 8, lambda: client.post("/graphql", content=body))
 
 
+def _chain(name: str) -> str:
+    """Return 80 fragments that each spread the next one."""
+    spreads = (f"fragment {name}{number} on Query {{ ...{name}{number + 1} }}" for number in range(80))
+    return f"{' '.join(spreads)} fragment {name}80 on Query {{ __typename }}"
+
+
 _VARIABLES = " ".join(f"$v{number}: Int!" for number in range(200))
 for _name, _query in {
     "line_breaks_before_unused_variables": "\n" * 60_000 + f"query ({_VARIABLES}) {{ __typename }}",
     "line_breaks_before_a_syntax_error": "\n" * 60_000 + "{",
     "escapes": '{ sample(id: "' + "\\n" * 32_000 + '") { id } }',
+    "chains_of_fragments": "{ ...A0 ...B0 ...C0 }" + "".join(map(_chain, "ABC")),
 }.items():
     add(f"documents_of_{_name}", partial(documents, _query))
 
@@ -114,6 +121,18 @@ async def known_tags_of_a_file(target: Target) -> None:
     known = f"if-none-match: {_tokens(30_000)}"
     request = target.head(path[0].decode(), known, method="GET", key=False)
     await _send_heads(target, 64, lambda: request)
+
+
+async def samples_with_16000_labels(target: Target) -> None:
+    """Submit small samples with thousands of labels. The server stores them as REJECTED."""
+    labels = ",".join(f'"a{number}":"b"' for number in range(16_000))
+    body = f'{{"time_stamp": "2019-05-01T06:00:00Z", "data": [1], "labels": {{{labels}}}}}'.encode()
+
+    async with target.client(8) as client:
+        await repeat(target, 8, lambda: client.post("/samples", content=body))
+
+
+add("samples_with_16000_labels", samples_with_16000_labels, stores_samples=True)
 
 
 @attack()
