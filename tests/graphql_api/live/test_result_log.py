@@ -50,6 +50,38 @@ async def test_a_reader_that_is_too_slow_reaches_the_end_of_its_log() -> None:
     assert [written async for written in log.follow((_time(1), "a"))] == []
 
 
+async def test_few_subscribers_continue_in_the_same_iteration_of_the_event_loop() -> None:
+    """A submitter can have 2,000 subscriptions. If all of them continue together, other requests wait for 0.3 s."""
+    log = ResultLog(_time(0), 100)
+    continued: list[object] = []
+
+    async def read() -> None:
+        reader = log.follow(log.end)
+        for _ in range(2):
+            continued.append(await anext(reader))
+
+    async def expect() -> None:
+        with log.expect("a") as future:
+            await future
+            continued.append(future)
+
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as tasks:
+        for _ in range(100):
+            tasks.create_task(read())
+            tasks.create_task(expect())
+        await asyncio.sleep(0)
+        steps = []
+        for second in (1, 2):  # while the readers are woken, another result arrives
+            log.append(_time(second), [_written(second, "a" if second == 1 else "b")])
+            for _ in range(3):
+                before = len(continued)
+                await asyncio.sleep(0)
+                steps.append(len(continued) - before)
+
+    assert max(steps) <= 50
+    assert len(continued) == 300
+
+
 async def test_all_who_wait_receive_the_error_that_closes_the_log() -> None:
     """Readers first receive the rest of the log."""
     log = ResultLog(_time(0), 100)
