@@ -30,6 +30,8 @@ from storage.rollups.rollup_store import RollupStore, Window
 from storage.rollups.series import BY_SERIES, TOTAL, Series, labels_of
 
 _MICROSECOND = timedelta(microseconds=1)
+_MAX_GROUPS_IN_MEMORY = 1_000
+"""Groups of the results of an hour that are read and not yet passed on. A quantile sketch can have 10 KiB."""
 
 
 class RollupView(NamedTuple):
@@ -206,7 +208,8 @@ class _Reader:
             async for documents in batches:
                 for document in documents:
                     await self.turn.pause()
-                    if (of_result := Resolution.HOUR.start_of(timestamp_of(document))) != hour:
+                    of_result = Resolution.HOUR.start_of(timestamp_of(document))
+                    if of_result != hour or len(groups) == _MAX_GROUPS_IN_MEMORY:
                         for piece in _pieces(hour, groups):
                             yield piece
                         hour, groups = of_result, defaultdict(MergedStatistics)

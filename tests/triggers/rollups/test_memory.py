@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from graphql_api.results import rolled_up_results
+from graphql_api.results.summaries import TimeBucket
 from storage.firestore.writes.group_commit_writer import GroupCommitWriter
 from storage.rollups import day_rollups, rollup_store
 from storage.rollups.rollup import EARLIEST, LATEST, Resolution
@@ -75,3 +77,26 @@ async def test_documents_of_a_day_are_encoded_a_few_at_a_time(
 
     assert sizes == [1, 2, 2, 1]
     await check(database, EARLIEST, LATEST)
+
+
+async def test_few_groups_of_an_hour_that_is_read_in_part_are_in_memory(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such an hour can have thousands of groups. A group then has several parts, which are merged."""
+    monkeypatch.setattr(rolled_up_results, "_MAX_GROUPS_IN_MEMORY", 2)
+    sizes: list[int] = []
+    make_pieces = rolled_up_results._pieces
+
+    def recorded(start: Any, groups: Any) -> Any:
+        sizes.append(len(groups))
+        return make_pieces(start, groups)
+
+    monkeypatch.setattr(rolled_up_results, "_pieces", recorded)
+    for minute, site in enumerate("abcabc"):
+        await database.compute(START + minute * HOUR / 60, [1.0], {"site": site})
+    await database.build()
+
+    buckets = await database.buckets(START, START + HOUR / 2, TimeBucket.DAY, names=["site"])
+
+    assert (max(sizes), sum(sizes)) == (2, 6)
+    assert [each.results for each in buckets.values()] == [2, 2, 2]
