@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from heapq import merge
 from typing import Any, NamedTuple, cast
 
 from graphql_api.budgets.loop_turns import LoopTurn
@@ -32,6 +33,8 @@ from storage.rollups.series import BY_SERIES, TOTAL, Series, labels_of
 _MICROSECOND = timedelta(microseconds=1)
 _MAX_GROUPS_IN_MEMORY = 1_000
 """Groups of the results of an hour that are read and not yet passed on. A quantile sketch can have 10 KiB."""
+_SORTED_TOGETHER = 500
+"""Groups that are sorted in one step, which takes less than a millisecond. A time bucket can have 20,000 groups."""
 
 
 class RollupView(NamedTuple):
@@ -236,9 +239,16 @@ def group_with(found: Labels, names: Sequence[str]) -> Group:
     return tuple(found.get(name) for name in names)
 
 
-def sorted_groups(groups: Iterable[Group]) -> list[Group]:
-    """Return groups in alphabetical order. Groups without a label come before groups with it."""
-    return sorted(groups, key=lambda group: [each or "" for each in group])
+async def sorted_groups(groups: Iterable[Group], turn: LoopTurn) -> list[Group]:
+    """Return groups in alphabetical order, in the steps of `turn`. Groups without a label come first."""
+    given = list(groups)
+    parts = (given[start : start + _SORTED_TOGETHER] for start in range(0, len(given), _SORTED_TOGETHER))
+    ordered = await turn.map(partial(sorted, key=_rank), parts)
+    return await turn.map(lambda group: group, merge(*ordered, key=_rank))
+
+
+def _rank(group: Group) -> list[str]:
+    return [each or "" for each in group]
 
 
 def _pieces(start: datetime, groups: Mapping[Group, MergedStatistics]) -> list[Piece]:

@@ -121,7 +121,8 @@ async def summarize(
             await turn.pause()
             total.merge_summary(summary)
         await _finish(turn, (total, *groups.values()))
-    return total, {group: groups[group] for group in sorted_groups(groups)} if names else {}
+        ordered = await sorted_groups(groups, turn)
+    return total, {group: groups[group] for group in ordered} if names else {}
 
 
 async def summarize_over_time(
@@ -256,7 +257,9 @@ class _Buckets:
     async def finish_latest(self) -> None:
         """Compute the quantiles of the latest bucket. No result is added to it later."""
         await _finish(self._turn, self._latest.values())
-        self.summaries |= {(self._start, group): self._latest[group] for group in sorted_groups(self._latest)}
+        for group in await sorted_groups(self._latest, self._turn):
+            await self._turn.pause()
+            self.summaries[self._start, group] = self._latest[group]
         self._latest, self._sketch_bytes = {}, 0
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from graphql_api.budgets.loop_turns import LoopTurn, LoopTurns
 from graphql_api.results.filters import Selection
+from graphql_api.results.rolled_up_results import Group, sorted_groups
 from graphql_api.results.store import Store
 from graphql_api.results.summaries import TimeBucket, summarize, summarize_over_time
 from tests.triggers.result_database import SUBMITTER
@@ -43,3 +44,23 @@ async def test_all_hours_of_a_summary_share_a_turn(database: Database, names: li
         return turns.started
 
     assert await turns_of_summary(2) == await turns_of_summary(20)
+
+
+class CountedTurn(LoopTurn):
+    """Counts the places where work can pause."""
+
+    pauses = 0
+
+    async def pause(self) -> None:
+        self.pauses += 1
+
+
+async def test_thousands_of_groups_are_sorted_in_steps() -> None:
+    """A time bucket can have 20,000 groups. Sorting them in one step would take 30 ms or more."""
+    turn = CountedTurn(LoopTurns(), SUBMITTER)
+    given: list[Group] = [(site, str(number)) for number in reversed(range(1_200)) for site in ("b", None, "a")]
+
+    ordered = await sorted_groups(given, turn)
+
+    assert ordered == sorted(given, key=lambda group: [each or "" for each in group])
+    assert turn.pauses >= len(given)
