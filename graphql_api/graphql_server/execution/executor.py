@@ -28,10 +28,12 @@ from graphql_api.graphql_server.execution.paced_executor import AcyclicExecutor,
 from graphql_api.graphql_server.execution.plans import RootOutcome
 from graphql_api.graphql_server.execution.responses import GraphQLResponse, SelectionKey, SharedEvent
 from graphql_api.graphql_server.operation_context import OperationContext
-from graphql_api.graphql_server.settings import MIB, GraphQLSettings
+from graphql_api.graphql_server.settings import KIB, MIB, GraphQLSettings
 from storage.documents.errors import DropzoneError, RetryLater, Unavailable
 
 _LARGE_VARIABLE_BYTES = 1 * MIB
+_SHORT_VARIABLE_BYTES = 4 * KIB
+"""Reading this number of bytes of input objects takes about a millisecond. Longer variables are read in a turn."""
 _MAX_SHARED_RESPONSES = 10  # per event, because an event may stay in the result log for a long time
 _MAX_SHARED_BYTES = 16 * 1024  # of these responses
 _STREAM_COPIES = 2  # a response, and the event or the message that contains it
@@ -180,7 +182,8 @@ class Executor:
     ) -> dict[str, Any]:
         """Return the variables of an operation. If they are long, read them in steps, and release the body."""
         size = 0 if request.variables is None else len(memoryview(request.variables))
-        if size <= MIN_RESERVED_BYTES and request.placeholders is None:
+        max_size = MIN_RESERVED_BYTES if operation.variables.has_raw_scalars else _SHORT_VARIABLE_BYTES
+        if size <= max_size and request.placeholders is None:
             return operation.variables.read(request.variables)
         turn = context.budget.turn()
         await turn.start()
