@@ -87,7 +87,7 @@ class RolledUpResults:
         series: list[Series] = []
         if selection.labels:  # read after the read time, so that it includes the series of each result
             found = await self._series_listing.read(submitter, selection.labels)
-            series = [labels.term(each) for each in found]
+            series = await turn.map(labels.term, found)
         reader = _Reader(
             self._listing,
             ResultQueries(self._firestore, submitter, shards=self._shards),
